@@ -1,0 +1,117 @@
+//! `env_file` and `environment`: files first, the service's own values above them.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use super::Context;
+use super::fields::{Fields, boolean, expect_list, pairs, string, wrong_type};
+use crate::diagnostic::Report;
+use crate::source::Span;
+use crate::yaml::{Entry, Node, Value};
+use crate::{dotenv, files, keys};
+
+/// The environment; a value is `None` where the caller's environment lacks what the file names.
+pub(super) fn decode(
+    env_file: Option<&Entry>,
+    environment: Option<&Entry>,
+    context: &Context<'_>,
+    report: &mut Report,
+) -> BTreeMap<String, Option<String>> {
+    let mut out = BTreeMap::new();
+    for file in env_file
+        .and_then(|entry| expect_list("env_file", &entry.node, report))
+        .into_iter()
+        .flatten()
+    {
+        for (key, value) in read(file, context, report).unwrap_or_default() {
+            out.insert(key, Some(value));
+        }
+    }
+    for (key, value) in environment
+        .and_then(|entry| pairs("environment", &entry.node, report))
+        .into_iter()
+        .flatten()
+    {
+        let value = value
+            .value
+            .or_else(|| context.variables.get(&key).map(str::to_owned));
+        out.insert(key, value);
+    }
+    out
+}
+
+struct EnvFile {
+    path: PathBuf,
+    span: Span,
+    required: bool,
+    raw: bool,
+}
+
+fn read(
+    node: &Node,
+    context: &Context<'_>,
+    report: &mut Report,
+) -> Option<BTreeMap<String, String>> {
+    let file = entry(node, context, report)?;
+    let lookup = |name: &str| context.variables.get(name).map(str::to_owned);
+    match files::read(&file.path) {
+        Ok(text) if file.raw => Some(dotenv::parse_raw(&text, &lookup)),
+        Ok(text) => Some(dotenv::parse(&file.path, text, &lookup, report)),
+        Err(_) if !file.required && !file.path.exists() => None,
+        Err(error) => {
+            report
+                .error(file.span, error.to_string())
+                .help("a file that may be missing: `- path: FILE` with `required: false`");
+            None
+        }
+    }
+}
+
+fn entry(node: &Node, context: &Context<'_>, report: &mut Report) -> Option<EnvFile> {
+    match &node.value {
+        Value::Scalar(_) => {
+            let path = context.path(&string("env_file", node, report)?);
+            Some(EnvFile {
+                path,
+                span: node.span,
+                required: true,
+                raw: false,
+            })
+        }
+        Value::Map(_) => {
+            let mut fields = Fields::open("env_file", node, report)?;
+            let path = fields.take("path");
+            let required = fields.with("required", report, boolean).unwrap_or(true);
+            let format = fields.take("format");
+            fields.finish("an entry of `env_file`", keys::ENV_FILE, report);
+            let raw = match format.map(|entry| (string("format", &entry.node, report), entry)) {
+                Some((Some(text), entry)) if text != "raw" => {
+                    report
+                        .error(
+                            entry.node.span,
+                            format!("`{text}` is not a format of env files"),
+                        )
+                        .help("`raw` is");
+                    false
+                }
+                Some((text, _)) => text.is_some(),
+                None => false,
+            };
+            let Some(path) = path else {
+                report.error(node.span, "an entry of `env_file` needs a `path`");
+                return None;
+            };
+            let text = string("path", &path.node, report)?;
+            Some(EnvFile {
+                path: context.path(&text),
+                span: path.node.span,
+                required,
+                raw,
+            })
+        }
+        Value::List(_) => {
+            wrong_type("env_file", "a string or a mapping", node, report);
+            None
+        }
+    }
+}

@@ -1,0 +1,22 @@
+//! A service's configuration as one number, to see whether it changed.
+
+use std::fmt::Write as _;
+
+use sha2::{Digest, Sha256};
+
+use crate::model::Service;
+
+/// SHA-256, in hexadecimal, over the service's canonical JSON without `replicas` and `depends_on`: neither is a
+/// reason to make a container anew.
+pub fn config_hash(service: &Service) -> String {
+    let mut service = service.clone();
+    service.replicas = 0;
+    service.depends_on.clear();
+    // Every map of the model has string keys, so writing it cannot fail; its fields have one order.
+    let text = serde_json::to_string(&service).unwrap_or_default();
+    let mut hex = String::with_capacity(64);
+    for byte in Sha256::digest(text.as_bytes()) {
+        let _ = write!(hex, "{byte:02x}");
+    }
+    hex
+}

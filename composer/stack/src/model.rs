@@ -1,0 +1,222 @@
+//! The checked stack: what a Compose file means once it has been read.
+//!
+//! Nothing here remembers where in a file it came from: every question that needs a place is asked before a
+//! [`Stack`] exists. All values are final: interpolated, merged, relative paths made absolute.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// What one set of Compose files describes (Compose says *project*).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Stack {
+    /// The project's name: lower-case letters, digits, `-` and `_`, beginning with a letter or digit.
+    pub name: String,
+    /// The project directory, absolute: what relative paths in the file were resolved against.
+    pub directory: PathBuf,
+    /// The Compose files that were read, absolute, in order.
+    pub files: Vec<PathBuf>,
+    /// `x-resources`: the limits of the parent cgroup.
+    pub resources: Resources,
+    /// Services by name.
+    pub services: BTreeMap<String, Service>,
+    /// Named volumes by the key used in the file.
+    pub volumes: BTreeMap<String, Volume>,
+}
+
+/// One entry under `services:`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Service {
+    /// Its key under `services:`.
+    pub name: String,
+    /// Where the root filesystem comes from.
+    pub rootfs: Rootfs,
+    /// `entrypoint`, split into words; `None` where the file does not set it.
+    pub entrypoint: Option<Vec<String>>,
+    /// `command`, split into words; `None` where the file does not set it.
+    pub command: Option<Vec<String>>,
+    /// `env_file` and `environment` merged; a key without a value that the caller's environment lacks is absent.
+    pub environment: BTreeMap<String, String>,
+    /// `working_dir`.
+    pub working_dir: Option<String>,
+    /// `user`: `UID`, `NAME`, `UID:GID` or `NAME:GROUP`; looked up inside the root filesystem.
+    pub user: Option<String>,
+    /// `hostname`; the container's short id where the file does not set it.
+    pub hostname: Option<String>,
+    /// `domainname`.
+    pub domainname: Option<String>,
+    /// `labels`.
+    pub labels: BTreeMap<String, String>,
+    /// `container_name`: replaces the derived name of the only replica.
+    pub container_name: Option<String>,
+    /// `scale` or `deploy.replicas`.
+    pub replicas: u32,
+    /// `stop_signal` as a number (signal(7)); SIGTERM where the file does not set it.
+    pub stop_signal: i32,
+    /// `stop_grace_period`; `None` where the file does not set it (then 10 s).
+    pub stop_grace_period: Option<Duration>,
+    /// `networks.default.aliases`: further names of the service on the stack's network.
+    pub aliases: BTreeSet<String>,
+    /// `volumes` and `tmpfs`, in the file's order.
+    pub mounts: Vec<Mount>,
+    /// `init`: PID 1 is a small init that reaps and forwards signals.
+    pub init: bool,
+    /// `tty`: standard streams are a pseudo-terminal.
+    pub tty: bool,
+    /// `stdin_open`: standard input stays open.
+    pub stdin_open: bool,
+    /// `read_only`: the root filesystem is read-only.
+    pub read_only: bool,
+    /// `depends_on` by service.
+    pub depends_on: BTreeMap<String, Dependency>,
+    /// `healthcheck`; `None` where there is none or it is disabled.
+    pub healthcheck: Option<Healthcheck>,
+    /// Limits and reservations of each container.
+    pub resources: Resources,
+    /// `attach`: whether `up` shows this service's logs.
+    pub attach: bool,
+}
+
+/// Where a service's root filesystem comes from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Rootfs {
+    /// `x-rootfs: host`: the host's own programs, copy-on-write.
+    Host,
+    /// `x-rootfs: PATH`: a folder, copy-on-write; absolute.
+    Path(PathBuf),
+}
+
+/// A mount of a service.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mount {
+    /// Absolute path inside the container.
+    pub target: String,
+    /// `read_only` or `:ro`.
+    pub read_only: bool,
+    /// What is mounted.
+    pub kind: MountKind,
+}
+
+/// What is mounted at a target.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MountKind {
+    /// A file or folder of the host.
+    Bind {
+        /// Absolute host path.
+        source: PathBuf,
+        /// Make a missing source as a folder instead of failing.
+        create_host_path: bool,
+    },
+    /// A named volume: a key of [`Stack::volumes`].
+    Volume {
+        /// The key.
+        source: String,
+    },
+    /// A volume without a name, kept with the container and removed with it.
+    Anonymous,
+    /// Memory.
+    Tmpfs {
+        /// Size in bytes; the kernel's default where absent.
+        size: Option<u64>,
+        /// Permission bits; 01777 where absent.
+        mode: Option<u32>,
+    },
+}
+
+/// A named volume.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Volume {
+    /// The name on the host: `name:`, or `STACK_KEY`.
+    pub name: String,
+    /// `external`: made and removed by somebody else.
+    pub external: bool,
+    /// `labels`.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// One entry of `depends_on`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Dependency {
+    /// What must hold before the dependent starts.
+    pub condition: Condition,
+    /// Whether a dependency that is missing or failed stops the dependent.
+    pub required: bool,
+    /// Whether the dependent is restarted when the dependency is.
+    pub restart: bool,
+}
+
+/// `depends_on.<service>.condition`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Condition {
+    /// Its program has been exec'd.
+    #[serde(rename = "service_started")]
+    Started,
+    /// Its health check has passed.
+    #[serde(rename = "service_healthy")]
+    Healthy,
+    /// It has ended with status 0.
+    #[serde(rename = "service_completed_successfully")]
+    CompletedSuccessfully,
+}
+
+/// `healthcheck`, with Docker's defaults filled in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Healthcheck {
+    /// The program and its arguments (`CMD-SHELL` is `/bin/sh -c` already).
+    pub test: Vec<String>,
+    /// Between two probes (default 30 s).
+    pub interval: Duration,
+    /// After which a probe counts as failed (default 30 s).
+    pub timeout: Duration,
+    /// Failures in a row that make it unhealthy (default 3).
+    pub retries: u32,
+    /// Failures do not count for this long after the start (default 0).
+    pub start_period: Duration,
+    /// Between two probes during the start period (default 5 s); `None` where the file does not set it.
+    pub start_interval: Option<Duration>,
+}
+
+/// Limits and reservations of a container or, as `x-resources`, of the whole stack.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Resources {
+    /// `cpus`, `deploy.resources.limits.cpus`: CPU time in CPUs.
+    pub cpus: Option<f64>,
+    /// `cpu_shares`: relative weight, 2 to 262144, 1024 being neutral.
+    pub cpu_shares: Option<u64>,
+    /// `cpuset`: CPUs the processes may run on, as the kernel writes lists (`0-2,4`).
+    pub cpuset: Option<String>,
+    /// `mem_limit`, `deploy.resources.limits.memory`: bytes.
+    pub memory: Option<u64>,
+    /// `mem_reservation`, `deploy.resources.reservations.memory`: bytes protected under pressure.
+    pub memory_reservation: Option<u64>,
+    /// `memswap_limit`: memory and swap together in bytes; -1 is no limit.
+    pub memory_swap: Option<i64>,
+    /// `pids_limit`, `deploy.resources.limits.pids`; -1 is no limit.
+    pub pids: Option<i64>,
+}
+
+impl Service {
+    /// What is executed: entrypoint, then command.
+    pub fn argv(&self) -> Vec<String> {
+        self.entrypoint
+            .iter()
+            .flatten()
+            .chain(self.command.iter().flatten())
+            .cloned()
+            .collect()
+    }
+}
+
+impl Stack {
+    /// The name of a container: `container_name`, or `STACK-SERVICE-INDEX` (indexes begin at 1).
+    pub fn container_name(&self, service: &Service, index: u32) -> String {
+        match &service.container_name {
+            Some(name) => name.clone(),
+            None => format!("{}-{}-{index}", self.name, service.name),
+        }
+    }
+}

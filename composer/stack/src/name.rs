@@ -1,0 +1,102 @@
+//! The project's name: `-p`, COMPOSE_PROJECT_NAME, `name:`, or the project directory's own name.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use crate::diagnostic::Report;
+use crate::error::LoadError;
+use crate::interpolate::{self, Variables};
+use crate::load::LoadOptions;
+use crate::yaml::{Node, Value};
+
+/// Chooses the name in the order of Docker Compose.
+pub(crate) fn choose(
+    options: &LoadOptions,
+    variables: &BTreeMap<String, String>,
+    documents: &[Node],
+    directory: &Path,
+    values: &mut Variables,
+    report: &mut Report,
+) -> Result<String, LoadError> {
+    let given = options.project_name.as_ref().map(|name| (name, "-p"));
+    let given = given.or_else(|| {
+        variables
+            .get("COMPOSE_PROJECT_NAME")
+            .map(|name| (name, "COMPOSE_PROJECT_NAME"))
+    });
+    if let Some((name, from)) = given.filter(|(name, _)| !name.is_empty()) {
+        if is_valid(name) {
+            return Ok(name.clone());
+        }
+        let fix = normalize(name);
+        let fix = if fix.is_empty() {
+            String::new()
+        } else {
+            format!(": `{fix}` would do")
+        };
+        return Err(LoadError::Name {
+            message: format!("`{name}` ({from}) is not a project name: {RULE}{fix}"),
+        });
+    }
+    let named = documents
+        .iter()
+        .rev()
+        .find_map(|document| Some(document.as_map()?.get("name")?.node.clone()));
+    if let Some(mut node) = named.filter(|node| !node.is_null()) {
+        interpolate::tree(&mut node, values, report);
+        if let Value::Scalar(scalar) = &node.value {
+            if is_valid(&scalar.text) {
+                return Ok(scalar.text.clone());
+            }
+            report
+                .error(
+                    node.span,
+                    format!("`{}` is not a project name", scalar.text),
+                )
+                .help(RULE);
+        }
+    }
+    let base = directory
+        .file_name()
+        .map(|name| normalize(&name.to_string_lossy()))
+        .unwrap_or_default();
+    if base.is_empty() {
+        return Err(LoadError::Name {
+            message: format!(
+                "no project name can be made from {}: give one with -p",
+                directory.display()
+            ),
+        });
+    }
+    Ok(base)
+}
+
+const RULE: &str = "lower-case letters, digits, `-` and `_`, beginning with a letter or digit";
+
+fn is_valid(name: &str) -> bool {
+    name.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit())
+        && name
+            .chars()
+            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_'))
+}
+
+/// Docker Compose's `NormalizeProjectName`.
+fn normalize(name: &str) -> String {
+    let kept: String = name
+        .to_lowercase()
+        .chars()
+        .filter(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_'))
+        .collect();
+    kept.trim_start_matches(['-', '_']).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_made_from_folders() {
+        assert_eq!(normalize("_My Shop.v2"), "myshopv2");
+        assert!(is_valid("a-b_1") && !is_valid("-a") && !is_valid("A"));
+    }
+}

@@ -1,0 +1,83 @@
+//! Amounts of bytes as Docker writes them: `64m`, `1.5gb`, `1073741824`; every unit is a power of 1024.
+
+/// Bytes of `text`; `None` where it is not an amount (docker/go-units `RAMInBytes`).
+pub(crate) fn parse(text: &str) -> Option<u64> {
+    let split = text
+        .find(|c: char| !(c.is_ascii_digit() || c == '.'))
+        .unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    let number: f64 = number.parse().ok()?;
+    let unit = unit.trim_start().to_ascii_lowercase();
+    let letter = unit
+        .strip_suffix("ib")
+        .or_else(|| unit.strip_suffix('b'))
+        .unwrap_or(&unit);
+    let power = match (letter, unit.as_str()) {
+        ("", "ib") => return None,
+        ("", _) => 0,
+        ("k", _) => 1,
+        ("m", _) => 2,
+        ("g", _) => 3,
+        ("t", _) => 4,
+        ("p", _) => 5,
+        _ => return None,
+    };
+    let bytes = number * 1024_f64.powi(power);
+    // Beyond i64 neither Docker nor the kernel has a use for it.
+    (bytes < i64::MAX as f64).then_some(bytes as u64)
+}
+
+/// An amount for users: `64 MiB`.
+pub(crate) fn show(bytes: u64) -> String {
+    for (unit, size) in [
+        ("TiB", 1_u64 << 40),
+        ("GiB", 1 << 30),
+        ("MiB", 1 << 20),
+        ("KiB", 1 << 10),
+    ] {
+        if bytes >= size {
+            let tenths = bytes as f64 / size as f64;
+            return if bytes.is_multiple_of(size) {
+                format!("{} {unit}", bytes / size)
+            } else {
+                format!("{tenths:.1} {unit}")
+            };
+        }
+    }
+    format!("{bytes} bytes")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn amounts() {
+        for (text, bytes) in [
+            ("0", 0),
+            ("64m", 64 << 20),
+            ("64MB", 64 << 20),
+            ("64MiB", 64 << 20),
+            ("1.5g", 3 << 29),
+            ("10 k", 10 << 10),
+            ("5b", 5),
+            ("2t", 2 << 40),
+        ] {
+            assert_eq!(parse(text), Some(bytes), "{text}");
+        }
+        for text in [
+            "",
+            "m",
+            "64q",
+            "1.2.3m",
+            "-5m",
+            "99999999999p",
+            "5ib",
+            "64m m",
+        ] {
+            assert_eq!(parse(text), None, "{text}");
+        }
+        assert_eq!(show(64 << 20), "64 MiB");
+        assert_eq!(show(3 << 29), "1.5 GiB");
+    }
+}

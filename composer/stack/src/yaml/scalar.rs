@@ -1,0 +1,111 @@
+//! What a bare scalar means: the reading of Go's yaml library, which Docker Compose uses (YAML 1.2 booleans, octal
+//! numbers also as `0755`).
+
+use super::Scalar;
+
+/// A scalar's meaning.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Resolved<'a> {
+    Null,
+    Bool(bool),
+    Int(i64),
+    Float(f64),
+    Text(&'a str),
+}
+
+impl Scalar {
+    /// Quoted and interpolated scalars are text; bare ones are looked at.
+    pub fn resolve(&self) -> Resolved<'_> {
+        let text = self.text.as_str();
+        if !self.plain {
+            return Resolved::Text(text);
+        }
+        match text {
+            "" | "~" | "null" | "Null" | "NULL" => Resolved::Null,
+            "true" | "True" | "TRUE" => Resolved::Bool(true),
+            "false" | "False" | "FALSE" => Resolved::Bool(false),
+            ".inf" | ".Inf" | ".INF" | "+.inf" => Resolved::Float(f64::INFINITY),
+            "-.inf" | "-.Inf" | "-.INF" => Resolved::Float(f64::NEG_INFINITY),
+            ".nan" | ".NaN" | ".NAN" => Resolved::Float(f64::NAN),
+            _ => number(text).unwrap_or(Resolved::Text(text)),
+        }
+    }
+
+    /// The scalar as the string Compose makes of it where any scalar will do: `1.50` is `1.5`, `0x10` is `16`.
+    pub fn to_text(&self) -> String {
+        match self.resolve() {
+            Resolved::Null => String::new(),
+            Resolved::Bool(value) => value.to_string(),
+            Resolved::Int(value) => value.to_string(),
+            Resolved::Float(value) => float_text(value),
+            Resolved::Text(text) => text.to_owned(),
+        }
+    }
+}
+
+fn number(text: &str) -> Option<Resolved<'static>> {
+    if !text.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '+' | '-' | '.')) {
+        return None;
+    }
+    let bare = text.replace('_', "");
+    let (negative, digits) = match bare.strip_prefix('-') {
+        Some(rest) => (true, rest),
+        None => (false, bare.strip_prefix('+').unwrap_or(&bare)),
+    };
+    let radix = |prefix: &str, radix| {
+        digits
+            .strip_prefix(prefix)
+            .and_then(|rest| i64::from_str_radix(rest, radix).ok())
+    };
+    let octal = || {
+        if digits.len() > 1 && digits.starts_with('0') {
+            i64::from_str_radix(digits, 8).ok()
+        } else {
+            None
+        }
+    };
+    let whole = radix("0x", 16)
+        .or_else(|| radix("0o", 8))
+        .or_else(|| radix("0b", 2))
+        .or_else(octal);
+    if let Some(value) = whole {
+        return Some(Resolved::Int(if negative { -value } else { value }));
+    }
+    if digits.bytes().all(|b| b.is_ascii_digit())
+        && let Ok(value) = bare.parse()
+    {
+        return Some(Resolved::Int(value));
+    }
+    // Rust would also read `inf` and `nan`; YAML has its own words for them.
+    if digits
+        .bytes()
+        .all(|b| b.is_ascii_digit() || matches!(b, b'.' | b'e' | b'E' | b'+' | b'-'))
+    {
+        return bare.parse().ok().map(Resolved::Float);
+    }
+    None
+}
+
+/// A float as Go prints it with `%v`: shortest, with an exponent below 1e-4 and from 1e21 on.
+pub(crate) fn float_text(value: f64) -> String {
+    if !value.is_finite() {
+        let text = if value.is_nan() {
+            "NaN"
+        } else if value > 0.0 {
+            "+Inf"
+        } else {
+            "-Inf"
+        };
+        return text.to_owned();
+    }
+    if value != 0.0 && (value.abs() < 1e-4 || value.abs() >= 1e21) {
+        let text = format!("{value:e}");
+        let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
+        let (sign, digits) = match exponent.strip_prefix('-') {
+            Some(rest) => ('-', rest),
+            None => ('+', exponent),
+        };
+        return format!("{mantissa}e{sign}{digits:0>2}");
+    }
+    format!("{value}")
+}
