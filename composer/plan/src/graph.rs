@@ -1,0 +1,181 @@
+//! The plan: steps, their causes and their order.
+
+use std::fmt;
+
+use composer_stack::Condition;
+use petgraph::Direction;
+use petgraph::algo::toposort;
+use petgraph::graph::{DiGraph, NodeIndex};
+
+/// One thing to do. Each names what it acts on; how it is done is the executor's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Make the parent cgroup, or bring its limits up to date.
+    Group,
+    /// Make the stack's bridge, or mend it.
+    Network,
+    /// Make the volume with this key in the file.
+    Volume(String),
+    /// Make a container: its record and its folders.
+    Create {
+        /// The container's name.
+        container: String,
+        /// Its service.
+        service: String,
+        /// Which replica, from 1.
+        index: u32,
+    },
+    /// Start a container: cgroup, namespaces, network, exec.
+    Start {
+        /// The container's name.
+        container: String,
+    },
+    /// Wait until a service meets a condition, or never will.
+    Await {
+        /// The service waited for.
+        service: String,
+        /// What must hold.
+        condition: Condition,
+        /// Whether the step fails when the condition can no longer be met.
+        required: bool,
+    },
+    /// End a container's program.
+    Stop {
+        /// The container's name.
+        container: String,
+    },
+    /// Take a stopped container away: record, folders, logs.
+    Remove {
+        /// The container's name.
+        container: String,
+    },
+    /// Take away the stack's links and its bridge.
+    RemoveNetwork,
+    /// Take away a volume by its name on the host.
+    RemoveVolume(String),
+    /// Take away the parent cgroup.
+    RemoveGroup,
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Group => write!(f, "set up the stack's cgroup"),
+            Self::Network => write!(f, "set up the network"),
+            Self::Volume(key) => write!(f, "create volume {key}"),
+            Self::Create { container, .. } => write!(f, "create {container}"),
+            Self::Start { container } => write!(f, "start {container}"),
+            Self::Await {
+                service, condition, ..
+            } => match condition {
+                Condition::Started => write!(f, "wait until {service} has started"),
+                Condition::Healthy => write!(f, "wait until {service} is healthy"),
+                Condition::CompletedSuccessfully => {
+                    write!(f, "wait until {service} has completed successfully")
+                }
+            },
+            Self::Stop { container } => write!(f, "stop {container}"),
+            Self::Remove { container } => write!(f, "remove {container}"),
+            Self::RemoveNetwork => write!(f, "remove the network"),
+            Self::RemoveVolume(name) => write!(f, "remove volume {name}"),
+            Self::RemoveGroup => write!(f, "remove the stack's cgroup"),
+        }
+    }
+}
+
+/// A step and why it is there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Planned {
+    /// What is done.
+    pub step: Step,
+    /// Why, in words for a user.
+    pub cause: String,
+}
+
+/// Names a step within its plan.
+pub type StepId = NodeIndex<u32>;
+
+/// Steps and the order between them. Acyclic by construction: see [`Plan::new`].
+#[derive(Clone, Debug)]
+pub struct Plan {
+    graph: DiGraph<Planned, ()>,
+    /// Things a user should know that need no step, such as orphans.
+    pub notes: Vec<String>,
+}
+
+impl Plan {
+    pub(crate) fn new() -> Self {
+        Self {
+            graph: DiGraph::new(),
+            notes: Vec::new(),
+        }
+    }
+
+    pub(crate) fn add(&mut self, step: Step, cause: impl Into<String>) -> StepId {
+        self.graph.add_node(Planned {
+            step,
+            cause: cause.into(),
+        })
+    }
+
+    pub(crate) fn order(&mut self, first: StepId, then: StepId) {
+        self.graph.update_edge(first, then, ());
+    }
+
+    /// The steps in an order that respects every edge, ties in the order of planning.
+    pub fn steps(&self) -> Vec<StepId> {
+        // The loader refuses cyclic dependencies, so a topological order exists; were there a cycle after all,
+        // the order of planning is the best that can be shown.
+        toposort(&self.graph, None).unwrap_or_else(|_| self.graph.node_indices().collect())
+    }
+
+    /// One step.
+    pub fn get(&self, id: StepId) -> &Planned {
+        &self.graph[id]
+    }
+
+    /// The steps that must be done before this one.
+    pub fn predecessors(&self, id: StepId) -> impl Iterator<Item = StepId> + '_ {
+        self.graph.neighbors_directed(id, Direction::Incoming)
+    }
+
+    /// The steps that wait for this one.
+    pub fn successors(&self, id: StepId) -> impl Iterator<Item = StepId> + '_ {
+        self.graph.neighbors_directed(id, Direction::Outgoing)
+    }
+
+    /// How many steps there are.
+    pub fn len(&self) -> usize {
+        self.graph.node_count()
+    }
+
+    /// Whether nothing is to be done.
+    pub fn is_empty(&self) -> bool {
+        self.graph.node_count() == 0
+    }
+}
+
+impl fmt::Display for Plan {
+    /// A line a step in executable order, with its cause and the numbers of the steps it waits for.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let order = self.steps();
+        for (number, id) in order.iter().enumerate() {
+            let planned = self.get(*id);
+            let mut after: Vec<usize> = self
+                .predecessors(*id)
+                .filter_map(|p| order.iter().position(|o| *o == p))
+                .map(|n| n + 1)
+                .collect();
+            after.sort_unstable();
+            write!(f, "{:>3}. {}: {}", number + 1, planned.step, planned.cause)?;
+            if !after.is_empty() {
+                let list: Vec<String> = after.iter().map(usize::to_string).collect();
+                write!(f, " (after {})", list.join(", "))?;
+            }
+            writeln!(f)?;
+        }
+        self.notes
+            .iter()
+            .try_for_each(|note| writeln!(f, "note: {note}"))
+    }
+}

@@ -1,0 +1,15 @@
+//! Decides: the ordered steps from what exists to what the file asks for.
+//!
+//! Pure: no files, no clock, no kernel. [`up`] and [`down`] turn a [`Stack`] and what was [`Observed`] into a
+//! [`Plan`], a graph of steps each with its cause. The executor runs every step whose predecessors are done.
+
+mod down;
+mod graph;
+mod observed;
+mod up;
+
+pub use composer_stack::{Condition, Stack};
+pub use down::{DownOptions, down, stop};
+pub use graph::{Plan, Planned, Step, StepId};
+pub use observed::{Observed, ObservedContainer, ObservedState};
+pub use up::{UpOptions, up};
