@@ -1,0 +1,124 @@
+//! What can go wrong between us and the cgroup file systems.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+
+/// A failed operation on a control group; names what was being done, on which file, and the reason.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No cgroup file system with a controller that is used here is mounted.
+    #[error(
+        "find control groups: neither cgroup2 nor a cgroup v1 controller is mounted (see /proc/self/mountinfo)"
+    )]
+    NotMounted,
+    /// A group's name that would leave the hierarchy or that the kernel cannot hold.
+    #[error("name a control group {path:?}: {reason}")]
+    Name {
+        /// The name as given.
+        path: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// A limit whose value has no meaning, found before anything was written.
+    #[error("set {limit} to {value}: {reason}")]
+    Limit {
+        /// The compose key.
+        limit: &'static str,
+        /// The value as given.
+        value: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// A file or directory could not be read.
+    #[error("read {}: {source}", path.display())]
+    Read {
+        /// The file or directory.
+        path: PathBuf,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+    /// A file's content is not what the kernel documents.
+    #[error("read {}: unexpected content {content:?}", path.display())]
+    Content {
+        /// The file.
+        path: PathBuf,
+        /// What it held.
+        content: String,
+    },
+    /// The kernel refused a value.
+    #[error("write {value:?} to {}: {source}{}", path.display(), explained(path, source))]
+    Write {
+        /// The control file.
+        path: PathBuf,
+        /// What was written.
+        value: String,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+    /// A group could not be made.
+    #[error("create control group {}: {source}", path.display())]
+    Create {
+        /// Its directory.
+        path: PathBuf,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+    /// A group's directory could not be opened.
+    #[error("open control group {}: {source}", path.display())]
+    Open {
+        /// Its directory.
+        path: PathBuf,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+    /// A group could not be removed.
+    #[error("remove control group {}: {source}", path.display())]
+    Remove {
+        /// Its directory.
+        path: PathBuf,
+        /// The kernel's answer; `EBUSY` when processes are left in it.
+        source: io::Error,
+    },
+    /// A process of a group could not be signalled.
+    #[error("kill process {pid} of control group {group:?}: {source}")]
+    Kill {
+        /// The process.
+        pid: i32,
+        /// The group's name.
+        group: String,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+}
+
+/// Why the kernel refuses a value, where its error number alone says too little. The causes are those of
+/// `kernel/sched/core.c`, `kernel/cgroup/cpuset.c` and `mm/memcontrol*.c`.
+fn explained(path: &Path, source: &io::Error) -> &'static str {
+    let file = path
+        .file_name()
+        .and_then(|name| name.to_str())
+        .unwrap_or_default();
+    let errno = source.raw_os_error().map(Errno::from_raw);
+    match (file, errno) {
+        ("cpu.cfs_quota_us", Some(Errno::EINVAL)) => {
+            " (below 0.01 CPU, or above what the parent group may use)"
+        }
+        ("cpu.max", Some(Errno::EINVAL)) => " (below 0.01 CPU)",
+        ("cpuset.cpus" | "cpuset.mems", Some(Errno::EINVAL | Errno::ERANGE)) => {
+            " (not a list of cores as in 0-1,3, or cores that this host does not have)"
+        }
+        ("cpuset.cpus" | "cpuset.mems", Some(Errno::EACCES)) => " (outside the parent's cores)",
+        ("cpuset.cpus" | "cpuset.mems", Some(Errno::EBUSY)) => {
+            " (a group inside this one uses cores outside the new set)"
+        }
+        ("memory.limit_in_bytes" | "memory.memsw.limit_in_bytes", Some(Errno::EBUSY)) => {
+            " (the group uses more than that and the kernel could not reclaim it)"
+        }
+        ("cgroup.subtree_control", Some(Errno::EBUSY)) => {
+            " (processes live in this group: a v2 group with processes cannot hand controllers down)"
+        }
+        _ => "",
+    }
+}

@@ -1,0 +1,268 @@
+//! One named group: made, limited, joined, emptied and removed in every hierarchy at once.
+
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use nix::fcntl::{OFlag, open};
+use nix::sys::stat::Mode;
+
+use crate::hierarchy::Layout;
+use crate::usage::{self, Usage};
+use crate::{Controller, Error, Limits, Unenforced, control, removal, v1, v2};
+
+/// A group by its name; a handle that holds nothing of the kernel. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Group {
+    layout: Arc<Layout>,
+    path: String,
+}
+
+/// Where a controller's files of a group are.
+enum Place {
+    V1(PathBuf),
+    V2(PathBuf),
+    /// Nowhere, and why.
+    Missing(String),
+}
+
+impl Group {
+    pub(crate) fn new(layout: Arc<Layout>, path: &str) -> Self {
+        Group {
+            layout,
+            path: path.to_owned(),
+        }
+    }
+
+    /// Its name, as in `compose/shop/shop-api-1`.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// Makes the group and its parents and gives it `limits`; the parents get none. A group that is there
+    /// already is taken over: limits that are not in `limits` are lifted.
+    ///
+    /// Returns the limits that are not in force on this host.
+    ///
+    /// # Errors
+    /// [`Error::Name`], [`Error::Limit`], [`Error::Create`], or [`Error::Write`] for a value that the kernel
+    /// refuses. What was made stays: the caller's undo is [`Group::remove`].
+    pub fn create(&self, limits: &Limits) -> Result<Vec<Unenforced>, Error> {
+        self.check_name()?;
+        let mut is_new = true;
+        for root in &self.layout.v1 {
+            is_new &= v1::make(root, &self.path)?;
+        }
+        let made = self
+            .layout
+            .v2
+            .as_ref()
+            .map(|root| v2::make(root, &self.path))
+            .transpose()?;
+        is_new &= made.as_ref().is_none_or(|made| made.is_new);
+        let unlimited = Limits::default();
+        self.set_all(is_new.then_some(&unlimited), limits, made.as_ref())
+    }
+
+    /// Changes the limits of an existing group in place, in an order in which each step is valid. `old` is
+    /// what the group has now: only what differs is written. Without it all is written.
+    ///
+    /// Returns the limits of `new` that are not in force on this host.
+    ///
+    /// # Errors
+    /// As [`Group::create`]. What was written before the error stays: call again without `old`.
+    pub fn apply(&self, old: Option<&Limits>, new: &Limits) -> Result<Vec<Unenforced>, Error> {
+        self.check_name()?;
+        self.set_all(old, new, None)
+    }
+
+    fn set_all(
+        &self,
+        old: Option<&Limits>,
+        new: &Limits,
+        made: Option<&v2::Made>,
+    ) -> Result<Vec<Unenforced>, Error> {
+        let on_v2 = match (&self.layout.v2, made) {
+            (_, Some(made)) => made.controllers.clone(),
+            (Some(root), None) => v2::enabled(&root.group(&self.path))?,
+            (None, None) => Vec::new(),
+        };
+        let refused = made.map(|made| made.refused.as_slice()).unwrap_or_default();
+        let mut unenforced = Vec::new();
+        for (setting, differs) in new.settings(old) {
+            let keys = setting.keys();
+            if keys.is_empty() && !differs {
+                continue;
+            }
+            match self.place(setting.controller(), &on_v2, refused) {
+                Place::Missing(reason) => {
+                    unenforced.extend(keys.into_iter().map(|limit| Unenforced {
+                        limit,
+                        reason: reason.clone(),
+                    }))
+                }
+                Place::V1(_) | Place::V2(_) if !differs => {}
+                Place::V1(directory) => {
+                    unenforced.extend(not_offered(v1::set(&directory, &setting)?))
+                }
+                Place::V2(directory) => {
+                    unenforced.extend(not_offered(v2::set(&directory, &setting)?))
+                }
+            }
+        }
+        Ok(unenforced)
+    }
+
+    fn place(
+        &self,
+        controller: Controller,
+        on_v2: &[Controller],
+        refused: &[(Controller, Error)],
+    ) -> Place {
+        if let Some(root) = self.layout.v1.iter().find(|root| root.has(controller)) {
+            return Place::V1(root.group(&self.path));
+        }
+        let Some(root) = self.layout.v2.as_ref().filter(|root| root.has(controller)) else {
+            return Place::Missing(format!("this host has no {controller} controller"));
+        };
+        let directory = root.group(&self.path);
+        if on_v2.contains(&controller) {
+            return Place::V2(directory);
+        }
+        let cause = refused.iter().find(|(found, _)| *found == controller);
+        Place::Missing(match cause {
+            Some((_, error)) => format!("the {controller} controller cannot be enabled: {error}"),
+            None => format!(
+                "the {controller} controller is not enabled in {}",
+                directory.display()
+            ),
+        })
+    }
+
+    /// The v1 files to which a single-threaded child writes `0` to join the group before it execs. A thread
+    /// joins by `tasks` without the wait for a grace period that `cgroup.procs` has. Empty on pure v2.
+    pub fn tasks_files(&self) -> Vec<PathBuf> {
+        self.layout
+            .v1
+            .iter()
+            .map(|root| root.group(&self.path).join("tasks"))
+            .collect()
+    }
+
+    /// The group's v2 directory, for clone3(2) with `CLONE_INTO_CGROUP`. `None` where v2 has no controller
+    /// that is used.
+    ///
+    /// # Errors
+    /// [`Error::Open`], with `ENOENT` when the group has not been made.
+    pub fn open(&self) -> Result<Option<OwnedFd>, Error> {
+        self.check_name()?;
+        let Some(root) = &self.layout.v2 else {
+            return Ok(None);
+        };
+        let path = root.group(&self.path);
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        match open(&path, flags, Mode::empty()) {
+            Ok(descriptor) => Ok(Some(descriptor)),
+            Err(errno) => Err(Error::Open {
+                path,
+                source: errno.into(),
+            }),
+        }
+    }
+
+    /// Moves the calling process, which must have one thread, into the group.
+    ///
+    /// # Errors
+    /// [`Error::Write`].
+    pub fn join_self(&self) -> Result<(), Error> {
+        self.check_name()?;
+        for file in self.tasks_files() {
+            control::write(&file, "0")?;
+        }
+        if let Some(root) = &self.layout.v2 {
+            control::write(&root.group(&self.path).join("cgroup.procs"), "0")?;
+        }
+        Ok(())
+    }
+
+    /// Ids of the processes in the group and in the groups inside it, in any hierarchy, ascending; none
+    /// when it does not exist.
+    ///
+    /// # Errors
+    /// [`Error::Read`].
+    pub fn pids(&self) -> Result<Vec<i32>, Error> {
+        self.check_name()?;
+        Ok(removal::processes(&self.layout, &self.path)?
+            .into_iter()
+            .collect())
+    }
+
+    /// Sends SIGKILL to every process in the group and in the groups inside it. Does not wait for their end.
+    ///
+    /// # Errors
+    /// [`Error::Kill`], [`Error::Read`], [`Error::Write`].
+    pub fn kill(&self) -> Result<(), Error> {
+        self.check_name()?;
+        removal::kill_all(&self.layout, &self.path)
+    }
+
+    /// Removes the group with the groups inside it; absent is fine. Processes must have ended or been killed:
+    /// for the last of them this waits up to 5 s on v2 and, as the kernel tells nothing there, 0.25 s on v1.
+    ///
+    /// # Errors
+    /// [`Error::Remove`] with `EBUSY` when processes are left.
+    pub fn remove(&self) -> Result<(), Error> {
+        self.check_name()?;
+        removal::remove(&self.layout, &self.path)
+    }
+
+    /// What the group takes and has taken.
+    ///
+    /// # Errors
+    /// [`Error::Read`], [`Error::Content`]; the figures of an absent group are absent.
+    pub fn usage(&self) -> Result<Usage, Error> {
+        self.check_name()?;
+        usage::read(&self.layout, &self.path)
+    }
+
+    /// Whether the group is there, in any hierarchy.
+    pub fn exists(&self) -> bool {
+        self.check_name().is_ok()
+            && self
+                .layout
+                .roots()
+                .any(|root| root.group(&self.path).is_dir())
+    }
+
+    /// Names come from a user's file in the end, and removing or killing outside the hierarchy must not be
+    /// possible with any of them.
+    fn check_name(&self) -> Result<(), Error> {
+        let refuse = |reason| {
+            Err(Error::Name {
+                path: self.path.clone(),
+                reason,
+            })
+        };
+        if self.path.contains(['\n', '\0']) {
+            // The kernel refuses a line break, for /proc/PID/cgroup is made of lines.
+            return refuse("must hold neither a line break nor a null byte");
+        }
+        match self
+            .path
+            .split('/')
+            .find(|part| matches!(*part, "" | "." | ".."))
+        {
+            Some("") => refuse("must be relative, and no part of it empty"),
+            Some(_) => refuse("no part of it may be . or .."),
+            None => Ok(()),
+        }
+    }
+}
+
+/// What is not in force for want of a file, for instance where swap is not accounted.
+fn not_offered(missing: Option<(&'static str, &'static str)>) -> Option<Unenforced> {
+    missing.map(|(limit, file)| Unenforced {
+        limit,
+        reason: format!("this kernel offers no {file}"),
+    })
+}

@@ -1,0 +1,238 @@
+//! What this host offers: which controllers there are, and in which hierarchy each of them lives.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::mounts::{self, Kind, Mount};
+use crate::{Error, Group, control};
+
+/// How the host's controllers are mounted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Version {
+    /// Every controller has a v1 hierarchy, alone or with others, and cgroup2 is not mounted.
+    V1,
+    /// All controllers are in the one cgroup2 hierarchy.
+    V2,
+    /// Both: each controller is used where it lives, which may be v1 for all of them.
+    Hybrid,
+}
+
+/// A controller whose limits or figures are used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Controller {
+    /// CPU time and weight.
+    Cpu,
+    /// CPU time used; v1 alone, `cpu.stat` on v2.
+    Cpuacct,
+    /// Cores and memory nodes.
+    Cpuset,
+    /// Memory and swap.
+    Memory,
+    /// Number of tasks.
+    Pids,
+}
+
+impl Controller {
+    const ALL: [Controller; 5] = [
+        Controller::Cpu,
+        Controller::Cpuacct,
+        Controller::Cpuset,
+        Controller::Memory,
+        Controller::Pids,
+    ];
+
+    /// The kernel's name of it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Controller::Cpu => "cpu",
+            Controller::Cpuacct => "cpuacct",
+            Controller::Cpuset => "cpuset",
+            Controller::Memory => "memory",
+            Controller::Pids => "pids",
+        }
+    }
+
+    /// Those of `names` that are used.
+    pub(crate) fn among<'a>(names: impl Iterator<Item = &'a str>) -> Vec<Controller> {
+        let names: BTreeSet<&str> = names.collect();
+        Self::ALL
+            .into_iter()
+            .filter(|controller| names.contains(controller.name()))
+            .collect()
+    }
+}
+
+impl fmt::Display for Controller {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A mounted hierarchy that is used, with its controllers that are used.
+#[derive(Debug, Clone)]
+pub(crate) struct Root {
+    pub(crate) point: PathBuf,
+    pub(crate) controllers: Vec<Controller>,
+}
+
+impl Root {
+    pub(crate) fn has(&self, controller: Controller) -> bool {
+        self.controllers.contains(&controller)
+    }
+
+    pub(crate) fn group(&self, path: &str) -> PathBuf {
+        self.point.join(path)
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Layout {
+    pub(crate) version: Version,
+    pub(crate) v1: Vec<Root>,
+    /// Only where v2 has a controller that is used, or where there is nothing but v2.
+    pub(crate) v2: Option<Root>,
+}
+
+impl Layout {
+    pub(crate) fn roots(&self) -> impl Iterator<Item = &Root> {
+        self.v1.iter().chain(&self.v2)
+    }
+}
+
+/// The control groups of this host. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Hierarchy {
+    layout: Arc<Layout>,
+}
+
+impl Hierarchy {
+    /// Finds the mounted hierarchies and their controllers, from `/proc/self/mountinfo` and v2's
+    /// `cgroup.controllers`. A hierarchy with none of the controllers that are used is left alone.
+    ///
+    /// # Errors
+    /// [`Error::NotMounted`] when there is nothing to make groups in; [`Error::Read`].
+    pub fn detect() -> Result<Self, Error> {
+        let path = Path::new("/proc/self/mountinfo");
+        let text = std::fs::read(path).map_err(|source| Error::Read {
+            path: path.to_owned(),
+            source,
+        })?;
+        let layout = layout(&mounts::parse(&text))?;
+        Ok(Hierarchy {
+            layout: Arc::new(layout),
+        })
+    }
+
+    /// How the controllers are mounted.
+    pub fn version(&self) -> Version {
+        self.layout.version
+    }
+
+    /// Whether a controller can be used. CPU time used needs no controller on v2, so there
+    /// [`Controller::Cpuacct`] is always had.
+    pub fn has(&self, controller: Controller) -> bool {
+        let on_v2 = self.layout.v2.is_some() && controller == Controller::Cpuacct;
+        on_v2 || self.layout.roots().any(|root| root.has(controller))
+    }
+
+    /// The group of that name, such as `compose/shop/shop-api-1`, whether it exists or not.
+    pub fn group(&self, path: &str) -> Group {
+        Group::new(Arc::clone(&self.layout), path)
+    }
+
+    /// Names of the groups inside `path`, sorted, in whichever hierarchy they are: one that a crash left
+    /// half made or half removed is among them.
+    ///
+    /// # Errors
+    /// [`Error::Read`]; an absent group is not an error.
+    pub fn list(&self, path: &str) -> Result<Vec<String>, Error> {
+        let mut names = BTreeSet::new();
+        for root in self.layout.roots() {
+            for child in control::children(&root.group(path))? {
+                if let Some(name) = child.file_name() {
+                    names.insert(name.to_string_lossy().into_owned());
+                }
+            }
+        }
+        Ok(names.into_iter().collect())
+    }
+}
+
+fn layout(mounts: &[Mount]) -> Result<Layout, Error> {
+    let mut v1: Vec<Root> = Vec::new();
+    let mut unified: Option<&Mount> = None;
+    // A hierarchy may be mounted more than once, as containers do with a part of it: the whole comes first.
+    let (whole, parts): (Vec<&Mount>, Vec<&Mount>) =
+        mounts.iter().partition(|mount| mount.is_whole);
+    for mount in whole.into_iter().chain(parts) {
+        match &mount.kind {
+            Kind::V2 => unified = unified.or(Some(mount)),
+            Kind::V1(options) => {
+                let controllers = Controller::among(options.iter().map(String::as_str));
+                let is_known = controllers
+                    .iter()
+                    .any(|found| v1.iter().any(|root| root.has(*found)));
+                if !controllers.is_empty() && !is_known {
+                    v1.push(Root {
+                        point: mount.point.clone(),
+                        controllers,
+                    });
+                }
+            }
+        }
+    }
+    let is_mixed = !v1.is_empty();
+    let version = match (is_mixed, unified) {
+        (false, None) => return Err(Error::NotMounted),
+        (true, None) => Version::V1,
+        (false, Some(_)) => Version::V2,
+        (true, Some(_)) => Version::Hybrid,
+    };
+    let mut v2 = None;
+    if let Some(mount) = unified {
+        let text = control::read(&mount.point.join("cgroup.controllers"))?;
+        let controllers = Controller::among(text.split_whitespace());
+        if !controllers.is_empty() || !is_mixed {
+            v2 = Some(Root {
+                point: mount.point.clone(),
+                controllers,
+            });
+        }
+    }
+    Ok(Layout { version, v1, v2 })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn v1(point: &str, is_whole: bool, options: &[&str]) -> Mount {
+        let options = options.iter().map(|option| (*option).to_owned()).collect();
+        Mount {
+            point: point.into(),
+            is_whole,
+            kind: Kind::V1(options),
+        }
+    }
+
+    #[test]
+    fn co_mounted_controllers_share_a_root_and_the_whole_mount_wins() {
+        let found = layout(&[
+            v1("/part/memory", false, &["rw", "memory"]),
+            v1("/cg/cpu,cpuacct", true, &["rw", "cpu", "cpuacct"]),
+            v1("/cg/memory", true, &["rw", "memory"]),
+            v1("/cg/systemd", true, &["rw", "name=systemd"]),
+        ])
+        .expect("controllers are mounted");
+        assert_eq!(found.version, Version::V1);
+        let points: Vec<_> = found.v1.iter().map(|root| root.point.to_str()).collect();
+        assert_eq!(points, [Some("/cg/cpu,cpuacct"), Some("/cg/memory")]);
+    }
+
+    #[test]
+    fn nothing_mounted_is_an_error() {
+        assert!(matches!(layout(&[]), Err(Error::NotMounted)));
+    }
+}

@@ -1,0 +1,157 @@
+//! What a group may take, as the Compose file says it, and what of that is not in force.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Controller, Error};
+
+/// Length of the period in which a CPU quota is shared out, in microseconds: the kernel's default, and
+/// what Docker uses for `cpus`.
+pub(crate) const CPU_PERIOD_USEC: u64 = 100_000;
+
+/// Limits of one group. `None` leaves the kernel's default: no limit of the group's own.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Limits {
+    /// CPU time in CPUs (`cpus`): 1.5 is 150 ms in each period of 100 ms.
+    pub cpus: Option<f64>,
+    /// Weight against the sibling groups (`cpu_shares`): 2 to 262144, 1024 where not given.
+    pub cpu_shares: Option<u64>,
+    /// The cores that may be used (`cpuset`), as in `0-1,3`.
+    pub cpuset: Option<String>,
+    /// Memory in bytes (`mem_limit`).
+    pub memory: Option<u64>,
+    /// Memory in bytes that is reclaimed from last (`mem_reservation`).
+    pub memory_reservation: Option<u64>,
+    /// Memory and swap together in bytes (`memswap_limit`), -1 for unlimited. Needs `memory`.
+    pub memory_swap: Option<i64>,
+    /// Number of tasks (`pids_limit`), -1 for unlimited.
+    pub pids: Option<i64>,
+}
+
+/// A limit that was asked for and is not in force on this host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Unenforced {
+    /// The compose key, such as `mem_limit`.
+    pub limit: &'static str,
+    /// Why not, such as a controller that is not mounted.
+    pub reason: String,
+}
+
+/// One control to set; `None` means the kernel's default.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Setting<'a> {
+    Cpus(Option<f64>),
+    CpuShares(Option<u64>),
+    Cpuset(Option<&'a str>),
+    /// One setting, for on v1 the kernel ties the two together: memory is at most memory and swap.
+    Memory {
+        limit: Option<u64>,
+        swap: Option<i64>,
+    },
+    MemoryReservation(Option<u64>),
+    Pids(Option<i64>),
+}
+
+impl Setting<'_> {
+    pub(crate) fn controller(&self) -> Controller {
+        match self {
+            Setting::Cpus(_) | Setting::CpuShares(_) => Controller::Cpu,
+            Setting::Cpuset(_) => Controller::Cpuset,
+            Setting::Memory { .. } | Setting::MemoryReservation(_) => Controller::Memory,
+            Setting::Pids(_) => Controller::Pids,
+        }
+    }
+
+    /// The compose keys that ask for something with this setting.
+    pub(crate) fn keys(&self) -> Vec<&'static str> {
+        let asked = match *self {
+            Setting::Cpus(value) => vec![("cpus", value.is_some())],
+            Setting::CpuShares(value) => vec![("cpu_shares", value.is_some())],
+            Setting::Cpuset(value) => vec![("cpuset", value.is_some())],
+            Setting::Memory { limit, swap } => {
+                vec![
+                    ("mem_limit", limit.is_some()),
+                    ("memswap_limit", swap.is_some()),
+                ]
+            }
+            Setting::MemoryReservation(value) => vec![("mem_reservation", value.is_some())],
+            Setting::Pids(value) => vec![("pids_limit", value.is_some())],
+        };
+        asked
+            .into_iter()
+            .filter(|(_, is_asked)| *is_asked)
+            .map(|(key, _)| key)
+            .collect()
+    }
+}
+
+impl Limits {
+    /// Each setting of these limits, with whether it differs from `old`. Nothing is known of a group
+    /// without `old`: all of it counts as different.
+    pub(crate) fn settings<'a>(&'a self, old: Option<&Limits>) -> [(Setting<'a>, bool); 6] {
+        let differs = |same: fn(&Limits, &Limits) -> bool| old.is_none_or(|old| !same(old, self));
+        [
+            (
+                Setting::Cpuset(self.cpuset.as_deref()),
+                differs(|a, b| a.cpuset == b.cpuset),
+            ),
+            (Setting::Cpus(self.cpus), differs(|a, b| a.cpus == b.cpus)),
+            (
+                Setting::CpuShares(self.cpu_shares),
+                differs(|a, b| a.cpu_shares == b.cpu_shares),
+            ),
+            (
+                Setting::Memory {
+                    limit: self.memory,
+                    swap: self.memory_swap,
+                },
+                differs(|a, b| (a.memory, a.memory_swap) == (b.memory, b.memory_swap)),
+            ),
+            (
+                Setting::MemoryReservation(self.memory_reservation),
+                differs(|a, b| a.memory_reservation == b.memory_reservation),
+            ),
+            (Setting::Pids(self.pids), differs(|a, b| a.pids == b.pids)),
+        ]
+    }
+}
+
+/// CPU time in microseconds for each period of [`CPU_PERIOD_USEC`].
+pub(crate) fn quota(cpus: f64) -> Result<i64, Error> {
+    // v1 takes a negative quota as "no limit", so a wrong sign must not reach it.
+    if !cpus.is_finite() || cpus <= 0.0 {
+        return Err(Error::Limit {
+            limit: "cpus",
+            value: cpus.to_string(),
+            reason: "must be above zero",
+        });
+    }
+    Ok((cpus * CPU_PERIOD_USEC as f64).round() as i64)
+}
+
+/// Swap alone in bytes, `None` for unlimited, from memory and swap together.
+pub(crate) fn swap_alone(limit: Option<u64>, swap: Option<i64>) -> Result<Option<u64>, Error> {
+    let refuse = |value: i64, reason| {
+        Err(Error::Limit {
+            limit: "memswap_limit",
+            value: value.to_string(),
+            reason,
+        })
+    };
+    let Some(total) = swap else { return Ok(None) };
+    let Ok(bytes) = u64::try_from(total) else {
+        return Ok(None);
+    };
+    match limit {
+        None => refuse(
+            total,
+            "counts memory and swap together, so it needs mem_limit too",
+        ),
+        Some(limit) => match bytes.checked_sub(limit) {
+            Some(swap) => Ok(Some(swap)),
+            None => refuse(
+                total,
+                "counts memory and swap together, so it cannot be below mem_limit",
+            ),
+        },
+    }
+}

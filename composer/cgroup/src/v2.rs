@@ -1,0 +1,171 @@
+//! cgroup v2: one hierarchy, controllers handed down level by level (cgroup-v2.rst).
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use crate::hierarchy::Root;
+use crate::limits::{CPU_PERIOD_USEC, Setting, quota, swap_alone};
+use crate::{Controller, Error, control};
+
+const SUBTREE: &str = "cgroup.subtree_control";
+
+/// A group as it stands after [`make`].
+pub(crate) struct Made {
+    /// Whether it was not there before.
+    pub(crate) is_new: bool,
+    /// Controllers in force in it.
+    pub(crate) controllers: Vec<Controller>,
+    /// Why the hierarchy's other controllers are not.
+    pub(crate) refused: Vec<(Controller, Error)>,
+}
+
+/// Makes the group with its parents and enables the hierarchy's controllers down to it.
+pub(crate) fn make(root: &Root, path: &str) -> Result<Made, Error> {
+    let leaf = root.group(path);
+    let failed = |source| Error::Create {
+        path: leaf.clone(),
+        source,
+    };
+    let is_new = match control::make_directory(&leaf) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            if let Some(parent) = leaf.parent() {
+                fs::create_dir_all(parent).map_err(failed)?;
+            }
+            control::make_directory(&leaf)
+        }
+        made => made,
+    }
+    .map_err(failed)?;
+    let mut controllers = enabled(&leaf)?;
+    let mut refused = Vec::new();
+    // A group that a crash left without its controllers is completed here too.
+    if root
+        .controllers
+        .iter()
+        .any(|wanted| !controllers.contains(wanted))
+    {
+        refused = enable_down_to(root, &leaf)?;
+        controllers = enabled(&leaf)?;
+    }
+    Ok(Made {
+        is_new,
+        controllers,
+        refused,
+    })
+}
+
+/// The controllers in force in a group.
+pub(crate) fn enabled(directory: &Path) -> Result<Vec<Controller>, Error> {
+    let text = control::read(&directory.join("cgroup.controllers"))?;
+    Ok(Controller::among(text.split_whitespace()))
+}
+
+fn enable_down_to(root: &Root, leaf: &Path) -> Result<Vec<(Controller, Error)>, Error> {
+    let inside = |path: &&Path| path.starts_with(&root.point);
+    let mut parents: Vec<&Path> = leaf.ancestors().skip(1).take_while(inside).collect();
+    parents.reverse();
+    let mut refused: Vec<(Controller, Error)> = Vec::new();
+    for parent in parents {
+        let file = parent.join(SUBTREE);
+        let mut available = enabled(parent)?;
+        available.retain(|controller| root.has(*controller));
+        let all: Vec<String> = available
+            .iter()
+            .map(|controller| format!("+{controller}"))
+            .collect();
+        if all.is_empty() || control::write(&file, &all.join(" ")).is_ok() {
+            continue;
+        }
+        // The kernel takes all of a write or nothing of it: one by one tells which is refused, and why.
+        for (controller, word) in available.iter().zip(&all) {
+            if let Err(error) = control::write(&file, word) {
+                refused.push((*controller, error));
+            }
+        }
+    }
+    Ok(refused)
+}
+
+/// Applies one setting to the group. Answers with the key and the file of a part that this kernel does not
+/// offer.
+pub(crate) fn set(
+    directory: &Path,
+    setting: &Setting<'_>,
+) -> Result<Option<(&'static str, &'static str)>, Error> {
+    let write = |file: &str, value: &str| control::write(&directory.join(file), value);
+    match *setting {
+        Setting::Cpus(None) => write("cpu.max", "max")?,
+        Setting::Cpus(Some(cpus)) => {
+            write("cpu.max", &format!("{} {CPU_PERIOD_USEC}", quota(cpus)?))?;
+        }
+        Setting::CpuShares(shares) => {
+            write("cpu.weight", &weight(shares.unwrap_or(1024)).to_string())?;
+        }
+        // A newline alone empties the set; a write of no bytes never reaches the kernel.
+        Setting::Cpuset(cpus) => write("cpuset.cpus", &format!("{}\n", cpus.unwrap_or_default()))?,
+        Setting::Memory { limit, swap } => {
+            let swap_max = swap_alone(limit, swap)?;
+            let is_offered = !crate::v1::lacks(directory, "memory.swap.max");
+            if is_offered {
+                write("memory.swap.max", &bytes_or_max(swap_max))?;
+            }
+            write("memory.max", &bytes_or_max(limit))?;
+            if !is_offered && swap.is_some() {
+                return Ok(Some(("memswap_limit", "memory.swap.max")));
+            }
+        }
+        Setting::MemoryReservation(bytes) => {
+            write("memory.low", &bytes.unwrap_or_default().to_string())?;
+        }
+        Setting::Pids(count) => {
+            write(
+                "pids.max",
+                &bytes_or_max(count.and_then(|count| u64::try_from(count).ok())),
+            )?;
+        }
+    }
+    Ok(None)
+}
+
+fn bytes_or_max(value: Option<u64>) -> String {
+    value.map_or_else(|| "max".to_owned(), |value| value.to_string())
+}
+
+/// `cpu.weight` (1 to 10000, default 100) for v1's `cpu.shares` (2 to 262144, default 1024).
+///
+/// The curve through least, default and greatest of both that runc (from 1.3.2, opencontainers/cgroups#20)
+/// and crun (from 1.23, containers/crun#1767) use. The straight line that they used before makes 39 of the
+/// default 1024, where the kernel's own default is 100.
+fn weight(shares: u64) -> u64 {
+    match shares {
+        0..=2 => 1,
+        262_144.. => 10_000,
+        _ => {
+            let log = (shares as f64).log2();
+            let exponent = (log * log + 125.0 * log) / 612.0 - 7.0 / 34.0;
+            10f64.powf(exponent).ceil() as u64
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::weight;
+
+    #[test]
+    fn weight_agrees_with_runc() {
+        // 2000 -> 170 is the value in opencontainers/runc#4896.
+        let pairs = [
+            (0, 1),
+            (2, 1),
+            (1024, 100),
+            (2000, 170),
+            (262_144, 10_000),
+            (u64::MAX, 10_000),
+        ];
+        for (shares, expected) in pairs {
+            assert_eq!(weight(shares), expected, "{shares} shares");
+        }
+    }
+}

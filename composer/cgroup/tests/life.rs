@@ -1,0 +1,154 @@
+//! The life of a group: made, listed, joined, killed, removed; nothing is left.
+#![allow(missing_docs)]
+#![allow(unsafe_code)]
+
+mod support;
+
+use std::os::fd::AsRawFd as _;
+use std::time::Instant;
+
+use composer_cgroup::{Controller, Error, Hierarchy, Limits, Version};
+use support::{Scratch, spawn};
+
+/// Of linux/sched.h: beyond the `int` that libc has for it, where it is 0.
+const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+
+#[test]
+fn detection_agrees_with_the_kernels_own_list() {
+    let hierarchy = Hierarchy::detect().expect("detect");
+    for controller in [
+        Controller::Cpu,
+        Controller::Cpuset,
+        Controller::Memory,
+        Controller::Pids,
+    ] {
+        assert!(hierarchy.has(controller), "{controller}");
+    }
+    let is_v1 = support::root_of("memory").1;
+    assert_eq!(hierarchy.version() == Version::V2, !is_v1);
+}
+
+#[test]
+fn groups_are_listed_by_name_and_removed_with_what_is_inside() {
+    let scratch = Scratch::new();
+    let stack = scratch.made("shop", &Limits::default());
+    scratch.made("shop/api-1", &Limits::default());
+    scratch.made("shop/store-1", &Limits::default());
+    let names = |path: &str| scratch.hierarchy.list(&format!("{}/{path}", scratch.name));
+    assert_eq!(names("shop").expect("list"), ["api-1", "store-1"]);
+    assert_eq!(names("absent").expect("list"), [""; 0]);
+    stack.remove().expect("remove");
+    assert!(!stack.exists());
+    stack.remove().expect("absent is fine");
+}
+
+#[test]
+fn processes_of_groups_inside_are_found_killed_and_waited_for() {
+    let scratch = Scratch::new();
+    let outer = scratch.made("outer", &Limits::default());
+    let inner = scratch.made("outer/inner", &Limits::default());
+    let mut child = spawn(&inner, "echo ready; while :; do (read line); done");
+    assert_eq!(child.line(), "ready");
+    assert!(outer.pids().expect("pids").contains(&child.pid()));
+    outer.kill().expect("kill");
+    if outer.open().expect("open").is_some() {
+        // v2 tells when the last process is gone: nobody has waited for it here.
+        outer.remove().expect("remove");
+    }
+    let (status, ..) = child.finish();
+    assert!(!status.success());
+    outer.remove().expect("remove");
+    assert!(!outer.exists());
+}
+
+#[test]
+fn a_group_in_use_is_not_removed() {
+    let scratch = Scratch::new();
+    let group = scratch.made("used", &Limits::default());
+    let mut child = spawn(&group, "echo ready; read line");
+    assert_eq!(child.line(), "ready");
+    let error = group.remove().expect_err("a process is inside");
+    let Error::Remove { source, .. } = &error else {
+        panic!("{error:?}")
+    };
+    assert_eq!(source.raw_os_error(), Some(libc::EBUSY));
+    assert!(group.exists());
+    child.finish();
+}
+
+#[test]
+fn a_container_can_be_born_in_its_group() {
+    let scratch = Scratch::new();
+    let group = scratch.made("born", &Limits::default());
+    let Some(directory) = group.open().expect("open") else {
+        // Without v2 a child joins by itself, as every other test here does.
+        assert!(!group.tasks_files().is_empty());
+        return;
+    };
+    // SAFETY: zero is a valid value of each field of this plain structure.
+    let mut arguments: libc::clone_args = unsafe { std::mem::zeroed() };
+    arguments.flags = CLONE_INTO_CGROUP;
+    arguments.exit_signal = libc::SIGCHLD as u64;
+    arguments.cgroup = directory.as_raw_fd() as u64;
+    let size = size_of::<libc::clone_args>();
+    // SAFETY: `arguments` lives through the call and has the size that is given. Without CLONE_VM the child
+    // has its own copy of memory, and it calls nothing but pause(2).
+    let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw const arguments, size) };
+    if pid == 0 {
+        loop {
+            // SAFETY: pause(2) has no preconditions.
+            unsafe { libc::pause() };
+        }
+    }
+    assert!(pid > 0, "clone3: {}", std::io::Error::last_os_error());
+    let pid = i32::try_from(pid).expect("a pid");
+    let born = group.pids().expect("pids");
+    group.kill().expect("kill");
+    // SAFETY: waitpid(2) may be given no place for the status.
+    let waited = unsafe { libc::waitpid(pid, std::ptr::null_mut(), 0) };
+    assert_eq!((born, waited), (vec![pid], pid));
+}
+
+#[test]
+fn a_name_cannot_leave_the_hierarchy() {
+    let hierarchy = Hierarchy::detect().expect("detect");
+    for name in ["", "/etc", "a/../../b", "a//b", "..", "a\nb"] {
+        let group = hierarchy.group(name);
+        assert!(
+            matches!(group.remove(), Err(Error::Name { .. })),
+            "{name:?}"
+        );
+        assert!(matches!(group.kill(), Err(Error::Name { .. })), "{name:?}");
+        assert!(!group.exists());
+    }
+}
+
+/// Not a check but a figure, for the log: how long making a limited group takes.
+#[test]
+fn fifty_groups_with_four_limits() {
+    let scratch = Scratch::new();
+    scratch.made("stack", &Limits::default());
+    let limits = Limits {
+        cpus: Some(0.5),
+        memory: Some(64 << 20),
+        memory_swap: Some(64 << 20),
+        pids: Some(100),
+        ..Limits::default()
+    };
+    let start = Instant::now();
+    let groups: Vec<_> = (0..50)
+        .map(|index| scratch.made(&format!("stack/s-{index}"), &limits))
+        .collect();
+    let made = start.elapsed();
+    let start = Instant::now();
+    for group in &groups {
+        group.usage().expect("usage");
+    }
+    let read = start.elapsed();
+    let start = Instant::now();
+    for group in &groups {
+        group.remove().expect("remove");
+    }
+    let removed = start.elapsed();
+    eprintln!("50 groups: made in {made:?}, usage in {read:?}, removed in {removed:?}");
+}
