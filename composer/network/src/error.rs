@@ -1,0 +1,120 @@
+//! What can go wrong: what was being done, to what, and the operating system's error.
+
+use std::fmt::Display;
+use std::io;
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+
+use ipnet::Ipv4Net;
+
+/// The result of this crate's operations.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// An operation on the network that failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A request that the kernel refused.
+    #[error("cannot {doing} {subject}: {source}")]
+    Kernel {
+        /// What was being done, as a verb and its object: `add the address of`.
+        doing: &'static str,
+        /// The interface, socket or namespace it was done to.
+        subject: String,
+        /// The operating system's error.
+        source: io::Error,
+    },
+    /// A file of the registry of subnets could not be read or written.
+    #[error("cannot {doing} {}: {source}", path.display())]
+    Registry {
+        /// What was being done.
+        doing: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// The operating system's error.
+        source: io::Error,
+    },
+    /// The registry of subnets holds something else than a registry.
+    #[error("{} is damaged: {source}", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What its parser found.
+        source: serde_json::Error,
+    },
+    /// Every subnet that could be given is routed, or held by a stack.
+    #[error(
+        "no subnet is free for network {network} of stack {stack}: routes of the host or other stacks cover {pools}"
+    )]
+    NoSubnet {
+        /// The stack that asked.
+        stack: String,
+        /// Its network.
+        network: String,
+        /// The pools that were searched.
+        pools: String,
+    },
+    /// A subnet has no address left.
+    #[error("no address is free in {subnet}")]
+    NoAddress {
+        /// The full subnet.
+        subnet: Ipv4Net,
+    },
+    /// An address was asked for that its bridge cannot reach.
+    #[error("{address} is not an address for a container in {subnet}")]
+    Outside {
+        /// The address.
+        address: Ipv4Addr,
+        /// The subnet of the bridge.
+        subnet: Ipv4Net,
+    },
+    /// An interface of that name is there, but is none that this crate makes.
+    #[error("interface {name} exists and is not a {wanted}")]
+    WrongKind {
+        /// The interface.
+        name: String,
+        /// What it should be.
+        wanted: &'static str,
+    },
+    /// A link group holds an interface that is none of ours; nothing was removed.
+    #[error("interface {name} is in link group {group} but is none of ours")]
+    ForeignLink {
+        /// The interface.
+        name: String,
+        /// Its group.
+        group: u32,
+    },
+    /// Group 0 is the group of every interface that was put into none.
+    #[error("link group 0 holds the interfaces of the host and cannot be removed")]
+    DefaultGroup,
+}
+
+impl Error {
+    pub(crate) fn kernel(
+        doing: &'static str,
+        subject: impl Display,
+        source: impl Into<io::Error>,
+    ) -> Self {
+        Self::Kernel {
+            doing,
+            subject: subject.to_string(),
+            source: source.into(),
+        }
+    }
+
+    /// The same for an error of rtnetlink, which carries the kernel's answer.
+    pub(crate) fn netlink(
+        doing: &'static str,
+        subject: impl Display,
+        source: rtnetlink::Error,
+    ) -> Self {
+        Self::kernel(doing, subject, netlink_to_io(source))
+    }
+}
+
+/// The kernel's errno, where the answer carries one.
+pub(crate) fn netlink_to_io(error: rtnetlink::Error) -> io::Error {
+    match error {
+        rtnetlink::Error::NetlinkError(message) => message.to_io(),
+        other => io::Error::other(other.to_string()),
+    }
+}

@@ -1,0 +1,177 @@
+//! The container's side: its loopback, its `eth0` and its default route, in two requests of a few messages each.
+//!
+//! Runs on the thread that is in the namespace and blocks there: the runtime is not held up while the kernel's one
+//! lock for link changes (rtnl) is busy, and no connection with its buffers is made for each container. The
+//! messages are rtnetlink's.
+
+use std::io;
+use std::net::Ipv4Addr;
+
+use rtnetlink::packet_core::{
+    NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, NLM_F_REQUEST, NetlinkMessage,
+    NetlinkPayload,
+};
+use rtnetlink::packet_route::RouteNetlinkMessage;
+use rtnetlink::packet_route::link::LinkMessage;
+use rtnetlink::sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
+use rtnetlink::{AddressMessageBuilder, LinkUnspec, RouteMessageBuilder};
+
+use super::veth::PEER;
+use crate::error::{Error, Result};
+
+/// The loopback's index in every namespace (LOOPBACK_IFINDEX, linux/net_namespace.h).
+const LOOPBACK: u32 = 1;
+/// Bytes for one read: an acknowledgement repeats its request, a link's description is below 2 kB.
+const RECEIVE: usize = 8192;
+const SET: u16 = NLM_F_REQUEST | NLM_F_ACK;
+
+/// What `eth0` is to have.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Plug {
+    pub(super) address: Ipv4Addr,
+    pub(super) prefix: u8,
+    pub(super) gateway: Ipv4Addr,
+}
+
+/// A route netlink socket of the namespace that the thread was in when it was opened.
+pub(crate) struct Inside {
+    socket: Socket,
+    sequence: u32,
+}
+
+/// One request, and how to name it when it fails.
+type Request = (&'static str, RouteNetlinkMessage, u16);
+
+impl Inside {
+    /// Opens the socket in the thread's namespace.
+    pub(crate) fn open() -> Result<Self> {
+        let open = || -> io::Result<Socket> {
+            let mut socket = Socket::new(NETLINK_ROUTE)?;
+            socket.bind_auto()?;
+            socket.connect(&SocketAddr::new(0, 0))?;
+            Ok(socket)
+        };
+        let socket = open().map_err(|source| {
+            Error::kernel("open", "a route netlink socket in the container", source)
+        })?;
+        Ok(Self {
+            socket,
+            sequence: 0,
+        })
+    }
+
+    /// Sets the loopback up: 127.0.0.0/8, with 127.0.0.11, is there from then on.
+    pub(crate) fn raise_loopback(&mut self) -> Result<()> {
+        let up = LinkUnspec::new_with_index(LOOPBACK).up().build();
+        self.request(
+            "raise the loopback of",
+            "the container",
+            vec![("", RouteNetlinkMessage::SetLink(up), SET)],
+        )?;
+        Ok(())
+    }
+
+    /// Gives `eth0` its address, sets it up and routes everything over its gateway.
+    pub(crate) fn configure(&mut self, plug: Plug) -> Result<()> {
+        let by_name = LinkUnspec::new_with_name(PEER).build();
+        let get = vec![("", RouteNetlinkMessage::GetLink(by_name), SET)];
+        let index = self
+            .request("look for", PEER, get)?
+            .map(|link| link.header.index)
+            .ok_or_else(|| Error::kernel("look for", PEER, nix::errno::Errno::ENODEV))?;
+        let address = AddressMessageBuilder::<Ipv4Addr>::new()
+            .index(index)
+            .address(plug.address, plug.prefix)
+            .build();
+        let up = LinkUnspec::new_with_index(index).up().build();
+        let route = RouteMessageBuilder::<Ipv4Addr>::new()
+            .gateway(plug.gateway)
+            .output_interface(index)
+            .build();
+        // The kernel takes the messages of a request in order: the gateway is reachable once the second is done.
+        let configure = vec![
+            (
+                "address",
+                RouteNetlinkMessage::NewAddress(address),
+                SET | NLM_F_CREATE | NLM_F_REPLACE,
+            ),
+            ("link state", RouteNetlinkMessage::SetLink(up), SET),
+            (
+                "default route",
+                RouteNetlinkMessage::NewRoute(route),
+                SET | NLM_F_CREATE | NLM_F_EXCL,
+            ),
+        ];
+        self.request("configure", PEER, configure)?;
+        Ok(())
+    }
+
+    /// Sends all messages at once and waits for the acknowledgement of each; the link among the answers, if any.
+    fn request(
+        &mut self,
+        doing: &'static str,
+        on: &str,
+        requests: Vec<Request>,
+    ) -> Result<Option<LinkMessage>> {
+        let failed = |part: &str, source: io::Error| match part {
+            "" => Error::kernel(doing, on, source),
+            part => Error::kernel(
+                doing,
+                format_args!("the {part} of {on} in the container"),
+                source,
+            ),
+        };
+        let first = self.sequence.wrapping_add(1);
+        let mut bytes = Vec::new();
+        let mut parts = Vec::with_capacity(requests.len());
+        for (part, message, flags) in requests {
+            self.sequence = self.sequence.wrapping_add(1);
+            let mut message = NetlinkMessage::from(message);
+            message.header.flags = flags;
+            message.header.sequence_number = self.sequence;
+            message.finalize();
+            let start = bytes.len();
+            bytes.resize(start + message.buffer_len(), 0);
+            message.serialize(&mut bytes[start..]);
+            parts.push(part);
+        }
+        self.socket
+            .send(&bytes, 0)
+            .map_err(|source| failed("", source))?;
+        let mut link = None;
+        let mut waiting = parts.len();
+        let mut buffer = Vec::with_capacity(RECEIVE);
+        while waiting > 0 {
+            buffer.clear();
+            self.socket
+                .recv(&mut buffer, 0)
+                .map_err(|source| failed("", source))?;
+            let mut rest = buffer.as_slice();
+            while !rest.is_empty() {
+                let answer = NetlinkMessage::<RouteNetlinkMessage>::deserialize(rest)
+                    .map_err(|error| failed("", io::Error::other(error.to_string())))?;
+                let length = (answer.header.length as usize)
+                    .next_multiple_of(4)
+                    .clamp(1, rest.len());
+                rest = &rest[length..];
+                match answer.payload {
+                    NetlinkPayload::Error(error) => {
+                        if error.code.is_some() {
+                            let place = answer.header.sequence_number.wrapping_sub(first) as usize;
+                            return Err(failed(
+                                parts.get(place).copied().unwrap_or(""),
+                                error.to_io(),
+                            ));
+                        }
+                        waiting -= 1;
+                    }
+                    NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(message)) => {
+                        link = Some(message)
+                    }
+                    _ => {}
+                }
+            }
+        }
+        Ok(link)
+    }
+}

@@ -1,0 +1,21 @@
+//! The network of a stack: its bridge, a veth pair a container, addresses, routes, the host-wide registry of
+//! subnets, and the resolver that answers inside each container at 127.0.0.11.
+//!
+//! Everything goes over netlink; no program is run and no sysctl of the host is changed. Names of interfaces
+//! are functions of the names of stack, network and container ([`names`]), so that what a crash left behind is
+//! found again.
+
+pub mod addresses;
+mod attach;
+pub mod dns;
+mod error;
+mod host;
+pub mod names;
+pub mod netns;
+pub mod subnets;
+
+pub use attach::{attach, reattach_dns};
+pub use dns::Attached;
+pub use error::{Error, Result};
+pub use host::{Bridge, Host, LinkInfo, link_group};
+pub use ipnet::Ipv4Net;

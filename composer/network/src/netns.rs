@@ -1,0 +1,55 @@
+//! Work inside another network namespace, on a thread that enters it and then ends.
+//!
+//! A thread that came back with a second `setns` could fail to, and would then serve the rest of the process from
+//! the wrong namespace; one that ends cannot. What it opened (sockets belong to the namespace they were opened
+//! in) stays usable from outside.
+
+use std::os::fd::OwnedFd;
+use std::thread;
+
+use nix::sched::{CloneFlags, setns};
+use tokio::sync::oneshot;
+
+use crate::error::{Error, Result};
+
+/// Stack of such a thread in bytes: the work is a few system calls over small buffers.
+const STACK: usize = 256 * 1024;
+
+/// Runs `job` inside the namespace, starting at once; the future is its result. A dropped future does not stop the job.
+///
+/// # Errors
+/// When the thread cannot be started, the namespace cannot be entered, or the job fails.
+pub fn run<T, F>(netns: OwnedFd, job: F) -> impl Future<Output = Result<T>> + use<T, F>
+where
+    T: Send + 'static,
+    F: FnOnce() -> Result<T> + Send + 'static,
+{
+    let (done, result) = oneshot::channel();
+    let started = thread::Builder::new()
+        .name("netns".into())
+        .stack_size(STACK)
+        .spawn(move || {
+            let outcome = setns(&netns, CloneFlags::CLONE_NEWNET)
+                .map_err(|errno| Error::kernel("enter", "the container's network namespace", errno))
+                .and_then(|()| job());
+            // A receiver that is gone has no interest in the outcome.
+            let _ = done.send(outcome);
+        });
+    async move {
+        started.map_err(|source| {
+            Error::kernel(
+                "start a thread for",
+                "the container's network namespace",
+                source,
+            )
+        })?;
+        result.await.unwrap_or_else(|_| {
+            let source = std::io::Error::other("its thread ended early");
+            Err(Error::kernel(
+                "work in",
+                "the container's network namespace",
+                source,
+            ))
+        })
+    }
+}

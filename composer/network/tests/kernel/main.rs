@@ -1,0 +1,11 @@
+//! Tests on real network namespaces. Each test has a host of its own: a thread in a new namespace, so that neither
+//! the machine's links nor its routes are touched and tests run beside each other. They need root.
+#![allow(clippy::expect_used)]
+
+mod bridge;
+mod dns;
+mod forwarding;
+mod measure;
+mod plug;
+mod registry;
+mod world;

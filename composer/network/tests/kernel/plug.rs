@@ -1,0 +1,142 @@
+//! Containers on a bridge: they reach each other and the host, and are replaced and removed cleanly.
+
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::os::fd::AsFd;
+
+use composer_network::{Error, Host};
+
+use crate::world::{Container, PATIENCE, address, bridge, on_a_host, run};
+
+#[test]
+fn two_containers_and_the_host_reach_each_other() {
+    on_a_host(|| async {
+        let host = Host::open().expect("a connection");
+        let bridge = bridge(&host).await;
+        let (one, _) = Container::attached("one-1", 2, &host, &bridge).await;
+        let (two, _) = Container::attached("two-1", 3, &host, &bridge).await;
+        let _service = one.listens(80).await;
+        assert!(two.reaches(one.address, 80).await);
+        assert!(one.reaches(Ipv4Addr::LOCALHOST, 80).await);
+        assert!(TcpStream::connect_timeout(&(one.address, 80).into(), PATIENCE).is_ok());
+        let _on_host = TcpListener::bind((bridge.gateway(), 8080)).expect("a listener");
+        assert!(two.reaches(bridge.gateway(), 8080).await);
+    });
+}
+
+#[test]
+fn a_container_has_its_address_its_mac_and_a_default_route() {
+    on_a_host(|| async {
+        let host = Host::open().expect("a connection");
+        let bridge = bridge(&host).await;
+        let (one, attached) = Container::attached("one-1", 2, &host, &bridge).await;
+        assert_eq!(attached.warnings, Vec::<String>::new());
+        let seen = one
+            .inside(|| run("ip", "addr show dev eth0") + &run("ip", "route"))
+            .await;
+        for wanted in [
+            "inet 172.18.0.2/22 brd 172.18.3.255 scope global",
+            "02:42:ac:12:00:02",
+            ",UP",
+            "default via 172.18.0.1 dev eth0",
+        ] {
+            assert!(seen.contains(wanted), "{wanted} in {seen}");
+        }
+    });
+}
+
+#[test]
+fn plug_alone_makes_the_same() {
+    on_a_host(|| async {
+        let host = Host::open().expect("a connection");
+        let bridge = bridge(&host).await;
+        let (one, two) = (Container::new("one-1", 2), Container::new("two-1", 3));
+        for container in [&one, &two] {
+            let netns = container.netns.as_fd();
+            host.plug(&bridge, &container.veth, netns, container.address)
+                .await
+                .expect("plugged");
+        }
+        let _service = one.listens(80).await;
+        assert!(two.reaches(one.address, 80).await);
+    });
+}
+
+#[test]
+fn a_stale_veth_is_replaced() {
+    on_a_host(|| async {
+        let host = Host::open().expect("a connection");
+        let bridge = bridge(&host).await;
+        let (old, _) = Container::attached("one-1", 2, &host, &bridge).await;
+        let (new, _) = Container::attached("one-1", 2, &host, &bridge).await;
+        let (two, _) = Container::attached("two-1", 3, &host, &bridge).await;
+        let _service = new.listens(80).await;
+        assert!(two.reaches(address(2), 80).await);
+        assert!(!old.inside(|| run("ip", "link")).await.contains("eth0"));
+        // Plugged again into the namespace that has the pair already.
+        new.attach(&host, &bridge).await.expect("attached again");
+        assert!(two.reaches(address(2), 80).await);
+    });
+}
+
+#[test]
+fn an_unplugged_container_is_gone_and_absent_is_fine() {
+    on_a_host(|| async {
+        let host = Host::open().expect("a connection");
+        let bridge = bridge(&host).await;
+        let (one, _) = Container::attached("one-1", 2, &host, &bridge).await;
+        host.unplug(&one.veth).await.expect("unplugged");
+        host.unplug(&one.veth).await.expect("absent is fine");
+        assert!(!run("ip", "link").contains(&one.veth));
+    });
+}
+
+#[test]
+fn a_failure_inside_takes_the_pair_away_again() {
+    on_a_host(|| async {
+        let host = Host::open().expect("a connection");
+        let bridge = bridge(&host).await;
+        let one = Container::new("one-1", 2);
+        one.inside(|| {
+            run("ip", "link add br0 type bridge");
+            run("ip", "link set br0 up");
+            run("ip", "route add default dev br0");
+        })
+        .await;
+        let error = one
+            .attach(&host, &bridge)
+            .await
+            .expect_err("a default route is there already");
+        assert_eq!(
+            error.to_string(),
+            "cannot configure the default route of eth0 in the container: File exists (os error 17)"
+        );
+        assert!(!run("ip", "link").contains(&one.veth));
+    });
+}
+
+#[test]
+fn a_bridge_that_is_gone_and_an_address_outside_are_errors() {
+    on_a_host(|| async {
+        let host = Host::open().expect("a connection");
+        let bridge = bridge(&host).await;
+        let mut one = Container::new("one-1", 1);
+        let error = one
+            .attach(&host, &bridge)
+            .await
+            .expect_err("the gateway's address");
+        assert!(matches!(error, Error::Outside { .. }), "{error}");
+        host.remove_group(bridge.group).await.expect("removed");
+        one.address = address(2);
+        let error = one.attach(&host, &bridge).await.expect_err("no bridge");
+        assert!(
+            matches!(
+                error,
+                Error::Kernel {
+                    doing: "make veth",
+                    ..
+                }
+            ),
+            "{error}"
+        );
+    });
+}
