@@ -1,0 +1,64 @@
+//! Raw descriptor numbers become owned descriptors here and nowhere else.
+#![allow(unsafe_code)]
+
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+
+/// A descriptor that the parent process left open for this program under an agreed number; `None` where it did
+/// not. It becomes close-on-exec. To be called once a number, before the program opens anything.
+pub fn inherited(number: RawFd) -> Option<OwnedFd> {
+    // SAFETY: borrowed only to ask whether it is open; F_GETFD on a closed number is an error, not undefined.
+    let borrowed = unsafe { BorrowedFd::borrow_raw(number) };
+    fcntl(borrowed, FcntlArg::F_GETFD).ok()?;
+    fcntl(borrowed, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).ok()?;
+    // SAFETY: it is open, and by the caller's promise nothing else in this process owns it.
+    Some(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
+/// A descriptor that the kernel has just installed for an SCM_RIGHTS message (unix(7)).
+pub fn received(number: RawFd) -> OwnedFd {
+    // SAFETY: recvmsg(2) has put it into this process a moment ago and told only the caller.
+    unsafe { OwnedFd::from_raw_fd(number) }
+}
+
+/// Marks every descriptor from `first` on close-on-exec (close_range(2)).
+pub(crate) fn close_on_exec_from(first: RawFd) -> io::Result<()> {
+    let (first, flag) = (first.cast_unsigned(), libc::CLOSE_RANGE_CLOEXEC);
+    // SAFETY: no descriptor is closed, so nothing that owns one is fooled.
+    match unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, flag) } {
+        -1 => Err(io::Error::last_os_error()),
+        _ => Ok(()),
+    }
+}
+
+/// Puts descriptors under agreed numbers for the program that is exec'd next; to be called right before it.
+pub(crate) fn place(fds: &[(RawFd, RawFd)]) -> io::Result<()> {
+    let beyond = fds.iter().map(|(_, target)| *target).max().unwrap_or(0) + 1;
+    // Sources first move out of the way of all targets: one may lie where another has to go.
+    let mut moved = [(0, 0); 8];
+    let moved = moved
+        .get_mut(..fds.len())
+        .ok_or(io::ErrorKind::InvalidInput)?;
+    for (slot, (source, target)) in moved.iter_mut().zip(fds) {
+        // SAFETY: duplicating a descriptor disturbs no owner.
+        let copy = unsafe { libc::fcntl(*source, libc::F_DUPFD_CLOEXEC, beyond) };
+        if copy < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        *slot = (copy, *target);
+    }
+    for (source, target) in moved.iter() {
+        // SAFETY: what lay under the target belonged to this image of the process, which execs or exits now.
+        if unsafe { libc::dup2(*source, *target) } < 0 {
+            return Err(io::Error::last_os_error());
+        }
+    }
+    Ok(())
+}
+
+/// Its number, for paths below /proc/self/fd: the one way to hand overlayfs a folder whatever its name contains.
+pub(crate) fn path(fd: &OwnedFd) -> String {
+    format!("/proc/self/fd/{}", fd.as_raw_fd())
+}

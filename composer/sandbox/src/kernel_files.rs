@@ -1,0 +1,166 @@
+//! /proc, /sys and the container's own cgroup, with what engines hide in them (moby, `oci/defaults.go`).
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::CWD;
+use rustix::mount::MountAttrFlags;
+
+use crate::failure::{Doing, Result};
+use crate::mount;
+use crate::tree::{Missing, Tree};
+
+/// Cannot be read.
+const MASKED: [&str; 13] = [
+    "/proc/acpi",
+    "/proc/asound",
+    "/proc/interrupts",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/sched_debug",
+    "/proc/scsi",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+    "/sys/devices/virtual/powercap",
+    "/sys/firmware",
+    "/sys/fs/selinux",
+];
+/// Cannot be written.
+const READ_ONLY: [&str; 5] = [
+    "/proc/bus",
+    "/proc/fs",
+    "/proc/irq",
+    "/proc/sys",
+    "/proc/sysrq-trigger",
+];
+/// Of the container's own network namespace, as Docker sets them: any user may serve low ports and send pings.
+const SYSCTLS: [(&str, &str); 2] = [
+    ("/proc/sys/net/ipv4/ip_unprivileged_port_start", "0"),
+    ("/proc/sys/net/ipv4/ping_group_range", "0 2147483647"),
+];
+
+/// Mounts them.
+pub fn mount(tree: &Tree, tasks: &[PathBuf], unified: bool) -> Result<()> {
+    let proc = tree.ensure("/proc", Missing::Folder).and_then(|place| {
+        let mount = mount::filesystem("proc", &[], mount::INERT)?;
+        mount::attach(&mount, place)
+    });
+    proc.doing("mount", "/proc")?;
+    let sys = tree.ensure("/sys", Missing::Folder).and_then(|place| {
+        let mount = mount::filesystem(
+            "sysfs",
+            &[],
+            mount::INERT | MountAttrFlags::MOUNT_ATTR_RDONLY,
+        )?;
+        mount::attach(&mount, place)
+    });
+    sys.doing("mount", "/sys")?;
+    cgroup(tree, tasks, unified).doing("mount", "/sys/fs/cgroup")
+}
+
+/// Programs that size themselves by their limits (the JVM, Go) look here.
+fn cgroup(tree: &Tree, tasks: &[PathBuf], unified: bool) -> io::Result<()> {
+    let read_only = mount::INERT | MountAttrFlags::MOUNT_ATTR_RDONLY;
+    let place = match tree.find("/sys/fs/cgroup") {
+        // A kernel without cgroups.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        other => other?,
+    };
+    if unified {
+        // Its root is the container's own group: the cgroup namespace was made inside it.
+        return mount::attach(mount::filesystem("cgroup2", &[], read_only)?, place);
+    }
+    let folders: Vec<(&Path, &Path)> = tasks.iter().filter_map(|tasks| hierarchy(tasks)).collect();
+    if folders.is_empty() {
+        return Ok(());
+    }
+    let root = mount::filesystem("tmpfs", &[("mode", Some("755"))], mount::INERT)?;
+    mount::attach(&root, place)?;
+    for (name, group) in folders {
+        let copy = mount::copy(CWD, group, false)?;
+        mount::restrict(&copy, read_only, false)?;
+        mount::attach(
+            copy,
+            tree.ensure(Path::new("/sys/fs/cgroup").join(name), Missing::Folder)?,
+        )?;
+    }
+    mount::restrict(&root, MountAttrFlags::MOUNT_ATTR_RDONLY, false)
+}
+
+/// The name under which a v1 hierarchy is mounted, and the group in it.
+fn hierarchy(tasks: &Path) -> Option<(&Path, &Path)> {
+    let below = tasks.strip_prefix("/sys/fs/cgroup").ok()?;
+    Some((
+        Path::new(below.components().next()?.as_os_str()),
+        tasks.parent()?,
+    ))
+}
+
+/// Sets what has to be set in /proc, and then hides and locks what the host has in it.
+pub fn mask(tree: &Tree) -> Result<()> {
+    for (path, value) in SYSCTLS {
+        let set = tree
+            .find(path)
+            .and_then(|file| fs::write(crate::descriptor::path(&file), value));
+        match set {
+            // A kernel without IPv4, or older than the setting.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            other => other.doing("set", path)?,
+        }
+    }
+    let empty = mount::filesystem(
+        "tmpfs",
+        &[],
+        mount::INERT | MountAttrFlags::MOUNT_ATTR_RDONLY,
+    )
+    .doing("mount", "an empty folder")?;
+    for path in MASKED {
+        hide(tree, path, &empty).doing("hide", path)?;
+    }
+    for path in READ_ONLY {
+        let Some(place) = present(tree, path).doing("make read-only", path)? else {
+            continue;
+        };
+        mount::copy(&place, "", true)
+            .and_then(|copy| {
+                mount::restrict(
+                    &copy,
+                    mount::INERT | MountAttrFlags::MOUNT_ATTR_RDONLY,
+                    true,
+                )?;
+                mount::attach(copy, place)
+            })
+            .doing("make read-only", path)?;
+    }
+    Ok(())
+}
+
+fn present(tree: &Tree, path: &str) -> io::Result<Option<std::os::fd::OwnedFd>> {
+    match tree.find(path) {
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+            ) =>
+        {
+            Ok(None)
+        }
+        other => other.map(Some),
+    }
+}
+
+fn hide(tree: &Tree, path: &str, empty: &std::os::fd::OwnedFd) -> io::Result<()> {
+    let Some(place) = present(tree, path)? else {
+        return Ok(());
+    };
+    let is_folder =
+        rustix::fs::FileType::from_raw_mode(rustix::fs::fstat(&place)?.st_mode).is_dir();
+    let cover = if is_folder {
+        mount::copy(empty, "", false)?
+    } else {
+        mount::copy(CWD, "/dev/null", false)?
+    };
+    mount::attach(cover, place)
+}

@@ -1,0 +1,37 @@
+//! One container: namespaces, mounts, root filesystem, capabilities, exec.
+//!
+//! The keeper calls [`spawn`] and [`exec_in`]. Both fork; what happens in the child is told over a close-on-exec
+//! socket, the report: a step that failed by its name, the end of the socket when the program runs. The child runs
+//! ordinary Rust between fork and exec, so a process that calls them must have one thread only.
+
+mod capabilities;
+mod child;
+mod clone;
+mod daemon;
+pub mod descriptor;
+mod dev;
+mod failure;
+pub mod host;
+pub mod init;
+mod kernel_files;
+mod limits;
+mod mount;
+pub mod pidfd;
+mod process;
+mod program;
+mod report;
+mod root;
+mod sealed;
+mod spawn;
+mod spec;
+mod terminal;
+mod tree;
+mod user;
+
+pub use daemon::spawn_daemon;
+pub use failure::StartFailure;
+pub use limits::raise_descriptor_limit;
+pub use report::{ReportMessage, read_report};
+pub use sealed::sealed_self;
+pub use spawn::{Child, ContainerFds, ExecFds, Stdio, exec_in, spawn};
+pub use spec::{ContainerSpec, ExecSpec, MountKind, MountSpec, ProcessSpec, RootSpec};

@@ -1,0 +1,138 @@
+//! A container's root filesystem: overlayfs over a folder or over the host's programs.
+
+use std::fs;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+use nix::mount::{MntFlags, MsFlags, mount as mount_flags, umount2};
+use nix::unistd::{fchdir, pivot_root};
+use rustix::mount::MountAttrFlags;
+
+use crate::descriptor;
+use crate::failure::{Doing, Result, StartFailure};
+use crate::host;
+use crate::mount;
+use crate::spec::RootSpec;
+use crate::tree::{Tree, on_host};
+
+/// Nothing that is mounted from here on is seen by the host, nor the other way round (mount_namespaces(7)).
+pub fn make_private() -> Result<()> {
+    let flags = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
+    mount_flags(None::<&str>, "/", None::<&str>, flags, None::<&str>)
+        .doing("make private", "its mounts")
+}
+
+/// Mounts the root filesystem. It lies over the upper folder, which overlayfs keeps open, until [`enter`].
+pub fn mount(spec: &RootSpec) -> Result<Tree> {
+    let (overlay, upper) = match spec {
+        RootSpec::Folder { lower, upper, work } => {
+            let layer = on_host(lower).doing("open the root folder", lower.display())?;
+            (overlay(&[&layer], upper, work)?, upper)
+        }
+        RootSpec::Host {
+            mask, upper, work, ..
+        } => {
+            let skeleton = host::skeleton(mask);
+            let layer = on_host(&skeleton).doing("open", skeleton.display())?;
+            let (upper_root, work_root) = (upper.join("root"), work.join("root"));
+            (overlay(&[&layer], &upper_root, &work_root)?, upper)
+        }
+    };
+    let place = on_host(upper).doing("open", upper.display())?;
+    mount::attach(&overlay, &place).doing("attach the root filesystem to", upper.display())?;
+    let tree = Tree::new(overlay);
+    if let RootSpec::Host {
+        mask,
+        upper: above,
+        work,
+        path,
+    } = spec
+    {
+        // `upper` itself now shows the root filesystem.
+        let above = Layers {
+            upper: place_below(&place)?,
+            work: work.clone(),
+            shown: above,
+        };
+        host::mount_parts(&tree, mask, path, &mut |number, layers| {
+            above.overlay(number, layers)
+        })?;
+    }
+    Ok(tree)
+}
+
+/// The upper folder by descriptor: its path is covered by then.
+struct Layers<'a> {
+    upper: std::path::PathBuf,
+    work: std::path::PathBuf,
+    shown: &'a Path,
+}
+
+impl Layers<'_> {
+    fn overlay(&self, name: &str, layers: &[&OwnedFd]) -> Result<OwnedFd> {
+        overlay(layers, &self.upper.join(name), &self.work.join(name)).map_err(|mut failure| {
+            failure.target = failure.target.replace(
+                &self.upper.display().to_string(),
+                &self.shown.display().to_string(),
+            );
+            failure
+        })
+    }
+}
+
+fn place_below(place: &OwnedFd) -> Result<std::path::PathBuf> {
+    Ok(descriptor::path(place).into())
+}
+
+/// An overlay of folders, the first on top, copy-on-write in `upper`.
+///
+/// `volatile`: nothing is flushed to disk when it is unmounted or synced. What has to survive a power cut belongs on
+/// a volume; what does not would otherwise cost a flush of the whole filesystem for each container that ends.
+fn overlay(layers: &[&OwnedFd], upper: &Path, work: &Path) -> Result<OwnedFd> {
+    fs::create_dir_all(upper).doing("make", upper.display())?;
+    // A volatile overlay leaves a mark here and is not mounted again while it is there.
+    match fs::remove_dir_all(work) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(error).doing("clear", work.display());
+        }
+        _ => {}
+    }
+    fs::create_dir_all(work).doing("make", work.display())?;
+    let upper_fd = on_host(upper).doing("open", upper.display())?;
+    let work_fd = on_host(work).doing("open", work.display())?;
+    let lower: Vec<String> = layers.iter().map(|layer| descriptor::path(layer)).collect();
+    let lower = lower.join(":");
+    let (upper_option, work_option) = (descriptor::path(&upper_fd), descriptor::path(&work_fd));
+    let options = [
+        ("lowerdir", Some(lower.as_str())),
+        ("upperdir", Some(upper_option.as_str())),
+        ("workdir", Some(work_option.as_str())),
+        ("volatile", None),
+    ];
+    // No device node works but those of /dev: what may open which device is not limited otherwise.
+    mount::filesystem("overlay", &options, MountAttrFlags::MOUNT_ATTR_NODEV).map_err(|error| {
+        let failure =
+            StartFailure::system("mount the root filesystem over", upper.display(), &error);
+        match error.raw_os_error() {
+            Some(libc::ENODEV) => StartFailure {
+                message: format!("{error}: the kernel needs overlayfs (modprobe overlay)"),
+                ..failure
+            },
+            _ => failure,
+        }
+    })
+}
+
+/// Makes the tree the root of this process and its namespace, and lets go of the host's.
+pub fn enter(tree: &Tree, read_only: bool) -> Result<()> {
+    if read_only {
+        mount::restrict(tree.root(), MountAttrFlags::MOUNT_ATTR_RDONLY, false)
+            .doing("make read-only", "the root filesystem")?;
+    }
+    fchdir(tree.root()).doing("enter", "the root filesystem")?;
+    // Both the new root and the place of the old one: the old one then lies on top (pivot_root(2)).
+    pivot_root(".", ".").doing("pivot to", "the root filesystem")?;
+    umount2(".", MntFlags::MNT_DETACH).doing("unmount", "the host's filesystems")?;
+    nix::unistd::chdir("/").doing("enter", "/")
+}

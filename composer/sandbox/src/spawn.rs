@@ -1,0 +1,104 @@
+//! The parent's side of a container's birth.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use nix::sched::{CloneFlags, setns};
+
+use crate::child;
+use crate::clone::{Forked, clone3};
+use crate::spec::{ContainerSpec, ExecSpec};
+
+/// Standard streams.
+#[derive(Debug)]
+pub struct Stdio {
+    /// Standard input.
+    pub stdin: OwnedFd,
+    /// Standard output.
+    pub stdout: OwnedFd,
+    /// Standard error.
+    pub stderr: OwnedFd,
+}
+
+/// Descriptors for a container.
+#[derive(Debug)]
+pub struct ContainerFds {
+    /// Standard streams; pipes become its user's.
+    pub stdio: Stdio,
+    /// A byte lets it exec; its end makes the child give up.
+    pub start: OwnedFd,
+    /// See [`crate::read_report`].
+    pub report: OwnedFd,
+    /// cgroup v2: the folder of its group.
+    pub cgroup: Option<OwnedFd>,
+}
+
+/// Descriptors for a program in a container that runs.
+#[derive(Debug)]
+pub struct ExecFds {
+    /// Standard streams.
+    pub stdio: Stdio,
+    /// See [`crate::read_report`].
+    pub report: OwnedFd,
+    /// cgroup v2: the folder of the container's group.
+    pub cgroup: Option<OwnedFd>,
+}
+
+/// A child of this process.
+#[derive(Debug)]
+pub struct Child {
+    /// In this process's PID namespace.
+    pub pid: i32,
+    /// The same, by descriptor.
+    pub pidfd: OwnedFd,
+}
+
+/// Clones PID 1 of a new container. The caller must have one thread only.
+///
+/// # Errors
+/// Those of clone3(2); whatever fails later comes over the report.
+pub fn spawn(spec: &ContainerSpec, fds: ContainerFds) -> io::Result<Child> {
+    let namespaces = CloneFlags::CLONE_NEWPID
+        | CloneFlags::CLONE_NEWNET
+        | CloneFlags::CLONE_NEWNS
+        | CloneFlags::CLONE_NEWUTS
+        | CloneFlags::CLONE_NEWIPC;
+    let forked = clone3(namespaces, fds.cgroup.as_ref().map(AsFd::as_fd)).map_err(|error| {
+        io::Error::new(error.kind(), format!("clone its first process: {error}"))
+    })?;
+    match forked {
+        Forked::Parent(pid, pidfd) => Ok(Child { pid, pidfd }),
+        Forked::Child => child::container(spec, &fds),
+    }
+}
+
+/// Runs a program in the namespaces of a container. The caller must have one thread only.
+///
+/// # Errors
+/// When the container has ended, and those of clone3(2); whatever fails later comes over the report.
+pub fn exec_in(
+    target: BorrowedFd<'_>,
+    target_pid: i32,
+    spec: &ExecSpec,
+    fds: ExecFds,
+) -> io::Result<Child> {
+    let own = File::open("/proc/self/ns/pid")?;
+    let entering = |error: io::Error| {
+        io::Error::new(error.kind(), format!("enter process {target_pid}: {error}"))
+    };
+    // Only children are born into it: this process itself stays where it is (pid_namespaces(7)).
+    setns(target, CloneFlags::CLONE_NEWPID).map_err(|errno| entering(errno.into()))?;
+    let forked = clone3(CloneFlags::empty(), fds.cgroup.as_ref().map(AsFd::as_fd));
+    if let Ok(Forked::Child) = forked {
+        child::exec(target, spec, &fds);
+    }
+    if setns(&own, CloneFlags::CLONE_NEWPID).is_err() {
+        // Further containers would be born inside this one. A keeper that ends is replaced.
+        std::process::abort();
+    }
+    match forked.map_err(entering)? {
+        Forked::Parent(pid, pidfd) => Ok(Child { pid, pidfd }),
+        Forked::Child => unreachable!("the child has left above"),
+    }
+}

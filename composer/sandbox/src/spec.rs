@@ -1,0 +1,111 @@
+//! What to make, as it travels from the supervisor to the keeper.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// A container.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ContainerSpec {
+    /// Its host name.
+    pub hostname: String,
+    /// Its NIS domain name.
+    pub domainname: Option<String>,
+    /// Its root filesystem.
+    pub root: RootSpec,
+    /// The root filesystem cannot be written.
+    pub read_only: bool,
+    /// Mounts of the user's.
+    pub mounts: Vec<MountSpec>,
+    /// File of the host that becomes /etc/hosts.
+    pub hosts_file: PathBuf,
+    /// File of the host that becomes /etc/resolv.conf.
+    pub resolv_file: PathBuf,
+    /// File of the host that becomes /etc/hostname.
+    pub hostname_file: PathBuf,
+    /// What runs as PID 1, or as the child of a small init.
+    pub process: ProcessSpec,
+    /// PID 1 is a small init.
+    pub init: bool,
+    /// cgroup v1: the `tasks` file of its group in each hierarchy.
+    pub cgroup_tasks: Vec<PathBuf>,
+}
+
+/// Where a root filesystem comes from. Writes go to `upper` in either case.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RootSpec {
+    /// A folder, copy-on-write.
+    Folder {
+        /// The folder.
+        lower: PathBuf,
+        /// overlayfs' upper folder.
+        upper: PathBuf,
+        /// overlayfs' work folder.
+        work: PathBuf,
+    },
+    /// The host's own programs, copy-on-write.
+    Host {
+        /// What [`crate::host::prepare_mask`] has made.
+        mask: PathBuf,
+        /// overlayfs' upper folder.
+        upper: PathBuf,
+        /// overlayfs' work folder.
+        work: PathBuf,
+        /// The caller's PATH: folders outside the system's that its tools are in are visible too.
+        path: Vec<PathBuf>,
+    },
+}
+
+/// A mount.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MountSpec {
+    /// Absolute path inside the container; made where it is missing.
+    pub target: String,
+    /// It cannot be written.
+    pub read_only: bool,
+    /// What is mounted.
+    pub kind: MountKind,
+}
+
+/// What is mounted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum MountKind {
+    /// A file or folder of the host, with what is mounted below it.
+    Bind {
+        /// Absolute path on the host.
+        source: PathBuf,
+    },
+    /// Memory.
+    Tmpfs {
+        /// Bytes; half of the memory where absent (tmpfs(5)).
+        size: Option<u64>,
+        /// Permission bits; 01777 where absent.
+        mode: Option<u32>,
+    },
+}
+
+/// A program.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProcessSpec {
+    /// It and its arguments.
+    pub argv: Vec<String>,
+    /// Its whole environment, but for PATH, HOME and TERM where they are missing.
+    pub env: Vec<(String, String)>,
+    /// Its working folder, made where it is missing; `/` where absent.
+    pub cwd: Option<String>,
+    /// `UID`, `NAME`, `UID:GID` or `NAME:GROUP`, by the root filesystem's own files; root where absent.
+    pub user: Option<String>,
+    /// It has a terminal of the container's own.
+    pub terminal: bool,
+}
+
+/// A program in a container that runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExecSpec {
+    /// The program.
+    pub process: ProcessSpec,
+    /// cgroup v1: the `tasks` file of the container's group in each hierarchy.
+    pub cgroup_tasks: Vec<PathBuf>,
+    /// It keeps all capabilities.
+    pub privileged: bool,
+}

@@ -1,0 +1,39 @@
+//! A program's terminal, from its own container's devpts (pty(7)).
+
+use std::ffi::OsStr;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+
+use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, openpt, ptsname, unlockpt};
+
+use crate::failure::{Doing, Result};
+
+/// A new terminal.
+pub struct Terminal {
+    /// The side that the user is on.
+    pub master: OwnedFd,
+    /// The side that the program is on.
+    pub slave: OwnedFd,
+    /// The program's side by its name inside the container.
+    pub path: PathBuf,
+}
+
+/// Opens a terminal; /dev/ptmx must be the container's.
+pub fn open() -> Result<Terminal> {
+    let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+    let master = openpt(flags).doing("open", "/dev/ptmx")?;
+    unlockpt(&master).doing("unlock", "a terminal")?;
+    let slave = ioctl_tiocgptpeer(&master, flags).doing("open", "a terminal")?;
+    let path = ptsname(&master, Vec::new()).doing("name", "a terminal")?;
+    Ok(Terminal {
+        master,
+        slave,
+        path: OsStr::from_bytes(path.as_bytes()).into(),
+    })
+}
+
+/// Makes it the controlling terminal of this session.
+pub fn control(slave: &OwnedFd) -> Result<()> {
+    rustix::process::ioctl_tiocsctty(slave).doing("take", "the terminal")
+}
