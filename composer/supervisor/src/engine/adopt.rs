@@ -1,0 +1,254 @@
+//! What an earlier supervisor left is taken up: records, the keeper's word, and the kernel's.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+
+use composer_network::reattach_dns;
+use composer_sandbox::pidfd;
+
+use super::container::{Container, Status};
+use super::link::{Born, End, Legacy, Link};
+use super::{Engine, logpipes, program};
+use crate::diagnose;
+use crate::logs::Stream;
+use crate::records::{self, ContainerRecord, Phase, Process};
+
+impl Engine {
+    /// Takes up everything that exists of the stack.
+    pub(super) async fn adopt(self: &Rc<Self>, mut legacy: Legacy) {
+        for container in self.recorded() {
+            let name = container.name();
+            let born = legacy.children.remove(&format!("container/{name}"));
+            let ended = legacy.ended.remove(&format!("container/{name}"));
+            self.containers
+                .borrow_mut()
+                .insert(name, Rc::clone(&container));
+            let phase = container.record.borrow().phase.clone();
+            match phase {
+                Phase::Created { .. } | Phase::Exited { .. } => {}
+                Phase::Starting(process) | Phase::Running(process) => {
+                    self.take_up(&container, process, born, ended, &mut legacy)
+                        .await;
+                }
+            }
+        }
+        // Ends of programs that nobody waits for any more: probes, and `exec` whose client has lost us.
+        for (pid, _) in legacy.ended.values() {
+            self.link.acknowledge(*pid);
+        }
+        for (_, born) in std::mem::take(&mut legacy.children) {
+            let link = Rc::clone(&self.link);
+            tokio::task::spawn_local(async move {
+                let _ = born.end.await;
+                link.acknowledge(born.pid);
+            });
+        }
+        self.sweep();
+    }
+
+    /// The containers that have a readable record; folders without one are what a crash left half-made.
+    fn recorded(&self) -> Vec<Rc<Container>> {
+        let mut found = Vec::new();
+        for entry in fs::read_dir(self.paths.containers())
+            .into_iter()
+            .flatten()
+            .flatten()
+        {
+            let Ok(name) = entry.file_name().into_string() else {
+                continue;
+            };
+            let paths = self.paths.container(&name);
+            match records::read::<ContainerRecord>(&paths.record()) {
+                Some(record) if record.name == name => found.push(Container::new(record, paths)),
+                Some(_) | None => {
+                    if let Err(error) = fs::remove_dir_all(paths.folder()) {
+                        diagnose(&format!("remove {}: {error}", paths.folder().display()));
+                    }
+                }
+            }
+        }
+        found
+    }
+
+    async fn take_up(
+        self: &Rc<Self>,
+        container: &Rc<Container>,
+        process: Process,
+        born: Option<Born>,
+        ended: Option<(i32, End)>,
+        legacy: &mut Legacy,
+    ) {
+        let name = container.name();
+        let held = legacy
+            .held
+            .remove(&format!("container/{name}"))
+            .unwrap_or_default();
+        let terminal = legacy.held.remove(&format!("terminal/{name}"));
+        let born = born.or_else(|| orphan(&process));
+        let Some(born) = born else {
+            // Its last words may still be in the pipe that the keeper holds.
+            self.save_rest(container, held.into_iter().take(2));
+            let reason = ended
+                .is_none()
+                .then(|| "its code is not known: nobody was there when it ended".to_owned());
+            let end = ended.map_or(
+                End {
+                    code: None,
+                    time: crate::clock::now(),
+                },
+                |(_, end)| end,
+            );
+            self.finish(container, end, reason);
+            if let Some((pid, _)) = ended {
+                self.link.acknowledge(pid);
+            }
+            self.release(container).await;
+            container.status.send_replace(Status::Exited(end.code));
+            return;
+        };
+        if !program::has_execed(born.pid) {
+            // It waits for a supervisor that is dead, or is on its way to exec: the next `up` starts it again.
+            let _ = pidfd::signal(std::os::fd::AsFd::as_fd(&*born.pidfd), libc::SIGKILL);
+            let _ = born.end.await;
+            self.link.acknowledge(born.pid);
+            let recorded =
+                container.change(|record| record.phase = Phase::Created { reason: None });
+            if let Err(error) = recorded {
+                diagnose(&format!("record of {name}: {error}"));
+            }
+            self.release(container).await;
+            container.status.send_replace(Status::Created);
+            return;
+        }
+        // Every descriptor is there a second time, by its path or through the namespace, if the keeper died too.
+        let mut held = held.into_iter();
+        let pipes = match terminal.and_then(|fds| fds.into_iter().next()) {
+            Some(master) => vec![(Stream::Stdout, master)],
+            None if container.record.borrow().service.tty => Vec::new(),
+            None => {
+                let mut pipe = |stream: &str| {
+                    held.next()
+                        .map_or_else(|| logpipes::open(&self.paths.fifo(&name, stream)), Ok)
+                };
+                match (pipe("out"), pipe("err")) {
+                    (Ok(out), Ok(err)) => vec![(Stream::Stdout, out), (Stream::Stderr, err)],
+                    (Err(error), _) | (_, Err(error)) => {
+                        diagnose(&format!("log of {name}: {error}"));
+                        Vec::new()
+                    }
+                }
+            }
+        };
+        let resolver = held.next().zip(held.next());
+        if let Err(error) = container.change(|record| record.phase = Phase::Running(process)) {
+            diagnose(&format!("record of {name}: {error}"));
+        }
+        self.answer_again(container, born.pid, &pipes, resolver)
+            .await;
+        if let Err(error) = self.run(container, born, pipes, false) {
+            diagnose(&format!("log of {name}: {error}"));
+        }
+    }
+
+    /// Names and resolver of a container that is taken up.
+    async fn answer_again(
+        self: &Rc<Self>,
+        container: &Container,
+        pid: i32,
+        pipes: &[(Stream, OwnedFd)],
+        resolver: Option<(OwnedFd, OwnedFd)>,
+    ) {
+        let name = container.name();
+        let attempt = async {
+            let text = |error: &dyn std::fmt::Display| error.to_string();
+            if self.bridge.borrow().is_none() {
+                self.ensure_network().await.map_err(|error| error.message)?;
+            }
+            let (udp, tcp) = match resolver {
+                Some(resolver) => resolver,
+                None => {
+                    let netns = fs::File::open(format!("/proc/{pid}/ns/net"))
+                        .map_err(|error| text(&error))?;
+                    let attached = reattach_dns(netns.into())
+                        .await
+                        .map_err(|error| text(&error))?;
+                    (attached.dns_udp, attached.dns_tcp)
+                }
+            };
+            let mut held: Vec<_> = pipes
+                .iter()
+                .map(|(_, pipe)| std::os::fd::AsFd::as_fd(pipe))
+                .collect();
+            held.extend([
+                std::os::fd::AsFd::as_fd(&udp),
+                std::os::fd::AsFd::as_fd(&tcp),
+            ]);
+            self.link
+                .hold(&format!("container/{name}"), &held)
+                .map_err(|error| text(&error))?;
+            let (service, index, id, address) = {
+                let record = container.record.borrow();
+                (
+                    record.service.clone(),
+                    record.index,
+                    record.id.clone(),
+                    record.address,
+                )
+            };
+            match address {
+                Some(address) => self
+                    .publish(&name, &service, index, &id, address, udp, tcp)
+                    .map_err(|error| text(&error)),
+                None => Ok(()),
+            }
+        };
+        if let Err(error) = attempt.await {
+            diagnose(&format!("names of {name}: {error}"));
+        }
+    }
+
+    /// Takes what is left in the pipes of a program that has ended.
+    fn save_rest(&self, container: &Container, pipes: impl Iterator<Item = OwnedFd>) {
+        let saved = crate::logs::Writer::open(&container.paths.log()).and_then(|mut writer| {
+            for (stream, pipe) in Stream::ALL.into_iter().zip(pipes) {
+                writer.take(stream, std::os::fd::AsFd::as_fd(&pipe), usize::MAX)?;
+            }
+            Ok(())
+        });
+        if let Err(error) = saved {
+            diagnose(&format!("log of {}: {error}", container.name()));
+        }
+    }
+
+    /// cgroups in the stack's that belong to no container that runs.
+    fn sweep(&self) {
+        let running: BTreeSet<String> = {
+            let containers = self.containers.borrow();
+            let live = containers
+                .iter()
+                .filter(|(_, container)| container.live.borrow().is_some());
+            live.map(|(name, _)| name.clone()).collect()
+        };
+        for name in self.cgroups.list(&self.group_path()).unwrap_or_default() {
+            if running.contains(&name) {
+                continue;
+            }
+            let group = self.container_group(&name);
+            if let Err(error) = group.kill().and_then(|()| group.remove()) {
+                diagnose(&format!("cgroup of {name}: {error}"));
+            }
+        }
+    }
+}
+
+/// The recorded process, if it still is the same one.
+fn orphan(process: &Process) -> Option<Born> {
+    if process.boot != program::boot() {
+        return None;
+    }
+    // Opened first: what is then compared cannot be another process any more.
+    let fd = pidfd::open(process.pid).ok()?;
+    (program::ticks(process.pid)? == process.ticks).then(|| Link::orphan(process.pid, fd))
+}

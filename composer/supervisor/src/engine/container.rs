@@ -1,0 +1,184 @@
+//! One container, as the supervisor has it in memory.
+
+use std::cell::RefCell;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+use std::time::Duration;
+
+use composer_stack::Condition;
+use tokio::sync::{mpsc, watch};
+
+use crate::paths::ContainerPaths;
+use crate::protocol::{self, ContainerStatus, Health};
+use crate::records::{self, ContainerRecord, Phase};
+
+/// What others wait for on a container.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// No program.
+    Created,
+    /// On its way to exec.
+    Starting,
+    /// Its program runs.
+    Running(Option<Health>),
+    /// Its program has ended.
+    Exited(Option<i32>),
+}
+
+/// Whether a condition holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It does.
+    Holds,
+    /// It may come to hold.
+    Pending,
+    /// It will not, unless the container is started again.
+    Never,
+}
+
+impl Status {
+    /// Whether a condition holds of a container in this state.
+    pub fn verdict(self, condition: Condition) -> Verdict {
+        match (condition, self) {
+            (Condition::Started, Self::Running(_) | Self::Exited(_)) => Verdict::Holds,
+            (Condition::Healthy, Self::Running(Some(Health::Healthy))) => Verdict::Holds,
+            (Condition::CompletedSuccessfully, Self::Exited(Some(0))) => Verdict::Holds,
+            (
+                Condition::Healthy,
+                Self::Running(Some(Health::Unhealthy) | None) | Self::Exited(_),
+            )
+            | (Condition::CompletedSuccessfully, Self::Exited(_)) => Verdict::Never,
+            (_, Self::Created | Self::Starting | Self::Running(_)) => Verdict::Pending,
+        }
+    }
+}
+
+/// Asks a running program to end.
+#[derive(Clone, Copy, Debug)]
+pub struct StopOrder {
+    /// Over the file's.
+    pub timeout: Option<Duration>,
+}
+
+/// A program that runs.
+pub struct Live {
+    /// PID 1 in the host's PID namespace.
+    pub pid: i32,
+    /// The same.
+    pub pidfd: Rc<OwnedFd>,
+    /// To whom attends it.
+    pub stop: mpsc::UnboundedSender<StopOrder>,
+}
+
+/// One container.
+pub struct Container {
+    /// Its record, as on disk.
+    pub record: RefCell<ContainerRecord>,
+    /// Where its files are.
+    pub paths: ContainerPaths,
+    /// Changes are seen by whoever waits.
+    pub status: watch::Sender<Status>,
+    /// Its program while it runs.
+    pub live: RefCell<Option<Live>>,
+}
+
+impl Container {
+    /// A container with this record.
+    pub fn new(record: ContainerRecord, paths: ContainerPaths) -> Rc<Self> {
+        let status = match &record.phase {
+            Phase::Created { .. } => Status::Created,
+            Phase::Starting(_) | Phase::Running(_) => Status::Starting,
+            Phase::Exited { code, .. } => Status::Exited(*code),
+        };
+        Rc::new(Self {
+            record: RefCell::new(record),
+            paths,
+            status: watch::Sender::new(status),
+            live: RefCell::new(None),
+        })
+    }
+
+    /// Its name.
+    pub fn name(&self) -> String {
+        self.record.borrow().name.clone()
+    }
+
+    /// Writes a change of the record to disk.
+    pub fn change(&self, change: impl FnOnce(&mut ContainerRecord)) -> io::Result<()> {
+        let mut record = self.record.borrow_mut();
+        change(&mut record);
+        records::write(&self.paths.record(), &*record)
+    }
+
+    /// What `ps` shows.
+    pub fn describe(&self) -> ContainerStatus {
+        let record = self.record.borrow();
+        let service = &record.service;
+        let status = *self.status.borrow();
+        let (mut exit_code, mut reason, mut started, mut finished) = (None, None, None, None);
+        match &record.phase {
+            Phase::Created { reason: why } => reason.clone_from(why),
+            Phase::Starting(process) | Phase::Running(process) => started = Some(process.started),
+            Phase::Exited {
+                code,
+                reason: why,
+                started: from,
+                finished: to,
+            } => {
+                exit_code = *code;
+                reason.clone_from(why);
+                started = Some(*from);
+                finished = Some(*to);
+            }
+        }
+        let volumes = service.mounts.iter().filter(|mount| {
+            matches!(
+                mount.kind,
+                composer_stack::MountKind::Volume { .. } | composer_stack::MountKind::Anonymous
+            )
+        });
+        ContainerStatus {
+            id: record.id.clone(),
+            name: record.name.clone(),
+            service: service.name.clone(),
+            index: record.index,
+            rootfs: match &service.rootfs {
+                composer_stack::Rootfs::Host => "host".to_owned(),
+                composer_stack::Rootfs::Path(path) => path.display().to_string(),
+            },
+            argv: service.argv(),
+            labels: service.labels.clone(),
+            local_volumes: u32::try_from(volumes.count()).unwrap_or(u32::MAX),
+            mounts: service.mounts.iter().map(source).collect(),
+            state: match status {
+                Status::Created | Status::Starting => protocol::State::Created,
+                Status::Running(_) => protocol::State::Running,
+                Status::Exited(_) => protocol::State::Exited,
+            },
+            health: match status {
+                Status::Running(health) => health,
+                Status::Created | Status::Starting | Status::Exited(_) => None,
+            },
+            exit_code,
+            reason,
+            pid: self.live.borrow().as_ref().map(|live| live.pid),
+            address: record.address,
+            created: record.created,
+            started,
+            finished,
+            attach: service.attach,
+            log: self.paths.log(),
+        }
+    }
+}
+
+fn source(mount: &composer_stack::Mount) -> String {
+    match &mount.kind {
+        composer_stack::MountKind::Bind { source, .. } => source.display().to_string(),
+        composer_stack::MountKind::Volume { source } => source.clone(),
+        composer_stack::MountKind::Anonymous | composer_stack::MountKind::Tmpfs { .. } => {
+            mount.target.clone()
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! `compose exec`: a program in a running container.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::rc::Rc;
+
+use composer_sandbox::pidfd;
+use tokio::io::unix::AsyncFd;
+
+use super::container::{Container, Status};
+use super::start::{self, Reported};
+use super::{Engine, asyncfd};
+use crate::channel;
+use crate::protocol::{Exec, Failure, Reply};
+
+type Connection = AsyncFd<OwnedFd>;
+
+impl Engine {
+    /// Runs the program and tells the client of its end.
+    pub(super) async fn exec(
+        &self,
+        request: Exec,
+        fds: Vec<OwnedFd>,
+        client: &Connection,
+    ) -> Result<(), Failure> {
+        let container = self.target(&request)?;
+        let text = |error: std::io::Error| {
+            super::operations::failure(format!("exec in {}: {error}", container.name()))
+        };
+        let target = {
+            let live = container.live.borrow();
+            let live = live.as_ref().ok_or_else(|| not_running(&request.service))?;
+            (live.pid, live.pidfd.try_clone().map_err(text)?)
+        };
+        let (report_read, report_write) = channel::pair().map_err(text)?;
+        let report_read = asyncfd::new(report_read).map_err(text)?;
+        let (mut spec, group) = self.exec_spec(&container, request.argv.clone());
+        spec.privileged = request.privileged;
+        spec.process.terminal = request.terminal.is_some();
+        spec.process.user = request.user.clone().or(spec.process.user);
+        spec.process.cwd = request.cwd.clone().or(spec.process.cwd);
+        for (name, value) in &request.env {
+            spec.process.env.retain(|(known, _)| known != name);
+            spec.process.env.push((name.clone(), value.clone()));
+        }
+        let mut stdio = fds;
+        while stdio.len() < 3 {
+            stdio.push(
+                std::fs::OpenOptions::new()
+                    .read(true)
+                    .write(true)
+                    .open("/dev/null")
+                    .map_err(text)?
+                    .into(),
+            );
+        }
+        stdio.truncate(3);
+        let mut all = vec![target.1];
+        all.extend(stdio);
+        all.push(report_write);
+        all.extend(
+            group
+                .open()
+                .map_err(|error| super::operations::failure(error.to_string()))?,
+        );
+        let born = self
+            .link
+            .exec(target.0, spec, all)
+            .await
+            .map_err(|refusal| {
+                super::operations::failure(format!("exec in {}: {refusal}", container.name()))
+            })?;
+        let terminal = match start::report(&report_read, &container.name()).await {
+            Reported::Started(terminal) => terminal,
+            Reported::Failed(error) => {
+                let _ = born.end.await;
+                self.link.acknowledge(born.pid);
+                return Err(Failure {
+                    message: error.message,
+                    code: error.code,
+                });
+            }
+        };
+        let with: Vec<_> = terminal.iter().map(AsFd::as_fd).collect();
+        // A client that has gone already is noticed as one that goes later.
+        let _ = asyncfd::send(client, &Reply::Executing { pid: born.pid }, &with).await;
+        drop(terminal);
+        if request.detach {
+            let (link, pid, end) = (Rc::clone(&self.link), born.pid, born.end);
+            tokio::task::spawn_local(async move {
+                let _ = end.await;
+                link.acknowledge(pid);
+            });
+            return Ok(());
+        }
+        let mut end = born.end;
+        let ended = tokio::select! {
+            end = &mut end => end,
+            () = hangup(client) => {
+                // Whoever waited for it has gone: it is told as by a terminal that goes.
+                let _ = pidfd::signal(born.pidfd.as_fd(), libc::SIGHUP);
+                end.await
+            }
+        };
+        self.link.acknowledge(born.pid);
+        let code = ended.ok().and_then(|end| end.code);
+        let code = code.ok_or_else(|| {
+            super::operations::failure("its code is not known: the keeper was killed".to_owned())
+        })?;
+        // A client that has gone needs no answer.
+        let _ = asyncfd::send(client, &Reply::Exited { code }, &[]).await;
+        Ok(())
+    }
+
+    fn target(&self, request: &Exec) -> Result<Rc<Container>, Failure> {
+        let mut found = self.of_services(std::slice::from_ref(&request.service));
+        found.sort_by_key(|container| container.record.borrow().index);
+        if found.is_empty() {
+            return Err(not_running(&request.service));
+        }
+        if let Some(index) = request.index {
+            let wanted = found
+                .iter()
+                .find(|container| container.record.borrow().index == index);
+            let container = wanted.ok_or_else(|| {
+                super::operations::failure(format!(
+                    "service {:?} has no container {index}",
+                    request.service
+                ))
+            })?;
+            found = vec![Rc::clone(container)];
+        }
+        let running =
+            |container: &&Rc<Container>| matches!(*container.status.borrow(), Status::Running(_));
+        found
+            .iter()
+            .find(running)
+            .cloned()
+            .ok_or_else(|| not_running(&request.service))
+    }
+}
+
+fn not_running(service: &str) -> Failure {
+    super::operations::failure(format!("service {service:?} is not running"))
+}
+
+/// Waits until the client has closed its connection.
+pub async fn hangup(client: &Connection) {
+    while let Ok(Some(_)) = asyncfd::receive::<serde_json::Value>(client).await {}
+}

@@ -1,0 +1,346 @@
+//! Runs a plan: every step whose predecessors are done, at once.
+
+use std::collections::HashMap;
+use std::fs;
+use std::io;
+use std::rc::Rc;
+use std::time::Duration;
+
+use composer_plan::{Plan, Step, StepId};
+use composer_stack::{Condition, Stack, config_hash};
+use tokio::task::JoinSet;
+
+use super::Engine;
+use super::container::{Container, Status, Verdict};
+use super::start::{self, StartError};
+use crate::protocol::{Action, Health, Subject};
+use crate::records::{ContainerRecord, Phase};
+use crate::{clock, paths};
+
+/// Why a step failed.
+#[derive(Debug)]
+pub enum StepError {
+    /// Something could not be made or started: what the operation has made is taken back.
+    Broken(StartError),
+    /// A condition can no longer be met: what runs is left for the user to look at.
+    Unmet(String),
+    /// Somebody wants something else now.
+    Interrupted,
+}
+
+impl From<StartError> for StepError {
+    fn from(error: StartError) -> Self {
+        Self::Broken(error)
+    }
+}
+
+/// What a plan is run with.
+pub struct Order {
+    /// The file, where containers are made.
+    pub stack: Option<Rc<Stack>>,
+    /// Grace period over the file's.
+    pub timeout: Option<Duration>,
+    /// Whether a failed step keeps others from being done: `down` goes on whatever happens.
+    pub stop_at_failure: bool,
+}
+
+impl Engine {
+    /// Runs the plan; every failure.
+    pub(super) async fn execute(self: &Rc<Self>, plan: &Plan, order: Rc<Order>) -> Vec<StepError> {
+        let steps = plan.steps();
+        let mut missing: HashMap<StepId, usize> = steps
+            .iter()
+            .map(|id| (*id, plan.predecessors(*id).count()))
+            .collect();
+        let mut ready: Vec<StepId> = steps
+            .iter()
+            .copied()
+            .filter(|id| missing[id] == 0)
+            .collect();
+        let mut running = JoinSet::new();
+        let mut failures = Vec::new();
+        let mut interrupt = self.interrupt.subscribe();
+        loop {
+            if failures.is_empty() || !order.stop_at_failure {
+                for id in ready.drain(..) {
+                    let (engine, step, order) = (
+                        Rc::clone(self),
+                        plan.get(id).step.clone(),
+                        Rc::clone(&order),
+                    );
+                    running.spawn_local(async move { (id, engine.perform(step, &order).await) });
+                }
+            }
+            let done = tokio::select! {
+                done = running.join_next() => done,
+                _ = interrupt.changed(), if order.stop_at_failure && failures.is_empty() => {
+                    failures.push(StepError::Interrupted);
+                    continue;
+                }
+            };
+            match done {
+                None => return failures,
+                Some(Err(error)) => {
+                    failures.push(StepError::Broken(StartError::doing(
+                        "a step of the plan",
+                        &error,
+                    )));
+                }
+                Some(Ok((id, result))) => {
+                    let failed = result.is_err();
+                    if failed && order.stop_at_failure && failures.is_empty() {
+                        // What still waits for a condition waits in vain.
+                        self.interrupt.send_modify(|count| *count += 1);
+                    }
+                    failures.extend(result.err());
+                    if !failed || !order.stop_at_failure {
+                        for next in plan.successors(id) {
+                            if let Some(count) = missing.get_mut(&next) {
+                                *count -= 1;
+                                if *count == 0 {
+                                    ready.push(next);
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    async fn perform(self: &Rc<Self>, step: Step, order: &Order) -> Result<(), StepError> {
+        match step {
+            Step::Group => self.group()?,
+            Step::Network => {
+                let network = Subject::Network(self.network_name());
+                let new = self.bridge.borrow().is_none();
+                if new {
+                    self.announce(network.clone(), Action::Creating);
+                }
+                self.ensure_network().await?;
+                if new {
+                    self.announce(network, Action::Created);
+                }
+            }
+            Step::Volume(key) => self.make_volume(&key)?,
+            Step::Create {
+                service,
+                index,
+                container,
+            } => {
+                if let Some(stack) = &order.stack
+                    && let Some(service) = stack.services.get(&service)
+                {
+                    self.create(&container, service, index)?;
+                }
+            }
+            Step::Start { container } => {
+                let known = self.container(&container);
+                let known = known.ok_or_else(|| {
+                    StartError::doing("start", &format!("{container} is not known"))
+                })?;
+                self.start(&known).await?;
+            }
+            Step::Await {
+                service,
+                condition,
+                required,
+            } => self.wait_for(&service, condition, required).await?,
+            Step::Stop { container } => {
+                if let Some(container) = self.container(&container) {
+                    self.stop(&container, order.timeout).await;
+                }
+            }
+            Step::Remove { container } => self.remove(&container).await?,
+            Step::RemoveNetwork => self.remove_network().await?,
+            Step::RemoveVolume(name) => {
+                let volume = Subject::Volume(name.clone());
+                self.announce(volume.clone(), Action::Removing);
+                gone(fs::remove_dir_all(paths::volume(&name)))
+                    .map_err(|error| StartError::doing(&format!("remove volume {name}"), &error))?;
+                paths::tidy_volumes();
+                self.announce(volume, Action::Removed);
+            }
+            Step::RemoveGroup => {
+                let group = self.cgroups.group(&self.group_path());
+                // A process that no record knows may be left in it: the group's word is final.
+                let swept = group.kill().and_then(|()| group.remove());
+                swept.map_err(|error| StartError::doing("remove the stack's cgroup", &error))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn group(&self) -> Result<(), StartError> {
+        let resources = self
+            .record
+            .borrow()
+            .as_ref()
+            .map(|record| record.resources.clone())
+            .unwrap_or_default();
+        let unenforced = self
+            .cgroups
+            .group(&self.group_path())
+            .create(&start::limits(&resources))
+            .map_err(|error| StartError::doing("set the stack's limits", &error))?;
+        self.warn_unenforced("x-resources", unenforced);
+        Ok(())
+    }
+
+    fn make_volume(&self, key: &str) -> Result<(), StartError> {
+        let volume = self
+            .record
+            .borrow()
+            .as_ref()
+            .and_then(|record| record.volumes.get(key).cloned());
+        let Some(volume) = volume else { return Ok(()) };
+        let subject = Subject::Volume(volume.name.clone());
+        self.announce(subject.clone(), Action::Creating);
+        let folder = paths::volume(&volume.name);
+        // The folder above is root's alone; the volume itself is for whatever user the service runs as.
+        paths::make(&paths::volumes())
+            .and_then(|()| match fs::create_dir(&folder) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+                other => other,
+            })
+            .map_err(|error| StartError::doing(&format!("make volume {}", volume.name), &error))?;
+        self.announce(subject, Action::Created);
+        Ok(())
+    }
+
+    fn create(
+        &self,
+        name: &str,
+        service: &composer_stack::Service,
+        index: u32,
+    ) -> Result<(), StartError> {
+        let folders = self.paths.container(name);
+        let failed = |error: io::Error| StartError::doing(&format!("create {name}"), &error);
+        paths::make(folders.folder()).map_err(failed)?;
+        let record = ContainerRecord {
+            id: identifier().map_err(failed)?,
+            name: name.to_owned(),
+            index,
+            service: service.clone(),
+            config_hash: config_hash(service),
+            created: clock::now(),
+            address: None,
+            phase: Phase::Created { reason: None },
+        };
+        let container = Container::new(record, folders);
+        self.announce_container(&container, Action::Creating);
+        container.change(|_| {}).map_err(failed)?;
+        // The log is there from the beginning, so that it can be followed before the first byte.
+        drop(crate::logs::Writer::open(&container.paths.log()).map_err(failed)?);
+        self.announce_container(&container, Action::Created);
+        self.containers
+            .borrow_mut()
+            .insert(name.to_owned(), container);
+        Ok(())
+    }
+
+    async fn remove(&self, name: &str) -> Result<(), StartError> {
+        let Some(container) = self.container(name) else {
+            return Ok(());
+        };
+        self.announce_container(&container, Action::Removing);
+        self.release(&container).await;
+        let folder = container.paths.folder();
+        gone(fs::remove_dir_all(folder))
+            .map_err(|error| StartError::doing(&format!("remove {}", folder.display()), &error))?;
+        self.containers.borrow_mut().remove(name);
+        self.announce_container(&container, Action::Removed);
+        Ok(())
+    }
+
+    async fn remove_network(&self) -> Result<(), StartError> {
+        let subject = Subject::Network(self.network_name());
+        let subnet = self
+            .record
+            .borrow()
+            .as_ref()
+            .and_then(|record| record.subnet);
+        if let Some(subnet) = subnet {
+            self.announce(subject.clone(), Action::Removing);
+            self.host
+                .remove_group(composer_network::link_group(subnet))
+                .await
+                .map_err(|error| StartError::doing("remove the stack's links", &error))?;
+            self.announce(subject, Action::Removed);
+        }
+        *self.bridge.borrow_mut() = None;
+        *self.zone.borrow_mut() = None;
+        self.registry
+            .release_stack(&self.stack)
+            .map_err(|error| StartError::doing("give the subnet back", &error))
+    }
+
+    /// Waits until every container of a service meets a condition, or one never will.
+    pub(super) async fn wait_for(
+        &self,
+        service: &str,
+        condition: Condition,
+        required: bool,
+    ) -> Result<(), StepError> {
+        let mut interrupt = self.interrupt.subscribe();
+        for container in self.of_services(&[service.to_owned()]) {
+            let mut status = container.status.subscribe();
+            if status.borrow().verdict(condition) == Verdict::Pending {
+                self.announce_container(&container, Action::Waiting);
+            }
+            let decided = tokio::select! {
+                decided = status.wait_for(|status| status.verdict(condition) != Verdict::Pending) => decided,
+                _ = interrupt.changed() => return Err(StepError::Interrupted),
+            };
+            let Ok(status) = decided.map(|status| *status) else {
+                return Err(StepError::Interrupted);
+            };
+            if status.verdict(condition) == Verdict::Never {
+                let why = describe(&container.name(), status, condition);
+                if required {
+                    return Err(StepError::Unmet(why));
+                }
+                self.announce_container(
+                    &container,
+                    Action::Warning(format!("{why}; it is not required")),
+                );
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Why a condition will not be met.
+pub fn describe(name: &str, status: Status, condition: Condition) -> String {
+    match (status, condition) {
+        (Status::Running(Some(Health::Unhealthy)), _) => format!("container {name} is unhealthy"),
+        (Status::Running(None), Condition::Healthy) => {
+            format!("container {name} has no healthcheck, so it never becomes healthy")
+        }
+        (Status::Exited(Some(code)), Condition::CompletedSuccessfully) => {
+            format!("container {name} didn't complete successfully: exit {code}")
+        }
+        (Status::Exited(Some(code)), _) => format!("container {name} exited ({code})"),
+        (Status::Exited(None), _) => {
+            format!("container {name} has ended, with a code that nobody knows")
+        }
+        (Status::Created | Status::Starting | Status::Running(_), _) => {
+            format!("container {name} is not ready")
+        }
+    }
+}
+
+/// What is gone already needs no removal.
+fn gone(result: io::Result<()>) -> io::Result<()> {
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
+/// 64 hexadecimal digits from the kernel's random source.
+fn identifier() -> io::Result<String> {
+    let mut bytes = [0; 32];
+    io::Read::read_exact(&mut fs::File::open("/dev/urandom")?, &mut bytes)?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}

@@ -1,0 +1,343 @@
+//! Health checks: when to probe, what a probe's outcome means, and the probing itself.
+
+use std::io::Read;
+use std::os::fd::AsFd;
+use std::path::Path;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use composer_sandbox::{ExecSpec, ProcessSpec, pidfd};
+use composer_stack::Healthcheck;
+use nix::fcntl::OFlag;
+
+use super::container::{Container, Status};
+use super::start::{self, Reported};
+use super::{Engine, asyncfd, program};
+use crate::channel;
+use crate::protocol::{Action, Health};
+
+/// The first pause between early probes; each is half as long again as the one before.
+const FIRST_PAUSE: Duration = Duration::from_millis(10);
+/// Early probes are never further apart than this.
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+/// PID 1 must have been the same program for this long before an early success counts.
+const MOMENT: Duration = Duration::from_millis(25);
+/// The same where PID 1 is a shell: an entrypoint's script may answer from a temporary server before it execs the
+/// real one, as PostgreSQL's does.
+const SCRIPT_MOMENT: Duration = Duration::from_secs(5);
+/// How much of a probe's output is kept, as in Docker.
+const OUTPUT: u64 = 4096;
+
+/// What is known of a container's health.
+#[derive(Clone, Copy, Debug)]
+struct Record {
+    began: Instant,
+    health: Health,
+    failures: u32,
+    pause: Duration,
+}
+
+impl Record {
+    fn new(now: Instant) -> Self {
+        Self {
+            began: now,
+            health: Health::Starting,
+            failures: 0,
+            pause: FIRST_PAUSE,
+        }
+    }
+
+    /// Until the first success or the first `interval` has passed, probes come at short growing intervals.
+    fn is_early(&self, check: &Healthcheck, now: Instant) -> bool {
+        self.health == Health::Starting && now < self.began + check.interval
+    }
+
+    /// Takes an outcome in; the pause before the next probe.
+    fn take(&mut self, check: &Healthcheck, passed: bool, now: Instant) -> Duration {
+        let early = self.is_early(check, now);
+        if passed {
+            self.health = Health::Healthy;
+            self.failures = 0;
+        } else if !early && now >= self.began + check.start_period {
+            self.failures += 1;
+            if self.failures >= check.retries.max(1) {
+                self.health = Health::Unhealthy;
+            }
+        }
+        if early && !passed {
+            let pause = self.pause;
+            self.pause = (pause * 3 / 2).min(LONGEST_PAUSE);
+            return pause.min((self.began + check.interval).saturating_duration_since(now));
+        }
+        let starting = self.health == Health::Starting && now < self.began + check.start_period;
+        check
+            .start_interval
+            .filter(|_| starting)
+            .unwrap_or(check.interval)
+    }
+}
+
+/// Whether an early success may count: see [`MOMENT`].
+struct Steadiness {
+    program: Option<(std::path::PathBuf, Vec<u8>)>,
+    since: Instant,
+}
+
+impl Steadiness {
+    fn new(pid: i32, now: Instant) -> Self {
+        Self {
+            program: program::identity(pid),
+            since: now,
+        }
+    }
+
+    /// How much longer PID 1 has to stay what it is.
+    fn missing(&mut self, pid: i32, now: Instant) -> Duration {
+        let program = program::identity(pid);
+        if program != self.program {
+            self.program = program;
+            self.since = now;
+        }
+        let moment = match &self.program {
+            Some((exe, cmdline)) if is_script(exe, cmdline) => SCRIPT_MOMENT,
+            _ => MOMENT,
+        };
+        (self.since + moment).saturating_duration_since(now)
+    }
+}
+
+/// Whether a program is a shell that reads a script from a file.
+fn is_script(exe: &Path, cmdline: &[u8]) -> bool {
+    let shell = exe.file_name().is_some_and(|name| {
+        ["sh", "bash", "dash", "ash", "busybox", "ksh", "zsh"]
+            .iter()
+            .any(|shell| name == *shell)
+    });
+    let mut words = cmdline.split(|byte| *byte == 0);
+    let applet = words.next().unwrap_or_default();
+    let argument = words.next().unwrap_or_default();
+    shell && applet.ends_with(b"sh") && !argument.is_empty() && !argument.starts_with(b"-")
+}
+
+impl Engine {
+    /// Probes a running container until it ends (then the task is aborted).
+    pub(super) async fn watch_health(self: &Rc<Self>, container: &Rc<Container>) {
+        let Some(check) = container.record.borrow().service.healthcheck.clone() else {
+            return;
+        };
+        let Some(pid) = container.live.borrow().as_ref().map(|live| live.pid) else {
+            return;
+        };
+        let mut record = Record::new(Instant::now());
+        let mut steadiness = Steadiness::new(pid, Instant::now());
+        loop {
+            let (mut passed, output) =
+                match tokio::time::timeout(check.timeout, self.probe(container, &check)).await {
+                    Ok(outcome) => outcome,
+                    Err(_) => (
+                        false,
+                        format!("the probe did not end within {:?}", check.timeout),
+                    ),
+                };
+            let now = Instant::now();
+            let mut pause = None;
+            if passed && record.is_early(&check, now) {
+                let missing = steadiness.missing(pid, now);
+                if !missing.is_zero() {
+                    passed = false;
+                    pause = Some(missing.min(LONGEST_PAUSE));
+                }
+            }
+            let before = record.health;
+            let next = record.take(&check, passed, now);
+            if record.health != before {
+                container.status.send_if_modified(|status| match status {
+                    Status::Running(health) => {
+                        *health = Some(record.health);
+                        true
+                    }
+                    Status::Created | Status::Starting | Status::Exited(_) => false,
+                });
+                match record.health {
+                    Health::Healthy => self.announce_container(container, Action::Healthy),
+                    Health::Unhealthy => {
+                        self.announce_container(container, Action::Unhealthy { output })
+                    }
+                    Health::Starting => {}
+                }
+            }
+            tokio::time::sleep(pause.unwrap_or(next)).await;
+        }
+    }
+
+    /// Runs the check once: whether it passed, and what it printed.
+    async fn probe(&self, container: &Container, check: &Healthcheck) -> (bool, String) {
+        match self.try_probe(container, check).await {
+            Ok(outcome) => outcome,
+            Err(error) => (false, error),
+        }
+    }
+
+    async fn try_probe(
+        &self,
+        container: &Container,
+        check: &Healthcheck,
+    ) -> Result<(bool, String), String> {
+        let text = |error: std::io::Error| format!("the probe could not be run: {error}");
+        let target = {
+            let live = container.live.borrow();
+            let live = live.as_ref().ok_or("the container does not run")?;
+            (live.pid, live.pidfd.try_clone().map_err(text)?)
+        };
+        let (output, ours) =
+            nix::unistd::pipe2(OFlag::O_CLOEXEC).map_err(|errno| text(errno.into()))?;
+        let (report_read, report_write) = channel::pair().map_err(text)?;
+        let report_read = asyncfd::new(report_read).map_err(text)?;
+        let null = std::fs::File::open("/dev/null").map_err(text)?;
+        let (spec, group) = self.exec_spec(container, check.test.clone());
+        let mut fds = vec![
+            target.1,
+            null.into(),
+            ours.try_clone().map_err(text)?,
+            ours,
+            report_write,
+        ];
+        fds.extend(group.open().map_err(|error| error.to_string())?);
+        let born = self
+            .link
+            .exec(target.0, spec, fds)
+            .await
+            .map_err(|refusal| refusal.to_string())?;
+        let mut guard = KillOnDrop(Some(Rc::clone(&born.pidfd)));
+        let name = container.name();
+        if let Reported::Failed(error) = start::report(&report_read, &name).await {
+            let _ = born.end.await;
+            self.link.acknowledge(born.pid);
+            guard.0 = None;
+            return Err(error.message);
+        }
+        let end = born
+            .end
+            .await
+            .map_err(|_| "the keeper went away".to_owned())?;
+        self.link.acknowledge(born.pid);
+        guard.0 = None;
+        let mut printed = Vec::new();
+        let output = asyncfd::readable(output).map_err(text)?;
+        // What is in the pipe by now; a child that the probe left behind is not waited for.
+        let mut file = std::fs::File::from(output.into_inner()).take(OUTPUT);
+        let _ = file.read_to_end(&mut printed);
+        Ok((
+            end.code == Some(0),
+            String::from_utf8_lossy(&printed).trim_end().to_owned(),
+        ))
+    }
+
+    /// A program beside a service's own: same user, folder and environment.
+    pub(super) fn exec_spec(
+        &self,
+        container: &Container,
+        argv: Vec<String>,
+    ) -> (ExecSpec, composer_cgroup::Group) {
+        let record = container.record.borrow();
+        let service = &record.service;
+        let hostname = service
+            .hostname
+            .clone()
+            .unwrap_or_else(|| record.id[..12.min(record.id.len())].to_owned());
+        let group = self.container_group(&record.name);
+        let process = ProcessSpec {
+            argv,
+            env: start::environment(self, service, &hostname),
+            cwd: service.working_dir.clone(),
+            user: service.user.clone(),
+            terminal: false,
+        };
+        (
+            ExecSpec {
+                process,
+                cgroup_tasks: group.tasks_files(),
+                privileged: false,
+            },
+            group,
+        )
+    }
+}
+
+/// A probe that takes too long is killed, whoever gives up on it.
+struct KillOnDrop(Option<Rc<std::os::fd::OwnedFd>>);
+
+impl Drop for KillOnDrop {
+    fn drop(&mut self) {
+        if let Some(process) = &self.0 {
+            // It may have ended by itself.
+            let _ = pidfd::signal(process.as_fd(), libc::SIGKILL);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check() -> Healthcheck {
+        Healthcheck {
+            test: vec!["true".to_owned()],
+            interval: Duration::from_secs(30),
+            timeout: Duration::from_secs(30),
+            retries: 2,
+            start_period: Duration::ZERO,
+            start_interval: None,
+        }
+    }
+
+    #[test]
+    fn early_failures_do_not_count_and_come_at_growing_pauses() {
+        let now = Instant::now();
+        let mut record = Record::new(now);
+        let mut last = Duration::ZERO;
+        for _ in 0..5 {
+            let pause = record.take(&check(), false, now);
+            assert!(pause > last);
+            last = pause;
+        }
+        assert_eq!((record.health, record.failures), (Health::Starting, 0));
+    }
+
+    #[test]
+    fn retries_count_once_the_first_interval_has_passed() {
+        let now = Instant::now();
+        let mut record = Record::new(now);
+        let late = now + check().interval;
+        assert_eq!(record.take(&check(), false, late), check().interval);
+        assert_eq!(record.health, Health::Starting);
+        record.take(&check(), false, late);
+        assert_eq!(record.health, Health::Unhealthy);
+        record.take(&check(), true, late);
+        assert_eq!((record.health, record.failures), (Health::Healthy, 0));
+    }
+
+    #[test]
+    fn failures_in_the_start_period_do_not_count() {
+        let check = Healthcheck {
+            start_period: Duration::from_secs(60),
+            ..check()
+        };
+        let now = Instant::now();
+        let mut record = Record::new(now);
+        record.take(&check, false, now + Duration::from_secs(40));
+        assert_eq!(record.failures, 0);
+        record.take(&check, false, now + Duration::from_secs(61));
+        assert_eq!(record.failures, 1);
+    }
+
+    #[test]
+    fn a_shell_with_a_script_is_told_from_a_shell_with_a_command() {
+        assert!(is_script(
+            Path::new("/bin/bash"),
+            b"bash\0/entrypoint.sh\0postgres\0"
+        ));
+        assert!(!is_script(Path::new("/bin/bash"), b"sh\0-c\0exec x\0"));
+        assert!(!is_script(Path::new("/bin/busybox"), b"sleep\x001000\0"));
+    }
+}

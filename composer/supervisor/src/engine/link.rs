@@ -1,0 +1,397 @@
+//! The supervisor's side of the keeper: orders go out, notices come in, and a dead keeper is replaced.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, HashMap};
+use std::ffi::CString;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::rc::Rc;
+
+use composer_sandbox::{self as sandbox, ContainerSpec, ExecSpec, pidfd};
+use tokio::io::unix::AsyncFd;
+use tokio::sync::{mpsc, oneshot};
+
+use super::asyncfd;
+use crate::keeper::LISTENER_KEY;
+use crate::keeper::protocol::{LISTENER, Notice, Order, PEER};
+use crate::{channel, clock};
+
+/// How a child ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct End {
+    /// Its code, 128 + n for signal n; `None` where nobody can know it any more.
+    pub code: Option<i32>,
+    /// When, in nanoseconds since the Unix epoch.
+    pub time: u64,
+}
+
+/// A process in a container.
+pub struct Born {
+    /// In the host's PID namespace.
+    pub pid: i32,
+    /// Signals go through this: a process id may be used again.
+    pub pidfd: Rc<OwnedFd>,
+    /// Told once.
+    pub end: oneshot::Receiver<End>,
+}
+
+/// Why a process was not made.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    /// It could not be cloned.
+    #[error("{0}")]
+    Failed(String),
+    /// The keeper died before it answered.
+    #[error("the keeper went away before the process was made")]
+    Gone,
+}
+
+struct Watched {
+    pidfd: Rc<OwnedFd>,
+    end: oneshot::Sender<End>,
+}
+
+/// What the keeper told a new supervisor.
+#[derive(Default)]
+pub struct Legacy {
+    /// Children that live, by tag.
+    pub children: BTreeMap<String, Born>,
+    /// Children that ended while no supervisor was there, by tag, with their process id.
+    pub ended: BTreeMap<String, (i32, End)>,
+    /// Held descriptors by key.
+    pub held: BTreeMap<String, Vec<OwnedFd>>,
+}
+
+/// An order, its descriptors, and whom to tell when it has been sent.
+type Outgoing = (Order, Vec<OwnedFd>, Option<oneshot::Sender<()>>);
+
+/// The keeper, as the supervisor sees it.
+pub struct Link {
+    stack: String,
+    orders: RefCell<mpsc::UnboundedSender<Outgoing>>,
+    asked: RefCell<HashMap<String, oneshot::Sender<Result<Born, Refusal>>>>,
+    watched: RefCell<HashMap<String, Watched>>,
+    /// Copies of what the keeper holds, for the next keeper.
+    held: RefCell<BTreeMap<String, Vec<OwnedFd>>>,
+    serial: Cell<u64>,
+    /// Set once the supervisor is about to end: a keeper that goes then has done what it was told.
+    quitting: Cell<bool>,
+    /// The present keeper, so that the CLI can see it end.
+    keeper: RefCell<Option<OwnedFd>>,
+}
+
+impl Link {
+    /// Reads what an earlier supervisor left with this keeper, then keeps up the connection.
+    pub async fn open(
+        stack: &str,
+        peer: OwnedFd,
+        listener: OwnedFd,
+    ) -> io::Result<(Rc<Self>, Legacy)> {
+        let (orders, queue) = mpsc::unbounded_channel();
+        let link = Rc::new(Self {
+            stack: stack.to_owned(),
+            orders: RefCell::new(orders),
+            asked: RefCell::default(),
+            watched: RefCell::default(),
+            held: RefCell::new(BTreeMap::from([(LISTENER_KEY.to_owned(), vec![listener])])),
+            serial: Cell::new(0),
+            quitting: Cell::new(false),
+            keeper: RefCell::default(),
+        });
+        let socket = Rc::new(asyncfd::new(peer)?);
+        let mut legacy = Legacy::default();
+        loop {
+            match asyncfd::receive::<Notice>(&socket).await? {
+                Some((Notice::Ready, fds)) => {
+                    *link.keeper.borrow_mut() = fds.into_iter().next();
+                    break;
+                }
+                Some((notice, fds)) => link.inherit(&mut legacy, notice, fds),
+                None => {
+                    return Err(io::Error::other(
+                        "the keeper went away before it had told what it knows",
+                    ));
+                }
+            }
+        }
+        link.serve(socket, queue);
+        Ok((link, legacy))
+    }
+
+    fn inherit(&self, legacy: &mut Legacy, notice: Notice, fds: Vec<OwnedFd>) {
+        match notice {
+            Notice::Child { tag, pid } => {
+                if let Some(pidfd) = fds.into_iter().next() {
+                    let born = self.watch(&tag, pid, pidfd);
+                    legacy.children.insert(tag, born);
+                }
+            }
+            Notice::Held { key } => {
+                let copies = fds.iter().filter_map(|fd| fd.try_clone().ok()).collect();
+                self.held.borrow_mut().insert(key.clone(), copies);
+                legacy.held.insert(key, fds);
+            }
+            Notice::Exited {
+                tag,
+                pid,
+                code,
+                time,
+            } => {
+                legacy.ended.insert(
+                    tag,
+                    (
+                        pid,
+                        End {
+                            code: Some(code),
+                            time,
+                        },
+                    ),
+                );
+            }
+            Notice::Spawned { .. } | Notice::Refused { .. } | Notice::Ready => {}
+        }
+    }
+
+    fn serve(
+        self: &Rc<Self>,
+        socket: Rc<AsyncFd<OwnedFd>>,
+        mut queue: mpsc::UnboundedReceiver<Outgoing>,
+    ) {
+        let sender = Rc::clone(&socket);
+        tokio::task::spawn_local(async move {
+            while let Some((order, fds, sent)) = queue.recv().await {
+                let fds: Vec<BorrowedFd<'_>> = fds.iter().map(AsFd::as_fd).collect();
+                // A keeper that is gone is noticed by the reader below.
+                if asyncfd::send(&sender, &order, &fds).await.is_err() {
+                    return;
+                }
+                if let Some(sent) = sent {
+                    let _ = sent.send(());
+                }
+            }
+        });
+        let link = Rc::clone(self);
+        tokio::task::spawn_local(async move {
+            while let Ok(Some((notice, fds))) = asyncfd::receive::<Notice>(&socket).await {
+                link.hear(notice, fds);
+            }
+            link.replace();
+        });
+    }
+
+    fn hear(&self, notice: Notice, fds: Vec<OwnedFd>) {
+        match notice {
+            Notice::Spawned { tag, pid } => {
+                let asked = self.asked.borrow_mut().remove(&tag);
+                if let (Some(asked), Some(pidfd)) = (asked, fds.into_iter().next()) {
+                    let _ = asked.send(Ok(self.watch(&tag, pid, pidfd)));
+                }
+            }
+            Notice::Refused { tag, message } => {
+                if let Some(asked) = self.asked.borrow_mut().remove(&tag) {
+                    let _ = asked.send(Err(Refusal::Failed(message)));
+                }
+            }
+            Notice::Exited {
+                tag, code, time, ..
+            } => {
+                if let Some(watched) = self.watched.borrow_mut().remove(&tag) {
+                    let _ = watched.end.send(End {
+                        code: Some(code),
+                        time,
+                    });
+                }
+            }
+            Notice::Ready => *self.keeper.borrow_mut() = fds.into_iter().next(),
+            Notice::Child { .. } | Notice::Held { .. } => {}
+        }
+    }
+
+    fn watch(&self, tag: &str, pid: i32, pidfd: OwnedFd) -> Born {
+        let (sender, end) = oneshot::channel();
+        let pidfd = Rc::new(pidfd);
+        let watched = Watched {
+            pidfd: Rc::clone(&pidfd),
+            end: sender,
+        };
+        self.watched.borrow_mut().insert(tag.to_owned(), watched);
+        Born { pid, pidfd, end }
+    }
+
+    /// Takes up a process that is not the keeper's child: its end shows on its pidfd.
+    pub fn orphan(pid: i32, pidfd: OwnedFd) -> Born {
+        let (sender, end) = oneshot::channel();
+        let pidfd = Rc::new(pidfd);
+        attend_orphan(Rc::clone(&pidfd), sender);
+        Born { pid, pidfd, end }
+    }
+
+    /// The keeper has died: its children run on as orphans, a new keeper gets what the old one held.
+    fn replace(self: &Rc<Self>) {
+        self.keeper.borrow_mut().take();
+        if self.quitting.get() {
+            return;
+        }
+        self.asked.borrow_mut().clear();
+        for (_, watched) in self.watched.borrow_mut().drain() {
+            attend_orphan(watched.pidfd, watched.end);
+        }
+        if let Err(error) = self.start_keeper() {
+            crate::diagnose(&format!(
+                "supervisor of {}: the keeper could not be started again: {error}",
+                self.stack
+            ));
+        }
+    }
+
+    fn start_keeper(self: &Rc<Self>) -> io::Result<()> {
+        let (ours, theirs) = channel::pair()?;
+        let argv = [
+            c"compose-keeper".to_owned(),
+            CString::new(self.stack.as_str())?,
+        ];
+        let binary = sandbox::sealed_self().map_err(io::Error::other)?;
+        {
+            let held = self.held.borrow();
+            let listener = held.get(LISTENER_KEY).and_then(|fds| fds.first());
+            let listener =
+                listener.ok_or_else(|| io::Error::other("the listening socket is gone"))?;
+            let stderr = io::stderr();
+            let fds = [
+                (listener.as_fd(), LISTENER),
+                (theirs.as_fd(), PEER),
+                (stderr.as_fd(), libc::STDERR_FILENO),
+            ];
+            sandbox::spawn_daemon(binary.as_fd(), &argv, &fds).map_err(io::Error::other)?;
+        }
+        let (orders, queue) = mpsc::unbounded_channel();
+        *self.orders.borrow_mut() = orders;
+        self.serve(Rc::new(asyncfd::new(ours)?), queue);
+        for (key, fds) in self
+            .held
+            .borrow()
+            .iter()
+            .filter(|(key, _)| *key != LISTENER_KEY)
+        {
+            let copies = fds.iter().filter_map(|fd| fd.try_clone().ok()).collect();
+            self.order(Order::Hold { key: key.clone() }, copies);
+        }
+        Ok(())
+    }
+
+    fn order(&self, order: Order, fds: Vec<OwnedFd>) {
+        // Fails while there is no keeper: `replace` repeats what must not be lost, and answers the rest.
+        let _ = self.orders.borrow().send((order, fds, None));
+    }
+
+    async fn ask(&self, tag: &str, order: Order, fds: Vec<OwnedFd>) -> Result<Born, Refusal> {
+        let (sender, answer) = oneshot::channel();
+        self.asked.borrow_mut().insert(tag.to_owned(), sender);
+        self.order(order, fds);
+        answer.await.unwrap_or(Err(Refusal::Gone))
+    }
+
+    /// Clones a container. Descriptors as [`Order::Spawn`] wants them.
+    pub async fn spawn(
+        &self,
+        tag: &str,
+        spec: ContainerSpec,
+        fds: Vec<OwnedFd>,
+    ) -> Result<Born, Refusal> {
+        self.ask(
+            tag,
+            Order::Spawn {
+                tag: tag.to_owned(),
+                spec: Box::new(spec),
+            },
+            fds,
+        )
+        .await
+    }
+
+    /// Runs a program in a container. Descriptors as [`Order::Exec`] wants them.
+    pub async fn exec(
+        &self,
+        target: i32,
+        spec: ExecSpec,
+        fds: Vec<OwnedFd>,
+    ) -> Result<Born, Refusal> {
+        self.serial.set(self.serial.get() + 1);
+        let tag = format!("exec/{}/{}", clock::now(), self.serial.get());
+        self.ask(
+            &tag,
+            Order::Exec {
+                tag: tag.clone(),
+                target,
+                spec: Box::new(spec),
+            },
+            fds,
+        )
+        .await
+    }
+
+    /// The end of this process needs not be told to later supervisors.
+    pub fn acknowledge(&self, pid: i32) {
+        self.order(Order::Acknowledge { pid }, Vec::new());
+    }
+
+    /// Has descriptors kept beyond this supervisor's life.
+    pub fn hold(&self, key: &str, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+        let copies = || {
+            fds.iter()
+                .map(BorrowedFd::try_clone_to_owned)
+                .collect::<io::Result<Vec<_>>>()
+        };
+        self.held.borrow_mut().insert(key.to_owned(), copies()?);
+        self.order(
+            Order::Hold {
+                key: key.to_owned(),
+            },
+            copies()?,
+        );
+        Ok(())
+    }
+
+    /// Lets descriptors go.
+    pub fn release(&self, key: &str) {
+        if self.held.borrow_mut().remove(key).is_some() {
+            self.order(
+                Order::Release {
+                    key: key.to_owned(),
+                },
+                Vec::new(),
+            );
+        }
+    }
+
+    /// Tells the keeper to end when this process does; its pidfd, so that others can see it end.
+    pub async fn quit(&self) -> Option<OwnedFd> {
+        self.quitting.set(true);
+        let (sent, when_sent) = oneshot::channel();
+        let queued = self
+            .orders
+            .borrow()
+            .send((Order::Quit, Vec::new(), Some(sent)))
+            .is_ok();
+        if queued {
+            let _ = when_sent.await;
+        }
+        self.keeper
+            .borrow()
+            .as_ref()
+            .and_then(|fd| fd.try_clone().ok())
+    }
+}
+
+/// Waits on a pidfd for the end of a process that somebody else reaps.
+fn attend_orphan(pidfd: Rc<OwnedFd>, end: oneshot::Sender<End>) {
+    tokio::task::spawn_local(async move {
+        if let Ok(waiting) = pidfd.try_clone().and_then(asyncfd::readable) {
+            let _ = waiting.readable().await;
+        }
+        let _ = end.send(End {
+            code: pidfd::exit_code(pidfd.as_fd()),
+            time: clock::now(),
+        });
+    });
+}

@@ -1,0 +1,103 @@
+//! From a container's pipes to its log, one task a pipe.
+
+use std::cell::RefCell;
+use std::fs::OpenOptions;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::rc::Rc;
+
+use nix::sys::stat::Mode;
+use tokio::task::JoinHandle;
+
+use super::{Engine, asyncfd};
+use crate::diagnose;
+use crate::logs::{Stream, Taken, Writer};
+use crate::protocol::{Action, Subject};
+
+/// How much one pipe may move before others have their turn, in bytes.
+const TURN: usize = 8 << 20;
+
+/// Makes the FIFO of a standard stream: it belongs to the container's user later, so that `/dev/stderr` opens.
+/// Returns the end to read and the end that the container holds open, for reading too: a writer whose reader
+/// has died is not killed by SIGPIPE, it waits for the next reader.
+pub fn make(path: &Path) -> io::Result<(OwnedFd, OwnedFd)> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
+    nix::unistd::mkfifo(path, Mode::from_bits_truncate(0o600))?;
+    let reader = open(path)?;
+    let both = OpenOptions::new().read(true).write(true).open(path)?;
+    Ok((reader, both.into()))
+}
+
+/// Opens the end to read of a FIFO that exists.
+pub fn open(path: &Path) -> io::Result<OwnedFd> {
+    Ok(OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_NONBLOCK)
+        .open(path)?
+        .into())
+}
+
+impl Engine {
+    /// Moves what comes through these pipes into the log until nobody can write to them any more.
+    pub(super) fn log(
+        self: &Rc<Self>,
+        container: &str,
+        folder: &Path,
+        pipes: Vec<(Stream, OwnedFd)>,
+    ) -> io::Result<Vec<JoinHandle<()>>> {
+        let writer = Rc::new(RefCell::new(Writer::open(folder)?));
+        let mut tasks = Vec::new();
+        for (stream, pipe) in pipes {
+            let pipe = asyncfd::readable(pipe)?;
+            let (engine, writer, name) =
+                (Rc::clone(self), Rc::clone(&writer), container.to_owned());
+            tasks.push(tokio::task::spawn_local(async move {
+                if let Err(error) = engine.drain(&name, &writer, stream, &pipe).await {
+                    diagnose(&format!("log of {name}: {error}"));
+                }
+            }));
+        }
+        Ok(tasks)
+    }
+
+    async fn drain(
+        &self,
+        name: &str,
+        writer: &RefCell<Writer>,
+        stream: Stream,
+        pipe: &tokio::io::unix::AsyncFd<OwnedFd>,
+    ) -> io::Result<()> {
+        let mut complained = false;
+        loop {
+            let mut ready = pipe.readable().await?;
+            let taken = writer.borrow_mut().take(stream, pipe.as_fd(), TURN)?;
+            let lost = writer.borrow_mut().lost();
+            if lost > 0 && !complained {
+                complained = true;
+                let subject = match self.container(name) {
+                    Some(container) => {
+                        let service = container.record.borrow().service.name.clone();
+                        Subject::Container {
+                            name: name.to_owned(),
+                            service,
+                        }
+                    }
+                    None => Subject::Group,
+                };
+                let text =
+                    "the disk that holds its log is full: output is being thrown away".to_owned();
+                self.announce(subject, Action::Warning(text));
+            }
+            match taken {
+                Some(Taken::Ended) => return Ok(()),
+                Some(Taken::Drained) => ready.clear_ready(),
+                None => tokio::task::yield_now().await,
+            }
+        }
+    }
+}

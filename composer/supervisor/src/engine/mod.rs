@@ -1,0 +1,233 @@
+//! The supervisor: one loop that decides and does everything for one stack.
+
+mod adopt;
+mod asyncfd;
+mod attend;
+mod container;
+mod exec;
+mod execute;
+mod health;
+mod life;
+mod link;
+mod logpipes;
+mod operations;
+mod program;
+mod serve;
+mod start;
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io;
+use std::process::ExitCode;
+use std::rc::Rc;
+
+use composer_cgroup::Hierarchy;
+use composer_network::dns::{Listener, Server, Upstreams, Zone};
+use composer_network::subnets::Registry;
+use composer_network::{Bridge, Host};
+use composer_plan::{Observed, ObservedContainer, ObservedState};
+use composer_sandbox::descriptor;
+use nix::fcntl::{Flock, FlockArg};
+use tokio::sync::{Mutex, Notify, broadcast, watch};
+
+use crate::keeper::protocol::{LISTENER, PEER};
+use crate::paths::{self, StackPaths};
+use crate::protocol::{Action, Event, Subject};
+use crate::records::{self, StackRecord};
+use crate::{clock, diagnose};
+use container::{Container, Status};
+use link::Link;
+
+/// The name of a stack's only network in the file.
+const NETWORK: &str = "default";
+
+/// Everything the supervisor has of its stack.
+struct Engine {
+    stack: String,
+    paths: StackPaths,
+    record: RefCell<Option<StackRecord>>,
+    containers: RefCell<BTreeMap<String, Rc<Container>>>,
+    link: Rc<Link>,
+    cgroups: Hierarchy,
+    host: Host,
+    registry: Registry,
+    bridge: RefCell<Option<Bridge>>,
+    zone: RefCell<Option<Rc<Zone>>>,
+    resolver: Server,
+    listeners: RefCell<BTreeMap<String, Listener>>,
+    events: broadcast::Sender<Event>,
+    /// One operation that changes the stack at a time.
+    turn: Mutex<()>,
+    /// Raised to make the operation under way give up.
+    interrupt: watch::Sender<u64>,
+    /// Links are about to go in one sweep: no container takes its own away.
+    sweeping: Cell<bool>,
+    /// Limits that are not in force have been named once.
+    warned: RefCell<BTreeSet<String>>,
+    connections: Cell<usize>,
+    finished: Notify,
+    /// Held for as long as this process lives: one writer a stack.
+    _lock: Flock<File>,
+}
+
+/// Runs the supervisor of this stack until the stack is gone.
+pub(crate) fn run(stack: &str) -> ExitCode {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        .build();
+    let result = runtime.and_then(|runtime| {
+        let local = tokio::task::LocalSet::new();
+        local.block_on(&runtime, supervise(stack))
+    });
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            diagnose(&format!("supervisor of {stack}: {error}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn supervise(stack: &str) -> io::Result<()> {
+    let missing = || io::Error::other("started without its keeper");
+    let listener = descriptor::inherited(LISTENER).ok_or_else(missing)?;
+    let peer = descriptor::inherited(PEER).ok_or_else(missing)?;
+    if let Err(error) = composer_sandbox::raise_descriptor_limit() {
+        diagnose(&format!(
+            "supervisor of {stack}: raise its limit of open files: {error}"
+        ));
+    }
+    let paths = StackPaths::new(stack);
+    paths::make(&paths.run())?;
+    paths::make(&paths.containers())?;
+    let lock = File::create(paths.writer_lock())?;
+    let lock =
+        Flock::lock(lock, FlockArg::LockExclusive).map_err(|(_, errno)| io::Error::from(errno))?;
+    let (link, legacy) = Link::open(stack, peer, listener.try_clone()?).await?;
+    let engine = Rc::new(Engine {
+        stack: stack.to_owned(),
+        record: RefCell::new(records::read(&paths.record())),
+        paths,
+        containers: RefCell::default(),
+        link,
+        cgroups: Hierarchy::detect().map_err(io::Error::other)?,
+        host: Host::open().map_err(io::Error::other)?,
+        registry: Registry::open(&paths::registry()),
+        bridge: RefCell::default(),
+        zone: RefCell::default(),
+        resolver: Server::new(Upstreams::host()),
+        listeners: RefCell::default(),
+        events: broadcast::Sender::new(1024),
+        turn: Mutex::new(()),
+        interrupt: watch::Sender::new(0),
+        sweeping: Cell::new(false),
+        warned: RefCell::default(),
+        connections: Cell::new(0),
+        finished: Notify::new(),
+        _lock: lock,
+    });
+    engine.adopt(legacy).await;
+    engine.serve(listener).await
+}
+
+impl Engine {
+    /// Tells everybody who listens.
+    fn announce(&self, subject: Subject, action: Action) {
+        // Nobody listening is no error.
+        let _ = self.events.send(Event {
+            time: clock::now(),
+            subject,
+            action,
+        });
+    }
+
+    fn announce_container(&self, container: &Container, action: Action) {
+        let record = container.record.borrow();
+        let subject = Subject::Container {
+            name: record.name.clone(),
+            service: record.service.name.clone(),
+        };
+        drop(record);
+        self.announce(subject, action);
+    }
+
+    fn container(&self, name: &str) -> Option<Rc<Container>> {
+        self.containers.borrow().get(name).cloned()
+    }
+
+    /// The containers of these services; of all where none is named.
+    fn of_services(&self, services: &[String]) -> Vec<Rc<Container>> {
+        let chosen = |container: &&Rc<Container>| {
+            services.is_empty() || services.contains(&container.record.borrow().service.name)
+        };
+        self.containers
+            .borrow()
+            .values()
+            .filter(chosen)
+            .cloned()
+            .collect()
+    }
+
+    fn group_path(&self) -> String {
+        format!("compose/{}", self.stack)
+    }
+
+    fn container_group(&self, name: &str) -> composer_cgroup::Group {
+        self.cgroups.group(&format!("{}/{name}", self.group_path()))
+    }
+
+    /// The name of the network for users.
+    fn network_name(&self) -> String {
+        format!("{}_{NETWORK}", self.stack)
+    }
+
+    /// Whether nothing is known of the stack: then these two processes have no reason to be.
+    fn is_empty(&self) -> bool {
+        self.containers.borrow().is_empty() && self.record.borrow().is_none()
+    }
+
+    /// What exists, for the planner.
+    async fn observe(&self) -> Observed {
+        let bridge = composer_network::names::bridge(&self.stack, NETWORK);
+        // Where links cannot be listed, the network is set up again, which mends whatever is there.
+        let network = self
+            .host
+            .links()
+            .await
+            .is_ok_and(|links| links.iter().any(|link| link.name == bridge));
+        let mut observed = Observed {
+            group: self.cgroups.group(&self.group_path()).exists(),
+            network: network && self.bridge.borrow().is_some(),
+            ..Observed::default()
+        };
+        if let Some(record) = &*self.record.borrow() {
+            let own = record.volumes.values().filter(|volume| !volume.external);
+            observed.volumes = own
+                .map(|v| v.name.clone())
+                .filter(|name| paths::volume(name).is_dir())
+                .collect();
+        }
+        for (name, container) in &*self.containers.borrow() {
+            let record = container.record.borrow();
+            let state = match *container.status.borrow() {
+                Status::Created => ObservedState::Created,
+                Status::Starting | Status::Running(_) => ObservedState::Running,
+                // A code that nobody knows is no success.
+                Status::Exited(code) => ObservedState::Exited(code.unwrap_or(255)),
+            };
+            observed.containers.insert(
+                name.clone(),
+                ObservedContainer {
+                    service: record.service.name.clone(),
+                    index: record.index,
+                    config_hash: record.config_hash.clone(),
+                    state,
+                    depends_on: record.service.depends_on.keys().cloned().collect(),
+                },
+            );
+        }
+        observed
+    }
+}

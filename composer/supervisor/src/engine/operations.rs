@@ -1,0 +1,366 @@
+//! What clients ask for that changes the stack: up, down, stop, kill.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::fd::AsFd;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::time::Duration;
+
+use composer_plan::{DownOptions, Plan, Step, UpOptions};
+use composer_sandbox::pidfd;
+use composer_stack::Condition;
+
+use super::Engine;
+use super::container::{Container, Status, Verdict};
+use super::execute::{self, Order, StepError};
+use crate::paths;
+use crate::protocol::{Action, Down, Failure, Kill, Reply, Stop, Up};
+use crate::records::{self, StackRecord};
+
+/// A failure with the usual exit status.
+pub fn failure(message: String) -> Failure {
+    Failure { message, code: 1 }
+}
+
+impl Engine {
+    /// Makes the operation under way give up, and waits for its turn.
+    async fn preempt(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.interrupt.send_modify(|count| *count += 1);
+        self.turn.lock().await
+    }
+
+    /// Writes the stack's record.
+    pub(super) fn save(&self) -> std::io::Result<()> {
+        match &*self.record.borrow() {
+            Some(record) => records::write(&self.paths.record(), record),
+            None => Ok(()),
+        }
+    }
+
+    /// `compose up`. The plan of a dry run is the answer.
+    pub(super) async fn up(self: &Rc<Self>, request: Up) -> Result<Option<Reply>, Failure> {
+        let _turn = self.turn.lock().await;
+        for service in &request.services {
+            if !request.stack.services.contains_key(service) {
+                return Err(failure(format!("no such service: {service}")));
+            }
+        }
+        let observed = self.observe().await;
+        let options = UpOptions {
+            services: request.services.clone(),
+        };
+        let plan = composer_plan::up(&request.stack, &observed, &options);
+        if request.dry_run {
+            return Ok(Some(Reply::Plan(plan.to_string())));
+        }
+        let new = self.record.borrow().is_none();
+        let subnet = self
+            .record
+            .borrow()
+            .as_ref()
+            .and_then(|record| record.subnet);
+        let stack = Rc::new(request.stack);
+        *self.record.borrow_mut() = Some(StackRecord {
+            name: stack.name.clone(),
+            directory: stack.directory.clone(),
+            files: stack.files.clone(),
+            resources: stack.resources.clone(),
+            volumes: stack.volumes.clone(),
+            services: stack.services.clone(),
+            path: request
+                .path
+                .split(':')
+                .filter(|folder| !folder.is_empty())
+                .map(PathBuf::from)
+                .collect(),
+            subnet,
+        });
+        self.save()
+            .map_err(|error| failure(format!("write the stack's record: {error}")))?;
+        for note in &plan.notes {
+            self.announce(
+                crate::protocol::Subject::Group,
+                Action::Warning(note.clone()),
+            );
+        }
+        let order = Rc::new(Order {
+            stack: Some(Rc::clone(&stack)),
+            timeout: request.timeout,
+            stop_at_failure: true,
+        });
+        let failures = self.execute(&plan, order).await;
+        let broken = failures.iter().find_map(|failure| match failure {
+            StepError::Broken(error) => Some(Failure {
+                message: error.message.clone(),
+                code: error.code,
+            }),
+            StepError::Unmet(_) | StepError::Interrupted => None,
+        });
+        if let Some(failure) = broken {
+            self.roll_back(&plan, new).await;
+            return Err(failure);
+        }
+        let unmet = failures.iter().find_map(|failure| match failure {
+            StepError::Unmet(why) => Some(format!("dependency failed to start: {why}")),
+            StepError::Broken(_) | StepError::Interrupted => None,
+        });
+        if let Some(why) = unmet {
+            return Err(failure(why));
+        }
+        if !failures.is_empty() {
+            return Err(failure(
+                "interrupted: what has been started runs on".to_owned(),
+            ));
+        }
+        if request.wait {
+            self.wait_until_ready(&stack, &request.services, request.wait_timeout)
+                .await?;
+        }
+        Ok(None)
+    }
+
+    /// Takes back what a failed `up` has made, so that the next one begins where this one did.
+    async fn roll_back(self: &Rc<Self>, plan: &Plan, new: bool) {
+        let made: BTreeSet<String> = plan
+            .steps()
+            .into_iter()
+            .filter_map(|id| match &plan.get(id).step {
+                Step::Create { container, .. } => Some(container.clone()),
+                Step::Group
+                | Step::Network
+                | Step::Volume(_)
+                | Step::Start { .. }
+                | Step::Await { .. }
+                | Step::Stop { .. }
+                | Step::Remove { .. }
+                | Step::RemoveNetwork
+                | Step::RemoveVolume(_)
+                | Step::RemoveGroup => None,
+            })
+            .collect();
+        let mut observed = self.observe().await;
+        let made_volumes: BTreeSet<String> = plan
+            .steps()
+            .into_iter()
+            .filter_map(|id| match &plan.get(id).step {
+                Step::Volume(key) => self
+                    .record
+                    .borrow()
+                    .as_ref()
+                    .and_then(|r| Some(r.volumes.get(key)?.name.clone())),
+                _ => None,
+            })
+            .collect();
+        observed.containers.retain(|name, _| made.contains(name));
+        observed.volumes.retain(|name| made_volumes.contains(name));
+        if new {
+            self.take_down(&composer_plan::down(
+                &observed,
+                &DownOptions {
+                    services: Vec::new(),
+                    volumes: true,
+                },
+            ))
+            .await;
+        } else if !observed.containers.is_empty() {
+            let services = observed
+                .containers
+                .values()
+                .map(|container| container.service.clone())
+                .collect();
+            let plan = composer_plan::down(
+                &observed,
+                &DownOptions {
+                    services,
+                    volumes: false,
+                },
+            );
+            self.execute(&plan, down_order(None)).await;
+        }
+    }
+
+    /// Runs a plan that ends the whole stack and forgets it; every failure, worded.
+    async fn take_down(self: &Rc<Self>, plan: &Plan) -> Vec<String> {
+        self.sweeping.set(true);
+        let failures = self.execute(plan, down_order(None)).await;
+        self.sweeping.set(false);
+        let mut messages = worded(failures);
+        if messages.is_empty() {
+            self.forget(&mut messages);
+        }
+        messages
+    }
+
+    /// Removes the stack's folders and, with them, everything that a later command could find.
+    fn forget(&self, messages: &mut Vec<String>) {
+        match fs::remove_dir_all(self.paths.state()) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                messages.push(format!("remove {}: {error}", self.paths.state().display()));
+            }
+            Ok(()) | Err(_) => *self.record.borrow_mut() = None,
+        }
+        self.warned.borrow_mut().clear();
+    }
+
+    async fn wait_until_ready(
+        &self,
+        stack: &composer_stack::Stack,
+        services: &[String],
+        timeout: Option<Duration>,
+    ) -> Result<(), Failure> {
+        let chosen = |name: &&String| services.is_empty() || services.contains(name);
+        let names: Vec<String> = stack.services.keys().filter(chosen).cloned().collect();
+        let containers = self.of_services(&names);
+        let ready = async {
+            for container in &containers {
+                self.wait_ready(container).await?;
+            }
+            Ok(())
+        };
+        match timeout {
+            None => ready.await,
+            Some(limit) => tokio::time::timeout(limit, ready)
+                .await
+                .unwrap_or_else(|_| {
+                    Err(failure(format!(
+                        "not all services were ready within {} s",
+                        limit.as_secs()
+                    )))
+                }),
+        }
+    }
+
+    /// Runs and, with a health check, is healthy; or has completed with status 0.
+    async fn wait_ready(&self, container: &Rc<Container>) -> Result<(), Failure> {
+        let checked = container.record.borrow().service.healthcheck.is_some();
+        let verdict = |status: &Status| match status {
+            Status::Exited(Some(0)) => Verdict::Holds,
+            Status::Exited(_) => Verdict::Never,
+            Status::Running(_) if !checked => Verdict::Holds,
+            Status::Created | Status::Starting | Status::Running(_) => {
+                status.verdict(Condition::Healthy)
+            }
+        };
+        let mut status = container.status.subscribe();
+        if verdict(&status.borrow()) == Verdict::Pending {
+            self.announce_container(container, Action::Waiting);
+        }
+        let mut interrupt = self.interrupt.subscribe();
+        let decided = tokio::select! {
+            decided = status.wait_for(|status| verdict(status) != Verdict::Pending) => decided.map(|status| *status),
+            _ = interrupt.changed() => return Err(failure("interrupted while waiting".to_owned())),
+        };
+        match decided {
+            Ok(status) if verdict(&status) == Verdict::Never => Err(failure(execute::describe(
+                &container.name(),
+                status,
+                Condition::Healthy,
+            ))),
+            Ok(_) | Err(_) => Ok(()),
+        }
+    }
+
+    /// `compose down`.
+    pub(super) async fn down(self: &Rc<Self>, request: Down) -> Result<Option<Reply>, Failure> {
+        let options = DownOptions {
+            services: request.services.clone(),
+            volumes: request.volumes,
+        };
+        if request.dry_run {
+            let _turn = self.turn.lock().await;
+            return Ok(Some(Reply::Plan(
+                composer_plan::down(&self.observe().await, &options).to_string(),
+            )));
+        }
+        let _turn = self.preempt().await;
+        self.known(&request.services)?;
+        let whole = request.services.is_empty();
+        self.sweeping.set(whole);
+        let plan = composer_plan::down(&self.observe().await, &options);
+        let failures = self.execute(&plan, down_order(request.timeout)).await;
+        self.sweeping.set(false);
+        let mut messages = worded(failures);
+        if whole && messages.is_empty() {
+            self.forget(&mut messages);
+        }
+        if messages.is_empty() {
+            Ok(None)
+        } else {
+            Err(failure(messages.join("\n")))
+        }
+    }
+
+    /// Stops containers and leaves them.
+    pub(super) async fn stop_services(
+        self: &Rc<Self>,
+        request: Stop,
+    ) -> Result<Option<Reply>, Failure> {
+        let _turn = self.preempt().await;
+        self.known(&request.services)?;
+        let plan = composer_plan::stop(&self.observe().await, &request.services);
+        let messages = worded(self.execute(&plan, down_order(request.timeout)).await);
+        if messages.is_empty() {
+            Ok(None)
+        } else {
+            Err(failure(messages.join("\n")))
+        }
+    }
+
+    /// Sends a signal to every running container's PID 1. It waits for nobody's turn.
+    pub(super) fn kill(&self, request: &Kill) -> Result<Option<Reply>, Failure> {
+        self.interrupt.send_modify(|count| *count += 1);
+        self.known(&request.services)?;
+        let mut messages = Vec::new();
+        for container in self.of_services(&request.services) {
+            if let Some(live) = &*container.live.borrow()
+                && let Err(error) = pidfd::signal(live.pidfd.as_fd(), request.signal)
+            {
+                messages.push(format!("kill {}: {error}", container.name()));
+            }
+        }
+        if messages.is_empty() {
+            Ok(None)
+        } else {
+            Err(failure(messages.join("\n")))
+        }
+    }
+
+    fn known(&self, services: &[String]) -> Result<(), Failure> {
+        match services
+            .iter()
+            .find(|service| self.of_services(&[(*service).clone()]).is_empty())
+        {
+            Some(unknown) => Err(failure(format!("no such service: {unknown}"))),
+            None => Ok(()),
+        }
+    }
+
+    /// Takes away what only these two processes stood on. The start lock keeps a new pair from being started
+    /// meanwhile; it is let go with this process.
+    pub(super) fn clear_run_folder(&self) {
+        let _ = fs::remove_dir_all(self.paths.run());
+        let _ = fs::remove_dir_all(self.paths.state());
+        let _ = fs::remove_file(self.paths.start_lock());
+        paths::tidy();
+    }
+}
+
+fn down_order(timeout: Option<Duration>) -> Rc<Order> {
+    Rc::new(Order {
+        stack: None,
+        timeout,
+        stop_at_failure: false,
+    })
+}
+
+fn worded(failures: Vec<StepError>) -> Vec<String> {
+    failures
+        .into_iter()
+        .map(|failure| match failure {
+            StepError::Broken(error) => error.message,
+            StepError::Unmet(why) => why,
+            StepError::Interrupted => "interrupted".to_owned(),
+        })
+        .collect()
+}

@@ -1,0 +1,633 @@
+//! Starting a container: cgroup, files, clone, network, exec. Whatever fails on the way is taken back.
+
+use std::fs;
+use std::io;
+use std::net::Ipv4Addr;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::rc::Rc;
+
+use composer_cgroup::Limits;
+use composer_network::{addresses, attach, names};
+use composer_sandbox::{self as sandbox, ContainerSpec, ProcessSpec, ReportMessage, RootSpec};
+use composer_stack::{MountKind, Resources, Rootfs, Service};
+use nix::fcntl::OFlag;
+use tokio::io::unix::AsyncFd;
+
+use super::container::{Container, Status};
+use super::link::{Born, Refusal};
+use super::{Engine, NETWORK, asyncfd, logpipes, program};
+use crate::logs::Stream;
+use crate::paths;
+use crate::protocol::{Action, Health, Subject};
+use crate::records::{Phase, Process};
+use crate::{channel, clock};
+
+/// Why a container could not be started.
+#[derive(Debug)]
+pub struct StartError {
+    /// For users.
+    pub message: String,
+    /// 126 and 127 where the program could not be run (as a shell has it), else 1.
+    pub code: i32,
+}
+
+impl StartError {
+    fn new(message: String) -> Self {
+        Self { message, code: 1 }
+    }
+
+    /// What was being done, to what, and why it failed.
+    pub fn doing(what: &str, error: &dyn std::fmt::Display) -> Self {
+        Self::new(format!("{what}: {error}"))
+    }
+}
+
+type Result<T> = std::result::Result<T, StartError>;
+
+/// What became of the report channel.
+pub enum Reported {
+    /// Its program has been exec'd; with the terminal's master where it has one.
+    Started(Option<OwnedFd>),
+    /// It could not be.
+    Failed(StartError),
+}
+
+/// Limits as the cgroup crate wants them.
+pub fn limits(resources: &Resources) -> Limits {
+    Limits {
+        cpus: resources.cpus,
+        cpu_shares: resources.cpu_shares,
+        cpuset: resources.cpuset.clone(),
+        memory: resources.memory,
+        memory_reservation: resources.memory_reservation,
+        memory_swap: resources.memory_swap,
+        pids: resources.pids,
+    }
+}
+
+/// Reads the report channel until the program runs or has failed to.
+pub async fn report(channel: &AsyncFd<OwnedFd>, name: &str) -> Reported {
+    let mut terminal = None;
+    loop {
+        let read = channel
+            .async_io(tokio::io::Interest::READABLE, |fd| {
+                sandbox::read_report(fd.as_fd())
+            })
+            .await;
+        match read {
+            Ok(ReportMessage::Started) => return Reported::Started(terminal),
+            Ok(ReportMessage::Terminal(master)) => terminal = Some(master),
+            Ok(ReportMessage::Failed(failure)) => {
+                let code = if failure.exit_code == 125 {
+                    1
+                } else {
+                    failure.exit_code
+                };
+                return Reported::Failed(StartError {
+                    message: format!("{name}: {failure}"),
+                    code,
+                });
+            }
+            Err(error) => {
+                let message =
+                    format!("{name}: what the new process reported could not be read: {error}");
+                return Reported::Failed(StartError::new(message));
+            }
+        }
+    }
+}
+
+/// The environment that a service's programs run in.
+pub fn environment(engine: &Engine, service: &Service, hostname: &str) -> Vec<(String, String)> {
+    let mut env = service.environment.clone();
+    env.entry("HOSTNAME".to_owned())
+        .or_insert_with(|| hostname.to_owned());
+    if service.rootfs == Rootfs::Host
+        && let Some(record) = &*engine.record.borrow()
+    {
+        let path: Vec<String> = record
+            .path
+            .iter()
+            .map(|folder| folder.display().to_string())
+            .collect();
+        if !path.is_empty() {
+            env.entry("PATH".to_owned())
+                .or_insert_with(|| path.join(":"));
+        }
+    }
+    env.into_iter().collect()
+}
+
+impl Engine {
+    /// Starts a container and returns when its program has been exec'd.
+    pub(super) async fn start(self: &Rc<Self>, container: &Rc<Container>) -> Result<()> {
+        container.status.send_replace(Status::Starting);
+        self.announce_container(container, Action::Starting);
+        let started = match self.try_start(container).await {
+            Err(error) if error.message == Refusal::Gone.to_string() => {
+                // A keeper that died in this very moment has been replaced: once more.
+                self.release(container).await;
+                self.try_start(container).await
+            }
+            other => other,
+        };
+        if let Err(error) = started {
+            self.release(container).await;
+            let reason = Some(error.message.clone());
+            // The failure itself is what the user must see; the record only repeats it.
+            let _ = container.change(|record| record.phase = Phase::Created { reason });
+            container.status.send_replace(Status::Created);
+            self.announce_container(container, Action::Failed(error.message.clone()));
+            return Err(error);
+        }
+        Ok(())
+    }
+
+    async fn try_start(self: &Rc<Self>, container: &Rc<Container>) -> Result<()> {
+        let (name, service, index) = {
+            let record = container.record.borrow();
+            (record.name.clone(), record.service.clone(), record.index)
+        };
+        let address = self.address(container)?;
+        let hostname = service
+            .hostname
+            .clone()
+            .unwrap_or_else(|| container.record.borrow().id[..12].to_owned());
+        let spec = self.spec(container, &service, &hostname, address)?;
+        let group = self.container_group(&name);
+        let unenforced = group
+            .create(&limits(&service.resources))
+            .map_err(|error| StartError::doing(&format!("{name}: set its limits"), &error))?;
+        self.warn_unenforced(&service.name, unenforced);
+
+        let failed = |what: &'static str| {
+            let name = name.clone();
+            move |error: io::Error| StartError::new(format!("{name}: {what}: {error}"))
+        };
+        let (out, out_end) = logpipes::make(&self.paths.fifo(&name, "out"))
+            .map_err(failed("make the pipe of its standard output"))?;
+        let (err, err_end) = logpipes::make(&self.paths.fifo(&name, "err"))
+            .map_err(failed("make the pipe of its standard error"))?;
+        let stdin = if service.stdin_open && !service.tty {
+            logpipes::make(&self.paths.fifo(&name, "in"))
+                .map_err(failed("make the pipe of its standard input"))?
+                .1
+        } else {
+            fs::File::open("/dev/null")
+                .map_err(failed("open /dev/null"))?
+                .into()
+        };
+        let (start_read, start_write) = nix::unistd::pipe2(OFlag::O_CLOEXEC)
+            .map_err(|errno| failed("make a pipe")(errno.into()))?;
+        let (report_read, report_write) = channel::pair().map_err(failed("make a socket"))?;
+        let report_read = asyncfd::new(report_read).map_err(failed("watch a socket"))?;
+        let mut fds = vec![stdin, out_end, err_end, start_read, report_write];
+        fds.extend(
+            group
+                .open()
+                .map_err(|error| StartError::doing(&format!("{name}: open its cgroup"), &error))?,
+        );
+
+        let born = self
+            .link
+            .spawn(&format!("container/{name}"), spec, fds)
+            .await
+            .map_err(|refusal| match refusal {
+                Refusal::Gone => StartError::new(refusal.to_string()),
+                Refusal::Failed(message) => StartError::new(format!("{name}: {message}")),
+            })?;
+        let process = Process {
+            pid: born.pid,
+            ticks: program::ticks(born.pid).unwrap_or(0),
+            boot: program::boot(),
+            started: clock::now(),
+        };
+        let record = |phase: Phase| {
+            let change = container.change(|record| {
+                record.phase = phase;
+                record.address = Some(address);
+            });
+            change.map_err(failed("write its record"))
+        };
+        let result = async {
+            record(Phase::Starting(process.clone()))?;
+            self.plug(
+                &name, &service, index, container, &born, address, &out, &err,
+            )
+            .await?;
+            nix::unistd::write(&start_write, b"!")
+                .map_err(|errno| failed("let it start")(errno.into()))?;
+            drop(start_write);
+            match report(&report_read, &name).await {
+                Reported::Failed(error) => Err(error),
+                Reported::Started(terminal) => {
+                    record(Phase::Running(process))?;
+                    Ok(terminal)
+                }
+            }
+        };
+        match result.await {
+            Ok(terminal) => {
+                let pipes = match terminal {
+                    Some(master) => {
+                        self.link
+                            .hold(&format!("terminal/{name}"), &[master.as_fd()])
+                            .map_err(failed("keep its terminal"))?;
+                        vec![(Stream::Stdout, master)]
+                    }
+                    None => vec![(Stream::Stdout, out), (Stream::Stderr, err)],
+                };
+                self.run(container, born, pipes, true)
+                    .map_err(failed("keep its log"))?;
+                self.announce_container(
+                    container,
+                    Action::Started {
+                        address: Some(address),
+                    },
+                );
+                Ok(())
+            }
+            Err(error) => {
+                // It may hang before its exec or run after it: either way it ends here, and is not reported.
+                let _ = sandbox::pidfd::signal(born.pidfd.as_fd(), libc::SIGKILL);
+                let pid = born.pid;
+                let _ = born.end.await;
+                self.link.acknowledge(pid);
+                Err(error)
+            }
+        }
+    }
+
+    /// The address a container had, or the lowest that is free.
+    fn address(&self, container: &Container) -> Result<Ipv4Addr> {
+        let subnet = self
+            .record
+            .borrow()
+            .as_ref()
+            .and_then(|record| record.subnet);
+        let subnet = subnet
+            .ok_or_else(|| StartError::new("the stack's network is not set up".to_owned()))?;
+        if let Some(had) = container.record.borrow().address
+            && addresses::is_assignable(subnet, had)
+        {
+            return Ok(had);
+        }
+        let used: Vec<Ipv4Addr> = self
+            .containers
+            .borrow()
+            .values()
+            .filter_map(|other| other.record.borrow().address)
+            .collect();
+        let address = addresses::Pool::new(subnet, used)
+            .take()
+            .map_err(|error| StartError::doing("pick an address", &error))?;
+        // Taken in this moment: others start at the same time.
+        container.record.borrow_mut().address = Some(address);
+        Ok(address)
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    async fn plug(
+        self: &Rc<Self>,
+        name: &str,
+        service: &Service,
+        index: u32,
+        container: &Container,
+        born: &Born,
+        address: Ipv4Addr,
+        out: &OwnedFd,
+        err: &OwnedFd,
+    ) -> Result<()> {
+        let bridge = self.bridge.borrow().clone();
+        let bridge = bridge
+            .ok_or_else(|| StartError::new("the stack's network is not set up".to_owned()))?;
+        let netns = fs::File::open(format!("/proc/{}/ns/net", born.pid)).map_err(|error| {
+            StartError::doing(&format!("{name}: open its network namespace"), &error)
+        })?;
+        let attached = attach(
+            &self.host,
+            &bridge,
+            netns.into(),
+            &names::veth(&self.stack, name),
+            address,
+        )
+        .await
+        .map_err(|error| StartError::doing(&format!("{name}: plug it into the network"), &error))?;
+        for warning in &attached.warnings {
+            self.warn_once(&service.name, warning);
+        }
+        let held = [
+            out.as_fd(),
+            err.as_fd(),
+            attached.dns_udp.as_fd(),
+            attached.dns_tcp.as_fd(),
+        ];
+        self.link
+            .hold(&format!("container/{name}"), &held)
+            .map_err(|error| {
+                StartError::doing(&format!("{name}: have its descriptors kept"), &error)
+            })?;
+        let id = container.record.borrow().id.clone();
+        self.publish(
+            name,
+            service,
+            index,
+            &id,
+            address,
+            attached.dns_udp,
+            attached.dns_tcp,
+        )
+        .map_err(|error| StartError::doing(&format!("{name}: serve its names"), &error))
+    }
+
+    /// Makes a container known by its names and answers its own questions.
+    #[allow(clippy::too_many_arguments)]
+    pub(super) fn publish(
+        &self,
+        name: &str,
+        service: &Service,
+        index: u32,
+        id: &str,
+        address: Ipv4Addr,
+        udp: OwnedFd,
+        tcp: OwnedFd,
+    ) -> std::result::Result<(), composer_network::Error> {
+        let zone = self.zone.borrow().clone();
+        let Some(zone) = zone else { return Ok(()) };
+        let mut known = vec![
+            name.to_owned(),
+            service.name.clone(),
+            id[..12.min(id.len())].to_owned(),
+        ];
+        known.push(format!("{}-{}-{index}", self.stack, service.name));
+        known.extend(service.aliases.iter().cloned());
+        known.dedup();
+        zone.set(name, known, address);
+        let listener = self.resolver.serve(zone, udp, tcp)?;
+        self.listeners
+            .borrow_mut()
+            .insert(name.to_owned(), listener);
+        Ok(())
+    }
+
+    /// Takes back everything that starting a container makes. Everything is found by name; what is not there is
+    /// no error.
+    pub(super) async fn release(&self, container: &Container) {
+        let name = container.name();
+        self.listeners.borrow_mut().remove(&name);
+        if let Some(zone) = &*self.zone.borrow() {
+            zone.remove(&name);
+        }
+        self.link.release(&format!("container/{name}"));
+        self.link.release(&format!("terminal/{name}"));
+        for stream in ["in", "out", "err"] {
+            let _ = fs::remove_file(self.paths.fifo(&name, stream));
+        }
+        if !self.sweeping.get()
+            && let Err(error) = self.host.unplug(&names::veth(&self.stack, &name)).await
+        {
+            self.announce_container(
+                container,
+                Action::Warning(format!("its link could not be removed: {error}")),
+            );
+        }
+        if let Err(error) = self.container_group(&name).remove() {
+            self.announce_container(
+                container,
+                Action::Warning(format!("its cgroup could not be removed: {error}")),
+            );
+        }
+    }
+
+    pub(super) fn warn_unenforced(
+        &self,
+        service: &str,
+        unenforced: Vec<composer_cgroup::Unenforced>,
+    ) {
+        for limit in unenforced {
+            self.warn_once(
+                service,
+                &format!("{} is not in force: {}", limit.limit, limit.reason),
+            );
+        }
+    }
+
+    /// The same shortcoming of the host is named once a stack.
+    fn warn_once(&self, service: &str, text: &str) {
+        if self.warned.borrow_mut().insert(text.to_owned()) {
+            self.announce(
+                Subject::Group,
+                Action::Warning(format!("service {service}: {text}")),
+            );
+        }
+    }
+
+    /// The container as the sandbox makes it, with the files and folders that it stands on.
+    fn spec(
+        &self,
+        container: &Container,
+        service: &Service,
+        hostname: &str,
+        address: Ipv4Addr,
+    ) -> Result<ContainerSpec> {
+        let name = container.name();
+        let made = |path: &Path, done: io::Result<()>| {
+            done.map_err(|error| {
+                StartError::new(format!("{name}: make {}: {error}", path.display()))
+            })
+        };
+        let (upper, work) = (container.paths.upper(), container.paths.work());
+        for folder in [&upper, &work] {
+            made(folder, fs::create_dir_all(folder))?;
+        }
+        let full = match &service.domainname {
+            Some(domain) => format!("{hostname}.{domain} {hostname}"),
+            None => hostname.to_owned(),
+        };
+        let hosts = format!(
+            "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\nfe00::\tip6-localnet\nff00::\tip6-mcastprefix\n\
+             ff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n{address}\t{full}\n"
+        );
+        let files = [
+            ("hosts", hosts),
+            ("hostname", format!("{hostname}\n")),
+            ("resolv.conf", resolv_conf()),
+        ];
+        for (file, text) in files {
+            let path = container.paths.etc(file);
+            made(&path, fs::write(&path, text))?;
+        }
+        let path = self
+            .record
+            .borrow()
+            .as_ref()
+            .map(|record| record.path.clone())
+            .unwrap_or_default();
+        let root = match &service.rootfs {
+            Rootfs::Path(lower) => RootSpec::Folder {
+                lower: lower.clone(),
+                upper,
+                work,
+            },
+            Rootfs::Host => {
+                let mask = self.paths.host_mask();
+                if !mask.is_dir() {
+                    sandbox::host::prepare_mask(&mask)
+                        .map_err(|error| StartError::doing("hide the host's secrets", &error))?;
+                }
+                RootSpec::Host {
+                    mask,
+                    upper,
+                    work,
+                    path,
+                }
+            }
+        };
+        Ok(ContainerSpec {
+            hostname: hostname.to_owned(),
+            domainname: service.domainname.clone(),
+            root,
+            read_only: service.read_only,
+            mounts: self.mounts(container, service)?,
+            hosts_file: container.paths.etc("hosts"),
+            resolv_file: container.paths.etc("resolv.conf"),
+            hostname_file: container.paths.etc("hostname"),
+            process: ProcessSpec {
+                argv: service.argv(),
+                env: environment(self, service, hostname),
+                cwd: service.working_dir.clone(),
+                user: service.user.clone(),
+                terminal: service.tty,
+            },
+            init: service.init,
+            cgroup_tasks: self.container_group(&name).tasks_files(),
+        })
+    }
+
+    fn mounts(&self, container: &Container, service: &Service) -> Result<Vec<sandbox::MountSpec>> {
+        let mut mounts = Vec::new();
+        for (place, mount) in service.mounts.iter().enumerate() {
+            let bind = |source: &Path| sandbox::MountKind::Bind {
+                source: source.to_owned(),
+            };
+            let kind = match &mount.kind {
+                MountKind::Bind {
+                    source,
+                    create_host_path,
+                } => {
+                    if *create_host_path && !source.exists() {
+                        create_like_parent(source).map_err(|error| {
+                            StartError::new(format!(
+                                "service {}: make the folder {} to mount at {}: {error}",
+                                service.name,
+                                source.display(),
+                                mount.target
+                            ))
+                        })?;
+                    }
+                    bind(source)
+                }
+                MountKind::Volume { source } => {
+                    let volume = self
+                        .record
+                        .borrow()
+                        .as_ref()
+                        .and_then(|r| r.volumes.get(source).cloned());
+                    let volume = volume.ok_or_else(|| {
+                        StartError::new(format!("volume {source} is not known to the stack"))
+                    })?;
+                    let folder = paths::volume(&volume.name);
+                    if !folder.is_dir() {
+                        return Err(StartError::new(format!(
+                            "volume {} does not exist; where it is external, it has to be made first",
+                            volume.name
+                        )));
+                    }
+                    bind(&folder)
+                }
+                MountKind::Anonymous => {
+                    let folder = container.paths.anonymous(place);
+                    fs::create_dir_all(&folder).map_err(|error| {
+                        StartError::doing(&format!("make {}", folder.display()), &error)
+                    })?;
+                    bind(&folder)
+                }
+                MountKind::Tmpfs { size, mode } => sandbox::MountKind::Tmpfs {
+                    size: *size,
+                    mode: *mode,
+                },
+            };
+            mounts.push(sandbox::MountSpec {
+                target: mount.target.clone(),
+                read_only: mount.read_only,
+                kind,
+            });
+        }
+        Ok(mounts)
+    }
+
+    /// What a running container's state begins with.
+    pub(super) fn first_health(service: &Service) -> Option<Health> {
+        service.healthcheck.as_ref().map(|_| Health::Starting)
+    }
+
+    /// The subnet and bridge of the stack, made or mended.
+    pub(super) async fn ensure_network(&self) -> Result<()> {
+        let doing = |what: &str, error: &dyn std::fmt::Display| StartError::doing(what, error);
+        let taken = self
+            .host
+            .taken()
+            .await
+            .map_err(|error| doing("list the host's routes", &error))?;
+        let subnet = self
+            .registry
+            .claim(&self.stack, NETWORK, &taken)
+            .map_err(|error| doing("pick a subnet", &error))?;
+        let name = names::bridge(&self.stack, NETWORK);
+        let bridge = self
+            .host
+            .ensure_bridge(&name, subnet, composer_network::link_group(subnet))
+            .await
+            .map_err(|error| doing("set up the stack's bridge", &error))?;
+        *self.bridge.borrow_mut() = Some(bridge);
+        if self.zone.borrow().is_none() {
+            let zone = composer_network::dns::Zone::new(&self.network_name(), subnet);
+            *self.zone.borrow_mut() = Some(Rc::new(zone));
+        }
+        if let Some(record) = &mut *self.record.borrow_mut() {
+            record.subnet = Some(subnet);
+        }
+        self.save()
+            .map_err(|error| doing("write the stack's record", &error))
+    }
+}
+
+fn resolv_conf() -> String {
+    let host = composer_network::dns::host_resolv();
+    let mut text = String::from("nameserver 127.0.0.11\n");
+    if !host.search.is_empty() {
+        text += &format!("search {}\n", host.search.join(" "));
+    }
+    text + "options ndots:0\n"
+}
+
+/// Makes a folder that a bind mount names, and its parents, owned as the folder that they are made in: under sudo
+/// what appears in a user's project is the user's.
+fn create_like_parent(folder: &Path) -> io::Result<()> {
+    let existing = folder
+        .ancestors()
+        .find(|ancestor| ancestor.is_dir())
+        .unwrap_or(Path::new("/"));
+    let owner = fs::metadata(existing)?;
+    let missing: Vec<&Path> = folder
+        .ancestors()
+        .take_while(|ancestor| *ancestor != existing)
+        .collect();
+    for step in missing.into_iter().rev() {
+        fs::create_dir(step)?;
+        std::os::unix::fs::chown(step, Some(owner.uid()), Some(owner.gid()))?;
+    }
+    Ok(())
+}

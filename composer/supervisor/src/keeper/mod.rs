@@ -1,0 +1,341 @@
+//! The keeper: forks, holds, reaps. A single thread, no tokio, no YAML: it changes as little as an init.
+//!
+//! It clones containers for the supervisor, remembers the codes they end with until the supervisor has recorded
+//! them, holds the descriptors that a dead supervisor must not take with it, and starts the supervisor again.
+
+pub(crate) mod protocol;
+
+use std::collections::BTreeMap;
+use std::ffi::CString;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use composer_cgroup::{Hierarchy, Limits};
+use composer_sandbox::{self as sandbox, Child, ContainerFds, ExecFds, Stdio};
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
+
+use crate::{channel, clock};
+use protocol::{LISTENER, Notice, Order, PEER};
+
+/// The key under which the stack's listening socket is held.
+pub(crate) const LISTENER_KEY: &str = "listener";
+/// A supervisor that has lived for less than this did not start well.
+const SETTLED: Duration = Duration::from_secs(1);
+/// How long a supervisor that keeps dying at once is left alone.
+const PAUSE: Duration = Duration::from_secs(1);
+
+struct Ended {
+    tag: String,
+    code: i32,
+    time: u64,
+}
+
+struct Keeper {
+    stack: String,
+    binary: OwnedFd,
+    /// Its own pidfd: whoever must see it end is given this.
+    own: OwnedFd,
+    signals: SignalFd,
+    /// The supervisor, while there is one.
+    peer: Option<OwnedFd>,
+    children: BTreeMap<i32, (String, OwnedFd)>,
+    ended: BTreeMap<i32, Ended>,
+    held: BTreeMap<String, Vec<OwnedFd>>,
+    launched: Option<Instant>,
+    quitting: bool,
+}
+
+/// Runs the keeper of this stack until its supervisor has told it to quit.
+pub(crate) fn run(stack: &str) -> ExitCode {
+    match Keeper::new(stack).and_then(|mut keeper| keeper.run()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            crate::diagnose(&format!("keeper of {stack}: {error}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+impl Keeper {
+    fn new(stack: &str) -> io::Result<Self> {
+        join_engine_group(stack);
+        if let Err(error) = sandbox::raise_descriptor_limit() {
+            crate::diagnose(&format!(
+                "keeper of {stack}: raise its limit of open files: {error}"
+            ));
+        }
+        let mut mask = SigSet::empty();
+        mask.add(Signal::SIGCHLD);
+        mask.thread_block()?;
+        let signals = SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
+        let binary = sandbox::sealed_self().map_err(io::Error::other)?;
+        let mut held = BTreeMap::new();
+        if let Some(listener) = sandbox::descriptor::inherited(LISTENER) {
+            held.insert(LISTENER_KEY.to_owned(), vec![listener]);
+        }
+        Ok(Self {
+            stack: stack.to_owned(),
+            binary,
+            own: sandbox::pidfd::open(std::process::id().cast_signed())?,
+            signals,
+            peer: sandbox::descriptor::inherited(PEER),
+            children: BTreeMap::new(),
+            ended: BTreeMap::new(),
+            held,
+            launched: None,
+            quitting: false,
+        })
+    }
+
+    fn run(&mut self) -> io::Result<()> {
+        if self.peer.is_some() {
+            // A living supervisor has started this keeper in a dead one's place.
+            self.welcome();
+        }
+        while !(self.quitting && self.peer.is_none()) {
+            if self.peer.is_none() {
+                self.start_supervisor()?;
+            }
+            let (woken, told) = self.wait()?;
+            if woken {
+                while let Ok(Some(_)) = self.signals.read_signal() {}
+                self.reap();
+            }
+            if told {
+                self.listen();
+            }
+        }
+        Ok(())
+    }
+
+    fn wait(&self) -> io::Result<(bool, bool)> {
+        let mut fds = vec![PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)];
+        fds.extend(
+            self.peer
+                .as_ref()
+                .map(|peer| PollFd::new(peer.as_fd(), PollFlags::POLLIN)),
+        );
+        loop {
+            match poll(&mut fds, PollTimeout::NONE) {
+                Ok(_) => break,
+                Err(Errno::EINTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        let ready = |slot: usize| fds.get(slot).and_then(PollFd::any).unwrap_or(false);
+        Ok((ready(0), ready(1)))
+    }
+
+    fn start_supervisor(&mut self) -> io::Result<()> {
+        if self.launched.is_some_and(|at| at.elapsed() < SETTLED) {
+            // One that dies at once would be started without end; its services do not need it meanwhile.
+            std::thread::sleep(PAUSE);
+        }
+        let (ours, theirs) = channel::pair()?;
+        let argv = [
+            c"compose-supervisor".to_owned(),
+            CString::new(self.stack.as_str())?,
+        ];
+        let listener = self.held.get(LISTENER_KEY).and_then(|fds| fds.first());
+        let Some(listener) = listener else {
+            return Err(io::Error::other("the listening socket was not handed over"));
+        };
+        let stderr = io::stderr();
+        let fds = [
+            (listener.as_fd(), LISTENER),
+            (theirs.as_fd(), PEER),
+            (stderr.as_fd(), libc::STDERR_FILENO),
+        ];
+        sandbox::spawn_daemon(self.binary.as_fd(), &argv, &fds).map_err(io::Error::other)?;
+        self.peer = Some(ours);
+        self.launched = Some(Instant::now());
+        self.welcome();
+        Ok(())
+    }
+
+    /// Tells a new supervisor everything the old one knew through this keeper.
+    fn welcome(&mut self) {
+        let Some(peer) = &self.peer else { return };
+        let mut whole = true;
+        for (pid, (tag, pidfd)) in &self.children {
+            whole &= send(
+                peer,
+                &Notice::Child {
+                    tag: tag.clone(),
+                    pid: *pid,
+                },
+                &[pidfd.as_fd()],
+            );
+        }
+        for (key, fds) in self.held.iter().filter(|(key, _)| *key != LISTENER_KEY) {
+            let fds: Vec<BorrowedFd<'_>> = fds.iter().map(AsFd::as_fd).collect();
+            whole &= send(peer, &Notice::Held { key: key.clone() }, &fds);
+        }
+        for (pid, ended) in &self.ended {
+            whole &= send(peer, &exited(*pid, ended), &[]);
+        }
+        whole &= send(peer, &Notice::Ready, &[self.own.as_fd()]);
+        if !whole {
+            self.peer = None;
+        }
+    }
+
+    fn tell(&mut self, notice: &Notice, fds: &[BorrowedFd<'_>]) {
+        if let Some(peer) = &self.peer
+            && !send(peer, notice, fds)
+        {
+            self.peer = None;
+        }
+    }
+
+    fn reap(&mut self) {
+        // The supervisor is a child too; it is known to be gone by its socket.
+        while let Ok(status) = waitpid(None::<Pid>, Some(WaitPidFlag::WNOHANG)) {
+            let (pid, code) = match status {
+                WaitStatus::Exited(pid, code) => (pid.as_raw(), code),
+                WaitStatus::Signaled(pid, signal, _) => (pid.as_raw(), 128 + signal as i32),
+                WaitStatus::StillAlive => return,
+                _ => continue,
+            };
+            if let Some((tag, _)) = self.children.remove(&pid) {
+                let ended = Ended {
+                    tag,
+                    code,
+                    time: clock::now(),
+                };
+                self.tell(&exited(pid, &ended), &[]);
+                self.ended.insert(pid, ended);
+            }
+        }
+    }
+
+    fn listen(&mut self) {
+        let Some(peer) = &self.peer else { return };
+        match channel::receive::<Order>(peer.as_fd()) {
+            Ok(Some((order, fds))) => self.obey(order, fds),
+            Ok(None) => self.peer = None,
+            Err(error) => {
+                crate::diagnose(&format!(
+                    "keeper of {}: an order could not be read: {error}",
+                    self.stack
+                ));
+                self.peer = None;
+            }
+        }
+    }
+
+    fn obey(&mut self, order: Order, fds: Vec<OwnedFd>) {
+        match order {
+            Order::Spawn { tag, spec } => {
+                let child = container_fds(fds)
+                    .and_then(|fds| sandbox::spawn(&spec, fds).map_err(|error| error.to_string()));
+                self.born(tag, child);
+            }
+            Order::Exec { tag, target, spec } => {
+                let child = exec_fds(fds).and_then(|(pidfd, fds)| {
+                    sandbox::exec_in(pidfd.as_fd(), target, &spec, fds)
+                        .map_err(|error| error.to_string())
+                });
+                self.born(tag, child);
+            }
+            Order::Hold { key } => {
+                self.held.insert(key, fds);
+            }
+            Order::Release { key } => {
+                self.held.remove(&key);
+            }
+            Order::Acknowledge { pid } => {
+                self.ended.remove(&pid);
+            }
+            Order::Quit => self.quitting = true,
+        }
+    }
+
+    fn born(&mut self, tag: String, child: Result<Child, String>) {
+        match child {
+            Ok(child) => {
+                let (pid, pidfd) = (child.pid, child.pidfd);
+                self.tell(
+                    &Notice::Spawned {
+                        tag: tag.clone(),
+                        pid,
+                    },
+                    &[pidfd.as_fd()],
+                );
+                self.children.insert(pid, (tag, pidfd));
+            }
+            Err(message) => self.tell(&Notice::Refused { tag, message }, &[]),
+        }
+    }
+}
+
+/// Both processes live outside the stack's cap: the supervisor is born into the keeper's group.
+fn join_engine_group(stack: &str) {
+    let joined = Hierarchy::detect().and_then(|hierarchy| {
+        let group = hierarchy.group(&format!("compose/.engine/{stack}"));
+        group.create(&Limits::default())?;
+        group.join_self()
+    });
+    if let Err(error) = joined {
+        crate::diagnose(&format!(
+            "keeper of {stack}: stays in the cgroup it was started in: {error}"
+        ));
+    }
+}
+
+fn exited(pid: i32, ended: &Ended) -> Notice {
+    Notice::Exited {
+        tag: ended.tag.clone(),
+        pid,
+        code: ended.code,
+        time: ended.time,
+    }
+}
+
+fn send(peer: &OwnedFd, notice: &Notice, fds: &[BorrowedFd<'_>]) -> bool {
+    channel::send(peer.as_fd(), notice, fds).is_ok()
+}
+
+const TOO_FEW: &str = "an order came with too few descriptors";
+
+fn container_fds(fds: Vec<OwnedFd>) -> Result<ContainerFds, String> {
+    let mut fds = fds.into_iter();
+    let mut next = || fds.next().ok_or_else(|| TOO_FEW.to_owned());
+    let stdio = Stdio {
+        stdin: next()?,
+        stdout: next()?,
+        stderr: next()?,
+    };
+    Ok(ContainerFds {
+        stdio,
+        start: next()?,
+        report: next()?,
+        cgroup: fds.next(),
+    })
+}
+
+fn exec_fds(fds: Vec<OwnedFd>) -> Result<(OwnedFd, ExecFds), String> {
+    let mut fds = fds.into_iter();
+    let mut next = || fds.next().ok_or_else(|| TOO_FEW.to_owned());
+    let pidfd = next()?;
+    let stdio = Stdio {
+        stdin: next()?,
+        stdout: next()?,
+        stderr: next()?,
+    };
+    Ok((
+        pidfd,
+        ExecFds {
+            stdio,
+            report: next()?,
+            cgroup: fds.next(),
+        },
+    ))
+}

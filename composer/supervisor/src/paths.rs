@@ -1,0 +1,174 @@
+//! Where things are on the host. Every path is a function of stack and container names.
+//!
+//! `/run/compose` holds what a reboot may take (sockets, FIFOs, the registry of subnets), `/var/lib/compose`
+//! what it may not (records, writable layers, logs, volumes). All of it is root's alone.
+
+use std::fs::DirBuilder;
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+const RUN: &str = "/run/compose";
+const STATE: &str = "/var/lib/compose";
+
+/// The folders of one stack.
+#[derive(Clone, Debug)]
+pub struct StackPaths {
+    stack: String,
+}
+
+impl StackPaths {
+    /// Of the stack with this name.
+    pub fn new(stack: &str) -> Self {
+        Self {
+            stack: stack.to_owned(),
+        }
+    }
+
+    /// Sockets and FIFOs.
+    pub fn run(&self) -> PathBuf {
+        Path::new(RUN).join("stacks").join(&self.stack)
+    }
+
+    /// Where the supervisor listens.
+    pub fn socket(&self) -> PathBuf {
+        self.run().join("supervisor.sock")
+    }
+
+    /// Locked by whoever starts the two processes, while it starts them.
+    pub fn start_lock(&self) -> PathBuf {
+        Path::new(RUN).join(format!("{}.lock", self.stack))
+    }
+
+    /// Locked by the supervisor for as long as it lives: one writer a stack.
+    pub fn writer_lock(&self) -> PathBuf {
+        self.run().join("lock")
+    }
+
+    /// The FIFO of a container's standard stream: `in`, `out` or `err`.
+    pub fn fifo(&self, container: &str, stream: &str) -> PathBuf {
+        self.run().join(format!("{container}.{stream}"))
+    }
+
+    /// Records, logs and writable layers.
+    pub fn state(&self) -> PathBuf {
+        Path::new(STATE).join("stacks").join(&self.stack)
+    }
+
+    /// The stack's record.
+    pub fn record(&self) -> PathBuf {
+        self.state().join("stack.json")
+    }
+
+    /// Where the two processes write what they cannot tell anybody.
+    pub fn diagnostics(&self) -> PathBuf {
+        self.state().join("supervisor.log")
+    }
+
+    /// Whiteouts over the host's secrets, shared by the stack's containers (`composer_sandbox::host`).
+    pub fn host_mask(&self) -> PathBuf {
+        self.state().join("mask")
+    }
+
+    /// The folder of all containers.
+    pub fn containers(&self) -> PathBuf {
+        self.state().join("containers")
+    }
+
+    /// The folders of one container.
+    pub fn container(&self, name: &str) -> ContainerPaths {
+        ContainerPaths {
+            folder: self.containers().join(name),
+        }
+    }
+}
+
+/// The folders of one container.
+#[derive(Clone, Debug)]
+pub struct ContainerPaths {
+    folder: PathBuf,
+}
+
+impl ContainerPaths {
+    /// All of it.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Its record.
+    pub fn record(&self) -> PathBuf {
+        self.folder.join("record.json")
+    }
+
+    /// Its log: see [`crate::logs`].
+    pub fn log(&self) -> PathBuf {
+        self.folder.join("log")
+    }
+
+    /// What it has written over its root filesystem.
+    pub fn upper(&self) -> PathBuf {
+        self.folder.join("upper")
+    }
+
+    /// overlayfs's scratch folder.
+    pub fn work(&self) -> PathBuf {
+        self.folder.join("work")
+    }
+
+    /// A generated file of /etc: `hosts`, `resolv.conf`, `hostname`.
+    pub fn etc(&self, file: &str) -> PathBuf {
+        self.folder.join(file)
+    }
+
+    /// An anonymous volume, by its place among the service's mounts.
+    pub fn anonymous(&self, mount: usize) -> PathBuf {
+        self.folder.join(format!("volume-{mount}"))
+    }
+}
+
+/// A named volume by its name on the host.
+pub fn volume(name: &str) -> PathBuf {
+    volumes().join(name)
+}
+
+/// All named volumes.
+pub fn volumes() -> PathBuf {
+    Path::new(STATE).join("volumes")
+}
+
+/// The registry of what stacks share.
+pub fn registry() -> PathBuf {
+    Path::new(RUN).join("host")
+}
+
+/// Makes a folder and its parents, for root alone.
+pub fn make(folder: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(folder)
+}
+
+/// Takes away the folders above stacks and volumes where nothing is in them any more.
+pub fn tidy() {
+    for folder in ["stacks", ""] {
+        // Another stack's contents keep a folder: that is what rmdir is asked for.
+        let _ = std::fs::remove_dir(Path::new(RUN).join(folder));
+        let _ = std::fs::remove_dir(Path::new(STATE).join(folder));
+    }
+}
+
+/// Takes away the folder of volumes where none is left.
+pub fn tidy_volumes() {
+    let _ = std::fs::remove_dir(volumes());
+}
+
+/// Names of the stacks of which anything is recorded.
+pub fn stacks() -> Vec<String> {
+    let mut names: Vec<String> = [RUN, STATE]
+        .iter()
+        .filter_map(|base| std::fs::read_dir(Path::new(base).join("stacks")).ok())
+        .flatten()
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        .collect();
+    names.sort();
+    names.dedup();
+    names
+}

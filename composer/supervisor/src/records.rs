@@ -1,0 +1,115 @@
+//! Records on disk: what the kernel's objects cannot tell.
+//!
+//! A record is replaced whole (write, then rename): a crash leaves the old or the new one. One that cannot be read
+//! counts as absent, and what it stood for is found by name and taken up or removed.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{self, Write};
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+
+use composer_network::Ipv4Net;
+use composer_stack::{Resources, Service, Volume};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+/// What is known of a stack.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct StackRecord {
+    /// Its name.
+    pub name: String,
+    /// The project directory.
+    pub directory: PathBuf,
+    /// The files it was read from.
+    pub files: Vec<PathBuf>,
+    /// The limits of the parent cgroup.
+    pub resources: Resources,
+    /// Its named volumes by key.
+    pub volumes: BTreeMap<String, Volume>,
+    /// Its services in the file that was last brought up.
+    pub services: BTreeMap<String, Service>,
+    /// The folders of the caller's PATH.
+    pub path: Vec<PathBuf>,
+    /// Its subnet.
+    pub subnet: Option<Ipv4Net>,
+}
+
+/// What is known of a container.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ContainerRecord {
+    /// 64 hexadecimal digits.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// Which replica, from 1.
+    pub index: u32,
+    /// The service as it was when the container was made.
+    pub service: Service,
+    /// The hash of that configuration.
+    pub config_hash: String,
+    /// When it was made: nanoseconds since the Unix epoch.
+    pub created: u64,
+    /// Its address while it has one.
+    pub address: Option<Ipv4Addr>,
+    /// Where it is in its life.
+    pub phase: Phase,
+}
+
+/// Where a container is in its life, as far as it must outlive the supervisor.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Phase {
+    /// Made, not started.
+    Created {
+        /// Why its last start failed.
+        reason: Option<String>,
+    },
+    /// Cloned; whether its program was exec'd is for the kernel to say.
+    Starting(Process),
+    /// Its program has been exec'd.
+    Running(Process),
+    /// Its program has ended.
+    Exited {
+        /// With this code, 128 + n for signal n; `None` where nobody was there to learn it.
+        code: Option<i32>,
+        /// Why, where it was not its own doing.
+        reason: Option<String>,
+        /// When it was started.
+        started: u64,
+        /// When it ended.
+        finished: u64,
+    },
+}
+
+/// A process that can be told from a later one with the same number.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Process {
+    /// In the host's PID namespace.
+    pub pid: i32,
+    /// Its start in clock ticks since boot (proc_pid_stat(5), field 22).
+    pub ticks: u64,
+    /// The boot it belongs to (/proc/sys/kernel/random/boot_id).
+    pub boot: String,
+    /// When it was started: nanoseconds since the Unix epoch.
+    pub started: u64,
+}
+
+/// Writes a record.
+pub fn write<R: Serialize>(path: &Path, record: &R) -> io::Result<()> {
+    let new = path.with_extension("new");
+    let written = serde_json::to_vec(record)
+        .map_err(io::Error::from)
+        .and_then(|text| {
+            let mut file = fs::File::create(&new)?;
+            file.write_all(&text)?;
+            fs::rename(&new, path)
+        });
+    if written.is_err() {
+        let _ = fs::remove_file(&new);
+    }
+    written
+}
+
+/// Reads a record; `None` where there is none that can be read.
+pub fn read<R: DeserializeOwned>(path: &Path) -> Option<R> {
+    serde_json::from_slice(&fs::read(path).ok()?).ok()
+}
