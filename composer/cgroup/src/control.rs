@@ -9,10 +9,7 @@ use nix::errno::Errno;
 use crate::Error;
 
 pub(crate) fn read(path: &Path) -> Result<String, Error> {
-    fs::read_to_string(path).map_err(|source| Error::Read {
-        path: path.to_owned(),
-        source,
-    })
+    fs::read_to_string(path).map_err(|source| Error::Read { path: path.to_owned(), source })
 }
 
 /// The content of a file that older kernels or other hierarchies may not have.
@@ -37,10 +34,7 @@ pub(crate) fn number(path: &Path) -> Result<Option<u64>, Error> {
     };
     match content.trim_end() {
         "max" => Ok(None),
-        text => text
-            .parse()
-            .map(Some)
-            .map_err(|_| unexpected(path, &content)),
+        text => text.parse().map(Some).map_err(|_| unexpected(path, &content)),
     }
 }
 
@@ -49,19 +43,12 @@ pub(crate) fn keyed(path: &Path, key: &str) -> Result<Option<u64>, Error> {
     let Some(content) = read_if_there(path)? else {
         return Ok(None);
     };
-    let value = content
-        .lines()
-        .find_map(|line| line.strip_prefix(key)?.strip_prefix(' '));
-    value
-        .map(|text| text.parse().map_err(|_| unexpected(path, &content)))
-        .transpose()
+    let value = content.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' '));
+    value.map(|text| text.parse().map_err(|_| unexpected(path, &content))).transpose()
 }
 
 fn unexpected(path: &Path, content: &str) -> Error {
-    Error::Content {
-        path: path.to_owned(),
-        content: content.to_owned(),
-    }
+    Error::Content { path: path.to_owned(), content: content.to_owned() }
 }
 
 /// Writes `value` by one write(2): the kernel takes each write as a whole command.
@@ -70,30 +57,21 @@ pub(crate) fn write(path: &Path, value: &str) -> Result<(), Error> {
         .write(true)
         .open(path)
         .and_then(|mut file| file.write_all(value.as_bytes()))
-        .map_err(|source| Error::Write {
-            path: path.to_owned(),
-            value: value.to_owned(),
-            source,
-        })
+        .map_err(|source| Error::Write { path: path.to_owned(), value: value.to_owned(), source })
 }
 
 /// Process ids in `cgroup.procs`, of this group alone; none without the group.
 pub(crate) fn processes(directory: &Path) -> Result<Vec<i32>, Error> {
     let path = directory.join("cgroup.procs");
     let content = read_if_there(&path)?.unwrap_or_default();
-    let ids = content
-        .lines()
-        .map(|line| line.parse().map_err(|_| unexpected(&path, &content)));
+    let ids = content.lines().map(|line| line.parse().map_err(|_| unexpected(&path, &content)));
     // A process of a PID namespace that is not ours shows as 0: it has no number to signal it by.
     ids.filter(|id| !matches!(id, Ok(0))).collect()
 }
 
 /// Directories of the groups inside a group; none without the group.
 pub(crate) fn children(directory: &Path) -> Result<Vec<PathBuf>, Error> {
-    let failed = |source| Error::Read {
-        path: directory.to_owned(),
-        source,
-    };
+    let failed = |source| Error::Read { path: directory.to_owned(), source };
     let entries = match fs::read_dir(directory) {
         Ok(entries) => entries,
         Err(source) if is_absent(&source) => return Ok(Vec::new()),

@@ -96,10 +96,7 @@ pub enum Error {
 /// Why the kernel refuses a value, where its error number alone says too little. The causes are those of
 /// `kernel/sched/core.c`, `kernel/cgroup/cpuset.c` and `mm/memcontrol*.c`.
 fn explained(path: &Path, source: &io::Error) -> &'static str {
-    let file = path
-        .file_name()
-        .and_then(|name| name.to_str())
-        .unwrap_or_default();
+    let file = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     let errno = source.raw_os_error().map(Errno::from_raw);
     match (file, errno) {
         ("cpu.cfs_quota_us", Some(Errno::EINVAL)) => {

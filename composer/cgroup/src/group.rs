@@ -28,10 +28,7 @@ enum Place {
 
 impl Group {
     pub(crate) fn new(layout: Arc<Layout>, path: &str) -> Self {
-        Group {
-            layout,
-            path: path.to_owned(),
-        }
+        Group { layout, path: path.to_owned() }
     }
 
     /// Its name, as in `compose/shop/shop-api-1`.
@@ -53,12 +50,7 @@ impl Group {
         for root in &self.layout.v1 {
             is_new &= v1::make(root, &self.path)?;
         }
-        let made = self
-            .layout
-            .v2
-            .as_ref()
-            .map(|root| v2::make(root, &self.path))
-            .transpose()?;
+        let made = self.layout.v2.as_ref().map(|root| v2::make(root, &self.path)).transpose()?;
         is_new &= made.as_ref().is_none_or(|made| made.is_new);
         let unlimited = Limits::default();
         self.set_all(is_new.then_some(&unlimited), limits, made.as_ref())
@@ -95,30 +87,17 @@ impl Group {
                 continue;
             }
             match self.place(setting.controller(), &on_v2, refused) {
-                Place::Missing(reason) => {
-                    unenforced.extend(keys.into_iter().map(|limit| Unenforced {
-                        limit,
-                        reason: reason.clone(),
-                    }))
-                }
+                Place::Missing(reason) => unenforced
+                    .extend(keys.into_iter().map(|limit| Unenforced { limit, reason: reason.clone() })),
                 Place::V1(_) | Place::V2(_) if !differs => {}
-                Place::V1(directory) => {
-                    unenforced.extend(not_offered(v1::set(&directory, &setting)?))
-                }
-                Place::V2(directory) => {
-                    unenforced.extend(not_offered(v2::set(&directory, &setting)?))
-                }
+                Place::V1(directory) => unenforced.extend(not_offered(v1::set(&directory, &setting)?)),
+                Place::V2(directory) => unenforced.extend(not_offered(v2::set(&directory, &setting)?)),
             }
         }
         Ok(unenforced)
     }
 
-    fn place(
-        &self,
-        controller: Controller,
-        on_v2: &[Controller],
-        refused: &[(Controller, Error)],
-    ) -> Place {
+    fn place(&self, controller: Controller, on_v2: &[Controller], refused: &[(Controller, Error)]) -> Place {
         if let Some(root) = self.layout.v1.iter().find(|root| root.has(controller)) {
             return Place::V1(root.group(&self.path));
         }
@@ -132,21 +111,14 @@ impl Group {
         let cause = refused.iter().find(|(found, _)| *found == controller);
         Place::Missing(match cause {
             Some((_, error)) => format!("the {controller} controller cannot be enabled: {error}"),
-            None => format!(
-                "the {controller} controller is not enabled in {}",
-                directory.display()
-            ),
+            None => format!("the {controller} controller is not enabled in {}", directory.display()),
         })
     }
 
     /// The v1 files to which a single-threaded child writes `0` to join the group before it execs. A thread
     /// joins by `tasks` without the wait for a grace period that `cgroup.procs` has. Empty on pure v2.
     pub fn tasks_files(&self) -> Vec<PathBuf> {
-        self.layout
-            .v1
-            .iter()
-            .map(|root| root.group(&self.path).join("tasks"))
-            .collect()
+        self.layout.v1.iter().map(|root| root.group(&self.path).join("tasks")).collect()
     }
 
     /// The group's v2 directory, for clone3(2) with `CLONE_INTO_CGROUP`. `None` where v2 has no controller
@@ -163,10 +135,7 @@ impl Group {
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         match open(&path, flags, Mode::empty()) {
             Ok(descriptor) => Ok(Some(descriptor)),
-            Err(errno) => Err(Error::Open {
-                path,
-                source: errno.into(),
-            }),
+            Err(errno) => Err(Error::Open { path, source: errno.into() }),
         }
     }
 
@@ -192,9 +161,7 @@ impl Group {
     /// [`Error::Read`].
     pub fn pids(&self) -> Result<Vec<i32>, Error> {
         self.check_name()?;
-        Ok(removal::processes(&self.layout, &self.path)?
-            .into_iter()
-            .collect())
+        Ok(removal::processes(&self.layout, &self.path)?.into_iter().collect())
     }
 
     /// Sends SIGKILL to every process in the group and in the groups inside it. Does not wait for their end.
@@ -227,31 +194,18 @@ impl Group {
 
     /// Whether the group is there, in any hierarchy.
     pub fn exists(&self) -> bool {
-        self.check_name().is_ok()
-            && self
-                .layout
-                .roots()
-                .any(|root| root.group(&self.path).is_dir())
+        self.check_name().is_ok() && self.layout.roots().any(|root| root.group(&self.path).is_dir())
     }
 
     /// Names come from a user's file in the end, and removing or killing outside the hierarchy must not be
     /// possible with any of them.
     fn check_name(&self) -> Result<(), Error> {
-        let refuse = |reason| {
-            Err(Error::Name {
-                path: self.path.clone(),
-                reason,
-            })
-        };
+        let refuse = |reason| Err(Error::Name { path: self.path.clone(), reason });
         if self.path.contains(['\n', '\0']) {
             // The kernel refuses a line break, for /proc/PID/cgroup is made of lines.
             return refuse("must hold neither a line break nor a null byte");
         }
-        match self
-            .path
-            .split('/')
-            .find(|part| matches!(*part, "" | "." | ".."))
-        {
+        match self.path.split('/').find(|part| matches!(*part, "" | "." | "..")) {
             Some("") => refuse("must be relative, and no part of it empty"),
             Some(_) => refuse("no part of it may be . or .."),
             None => Ok(()),
@@ -261,8 +215,5 @@ impl Group {
 
 /// What is not in force for want of a file, for instance where swap is not accounted.
 fn not_offered(missing: Option<(&'static str, &'static str)>) -> Option<Unenforced> {
-    missing.map(|(limit, file)| Unenforced {
-        limit,
-        reason: format!("this kernel offers no {file}"),
-    })
+    missing.map(|(limit, file)| Unenforced { limit, reason: format!("this kernel offers no {file}") })
 }

@@ -35,13 +35,8 @@ pub enum Controller {
 }
 
 impl Controller {
-    const ALL: [Controller; 5] = [
-        Controller::Cpu,
-        Controller::Cpuacct,
-        Controller::Cpuset,
-        Controller::Memory,
-        Controller::Pids,
-    ];
+    const ALL: [Controller; 5] =
+        [Controller::Cpu, Controller::Cpuacct, Controller::Cpuset, Controller::Memory, Controller::Pids];
 
     /// The kernel's name of it.
     pub(crate) fn name(self) -> &'static str {
@@ -57,10 +52,7 @@ impl Controller {
     /// Those of `names` that are used.
     pub(crate) fn among<'a>(names: impl Iterator<Item = &'a str>) -> Vec<Controller> {
         let names: BTreeSet<&str> = names.collect();
-        Self::ALL
-            .into_iter()
-            .filter(|controller| names.contains(controller.name()))
-            .collect()
+        Self::ALL.into_iter().filter(|controller| names.contains(controller.name())).collect()
     }
 }
 
@@ -115,14 +107,9 @@ impl Hierarchy {
     /// [`Error::NotMounted`] when there is nothing to make groups in; [`Error::Read`].
     pub fn detect() -> Result<Self, Error> {
         let path = Path::new("/proc/self/mountinfo");
-        let text = std::fs::read(path).map_err(|source| Error::Read {
-            path: path.to_owned(),
-            source,
-        })?;
+        let text = std::fs::read(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
         let layout = layout(&mounts::parse(&text))?;
-        Ok(Hierarchy {
-            layout: Arc::new(layout),
-        })
+        Ok(Hierarchy { layout: Arc::new(layout) })
     }
 
     /// How the controllers are mounted.
@@ -164,21 +151,15 @@ fn layout(mounts: &[Mount]) -> Result<Layout, Error> {
     let mut v1: Vec<Root> = Vec::new();
     let mut unified: Option<&Mount> = None;
     // A hierarchy may be mounted more than once, as containers do with a part of it: the whole comes first.
-    let (whole, parts): (Vec<&Mount>, Vec<&Mount>) =
-        mounts.iter().partition(|mount| mount.is_whole);
+    let (whole, parts): (Vec<&Mount>, Vec<&Mount>) = mounts.iter().partition(|mount| mount.is_whole);
     for mount in whole.into_iter().chain(parts) {
         match &mount.kind {
             Kind::V2 => unified = unified.or(Some(mount)),
             Kind::V1(options) => {
                 let controllers = Controller::among(options.iter().map(String::as_str));
-                let is_known = controllers
-                    .iter()
-                    .any(|found| v1.iter().any(|root| root.has(*found)));
+                let is_known = controllers.iter().any(|found| v1.iter().any(|root| root.has(*found)));
                 if !controllers.is_empty() && !is_known {
-                    v1.push(Root {
-                        point: mount.point.clone(),
-                        controllers,
-                    });
+                    v1.push(Root { point: mount.point.clone(), controllers });
                 }
             }
         }
@@ -195,10 +176,7 @@ fn layout(mounts: &[Mount]) -> Result<Layout, Error> {
         let text = control::read(&mount.point.join("cgroup.controllers"))?;
         let controllers = Controller::among(text.split_whitespace());
         if !controllers.is_empty() || !is_mixed {
-            v2 = Some(Root {
-                point: mount.point.clone(),
-                controllers,
-            });
+            v2 = Some(Root { point: mount.point.clone(), controllers });
         }
     }
     Ok(Layout { version, v1, v2 })
@@ -210,11 +188,7 @@ mod tests {
 
     fn v1(point: &str, is_whole: bool, options: &[&str]) -> Mount {
         let options = options.iter().map(|option| (*option).to_owned()).collect();
-        Mount {
-            point: point.into(),
-            is_whole,
-            kind: Kind::V1(options),
-        }
+        Mount { point: point.into(), is_whole, kind: Kind::V1(options) }
     }
 
     #[test]

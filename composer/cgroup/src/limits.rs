@@ -68,19 +68,12 @@ impl Setting<'_> {
             Setting::CpuShares(value) => vec![("cpu_shares", value.is_some())],
             Setting::Cpuset(value) => vec![("cpuset", value.is_some())],
             Setting::Memory { limit, swap } => {
-                vec![
-                    ("mem_limit", limit.is_some()),
-                    ("memswap_limit", swap.is_some()),
-                ]
+                vec![("mem_limit", limit.is_some()), ("memswap_limit", swap.is_some())]
             }
             Setting::MemoryReservation(value) => vec![("mem_reservation", value.is_some())],
             Setting::Pids(value) => vec![("pids_limit", value.is_some())],
         };
-        asked
-            .into_iter()
-            .filter(|(_, is_asked)| *is_asked)
-            .map(|(key, _)| key)
-            .collect()
+        asked.into_iter().filter(|(_, is_asked)| *is_asked).map(|(key, _)| key).collect()
     }
 }
 
@@ -90,20 +83,11 @@ impl Limits {
     pub(crate) fn settings<'a>(&'a self, old: Option<&Limits>) -> [(Setting<'a>, bool); 6] {
         let differs = |same: fn(&Limits, &Limits) -> bool| old.is_none_or(|old| !same(old, self));
         [
-            (
-                Setting::Cpuset(self.cpuset.as_deref()),
-                differs(|a, b| a.cpuset == b.cpuset),
-            ),
+            (Setting::Cpuset(self.cpuset.as_deref()), differs(|a, b| a.cpuset == b.cpuset)),
             (Setting::Cpus(self.cpus), differs(|a, b| a.cpus == b.cpus)),
+            (Setting::CpuShares(self.cpu_shares), differs(|a, b| a.cpu_shares == b.cpu_shares)),
             (
-                Setting::CpuShares(self.cpu_shares),
-                differs(|a, b| a.cpu_shares == b.cpu_shares),
-            ),
-            (
-                Setting::Memory {
-                    limit: self.memory,
-                    swap: self.memory_swap,
-                },
+                Setting::Memory { limit: self.memory, swap: self.memory_swap },
                 differs(|a, b| (a.memory, a.memory_swap) == (b.memory, b.memory_swap)),
             ),
             (
@@ -119,39 +103,24 @@ impl Limits {
 pub(crate) fn quota(cpus: f64) -> Result<i64, Error> {
     // v1 takes a negative quota as "no limit", so a wrong sign must not reach it.
     if !cpus.is_finite() || cpus <= 0.0 {
-        return Err(Error::Limit {
-            limit: "cpus",
-            value: cpus.to_string(),
-            reason: "must be above zero",
-        });
+        return Err(Error::Limit { limit: "cpus", value: cpus.to_string(), reason: "must be above zero" });
     }
     Ok((cpus * CPU_PERIOD_USEC as f64).round() as i64)
 }
 
 /// Swap alone in bytes, `None` for unlimited, from memory and swap together.
 pub(crate) fn swap_alone(limit: Option<u64>, swap: Option<i64>) -> Result<Option<u64>, Error> {
-    let refuse = |value: i64, reason| {
-        Err(Error::Limit {
-            limit: "memswap_limit",
-            value: value.to_string(),
-            reason,
-        })
-    };
+    let refuse =
+        |value: i64, reason| Err(Error::Limit { limit: "memswap_limit", value: value.to_string(), reason });
     let Some(total) = swap else { return Ok(None) };
     let Ok(bytes) = u64::try_from(total) else {
         return Ok(None);
     };
     match limit {
-        None => refuse(
-            total,
-            "counts memory and swap together, so it needs mem_limit too",
-        ),
+        None => refuse(total, "counts memory and swap together, so it needs mem_limit too"),
         Some(limit) => match bytes.checked_sub(limit) {
             Some(swap) => Ok(Some(swap)),
-            None => refuse(
-                total,
-                "counts memory and swap together, so it cannot be below mem_limit",
-            ),
+            None => refuse(total, "counts memory and swap together, so it cannot be below mem_limit"),
         },
     }
 }

@@ -22,10 +22,7 @@ pub(crate) enum Kind {
 
 /// The cgroup mounts in a mountinfo text, in its order.
 pub(crate) fn parse(mountinfo: &[u8]) -> Vec<Mount> {
-    mountinfo
-        .split(|byte| *byte == b'\n')
-        .filter_map(parse_line)
-        .collect()
+    mountinfo.split(|byte| *byte == b'\n').filter_map(parse_line).collect()
 }
 
 fn parse_line(line: &[u8]) -> Option<Mount> {
@@ -42,11 +39,7 @@ fn parse_line(line: &[u8]) -> Option<Mount> {
         }
         _ => return None,
     };
-    Some(Mount {
-        point: PathBuf::from(unescape(point)),
-        is_whole: root == b"/",
-        kind,
-    })
+    Some(Mount { point: PathBuf::from(unescape(point)), is_whole: root == b"/", kind })
 }
 
 /// Undoes the octal escapes (`\040`) that the kernel writes for space, tab, newline and backslash.
@@ -54,16 +47,10 @@ fn unescape(field: &[u8]) -> OsString {
     let mut bytes = Vec::with_capacity(field.len());
     let mut rest = field;
     while let Some((&first, tail)) = rest.split_first() {
-        let octal = tail
-            .get(..3)
-            .filter(|digits| digits.iter().all(|d| (b'0'..b'8').contains(d)));
+        let octal = tail.get(..3).filter(|digits| digits.iter().all(|d| (b'0'..b'8').contains(d)));
         match octal {
             Some(digits) if first == b'\\' => {
-                bytes.push(
-                    digits
-                        .iter()
-                        .fold(0u8, |value, d| value.wrapping_mul(8) + (d - b'0')),
-                );
+                bytes.push(digits.iter().fold(0u8, |value, d| value.wrapping_mul(8) + (d - b'0')));
                 rest = tail.get(3..).unwrap_or_default();
             }
             _ => {
@@ -88,16 +75,8 @@ mod tests {
         assert_eq!(
             parse(text),
             [
-                Mount {
-                    point: "/sys/fs/cgroup/cpu,cpuacct".into(),
-                    is_whole: true,
-                    kind: Kind::V1(options)
-                },
-                Mount {
-                    point: "/mnt/with space".into(),
-                    is_whole: false,
-                    kind: Kind::V2
-                },
+                Mount { point: "/sys/fs/cgroup/cpu,cpuacct".into(), is_whole: true, kind: Kind::V1(options) },
+                Mount { point: "/mnt/with space".into(), is_whole: false, kind: Kind::V2 },
             ]
         );
     }

@@ -67,11 +67,7 @@ fn kill_each(layout: &Layout, path: &str) -> Result<(), Error> {
             match kill(Pid::from_raw(pid), Signal::SIGKILL) {
                 Ok(()) | Err(Errno::ESRCH) => signalled.insert(pid),
                 Err(errno) => {
-                    return Err(Error::Kill {
-                        pid,
-                        group: path.to_owned(),
-                        source: errno.into(),
-                    });
+                    return Err(Error::Kill { pid, group: path.to_owned(), source: errno.into() });
                 }
             };
         }
@@ -94,10 +90,7 @@ pub(crate) fn remove(layout: &Layout, path: &str) -> Result<(), Error> {
 type OnBusy<'a> = &'a dyn Fn(&Path) -> io::Result<()>;
 
 fn remove_tree(directory: &Path, on_busy: OnBusy<'_>) -> Result<(), Error> {
-    let failed = |source| Error::Remove {
-        path: directory.to_owned(),
-        source,
-    };
+    let failed = |source| Error::Remove { path: directory.to_owned(), source };
     // Most groups have none inside: the kernel says so faster than a listing.
     match remove_directory(directory) {
         Err(error) if is_busy(&error) => {}

@@ -32,10 +32,7 @@ pub(crate) fn make(root: &Root, path: &str) -> Result<bool, Error> {
         }
         made => made,
     }
-    .map_err(|source| Error::Create {
-        path: leaf.clone(),
-        source,
-    })?;
+    .map_err(|source| Error::Create { path: leaf.clone(), source })?;
     if root.has(Controller::Cpuset) {
         fill_cpuset(root, &leaf)?;
     }
@@ -47,10 +44,8 @@ fn make_parents(root: &Root, leaf: &Path) -> Result<(), Error> {
     let mut parents: Vec<&Path> = leaf.ancestors().skip(1).take_while(inside).collect();
     parents.reverse();
     for parent in parents {
-        let is_new = control::make_directory(parent).map_err(|source| Error::Create {
-            path: parent.to_owned(),
-            source,
-        })?;
+        let is_new = control::make_directory(parent)
+            .map_err(|source| Error::Create { path: parent.to_owned(), source })?;
         if !is_new {
             continue;
         }
@@ -79,16 +74,10 @@ fn make_hierarchical(directory: &Path) -> Result<(), Error> {
 /// A v1 cpuset takes no process before it has cores and memory nodes. Gives it its parent's where empty.
 fn fill_cpuset(root: &Root, directory: &Path) -> Result<(), Error> {
     // The nodes alone are looked at: both are given together, here and by clone_children.
-    if !control::read(&directory.join("cpuset.mems"))?
-        .trim_end()
-        .is_empty()
-    {
+    if !control::read(&directory.join("cpuset.mems"))?.trim_end().is_empty() {
         return Ok(());
     }
-    let Some(parent) = directory
-        .parent()
-        .filter(|parent| parent.starts_with(&root.point))
-    else {
+    let Some(parent) = directory.parent().filter(|parent| parent.starts_with(&root.point)) else {
         return Ok(());
     };
     fill_cpuset(root, parent)?;
@@ -129,9 +118,7 @@ pub(crate) fn set(
                 Some(count) if count >= 0 => MaxValue::Value(count),
                 Some(_) | None => MaxValue::Max,
             };
-            PidController::new(path(), PathBuf::new(), false)
-                .set_pid_max(max)
-                .map_err(failed)?;
+            PidController::new(path(), PathBuf::new(), false).set_pid_max(max).map_err(failed)?;
         }
     }
     Ok(None)
@@ -216,9 +203,7 @@ fn signed(bytes: u64) -> i64 {
 /// The error of a `cgroups-rs` controller as ours: the crate keeps the kernel's answer as its cause and, once
 /// the file is open, its bare name.
 fn written(directory: &Path, error: CrateError) -> Error {
-    let errno = error
-        .source()
-        .and_then(|cause| cause.downcast_ref::<io::Error>());
+    let errno = error.source().and_then(|cause| cause.downcast_ref::<io::Error>());
     let source = match errno.and_then(io::Error::raw_os_error) {
         Some(errno) => io::Error::from_raw_os_error(errno),
         None => io::Error::other(error.to_string()),
@@ -230,11 +215,7 @@ fn written(directory: &Path, error: CrateError) -> Error {
             value: value.clone(),
             source,
         },
-        _ => Error::Write {
-            path: directory.to_owned(),
-            value: String::new(),
-            source,
-        },
+        _ => Error::Write { path: directory.to_owned(), value: String::new(), source },
     }
 }
 

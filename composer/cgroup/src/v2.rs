@@ -23,10 +23,7 @@ pub(crate) struct Made {
 /// Makes the group with its parents and enables the hierarchy's controllers down to it.
 pub(crate) fn make(root: &Root, path: &str) -> Result<Made, Error> {
     let leaf = root.group(path);
-    let failed = |source| Error::Create {
-        path: leaf.clone(),
-        source,
-    };
+    let failed = |source| Error::Create { path: leaf.clone(), source };
     let is_new = match control::make_directory(&leaf) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             if let Some(parent) = leaf.parent() {
@@ -40,19 +37,11 @@ pub(crate) fn make(root: &Root, path: &str) -> Result<Made, Error> {
     let mut controllers = enabled(&leaf)?;
     let mut refused = Vec::new();
     // A group that a crash left without its controllers is completed here too.
-    if root
-        .controllers
-        .iter()
-        .any(|wanted| !controllers.contains(wanted))
-    {
+    if root.controllers.iter().any(|wanted| !controllers.contains(wanted)) {
         refused = enable_down_to(root, &leaf)?;
         controllers = enabled(&leaf)?;
     }
-    Ok(Made {
-        is_new,
-        controllers,
-        refused,
-    })
+    Ok(Made { is_new, controllers, refused })
 }
 
 /// The controllers in force in a group.
@@ -70,10 +59,7 @@ fn enable_down_to(root: &Root, leaf: &Path) -> Result<Vec<(Controller, Error)>, 
         let file = parent.join(SUBTREE);
         let mut available = enabled(parent)?;
         available.retain(|controller| root.has(*controller));
-        let all: Vec<String> = available
-            .iter()
-            .map(|controller| format!("+{controller}"))
-            .collect();
+        let all: Vec<String> = available.iter().map(|controller| format!("+{controller}")).collect();
         if all.is_empty() || control::write(&file, &all.join(" ")).is_ok() {
             continue;
         }
@@ -119,10 +105,7 @@ pub(crate) fn set(
             write("memory.low", &bytes.unwrap_or_default().to_string())?;
         }
         Setting::Pids(count) => {
-            write(
-                "pids.max",
-                &bytes_or_max(count.and_then(|count| u64::try_from(count).ok())),
-            )?;
+            write("pids.max", &bytes_or_max(count.and_then(|count| u64::try_from(count).ok())))?;
         }
     }
     Ok(None)
@@ -156,14 +139,7 @@ mod tests {
     #[test]
     fn weight_agrees_with_runc() {
         // 2000 -> 170 is the value in opencontainers/runc#4896.
-        let pairs = [
-            (0, 1),
-            (2, 1),
-            (1024, 100),
-            (2000, 170),
-            (262_144, 10_000),
-            (u64::MAX, 10_000),
-        ];
+        let pairs = [(0, 1), (2, 1), (1024, 100), (2000, 170), (262_144, 10_000), (u64::MAX, 10_000)];
         for (shares, expected) in pairs {
             assert_eq!(weight(shares), expected, "{shares} shares");
         }

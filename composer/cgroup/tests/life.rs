@@ -16,12 +16,7 @@ const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
 #[test]
 fn detection_agrees_with_the_kernels_own_list() {
     let hierarchy = Hierarchy::detect().expect("detect");
-    for controller in [
-        Controller::Cpu,
-        Controller::Cpuset,
-        Controller::Memory,
-        Controller::Pids,
-    ] {
+    for controller in [Controller::Cpu, Controller::Cpuset, Controller::Memory, Controller::Pids] {
         assert!(hierarchy.has(controller), "{controller}");
     }
     let is_v1 = support::root_of("memory").1;
@@ -68,9 +63,7 @@ fn a_group_in_use_is_not_removed() {
     let mut child = spawn(&group, "echo ready; read line");
     assert_eq!(child.line(), "ready");
     let error = group.remove().expect_err("a process is inside");
-    let Error::Remove { source, .. } = &error else {
-        panic!("{error:?}")
-    };
+    let Error::Remove { source, .. } = &error else { panic!("{error:?}") };
     assert_eq!(source.raw_os_error(), Some(libc::EBUSY));
     assert!(group.exists());
     child.finish();
@@ -114,10 +107,7 @@ fn a_name_cannot_leave_the_hierarchy() {
     let hierarchy = Hierarchy::detect().expect("detect");
     for name in ["", "/etc", "a/../../b", "a//b", "..", "a\nb"] {
         let group = hierarchy.group(name);
-        assert!(
-            matches!(group.remove(), Err(Error::Name { .. })),
-            "{name:?}"
-        );
+        assert!(matches!(group.remove(), Err(Error::Name { .. })), "{name:?}");
         assert!(matches!(group.kill(), Err(Error::Name { .. })), "{name:?}");
         assert!(!group.exists());
     }
@@ -125,6 +115,7 @@ fn a_name_cannot_leave_the_hierarchy() {
 
 /// Not a check but a figure, for the log: how long making a limited group takes.
 #[test]
+#[allow(clippy::print_stderr)]
 fn fifty_groups_with_four_limits() {
     let scratch = Scratch::new();
     scratch.made("stack", &Limits::default());
@@ -136,9 +127,7 @@ fn fifty_groups_with_four_limits() {
         ..Limits::default()
     };
     let start = Instant::now();
-    let groups: Vec<_> = (0..50)
-        .map(|index| scratch.made(&format!("stack/s-{index}"), &limits))
-        .collect();
+    let groups: Vec<_> = (0..50).map(|index| scratch.made(&format!("stack/s-{index}"), &limits)).collect();
     let made = start.elapsed();
     let start = Instant::now();
     for group in &groups {

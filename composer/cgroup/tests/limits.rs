@@ -14,11 +14,7 @@ const MIB: u64 = 1 << 20;
 #[test]
 fn a_process_above_its_memory_limit_is_killed_and_counted() {
     let scratch = Scratch::new();
-    let limits = Limits {
-        memory: Some(24 * MIB),
-        memory_swap: Some(24 * MIB as i64),
-        ..Limits::default()
-    };
+    let limits = Limits { memory: Some(24 * MIB), memory_swap: Some(24 * MIB as i64), ..Limits::default() };
     let group = scratch.made("hog", &limits);
     let hog = spawn(&group, "exec dd if=/dev/zero of=/dev/null bs=64M count=1");
     let (status, _, _) = hog.finish();
@@ -34,11 +30,7 @@ fn a_process_above_its_memory_limit_is_killed_and_counted() {
 fn the_parents_cap_holds_over_the_sum_of_its_children() {
     let scratch = Scratch::new();
     let cap = 64 * MIB;
-    let limits = Limits {
-        memory: Some(cap),
-        memory_swap: Some(cap as i64),
-        ..Limits::default()
-    };
+    let limits = Limits { memory: Some(cap), memory_swap: Some(cap as i64), ..Limits::default() };
     let stack = scratch.made("stack", &limits);
     let one = scratch.made("stack/one", &Limits::default());
     let two = scratch.made("stack/two", &Limits::default());
@@ -49,13 +41,15 @@ fn the_parents_cap_holds_over_the_sum_of_its_children() {
     let mut second = spawn(&two, eat);
     // A byte, or the end of it: either of the two may be the kernel's choice.
     second.has_byte();
-    let killed = |(status, ..): &(std::process::ExitStatus, String, String)| {
-        status.signal() == Some(libc::SIGKILL)
-    };
+    let killed =
+        |(status, ..): &(std::process::ExitStatus, String, String)| status.signal() == Some(libc::SIGKILL);
     let ends = [first.finish(), second.finish()];
-    assert_eq!(ends.iter().filter(|end| killed(end)).count(), 1);
+    // Rarely both: a dying process is passed over by the OOM killer a moment before its last pages are given
+    // back (exit_mmap sets MMF_OOM_SKIP, then frees what it has gathered).
+    let dead = ends.iter().filter(|end| killed(end)).count();
+    assert!(dead > 0, "both fit under the cap");
     let kills = |group: &Group| group.usage().expect("usage").oom_kills;
-    assert_eq!(kills(&one) + kills(&two), 1);
+    assert_eq!(kills(&one) + kills(&two), dead as u64);
     let peak = stack.usage().expect("usage").memory_peak.expect("a peak");
     assert!((40 * MIB..=cap).contains(&peak), "peak {peak}");
 }
@@ -63,25 +57,13 @@ fn the_parents_cap_holds_over_the_sum_of_its_children() {
 #[test]
 fn forks_above_the_pids_limit_are_refused() {
     let scratch = Scratch::new();
-    let group = scratch.made(
-        "forks",
-        &Limits {
-            pids: Some(1),
-            ..Limits::default()
-        },
-    );
+    let group = scratch.made("forks", &Limits { pids: Some(1), ..Limits::default() });
     let (status, output, errors) = spawn(&group, "echo up; (true); echo not reached").finish();
     assert_eq!(output, "up");
     assert_eq!(status.code(), Some(2));
     assert!(errors.to_lowercase().contains("fork"), "{errors}");
 
-    let group = scratch.made(
-        "free",
-        &Limits {
-            pids: Some(-1),
-            ..Limits::default()
-        },
-    );
+    let group = scratch.made("free", &Limits { pids: Some(-1), ..Limits::default() });
     let (status, ..) = spawn(&group, "(true)").finish();
     assert!(status.success());
 }
@@ -89,13 +71,7 @@ fn forks_above_the_pids_limit_are_refused() {
 #[test]
 fn a_cpuset_binds_processes_to_its_cores() {
     let scratch = Scratch::new();
-    let group = scratch.made(
-        "bound",
-        &Limits {
-            cpuset: Some("0".into()),
-            ..Limits::default()
-        },
-    );
+    let group = scratch.made("bound", &Limits { cpuset: Some("0".into()), ..Limits::default() });
     let (_, output, _) = spawn(&group, "exec grep Cpus_allowed_list /proc/self/status").finish();
     assert_eq!(output.split_whitespace().last(), Some("0"));
 }
@@ -103,30 +79,17 @@ fn a_cpuset_binds_processes_to_its_cores() {
 #[test]
 fn cpu_time_stays_within_the_quota() {
     let scratch = Scratch::new();
-    let group = scratch.made(
-        "busy",
-        &Limits {
-            cpus: Some(0.25),
-            ..Limits::default()
-        },
-    );
+    let group = scratch.made("busy", &Limits { cpus: Some(0.25), ..Limits::default() });
     let start = Instant::now();
     let busy = "i=0; while [ $i -lt 150000 ]; do i=$((i + 1)); done";
     let (status, ..) = spawn(&group, busy).finish();
     let elapsed = start.elapsed();
     assert!(status.success());
-    let used = group
-        .usage()
-        .expect("usage")
-        .cpu_usage_usec
-        .expect("cpu time");
+    let used = group.usage().expect("usage").cpu_usage_usec.expect("cpu time");
     let share = used as f64 / elapsed.as_micros() as f64;
     // The first period is free to use its whole quota at once, and the last is not waited for.
     assert!(share < 0.4, "{used} µs in {elapsed:?}");
-    assert!(
-        used > 25_000,
-        "more than one period's quota was asked for: {used} µs"
-    );
+    assert!(used > 25_000, "more than one period's quota was asked for: {used} µs");
 }
 
 #[test]
@@ -148,22 +111,13 @@ fn each_limit_arrives_in_its_control_file() {
         assert_eq!(read("cpu", "cpu.cfs_quota_us", ""), "150000");
         assert_eq!(read("cpu", "cpu.cfs_period_us", ""), "100000");
         assert_eq!(read("cpu", "cpu.shares", ""), "2048");
-        assert_eq!(
-            read("memory", "memory.memsw.limit_in_bytes", ""),
-            (96 * MIB).to_string()
-        );
+        assert_eq!(read("memory", "memory.memsw.limit_in_bytes", ""), (96 * MIB).to_string());
     } else {
         assert_eq!(read("cpu", "", "cpu.max"), "150000 100000");
         assert_eq!(read("cpu", "", "cpu.weight"), "174");
-        assert_eq!(
-            read("memory", "", "memory.swap.max"),
-            (32 * MIB).to_string()
-        );
+        assert_eq!(read("memory", "", "memory.swap.max"), (32 * MIB).to_string());
     }
-    assert_eq!(
-        read("memory", "memory.limit_in_bytes", "memory.max"),
-        (64 * MIB).to_string()
-    );
+    assert_eq!(read("memory", "memory.limit_in_bytes", "memory.max"), (64 * MIB).to_string());
     let soft = read("memory", "memory.soft_limit_in_bytes", "memory.low");
     assert_eq!(soft, (32 * MIB).to_string());
     assert_eq!(read("pids", "pids.max", "pids.max"), "100");
@@ -202,17 +156,13 @@ fn memory_and_swap_change_in_place_in_either_direction() {
 #[test]
 fn cores_of_a_parent_move_with_the_children_that_share_them() {
     let scratch = Scratch::new();
-    let on = |cores: &str| Limits {
-        cpuset: Some(cores.into()),
-        ..Limits::default()
-    };
+    let on = |cores: &str| Limits { cpuset: Some(cores.into()), ..Limits::default() };
     let stack = scratch.made("stack", &on("0"));
     let child = scratch.made("stack/one", &Limits::default());
     let moves = [("0", "1"), ("1", "0-1"), ("0-1", "0")];
     for (old, new) in moves {
         stack.apply(Some(&on(old)), &on(new)).expect("apply");
-        let (_, output, _) =
-            spawn(&child, "exec grep Cpus_allowed_list /proc/self/status").finish();
+        let (_, output, _) = spawn(&child, "exec grep Cpus_allowed_list /proc/self/status").finish();
         assert_eq!(output.split_whitespace().last(), Some(new));
     }
 }
@@ -220,19 +170,9 @@ fn cores_of_a_parent_move_with_the_children_that_share_them() {
 #[test]
 fn creating_a_group_again_lifts_limits_that_are_gone() {
     let scratch = Scratch::new();
-    let group = scratch.made(
-        "again",
-        &Limits {
-            pids: Some(5),
-            cpus: Some(0.5),
-            ..Limits::default()
-        },
-    );
+    let group = scratch.made("again", &Limits { pids: Some(5), cpus: Some(0.5), ..Limits::default() });
     assert_eq!(group.create(&Limits::default()).expect("create again"), []);
-    assert_eq!(
-        scratch.control("again", "pids", "pids.max", "pids.max"),
-        "max"
-    );
+    assert_eq!(scratch.control("again", "pids", "pids.max", "pids.max"), "max");
     let quota = scratch.control("again", "cpu", "cpu.cfs_quota_us", "cpu.max");
     assert!(quota == "-1" || quota == "max 100000", "{quota}");
 }
@@ -242,38 +182,18 @@ fn a_refused_value_names_file_value_and_reason() {
     let scratch = Scratch::new();
     let group = scratch.group("refused");
     let error = group
-        .create(&Limits {
-            cpuset: Some("0-4000".into()),
-            ..Limits::default()
-        })
+        .create(&Limits { cpuset: Some("0-4000".into()), ..Limits::default() })
         .expect_err("no such cores");
     assert!(matches!(&error, Error::Write { .. }), "{error:?}");
     let text = error.to_string();
-    assert!(
-        text.contains("cpuset.cpus") && text.contains("0-4000"),
-        "{text}"
-    );
-    assert!(
-        text.contains("cores that this host does not have"),
-        "{text}"
-    );
+    assert!(text.contains("cpuset.cpus") && text.contains("0-4000"), "{text}");
+    assert!(text.contains("cores that this host does not have"), "{text}");
 
-    let error = group
-        .create(&Limits {
-            cpus: Some(-1.0),
-            ..Limits::default()
-        })
-        .expect_err("a negative quota");
+    let error =
+        group.create(&Limits { cpus: Some(-1.0), ..Limits::default() }).expect_err("a negative quota");
     assert_eq!(error.to_string(), "set cpus to -1: must be above zero");
 
-    let swap = Limits {
-        memory_swap: Some(1),
-        memory: Some(2),
-        ..Limits::default()
-    };
+    let swap = Limits { memory_swap: Some(1), memory: Some(2), ..Limits::default() };
     let error = group.create(&swap).expect_err("swap below memory");
-    assert!(
-        error.to_string().contains("cannot be below mem_limit"),
-        "{error}"
-    );
+    assert!(error.to_string().contains("cannot be below mem_limit"), "{error}");
 }

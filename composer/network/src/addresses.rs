@@ -30,10 +30,7 @@ pub struct Pool {
 impl Pool {
     /// A pool of the subnet's addresses without those in use; addresses outside the subnet are ignored.
     pub fn new(subnet: Ipv4Net, in_use: impl IntoIterator<Item = Ipv4Addr>) -> Self {
-        Self {
-            subnet,
-            used: in_use.into_iter().collect(),
-        }
+        Self { subnet, used: in_use.into_iter().collect() }
     }
 
     /// Takes the lowest free address.
@@ -45,9 +42,7 @@ impl Pool {
             .subnet
             .hosts()
             .find(|address| is_assignable(self.subnet, *address) && !self.used.contains(address))
-            .ok_or(Error::NoAddress {
-                subnet: self.subnet,
-            })?;
+            .ok_or(Error::NoAddress { subnet: self.subnet })?;
         self.used.insert(free);
         Ok(free)
     }
@@ -83,9 +78,8 @@ mod tests {
     #[test]
     fn network_gateway_and_broadcast_are_never_given() {
         let mut pool = Pool::new(net("10.1.0.0/29"), []);
-        let all: Vec<_> = std::iter::from_fn(|| pool.take().ok())
-            .map(|address| address.octets()[3])
-            .collect();
+        let all: Vec<_> =
+            std::iter::from_fn(|| pool.take().ok()).map(|address| address.octets()[3]).collect();
         assert_eq!(all, [2, 3, 4, 5, 6]);
         assert!(matches!(pool.take(), Err(Error::NoAddress { .. })));
     }

@@ -27,9 +27,9 @@ pub async fn attach(
     let plug = Plug::new(bridge, address)?;
     // Never closed, so the error cannot happen; going on without a turn would be harmless.
     let _turn = host.turns.acquire().await.ok();
-    let entered = netns.try_clone().map_err(|source| {
-        Error::kernel("keep open", "the container's network namespace", source)
-    })?;
+    let entered = netns
+        .try_clone()
+        .map_err(|source| Error::kernel("keep open", "the container's network namespace", source))?;
     let (made, when_made) = mpsc::channel::<()>();
     let inside = netns::run(entered, move || {
         let mut route = Inside::open()?;

@@ -89,24 +89,12 @@ pub enum Error {
 }
 
 impl Error {
-    pub(crate) fn kernel(
-        doing: &'static str,
-        subject: impl Display,
-        source: impl Into<io::Error>,
-    ) -> Self {
-        Self::Kernel {
-            doing,
-            subject: subject.to_string(),
-            source: source.into(),
-        }
+    pub(crate) fn kernel(doing: &'static str, subject: impl Display, source: impl Into<io::Error>) -> Self {
+        Self::Kernel { doing, subject: subject.to_string(), source: source.into() }
     }
 
     /// The same for an error of rtnetlink, which carries the kernel's answer.
-    pub(crate) fn netlink(
-        doing: &'static str,
-        subject: impl Display,
-        source: rtnetlink::Error,
-    ) -> Self {
+    pub(crate) fn netlink(doing: &'static str, subject: impl Display, source: rtnetlink::Error) -> Self {
         Self::kernel(doing, subject, netlink_to_io(source))
     }
 }

@@ -34,15 +34,8 @@ pub(crate) fn is_ours(name: &str) -> bool {
 
 fn name(prefix: &str, stack: &str, of: &str) -> String {
     // The separator can be in neither name, so two different pairs never hash the same text.
-    let digest = Sha256::new()
-        .chain_update(stack)
-        .chain_update([0])
-        .chain_update(of)
-        .finalize();
-    let bits = digest
-        .iter()
-        .take(8)
-        .fold(0u64, |bits, byte| bits << 8 | u64::from(*byte));
+    let digest = Sha256::new().chain_update(stack).chain_update([0]).chain_update(of).finalize();
+    let bits = digest.iter().take(8).fold(0u64, |bits, byte| bits << 8 | u64::from(*byte));
     let hash = (0..HASH_LENGTH).map(|place| {
         let five = bits >> (59 - 5 * place) & 0x1f;
         char::from(ALPHABET[five as usize])
@@ -71,15 +64,7 @@ mod tests {
 
     #[test]
     fn names_of_others_are_not_ours() {
-        for name in [
-            "eth0",
-            "cb",
-            "cbr0",
-            "cbaaaaaaaaaaaa1",
-            "cvAAAAAAAAAAAA",
-            "docker0",
-            "veth12ab34c",
-        ] {
+        for name in ["eth0", "cb", "cbr0", "cbaaaaaaaaaaaa1", "cvAAAAAAAAAAAA", "docker0", "veth12ab34c"] {
             assert!(!is_ours(name), "{name}");
         }
     }

@@ -25,31 +25,20 @@ where
     F: FnOnce() -> Result<T> + Send + 'static,
 {
     let (done, result) = oneshot::channel();
-    let started = thread::Builder::new()
-        .name("netns".into())
-        .stack_size(STACK)
-        .spawn(move || {
-            let outcome = setns(&netns, CloneFlags::CLONE_NEWNET)
-                .map_err(|errno| Error::kernel("enter", "the container's network namespace", errno))
-                .and_then(|()| job());
-            // A receiver that is gone has no interest in the outcome.
-            let _ = done.send(outcome);
-        });
+    let started = thread::Builder::new().name("netns".into()).stack_size(STACK).spawn(move || {
+        let outcome = setns(&netns, CloneFlags::CLONE_NEWNET)
+            .map_err(|errno| Error::kernel("enter", "the container's network namespace", errno))
+            .and_then(|()| job());
+        // A receiver that is gone has no interest in the outcome.
+        let _ = done.send(outcome);
+    });
     async move {
         started.map_err(|source| {
-            Error::kernel(
-                "start a thread for",
-                "the container's network namespace",
-                source,
-            )
+            Error::kernel("start a thread for", "the container's network namespace", source)
         })?;
         result.await.unwrap_or_else(|_| {
             let source = std::io::Error::other("its thread ended early");
-            Err(Error::kernel(
-                "work in",
-                "the container's network namespace",
-                source,
-            ))
+            Err(Error::kernel("work in", "the container's network namespace", source))
         })
     }
 }

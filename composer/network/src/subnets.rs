@@ -25,21 +25,9 @@ const PREFIX: u8 = 22;
 /// First and last /22 of each pool, in the order they are used: Docker's ranges, then the last eighth of 10/8
 /// for hosts whose VPN routes all of those.
 const POOLS: [(&str, Ipv4Addr, Ipv4Addr); 3] = [
-    (
-        "172.18.0.0-172.31.255.255",
-        Ipv4Addr::new(172, 18, 0, 0),
-        Ipv4Addr::new(172, 31, 252, 0),
-    ),
-    (
-        "192.168.0.0/16",
-        Ipv4Addr::new(192, 168, 0, 0),
-        Ipv4Addr::new(192, 168, 252, 0),
-    ),
-    (
-        "10.224.0.0/11",
-        Ipv4Addr::new(10, 224, 0, 0),
-        Ipv4Addr::new(10, 255, 252, 0),
-    ),
+    ("172.18.0.0-172.31.255.255", Ipv4Addr::new(172, 18, 0, 0), Ipv4Addr::new(172, 31, 252, 0)),
+    ("192.168.0.0/16", Ipv4Addr::new(192, 168, 0, 0), Ipv4Addr::new(192, 168, 252, 0)),
+    ("10.224.0.0/11", Ipv4Addr::new(10, 224, 0, 0), Ipv4Addr::new(10, 255, 252, 0)),
 ];
 /// Routes shorter than this are ways to everywhere (the default, and VPNs' halves and eighths of it), not the
 /// place of a network that a subnet would hide.
@@ -66,9 +54,7 @@ pub struct Registry {
 impl Registry {
     /// The registry in this folder, which is made when the first subnet is claimed.
     pub fn open(dir: &Path) -> Self {
-        Self {
-            dir: dir.to_path_buf(),
-        }
+        Self { dir: dir.to_path_buf() }
     }
 
     /// Gives the network a subnet that overlaps neither `taken` (the host's routes and addresses, see
@@ -80,14 +66,10 @@ impl Registry {
     pub fn claim(&self, stack: &str, network: &str, taken: &[Ipv4Net]) -> Result<Ipv4Net> {
         let _lock = self.lock()?;
         let mut leases = self.read()?;
-        let held = leases
-            .iter()
-            .position(|lease| lease.stack == stack && lease.network == network);
+        let held = leases.iter().position(|lease| lease.stack == stack && lease.network == network);
         if let Some(place) = held {
             let subnet = leases.remove(place).subnet;
-            let clash = taken
-                .iter()
-                .any(|other| !is_trace_of(subnet, *other) && clashes(subnet, *other));
+            let clash = taken.iter().any(|other| !is_trace_of(subnet, *other) && clashes(subnet, *other));
             if !clash {
                 return Ok(subnet);
             }
@@ -101,17 +83,9 @@ impl Registry {
                 self.remove()?;
             }
             let pools = POOLS.map(|(name, ..)| name).join(", ");
-            return Err(Error::NoSubnet {
-                stack: stack.into(),
-                network: network.into(),
-                pools,
-            });
+            return Err(Error::NoSubnet { stack: stack.into(), network: network.into(), pools });
         };
-        leases.push(Lease {
-            stack: stack.into(),
-            network: network.into(),
-            subnet,
-        });
+        leases.push(Lease { stack: stack.into(), network: network.into(), subnet });
         self.write(&leases)?;
         Ok(subnet)
     }
@@ -159,9 +133,7 @@ impl Registry {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 Err(error) => return Err(self.error("open", error)),
             };
-            let opened = dir
-                .metadata()
-                .map_err(|source| self.error("look at", source))?;
+            let opened = dir.metadata().map_err(|source| self.error("look at", source))?;
             let lock = Flock::lock(dir, FlockArg::LockExclusive)
                 .map_err(|(_, errno)| self.error("lock", errno.into()))?;
             // Who held the lock before may have removed the folder: then this lock guards nothing.
@@ -179,25 +151,17 @@ impl Registry {
     fn read(&self) -> Result<Vec<Lease>> {
         let path = self.dir.join(FILE);
         match fs::read(&path) {
-            Ok(bytes) => {
-                serde_json::from_slice(&bytes).map_err(|source| Error::Damaged { path, source })
-            }
+            Ok(bytes) => serde_json::from_slice(&bytes).map_err(|source| Error::Damaged { path, source }),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-            Err(source) => Err(Error::Registry {
-                doing: "read",
-                path,
-                source,
-            }),
+            Err(source) => Err(Error::Registry { doing: "read", path, source }),
         }
     }
 
     fn write(&self, leases: &[Lease]) -> Result<()> {
         let path = self.dir.join(FILE);
         let next = self.dir.join("subnets.json.next");
-        let bytes = serde_json::to_vec_pretty(leases).map_err(|source| Error::Damaged {
-            path: path.clone(),
-            source,
-        })?;
+        let bytes = serde_json::to_vec_pretty(leases)
+            .map_err(|source| Error::Damaged { path: path.clone(), source })?;
         OpenOptions::new()
             .write(true)
             .create(true)
@@ -206,22 +170,14 @@ impl Registry {
             .open(&next)
             .and_then(|mut file| file.write_all(&bytes))
             .and_then(|()| fs::rename(&next, &path))
-            .map_err(|source| Error::Registry {
-                doing: "write",
-                path,
-                source,
-            })
+            .map_err(|source| Error::Registry { doing: "write", path, source })
     }
 
     fn remove(&self) -> Result<()> {
         let path = self.dir.join(FILE);
         match fs::remove_file(&path) {
             Err(source) if source.kind() != io::ErrorKind::NotFound => {
-                return Err(Error::Registry {
-                    doing: "remove",
-                    path,
-                    source,
-                });
+                return Err(Error::Registry { doing: "remove", path, source });
             }
             _ => {}
         }
@@ -233,11 +189,7 @@ impl Registry {
     }
 
     fn error(&self, doing: &'static str, source: io::Error) -> Error {
-        Error::Registry {
-            doing,
-            path: self.dir.clone(),
-            source,
-        }
+        Error::Registry { doing, path: self.dir.clone(), source }
     }
 }
 

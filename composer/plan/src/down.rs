@@ -21,12 +21,7 @@ pub fn down(observed: &Observed, options: &DownOptions) -> Plan {
     let stops = stops(&mut plan, observed, &options.services, cause);
     let mut removes = Vec::new();
     for name in chosen(observed, &options.services) {
-        let remove = plan.add(
-            Step::Remove {
-                container: name.to_owned(),
-            },
-            cause,
-        );
+        let remove = plan.add(Step::Remove { container: name.to_owned() }, cause);
         if let Some(stop) = stops.get(name) {
             plan.order(*stop, remove);
         }
@@ -41,10 +36,7 @@ pub fn down(observed: &Observed, options: &DownOptions) -> Plan {
     let mut last = vec![network, group];
     if options.volumes {
         for name in &observed.volumes {
-            last.push(plan.add(
-                Step::RemoveVolume(name.clone()),
-                "volumes were asked to go too",
-            ));
+            last.push(plan.add(Step::RemoveVolume(name.clone()), "volumes were asked to go too"));
         }
     }
     for remove in &removes {
@@ -61,10 +53,8 @@ pub fn stop(observed: &Observed, services: &[String]) -> Plan {
 }
 
 fn chosen<'a>(observed: &'a Observed, services: &[String]) -> Vec<&'a str> {
-    let chosen = observed
-        .containers
-        .iter()
-        .filter(|(_, c)| services.is_empty() || services.contains(&c.service));
+    let chosen =
+        observed.containers.iter().filter(|(_, c)| services.is_empty() || services.contains(&c.service));
     chosen.map(|(name, _)| name.as_str()).collect()
 }
 
@@ -78,15 +68,7 @@ fn stops<'a>(
     let mut stops = BTreeMap::new();
     for name in chosen(observed, services) {
         if observed.containers[name].state == ObservedState::Running {
-            stops.insert(
-                name,
-                plan.add(
-                    Step::Stop {
-                        container: name.to_owned(),
-                    },
-                    cause,
-                ),
-            );
+            stops.insert(name, plan.add(Step::Stop { container: name.to_owned() }, cause));
         }
     }
     // Records may come from different versions of a file: an edge that would close a cycle is left out.

@@ -65,9 +65,7 @@ impl fmt::Display for Step {
             Self::Volume(key) => write!(f, "create volume {key}"),
             Self::Create { container, .. } => write!(f, "create {container}"),
             Self::Start { container } => write!(f, "start {container}"),
-            Self::Await {
-                service, condition, ..
-            } => match condition {
+            Self::Await { service, condition, .. } => match condition {
                 Condition::Started => write!(f, "wait until {service} has started"),
                 Condition::Healthy => write!(f, "wait until {service} is healthy"),
                 Condition::CompletedSuccessfully => {
@@ -105,17 +103,11 @@ pub struct Plan {
 
 impl Plan {
     pub(crate) fn new() -> Self {
-        Self {
-            graph: DiGraph::new(),
-            notes: Vec::new(),
-        }
+        Self { graph: DiGraph::new(), notes: Vec::new() }
     }
 
     pub(crate) fn add(&mut self, step: Step, cause: impl Into<String>) -> StepId {
-        self.graph.add_node(Planned {
-            step,
-            cause: cause.into(),
-        })
+        self.graph.add_node(Planned { step, cause: cause.into() })
     }
 
     pub(crate) fn order(&mut self, first: StepId, then: StepId) {
@@ -174,8 +166,6 @@ impl fmt::Display for Plan {
             }
             writeln!(f)?;
         }
-        self.notes
-            .iter()
-            .try_for_each(|note| writeln!(f, "note: {note}"))
+        self.notes.iter().try_for_each(|note| writeln!(f, "note: {note}"))
     }
 }

@@ -17,13 +17,7 @@ pub struct UpOptions {
 /// The steps that bring the stack up. Planning again from any state in between converges.
 pub fn up(stack: &Stack, observed: &Observed, options: &UpOptions) -> Plan {
     let wanted = closure(stack, &options.services);
-    let mut up = Up {
-        stack,
-        observed,
-        plan: Plan::new(),
-        started: BTreeMap::new(),
-        gates: BTreeMap::new(),
-    };
+    let mut up = Up { stack, observed, plan: Plan::new(), started: BTreeMap::new(), gates: BTreeMap::new() };
     let base = up.foundations(&wanted);
     for name in dependency_order(stack, &wanted) {
         up.service(&stack.services[name], &base, &wanted);
@@ -53,12 +47,7 @@ fn closure<'a>(stack: &'a Stack, named: &[String]) -> BTreeSet<&'a str> {
 
 /// Services so that dependencies come before dependents.
 fn dependency_order<'a>(stack: &'a Stack, wanted: &BTreeSet<&'a str>) -> Vec<&'a str> {
-    fn visit<'a>(
-        stack: &'a Stack,
-        name: &'a str,
-        seen: &mut BTreeSet<&'a str>,
-        order: &mut Vec<&'a str>,
-    ) {
+    fn visit<'a>(stack: &'a Stack, name: &'a str, seen: &mut BTreeSet<&'a str>, order: &mut Vec<&'a str>) {
         let Some(service) = stack.services.get(name) else {
             return;
         };
@@ -95,24 +84,16 @@ struct Foundations {
 
 impl<'a> Up<'a> {
     fn foundations(&mut self, wanted: &BTreeSet<&'a str>) -> Foundations {
-        let busy = wanted
-            .iter()
-            .any(|name| self.needs_work(&self.stack.services[*name]));
+        let busy = wanted.iter().any(|name| self.needs_work(&self.stack.services[*name]));
         let mut common = Vec::new();
         // The parent's limits may have changed while no container has: this step is cheap and converges.
-        let cause = if self.observed.group {
-            "its limits are brought up to date"
-        } else {
-            "it does not exist"
-        };
+        let cause =
+            if self.observed.group { "its limits are brought up to date" } else { "it does not exist" };
         common.push(self.plan.add(Step::Group, cause));
         if !self.observed.network {
             common.push(self.plan.add(Step::Network, "it does not exist"));
         } else if busy {
-            common.push(
-                self.plan
-                    .add(Step::Network, "it is checked before containers join it"),
-            );
+            common.push(self.plan.add(Step::Network, "it is checked before containers join it"));
         }
         let used: BTreeSet<&String> = wanted
             .iter()
@@ -126,15 +107,8 @@ impl<'a> Up<'a> {
             .collect();
         let mut volumes = BTreeMap::new();
         for (key, volume) in &self.stack.volumes {
-            if used.contains(key)
-                && !volume.external
-                && !self.observed.volumes.contains(&volume.name)
-            {
-                volumes.insert(
-                    key.clone(),
-                    self.plan
-                        .add(Step::Volume(key.clone()), "it does not exist"),
-                );
+            if used.contains(key) && !volume.external && !self.observed.volumes.contains(&volume.name) {
+                volumes.insert(key.clone(), self.plan.add(Step::Volume(key.clone()), "it does not exist"));
             }
         }
         Foundations { common, volumes }
@@ -147,11 +121,10 @@ impl<'a> Up<'a> {
 
     fn needs_work(&self, service: &'a Service) -> bool {
         let hash = config_hash(service);
-        self.replicas(service)
-            .any(|(_, name)| match self.observed.containers.get(&name) {
-                Some(found) => found.config_hash != hash || found.state != ObservedState::Running,
-                None => true,
-            })
+        self.replicas(service).any(|(_, name)| match self.observed.containers.get(&name) {
+            Some(found) => found.config_hash != hash || found.state != ObservedState::Running,
+            None => true,
+        })
     }
 
     fn service(&mut self, service: &'a Service, base: &Foundations, wanted: &BTreeSet<&'a str>) {
@@ -195,39 +168,20 @@ impl<'a> Up<'a> {
         found: Option<&ObservedContainer>,
         hash: &str,
     ) -> Option<(Option<StepId>, String)> {
-        let create = Step::Create {
-            container: container.to_owned(),
-            service: service.name.clone(),
-            index,
-        };
+        let create = Step::Create { container: container.to_owned(), service: service.name.clone(), index };
         let Some(found) = found else {
-            let step = self.plan.add(
-                create,
-                format!("service {} has no container {index}", service.name),
-            );
+            let step = self.plan.add(create, format!("service {} has no container {index}", service.name));
             return Some((Some(step), format!("service {} asks for it", service.name)));
         };
         if found.config_hash != hash {
             let cause = format!("the configuration of service {} has changed", service.name);
             let mut before = None;
             if found.state == ObservedState::Running {
-                before = Some(self.plan.add(
-                    Step::Stop {
-                        container: container.to_owned(),
-                    },
-                    cause.clone(),
-                ));
+                before = Some(self.plan.add(Step::Stop { container: container.to_owned() }, cause.clone()));
             }
-            let remove = self.plan.add(
-                Step::Remove {
-                    container: container.to_owned(),
-                },
-                cause.clone(),
-            );
+            let remove = self.plan.add(Step::Remove { container: container.to_owned() }, cause.clone());
             let create = self.plan.add(create, cause.clone());
-            before
-                .into_iter()
-                .for_each(|stop| self.plan.order(stop, remove));
+            before.into_iter().for_each(|stop| self.plan.order(stop, remove));
             self.plan.order(remove, create);
             return Some((Some(create), cause));
         }
@@ -238,22 +192,12 @@ impl<'a> Up<'a> {
         }
     }
 
-    fn gate(
-        &mut self,
-        service: &'a str,
-        condition: Condition,
-        required: bool,
-        dependent: &str,
-    ) -> StepId {
+    fn gate(&mut self, service: &'a str, condition: Condition, required: bool, dependent: &str) -> StepId {
         if let Some(step) = self.gates.get(&(service, condition, required)) {
             return *step;
         }
         let step = self.plan.add(
-            Step::Await {
-                service: service.to_owned(),
-                condition,
-                required,
-            },
+            Step::Await { service: service.to_owned(), condition, required },
             format!("service {dependent} depends on it"),
         );
         for start in self.started.get(service).into_iter().flatten() {
@@ -270,29 +214,13 @@ impl<'a> Up<'a> {
             match self.stack.services.get(&found.service) {
                 None => orphans.push(name.as_str()),
                 Some(service) if wanted.contains(service.name.as_str()) => {
-                    if self
-                        .replicas(service)
-                        .any(|(_, container)| container == *name)
-                    {
+                    if self.replicas(service).any(|(_, container)| container == *name) {
                         continue;
                     }
-                    let cause = format!(
-                        "service {} asks for {} of them",
-                        service.name, service.replicas
-                    );
-                    let remove = self.plan.add(
-                        Step::Remove {
-                            container: name.clone(),
-                        },
-                        cause.clone(),
-                    );
+                    let cause = format!("service {} asks for {} of them", service.name, service.replicas);
+                    let remove = self.plan.add(Step::Remove { container: name.clone() }, cause.clone());
                     if found.state == ObservedState::Running {
-                        let stop = self.plan.add(
-                            Step::Stop {
-                                container: name.clone(),
-                            },
-                            cause,
-                        );
+                        let stop = self.plan.add(Step::Stop { container: name.clone() }, cause);
                         self.plan.order(stop, remove);
                     }
                 }

@@ -3,19 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use composer_plan::{
-    DownOptions, Observed, ObservedContainer, ObservedState, UpOptions, down, stop, up,
-};
+use composer_plan::{DownOptions, Observed, ObservedContainer, ObservedState, UpOptions, down, stop, up};
 use composer_stack::{
     Condition, Dependency, Mount, MountKind, Resources, Rootfs, Service, Stack, Volume, config_hash,
 };
 
 fn service(name: &str, depends_on: &[(&str, Condition)]) -> Service {
-    let dependency = |condition| Dependency {
-        condition,
-        required: true,
-        restart: false,
-    };
+    let dependency = |condition| Dependency { condition, required: true, restart: false };
     Service {
         name: name.to_owned(),
         rootfs: Rootfs::Host,
@@ -37,10 +31,7 @@ fn service(name: &str, depends_on: &[(&str, Condition)]) -> Service {
         tty: false,
         stdin_open: false,
         read_only: false,
-        depends_on: depends_on
-            .iter()
-            .map(|(name, c)| ((*name).to_owned(), dependency(*c)))
-            .collect(),
+        depends_on: depends_on.iter().map(|(name, c)| ((*name).to_owned(), dependency(*c))).collect(),
         healthcheck: None,
         resources: Resources::default(),
         attach: true,
@@ -52,37 +43,22 @@ fn shop() -> Stack {
     store.mounts.push(Mount {
         target: "/data".to_owned(),
         read_only: false,
-        kind: MountKind::Volume {
-            source: "data".to_owned(),
-        },
+        kind: MountKind::Volume { source: "data".to_owned() },
     });
     let services = [
         store,
         service("prepare", &[("store", Condition::Healthy)]),
-        service(
-            "api",
-            &[
-                ("store", Condition::Healthy),
-                ("prepare", Condition::CompletedSuccessfully),
-            ],
-        ),
+        service("api", &[("store", Condition::Healthy), ("prepare", Condition::CompletedSuccessfully)]),
     ];
     Stack {
         name: "shop".to_owned(),
         directory: PathBuf::from("/shop"),
         files: Vec::new(),
         resources: Resources::default(),
-        services: services
-            .into_iter()
-            .map(|service| (service.name.clone(), service))
-            .collect(),
+        services: services.into_iter().map(|service| (service.name.clone(), service)).collect(),
         volumes: BTreeMap::from([(
             "data".to_owned(),
-            Volume {
-                name: "shop_data".to_owned(),
-                external: false,
-                labels: BTreeMap::new(),
-            },
+            Volume { name: "shop_data".to_owned(), external: false, labels: BTreeMap::new() },
         )]),
     }
 }
@@ -125,15 +101,7 @@ fn a_new_stack_starts_what_waits_for_nothing_first() {
     let lines = |text: &str| {
         let mut lines: Vec<String> = text
             .lines()
-            .map(|line| {
-                line.split_once(". ")
-                    .unwrap()
-                    .1
-                    .split(" (after")
-                    .next()
-                    .unwrap()
-                    .to_owned()
-            })
+            .map(|line| line.split_once(". ").unwrap().1.split(" (after").next().unwrap().to_owned())
             .collect();
         lines.sort();
         lines
@@ -150,45 +118,27 @@ fn a_new_stack_starts_what_waits_for_nothing_first() {
 fn nothing_is_started_where_everything_runs_as_asked() {
     let stack = shop();
     let plan = up(&stack, &running(&stack), &UpOptions::default()).to_string();
-    assert_eq!(
-        plan,
-        "  1. set up the stack's cgroup: its limits are brought up to date\n"
-    );
+    assert_eq!(plan, "  1. set up the stack's cgroup: its limits are brought up to date\n");
 }
 
 #[test]
 fn a_changed_service_alone_is_recreated() {
     let stack = shop();
     let mut observed = running(&stack);
-    observed
-        .containers
-        .get_mut("shop-api-1")
-        .unwrap()
-        .config_hash = "old".to_owned();
+    observed.containers.get_mut("shop-api-1").unwrap().config_hash = "old".to_owned();
     let plan = up(&stack, &observed, &UpOptions::default()).to_string();
     let cause = "the configuration of service api has changed";
     for step in ["stop", "remove", "create", "start"] {
-        assert!(
-            plan.contains(&format!("{step} shop-api-1: {cause}")),
-            "{plan}"
-        );
+        assert!(plan.contains(&format!("{step} shop-api-1: {cause}")), "{plan}");
     }
-    assert!(
-        !plan.contains("store-1") && !plan.contains("prepare-1"),
-        "{plan}"
-    );
+    assert!(!plan.contains("store-1") && !plan.contains("prepare-1"), "{plan}");
 }
 
 #[test]
 fn a_named_service_brings_its_dependencies_alone() {
-    let options = UpOptions {
-        services: vec!["prepare".to_owned()],
-    };
+    let options = UpOptions { services: vec!["prepare".to_owned()] };
     let plan = up(&shop(), &Observed::default(), &options).to_string();
-    assert!(
-        plan.contains("start shop-store-1") && !plan.contains("api"),
-        "{plan}"
-    );
+    assert!(plan.contains("start shop-store-1") && !plan.contains("api"), "{plan}");
 }
 
 #[test]
@@ -196,70 +146,30 @@ fn replicas_beyond_the_number_asked_for_go_and_orphans_are_named() {
     let stack = shop();
     let mut observed = running(&stack);
     let extra = observed.containers["shop-api-1"].clone();
-    observed.containers.insert(
-        "shop-api-2".to_owned(),
-        ObservedContainer {
-            index: 2,
-            ..extra.clone()
-        },
-    );
-    observed.containers.insert(
-        "shop-old-1".to_owned(),
-        ObservedContainer {
-            service: "old".to_owned(),
-            ..extra
-        },
-    );
+    observed.containers.insert("shop-api-2".to_owned(), ObservedContainer { index: 2, ..extra.clone() });
+    observed
+        .containers
+        .insert("shop-old-1".to_owned(), ObservedContainer { service: "old".to_owned(), ..extra });
     let plan = up(&stack, &observed, &UpOptions::default()).to_string();
-    assert!(
-        plan.contains("remove shop-api-2: service api asks for 1 of them"),
-        "{plan}"
-    );
-    assert!(
-        plan.contains("note: found orphan containers (shop-old-1)"),
-        "{plan}"
-    );
+    assert!(plan.contains("remove shop-api-2: service api asks for 1 of them"), "{plan}");
+    assert!(plan.contains("note: found orphan containers (shop-old-1)"), "{plan}");
 }
 
 #[test]
 fn down_stops_dependents_first_and_sweeps_the_network_last() {
     let stack = shop();
-    let plan = down(
-        &running(&stack),
-        &DownOptions {
-            services: Vec::new(),
-            volumes: true,
-        },
-    )
-    .to_string();
+    let plan = down(&running(&stack), &DownOptions { services: Vec::new(), volumes: true }).to_string();
     let place = |step: &str| plan.lines().position(|line| line.contains(step)).unwrap();
-    assert!(
-        place("stop shop-api-1") < place("stop shop-prepare-1"),
-        "{plan}"
-    );
-    assert!(
-        place("stop shop-prepare-1") < place("stop shop-store-1"),
-        "{plan}"
-    );
-    assert!(
-        place("remove shop-store-1") < place("remove the network"),
-        "{plan}"
-    );
-    assert!(
-        place("remove shop-store-1") < place("remove volume shop_data"),
-        "{plan}"
-    );
+    assert!(place("stop shop-api-1") < place("stop shop-prepare-1"), "{plan}");
+    assert!(place("stop shop-prepare-1") < place("stop shop-store-1"), "{plan}");
+    assert!(place("remove shop-store-1") < place("remove the network"), "{plan}");
+    assert!(place("remove shop-store-1") < place("remove volume shop_data"), "{plan}");
 }
 
 #[test]
 fn stopping_survives_records_whose_dependencies_make_a_cycle() {
     let stack = shop();
     let mut observed = running(&stack);
-    observed
-        .containers
-        .get_mut("shop-store-1")
-        .unwrap()
-        .depends_on
-        .insert("api".to_owned());
+    observed.containers.get_mut("shop-store-1").unwrap().depends_on.insert("api".to_owned());
     assert_eq!(stop(&observed, &[]).to_string().lines().count(), 3);
 }

@@ -29,10 +29,7 @@ fn failed(error: &caps::errors::CapsError) -> StartFailure {
 /// What no program started from here can ever gain: everything else.
 pub fn limit_bounding() -> Result<()> {
     let possessed = caps::read(None, CapSet::Bounding).map_err(|error| failed(&error))?;
-    for capability in possessed
-        .into_iter()
-        .filter(|capability| !KEPT.contains(capability))
-    {
+    for capability in possessed.into_iter().filter(|capability| !KEPT.contains(capability)) {
         caps::drop(None, CapSet::Bounding, capability).map_err(|error| failed(&error))?;
     }
     Ok(())
@@ -44,10 +41,8 @@ pub fn limit_own(root: bool) -> Result<()> {
     caps::clear(None, CapSet::Inheritable).map_err(|error| failed(&error))?;
     if root {
         let possessed = caps::read(None, CapSet::Permitted).map_err(|error| failed(&error))?;
-        let kept: CapsHashSet = KEPT
-            .into_iter()
-            .filter(|capability| possessed.contains(capability))
-            .collect();
+        let kept: CapsHashSet =
+            KEPT.into_iter().filter(|capability| possessed.contains(capability)).collect();
         caps::set(None, CapSet::Effective, &kept).map_err(|error| failed(&error))?;
         caps::set(None, CapSet::Permitted, &kept).map_err(|error| failed(&error))?;
     }

@@ -9,9 +9,7 @@ use std::path::Path;
 
 use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::stat::{Mode, fchmod, umask};
-use nix::unistd::{
-    Gid, Uid, chdir, dup2_stderr, dup2_stdin, dup2_stdout, fchown, sethostname, setsid,
-};
+use nix::unistd::{Gid, Uid, chdir, dup2_stderr, dup2_stdin, dup2_stdout, fchown, sethostname, setsid};
 use rustix::fs::CWD;
 use rustix::mount::MountAttrFlags;
 
@@ -22,8 +20,7 @@ use crate::terminal::{self, Terminal};
 use crate::tree::{Missing, Tree};
 use crate::user::{self, User};
 use crate::{
-    capabilities, descriptor, dev, init, kernel_files, limits, mount, process, program, report,
-    root,
+    capabilities, descriptor, dev, init, kernel_files, limits, mount, process, program, report, root,
 };
 
 /// What is told where the way ends before exec.
@@ -32,11 +29,9 @@ fn end(report: BorrowedFd<'_>, way: impl FnOnce() -> Result<Infallible>) -> ! {
     let failure = match catch_unwind(AssertUnwindSafe(way)) {
         Ok(Ok(never)) => match never {},
         Ok(Err(failure)) => failure,
-        Err(_) => StartFailure::because(
-            "start",
-            "the program",
-            "an error in compose itself; see supervisor.log",
-        ),
+        Err(_) => {
+            StartFailure::because("start", "the program", "an error in compose itself; see supervisor.log")
+        }
     };
     let code = failure.exit_code;
     report::failed(report, failure);
@@ -71,11 +66,7 @@ pub fn container(spec: &ContainerSpec, fds: &ContainerFds) -> ! {
             user_mount(&tree, mount)?;
         }
         working_folder(&tree, &spec.process)?;
-        let init = if spec.init {
-            Some(own_program()?)
-        } else {
-            None
-        };
+        let init = if spec.init { Some(own_program()?) } else { None };
         root::enter(&tree, spec.read_only)?;
         drop(tree);
         let user = user::look_up(spec.process.user.as_deref())?;
@@ -85,17 +76,10 @@ pub fn container(spec: &ContainerSpec, fds: &ContainerFds) -> ! {
         }
         give_pipes(&fds.stdio, &user)?;
         wait(&fds.start)?;
-        run(
-            &spec.process,
-            &user,
-            &fds.stdio,
-            terminal,
-            false,
-            |env| match &init {
-                Some(binary) => init::exec(binary, &spec.process.argv, env, &fds.report),
-                None => program::exec(&spec.process.argv, env),
-            },
-        )
+        run(&spec.process, &user, &fds.stdio, terminal, false, |env| match &init {
+            Some(binary) => init::exec(binary, &spec.process.argv, env, &fds.report),
+            None => program::exec(&spec.process.argv, env),
+        })
     })
 }
 
@@ -112,14 +96,9 @@ pub fn exec(target: BorrowedFd<'_>, spec: &ExecSpec, fds: &ExecFds) -> ! {
         setns(target, namespaces).doing("enter", "the container's namespaces")?;
         let user = user::look_up(spec.process.user.as_deref())?;
         let terminal = terminal(&spec.process, fds.report.as_fd())?;
-        run(
-            &spec.process,
-            &user,
-            &fds.stdio,
-            terminal,
-            spec.privileged,
-            |env| program::exec(&spec.process.argv, env),
-        )
+        run(&spec.process, &user, &fds.stdio, terminal, spec.privileged, |env| {
+            program::exec(&spec.process.argv, env)
+        })
     })
 }
 
@@ -148,21 +127,11 @@ fn bind(tree: &Tree, source: &Path, target: &str, read_only: bool) -> Result<()>
         attributes |= MountAttrFlags::MOUNT_ATTR_RDONLY;
     }
     mount::restrict(&copy, attributes, true).doing("restrict the mount at", target)?;
-    let place = tree.ensure(
-        target,
-        if is_folder {
-            Missing::Folder
-        } else {
-            Missing::File
-        },
-    );
+    let place = tree.ensure(target, if is_folder { Missing::Folder } else { Missing::File });
     let place = place.doing("make a place to mount at", target)?;
     mount::attach(copy, place).map_err(|error| {
-        let mut failure = StartFailure::system(
-            "mount",
-            format_args!("{} at {target}", source.display()),
-            &error,
-        );
+        let mut failure =
+            StartFailure::system("mount", format_args!("{} at {target}", source.display()), &error);
         if error.raw_os_error() == Some(libc::ENOTDIR) {
             failure.message = "one is a file, the other a folder".to_owned();
         }
@@ -182,9 +151,7 @@ fn user_mount(tree: &Tree, spec: &MountSpec) -> Result<()> {
             if spec.read_only {
                 attributes |= MountAttrFlags::MOUNT_ATTR_RDONLY;
             }
-            let place = tree
-                .ensure(&spec.target, Missing::Folder)
-                .doing("make", &spec.target)?;
+            let place = tree.ensure(&spec.target, Missing::Folder).doing("make", &spec.target)?;
             mount::filesystem("tmpfs", &options, attributes)
                 .and_then(|tmpfs| mount::attach(tmpfs, place))
                 .doing("mount tmpfs at", &spec.target)
@@ -195,18 +162,13 @@ fn user_mount(tree: &Tree, spec: &MountSpec) -> Result<()> {
 /// Made before the root filesystem may become read-only.
 fn working_folder(tree: &Tree, process: &ProcessSpec) -> Result<()> {
     match &process.cwd {
-        Some(cwd) => tree
-            .ensure(cwd, Missing::Folder)
-            .map(drop)
-            .doing("make the working folder", cwd),
+        Some(cwd) => tree.ensure(cwd, Missing::Folder).map(drop).doing("make the working folder", cwd),
         None => Ok(()),
     }
 }
 
 fn own_program() -> Result<OwnedFd> {
-    Ok(File::open("/proc/self/exe")
-        .doing("open", "/proc/self/exe")?
-        .into())
+    Ok(File::open("/proc/self/exe").doing("open", "/proc/self/exe")?.into())
 }
 
 fn terminal(process: &ProcessSpec, report: BorrowedFd<'_>) -> Result<Option<Terminal>> {
@@ -264,10 +226,7 @@ fn run(
 /// /dev/stdout and its like must open for the container's user.
 fn give_pipes(stdio: &Stdio, user: &User) -> Result<()> {
     let (uid, gid) = (Uid::from_raw(user.uid), Gid::from_raw(user.gid));
-    for pipe in [&stdio.stdin, &stdio.stdout, &stdio.stderr]
-        .into_iter()
-        .filter(|fd| is_pipe(fd))
-    {
+    for pipe in [&stdio.stdin, &stdio.stdout, &stdio.stderr].into_iter().filter(|fd| is_pipe(fd)) {
         fchown(pipe, Some(uid), Some(gid)).doing("give away", "its standard streams")?;
         fchmod(pipe, Mode::S_IRUSR | Mode::S_IWUSR).doing("give away", "its standard streams")?;
     }
@@ -275,8 +234,7 @@ fn give_pipes(stdio: &Stdio, user: &User) -> Result<()> {
 }
 
 fn is_pipe(fd: &OwnedFd) -> bool {
-    rustix::fs::fstat(fd)
-        .is_ok_and(|stat| rustix::fs::FileType::from_raw_mode(stat.st_mode).is_fifo())
+    rustix::fs::fstat(fd).is_ok_and(|stat| rustix::fs::FileType::from_raw_mode(stat.st_mode).is_fifo())
 }
 
 fn streams(stdin: &OwnedFd, stdout: &OwnedFd, stderr: &OwnedFd) -> Result<()> {

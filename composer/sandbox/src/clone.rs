@@ -35,19 +35,11 @@ pub fn clone3(namespaces: CloneFlags, cgroup: Option<BorrowedFd<'_>>) -> io::Res
     args.cgroup = cgroup.map_or(0, |fd| fd.as_raw_fd().cast_unsigned().into());
     // SAFETY: without CLONE_VM the child has a copy of the memory and returns here as after fork(2); `args` and
     // `pidfd` outlive the call.
-    let pid = unsafe {
-        libc::syscall(
-            libc::SYS_clone3,
-            &raw mut args,
-            size_of::<libc::clone_args>(),
-        )
-    };
+    let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, size_of::<libc::clone_args>()) };
     match pid {
         -1 => Err(io::Error::last_os_error()),
         0 => Ok(Forked::Child),
         // SAFETY: the kernel has installed the pidfd (close-on-exec) for this call.
-        pid => Ok(Forked::Parent(pid as i32, unsafe {
-            OwnedFd::from_raw_fd(pidfd)
-        })),
+        pid => Ok(Forked::Parent(pid as i32, unsafe { OwnedFd::from_raw_fd(pidfd) })),
     }
 }

@@ -35,8 +35,7 @@ pub fn spawn_daemon(
         Forked::Child => {
             // The caller may have threads: nothing but system calls from here on.
             let Err(error) = become_daemon(binary, argv, &places);
-            let _ =
-                File::from(tell).write(&error.raw_os_error().unwrap_or(libc::EIO).to_ne_bytes());
+            let _ = File::from(tell).write(&error.raw_os_error().unwrap_or(libc::EIO).to_ne_bytes());
             process::leave(1)
         }
         Forked::Parent(..) => {
@@ -67,11 +66,5 @@ fn become_daemon(
     descriptor::place(places)?;
     let environment: [&CStr; 0] = [];
     let binary = descriptor::received(binary);
-    Ok(execveat(
-        binary.as_fd(),
-        c"",
-        argv,
-        &environment,
-        AtFlags::AT_EMPTY_PATH,
-    )?)
+    Ok(execveat(binary.as_fd(), c"", argv, &environment, AtFlags::AT_EMPTY_PATH)?)
 }

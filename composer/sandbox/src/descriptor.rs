@@ -38,9 +38,7 @@ pub(crate) fn place(fds: &[(RawFd, RawFd)]) -> io::Result<()> {
     let beyond = fds.iter().map(|(_, target)| *target).max().unwrap_or(0) + 1;
     // Sources first move out of the way of all targets: one may lie where another has to go.
     let mut moved = [(0, 0); 8];
-    let moved = moved
-        .get_mut(..fds.len())
-        .ok_or(io::ErrorKind::InvalidInput)?;
+    let moved = moved.get_mut(..fds.len()).ok_or(io::ErrorKind::InvalidInput)?;
     for (slot, (source, target)) in moved.iter_mut().zip(fds) {
         // SAFETY: duplicating a descriptor disturbs no owner.
         let copy = unsafe { libc::fcntl(*source, libc::F_DUPFD_CLOEXEC, beyond) };

@@ -23,12 +23,8 @@ const LINKS: [(&str, &str); 6] = [
     ("ptmx", "pts/ptmx"),
 ];
 /// Group 5 is `tty` on every distribution; grantpt(3) expects its terminals to belong to it.
-const DEVPTS: [(&str, Option<&str>); 4] = [
-    ("newinstance", None),
-    ("ptmxmode", Some("0666")),
-    ("mode", Some("0620")),
-    ("gid", Some("5")),
-];
+const DEVPTS: [(&str, Option<&str>); 4] =
+    [("newinstance", None), ("ptmxmode", Some("0666")), ("mode", Some("0620")), ("gid", Some("5"))];
 
 /// Mounts /dev.
 ///
@@ -38,13 +34,9 @@ pub fn mount(tree: &Tree) -> Result<()> {
     let nosuid = MountAttrFlags::MOUNT_ATTR_NOSUID;
     let nodev = nosuid | MountAttrFlags::MOUNT_ATTR_NODEV;
     let nothing = nosuid | MountAttrFlags::MOUNT_ATTR_NOEXEC;
-    let dev = mount::filesystem(
-        "tmpfs",
-        &[("mode", Some("755")), ("size", Some("65536k"))],
-        nodev,
-    )
-    .and_then(|dev| mount::attach(&dev, tree.ensure("/dev", Missing::Folder)?).map(|()| dev))
-    .doing("mount", "/dev")?;
+    let dev = mount::filesystem("tmpfs", &[("mode", Some("755")), ("size", Some("65536k"))], nodev)
+        .and_then(|dev| mount::attach(&dev, tree.ensure("/dev", Missing::Folder)?).map(|()| dev))
+        .doing("mount", "/dev")?;
     for device in DEVICES {
         let source = Path::new("/dev").join(device);
         node(&dev, device)
@@ -70,22 +62,12 @@ pub fn mount(tree: &Tree) -> Result<()> {
 
 fn node(dev: &OwnedFd, name: &str) -> io::Result<OwnedFd> {
     let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
-    Ok(rustix::fs::openat(
-        dev,
-        name,
-        flags,
-        Mode::from_raw_mode(0o644),
-    )?)
+    Ok(rustix::fs::openat(dev, name, flags, Mode::from_raw_mode(0o644))?)
 }
 
 fn folder(dev: &OwnedFd, name: &str) -> io::Result<OwnedFd> {
     rustix::fs::mkdirat(dev, name, Mode::from_raw_mode(0o755))?;
-    Ok(rustix::fs::openat(
-        dev,
-        name,
-        OFlags::PATH | OFlags::CLOEXEC,
-        Mode::empty(),
-    )?)
+    Ok(rustix::fs::openat(dev, name, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?)
 }
 
 /// Makes a terminal of this container its console.

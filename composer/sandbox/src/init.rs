@@ -32,16 +32,10 @@ pub(crate) fn exec(
     report: &OwnedFd,
 ) -> Result<Infallible> {
     let words = std::iter::once(NAME.to_owned()).chain(argv.iter().cloned());
-    let argv: Vec<CString> = words
-        .map(CString::new)
-        .collect::<std::result::Result<_, _>>()
-        .doing("pass", "its arguments")?;
-    let env = env
-        .iter()
-        .map(|(key, value)| CString::new(format!("{key}={value}")));
-    let env: Vec<CString> = env
-        .collect::<std::result::Result<_, _>>()
-        .doing("pass", "its environment")?;
+    let argv: Vec<CString> =
+        words.map(CString::new).collect::<std::result::Result<_, _>>().doing("pass", "its arguments")?;
+    let env = env.iter().map(|(key, value)| CString::new(format!("{key}={value}")));
+    let env: Vec<CString> = env.collect::<std::result::Result<_, _>>().doing("pass", "its environment")?;
     // Above the number that is about to be taken.
     let binary = fcntl(binary, FcntlArg::F_DUPFD_CLOEXEC(REPORT + 1)).doing("keep", NAME)?;
     let binary = descriptor::received(binary);
@@ -71,14 +65,9 @@ pub fn run() -> ! {
 fn signals() -> io::Result<SignalFd> {
     let mut all = SigSet::all();
     // These come from faults of this very process.
-    for signal in [
-        Signal::SIGSEGV,
-        Signal::SIGBUS,
-        Signal::SIGILL,
-        Signal::SIGFPE,
-        Signal::SIGTRAP,
-        Signal::SIGABRT,
-    ] {
+    for signal in
+        [Signal::SIGSEGV, Signal::SIGBUS, Signal::SIGILL, Signal::SIGFPE, Signal::SIGTRAP, Signal::SIGABRT]
+    {
         all.remove(signal);
     }
     all.thread_block()?;
@@ -101,9 +90,7 @@ fn reap(child: Pid) {
     while let Ok(status) = waitpid(None, Some(WaitPidFlag::WNOHANG)) {
         match status {
             WaitStatus::Exited(pid, code) if pid == child => process::leave(code),
-            WaitStatus::Signaled(pid, signal, _) if pid == child => {
-                process::leave(128 + signal as i32)
-            }
+            WaitStatus::Signaled(pid, signal, _) if pid == child => process::leave(128 + signal as i32),
             WaitStatus::StillAlive => return,
             _ => {}
         }

@@ -28,13 +28,7 @@ const MASKED: [&str; 13] = [
     "/sys/fs/selinux",
 ];
 /// Cannot be written.
-const READ_ONLY: [&str; 5] = [
-    "/proc/bus",
-    "/proc/fs",
-    "/proc/irq",
-    "/proc/sys",
-    "/proc/sysrq-trigger",
-];
+const READ_ONLY: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
 /// Of the container's own network namespace, as Docker sets them: any user may serve low ports and send pings.
 const SYSCTLS: [(&str, &str); 2] = [
     ("/proc/sys/net/ipv4/ip_unprivileged_port_start", "0"),
@@ -49,11 +43,7 @@ pub fn mount(tree: &Tree, tasks: &[PathBuf], unified: bool) -> Result<()> {
     });
     proc.doing("mount", "/proc")?;
     let sys = tree.ensure("/sys", Missing::Folder).and_then(|place| {
-        let mount = mount::filesystem(
-            "sysfs",
-            &[],
-            mount::INERT | MountAttrFlags::MOUNT_ATTR_RDONLY,
-        )?;
+        let mount = mount::filesystem("sysfs", &[], mount::INERT | MountAttrFlags::MOUNT_ATTR_RDONLY)?;
         mount::attach(&mount, place)
     });
     sys.doing("mount", "/sys")?;
@@ -81,10 +71,7 @@ fn cgroup(tree: &Tree, tasks: &[PathBuf], unified: bool) -> io::Result<()> {
     for (name, group) in folders {
         let copy = mount::copy(CWD, group, false)?;
         mount::restrict(&copy, read_only, false)?;
-        mount::attach(
-            copy,
-            tree.ensure(Path::new("/sys/fs/cgroup").join(name), Missing::Folder)?,
-        )?;
+        mount::attach(copy, tree.ensure(Path::new("/sys/fs/cgroup").join(name), Missing::Folder)?)?;
     }
     mount::restrict(&root, MountAttrFlags::MOUNT_ATTR_RDONLY, false)
 }
@@ -92,30 +79,21 @@ fn cgroup(tree: &Tree, tasks: &[PathBuf], unified: bool) -> io::Result<()> {
 /// The name under which a v1 hierarchy is mounted, and the group in it.
 fn hierarchy(tasks: &Path) -> Option<(&Path, &Path)> {
     let below = tasks.strip_prefix("/sys/fs/cgroup").ok()?;
-    Some((
-        Path::new(below.components().next()?.as_os_str()),
-        tasks.parent()?,
-    ))
+    Some((Path::new(below.components().next()?.as_os_str()), tasks.parent()?))
 }
 
 /// Sets what has to be set in /proc, and then hides and locks what the host has in it.
 pub fn mask(tree: &Tree) -> Result<()> {
     for (path, value) in SYSCTLS {
-        let set = tree
-            .find(path)
-            .and_then(|file| fs::write(crate::descriptor::path(&file), value));
+        let set = tree.find(path).and_then(|file| fs::write(crate::descriptor::path(&file), value));
         match set {
             // A kernel without IPv4, or older than the setting.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             other => other.doing("set", path)?,
         }
     }
-    let empty = mount::filesystem(
-        "tmpfs",
-        &[],
-        mount::INERT | MountAttrFlags::MOUNT_ATTR_RDONLY,
-    )
-    .doing("mount", "an empty folder")?;
+    let empty = mount::filesystem("tmpfs", &[], mount::INERT | MountAttrFlags::MOUNT_ATTR_RDONLY)
+        .doing("mount", "an empty folder")?;
     for path in MASKED {
         hide(tree, path, &empty).doing("hide", path)?;
     }
@@ -125,11 +103,7 @@ pub fn mask(tree: &Tree) -> Result<()> {
         };
         mount::copy(&place, "", true)
             .and_then(|copy| {
-                mount::restrict(
-                    &copy,
-                    mount::INERT | MountAttrFlags::MOUNT_ATTR_RDONLY,
-                    true,
-                )?;
+                mount::restrict(&copy, mount::INERT | MountAttrFlags::MOUNT_ATTR_RDONLY, true)?;
                 mount::attach(copy, place)
             })
             .doing("make read-only", path)?;
@@ -139,12 +113,7 @@ pub fn mask(tree: &Tree) -> Result<()> {
 
 fn present(tree: &Tree, path: &str) -> io::Result<Option<std::os::fd::OwnedFd>> {
     match tree.find(path) {
-        Err(error)
-            if matches!(
-                error.kind(),
-                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
-            ) =>
-        {
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
             Ok(None)
         }
         other => other.map(Some),
@@ -155,12 +124,8 @@ fn hide(tree: &Tree, path: &str, empty: &std::os::fd::OwnedFd) -> io::Result<()>
     let Some(place) = present(tree, path)? else {
         return Ok(());
     };
-    let is_folder =
-        rustix::fs::FileType::from_raw_mode(rustix::fs::fstat(&place)?.st_mode).is_dir();
-    let cover = if is_folder {
-        mount::copy(empty, "", false)?
-    } else {
-        mount::copy(CWD, "/dev/null", false)?
-    };
+    let is_folder = rustix::fs::FileType::from_raw_mode(rustix::fs::fstat(&place)?.st_mode).is_dir();
+    let cover =
+        if is_folder { mount::copy(empty, "", false)? } else { mount::copy(CWD, "/dev/null", false)? };
     mount::attach(cover, place)
 }

@@ -22,19 +22,17 @@ pub fn filesystem(
     attributes: MountAttrFlags,
 ) -> io::Result<OwnedFd> {
     let context = fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC)?;
-    let configured = options
-        .iter()
-        .try_for_each(|(key, value)| match value {
-            Some(value) => fsconfig_set_string(context.as_fd(), *key, *value),
-            None => fsconfig_set_flag(context.as_fd(), *key),
+    // Shown by mount(8) and df(1).
+    let configured = fsconfig_set_string(context.as_fd(), "source", kind)
+        .and_then(|()| {
+            options.iter().try_for_each(|(key, value)| match value {
+                Some(value) => fsconfig_set_string(context.as_fd(), *key, *value),
+                None => fsconfig_set_flag(context.as_fd(), *key),
+            })
         })
         .and_then(|()| fsconfig_create(context.as_fd()));
     configured.map_err(|errno| explained(&context, errno.into()))?;
-    Ok(fsmount(
-        context.as_fd(),
-        FsMountFlags::FSMOUNT_CLOEXEC,
-        attributes,
-    )?)
+    Ok(fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)?)
 }
 
 /// The error with what the filesystem itself has to say of it.
@@ -59,9 +57,8 @@ fn explained(context: &OwnedFd, error: io::Error) -> io::Error {
 
 /// A copy of what is seen at a path, not attached anywhere yet.
 pub fn copy(from: impl AsFd, path: impl rustix::path::Arg, recursive: bool) -> io::Result<OwnedFd> {
-    let mut flags = OpenTreeFlags::OPEN_TREE_CLONE
-        | OpenTreeFlags::OPEN_TREE_CLOEXEC
-        | OpenTreeFlags::AT_EMPTY_PATH;
+    let mut flags =
+        OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
     if recursive {
         flags |= OpenTreeFlags::AT_RECURSIVE;
     }
@@ -76,12 +73,8 @@ pub fn attach(mount: impl AsFd, at: impl AsFd) -> io::Result<()> {
 
 /// Sets attributes of a mount, with `recursive` of all below it too.
 pub fn restrict(mount: impl AsFd, attributes: MountAttrFlags, recursive: bool) -> io::Result<()> {
-    let request = libc::mount_attr {
-        attr_set: attributes.bits().into(),
-        attr_clr: 0,
-        propagation: 0,
-        userns_fd: 0,
-    };
+    let request =
+        libc::mount_attr { attr_set: attributes.bits().into(), attr_clr: 0, propagation: 0, userns_fd: 0 };
     let flags = libc::AT_EMPTY_PATH | if recursive { libc::AT_RECURSIVE } else { 0 };
     // SAFETY: the path is an empty C string and `request` has the size that is passed.
     let done = unsafe {
@@ -94,9 +87,5 @@ pub fn restrict(mount: impl AsFd, attributes: MountAttrFlags, recursive: bool) -
             size_of::<libc::mount_attr>(),
         )
     };
-    if done < 0 {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(())
-    }
+    if done < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }

@@ -5,8 +5,7 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 /// PIDFD_GET_INFO of linux/pidfd.h: `_IOWR(0xFF, 11, struct pidfd_info)`.
-const GET_INFO: libc::Ioctl =
-    0xC000_FF0B_u32 as libc::Ioctl | ((size_of::<Info>() as libc::Ioctl) << 16);
+const GET_INFO: libc::Ioctl = 0xC000_FF0B_u32 as libc::Ioctl | ((size_of::<Info>() as libc::Ioctl) << 16);
 /// PIDFD_INFO_EXIT: the exit status of a process that has been reaped (since Linux 6.15).
 const INFO_EXIT: u64 = 1 << 3;
 
@@ -48,11 +47,7 @@ pub fn signal(pidfd: BorrowedFd<'_>, signal: i32) -> io::Result<()> {
     };
     if sent < 0 {
         let error = io::Error::last_os_error();
-        return if error.raw_os_error() == Some(libc::ESRCH) {
-            Ok(())
-        } else {
-            Err(error)
-        };
+        return if error.raw_os_error() == Some(libc::ESRCH) { Ok(()) } else { Err(error) };
     }
     Ok(())
 }
@@ -60,19 +55,12 @@ pub fn signal(pidfd: BorrowedFd<'_>, signal: i32) -> io::Result<()> {
 /// The code with which a process that was not our child has ended, 128 + n for signal n; `None` where the
 /// kernel (before Linux 6.15) does not tell, or the process still runs.
 pub fn exit_code(pidfd: BorrowedFd<'_>) -> Option<i32> {
-    let mut info = Info {
-        mask: INFO_EXIT,
-        ..Info::default()
-    };
+    let mut info = Info { mask: INFO_EXIT, ..Info::default() };
     // SAFETY: the request names the size of `info`, which is what the kernel reads and writes.
     let got = unsafe { libc::ioctl(pidfd.as_raw_fd(), GET_INFO, &raw mut info) };
     if got < 0 || info.mask & INFO_EXIT == 0 {
         return None;
     }
     let status = info.exit_code;
-    Some(if libc::WIFSIGNALED(status) {
-        128 + libc::WTERMSIG(status)
-    } else {
-        libc::WEXITSTATUS(status)
-    })
+    Some(if libc::WIFSIGNALED(status) { 128 + libc::WTERMSIG(status) } else { libc::WEXITSTATUS(status) })
 }

@@ -16,11 +16,7 @@ pub fn default_signals() -> io::Result<()> {
         // SAFETY: the default action runs no code of ours. Numbers that libc keeps for itself are refused.
         unsafe { libc::signal(signal, libc::SIG_DFL) };
     }
-    Ok(sigprocmask(
-        SigmaskHow::SIG_SETMASK,
-        Some(&SigSet::empty()),
-        None,
-    )?)
+    Ok(sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)?)
 }
 
 /// Joins cgroups by their v1 `tasks` files.

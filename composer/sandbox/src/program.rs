@@ -38,31 +38,18 @@ pub fn environment(process: &ProcessSpec, user: &User) -> Vec<(String, String)> 
 fn c_string(text: String) -> Result<CString> {
     CString::new(text).map_err(|error| {
         let text = String::from_utf8_lossy(&error.into_vec()).into_owned();
-        StartFailure::because(
-            "pass",
-            text.replace('\0', "\\0"),
-            "a zero byte cannot be part of it",
-        )
+        StartFailure::because("pass", text.replace('\0', "\\0"), "a zero byte cannot be part of it")
     })
 }
 
 /// Becomes the program; returns only what kept it.
 pub fn exec(argv: &[String], env: &[(String, String)]) -> Result<Infallible> {
     let Some(name) = argv.first() else {
-        return Err(StartFailure::because(
-            "run",
-            "the service's program",
-            "there is nothing to execute",
-        ));
+        return Err(StartFailure::because("run", "the service's program", "there is nothing to execute"));
     };
-    let path = env
-        .iter()
-        .find(|(key, _)| key == "PATH")
-        .map_or(PATH, |(_, value)| value);
-    let env: Vec<CString> = env
-        .iter()
-        .map(|(key, value)| c_string(format!("{key}={value}")))
-        .collect::<Result<_>>()?;
+    let path = env.iter().find(|(key, _)| key == "PATH").map_or(PATH, |(_, value)| value);
+    let env: Vec<CString> =
+        env.iter().map(|(key, value)| c_string(format!("{key}={value}"))).collect::<Result<_>>()?;
     let args: Vec<CString> = argv.iter().cloned().map(c_string).collect::<Result<_>>()?;
     let candidates: Vec<String> = if name.contains('/') {
         vec![name.clone()]
@@ -91,30 +78,20 @@ fn missing(name: &str, path: &str) -> StartFailure {
     let message = if name.contains('/') {
         "no such file in the container".to_owned()
     } else if name.contains(char::is_whitespace) {
-        format!(
-            "no such program in PATH ({path}); a program and its arguments are separate items of a list"
-        )
+        format!("no such program in PATH ({path}); a program and its arguments are separate items of a list")
     } else {
         format!("no such program in PATH ({path})")
     };
-    StartFailure {
-        errno: libc::ENOENT,
-        exit_code: NOT_FOUND,
-        ..StartFailure::because("run", name, message)
-    }
+    StartFailure { errno: libc::ENOENT, exit_code: NOT_FOUND, ..StartFailure::because("run", name, message) }
 }
 
 fn refused(file: &str, errno: Errno) -> StartFailure {
     let is_folder = Path::new(file).is_dir();
     let (message, exit_code) = match errno {
         Errno::EACCES if is_folder => ("it is a folder".to_owned(), NOT_EXECUTABLE),
-        Errno::EACCES => (
-            "permission denied: it is not executable for this user".to_owned(),
-            NOT_EXECUTABLE,
-        ),
+        Errno::EACCES => ("permission denied: it is not executable for this user".to_owned(), NOT_EXECUTABLE),
         Errno::ENOEXEC => (
-            "exec format error: neither a program for this machine nor a script with a `#!` line"
-                .to_owned(),
+            "exec format error: neither a program for this machine nor a script with a `#!` line".to_owned(),
             NOT_EXECUTABLE,
         ),
         Errno::ENOENT | Errno::ENOTDIR => {
@@ -126,26 +103,16 @@ fn refused(file: &str, errno: Errno) -> StartFailure {
         }
         errno => (errno.desc().to_owned(), NOT_EXECUTABLE),
     };
-    StartFailure {
-        errno: errno as i32,
-        exit_code,
-        ..StartFailure::because("run", file, message)
-    }
+    StartFailure { errno: errno as i32, exit_code, ..StartFailure::because("run", file, message) }
 }
 
 /// What a program that is there still needs: the first line of a script, or a dynamic loader.
 fn interpreter(file: &str) -> String {
     let start = fs::read(file).unwrap_or_default();
-    match start
-        .strip_prefix(b"#!")
-        .and_then(|rest| rest.split(|byte| *byte == b'\n').next())
-    {
+    match start.strip_prefix(b"#!").and_then(|rest| rest.split(|byte| *byte == b'\n').next()) {
         Some(line) => {
             let line = String::from_utf8_lossy(line);
-            format!(
-                "interpreter {}",
-                line.trim().split(' ').next().unwrap_or_default()
-            )
+            format!("interpreter {}", line.trim().split(' ').next().unwrap_or_default())
         }
         None => "dynamic loader".to_owned(),
     }
@@ -179,11 +146,7 @@ mod tests {
         file("orphan", "#!/no/such/sh -e\n", 0o755);
         file("text", "echo", 0o755);
         assert_eq!(failure(&["absent"], &path).exit_code, 127);
-        assert!(
-            failure(&["absent -x"], &path)
-                .message
-                .contains("separate items")
-        );
+        assert!(failure(&["absent -x"], &path).message.contains("separate items"));
         assert_eq!(failure(&["plain"], &path).exit_code, 126);
         assert_eq!(failure(&[&plain], "").exit_code, 126);
         assert_eq!(failure(&[&path], "").message, "it is a folder");
@@ -191,10 +154,7 @@ mod tests {
         let orphan = failure(&["orphan"], &path);
         assert_eq!(
             (orphan.exit_code, orphan.message.as_str()),
-            (
-                127,
-                "its interpreter /no/such/sh is missing in the container"
-            )
+            (127, "its interpreter /no/such/sh is missing in the container")
         );
         assert_eq!(failure(&["a\0b"], &path).exit_code, 125);
         fs::remove_dir_all(folder).unwrap();

@@ -39,12 +39,8 @@ pub fn read_report(report: BorrowedFd<'_>) -> io::Result<ReportMessage> {
     let mut control = cmsg_space!(RawFd);
     let (length, fd) = {
         let mut slices = [IoSliceMut::new(&mut buffer)];
-        let received = recvmsg::<()>(
-            report.as_raw_fd(),
-            &mut slices,
-            Some(&mut control),
-            MsgFlags::MSG_CMSG_CLOEXEC,
-        )?;
+        let received =
+            recvmsg::<()>(report.as_raw_fd(), &mut slices, Some(&mut control), MsgFlags::MSG_CMSG_CLOEXEC)?;
         let fd = received.cmsgs()?.find_map(|message| match message {
             ControlMessageOwned::ScmRights(fds) => fds.first().copied(),
             _ => None,
@@ -58,10 +54,9 @@ pub fn read_report(report: BorrowedFd<'_>) -> io::Result<ReportMessage> {
     match (message, fd) {
         (Wire::Failed(failure), _) => Ok(ReportMessage::Failed(failure)),
         (Wire::Terminal, Some(master)) => Ok(ReportMessage::Terminal(master)),
-        (Wire::Terminal, None) => Err(io::Error::new(
-            io::ErrorKind::InvalidData,
-            "a terminal came without a descriptor",
-        )),
+        (Wire::Terminal, None) => {
+            Err(io::Error::new(io::ErrorKind::InvalidData, "a terminal came without a descriptor"))
+        }
     }
 }
 
@@ -78,18 +73,8 @@ pub fn terminal(report: BorrowedFd<'_>, master: &OwnedFd) -> io::Result<()> {
 fn send(report: BorrowedFd<'_>, message: &Wire, fds: &[RawFd]) -> io::Result<()> {
     let text = serde_json::to_vec(message)?;
     let rights = [ControlMessage::ScmRights(fds)];
-    let rights = if fds.is_empty() {
-        &rights[..0]
-    } else {
-        &rights[..]
-    };
-    sendmsg::<()>(
-        report.as_raw_fd(),
-        &[IoSlice::new(&text)],
-        rights,
-        MsgFlags::MSG_NOSIGNAL,
-        None,
-    )?;
+    let rights = if fds.is_empty() { &rights[..0] } else { &rights[..] };
+    sendmsg::<()>(report.as_raw_fd(), &[IoSlice::new(&text)], rights, MsgFlags::MSG_NOSIGNAL, None)?;
     Ok(())
 }
 
@@ -103,31 +88,14 @@ mod tests {
 
     #[test]
     fn failures_and_terminals_arrive_and_the_end_means_started() {
-        let (ours, theirs) = socketpair(
-            AddressFamily::Unix,
-            SockType::SeqPacket,
-            None,
-            SockFlag::SOCK_CLOEXEC,
-        )
-        .unwrap();
+        let (ours, theirs) =
+            socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC).unwrap();
         let failure = StartFailure::because("mount", "/proc", "no");
         failed(theirs.as_fd(), failure.clone());
-        terminal(
-            theirs.as_fd(),
-            &std::fs::File::open("/dev/null").unwrap().into(),
-        )
-        .unwrap();
+        terminal(theirs.as_fd(), &std::fs::File::open("/dev/null").unwrap().into()).unwrap();
         drop(theirs);
-        assert!(
-            matches!(read_report(ours.as_fd()).unwrap(), ReportMessage::Failed(read) if read == failure)
-        );
-        assert!(matches!(
-            read_report(ours.as_fd()).unwrap(),
-            ReportMessage::Terminal(_)
-        ));
-        assert!(matches!(
-            read_report(ours.as_fd()).unwrap(),
-            ReportMessage::Started
-        ));
+        assert!(matches!(read_report(ours.as_fd()).unwrap(), ReportMessage::Failed(read) if read == failure));
+        assert!(matches!(read_report(ours.as_fd()).unwrap(), ReportMessage::Terminal(_)));
+        assert!(matches!(read_report(ours.as_fd()).unwrap(), ReportMessage::Started));
     }
 }

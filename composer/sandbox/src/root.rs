@@ -19,8 +19,7 @@ use crate::tree::{Tree, on_host};
 /// Nothing that is mounted from here on is seen by the host, nor the other way round (mount_namespaces(7)).
 pub fn make_private() -> Result<()> {
     let flags = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
-    mount_flags(None::<&str>, "/", None::<&str>, flags, None::<&str>)
-        .doing("make private", "its mounts")
+    mount_flags(None::<&str>, "/", None::<&str>, flags, None::<&str>).doing("make private", "its mounts")
 }
 
 /// Mounts the root filesystem. It lies over the upper folder, which overlayfs keeps open, until [`enter`].
@@ -30,9 +29,7 @@ pub fn mount(spec: &RootSpec) -> Result<Tree> {
             let layer = on_host(lower).doing("open the root folder", lower.display())?;
             (overlay(&[&layer], upper, work)?, upper)
         }
-        RootSpec::Host {
-            mask, upper, work, ..
-        } => {
+        RootSpec::Host { mask, upper, work, .. } => {
             let skeleton = host::skeleton(mask);
             let layer = on_host(&skeleton).doing("open", skeleton.display())?;
             let (upper_root, work_root) = (upper.join("root"), work.join("root"));
@@ -42,22 +39,10 @@ pub fn mount(spec: &RootSpec) -> Result<Tree> {
     let place = on_host(upper).doing("open", upper.display())?;
     mount::attach(&overlay, &place).doing("attach the root filesystem to", upper.display())?;
     let tree = Tree::new(overlay);
-    if let RootSpec::Host {
-        mask,
-        upper: above,
-        work,
-        path,
-    } = spec
-    {
+    if let RootSpec::Host { mask, upper: above, work, path } = spec {
         // `upper` itself now shows the root filesystem.
-        let above = Layers {
-            upper: place_below(&place)?,
-            work: work.clone(),
-            shown: above,
-        };
-        host::mount_parts(&tree, mask, path, &mut |number, layers| {
-            above.overlay(number, layers)
-        })?;
+        let above = Layers { upper: place_below(&place)?, work: work.clone(), shown: above };
+        host::mount_parts(&tree, mask, path, &mut |number, layers| above.overlay(number, layers))?;
     }
     Ok(tree)
 }
@@ -72,10 +57,8 @@ struct Layers<'a> {
 impl Layers<'_> {
     fn overlay(&self, name: &str, layers: &[&OwnedFd]) -> Result<OwnedFd> {
         overlay(layers, &self.upper.join(name), &self.work.join(name)).map_err(|mut failure| {
-            failure.target = failure.target.replace(
-                &self.upper.display().to_string(),
-                &self.shown.display().to_string(),
-            );
+            failure.target =
+                failure.target.replace(&self.upper.display().to_string(), &self.shown.display().to_string());
             failure
         })
     }
@@ -112,8 +95,7 @@ fn overlay(layers: &[&OwnedFd], upper: &Path, work: &Path) -> Result<OwnedFd> {
     ];
     // No device node works but those of /dev: what may open which device is not limited otherwise.
     mount::filesystem("overlay", &options, MountAttrFlags::MOUNT_ATTR_NODEV).map_err(|error| {
-        let failure =
-            StartFailure::system("mount the root filesystem over", upper.display(), &error);
+        let failure = StartFailure::system("mount the root filesystem over", upper.display(), &error);
         match error.raw_os_error() {
             Some(libc::ENODEV) => StartFailure {
                 message: format!("{error}: the kernel needs overlayfs (modprobe overlay)"),

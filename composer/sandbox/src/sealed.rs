@@ -20,10 +20,8 @@ const EXEC: MFdFlags = MFdFlags::from_bits_retain(0x0010);
 /// Those of memfd_create(2) and of reading /proc/self/exe.
 pub fn sealed_self() -> io::Result<OwnedFd> {
     let mut program = File::open("/proc/self/exe")?;
-    let seals = SealFlag::F_SEAL_SEAL
-        | SealFlag::F_SEAL_SHRINK
-        | SealFlag::F_SEAL_GROW
-        | SealFlag::F_SEAL_WRITE;
+    let seals =
+        SealFlag::F_SEAL_SEAL | SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_WRITE;
     if fcntl(&program, FcntlArg::F_GET_SEALS)
         .is_ok_and(|bits| SealFlag::from_bits_retain(bits).contains(seals))
     {

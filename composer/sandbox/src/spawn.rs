@@ -64,9 +64,8 @@ pub fn spawn(spec: &ContainerSpec, fds: ContainerFds) -> io::Result<Child> {
         | CloneFlags::CLONE_NEWNS
         | CloneFlags::CLONE_NEWUTS
         | CloneFlags::CLONE_NEWIPC;
-    let forked = clone3(namespaces, fds.cgroup.as_ref().map(AsFd::as_fd)).map_err(|error| {
-        io::Error::new(error.kind(), format!("clone its first process: {error}"))
-    })?;
+    let forked = clone3(namespaces, fds.cgroup.as_ref().map(AsFd::as_fd))
+        .map_err(|error| io::Error::new(error.kind(), format!("clone its first process: {error}")))?;
     match forked {
         Forked::Parent(pid, pidfd) => Ok(Child { pid, pidfd }),
         Forked::Child => child::container(spec, &fds),
@@ -77,16 +76,10 @@ pub fn spawn(spec: &ContainerSpec, fds: ContainerFds) -> io::Result<Child> {
 ///
 /// # Errors
 /// When the container has ended, and those of clone3(2); whatever fails later comes over the report.
-pub fn exec_in(
-    target: BorrowedFd<'_>,
-    target_pid: i32,
-    spec: &ExecSpec,
-    fds: ExecFds,
-) -> io::Result<Child> {
+pub fn exec_in(target: BorrowedFd<'_>, target_pid: i32, spec: &ExecSpec, fds: ExecFds) -> io::Result<Child> {
     let own = File::open("/proc/self/ns/pid")?;
-    let entering = |error: io::Error| {
-        io::Error::new(error.kind(), format!("enter process {target_pid}: {error}"))
-    };
+    let entering =
+        |error: io::Error| io::Error::new(error.kind(), format!("enter process {target_pid}: {error}"));
     // Only children are born into it: this process itself stays where it is (pid_namespaces(7)).
     setns(target, CloneFlags::CLONE_NEWPID).map_err(|errno| entering(errno.into()))?;
     let forked = clone3(CloneFlags::empty(), fds.cgroup.as_ref().map(AsFd::as_fd));

@@ -26,11 +26,7 @@ pub fn open() -> Result<Terminal> {
     unlockpt(&master).doing("unlock", "a terminal")?;
     let slave = ioctl_tiocgptpeer(&master, flags).doing("open", "a terminal")?;
     let path = ptsname(&master, Vec::new()).doing("name", "a terminal")?;
-    Ok(Terminal {
-        master,
-        slave,
-        path: OsStr::from_bytes(path.as_bytes()).into(),
-    })
+    Ok(Terminal { master, slave, path: OsStr::from_bytes(path.as_bytes()).into() })
 }
 
 /// Makes it the controlling terminal of this session.

@@ -45,20 +45,10 @@ impl Tree {
 
     fn open(&self, path: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
         // Absolute paths begin at the root as well; an empty one means it.
-        let path = if path.as_os_str().is_empty() {
-            Path::new("/")
-        } else {
-            path
-        };
+        let path = if path.as_os_str().is_empty() { Path::new("/") } else { path };
         let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
         loop {
-            match openat2(
-                &self.root,
-                path,
-                flags | OFlags::CLOEXEC,
-                Mode::empty(),
-                resolve,
-            ) {
+            match openat2(&self.root, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve) {
                 // Something was renamed meanwhile; the kernel asks to try again.
                 Err(Errno::AGAIN) => {}
                 other => return other,
@@ -102,14 +92,8 @@ impl Tree {
                         return self.make(&done.join(link).join(rest), missing, links - 1);
                     }
                     if last && missing == Missing::File {
-                        let flags =
-                            OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
-                        drop(rustix::fs::openat(
-                            &here,
-                            *part,
-                            flags,
-                            Mode::from_raw_mode(0o644),
-                        )?);
+                        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
+                        drop(rustix::fs::openat(&here, *part, flags, Mode::from_raw_mode(0o644))?);
                     } else {
                         mkdirat(&here, *part, Mode::from_raw_mode(0o755))?;
                     }
@@ -125,12 +109,7 @@ impl Tree {
 
 /// Opens a folder or file of the host's as a place to mount from or on.
 pub fn on_host(path: &Path) -> io::Result<OwnedFd> {
-    Ok(rustix::fs::openat(
-        CWD,
-        path,
-        OFlags::PATH | OFlags::CLOEXEC,
-        Mode::empty(),
-    )?)
+    Ok(rustix::fs::openat(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?)
 }
 
 /// Makes a symbolic link.
@@ -146,8 +125,7 @@ mod tests {
     use super::*;
 
     fn tree(name: &str) -> (PathBuf, Tree) {
-        let folder =
-            std::env::temp_dir().join(format!("compose-tree-{name}-{}", std::process::id()));
+        let folder = std::env::temp_dir().join(format!("compose-tree-{name}-{}", std::process::id()));
         fs::create_dir_all(&folder).unwrap();
         let tree = Tree::new(on_host(&folder).unwrap());
         (folder, tree)
@@ -168,17 +146,9 @@ mod tests {
     fn a_link_to_something_missing_is_followed() {
         let (folder, tree) = tree("dangling");
         fs::create_dir(folder.join("etc")).unwrap();
-        symlink(
-            "../run/systemd/resolve/stub-resolv.conf",
-            folder.join("etc/resolv.conf"),
-        )
-        .unwrap();
+        symlink("../run/systemd/resolve/stub-resolv.conf", folder.join("etc/resolv.conf")).unwrap();
         tree.ensure("/etc/resolv.conf", Missing::File).unwrap();
-        assert!(
-            folder
-                .join("run/systemd/resolve/stub-resolv.conf")
-                .is_file()
-        );
+        assert!(folder.join("run/systemd/resolve/stub-resolv.conf").is_file());
         symlink("loop", folder.join("loop")).unwrap();
         assert!(tree.ensure("/loop/x", Missing::Folder).is_err());
         fs::remove_dir_all(folder).unwrap();

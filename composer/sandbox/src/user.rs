@@ -47,12 +47,7 @@ fn read(path: &str) -> Result<String> {
     match fs::read(path) {
         Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
         // A root filesystem without users has numbers only.
-        Err(error)
-            if matches!(
-                error.kind(),
-                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
-            ) =>
-        {
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
             Ok(String::new())
         }
         Err(error) => Err(error).doing("read", path),
@@ -64,12 +59,7 @@ fn users(passwd: &str) -> impl Iterator<Item = Passwd<'_>> {
         let mut fields = line.split(':');
         let (name, _) = (fields.next()?, fields.next()?);
         let (uid, gid) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
-        Some(Passwd {
-            name,
-            uid,
-            gid,
-            home: fields.nth(1).unwrap_or(""),
-        })
+        Some(Passwd { name, uid, gid, home: fields.nth(1).unwrap_or("") })
     })
 }
 
@@ -77,11 +67,7 @@ fn groups(group: &str) -> impl Iterator<Item = Group<'_>> {
     group.lines().filter_map(|line| {
         let mut fields = line.split(':');
         let (name, _) = (fields.next()?, fields.next()?);
-        Some(Group {
-            name,
-            gid: fields.next()?.parse().ok()?,
-            members: fields.next().unwrap_or(""),
-        })
+        Some(Group { name, gid: fields.next()?.parse().ok()?, members: fields.next().unwrap_or("") })
     })
 }
 
@@ -119,12 +105,7 @@ fn resolve(wanted: &str, passwd: &str, group: &str) -> std::result::Result<User,
     };
     let home = entry.map_or("", |entry| entry.home);
     let home = if home.is_empty() { "/" } else { home }.to_owned();
-    Ok(User {
-        uid,
-        gid,
-        groups: supplementary,
-        home,
-    })
+    Ok(User { uid, gid, groups: supplementary, home })
 }
 
 /// Becomes the user. Those capabilities that need no root are gone after it.
@@ -141,7 +122,8 @@ pub fn become_user(user: &User) -> Result<()> {
 mod tests {
     use super::*;
 
-    const PASSWD: &str = "root:x:0:0:root:/root:/bin/sh\nann:x:1000:100:Ann:/home/ann:/bin/sh\nbroken\n7:x:70:70::/seven:\n";
+    const PASSWD: &str =
+        "root:x:0:0:root:/root:/bin/sh\nann:x:1000:100:Ann:/home/ann:/bin/sh\nbroken\n7:x:70:70::/seven:\n";
     const GROUP: &str = "root:x:0:\nusers:x:100:\nvideo:x:44:bob,ann\nwheel:x:10:ann\n";
 
     fn user(wanted: &str) -> std::result::Result<User, String> {
@@ -150,32 +132,12 @@ mod tests {
 
     #[test]
     fn names_numbers_and_groups() {
-        let ann = User {
-            uid: 1000,
-            gid: 100,
-            groups: vec![44, 10],
-            home: "/home/ann".to_owned(),
-        };
+        let ann = User { uid: 1000, gid: 100, groups: vec![44, 10], home: "/home/ann".to_owned() };
         assert_eq!(user("ann").unwrap(), ann);
         assert_eq!(user("1000").unwrap(), ann);
-        assert_eq!(
-            user("ann:wheel").unwrap(),
-            User {
-                gid: 10,
-                groups: vec![],
-                ..ann.clone()
-            }
-        );
+        assert_eq!(user("ann:wheel").unwrap(), User { gid: 10, groups: vec![], ..ann.clone() });
         assert_eq!(user("ann:4000").unwrap().gid, 4000);
-        assert_eq!(
-            user("33:33").unwrap(),
-            User {
-                uid: 33,
-                gid: 33,
-                groups: vec![],
-                home: "/".to_owned()
-            }
-        );
+        assert_eq!(user("33:33").unwrap(), User { uid: 33, gid: 33, groups: vec![], home: "/".to_owned() });
         assert_eq!(user("4242").unwrap().gid, 0);
         assert_eq!(user("7").unwrap().uid, 70);
         assert_eq!(user("").unwrap().home, "/root");

@@ -52,11 +52,7 @@ impl Out {
 
     fn extend(&mut self, extensions: &Extensions) {
         let sorted: BTreeMap<_, _> = extensions.iter().collect();
-        self.0.extend(
-            sorted
-                .into_iter()
-                .map(|(key, node)| (key.clone(), raw(node))),
-        );
+        self.0.extend(sorted.into_iter().map(|(key, node)| (key.clone(), raw(node))));
     }
 
     fn done(self) -> Document {
@@ -108,12 +104,7 @@ impl From<&Vec<String>> for Document {
 
 impl From<&BTreeMap<String, String>> for Document {
     fn from(value: &BTreeMap<String, String>) -> Self {
-        Self::Map(
-            value
-                .iter()
-                .map(|(key, value)| (key.clone(), value.into()))
-                .collect(),
-        )
+        Self::Map(value.iter().map(|(key, value)| (key.clone(), value.into())).collect())
     }
 }
 
@@ -142,10 +133,7 @@ pub(crate) fn document(project: &Project, format: Format) -> Document {
     out.put("name", project.name.as_str());
     let networked = !project.services.is_empty();
     let network = networked.then(|| networks(project, format));
-    let services = project
-        .services
-        .iter()
-        .map(|(name, decoded)| (name.clone(), service(decoded, format)));
+    let services = project.services.iter().map(|(name, decoded)| (name.clone(), service(decoded, format)));
     let services = Document::Map(services.collect());
     let used: BTreeSet<&String> = project.services.values().flat_map(used_volumes).collect();
     let mut volumes = Out::default();
@@ -153,10 +141,7 @@ pub(crate) fn document(project: &Project, format: Format) -> Document {
         let mut item = Out::default();
         item.put("name", &volume.name);
         item.flag("external", volume.external);
-        item.some(
-            "labels",
-            (!volume.labels.is_empty()).then_some(&volume.labels),
-        );
+        item.some("labels", (!volume.labels.is_empty()).then_some(&volume.labels));
         item.extend(&volume.extensions);
         volumes.put(key, item.done());
     }
@@ -188,13 +173,10 @@ fn networks(project: &Project, format: Format) -> Document {
 }
 
 fn used_volumes(service: &Service) -> impl Iterator<Item = &String> {
-    service
-        .volumes
-        .iter()
-        .filter_map(|mount| match &mount.value.kind {
-            MountKind::Volume { source, .. } => source.as_ref(),
-            MountKind::Bind { .. } | MountKind::Tmpfs { .. } => None,
-        })
+    service.volumes.iter().filter_map(|mount| match &mount.value.kind {
+        MountKind::Volume { source, .. } => source.as_ref(),
+        MountKind::Bind { .. } | MountKind::Tmpfs { .. } => None,
+    })
 }
 
 fn service(service: &Service, format: Format) -> Document {
@@ -202,138 +184,55 @@ fn service(service: &Service, format: Format) -> Document {
     out.some("attach", service.attach);
     out.some("build", service.build.as_ref().map(|at| build(&at.value)));
     let limits = &service.limits;
-    out.some(
-        "cpus",
-        limits
-            .cpus
-            .as_ref()
-            .map(|at| at.value)
-            .filter(|cpus| *cpus > 0.0),
-    );
-    out.some(
-        "cpuset",
-        limits
-            .cpuset
-            .as_ref()
-            .map(|at| Document::Text(cpuset::show(&at.value))),
-    );
+    out.some("cpus", limits.cpus.as_ref().map(|at| at.value).filter(|cpus| *cpus > 0.0));
+    out.some("cpuset", limits.cpuset.as_ref().map(|at| Document::Text(cpuset::show(&at.value))));
     out.some(
         "cpu_shares",
-        limits
-            .cpu_shares
-            .as_ref()
-            .and_then(|at| i64::try_from(at.value).ok())
-            .filter(|n| *n > 0),
+        limits.cpu_shares.as_ref().and_then(|at| i64::try_from(at.value).ok()).filter(|n| *n > 0),
     );
     words(&mut out, "command", service.command.as_ref(), format);
-    out.some(
-        "container_name",
-        service.container_name.as_ref().map(|at| &at.value),
-    );
+    out.some("container_name", service.container_name.as_ref().map(|at| &at.value));
     out.some("depends_on", dependencies(service));
-    out.some(
-        "deploy",
-        service
-            .deploy
-            .as_ref()
-            .map(|decoded| deploy(decoded, format)),
-    );
+    out.some("deploy", service.deploy.as_ref().map(|decoded| deploy(decoded, format)));
     out.some("domainname", service.domainname.as_ref());
     words(&mut out, "entrypoint", service.entrypoint.as_ref(), format);
-    out.some(
-        "environment",
-        (!service.environment.is_empty()).then_some(&service.environment),
-    );
+    out.some("environment", (!service.environment.is_empty()).then_some(&service.environment));
     out.some("hostname", service.hostname.as_ref());
     out.some("healthcheck", service.healthcheck.as_ref().map(healthcheck));
     out.some("image", service.image.as_ref().map(|at| &at.value));
     out.some("init", service.init);
-    out.some(
-        "labels",
-        (!service.labels.is_empty()).then_some(&service.labels),
-    );
-    out.some(
-        "mem_limit",
-        limits
-            .memory
-            .as_ref()
-            .filter(|at| at.value > 0)
-            .map(|at| bytes(at.value)),
-    );
+    out.some("labels", (!service.labels.is_empty()).then_some(&service.labels));
+    out.some("mem_limit", limits.memory.as_ref().filter(|at| at.value > 0).map(|at| bytes(at.value)));
     out.some(
         "mem_reservation",
-        limits
-            .reservation
-            .as_ref()
-            .filter(|at| at.value > 0)
-            .map(|at| bytes(at.value)),
+        limits.reservation.as_ref().filter(|at| at.value > 0).map(|at| bytes(at.value)),
     );
-    out.some(
-        "memswap_limit",
-        limits
-            .swap
-            .as_ref()
-            .filter(|at| at.value != 0)
-            .map(|at| bytes(at.value)),
-    );
+    out.some("memswap_limit", limits.swap.as_ref().filter(|at| at.value != 0).map(|at| bytes(at.value)));
     let mut networks = Out::default();
     let mut default = Out::default();
     if !service.networks.aliases.is_empty() {
         default.put("aliases", &service.networks.aliases);
     }
-    networks.put(
-        "default",
-        if service.networks.explicit {
-            default.done()
-        } else {
-            Document::Null
-        },
-    );
+    networks.put("default", if service.networks.explicit { default.done() } else { Document::Null });
     out.put("networks", networks.done());
-    out.some(
-        "pids_limit",
-        limits
-            .pids
-            .as_ref()
-            .map(|at| at.value)
-            .filter(|pids| *pids != 0),
-    );
+    out.some("pids_limit", limits.pids.as_ref().map(|at| at.value).filter(|pids| *pids != 0));
     out.flag("read_only", service.read_only);
     out.some("restart", service.restart.as_ref().map(|at| &at.value));
     out.some("scale", service.scale.as_ref().map(|at| at.value));
     out.flag("stdin_open", service.stdin_open);
     out.some("stop_grace_period", service.stop_grace_period.map(time));
-    out.some(
-        "stop_signal",
-        service.stop_signal.as_ref().map(|at| &at.value.0),
-    );
-    let tmpfs: Vec<String> = service
-        .tmpfs
-        .iter()
-        .map(|at| at.value.text.clone())
-        .collect();
+    out.some("stop_signal", service.stop_signal.as_ref().map(|at| &at.value.0));
+    let tmpfs: Vec<String> = service.tmpfs.iter().map(|at| at.value.text.clone()).collect();
     out.some("tmpfs", (!tmpfs.is_empty()).then_some(&tmpfs));
     out.flag("tty", service.tty);
     out.some("user", service.user.as_ref().map(|at| &at.value));
     let volumes: Vec<Document> = service.volumes.iter().map(|at| mount(&at.value)).collect();
-    out.some(
-        "volumes",
-        (!volumes.is_empty()).then_some(Document::List(volumes)),
-    );
+    out.some("volumes", (!volumes.is_empty()).then_some(Document::List(volumes)));
     out.some("working_dir", service.working_dir.as_ref());
-    let own = service
-        .extensions
-        .iter()
-        .filter(|(key, _)| key.as_str() < "x-rootfs");
+    let own = service.extensions.iter().filter(|(key, _)| key.as_str() < "x-rootfs");
     out.extend(&own.map(|(key, node)| (key.clone(), node.clone())).collect());
-    out.some(
-        "x-rootfs",
-        service.rootfs.as_ref().map(|at| rootfs(&at.value)),
-    );
-    let own = service
-        .extensions
-        .iter()
-        .filter(|(key, _)| key.as_str() > "x-rootfs");
+    out.some("x-rootfs", service.rootfs.as_ref().map(|at| rootfs(&at.value)));
+    let own = service.extensions.iter().filter(|(key, _)| key.as_str() > "x-rootfs");
     out.extend(&own.map(|(key, node)| (key.clone(), node.clone())).collect());
     out.done()
 }
@@ -365,10 +264,7 @@ fn build(build: &Build) -> Document {
         }
     }
     out.some("args", (!build.args.is_empty()).then_some(&build.args));
-    out.some(
-        "labels",
-        (!build.labels.is_empty()).then_some(&build.labels),
-    );
+    out.some("labels", (!build.labels.is_empty()).then_some(&build.labels));
     out.some("target", build.target.as_ref());
     out.extend(&build.extensions);
     out.done()
@@ -409,30 +305,9 @@ fn deploy(deploy: &Deploy, format: Format) -> Document {
 fn resources(limits: &Limits) -> Document {
     let mut out = Out::default();
     let mut upper = Out::default();
-    upper.some(
-        "cpus",
-        limits
-            .cpus
-            .as_ref()
-            .map(|at| at.value)
-            .filter(|cpus| *cpus > 0.0),
-    );
-    upper.some(
-        "memory",
-        limits
-            .memory
-            .as_ref()
-            .filter(|at| at.value > 0)
-            .map(|at| bytes(at.value)),
-    );
-    upper.some(
-        "pids",
-        limits
-            .pids
-            .as_ref()
-            .map(|at| at.value)
-            .filter(|pids| *pids != 0),
-    );
+    upper.some("cpus", limits.cpus.as_ref().map(|at| at.value).filter(|cpus| *cpus > 0.0));
+    upper.some("memory", limits.memory.as_ref().filter(|at| at.value > 0).map(|at| bytes(at.value)));
+    upper.some("pids", limits.pids.as_ref().map(|at| at.value).filter(|pids| *pids != 0));
     if !upper.0.is_empty() {
         out.put("limits", upper.done());
     }
@@ -465,32 +340,16 @@ fn mount(mount: &Mount) -> Document {
     let mut out = Out::default();
     let mut inner = Out::default();
     let (kind, source, options) = match &mount.kind {
-        MountKind::Bind {
-            source,
-            create_host_path,
-            selinux,
-            options,
-        } => {
-            inner.some(
-                "selinux",
-                selinux.map(|label| Document::Text(label.to_string())),
-            );
+        MountKind::Bind { source, create_host_path, selinux, options } => {
+            inner.some("selinux", selinux.map(|label| Document::Text(label.to_string())));
             inner.flag("create_host_path", *create_host_path);
             ("bind", Some(source.display().to_string()), *options)
         }
-        MountKind::Volume {
-            source,
-            nocopy,
-            options,
-        } => {
+        MountKind::Volume { source, nocopy, options } => {
             inner.flag("nocopy", *nocopy);
             ("volume", source.clone(), *options)
         }
-        MountKind::Tmpfs {
-            size,
-            mode,
-            options,
-        } => {
+        MountKind::Tmpfs { size, mode, options } => {
             inner.some("size", size.map(bytes));
             inner.some("mode", *mode);
             ("tmpfs", None, *options)
@@ -510,12 +369,7 @@ fn raw(node: &Node) -> Document {
     match &node.value {
         Value::Map(map) => {
             let sorted: BTreeMap<_, _> = map.iter().collect();
-            Document::Map(
-                sorted
-                    .into_iter()
-                    .map(|(key, entry)| (key.clone(), raw(&entry.node)))
-                    .collect(),
-            )
+            Document::Map(sorted.into_iter().map(|(key, entry)| (key.clone(), raw(&entry.node))).collect())
         }
         Value::List(items) => Document::List(items.iter().map(raw).collect()),
         Value::Scalar(scalar) => match scalar.resolve() {

@@ -21,10 +21,7 @@ pub(crate) fn parse(text: &str) -> Option<BTreeSet<u32>> {
 
 fn number(text: &str) -> Option<u32> {
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    digits
-        .then(|| text.parse().ok())
-        .flatten()
-        .filter(|&cpu| cpu < MOST)
+    digits.then(|| text.parse().ok()).flatten().filter(|&cpu| cpu < MOST)
 }
 
 /// The shortest list of `cpus`.
@@ -36,13 +33,7 @@ pub(crate) fn show(cpus: &BTreeSet<u32>) -> String {
             _ => parts.push((cpu, cpu)),
         }
     }
-    let parts = parts.iter().map(|(a, b)| {
-        if a == b {
-            a.to_string()
-        } else {
-            format!("{a}-{b}")
-        }
-    });
+    let parts = parts.iter().map(|(a, b)| if a == b { a.to_string() } else { format!("{a}-{b}") });
     parts.collect::<Vec<_>>().join(",")
 }
 
@@ -52,14 +43,8 @@ mod tests {
 
     #[test]
     fn lists() {
-        assert_eq!(
-            parse("0-2,4").map(|cpus| show(&cpus)).as_deref(),
-            Some("0-2,4")
-        );
-        assert_eq!(
-            parse("4,0,1").map(|cpus| show(&cpus)).as_deref(),
-            Some("0-1,4")
-        );
+        assert_eq!(parse("0-2,4").map(|cpus| show(&cpus)).as_deref(), Some("0-2,4"));
+        assert_eq!(parse("4,0,1").map(|cpus| show(&cpus)).as_deref(), Some("0-1,4"));
         for text in ["", "a", "2-1", "0-", "-1", "0,,1", "0-99999", "+1"] {
             assert_eq!(parse(text), None, "{text}");
         }

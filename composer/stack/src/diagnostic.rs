@@ -107,15 +107,11 @@ impl Diagnostic {
         if let Some(place) = &self.place {
             let mut marks = vec![(place, AnnotationKind::Primary, self.label.as_deref())];
             marks.extend(
-                self.related
-                    .iter()
-                    .map(|r| (&r.place, AnnotationKind::Context, Some(r.label.as_str()))),
+                self.related.iter().map(|r| (&r.place, AnnotationKind::Context, Some(r.label.as_str()))),
             );
             while let Some((first, ..)) = marks.first() {
                 let source = first.source.clone();
-                let (same, others) = marks
-                    .into_iter()
-                    .partition(|(p, ..)| Arc::ptr_eq(&p.source, &source));
+                let (same, others) = marks.into_iter().partition(|(p, ..)| Arc::ptr_eq(&p.source, &source));
                 elements.push(snippet(&source, same).into());
                 marks = others;
             }
@@ -126,13 +122,8 @@ impl Diagnostic {
         if let Some(help) = &self.help {
             elements.push(Level::HELP.message(help.as_str()).into());
         }
-        let group =
-            Group::with_title(level.primary_title(self.message.as_str())).elements(elements);
-        let renderer = if color {
-            Renderer::styled()
-        } else {
-            Renderer::plain()
-        };
+        let group = Group::with_title(level.primary_title(self.message.as_str())).elements(elements);
+        let renderer = if color { Renderer::styled() } else { Renderer::plain() };
         renderer.render(&[group])
     }
 }
@@ -143,16 +134,8 @@ fn snippet<'a>(
     source: &Source,
     marks: Vec<(&'a Place, AnnotationKind, Option<&'a str>)>,
 ) -> Snippet<'a, annotate_snippets::Annotation<'a>> {
-    let first = marks
-        .iter()
-        .map(|(place, ..)| place.line())
-        .min()
-        .unwrap_or(1);
-    let last = marks
-        .iter()
-        .map(|(place, ..)| place.line())
-        .max()
-        .unwrap_or(first);
+    let first = marks.iter().map(|(place, ..)| place.line()).min().unwrap_or(1);
+    let last = marks.iter().map(|(place, ..)| place.line()).max().unwrap_or(first);
     let range = source.line_range(first).start..source.line_range(last).end;
     let base = range.start;
     Snippet::source(source.text[range].to_owned())
@@ -163,22 +146,13 @@ fn snippet<'a>(
             let line = source.line_range(place.line());
             let start = place.start.clamp(line.start, line.end);
             let end = source.boundary(place.end).clamp(start, line.end);
-            let end = if end == start {
-                next_boundary(source, start).min(line.end)
-            } else {
-                end
-            };
-            kind.span(start - base..end - base)
-                .label(label.map(str::to_owned))
+            let end = if end == start { next_boundary(source, start).min(line.end) } else { end };
+            kind.span(start - base..end - base).label(label.map(str::to_owned))
         }))
 }
 
 fn next_boundary(source: &Source, offset: usize) -> usize {
-    offset
-        + source.text[offset..]
-            .chars()
-            .next()
-            .map_or(0, char::len_utf8)
+    offset + source.text[offset..].chars().next().map_or(0, char::len_utf8)
 }
 
 impl fmt::Display for Diagnostic {
@@ -227,10 +201,7 @@ impl Report {
             related: Vec::new(),
         });
         let index = self.found.len() - 1;
-        Found {
-            sources: &self.sources,
-            diagnostic: &mut self.found[index],
-        }
+        Found { sources: &self.sources, diagnostic: &mut self.found[index] }
     }
 }
 
@@ -262,10 +233,7 @@ impl Found<'_> {
     /// Another place that takes part.
     pub fn also(self, span: Span, label: impl Into<String>) -> Self {
         if let Some(place) = place(self.sources, span) {
-            self.diagnostic.related.push(Related {
-                place,
-                label: label.into(),
-            });
+            self.diagnostic.related.push(Related { place, label: label.into() });
         }
         self
     }
@@ -274,9 +242,5 @@ impl Found<'_> {
 fn place(sources: &Sources, span: Span) -> Option<Place> {
     let source = sources.get(span.source)?.clone();
     let (start, end) = (source.boundary(span.start), source.boundary(span.end));
-    Some(Place {
-        source,
-        start,
-        end: end.max(start),
-    })
+    Some(Place { source, start, end: end.max(start) })
 }

@@ -28,28 +28,15 @@ pub(crate) fn parse(
         if bare.is_empty() || bare.starts_with('#') {
             continue;
         }
-        let span = |from: usize, to: usize| Span {
-            source: number,
-            start: from + skipped,
-            end: to + skipped,
-        };
-        let after = bare
-            .strip_prefix("export")
-            .filter(|rest| rest.starts_with(char::is_whitespace));
+        let span = |from: usize, to: usize| Span { source: number, start: from + skipped, end: to + skipped };
+        let after = bare.strip_prefix("export").filter(|rest| rest.starts_with(char::is_whitespace));
         let after = after.map_or(bare, str::trim_start);
         let key_start = start + bare.len() - after.len();
         let key_len = after.find(['=', ':']).unwrap_or(after.len());
         let key = after[..key_len].trim_end();
-        if key.is_empty()
-            || !key
-                .chars()
-                .all(|c| c.is_ascii_alphanumeric() || "_.-[]".contains(c))
-        {
+        if key.is_empty() || !key.chars().all(|c| c.is_ascii_alphanumeric() || "_.-[]".contains(c)) {
             report
-                .error(
-                    span(key_start, key_start + key.len()),
-                    format!("`{key}` is not a variable name"),
-                )
+                .error(span(key_start, key_start + key.len()), format!("`{key}` is not a variable name"))
                 .help("an env file has lines such as `KEY=value`");
             continue;
         }
@@ -72,9 +59,7 @@ pub(crate) fn parse(
                     return values;
                 };
                 let next = value_start + close + 1;
-                at = text[next..]
-                    .find('\n')
-                    .map_or(text.len(), |found| next + found + 1);
+                at = text[next..].find('\n').map_or(text.len(), |found| next + found + 1);
                 rest[1..close].to_owned()
             }
             None => unquoted(&text[value_at..end.max(value_at)]).to_owned(),
@@ -82,10 +67,10 @@ pub(crate) fn parse(
         let value = match quote {
             Some('\'') => raw.replace("\\'", "'"),
             _ => {
-                let (value, findings) = expand(
-                    &if quote.is_some() { unescape(&raw) } else { raw },
-                    &|name| lookup(name).or_else(|| values.get(name).cloned()),
-                );
+                let (value, findings) =
+                    expand(&if quote.is_some() { unescape(&raw) } else { raw }, &|name| {
+                        lookup(name).or_else(|| values.get(name).cloned())
+                    });
                 for finding in findings {
                     if let Finding::Wrong { message, .. } = finding {
                         report.error(span(value_start, end.max(value_start)), message);
@@ -100,14 +85,8 @@ pub(crate) fn parse(
 }
 
 /// Reads an env file of `format: raw`: everything behind the first `=` is the value.
-pub(crate) fn parse_raw(
-    text: &str,
-    lookup: &dyn Fn(&str) -> Option<String>,
-) -> BTreeMap<String, String> {
-    let lines = text
-        .lines()
-        .map(str::trim_start)
-        .filter(|line| !line.is_empty() && !line.starts_with('#'));
+pub(crate) fn parse_raw(text: &str, lookup: &dyn Fn(&str) -> Option<String>) -> BTreeMap<String, String> {
+    let lines = text.lines().map(str::trim_start).filter(|line| !line.is_empty() && !line.starts_with('#'));
     lines
         .filter_map(|line| match line.split_once('=') {
             Some((key, value)) => Some((key.to_owned(), value.to_owned())),

@@ -2,16 +2,8 @@
 
 use std::time::Duration;
 
-const UNITS: [(&str, f64); 8] = [
-    ("ns", 1.0),
-    ("us", 1e3),
-    ("µs", 1e3),
-    ("μs", 1e3),
-    ("ms", 1e6),
-    ("s", 1e9),
-    ("m", 60e9),
-    ("h", 3600e9),
-];
+const UNITS: [(&str, f64); 8] =
+    [("ns", 1.0), ("us", 1e3), ("µs", 1e3), ("μs", 1e3), ("ms", 1e6), ("s", 1e9), ("m", 60e9), ("h", 3600e9)];
 
 /// The duration of `text`; `None` where it is none. Days (`d`) and weeks (`w`) are not part of the syntax.
 pub(crate) fn parse(text: &str) -> Option<Duration> {
@@ -25,9 +17,7 @@ pub(crate) fn parse(text: &str) -> Option<Duration> {
         let digits = rest.find(|c: char| !(c.is_ascii_digit() || c == '.'))?;
         let number: f64 = rest[..digits].parse().ok()?;
         rest = &rest[digits..];
-        let length = rest
-            .find(|c: char| c.is_ascii_digit() || c == '.')
-            .unwrap_or(rest.len());
+        let length = rest.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(rest.len());
         let (_, scale) = UNITS.iter().find(|(unit, _)| *unit == &rest[..length])?;
         nanos += number * scale;
         rest = &rest[length..];
@@ -41,12 +31,7 @@ pub(crate) fn parse(text: &str) -> Option<Duration> {
 pub(crate) fn show(duration: Duration) -> String {
     let nanos = duration.as_nanos();
     let fraction = |value: u128, unit: u128| {
-        let text = format!(
-            "{}.{:0width$}",
-            value / unit,
-            value % unit,
-            width = unit.ilog10() as usize
-        );
+        let text = format!("{}.{:0width$}", value / unit, value % unit, width = unit.ilog10() as usize);
         text.trim_end_matches('0').trim_end_matches('.').to_owned()
     };
     match nanos {

@@ -87,17 +87,14 @@ fn yaml_float(value: f64) -> String {
 }
 
 /// Words that some version of YAML takes for null or a boolean.
-const WORDS: [&str; 13] = [
-    "", "~", "null", "true", "false", "yes", "no", "on", "off", "y", "n", "=", "<<",
-];
+const WORDS: [&str; 13] = ["", "~", "null", "true", "false", "yes", "no", "on", "off", "y", "n", "=", "<<"];
 
 fn scalar_text(text: &str, indent: usize) -> String {
     let printable = text
         .chars()
         .all(|c| !c.is_control() && !matches!(c, '\u{85}' | '\u{2028}' | '\u{2029}' | '\u{feff}'));
     let lines = text.chars().all(|c| {
-        c == '\n'
-            || !c.is_control() && !matches!(c, '\u{85}' | '\u{2028}' | '\u{2029}' | '\u{feff}')
+        c == '\n' || !c.is_control() && !matches!(c, '\u{85}' | '\u{2028}' | '\u{2029}' | '\u{feff}')
     });
     if lines && text.contains('\n') && !text.starts_with([' ', '\n', '\t']) {
         return literal(text, indent);
@@ -106,8 +103,8 @@ fn scalar_text(text: &str, indent: usize) -> String {
         return json_text(text);
     }
     let first = text.chars().next().unwrap_or(' ');
-    let number = first.is_ascii_digit()
-        || matches!(first, '+' | '-' | '.') && text.len() > 1 && numeric(text);
+    let number =
+        first.is_ascii_digit() || matches!(first, '+' | '-' | '.') && text.len() > 1 && numeric(text);
     let ambiguous = WORDS.contains(&text.to_ascii_lowercase().as_str())
         || (number && numeric(text))
         || text.starts_with(|c: char| " -?:,[]{}#&*!|>'\"%@`".contains(c) && !plain_dash(text))
@@ -116,44 +113,28 @@ fn scalar_text(text: &str, indent: usize) -> String {
         || text.contains(" #")
         || text == "---"
         || text == "...";
-    if ambiguous {
-        json_text(text)
-    } else {
-        text.to_owned()
-    }
+    if ambiguous { json_text(text) } else { text.to_owned() }
 }
 
 fn plain_dash(text: &str) -> bool {
     let mut chars = text.chars();
-    chars.next() == Some('-')
-        && chars.next().is_some_and(|c| !c.is_whitespace())
-        && !text.starts_with("---")
+    chars.next() == Some('-') && chars.next().is_some_and(|c| !c.is_whitespace()) && !text.starts_with("---")
 }
 
 /// Numbers, sexagesimal numbers (22:22) and dates: made of digits and a few signs.
 fn numeric(text: &str) -> bool {
-    let digits = |text: &str| {
-        text.chars()
-            .all(|c| c.is_ascii_hexdigit() || "+-._:xobTZeEinfNa ".contains(c))
-    };
-    let special = matches!(
-        text.trim_start_matches(['+', '-'])
-            .to_ascii_lowercase()
-            .as_str(),
-        ".inf" | ".nan"
-    );
+    let digits = |text: &str| text.chars().all(|c| c.is_ascii_hexdigit() || "+-._:xobTZeEinfNa ".contains(c));
+    let special =
+        matches!(text.trim_start_matches(['+', '-']).to_ascii_lowercase().as_str(), ".inf" | ".nan");
     special || (digits(text) && text.contains(|c: char| c.is_ascii_digit()) && looks_numeric(text))
 }
 
 /// Not every word of hexadecimal digits: `1000:1000`, `1.5`, `0x1f`, `1e3`, `2020-01-01` are, `3a9f` is not.
 fn looks_numeric(text: &str) -> bool {
     let bare = text.trim_start_matches(['+', '-']);
-    let hex = bare
-        .strip_prefix("0x")
-        .is_some_and(|rest| rest.chars().all(|c| c.is_ascii_hexdigit() || c == '_'));
-    hex || bare
-        .chars()
-        .all(|c| c.is_ascii_digit() || "._:-+eETZob ".contains(c))
+    let hex =
+        bare.strip_prefix("0x").is_some_and(|rest| rest.chars().all(|c| c.is_ascii_hexdigit() || c == '_'));
+    hex || bare.chars().all(|c| c.is_ascii_digit() || "._:-+eETZob ".contains(c))
 }
 
 /// `|` with the chomping that gives the same text back.
@@ -165,18 +146,9 @@ fn literal(text: &str, indent: usize) -> String {
         _ => "+",
     };
     let mut out = format!("|{chomp}\n");
-    let lines = body.split('\n').chain(std::iter::repeat_n(
-        "",
-        (text.len() - body.len()).saturating_sub(1),
-    ));
+    let lines = body.split('\n').chain(std::iter::repeat_n("", (text.len() - body.len()).saturating_sub(1)));
     let lines: Vec<String> = lines
-        .map(|line| {
-            if line.is_empty() {
-                String::new()
-            } else {
-                format!("{:indent$}{line}", "")
-            }
-        })
+        .map(|line| if line.is_empty() { String::new() } else { format!("{:indent$}{line}", "") })
         .collect();
     out.push_str(&lines.join("\n"));
     out
@@ -214,13 +186,8 @@ fn json_value(document: &Document, indent: usize, out: &mut String) {
         Document::Map(map) if map.is_empty() => out.push_str("{}"),
         Document::List(items) => {
             for (index, item) in items.iter().enumerate() {
-                let _ = write!(
-                    out,
-                    "{}\n{:width$}",
-                    if index == 0 { "[" } else { "," },
-                    "",
-                    width = indent + 2
-                );
+                let _ =
+                    write!(out, "{}\n{:width$}", if index == 0 { "[" } else { "," }, "", width = indent + 2);
                 json_value(item, indent + 2, out);
             }
             let _ = write!(out, "\n{:indent$}]", "");
@@ -228,13 +195,7 @@ fn json_value(document: &Document, indent: usize, out: &mut String) {
         Document::Map(map) => {
             for (index, (key, value)) in map.iter().enumerate() {
                 let start = if index == 0 { "{" } else { "," };
-                let _ = write!(
-                    out,
-                    "{start}\n{:width$}{}: ",
-                    "",
-                    json_text(key),
-                    width = indent + 2
-                );
+                let _ = write!(out, "{start}\n{:width$}{}: ", "", json_text(key), width = indent + 2);
                 json_value(value, indent + 2, out);
             }
             let _ = write!(out, "\n{:indent$}}}", "");

@@ -47,14 +47,8 @@ impl LoadError {
 }
 
 fn render_all(found: &[Diagnostic], color: bool) -> String {
-    let mut parts: Vec<String> = found
-        .iter()
-        .map(|diagnostic| diagnostic.render(color))
-        .collect();
-    let errors = found
-        .iter()
-        .filter(|d| d.severity == Severity::Error)
-        .count();
+    let mut parts: Vec<String> = found.iter().map(|diagnostic| diagnostic.render(color)).collect();
+    let errors = found.iter().filter(|d| d.severity == Severity::Error).count();
     if errors > 1 {
         parts.push(format!("{errors} errors"));
     }

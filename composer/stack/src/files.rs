@@ -8,12 +8,7 @@ use crate::dotenv;
 use crate::error::LoadError;
 use crate::load::LoadOptions;
 
-const NAMES: [&str; 4] = [
-    "compose.yaml",
-    "compose.yml",
-    "docker-compose.yaml",
-    "docker-compose.yml",
-];
+const NAMES: [&str; 4] = ["compose.yaml", "compose.yml", "docker-compose.yaml", "docker-compose.yml"];
 const OVERRIDES: [&str; 4] = [
     "compose.override.yaml",
     "compose.override.yml",
@@ -44,10 +39,7 @@ pub(crate) struct Found {
 /// Finds and reads the files of `options`.
 pub(crate) fn find(options: &LoadOptions, report: &mut Report) -> Result<Found, LoadError> {
     let current = &options.current_dir;
-    let explicit = options
-        .project_directory
-        .as_ref()
-        .map(|folder| clean(&current.join(folder)));
+    let explicit = options.project_directory.as_ref().map(|folder| clean(&current.join(folder)));
     let named = !options.files.is_empty();
     let mut files = options.files.clone();
     if files.is_empty() {
@@ -67,18 +59,9 @@ pub(crate) fn find(options: &LoadOptions, report: &mut Report) -> Result<Found, 
     }
     let paths: Vec<PathBuf> = files
         .iter()
-        .map(|file| {
-            if is_stdin(file) {
-                file.clone()
-            } else {
-                clean(&current.join(file))
-            }
-        })
+        .map(|file| if is_stdin(file) { file.clone() } else { clean(&current.join(file)) })
         .collect();
-    let first = paths
-        .iter()
-        .find(|path| !is_stdin(path))
-        .and_then(|path| path.parent());
+    let first = paths.iter().find(|path| !is_stdin(path)).and_then(|path| path.parent());
     let directory = explicit.unwrap_or_else(|| first.unwrap_or(current).to_owned());
     if named || directory != here || !options.env_files.is_empty() || dotenv.is_empty() {
         dotenv = read_dotenv(options, &directory, report)?;
@@ -87,23 +70,10 @@ pub(crate) fn find(options: &LoadOptions, report: &mut Report) -> Result<Found, 
     variables.extend(options.environment.clone());
     let mut inputs = Vec::new();
     for path in &paths {
-        let text = if is_stdin(path) {
-            options.stdin.clone().unwrap_or_default()
-        } else {
-            read(path)?
-        };
-        inputs.push(Input {
-            path: shown(path, current),
-            text,
-        });
+        let text = if is_stdin(path) { options.stdin.clone().unwrap_or_default() } else { read(path)? };
+        inputs.push(Input { path: shown(path, current), text });
     }
-    Ok(Found {
-        inputs,
-        paths,
-        directory,
-        dotenv,
-        variables,
-    })
+    Ok(Found { inputs, paths, directory, dotenv, variables })
 }
 
 fn is_stdin(path: &Path) -> bool {
@@ -112,43 +82,24 @@ fn is_stdin(path: &Path) -> bool {
 
 /// `COMPOSE_FILE`, split at `COMPOSE_PATH_SEPARATOR`.
 fn from_variable(variables: &BTreeMap<String, String>) -> Vec<PathBuf> {
-    let Some(files) = variables
-        .get("COMPOSE_FILE")
-        .filter(|files| !files.is_empty())
-    else {
+    let Some(files) = variables.get("COMPOSE_FILE").filter(|files| !files.is_empty()) else {
         return Vec::new();
     };
-    let separator = variables
-        .get("COMPOSE_PATH_SEPARATOR")
-        .map_or(":", String::as_str);
+    let separator = variables.get("COMPOSE_PATH_SEPARATOR").map_or(":", String::as_str);
     let separator = if separator.is_empty() { ":" } else { separator };
-    files
-        .split(separator)
-        .filter(|file| !file.is_empty())
-        .map(PathBuf::from)
-        .collect()
+    files.split(separator).filter(|file| !file.is_empty()).map(PathBuf::from).collect()
 }
 
 /// Looks for a default file in `start` and above, and for the override file beside it.
 fn search(start: &Path) -> Result<Vec<PathBuf>, LoadError> {
     for folder in start.ancestors() {
-        let Some(file) = NAMES
-            .iter()
-            .map(|name| folder.join(name))
-            .find(|path| path.is_file())
-        else {
+        let Some(file) = NAMES.iter().map(|name| folder.join(name)).find(|path| path.is_file()) else {
             continue;
         };
-        let extra = OVERRIDES
-            .iter()
-            .map(|name| folder.join(name))
-            .find(|path| path.is_file());
+        let extra = OVERRIDES.iter().map(|name| folder.join(name)).find(|path| path.is_file());
         return Ok(std::iter::once(file).chain(extra).collect());
     }
-    Err(LoadError::NotFound {
-        directory: start.to_owned(),
-        names: NAMES.map(str::to_owned).to_vec(),
-    })
+    Err(LoadError::NotFound { directory: start.to_owned(), names: NAMES.map(str::to_owned).to_vec() })
 }
 
 fn read_dotenv(
@@ -160,20 +111,11 @@ fn read_dotenv(
     let default = directory.join(".env");
     let paths: Vec<PathBuf> = match options.env_files.as_slice() {
         [] if default.is_file() => vec![default],
-        files => files
-            .iter()
-            .map(|file| clean(&options.current_dir.join(file)))
-            .collect(),
+        files => files.iter().map(|file| clean(&options.current_dir.join(file))).collect(),
     };
     for path in paths {
         let text = read(&path)?;
-        let lookup = |name: &str| {
-            options
-                .environment
-                .get(name)
-                .or_else(|| values.get(name))
-                .cloned()
-        };
+        let lookup = |name: &str| options.environment.get(name).or_else(|| values.get(name)).cloned();
         let read = dotenv::parse(&shown(&path, &options.current_dir), text, &lookup, report);
         values.extend(read);
     }
@@ -182,10 +124,7 @@ fn read_dotenv(
 
 /// Reads a text file.
 pub(crate) fn read(path: &Path) -> Result<String, LoadError> {
-    std::fs::read_to_string(path).map_err(|source| LoadError::Io {
-        path: path.to_owned(),
-        source,
-    })
+    std::fs::read_to_string(path).map_err(|source| LoadError::Io { path: path.to_owned(), source })
 }
 
 fn shown(path: &Path, current: &Path) -> PathBuf {
@@ -200,16 +139,11 @@ pub(crate) fn clean(path: &Path) -> PathBuf {
     for component in path.components() {
         match component {
             Component::CurDir => {}
-            Component::ParentDir
-                if matches!(out.components().next_back(), Some(Component::Normal(_))) =>
-            {
+            Component::ParentDir if matches!(out.components().next_back(), Some(Component::Normal(_))) => {
                 out.pop();
             }
             Component::ParentDir if out.has_root() => {}
-            Component::Prefix(_)
-            | Component::RootDir
-            | Component::ParentDir
-            | Component::Normal(_) => {
+            Component::Prefix(_) | Component::RootDir | Component::ParentDir | Component::Normal(_) => {
                 out.push(component);
             }
         }

@@ -2,9 +2,8 @@
 //! "not supported yet" from "unknown".
 
 /// Keys at the top level.
-pub(crate) const TOP: &[&str] = &[
-    "configs", "include", "models", "name", "networks", "secrets", "services", "version", "volumes",
-];
+pub(crate) const TOP: &[&str] =
+    &["configs", "include", "models", "name", "networks", "secrets", "services", "version", "volumes"];
 
 /// Keys of a service.
 pub(crate) const SERVICE: &[&str] = &[
@@ -182,17 +181,8 @@ pub(crate) const NETWORK: &[&str] = &[
 pub(crate) const VOLUME: &[&str] = &["driver", "driver_opts", "external", "labels", "name"];
 
 /// Keys of a mount.
-pub(crate) const MOUNT: &[&str] = &[
-    "bind",
-    "consistency",
-    "image",
-    "read_only",
-    "source",
-    "target",
-    "tmpfs",
-    "type",
-    "volume",
-];
+pub(crate) const MOUNT: &[&str] =
+    &["bind", "consistency", "image", "read_only", "source", "target", "tmpfs", "type", "volume"];
 
 /// Keys of a bind mount.
 pub(crate) const MOUNT_BIND: &[&str] = &["create_host_path", "propagation", "recursive", "selinux"];
@@ -207,15 +197,8 @@ pub(crate) const MOUNT_TMPFS: &[&str] = &["mode", "size"];
 pub(crate) const DEPLOY_RESOURCES: &[&str] = &["limits", "reservations"];
 
 /// Keys of `healthcheck`.
-pub(crate) const HEALTHCHECK: &[&str] = &[
-    "disable",
-    "interval",
-    "retries",
-    "start_interval",
-    "start_period",
-    "test",
-    "timeout",
-];
+pub(crate) const HEALTHCHECK: &[&str] =
+    &["disable", "interval", "retries", "start_interval", "start_period", "test", "timeout"];
 
 /// Keys of an entry of `depends_on`.
 pub(crate) const DEPENDENCY: &[&str] = &["condition", "required", "restart"];

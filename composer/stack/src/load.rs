@@ -91,14 +91,8 @@ pub fn load(options: &LoadOptions) -> Result<Loaded, LoadError> {
             documents.extend(read);
         }
     }
-    let name = name::choose(
-        options,
-        &found.variables,
-        &documents,
-        &found.directory,
-        &mut variables,
-        &mut report,
-    )?;
+    let name =
+        name::choose(options, &found.variables, &documents, &found.directory, &mut variables, &mut report)?;
     variables.set("COMPOSE_PROJECT_NAME", &name);
     for document in &mut documents {
         interpolate::tree(document, &mut variables, &mut report);
@@ -112,22 +106,15 @@ pub fn load(options: &LoadOptions) -> Result<Loaded, LoadError> {
         }
         return Err(stop(report));
     };
-    let context = decode::Context {
-        directory: &found.directory,
-        home: options.home.as_deref(),
-        variables: &variables,
-    };
+    let context =
+        decode::Context { directory: &found.directory, home: options.home.as_deref(), variables: &variables };
     let project = decode::project(&root, name, &context, &mut report);
     check::all(&project, options, &mut report);
     if report.has_errors() {
         return Err(stop(report));
     }
     let stack = lower::stack(&project, found.directory, found.paths);
-    Ok(Loaded {
-        stack,
-        warnings: report.found,
-        project,
-    })
+    Ok(Loaded { stack, warnings: report.found, project })
 }
 
 /// The project's name alone, for verbs such as `down` that have to work when the file is broken or gone.
@@ -147,26 +134,11 @@ pub fn project_name_only(options: &LoadOptions) -> Result<String, LoadError> {
             (documents, found.directory, found.variables, found.dotenv)
         }
         Err(_) => {
-            let directory = options
-                .project_directory
-                .as_ref()
-                .map(|folder| options.current_dir.join(folder));
+            let directory = options.project_directory.as_ref().map(|folder| options.current_dir.join(folder));
             let directory = directory.unwrap_or_else(|| options.current_dir.clone());
-            (
-                Vec::new(),
-                directory,
-                options.environment.clone(),
-                BTreeMap::new(),
-            )
+            (Vec::new(), directory, options.environment.clone(), BTreeMap::new())
         }
     };
     let mut values = Variables::new(&options.environment, dotenv);
-    name::choose(
-        options,
-        &variables,
-        &documents,
-        &directory,
-        &mut values,
-        &mut Report::default(),
-    )
+    name::choose(options, &variables, &documents, &directory, &mut values, &mut Report::default())
 }

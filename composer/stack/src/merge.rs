@@ -28,9 +28,7 @@ enum Rule {
 fn rule(path: &[String]) -> Rule {
     let parts: Vec<&str> = path.iter().map(String::as_str).collect();
     match parts.as_slice() {
-        ["services", _, "command" | "entrypoint"] | ["services", _, "healthcheck", "test"] => {
-            Rule::Replace
-        }
+        ["services", _, "command" | "entrypoint"] | ["services", _, "healthcheck", "test"] => Rule::Replace,
         ["services", _, "environment" | "labels"]
         | ["services", _, "build", "args" | "labels"]
         | ["volumes" | "networks", _, "labels"] => Rule::Keyed,
@@ -51,10 +49,7 @@ pub(crate) fn all(documents: Vec<Node>, report: &mut Report) -> Option<Node> {
         }
         if document.as_map().is_none() {
             report
-                .error(
-                    document.span,
-                    format!("a Compose file must be a mapping, not {}", document.kind()),
-                )
+                .error(document.span, format!("a Compose file must be a mapping, not {}", document.kind()))
                 .help("begin with `services:`");
             continue;
         }
@@ -77,13 +72,11 @@ const DEEPEST: usize = 4;
 fn shape(node: &mut Node, path: &mut Vec<String>) {
     let span = node.span;
     let longer = match (rule(path), &node.value) {
-        (Rule::Keyed, Value::List(items)) => {
-            pairs(items, |item, text| match text.split_once('=') {
-                Some((key, value)) => (key.to_owned(), Node::text(item.span, value)),
-                None => (text.to_owned(), Node::null(item.span)),
-            })
-            .map(Value::Map)
-        }
+        (Rule::Keyed, Value::List(items)) => pairs(items, |item, text| match text.split_once('=') {
+            Some((key, value)) => (key.to_owned(), Node::text(item.span, value)),
+            None => (text.to_owned(), Node::null(item.span)),
+        })
+        .map(Value::Map),
         (Rule::Named, Value::List(items)) => {
             pairs(items, |item, text| (text.to_owned(), Node::null(item.span))).map(Value::Map)
         }
@@ -91,11 +84,7 @@ fn shape(node: &mut Node, path: &mut Vec<String>) {
             pairs(items, |item, text| (text.to_owned(), started(item.span))).map(Value::Map)
         }
         (Rule::Strings, Value::Scalar(scalar)) if !node.is_null() => {
-            Some(Value::List(vec![Node {
-                span,
-                tag: Tag::None,
-                value: Value::Scalar(scalar.clone()),
-            }]))
+            Some(Value::List(vec![Node { span, tag: Tag::None, value: Value::Scalar(scalar.clone()) }]))
         }
         (_, Value::Map(_) | Value::List(_) | Value::Scalar(_)) => None,
     };
@@ -113,10 +102,7 @@ fn shape(node: &mut Node, path: &mut Vec<String>) {
 }
 
 fn started(span: Span) -> Node {
-    let condition = Entry {
-        key: span,
-        node: Node::text(span, "service_started"),
-    };
+    let condition = Entry { key: span, node: Node::text(span, "service_started") };
     Node::map(span, Map::from_iter([("condition".to_owned(), condition)]))
 }
 
@@ -131,13 +117,7 @@ fn pairs(items: &[Node], make: impl Fn(&Node, &str) -> (String, Node)) -> Option
             return None;
         }
         let (key, node) = make(item, &scalar.to_text());
-        map.insert(
-            key,
-            Entry {
-                key: item.span,
-                node,
-            },
-        );
+        map.insert(key, Entry { key: item.span, node });
     }
     Some(map)
 }
@@ -171,9 +151,7 @@ fn two(base: Node, over: Node, path: &mut Vec<String>, report: &mut Report) -> N
             }
             Value::Map(below)
         }
-        (Rule::Mounts, Value::List(below), Value::List(above)) => {
-            Value::List(by_target(below, above))
-        }
+        (Rule::Mounts, Value::List(below), Value::List(above)) => Value::List(by_target(below, above)),
         (Rule::Strings, Value::List(mut below), Value::List(above)) => {
             for item in above {
                 if !below.iter().any(|old| same_text(old, &item)) {
@@ -192,19 +170,13 @@ fn two(base: Node, over: Node, path: &mut Vec<String>, report: &mut Report) -> N
             report
                 .error(
                     over_span,
-                    format!(
-                        "`{name}` is {over_kind} here and {base_kind} in what it is merged with"
-                    ),
+                    format!("`{name}` is {over_kind} here and {base_kind} in what it is merged with"),
                 )
                 .also(base_span, "merged with this");
             value
         }
     };
-    Node {
-        span: over_span,
-        tag: Tag::None,
-        value,
-    }
+    Node { span: over_span, tag: Tag::None, value }
 }
 
 fn same_text(a: &Node, b: &Node) -> bool {
@@ -213,11 +185,8 @@ fn same_text(a: &Node, b: &Node) -> bool {
 
 fn by_target(mut below: Vec<Node>, above: Vec<Node>) -> Vec<Node> {
     for item in above {
-        let place = target(&item).and_then(|new| {
-            below
-                .iter()
-                .position(|old| target(old).as_ref() == Some(&new))
-        });
+        let place =
+            target(&item).and_then(|new| below.iter().position(|old| target(old).as_ref() == Some(&new)));
         match place.and_then(|index| below.get_mut(index)) {
             Some(old) => *old = item,
             None => below.push(item),

@@ -202,12 +202,7 @@ pub struct Resources {
 impl Service {
     /// What is executed: entrypoint, then command.
     pub fn argv(&self) -> Vec<String> {
-        self.entrypoint
-            .iter()
-            .flatten()
-            .chain(self.command.iter().flatten())
-            .cloned()
-            .collect()
+        self.entrypoint.iter().flatten().chain(self.command.iter().flatten()).cloned().collect()
     }
 }
 

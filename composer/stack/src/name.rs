@@ -19,53 +19,33 @@ pub(crate) fn choose(
     report: &mut Report,
 ) -> Result<String, LoadError> {
     let given = options.project_name.as_ref().map(|name| (name, "-p"));
-    let given = given.or_else(|| {
-        variables
-            .get("COMPOSE_PROJECT_NAME")
-            .map(|name| (name, "COMPOSE_PROJECT_NAME"))
-    });
+    let given =
+        given.or_else(|| variables.get("COMPOSE_PROJECT_NAME").map(|name| (name, "COMPOSE_PROJECT_NAME")));
     if let Some((name, from)) = given.filter(|(name, _)| !name.is_empty()) {
         if is_valid(name) {
             return Ok(name.clone());
         }
         let fix = normalize(name);
-        let fix = if fix.is_empty() {
-            String::new()
-        } else {
-            format!(": `{fix}` would do")
-        };
+        let fix = if fix.is_empty() { String::new() } else { format!(": `{fix}` would do") };
         return Err(LoadError::Name {
             message: format!("`{name}` ({from}) is not a project name: {RULE}{fix}"),
         });
     }
-    let named = documents
-        .iter()
-        .rev()
-        .find_map(|document| Some(document.as_map()?.get("name")?.node.clone()));
+    let named =
+        documents.iter().rev().find_map(|document| Some(document.as_map()?.get("name")?.node.clone()));
     if let Some(mut node) = named.filter(|node| !node.is_null()) {
         interpolate::tree(&mut node, values, report);
         if let Value::Scalar(scalar) = &node.value {
             if is_valid(&scalar.text) {
                 return Ok(scalar.text.clone());
             }
-            report
-                .error(
-                    node.span,
-                    format!("`{}` is not a project name", scalar.text),
-                )
-                .help(RULE);
+            report.error(node.span, format!("`{}` is not a project name", scalar.text)).help(RULE);
         }
     }
-    let base = directory
-        .file_name()
-        .map(|name| normalize(&name.to_string_lossy()))
-        .unwrap_or_default();
+    let base = directory.file_name().map(|name| normalize(&name.to_string_lossy())).unwrap_or_default();
     if base.is_empty() {
         return Err(LoadError::Name {
-            message: format!(
-                "no project name can be made from {}: give one with -p",
-                directory.display()
-            ),
+            message: format!("no project name can be made from {}: give one with -p", directory.display()),
         });
     }
     Ok(base)
@@ -75,9 +55,7 @@ const RULE: &str = "lower-case letters, digits, `-` and `_`, beginning with a le
 
 fn is_valid(name: &str) -> bool {
     name.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit())
-        && name
-            .chars()
-            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_'))
+        && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_'))
 }
 
 /// Docker Compose's `NormalizeProjectName`.

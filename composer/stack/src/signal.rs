@@ -55,19 +55,9 @@ pub(crate) fn parse(text: &str) -> Option<i32> {
         return Some(*number);
     }
     let number = if let Some(offset) = name.strip_prefix("RTMIN") {
-        RTMIN
-            + i32::from(if offset.is_empty() {
-                0
-            } else {
-                offset.strip_prefix('+')?.parse::<u8>().ok()?
-            })
+        RTMIN + i32::from(if offset.is_empty() { 0 } else { offset.strip_prefix('+')?.parse::<u8>().ok()? })
     } else if let Some(offset) = name.strip_prefix("RTMAX") {
-        RTMAX
-            - i32::from(if offset.is_empty() {
-                0
-            } else {
-                offset.strip_prefix('-')?.parse::<u8>().ok()?
-            })
+        RTMAX - i32::from(if offset.is_empty() { 0 } else { offset.strip_prefix('-')?.parse::<u8>().ok()? })
     } else {
         return None;
     };
@@ -85,25 +75,12 @@ mod tests {
 
     #[test]
     fn names_and_numbers() {
-        for (text, number) in [
-            ("SIGTERM", 15),
-            ("int", 2),
-            ("9", 9),
-            ("SIGRTMIN+3", 37),
-            ("RTMAX-1", 63),
-            ("rtmin", 34),
-        ] {
+        for (text, number) in
+            [("SIGTERM", 15), ("int", 2), ("9", 9), ("SIGRTMIN+3", 37), ("RTMAX-1", 63), ("rtmin", 34)]
+        {
             assert_eq!(parse(text), Some(number), "{text}");
         }
-        for text in [
-            "",
-            "0",
-            "65",
-            "FOO",
-            "RTMIN+99",
-            "RTMIN-1",
-            "RTMIN+2147483647",
-        ] {
+        for text in ["", "0", "65", "FOO", "RTMIN+99", "RTMIN-1", "RTMIN+2147483647"] {
             assert_eq!(parse(text), None, "{text}");
         }
     }

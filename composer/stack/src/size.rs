@@ -2,16 +2,11 @@
 
 /// Bytes of `text`; `None` where it is not an amount (docker/go-units `RAMInBytes`).
 pub(crate) fn parse(text: &str) -> Option<u64> {
-    let split = text
-        .find(|c: char| !(c.is_ascii_digit() || c == '.'))
-        .unwrap_or(text.len());
+    let split = text.find(|c: char| !(c.is_ascii_digit() || c == '.')).unwrap_or(text.len());
     let (number, unit) = text.split_at(split);
     let number: f64 = number.parse().ok()?;
     let unit = unit.trim_start().to_ascii_lowercase();
-    let letter = unit
-        .strip_suffix("ib")
-        .or_else(|| unit.strip_suffix('b'))
-        .unwrap_or(&unit);
+    let letter = unit.strip_suffix("ib").or_else(|| unit.strip_suffix('b')).unwrap_or(&unit);
     let power = match (letter, unit.as_str()) {
         ("", "ib") => return None,
         ("", _) => 0,
@@ -29,12 +24,7 @@ pub(crate) fn parse(text: &str) -> Option<u64> {
 
 /// An amount for users: `64 MiB`.
 pub(crate) fn show(bytes: u64) -> String {
-    for (unit, size) in [
-        ("TiB", 1_u64 << 40),
-        ("GiB", 1 << 30),
-        ("MiB", 1 << 20),
-        ("KiB", 1 << 10),
-    ] {
+    for (unit, size) in [("TiB", 1_u64 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)] {
         if bytes >= size {
             let tenths = bytes as f64 / size as f64;
             return if bytes.is_multiple_of(size) {
@@ -65,16 +55,7 @@ mod tests {
         ] {
             assert_eq!(parse(text), Some(bytes), "{text}");
         }
-        for text in [
-            "",
-            "m",
-            "64q",
-            "1.2.3m",
-            "-5m",
-            "99999999999p",
-            "5ib",
-            "64m m",
-        ] {
+        for text in ["", "m", "64q", "1.2.3m", "-5m", "99999999999p", "5ib", "64m m"] {
             assert_eq!(parse(text), None, "{text}");
         }
         assert_eq!(show(64 << 20), "64 MiB");

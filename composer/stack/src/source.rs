@@ -29,14 +29,8 @@ pub(crate) struct Sources(Vec<Arc<Source>>);
 impl Source {
     /// Indexes the lines of `text`.
     pub fn new(path: &Path, text: String) -> Self {
-        let lines = std::iter::once(0)
-            .chain(text.match_indices('\n').map(|(at, _)| at + 1))
-            .collect();
-        Self {
-            path: path.to_owned(),
-            text,
-            lines,
-        }
+        let lines = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
+        Self { path: path.to_owned(), text, lines }
     }
 
     /// Line and column of a byte offset, both counted from 1, the column in characters.
@@ -49,20 +43,9 @@ impl Source {
 
     /// The byte range of a line (counted from 1) without its line break.
     pub fn line_range(&self, line: usize) -> std::ops::Range<usize> {
-        let start = self
-            .lines
-            .get(line.saturating_sub(1))
-            .copied()
-            .unwrap_or(self.text.len());
-        let end = self
-            .lines
-            .get(line)
-            .map_or(self.text.len(), |next| next - 1);
-        let end = if self.text[start..end].ends_with('\r') {
-            end - 1
-        } else {
-            end
-        };
+        let start = self.lines.get(line.saturating_sub(1)).copied().unwrap_or(self.text.len());
+        let end = self.lines.get(line).map_or(self.text.len(), |next| next - 1);
+        let end = if self.text[start..end].ends_with('\r') { end - 1 } else { end };
         start..end
     }
 
@@ -91,8 +74,6 @@ impl Sources {
 
     /// The text a span covers.
     pub fn slice(&self, span: Span) -> &str {
-        self.get(span.source)
-            .and_then(|source| source.text.get(span.start..span.end))
-            .unwrap_or("")
+        self.get(span.source).and_then(|source| source.text.get(span.start..span.end)).unwrap_or("")
     }
 }

@@ -21,21 +21,14 @@ fn options(folder: &Path, files: Vec<PathBuf>, purpose: Purpose) -> LoadOptions 
         environment: BTreeMap::from([("SET".to_owned(), "value".to_owned())]),
         home: Some(PathBuf::from("/home/ann")),
         purpose,
-        host: Some(HostFacts {
-            cpus_online: [0, 1].into(),
-            memory: 4 << 30,
-        }),
+        host: Some(HostFacts { cpus_online: [0, 1].into(), memory: 4 << 30 }),
     }
 }
 
 fn bad(options: &LoadOptions) -> String {
     match load(options) {
         Ok(loaded) => {
-            let warnings: Vec<String> = loaded
-                .warnings
-                .iter()
-                .map(|warning| warning.render(false))
-                .collect();
+            let warnings: Vec<String> = loaded.warnings.iter().map(|warning| warning.render(false)).collect();
             format!("accepted\n\n{}\n", warnings.join("\n\n"))
         }
         Err(error) => format!("{}\n", error.render(false)),
@@ -50,24 +43,14 @@ fn good(options: &LoadOptions) -> String {
 }
 
 fn run(kind: &str, purpose: Purpose, least: usize, text: fn(&LoadOptions) -> String) {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests")
-        .join(kind);
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(kind);
     let update = std::env::var_os("COMPOSER_UPDATE_GOLDEN").is_some();
-    let mut names: Vec<PathBuf> = fs::read_dir(&folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .collect();
+    let mut names: Vec<PathBuf> = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     names.retain(|path| {
         path.to_string_lossy().ends_with(".yaml") && !path.to_string_lossy().contains(".override.")
     });
     names.sort();
-    assert!(
-        names.len() >= least,
-        "only {} cases in {}",
-        names.len(),
-        folder.display()
-    );
+    assert!(names.len() >= least, "only {} cases in {}", names.len(), folder.display());
     let mut differences = Vec::new();
     for path in &names {
         let mut files = vec![PathBuf::from(path.file_name().unwrap())];
@@ -82,19 +65,11 @@ fn run(kind: &str, purpose: Purpose, least: usize, text: fn(&LoadOptions) -> Str
         if update {
             fs::write(&expected_path, &actual).unwrap();
         } else if actual != expected {
-            differences.push(format!(
-                "{}\n--- expected\n{expected}--- actual\n{actual}",
-                path.display()
-            ));
+            differences.push(format!("{}\n--- expected\n{expected}--- actual\n{actual}", path.display()));
         }
     }
     let count = differences.len();
-    assert!(
-        differences.is_empty(),
-        "{count} of {} differ:\n\n{}",
-        names.len(),
-        differences.join("\n")
-    );
+    assert!(differences.is_empty(), "{count} of {} differ:\n\n{}", names.len(), differences.join("\n"));
 }
 
 #[test]

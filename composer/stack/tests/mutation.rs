@@ -70,10 +70,7 @@ fn mutated_files_never_panic() {
         .iter()
         .flat_map(|folder| fs::read_dir(tests.join(folder)).unwrap())
         .map(|entry| entry.unwrap().path())
-        .filter(|path| {
-            path.extension()
-                .is_some_and(|extension| extension == "yaml")
-        })
+        .filter(|path| path.extension().is_some_and(|extension| extension == "yaml"))
         .collect();
     seeds.sort();
     let mut random = Random(0x9e37_79b9_7f4a_7c15);
@@ -89,11 +86,7 @@ fn mutated_files_never_panic() {
                 current_dir: PathBuf::from("/stack"),
                 environment: BTreeMap::new(),
                 home: None,
-                purpose: if round % 2 == 0 {
-                    Purpose::Run
-                } else {
-                    Purpose::Config
-                },
+                purpose: if round % 2 == 0 { Purpose::Run } else { Purpose::Config },
                 host: None,
             };
             match load(&options) {

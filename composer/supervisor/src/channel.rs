@@ -9,8 +9,8 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use composer_sandbox::descriptor;
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::socket::{
-    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, UnixAddr,
-    recvmsg, sendmsg, socketpair,
+    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, UnixAddr, recvmsg,
+    sendmsg, socketpair,
 };
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -24,20 +24,11 @@ const TAG_MEMFD: u8 = 1;
 
 /// A connected pair.
 pub fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
-    Ok(socketpair(
-        AddressFamily::Unix,
-        SockType::SeqPacket,
-        None,
-        SockFlag::SOCK_CLOEXEC,
-    )?)
+    Ok(socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)?)
 }
 
 /// Sends one message; whole or not at all.
-pub fn send<M: Serialize>(
-    socket: BorrowedFd<'_>,
-    message: &M,
-    fds: &[BorrowedFd<'_>],
-) -> io::Result<()> {
+pub fn send<M: Serialize>(socket: BorrowedFd<'_>, message: &M, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
     let mut packet = vec![TAG_INLINE];
     serde_json::to_writer(&mut packet, message)?;
     if packet.len() <= INLINE {
@@ -53,11 +44,7 @@ pub fn send<M: Serialize>(
 fn send_packet(socket: BorrowedFd<'_>, packet: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<()> {
     let raw: Vec<i32> = fds.iter().map(AsRawFd::as_raw_fd).collect();
     let rights = [ControlMessage::ScmRights(&raw)];
-    let control = if raw.is_empty() {
-        &rights[..0]
-    } else {
-        &rights[..]
-    };
+    let control = if raw.is_empty() { &rights[..0] } else { &rights[..] };
     loop {
         let sent = sendmsg::<UnixAddr>(
             socket.as_raw_fd(),
@@ -75,9 +62,7 @@ fn send_packet(socket: BorrowedFd<'_>, packet: &[u8], fds: &[BorrowedFd<'_>]) ->
 }
 
 /// Takes the next message; `None` at the end of the connection. `WouldBlock` on a non-blocking socket.
-pub fn receive<M: DeserializeOwned>(
-    socket: BorrowedFd<'_>,
-) -> io::Result<Option<(M, Vec<OwnedFd>)>> {
+pub fn receive<M: DeserializeOwned>(socket: BorrowedFd<'_>) -> io::Result<Option<(M, Vec<OwnedFd>)>> {
     let mut buffer = vec![0_u8; INLINE + 1];
     let mut space = nix::cmsg_space!([i32; MOST_FDS]);
     let (length, mut fds) = loop {
@@ -113,10 +98,7 @@ pub fn receive<M: DeserializeOwned>(
             serde_json::from_slice(&text)
         }
         Some(_) => {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidData,
-                "a message of an unknown form",
-            ));
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "a message of an unknown form"));
         }
     };
     Ok(Some((body?, fds)))

@@ -11,9 +11,7 @@ use composer_sandbox as sandbox;
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::socket::{
-    AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, connect, listen, socket,
-};
+use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, connect, listen, socket};
 
 use crate::channel;
 use crate::keeper::protocol::LISTENER;
@@ -38,9 +36,7 @@ pub enum Error {
     #[error("{0}: {1}")]
     Io(String, #[source] io::Error),
     /// It went away in the middle of an answer.
-    #[error(
-        "the supervisor of stack {0} went away; the next compose command finds what it left running"
-    )]
+    #[error("the supervisor of stack {0} went away; the next compose command finds what it left running")]
     Gone(String),
 }
 
@@ -81,21 +77,12 @@ impl Client {
 
     fn connect(stack: &str) -> Result<Option<Self>, Error> {
         let path = StackPaths::new(stack).socket();
-        let failed =
-            |errno: Errno| Error::Io(format!("connect to {}", path.display()), errno.into());
+        let failed = |errno: Errno| Error::Io(format!("connect to {}", path.display()), errno.into());
         let address = UnixAddr::new(&path).map_err(failed)?;
-        let socket = socket(
-            AddressFamily::Unix,
-            SockType::SeqPacket,
-            SockFlag::SOCK_CLOEXEC,
-            None,
-        )
-        .map_err(failed)?;
+        let socket =
+            socket(AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_CLOEXEC, None).map_err(failed)?;
         match connect(socket.as_raw_fd(), &address) {
-            Ok(()) => Ok(Some(Self {
-                stack: stack.to_owned(),
-                socket,
-            })),
+            Ok(()) => Ok(Some(Self { stack: stack.to_owned(), socket })),
             Err(Errno::ENOENT | Errno::ECONNREFUSED) => Ok(None),
             Err(errno) => Err(failed(errno)),
         }
@@ -103,19 +90,16 @@ impl Client {
 
     /// Sends the request, with descriptors for `Exec`.
     pub fn send(&self, request: &Request, fds: &[BorrowedFd<'_>]) -> Result<(), Error> {
-        channel::send(self.socket.as_fd(), request, fds).map_err(|error| {
-            match error.raw_os_error() {
-                Some(libc::EPIPE | libc::ECONNRESET) => Error::Gone(self.stack.clone()),
-                _ => Error::Io("send the request".to_owned(), error),
-            }
+        channel::send(self.socket.as_fd(), request, fds).map_err(|error| match error.raw_os_error() {
+            Some(libc::EPIPE | libc::ECONNRESET) => Error::Gone(self.stack.clone()),
+            _ => Error::Io("send the request".to_owned(), error),
         })
     }
 
     /// Waits for the next answer; a descriptor comes with `Executing`. Where the answer ends the stack, this
     /// returns once both processes have ended too and what they stood on is gone.
     pub fn receive(&self) -> Result<(Reply, Vec<OwnedFd>), Error> {
-        let received =
-            channel::receive::<Reply>(self.socket.as_fd()).map_err(doing("read the answer"))?;
+        let received = channel::receive::<Reply>(self.socket.as_fd()).map_err(doing("read the answer"))?;
         let (reply, fds) = received.ok_or_else(|| Error::Gone(self.stack.clone()))?;
         match reply {
             Reply::Done | Reply::Failed(_) if !fds.is_empty() => {
@@ -134,13 +118,11 @@ impl Client {
             let mut fds = [PollFd::new(process.as_fd(), PollFlags::POLLIN)];
             while poll(&mut fds, PollTimeout::NONE) == Err(Errno::EINTR) {}
         }
-        let hierarchy = Hierarchy::detect()
-            .map_err(|error| Error::Io(error.to_string(), io::ErrorKind::Other.into()))?;
-        for group in [
-            format!("compose/.engine/{}", self.stack),
-            "compose/.engine".to_owned(),
-            "compose".to_owned(),
-        ] {
+        let hierarchy =
+            Hierarchy::detect().map_err(|error| Error::Io(error.to_string(), io::ErrorKind::Other.into()))?;
+        for group in
+            [format!("compose/.engine/{}", self.stack), "compose/.engine".to_owned(), "compose".to_owned()]
+        {
             // Kept where another stack is in it.
             let _ = hierarchy.group(&group).remove();
         }
@@ -157,11 +139,7 @@ impl AsFd for Client {
 }
 
 fn root() -> Result<(), Error> {
-    if nix::unistd::geteuid().is_root() {
-        Ok(())
-    } else {
-        Err(Error::NotRoot)
-    }
+    if nix::unistd::geteuid().is_root() { Ok(()) } else { Err(Error::NotRoot) }
 }
 
 /// Locks the starting of this stack's processes. Whoever ends a stack unlinks the file: one that has been
@@ -173,12 +151,7 @@ fn lock(paths: &StackPaths) -> Result<Flock<File>, Error> {
         if let Some(folder) = path.parent() {
             paths::make(folder).map_err(failed())?;
         }
-        let opened = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(&path);
+        let opened = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
         let file = match opened {
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             other => other.map_err(failed())?,
@@ -186,9 +159,7 @@ fn lock(paths: &StackPaths) -> Result<Flock<File>, Error> {
         let file = Flock::lock(file, FlockArg::LockExclusive)
             .map_err(|(_, errno)| failed()(io::Error::from(errno)))?;
         let ours = file.metadata().map_err(failed())?;
-        if fs::metadata(&path)
-            .is_ok_and(|there| (there.dev(), there.ino()) == (ours.dev(), ours.ino()))
-        {
+        if fs::metadata(&path).is_ok_and(|there| (there.dev(), there.ino()) == (ours.dev(), ours.ino())) {
             return Ok(file);
         }
     }
@@ -206,32 +177,16 @@ fn start(stack: &str, paths: &StackPaths) -> Result<(), Error> {
         Ok(()) | Err(_) => {}
     }
     let kernel = |errno: Errno| failed()(errno.into());
-    let listener = socket(
-        AddressFamily::Unix,
-        SockType::SeqPacket,
-        SockFlag::SOCK_CLOEXEC,
-        None,
-    )
-    .map_err(kernel)?;
+    let listener =
+        socket(AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_CLOEXEC, None).map_err(kernel)?;
     bind(listener.as_raw_fd(), &UnixAddr::new(&path).map_err(kernel)?).map_err(kernel)?;
     fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).map_err(failed())?;
     listen(&listener, Backlog::MAXCONN).map_err(kernel)?;
     let binary = sandbox::sealed_self().map_err(|error| failed()(io::Error::other(error)))?;
-    let argv = [
-        c"compose-keeper".to_owned(),
-        CString::new(stack).map_err(|error| failed()(error.into()))?,
-    ];
-    let diagnostics = OpenOptions::new()
-        .create(true)
-        .append(true)
-        .mode(0o600)
-        .open(paths.diagnostics());
+    let argv = [c"compose-keeper".to_owned(), CString::new(stack).map_err(|error| failed()(error.into()))?];
+    let diagnostics = OpenOptions::new().create(true).append(true).mode(0o600).open(paths.diagnostics());
     let diagnostics = diagnostics.map_err(failed())?;
-    let fds = [
-        (listener.as_fd(), LISTENER),
-        (diagnostics.as_fd(), libc::STDERR_FILENO),
-    ];
-    sandbox::spawn_daemon(binary.as_fd(), &argv, &fds)
-        .map_err(|error| failed()(io::Error::other(error)))?;
+    let fds = [(listener.as_fd(), LISTENER), (diagnostics.as_fd(), libc::STDERR_FILENO)];
+    sandbox::spawn_daemon(binary.as_fd(), &argv, &fds).map_err(|error| failed()(io::Error::other(error)))?;
     Ok(())
 }

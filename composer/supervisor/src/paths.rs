@@ -20,9 +20,7 @@ pub struct StackPaths {
 impl StackPaths {
     /// Of the stack with this name.
     pub fn new(stack: &str) -> Self {
-        Self {
-            stack: stack.to_owned(),
-        }
+        Self { stack: stack.to_owned() }
     }
 
     /// Sockets and FIFOs.
@@ -77,9 +75,7 @@ impl StackPaths {
 
     /// The folders of one container.
     pub fn container(&self, name: &str) -> ContainerPaths {
-        ContainerPaths {
-            folder: self.containers().join(name),
-        }
+        ContainerPaths { folder: self.containers().join(name) }
     }
 }
 

@@ -96,13 +96,11 @@ pub struct Process {
 /// Writes a record.
 pub fn write<R: Serialize>(path: &Path, record: &R) -> io::Result<()> {
     let new = path.with_extension("new");
-    let written = serde_json::to_vec(record)
-        .map_err(io::Error::from)
-        .and_then(|text| {
-            let mut file = fs::File::create(&new)?;
-            file.write_all(&text)?;
-            fs::rename(&new, path)
-        });
+    let written = serde_json::to_vec(record).map_err(io::Error::from).and_then(|text| {
+        let mut file = fs::File::create(&new)?;
+        file.write_all(&text)?;
+        fs::rename(&new, path)
+    });
     if written.is_err() {
         let _ = fs::remove_file(&new);
     }

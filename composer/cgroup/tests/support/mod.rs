@@ -20,10 +20,7 @@ impl Scratch {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let hierarchy = Hierarchy::detect().expect("detect");
-        Scratch {
-            hierarchy,
-            name: format!("compose-test-{}-{count}", std::process::id()),
-        }
+        Scratch { hierarchy, name: format!("compose-test-{}-{count}", std::process::id()) }
     }
 
     /// A group inside, not made yet.
@@ -34,26 +31,16 @@ impl Scratch {
     /// A group inside, made with limits that must all be in force.
     pub fn made(&self, path: &str, limits: &Limits) -> Group {
         let group = self.group(path);
-        assert_eq!(
-            group.create(limits).expect("create"),
-            [],
-            "all limits are in force"
-        );
+        assert_eq!(group.create(limits).expect("create"), [], "all limits are in force");
         group
     }
 
     /// The value of a control, by the name that it has where its controller lives on this host.
     pub fn control(&self, path: &str, controller: &str, v1: &str, v2: &str) -> String {
         let (root, is_v1) = root_of(controller);
-        let file = root
-            .join(&self.name)
-            .join(path)
-            .join(if is_v1 { v1 } else { v2 });
+        let file = root.join(&self.name).join(path).join(if is_v1 { v1 } else { v2 });
         let content = std::fs::read_to_string(&file);
-        content
-            .unwrap_or_else(|error| panic!("{}: {error}", file.display()))
-            .trim_end()
-            .to_owned()
+        content.unwrap_or_else(|error| panic!("{}: {error}", file.display())).trim_end().to_owned()
     }
 }
 
@@ -61,19 +48,12 @@ impl Scratch {
 pub fn root_of(controller: &str) -> (PathBuf, bool) {
     let mounts = std::fs::read_to_string("/proc/self/mounts").expect("mounts");
     let find = |wanted: &dyn Fn(&[&str]) -> bool| {
-        let mut lines = mounts
-            .lines()
-            .map(|line| line.split(' ').collect::<Vec<_>>());
-        lines
-            .find(|fields| wanted(fields))
-            .map(|fields| PathBuf::from(fields[1]))
+        let mut lines = mounts.lines().map(|line| line.split(' ').collect::<Vec<_>>());
+        lines.find(|fields| wanted(fields)).map(|fields| PathBuf::from(fields[1]))
     };
     match find(&|fields| fields[2] == "cgroup" && fields[3].split(',').any(|o| o == controller)) {
         Some(root) => (root, true),
-        None => (
-            find(&|fields| fields[2] == "cgroup2").expect("a cgroup mount"),
-            false,
-        ),
+        None => (find(&|fields| fields[2] == "cgroup2").expect("a cgroup mount"), false),
     }
 }
 
@@ -89,11 +69,7 @@ impl Drop for Scratch {
 /// Runs a shell script inside the group: the shell joins first, as a container does before it execs. Its
 /// input is a pipe that stays open until the child is dropped or ended.
 pub fn spawn(group: &Group, script: &str) -> Running {
-    let mut files: Vec<String> = group
-        .tasks_files()
-        .iter()
-        .map(|file| file.display().to_string())
-        .collect();
+    let mut files: Vec<String> = group.tasks_files().iter().map(|file| file.display().to_string()).collect();
     if let Some(directory) = group.open().expect("open") {
         let path = format!("/proc/self/fd/{}", directory.as_raw_fd());
         let directory = std::fs::read_link(path).expect("path of the group");
@@ -138,16 +114,10 @@ impl Running {
     pub fn finish(mut self) -> (ExitStatus, String, String) {
         drop(self.child.stdin.take());
         let mut output = String::new();
-        self.output
-            .read_to_string(&mut output)
-            .expect("read output");
+        self.output.read_to_string(&mut output).expect("read output");
         let mut errors = String::new();
         let stderr = self.child.stderr.as_mut().expect("piped");
         stderr.read_to_string(&mut errors).expect("read errors");
-        (
-            self.child.wait().expect("wait"),
-            output.trim_end().to_owned(),
-            errors,
-        )
+        (self.child.wait().expect("wait"), output.trim_end().to_owned(), errors)
     }
 }

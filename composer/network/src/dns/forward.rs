@@ -119,10 +119,7 @@ async fn over_tcp(server: SocketAddr, query: &[u8]) -> io::Result<Vec<u8>> {
     if question::answers(query, &answer) {
         Ok(answer)
     } else {
-        Err(io::Error::new(
-            io::ErrorKind::InvalidData,
-            "the answer is to another question",
-        ))
+        Err(io::Error::new(io::ErrorKind::InvalidData, "the answer is to another question"))
     }
 }
 
@@ -132,11 +129,7 @@ pub(super) async fn read_framed(stream: &mut TcpStream) -> io::Result<Vec<u8>> {
     let mut message = Vec::new();
     // Grows with what arrives, not with what is announced.
     let read = stream.take(length.into()).read_to_end(&mut message).await?;
-    if read == usize::from(length) {
-        Ok(message)
-    } else {
-        Err(io::ErrorKind::UnexpectedEof.into())
-    }
+    if read == usize::from(length) { Ok(message) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
 }
 
 /// Writes a message with its length before it, in one segment where it fits.

@@ -4,8 +4,8 @@ use std::net::Ipv4Addr;
 
 use simple_dns::rdata::{A, OPT, PTR, RData};
 use simple_dns::{
-    CLASS, Name, OPCODE, Packet, PacketFlag, QCLASS, QTYPE, Question, RCODE, ResourceRecord,
-    SimpleDnsError, TYPE,
+    CLASS, Name, OPCODE, Packet, PacketFlag, QCLASS, QTYPE, Question, RCODE, ResourceRecord, SimpleDnsError,
+    TYPE,
 };
 
 use super::question::{HEADER, Head, OPT_RECORD, RESPONSE, edns_size};
@@ -57,9 +57,7 @@ pub(super) fn examine(zone: &Zone, message: &[u8], transport: Transport) -> Verd
         Ok(packet) => packet,
         // Types that the library does not know are not ours to answer.
         Err(SimpleDnsError::InvalidQType(_) | SimpleDnsError::InvalidQClass(_)) => {
-            return Verdict::Forward {
-                single_label: false,
-            };
+            return Verdict::Forward { single_label: false };
         }
         Err(_) => return refuse(message, RCODE::FormatError),
     };
@@ -69,18 +67,14 @@ pub(super) fn examine(zone: &Zone, message: &[u8], transport: Transport) -> Verd
     let [question] = packet.questions.as_slice() else {
         return refuse(message, RCODE::FormatError);
     };
-    let forward = Verdict::Forward {
-        single_label: question.qname.get_labels().len() == 1,
-    };
+    let forward = Verdict::Forward { single_label: question.qname.get_labels().len() == 1 };
     if !matches!(question.qclass, QCLASS::CLASS(CLASS::IN) | QCLASS::ANY) {
         return forward;
     }
     let Some(found) = find(zone, question) else {
         return forward;
     };
-    found
-        .encode(&packet, question, limit(message, transport))
-        .map_or(Verdict::Drop, Verdict::Answer)
+    found.encode(&packet, question, limit(message, transport)).map_or(Verdict::Drop, Verdict::Answer)
 }
 
 /// An error as the answer to a message whose header is whole; the question is repeated where it can be read.
@@ -116,18 +110,14 @@ enum Found {
 fn find(zone: &Zone, question: &Question<'_>) -> Option<Found> {
     if let Some(address) = reversed(&question.qname) {
         return match zone.reverse(address) {
-            ReverseLookup::Known(name) if asks_for(question, TYPE::PTR) => {
-                Some(Found::Pointer(name))
-            }
+            ReverseLookup::Known(name) if asks_for(question, TYPE::PTR) => Some(Found::Pointer(name)),
             ReverseLookup::Known(_) => Some(Found::NoData),
             ReverseLookup::Unknown => Some(Found::NoName),
             ReverseLookup::Foreign => None,
         };
     }
     match zone.lookup(&plain(&question.qname)?) {
-        Lookup::Known(addresses) if asks_for(question, TYPE::A) => {
-            Some(Found::Addresses(addresses))
-        }
+        Lookup::Known(addresses) if asks_for(question, TYPE::A) => Some(Found::Addresses(addresses)),
         Lookup::Known(_) => Some(Found::NoData),
         Lookup::Unknown => Some(Found::NoName),
         Lookup::Foreign => None,
@@ -145,11 +135,7 @@ fn plain(name: &Name<'_>) -> Option<String> {
         if !text.is_empty() {
             text.push('.');
         }
-        text.push_str(
-            std::str::from_utf8(label)
-                .ok()
-                .filter(|label| !label.contains('.'))?,
-        );
+        text.push_str(std::str::from_utf8(label).ok().filter(|label| !label.contains('.'))?);
     }
     Some(text)
 }
@@ -158,11 +144,7 @@ fn plain(name: &Name<'_>) -> Option<String> {
 fn reversed(name: &Name<'_>) -> Option<Ipv4Addr> {
     let labels: Vec<&[u8]> = name.as_bytes().collect();
     let (octets, zone) = labels.split_at_checked(4)?;
-    if zone.len() != 2
-        || !zone
-            .iter()
-            .zip(REVERSE)
-            .all(|(label, wanted)| label.eq_ignore_ascii_case(wanted))
+    if zone.len() != 2 || !zone.iter().zip(REVERSE).all(|(label, wanted)| label.eq_ignore_ascii_case(wanted))
     {
         return None;
     }
@@ -188,33 +170,20 @@ impl Found {
         let pointer;
         match self {
             Self::Addresses(addresses) => {
-                let base = HEADER
-                    + question
-                        .qname
-                        .as_bytes()
-                        .map(|label| label.len() + 1)
-                        .sum::<usize>()
-                    + 1
-                    + 4;
-                let room = limit
-                    .bytes
-                    .saturating_sub(base + if limit.edns { OPT_RECORD } else { 0 })
-                    / A_RECORD;
+                let base =
+                    HEADER + question.qname.as_bytes().map(|label| label.len() + 1).sum::<usize>() + 1 + 4;
+                let room =
+                    limit.bytes.saturating_sub(base + if limit.edns { OPT_RECORD } else { 0 }) / A_RECORD;
                 if addresses.len() > room {
                     reply.set_flags(PacketFlag::TRUNCATION);
                 }
                 // What fits goes along: resolvers that do not ask again over TCP live on it.
-                reply.answers = addresses
-                    .into_iter()
-                    .take(room)
-                    .map(|a| record(RData::A(A::from(a))))
-                    .collect();
+                reply.answers =
+                    addresses.into_iter().take(room).map(|a| record(RData::A(A::from(a)))).collect();
             }
             Self::Pointer(name) => {
                 pointer = name;
-                reply
-                    .answers
-                    .push(record(RData::PTR(PTR(Name::new(&pointer).ok()?))));
+                reply.answers.push(record(RData::PTR(PTR(Name::new(&pointer).ok()?))));
             }
             Self::NoData => {}
             Self::NoName => *reply.rcode_mut() = RCODE::NameError,
@@ -236,18 +205,11 @@ fn limit(message: &[u8], transport: Transport) -> Limit {
         Transport::Udp => size.unwrap_or(PLAIN_LIMIT).clamp(PLAIN_LIMIT, EDNS_LIMIT),
         Transport::Tcp => u16::MAX,
     };
-    Limit {
-        bytes: bytes.into(),
-        edns: size.is_some(),
-    }
+    Limit { bytes: bytes.into(), edns: size.is_some() }
 }
 
 fn our_opt() -> OPT<'static> {
-    OPT {
-        opt_codes: Vec::new(),
-        udp_packet_size: EDNS_LIMIT,
-        version: 0,
-    }
+    OPT { opt_codes: Vec::new(), udp_packet_size: EDNS_LIMIT, version: 0 }
 }
 
 fn refuse(message: &[u8], code: RCODE) -> Verdict {
@@ -310,10 +272,7 @@ mod tests {
             assert_eq!(code(&whole[..length]), RCODE::FormatError, "{length} bytes");
         }
         // A name that points to itself.
-        assert_eq!(
-            code(&[&whole[..HEADER], &[0xc0, 12, 0, 1, 0, 1]].concat()),
-            RCODE::FormatError
-        );
+        assert_eq!(code(&[&whole[..HEADER], &[0xc0, 12, 0, 1, 0, 1]].concat()), RCODE::FormatError);
     }
 
     #[test]
@@ -345,9 +304,7 @@ mod tests {
 
     #[test]
     fn the_case_of_the_question_is_kept() {
-        let Verdict::Answer(answer) = examined(&query("ApI", TYPE::A)) else {
-            panic!("no answer")
-        };
+        let Verdict::Answer(answer) = examined(&query("ApI", TYPE::A)) else { panic!("no answer") };
         let packet = Packet::parse(&answer).expect("an answer");
         assert_eq!(packet.questions[0].qname.to_string(), "ApI");
         assert_eq!(packet.answers[0].rdata, RData::A(ADDRESS.into()));

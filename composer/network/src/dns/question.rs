@@ -15,9 +15,7 @@ pub(super) const OPT_RECORD: usize = 11;
 
 /// Whether `answer` is a response to `query`: the same id and the same question, names in any case.
 pub(super) fn answers(query: &[u8], answer: &[u8]) -> bool {
-    let (Some(asked), Some(header)) =
-        (query.get(HEADER..question_end(query)), answer.get(..HEADER))
-    else {
+    let (Some(asked), Some(header)) = (query.get(HEADER..question_end(query)), answer.get(..HEADER)) else {
         return false;
     };
     if query.get(..2) != header.get(..2) || header[2] & RESPONSE == 0 {
@@ -26,10 +24,7 @@ pub(super) fn answers(query: &[u8], answer: &[u8]) -> bool {
     match answer.get(HEADER..HEADER + asked.len()) {
         Some(answered) if is_same(asked, answered) => true,
         // An upstream that could not read the question need not repeat it.
-        _ => {
-            response_code(answer) != Some(RCODE::NoError)
-                && header_buffer::questions(answer) == Ok(0)
-        }
+        _ => response_code(answer) != Some(RCODE::NoError) && header_buffer::questions(answer) == Ok(0),
     }
 }
 
@@ -47,24 +42,13 @@ pub(super) fn response_code(message: &[u8]) -> Option<RCODE> {
 /// query that cannot be parsed counts as not being there. (The version is not looked at: simple-dns 0.13 reads
 /// it from the place of the flags.)
 pub(super) fn edns_size(message: &[u8]) -> Option<u16> {
-    let records = [
-        header_buffer::answers,
-        header_buffer::name_servers,
-        header_buffer::additional_records,
-    ];
-    let claimed: usize = records
-        .iter()
-        .filter_map(|count| count(message).ok())
-        .map(usize::from)
-        .sum();
+    let records = [header_buffer::answers, header_buffer::name_servers, header_buffer::additional_records];
+    let claimed: usize = records.iter().filter_map(|count| count(message).ok()).map(usize::from).sum();
     // The library reserves room for as many records as the header claims: only for what can be there.
     if claimed == 0 || claimed > message.len() / OPT_RECORD {
         return None;
     }
-    Packet::parse(message)
-        .ok()?
-        .opt()
-        .map(|opt| opt.udp_packet_size)
+    Packet::parse(message).ok()?.opt().map(|opt| opt.udp_packet_size)
 }
 
 /// Where the question ends; the length of the message when it has no end.
@@ -116,9 +100,7 @@ mod tests {
     fn query(name: &str, kind: TYPE) -> Vec<u8> {
         let mut packet = Packet::new_query(7);
         let name = Name::new(name).expect("a name");
-        packet
-            .questions
-            .push(Question::new(name, kind.into(), CLASS::IN.into(), false));
+        packet.questions.push(Question::new(name, kind.into(), CLASS::IN.into(), false));
         packet.build_bytes_vec().expect("a query")
     }
 

@@ -38,14 +38,8 @@ const DESTINATION_ADDRESS: u32 = 16;
 const SOURCE_PORT: u32 = 0;
 const DESTINATION_PORT: u32 = 2;
 const PROTOCOLS: [Protocol; 2] = [
-    Protocol {
-        number: libc::IPPROTO_UDP as u8,
-        checksum: 6,
-    },
-    Protocol {
-        number: libc::IPPROTO_TCP as u8,
-        checksum: 16,
-    },
+    Protocol { number: libc::IPPROTO_UDP as u8, checksum: 6 },
+    Protocol { number: libc::IPPROTO_TCP as u8, checksum: 16 },
 ];
 /// NFT_PAYLOAD_CSUM_INET (linux/netfilter/nf_tables.h): the internet checksum follows what is written.
 const CHECKSUM_INET: u32 = 1;
@@ -62,9 +56,7 @@ type Expressions<'a> = PushExprListAttrs<PushRuleAttrs<RequestBuf<'a>>>;
 /// Puts the rules into the thread's namespace, in one transaction; those of an earlier port are replaced in it.
 pub(super) fn install(port: u16) -> io::Result<()> {
     match commit(port, Before::Nothing) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            commit(port, Before::AnotherPort)
-        }
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => commit(port, Before::AnotherPort),
         other => other,
     }
 }
@@ -83,19 +75,9 @@ fn commit(port: u16, before: Before) -> io::Result<()> {
     let mut batch = Chained::new(socket.reserve_seq(16));
     batch.request().op_batch_begin_do(&batch_header());
     if before == Before::AnotherPort {
-        batch
-            .request()
-            .op_deltable_do(&header())
-            .encode()
-            .push_name(TABLE);
+        batch.request().op_deltable_do(&header()).encode().push_name(TABLE);
     }
-    batch
-        .request()
-        .set_create()
-        .set_excl()
-        .op_newtable_do(&header())
-        .encode()
-        .push_name(TABLE);
+    batch.request().set_create().set_excl().op_newtable_do(&header()).encode().push_name(TABLE);
     batch
         .request()
         .set_create()
@@ -111,28 +93,11 @@ fn commit(port: u16, before: Before) -> io::Result<()> {
         .push_type(c"filter");
     skip_other_interfaces(&mut batch);
     for protocol in PROTOCOLS {
-        rewrite(
-            &mut batch,
-            protocol,
-            DESTINATION_ADDRESS,
-            DESTINATION_PORT,
-            PORT,
-            port,
-        );
-        rewrite(
-            &mut batch,
-            protocol,
-            SOURCE_ADDRESS,
-            SOURCE_PORT,
-            port,
-            PORT,
-        );
+        rewrite(&mut batch, protocol, DESTINATION_ADDRESS, DESTINATION_PORT, PORT, port);
+        rewrite(&mut batch, protocol, SOURCE_ADDRESS, SOURCE_PORT, port, PORT);
     }
     batch.request().op_batch_end_do(&batch_header());
-    socket
-        .request_chained(&batch.finalize())?
-        .recv_all()
-        .map_err(io::Error::from)
+    socket.request_chained(&batch.finalize())?.recv_all().map_err(io::Error::from)
 }
 
 fn skip_other_interfaces(batch: &mut Chained<'static>) {
@@ -158,14 +123,7 @@ fn skip_other_interfaces(batch: &mut Chained<'static>) {
 }
 
 /// A rule that changes one port to another in packets from or to the resolver's address.
-fn rewrite(
-    batch: &mut Chained<'static>,
-    protocol: Protocol,
-    address: u32,
-    at: u32,
-    from: u16,
-    to: u16,
-) {
+fn rewrite(batch: &mut Chained<'static>, protocol: Protocol, address: u32, at: u32, from: u16, to: u16) {
     let expressions = load(rule(batch), PayloadBase::NetworkHeader, address, 4);
     let expressions = compare(expressions, CmpOps::Eq, &ADDRESS.octets())
         .nested_elem()
@@ -210,12 +168,7 @@ fn rule<'a>(batch: &'a mut Chained<'static>) -> Expressions<'a> {
         .nested_expressions()
 }
 
-fn load(
-    expressions: Expressions<'_>,
-    base: PayloadBase,
-    offset: u32,
-    length: u32,
-) -> Expressions<'_> {
+fn load(expressions: Expressions<'_>, base: PayloadBase, offset: u32, length: u32) -> Expressions<'_> {
     expressions
         .nested_elem()
         .nested_data_payload()
@@ -247,8 +200,5 @@ fn batch_header() -> Nfgenmsg {
 }
 
 fn header() -> Nfgenmsg {
-    Nfgenmsg {
-        nfgen_family: libc::AF_INET as u8,
-        ..Default::default()
-    }
+    Nfgenmsg { nfgen_family: libc::AF_INET as u8, ..Default::default() }
 }

@@ -28,9 +28,7 @@ pub fn host_resolv() -> ResolvConf {
 impl ResolvConf {
     /// Reads a file; one that is missing or unreadable says nothing.
     pub fn read(path: &Path) -> Self {
-        fs::read(path)
-            .map(|bytes| Self::parse(&String::from_utf8_lossy(&bytes)))
-            .unwrap_or_default()
+        fs::read(path).map(|bytes| Self::parse(&String::from_utf8_lossy(&bytes))).unwrap_or_default()
     }
 
     /// Parses the text as resolv.conf(5) has it: of several `search` and `domain` lines the last counts, a line
@@ -38,9 +36,7 @@ impl ResolvConf {
     pub fn parse(text: &str) -> Self {
         let mut conf = Self::default();
         for line in text.lines().filter(|line| !line.starts_with(['#', ';'])) {
-            let mut words = line
-                .split_ascii_whitespace()
-                .take_while(|word| !word.starts_with(['#', ';']));
+            let mut words = line.split_ascii_whitespace().take_while(|word| !word.starts_with(['#', ';']));
             match words.next() {
                 Some("nameserver") => conf.nameservers.extend(words.next().and_then(nameserver)),
                 Some("search") => conf.search = words.map(str::to_owned).collect(),
@@ -58,10 +54,7 @@ fn nameserver(word: &str) -> Option<SocketAddr> {
     let Some((address, zone)) = word.split_once('%') else {
         return Some(SocketAddr::new(word.parse::<IpAddr>().ok()?, PORT));
     };
-    let scope = zone
-        .parse()
-        .ok()
-        .or_else(|| nix::net::if_::if_nametoindex(zone).ok())?;
+    let scope = zone.parse().ok().or_else(|| nix::net::if_::if_nametoindex(zone).ok())?;
     Some(SocketAddrV6::new(address.parse().ok()?, PORT, 0, scope).into())
 }
 
@@ -77,10 +70,7 @@ mod tests {
              options timeout:1\nsortlist 1.2.3.4\nnameserver\nnameserver nonsense\n",
         );
         assert_eq!(
-            conf.nameservers
-                .iter()
-                .map(SocketAddr::to_string)
-                .collect::<Vec<_>>(),
+            conf.nameservers.iter().map(SocketAddr::to_string).collect::<Vec<_>>(),
             ["10.0.0.1:53", "[2001:db8::1]:53", "[fe80::1%1]:53"]
         );
         assert_eq!(conf.search, ["a.example", "b.example"]);
@@ -89,9 +79,6 @@ mod tests {
 
     #[test]
     fn a_missing_file_says_nothing() {
-        assert_eq!(
-            ResolvConf::read(Path::new("/nonexistent/resolv.conf")),
-            ResolvConf::default()
-        );
+        assert_eq!(ResolvConf::read(Path::new("/nonexistent/resolv.conf")), ResolvConf::default());
     }
 }

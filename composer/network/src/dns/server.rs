@@ -49,9 +49,7 @@ impl Drop for Listener {
 impl Server {
     /// A server that forwards to these resolvers what its zones do not know.
     pub fn new(upstreams: Upstreams) -> Self {
-        Self {
-            forwarder: Rc::new(Forwarder::new(upstreams)),
-        }
+        Self { forwarder: Rc::new(Forwarder::new(upstreams)) }
     }
 
     /// Answers what arrives at a container's sockets, from the zone that the container sees. Must be called within a
@@ -60,25 +58,16 @@ impl Server {
     /// # Errors
     /// When the descriptors are no sockets that can be waited for.
     pub fn serve(&self, zone: Rc<Zone>, udp: OwnedFd, tcp: OwnedFd) -> Result<Listener> {
-        let (udp, tcp) = adopt(udp, tcp)
-            .map_err(|source| Error::kernel("serve", "a container's resolver", source))?;
-        let asked = Asked {
-            zone,
-            forwarder: Rc::clone(&self.forwarder),
-        };
-        let tasks = [
-            spawn_local(serve_udp(asked.clone(), Rc::new(udp))),
-            spawn_local(serve_tcp(asked, tcp)),
-        ];
+        let (udp, tcp) =
+            adopt(udp, tcp).map_err(|source| Error::kernel("serve", "a container's resolver", source))?;
+        let asked = Asked { zone, forwarder: Rc::clone(&self.forwarder) };
+        let tasks = [spawn_local(serve_udp(asked.clone(), Rc::new(udp))), spawn_local(serve_tcp(asked, tcp))];
         Ok(Listener { tasks })
     }
 }
 
 fn adopt(udp: OwnedFd, tcp: OwnedFd) -> io::Result<(UdpSocket, TcpListener)> {
-    let (udp, tcp) = (
-        std::net::UdpSocket::from(udp),
-        std::net::TcpListener::from(tcp),
-    );
+    let (udp, tcp) = (std::net::UdpSocket::from(udp), std::net::TcpListener::from(tcp));
     udp.set_nonblocking(true)?;
     tcp.set_nonblocking(true)?;
     Ok((UdpSocket::from_std(udp)?, TcpListener::from_std(tcp)?))
@@ -108,11 +97,7 @@ impl Asked {
         if self.forwarder.has_upstreams() {
             return Step::Ask;
         }
-        let code = if single_label {
-            RCODE::NameError
-        } else {
-            RCODE::ServerFailure
-        };
+        let code = if single_label { RCODE::NameError } else { RCODE::ServerFailure };
         message::refusal(message, code).map_or(Step::Nothing, Step::Send)
     }
 }
@@ -133,9 +118,7 @@ async fn serve_udp(asked: Asked, socket: Rc<UdpSocket>) {
             };
             if forwards.len() >= FORWARDS {
                 let refusal = message::refusal(&query, RCODE::ServerFailure);
-                refusal
-                    .into_iter()
-                    .for_each(|answer| send(&socket, &answer, from));
+                refusal.into_iter().for_each(|answer| send(&socket, &answer, from));
                 continue;
             }
             let (forwarder, socket) = (Rc::clone(&asked.forwarder), Rc::clone(&socket));

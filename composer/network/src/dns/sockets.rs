@@ -34,26 +34,15 @@ pub(crate) fn open() -> Result<Attached> {
     let (udp, tcp, port) =
         bind_free().map_err(|source| Error::kernel("open", "the container's resolver", source))?;
     match redirect::install(port) {
-        Ok(()) => Ok(Attached {
-            dns_udp: udp.into(),
-            dns_tcp: tcp.into(),
-            port,
-            warnings: Vec::new(),
-        }),
+        Ok(()) => Ok(Attached { dns_udp: udp.into(), dns_tcp: tcp.into(), port, warnings: Vec::new() }),
         Err(reason) => {
-            let (udp, tcp) = bind(PORT).map_err(|source| {
-                Error::kernel("open port 53 for", "the container's resolver", source)
-            })?;
+            let (udp, tcp) = bind(PORT)
+                .map_err(|source| Error::kernel("open port 53 for", "the container's resolver", source))?;
             let warning = format!(
                 "nf_tables cannot be used ({reason}): the resolver takes port 53 of 127.0.0.11 in the container, \
                  and a DNS server of its own there cannot listen on every address"
             );
-            Ok(Attached {
-                dns_udp: udp.into(),
-                dns_tcp: tcp.into(),
-                port: PORT,
-                warnings: vec![warning],
-            })
+            Ok(Attached { dns_udp: udp.into(), dns_tcp: tcp.into(), port: PORT, warnings: vec![warning] })
         }
     }
 }
@@ -72,8 +61,5 @@ fn bind_free() -> io::Result<(UdpSocket, TcpListener, u16)> {
 }
 
 fn bind(port: u16) -> io::Result<(UdpSocket, TcpListener)> {
-    Ok((
-        UdpSocket::bind((ADDRESS, port))?,
-        TcpListener::bind((ADDRESS, port))?,
-    ))
+    Ok((UdpSocket::bind((ADDRESS, port))?, TcpListener::bind((ADDRESS, port))?))
 }

@@ -53,11 +53,7 @@ type Version = (u64, u64, u64, i64, i64);
 
 impl Ranking {
     pub(super) fn new(upstreams: Upstreams) -> Self {
-        Self {
-            upstreams,
-            read: RefCell::default(),
-            demoted: RefCell::default(),
-        }
+        Self { upstreams, read: RefCell::default(), demoted: RefCell::default() }
     }
 
     /// The resolvers, those last that failed a moment ago.
@@ -65,21 +61,12 @@ impl Ranking {
         let mut servers = match &self.upstreams {
             Upstreams::Fixed(servers) => servers.clone(),
             Upstreams::File(path) => {
-                let version = fs::metadata(path).ok().map(|file| {
-                    (
-                        file.dev(),
-                        file.ino(),
-                        file.size(),
-                        file.mtime(),
-                        file.mtime_nsec(),
-                    )
-                });
+                let version = fs::metadata(path)
+                    .ok()
+                    .map(|file| (file.dev(), file.ino(), file.size(), file.mtime(), file.mtime_nsec()));
                 let mut read = self.read.borrow_mut();
                 if read.version != version {
-                    *read = Read {
-                        version,
-                        servers: ResolvConf::read(path).nameservers,
-                    };
+                    *read = Read { version, servers: ResolvConf::read(path).nameservers };
                 }
                 read.servers.clone()
             }
@@ -94,8 +81,6 @@ impl Ranking {
 
     /// Puts a resolver last for a while.
     pub(super) fn demote(&self, server: SocketAddr) {
-        self.demoted
-            .borrow_mut()
-            .insert(server, Instant::now() + DEMOTION);
+        self.demoted.borrow_mut().insert(server, Instant::now() + DEMOTION);
     }
 }

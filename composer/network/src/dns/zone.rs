@@ -67,10 +67,7 @@ impl Zone {
     /// Gives a container its names and address, in place of those it had under the same key. The first name is the
     /// one that its address leads back to.
     pub fn set(&self, container: &str, names: Vec<String>, address: Ipv4Addr) {
-        let names: Vec<_> = names
-            .into_iter()
-            .map(|name| name.to_ascii_lowercase())
-            .collect();
+        let names: Vec<_> = names.into_iter().map(|name| name.to_ascii_lowercase()).collect();
         let mut content = self.content.borrow_mut();
         content.remove(container);
         for name in &names {
@@ -79,9 +76,7 @@ impl Zone {
                 addresses.push(address);
             }
         }
-        content
-            .containers
-            .insert(container.to_owned(), Container { names, address });
+        content.containers.insert(container.to_owned(), Container { names, address });
     }
 
     /// Takes a container's names away; unknown is fine.
@@ -93,15 +88,9 @@ impl Zone {
     pub fn lookup(&self, name: &str) -> Lookup {
         let name = name.to_ascii_lowercase();
         let content = self.content.borrow();
-        let in_domain = name
-            .strip_suffix(&self.domain)
-            .and_then(|rest| rest.strip_suffix('.'));
+        let in_domain = name.strip_suffix(&self.domain).and_then(|rest| rest.strip_suffix('.'));
         // As it stands first: an alias may well end like the domain.
-        match content
-            .addresses
-            .get(&name)
-            .or_else(|| content.addresses.get(in_domain?))
-        {
+        match content.addresses.get(&name).or_else(|| content.addresses.get(in_domain?)) {
             Some(addresses) => {
                 let turn = self.answers.get();
                 self.answers.set(turn.wrapping_add(1));
@@ -121,10 +110,7 @@ impl Zone {
             return ReverseLookup::Foreign;
         }
         let content = self.content.borrow();
-        let mut owners = content
-            .containers
-            .values()
-            .filter(|container| container.address == address);
+        let mut owners = content.containers.values().filter(|container| container.address == address);
         match owners.find_map(|container| container.names.first()) {
             Some(name) => ReverseLookup::Known(format!("{name}.{}", self.domain)),
             None => ReverseLookup::Unknown,
@@ -171,12 +157,7 @@ mod tests {
 
     #[test]
     fn a_name_is_known_in_any_case_and_with_the_domain() {
-        for name in [
-            "shop-api-1",
-            "Shop-API-1",
-            "shop-api-1.shop_default",
-            "shop-api-1.SHOP_default",
-        ] {
+        for name in ["shop-api-1", "Shop-API-1", "shop-api-1.shop_default", "shop-api-1.SHOP_default"] {
             assert_eq!(zone().lookup(name), Lookup::Known(vec![ONE]), "{name}");
         }
     }
@@ -211,17 +192,8 @@ mod tests {
 
     #[test]
     fn an_address_leads_to_its_first_name() {
-        assert_eq!(
-            zone().reverse(ONE),
-            ReverseLookup::Known("shop-api-1.shop_default".into())
-        );
-        assert_eq!(
-            zone().reverse(Ipv4Addr::new(10, 1, 0, 9)),
-            ReverseLookup::Unknown
-        );
-        assert_eq!(
-            zone().reverse(Ipv4Addr::new(10, 2, 0, 2)),
-            ReverseLookup::Foreign
-        );
+        assert_eq!(zone().reverse(ONE), ReverseLookup::Known("shop-api-1.shop_default".into()));
+        assert_eq!(zone().reverse(Ipv4Addr::new(10, 1, 0, 9)), ReverseLookup::Unknown);
+        assert_eq!(zone().reverse(Ipv4Addr::new(10, 2, 0, 2)), ReverseLookup::Foreign);
     }
 }

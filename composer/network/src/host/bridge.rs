@@ -46,45 +46,22 @@ impl Host {
             None => self.make_bridge(name, group, &mac).await?,
         };
         if !is_kind(&link, &InfoKind::Bridge) {
-            return Err(Error::WrongKind {
-                name: name.into(),
-                wanted: "bridge",
-            });
+            return Err(Error::WrongKind { name: name.into(), wanted: "bridge" });
         }
         let index = link.header.index;
-        let has_mac = link
-            .attributes
-            .contains(&LinkAttribute::Address(mac.clone()));
+        let has_mac = link.attributes.contains(&LinkAttribute::Address(mac.clone()));
         if !has_mac || group_of(&link) != group || !link.header.flags.contains(LinkFlags::Up) {
-            let wanted = LinkUnspec::new_with_index(index)
-                .link_group(group)
-                .address(mac)
-                .up();
+            let wanted = LinkUnspec::new_with_index(index).link_group(group).address(mac).up();
             let changed = self.handle.link().change(wanted.build()).execute().await;
             changed.map_err(|error| Error::netlink("mend bridge", name, error))?;
         }
         self.ensure_address(name, index, subnet).await?;
-        Ok(Bridge {
-            name: name.into(),
-            index,
-            subnet,
-            group,
-        })
+        Ok(Bridge { name: name.into(), index, subnet, group })
     }
 
     async fn make_bridge(&self, name: &str, group: u32, mac: &[u8]) -> Result<LinkMessage> {
-        let message = LinkBridge::new(name)
-            .link_group(group)
-            .address(mac.to_vec())
-            .build();
-        match self
-            .handle
-            .link()
-            .add(message)
-            .execute()
-            .await
-            .map_err(netlink_to_io)
-        {
+        let message = LinkBridge::new(name).link_group(group).address(mac.to_vec()).build();
+        match self.handle.link().add(message).execute().await.map_err(netlink_to_io) {
             Ok(()) => {}
             // Made by someone else since the look: what it is gets checked below as well.
             Err(error) if error.raw_os_error() == Some(libc::EEXIST) => {}
@@ -102,29 +79,16 @@ impl Host {
                 there = true;
                 continue;
             }
-            let removed = self
-                .handle
-                .address()
-                .del(message)
-                .execute()
-                .await
-                .map_err(netlink_to_io);
+            let removed = self.handle.address().del(message).execute().await.map_err(netlink_to_io);
             match removed {
                 Err(error) if error.raw_os_error() != Some(libc::EADDRNOTAVAIL) => {
-                    return Err(Error::kernel(
-                        "remove a wrong address of bridge",
-                        name,
-                        error,
-                    ));
+                    return Err(Error::kernel("remove a wrong address of bridge", name, error));
                 }
                 _ => {}
             }
         }
         if !there {
-            let added =
-                self.handle
-                    .address()
-                    .add(index, IpAddr::V4(wanted.addr()), wanted.prefix_len());
+            let added = self.handle.address().add(index, IpAddr::V4(wanted.addr()), wanted.prefix_len());
             added
                 .replace()
                 .execute()

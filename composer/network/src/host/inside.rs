@@ -8,8 +8,7 @@ use std::io;
 use std::net::Ipv4Addr;
 
 use rtnetlink::packet_core::{
-    NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, NLM_F_REQUEST, NetlinkMessage,
-    NetlinkPayload,
+    NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload,
 };
 use rtnetlink::packet_route::RouteNetlinkMessage;
 use rtnetlink::packet_route::link::LinkMessage;
@@ -51,13 +50,9 @@ impl Inside {
             socket.connect(&SocketAddr::new(0, 0))?;
             Ok(socket)
         };
-        let socket = open().map_err(|source| {
-            Error::kernel("open", "a route netlink socket in the container", source)
-        })?;
-        Ok(Self {
-            socket,
-            sequence: 0,
-        })
+        let socket = open()
+            .map_err(|source| Error::kernel("open", "a route netlink socket in the container", source))?;
+        Ok(Self { socket, sequence: 0 })
     }
 
     /// Sets the loopback up: 127.0.0.0/8, with 127.0.0.11, is there from then on.
@@ -79,28 +74,16 @@ impl Inside {
             .request("look for", PEER, get)?
             .map(|link| link.header.index)
             .ok_or_else(|| Error::kernel("look for", PEER, nix::errno::Errno::ENODEV))?;
-        let address = AddressMessageBuilder::<Ipv4Addr>::new()
-            .index(index)
-            .address(plug.address, plug.prefix)
-            .build();
+        let address =
+            AddressMessageBuilder::<Ipv4Addr>::new().index(index).address(plug.address, plug.prefix).build();
         let up = LinkUnspec::new_with_index(index).up().build();
-        let route = RouteMessageBuilder::<Ipv4Addr>::new()
-            .gateway(plug.gateway)
-            .output_interface(index)
-            .build();
+        let route =
+            RouteMessageBuilder::<Ipv4Addr>::new().gateway(plug.gateway).output_interface(index).build();
         // The kernel takes the messages of a request in order: the gateway is reachable once the second is done.
         let configure = vec![
-            (
-                "address",
-                RouteNetlinkMessage::NewAddress(address),
-                SET | NLM_F_CREATE | NLM_F_REPLACE,
-            ),
+            ("address", RouteNetlinkMessage::NewAddress(address), SET | NLM_F_CREATE | NLM_F_REPLACE),
             ("link state", RouteNetlinkMessage::SetLink(up), SET),
-            (
-                "default route",
-                RouteNetlinkMessage::NewRoute(route),
-                SET | NLM_F_CREATE | NLM_F_EXCL,
-            ),
+            ("default route", RouteNetlinkMessage::NewRoute(route), SET | NLM_F_CREATE | NLM_F_EXCL),
         ];
         self.request("configure", PEER, configure)?;
         Ok(())
@@ -115,11 +98,7 @@ impl Inside {
     ) -> Result<Option<LinkMessage>> {
         let failed = |part: &str, source: io::Error| match part {
             "" => Error::kernel(doing, on, source),
-            part => Error::kernel(
-                doing,
-                format_args!("the {part} of {on} in the container"),
-                source,
-            ),
+            part => Error::kernel(doing, format_args!("the {part} of {on} in the container"), source),
         };
         let first = self.sequence.wrapping_add(1);
         let mut bytes = Vec::new();
@@ -135,33 +114,24 @@ impl Inside {
             message.serialize(&mut bytes[start..]);
             parts.push(part);
         }
-        self.socket
-            .send(&bytes, 0)
-            .map_err(|source| failed("", source))?;
+        self.socket.send(&bytes, 0).map_err(|source| failed("", source))?;
         let mut link = None;
         let mut waiting = parts.len();
         let mut buffer = Vec::with_capacity(RECEIVE);
         while waiting > 0 {
             buffer.clear();
-            self.socket
-                .recv(&mut buffer, 0)
-                .map_err(|source| failed("", source))?;
+            self.socket.recv(&mut buffer, 0).map_err(|source| failed("", source))?;
             let mut rest = buffer.as_slice();
             while !rest.is_empty() {
                 let answer = NetlinkMessage::<RouteNetlinkMessage>::deserialize(rest)
                     .map_err(|error| failed("", io::Error::other(error.to_string())))?;
-                let length = (answer.header.length as usize)
-                    .next_multiple_of(4)
-                    .clamp(1, rest.len());
+                let length = (answer.header.length as usize).next_multiple_of(4).clamp(1, rest.len());
                 rest = &rest[length..];
                 match answer.payload {
                     NetlinkPayload::Error(error) => {
                         if error.code.is_some() {
                             let place = answer.header.sequence_number.wrapping_sub(first) as usize;
-                            return Err(failed(
-                                parts.get(place).copied().unwrap_or(""),
-                                error.to_io(),
-                            ));
+                            return Err(failed(parts.get(place).copied().unwrap_or(""), error.to_io()));
                         }
                         waiting -= 1;
                     }

@@ -68,11 +68,7 @@ impl Host {
     pub fn open() -> Result<Self> {
         let (connection, handle, _) = rtnetlink::new_connection()
             .map_err(|source| Error::kernel("open", "a route netlink socket", source))?;
-        Ok(Self {
-            handle,
-            connection: tokio::spawn(connection),
-            turns: Semaphore::new(ATTACHING),
-        })
+        Ok(Self { handle, connection: tokio::spawn(connection), turns: Semaphore::new(ATTACHING) })
     }
 
     /// What a new subnet must keep clear of: every IPv4 route of every table, every address, and the resolvers,
@@ -86,25 +82,19 @@ impl Host {
         all_routes.header.address_family = AddressFamily::Inet;
         let mut routes = std::pin::pin!(self.handle.route().get(all_routes).execute());
         while let Some(route) = routes.next().await {
-            let route =
-                route.map_err(|error| Error::netlink("list", "the routes of the host", error))?;
+            let route = route.map_err(|error| Error::netlink("list", "the routes of the host", error))?;
             let length = route.header.destination_prefix_length;
-            let destination = route
-                .attributes
-                .iter()
-                .find_map(|attribute| match attribute {
-                    RouteAttribute::Destination(RouteAddress::Inet(address)) => Some(*address),
-                    _ => None,
-                });
+            let destination = route.attributes.iter().find_map(|attribute| match attribute {
+                RouteAttribute::Destination(RouteAddress::Inet(address)) => Some(*address),
+                _ => None,
+            });
             taken.extend(destination.and_then(|address| Ipv4Net::new(address, length).ok()));
         }
         taken.extend(self.addresses(None).await?.into_iter().map(|(net, _)| net));
-        taken.extend(dns::host_resolv().nameservers.iter().filter_map(
-            |server| match server.ip() {
-                IpAddr::V4(address) if !address.is_loopback() => Some(Ipv4Net::from(address)),
-                _ => None,
-            },
-        ));
+        taken.extend(dns::host_resolv().nameservers.iter().filter_map(|server| match server.ip() {
+            IpAddr::V4(address) if !address.is_loopback() => Some(Ipv4Net::from(address)),
+            _ => None,
+        }));
         Ok(taken)
     }
 
@@ -117,27 +107,15 @@ impl Host {
         if group == 0 {
             return Err(Error::DefaultGroup);
         }
-        let members: Vec<_> = self
-            .links()
-            .await?
-            .into_iter()
-            .filter(|link| link.group == group)
-            .collect();
+        let members: Vec<_> = self.links().await?.into_iter().filter(|link| link.group == group).collect();
         if let Some(foreign) = members.iter().find(|link| !names::is_ours(&link.name)) {
-            return Err(Error::ForeignLink {
-                name: foreign.name.clone(),
-                group,
-            });
+            return Err(Error::ForeignLink { name: foreign.name.clone(), group });
         }
         if members.is_empty() {
             return Ok(());
         }
-        let message = LinkMessageBuilder::<LinkUnspec>::new()
-            .link_group(group)
-            .build();
-        self.delete(message)
-            .await
-            .map_err(|error| Error::kernel("remove link group", group, error))
+        let message = LinkMessageBuilder::<LinkUnspec>::new().link_group(group).build();
+        self.delete(message).await.map_err(|error| Error::kernel("remove link group", group, error))
     }
 
     /// Every link of the host.
@@ -162,9 +140,7 @@ impl Host {
 
     /// The link of that name, if there is one.
     async fn find(&self, name: &str) -> Result<Option<LinkMessage>> {
-        let found = std::pin::pin!(self.handle.link().get().match_name(name).execute())
-            .next()
-            .await;
+        let found = std::pin::pin!(self.handle.link().get().match_name(name).execute()).next().await;
         match found.transpose().map_err(netlink_to_io) {
             Ok(link) => Ok(link),
             Err(error) if error.raw_os_error() == Some(libc::ENODEV) => Ok(None),
@@ -174,14 +150,7 @@ impl Host {
 
     /// Deletes what the message matches; that it is gone already is no error.
     async fn delete(&self, message: LinkMessage) -> std::io::Result<()> {
-        match self
-            .handle
-            .link()
-            .del_with_message(message)
-            .execute()
-            .await
-            .map_err(netlink_to_io)
-        {
+        match self.handle.link().del_with_message(message).execute().await.map_err(netlink_to_io) {
             Err(error) if error.raw_os_error() == Some(libc::ENODEV) => Ok(()),
             other => other,
         }
@@ -208,13 +177,10 @@ impl Host {
             .filter(|message| message.header.family == AddressFamily::Inet)
             .filter_map(|message| {
                 // IFA_LOCAL is the interface's own address; on point-to-point links IFA_ADDRESS is the peer's.
-                let own = message
-                    .attributes
-                    .iter()
-                    .find_map(|attribute| match attribute {
-                        AddressAttribute::Local(IpAddr::V4(address)) => Some(*address),
-                        _ => None,
-                    });
+                let own = message.attributes.iter().find_map(|attribute| match attribute {
+                    AddressAttribute::Local(IpAddr::V4(address)) => Some(*address),
+                    _ => None,
+                });
                 net(own?, message.header.prefix_len).map(|net| (net, message))
             })
             .collect())
@@ -222,31 +188,25 @@ impl Host {
 }
 
 fn name_of(message: &LinkMessage) -> Option<&str> {
-    message
-        .attributes
-        .iter()
-        .find_map(|attribute| match attribute {
-            LinkAttribute::IfName(name) => Some(name.as_str()),
-            _ => None,
-        })
+    message.attributes.iter().find_map(|attribute| match attribute {
+        LinkAttribute::IfName(name) => Some(name.as_str()),
+        _ => None,
+    })
 }
 
 fn group_of(message: &LinkMessage) -> u32 {
-    let group = message
-        .attributes
-        .iter()
-        .find_map(|attribute| match attribute {
-            LinkAttribute::Group(group) => Some(*group),
-            _ => None,
-        });
+    let group = message.attributes.iter().find_map(|attribute| match attribute {
+        LinkAttribute::Group(group) => Some(*group),
+        _ => None,
+    });
     group.unwrap_or(0)
 }
 
 fn is_kind(message: &LinkMessage, wanted: &link::InfoKind) -> bool {
     message.attributes.iter().any(|attribute| match attribute {
-        LinkAttribute::LinkInfo(infos) => infos
-            .iter()
-            .any(|info| matches!(info, link::LinkInfo::Kind(kind) if kind == wanted)),
+        LinkAttribute::LinkInfo(infos) => {
+            infos.iter().any(|info| matches!(info, link::LinkInfo::Kind(kind) if kind == wanted))
+        }
         _ => false,
     })
 }

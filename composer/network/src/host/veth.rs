@@ -32,9 +32,9 @@ impl Host {
         address: Ipv4Addr,
     ) -> Result<()> {
         let plug = Plug::new(bridge, address)?;
-        let inside = netns.try_clone_to_owned().map_err(|source| {
-            Error::kernel("keep open", "the container's network namespace", source)
-        })?;
+        let inside = netns
+            .try_clone_to_owned()
+            .map_err(|source| Error::kernel("keep open", "the container's network namespace", source))?;
         self.make_veth(bridge, veth, netns, address).await?;
         let configured = netns::run(inside, move || {
             let mut route = Inside::open()?;
@@ -53,16 +53,11 @@ impl Host {
             return Ok(());
         };
         if !is_kind(&link, &InfoKind::Veth) {
-            return Err(Error::WrongKind {
-                name: veth.into(),
-                wanted: "veth",
-            });
+            return Err(Error::WrongKind { name: veth.into(), wanted: "veth" });
         }
         // By index: the name may be another's by now.
         let message = LinkUnspec::new_with_index(link.header.index).build();
-        self.delete(message)
-            .await
-            .map_err(|error| Error::kernel("remove veth", veth, error))
+        self.delete(message).await.map_err(|error| Error::kernel("remove veth", veth, error))
     }
 
     /// Takes the pair away again when what followed its making failed.
@@ -97,19 +92,11 @@ impl Host {
                 .set_info_data(InfoData::Veth(InfoVeth::Peer(peer)))
                 .up()
                 .build();
-            let error = match self
-                .handle
-                .link()
-                .add(pair)
-                .execute()
-                .await
-                .map_err(netlink_to_io)
-            {
+            let error = match self.handle.link().add(pair).execute().await.map_err(netlink_to_io) {
                 Ok(()) => return Ok(()),
                 Err(error) => error,
             };
-            let stale =
-                error.raw_os_error() == Some(libc::EEXIST) && self.find(veth).await?.is_some();
+            let stale = error.raw_os_error() == Some(libc::EEXIST) && self.find(veth).await?.is_some();
             if !stale || replaced == REPLACEMENTS {
                 return Err(Error::kernel("make veth", veth, error));
             }
@@ -123,15 +110,8 @@ impl Plug {
     /// What `eth0` is to have.
     pub(crate) fn new(bridge: &Bridge, address: Ipv4Addr) -> Result<Self> {
         if !is_assignable(bridge.subnet, address) {
-            return Err(Error::Outside {
-                address,
-                subnet: bridge.subnet,
-            });
+            return Err(Error::Outside { address, subnet: bridge.subnet });
         }
-        Ok(Self {
-            address,
-            prefix: bridge.subnet.prefix_len(),
-            gateway: bridge.gateway(),
-        })
+        Ok(Self { address, prefix: bridge.subnet.prefix_len(), gateway: bridge.gateway() })
     }
 }

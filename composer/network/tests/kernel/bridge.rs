@@ -36,10 +36,7 @@ fn a_bridge_is_mended() {
         run("ip", &format!("link set {name} down group 7"));
         assert_eq!(bridge(&host).await, made);
         let seen = run("ip", &format!("-4 addr show dev {name}"));
-        assert!(
-            seen.contains("inet 172.18.0.1/22") && !seen.contains("10.99.0.1"),
-            "{seen}"
-        );
+        assert!(seen.contains("inet 172.18.0.1/22") && !seen.contains("10.99.0.1"), "{seen}");
         assert!(seen.contains(",UP"), "{seen}");
         let link = host
             .links()
@@ -58,14 +55,9 @@ fn a_bridge_moves_to_another_subnet() {
         let host = Host::open().expect("a connection");
         let name = bridge(&host).await.name;
         let other: Ipv4Net = "172.19.4.0/22".parse().expect("a subnet");
-        host.ensure_bridge(&name, other, link_group(other))
-            .await
-            .expect("moved");
+        host.ensure_bridge(&name, other, link_group(other)).await.expect("moved");
         let seen = run("ip", &format!("-4 addr show dev {name}"));
-        assert!(
-            seen.contains("inet 172.19.4.1/22") && !seen.contains("172.18.0.1"),
-            "{seen}"
-        );
+        assert!(seen.contains("inet 172.19.4.1/22") && !seen.contains("172.18.0.1"), "{seen}");
     });
 }
 
@@ -75,10 +67,7 @@ fn a_link_of_another_kind_is_not_taken_for_the_bridge() {
         let host = Host::open().expect("a connection");
         let name = names::bridge(STACK, "default");
         run("ip", &format!("link add {name} type veth"));
-        let error = host
-            .ensure_bridge(&name, subnet(), 5)
-            .await
-            .expect_err("a veth is no bridge");
+        let error = host.ensure_bridge(&name, subnet(), 5).await.expect_err("a veth is no bridge");
         assert!(matches!(error, Error::WrongKind { .. }), "{error}");
     });
 }
@@ -91,22 +80,13 @@ fn a_group_goes_in_one_go_and_nothing_else_does() {
         let bridge = bridge(&host).await;
         let mut containers = Vec::new();
         for last in 2..6 {
-            containers
-                .push(Container::attached(&format!("api-{last}"), last, &host, &bridge).await);
+            containers.push(Container::attached(&format!("api-{last}"), last, &host, &bridge).await);
         }
         host.remove_group(bridge.group).await.expect("removed");
-        let mut left: Vec<_> = host
-            .links()
-            .await
-            .expect("links")
-            .into_iter()
-            .map(|link| link.name)
-            .collect();
+        let mut left: Vec<_> = host.links().await.expect("links").into_iter().map(|link| link.name).collect();
         left.retain(|name| !name.starts_with("ifb"));
         assert_eq!(left, ["lo", "stranger"]);
-        host.remove_group(bridge.group)
-            .await
-            .expect("an empty group is no error");
+        host.remove_group(bridge.group).await.expect("an empty group is no error");
     });
 }
 
@@ -115,26 +95,13 @@ fn a_group_with_a_stranger_in_it_is_left_alone() {
     on_a_host(|| async {
         let host = Host::open().expect("a connection");
         let bridge = bridge(&host).await;
-        run(
-            "ip",
-            &format!("link add stranger group {} type bridge", bridge.group),
-        );
-        let error = host
-            .remove_group(bridge.group)
-            .await
-            .expect_err("the stranger forbids it");
-        assert!(
-            matches!(&error, Error::ForeignLink { name, .. } if name == "stranger"),
-            "{error}"
-        );
-        assert!(matches!(
-            host.remove_group(0).await,
-            Err(Error::DefaultGroup)
-        ));
+        run("ip", &format!("link add stranger group {} type bridge", bridge.group));
+        let error = host.remove_group(bridge.group).await.expect_err("the stranger forbids it");
+        assert!(matches!(&error, Error::ForeignLink { name, .. } if name == "stranger"), "{error}");
+        assert!(matches!(host.remove_group(0).await, Err(Error::DefaultGroup)));
         let left = host.links().await.expect("links");
         assert!(
-            left.iter().any(|link| link.name == bridge.name)
-                && left.iter().any(|link| link.name == "lo")
+            left.iter().any(|link| link.name == bridge.name) && left.iter().any(|link| link.name == "lo")
         );
     });
 }
@@ -150,16 +117,8 @@ fn what_is_taken_covers_every_table_and_address() {
         run("ip", "route add blackhole 192.168.7.0/24");
         run("ip", "route add default dev vpn");
         let taken = host.taken().await.expect("routes");
-        for wanted in [
-            "172.18.0.0/16",
-            "192.168.7.0/24",
-            "10.8.0.0/24",
-            "10.8.0.5/24",
-        ] {
-            assert!(
-                taken.contains(&wanted.parse().expect("a subnet")),
-                "{wanted} in {taken:?}"
-            );
+        for wanted in ["172.18.0.0/16", "192.168.7.0/24", "10.8.0.0/24", "10.8.0.5/24"] {
+            assert!(taken.contains(&wanted.parse().expect("a subnet")), "{wanted} in {taken:?}");
         }
         assert!(taken.iter().all(|net| net.prefix_len() > 0));
     });

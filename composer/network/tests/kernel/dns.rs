@@ -12,24 +12,18 @@ use simple_dns::rdata::{OPT, RData};
 use simple_dns::{Packet, PacketFlag, RCODE, TYPE};
 
 use crate::world::{
-    Container, Over, addresses, ask, bridge, on_a_host, query, read_framed, run, subnet,
-    write_framed,
+    Container, Over, addresses, ask, bridge, on_a_host, query, read_framed, run, subnet, write_framed,
 };
 
 const BOTH: [Over; 2] = [Over::Udp, Over::Tcp];
 
 /// A server without upstreams, and the zone of the stack.
 pub fn server() -> (Server, Rc<Zone>) {
-    (
-        Server::new(Upstreams::Fixed(Vec::new())),
-        Rc::new(Zone::new("shop_default", subnet())),
-    )
+    (Server::new(Upstreams::Fixed(Vec::new())), Rc::new(Zone::new("shop_default", subnet())))
 }
 
 pub fn serve(server: &Server, zone: &Rc<Zone>, attached: Attached) -> Listener {
-    server
-        .serve(Rc::clone(zone), attached.dns_udp, attached.dns_tcp)
-        .expect("served")
+    server.serve(Rc::clone(zone), attached.dns_udp, attached.dns_tcp).expect("served")
 }
 
 /// A container whose names are in the zone and whose queries are answered.
@@ -42,11 +36,7 @@ pub async fn served(
     zone: &Rc<Zone>,
 ) -> (Container, Listener) {
     let (container, attached) = Container::attached(name, last, host, bridge).await;
-    zone.set(
-        name,
-        vec![format!("shop-{name}"), "api".into()],
-        container.address,
-    );
+    zone.set(name, vec![format!("shop-{name}"), "api".into()], container.address);
     (container, serve(server, zone, attached))
 }
 
@@ -60,24 +50,14 @@ fn containers_resolve_each_other_beside_a_dns_server_of_their_own() {
         let (two, _two) = served("api-2", 3, &host, &bridge, &server, &zone).await;
         let any = (Ipv4Addr::UNSPECIFIED, 53);
         let _own = one
-            .inside(move || {
-                (
-                    UdpSocket::bind(any).expect("free"),
-                    TcpListener::bind(any).expect("free"),
-                )
-            })
+            .inside(move || (UdpSocket::bind(any).expect("free"), TcpListener::bind(any).expect("free")))
             .await;
         for over in BOTH {
             let answer = one.asks(over, query(7, "shop-api-2", TYPE::A)).await;
             assert_eq!(addresses(7, &answer), [two.address], "{over:?}");
-            let answer = two
-                .asks(over, query(8, "Shop-Api-1.shop_DEFAULT", TYPE::A))
-                .await;
+            let answer = two.asks(over, query(8, "Shop-Api-1.shop_DEFAULT", TYPE::A)).await;
             assert_eq!(addresses(8, &answer), [one.address], "{over:?}");
-            assert_eq!(
-                Packet::parse(&answer).expect("an answer").answers[0].ttl,
-                600
-            );
+            assert_eq!(Packet::parse(&answer).expect("an answer").answers[0].ttl, 600);
         }
     });
 }
@@ -89,29 +69,14 @@ fn dig_agrees() {
         let bridge = bridge(&host).await;
         let (server, zone) = server();
         let (one, _one) = served("api-1", 2, &host, &bridge, &server, &zone).await;
-        for flags in [
-            "+short",
-            "+short +tcp",
-            "+short +noedns",
-            "+short +bufsize=4096",
-            "+short +dnssec",
-        ] {
-            let seen = one
-                .inside(move || run("dig", &format!("@127.0.0.11 {flags} shop-api-1")))
-                .await;
+        for flags in ["+short", "+short +tcp", "+short +noedns", "+short +bufsize=4096", "+short +dnssec"] {
+            let seen = one.inside(move || run("dig", &format!("@127.0.0.11 {flags} shop-api-1"))).await;
             assert_eq!(seen, "172.18.0.2\n", "{flags}");
         }
-        let seen = one
-            .inside(|| run("dig", "@127.0.0.11 +short -x 172.18.0.2"))
-            .await;
+        let seen = one.inside(|| run("dig", "@127.0.0.11 +short -x 172.18.0.2")).await;
         assert_eq!(seen, "shop-api-1.shop_default.\n");
-        let seen = one
-            .inside(|| run("dig", "@127.0.0.11 nobody.shop_default"))
-            .await;
-        assert!(
-            seen.contains("status: NXDOMAIN") && !seen.contains("WARNING"),
-            "{seen}"
-        );
+        let seen = one.inside(|| run("dig", "@127.0.0.11 nobody.shop_default")).await;
+        assert!(seen.contains("status: NXDOMAIN") && !seen.contains("WARNING"), "{seen}");
     });
 }
 
@@ -131,10 +96,7 @@ fn several_addresses_take_turns() {
         }
         assert_eq!(first, [one.address, two.address, one.address, two.address]);
         zone.remove("api-1");
-        assert_eq!(
-            addresses(9, &two.asks(Over::Udp, query(9, "api", TYPE::A)).await),
-            [two.address]
-        );
+        assert_eq!(addresses(9, &two.asks(Over::Udp, query(9, "api", TYPE::A)).await), [two.address]);
     });
 }
 
@@ -176,38 +138,17 @@ fn an_answer_too_long_for_udp_is_truncated_and_whole_over_tcp() {
         let (server, zone) = server();
         let (one, _one) = served("api-1", 2, &host, &bridge, &server, &zone).await;
         for last in 3..=101 {
-            zone.set(
-                &last.to_string(),
-                vec!["api".into()],
-                Ipv4Addr::new(172, 18, 0, last),
-            );
+            zone.set(&last.to_string(), vec!["api".into()], Ipv4Addr::new(172, 18, 0, last));
         }
         let plain = query(1, "api", TYPE::A);
         let answer = one.asks(Over::Udp, plain.clone()).await;
-        assert!(
-            answer.len() <= 512 && addresses(1, &answer).len() == 30,
-            "{}",
-            answer.len()
-        );
-        assert!(
-            Packet::parse(&answer)
-                .expect("an answer")
-                .has_flags(PacketFlag::TRUNCATION)
-        );
-        assert_eq!(
-            addresses(1, &one.asks(Over::Tcp, plain.clone()).await).len(),
-            100
-        );
+        assert!(answer.len() <= 512 && addresses(1, &answer).len() == 30, "{}", answer.len());
+        assert!(Packet::parse(&answer).expect("an answer").has_flags(PacketFlag::TRUNCATION));
+        assert_eq!(addresses(1, &one.asks(Over::Tcp, plain.clone()).await).len(), 100);
 
         let mut packet = Packet::parse(&plain).expect("a query");
-        *packet.opt_mut() = Some(OPT {
-            opt_codes: Vec::new(),
-            udp_packet_size: 4096,
-            version: 0,
-        });
-        let answer = one
-            .asks(Over::Udp, packet.build_bytes_vec().expect("a query"))
-            .await;
+        *packet.opt_mut() = Some(OPT { opt_codes: Vec::new(), udp_packet_size: 4096, version: 0 });
+        let answer = one.asks(Over::Udp, packet.build_bytes_vec().expect("a query")).await;
         assert_eq!(addresses(1, &answer).len(), 100);
         let answer = Packet::parse(&answer).expect("an answer");
         assert!(answer.opt().is_some() && !answer.has_flags(PacketFlag::TRUNCATION));
@@ -230,9 +171,7 @@ fn a_connection_carries_several_queries() {
                 // The last in pieces, as a slow client sends it.
                 let last = query(3, "api", TYPE::A);
                 let (head, tail) = last.split_at(5);
-                stream
-                    .write_all(&(last.len() as u16).to_be_bytes())
-                    .expect("sent");
+                stream.write_all(&(last.len() as u16).to_be_bytes()).expect("sent");
                 stream.write_all(head).expect("sent");
                 stream.write_all(tail).expect("sent");
                 (0..4).map(|_| read_framed(&mut stream)).collect::<Vec<_>>()
@@ -258,20 +197,14 @@ fn a_resolver_is_opened_again_when_its_holder_is_gone() {
         assert_ne!(second.port, before);
         let listener = serve(&server, &zone, second);
         for over in BOTH {
-            assert_eq!(
-                addresses(1, &one.asks(over, query(1, "api", TYPE::A)).await),
-                [one.address]
-            );
+            assert_eq!(addresses(1, &one.asks(over, query(1, "api", TYPE::A)).await), [one.address]);
         }
         drop(listener);
         drop(first);
         let third = reattach_dns(one.netns()).await.expect("opened again");
         assert_eq!(third.port, before);
         let _listener = serve(&server, &zone, third);
-        assert_eq!(
-            addresses(1, &one.asks(Over::Udp, query(1, "api", TYPE::A)).await),
-            [one.address]
-        );
+        assert_eq!(addresses(1, &one.asks(Over::Udp, query(1, "api", TYPE::A)).await), [one.address]);
         let tables = one.inside(|| run("nft", "list ruleset")).await;
         assert_eq!(tables.matches("table ").count(), 1, "{tables}");
     });
@@ -284,9 +217,7 @@ fn without_nf_tables_the_resolver_takes_port_53_itself_and_says_so() {
         let bridge = bridge(&host).await;
         let (server, zone) = server();
         let one = Container::new("api-1", 2);
-        host.plug(&bridge, &one.veth, one.netns.as_fd(), one.address)
-            .await
-            .expect("plugged");
+        host.plug(&bridge, &one.veth, one.netns.as_fd(), one.address).await.expect("plugged");
         // Threads inherit it: the one that enters the namespace may bind port 53 but not change nf_tables.
         caps::drop(None, CapSet::Effective, Capability::CAP_NET_ADMIN).expect("dropped");
         let attached = reattach_dns(one.netns()).await.expect("opened");
@@ -298,10 +229,7 @@ fn without_nf_tables_the_resolver_takes_port_53_itself_and_says_so() {
         zone.set("api-1", vec!["api".into()], one.address);
         let _listener = serve(&server, &zone, attached);
         for over in BOTH {
-            assert_eq!(
-                addresses(1, &one.asks(over, query(1, "api", TYPE::A)).await),
-                [one.address]
-            );
+            assert_eq!(addresses(1, &one.asks(over, query(1, "api", TYPE::A)).await), [one.address]);
         }
     });
 }
@@ -350,11 +278,7 @@ fn ten_thousand_broken_packets_and_then_an_answer() {
                 let mut random = Random(0x5eed_c0de);
                 let plain = query(3, "api.shop_default", TYPE::A);
                 let mut with_opt = Packet::parse(&plain).expect("a query");
-                *with_opt.opt_mut() = Some(OPT {
-                    opt_codes: Vec::new(),
-                    udp_packet_size: 1232,
-                    version: 0,
-                });
+                *with_opt.opt_mut() = Some(OPT { opt_codes: Vec::new(), udp_packet_size: 1232, version: 0 });
                 let whole = [
                     query(1, "api", TYPE::A),
                     query(2, "2.0.18.172.in-addr.arpa", TYPE::PTR),
@@ -365,11 +289,7 @@ fn ten_thousand_broken_packets_and_then_an_answer() {
                 for round in 0..10_000 {
                     let mut packet = whole[random.next(whole.len())].clone();
                     match round % 4 {
-                        0 => {
-                            packet = (0..random.next(600))
-                                .map(|_| random.next(256) as u8)
-                                .collect()
-                        }
+                        0 => packet = (0..random.next(600)).map(|_| random.next(256) as u8).collect(),
                         1 => packet.truncate(random.next(packet.len())),
                         _ => {
                             for _ in 0..=random.next(6) {
@@ -394,9 +314,6 @@ fn ten_thousand_broken_packets_and_then_an_answer() {
             .await;
         assert_eq!(addresses(77, &answer), [one.address]);
         let answer = one.asks(Over::Tcp, query(78, "api", TYPE::A)).await;
-        assert!(matches!(
-            Packet::parse(&answer).expect("an answer").answers[0].rdata,
-            RData::A(_)
-        ));
+        assert!(matches!(Packet::parse(&answer).expect("an answer").answers[0].rdata, RData::A(_)));
     });
 }

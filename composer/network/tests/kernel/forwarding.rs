@@ -11,9 +11,7 @@ use simple_dns::rdata::{A, OPT, RData};
 use simple_dns::{CLASS, Packet, PacketFlag, RCODE, ResourceRecord, TYPE};
 
 use crate::dns::serve;
-use crate::world::{
-    Container, Over, addresses, bridge, on_a_host, query, read_framed, subnet, write_framed,
-};
+use crate::world::{Container, Over, addresses, bridge, on_a_host, query, read_framed, subnet, write_framed};
 
 /// How an upstream of a test answers.
 #[derive(Clone, Copy)]
@@ -36,16 +34,11 @@ fn upstream(manner: Manner) -> SocketAddr {
         while let Ok((length, from)) = udp.recv_from(&mut buffer) {
             let query = &buffer[..length];
             if let Manner::AnswersAfterForgeries(_) = manner {
-                let mut other_id =
-                    respond(query, Manner::Answers(66), Over::Udp).expect("an answer");
+                let mut other_id = respond(query, Manner::Answers(66), Over::Udp).expect("an answer");
                 other_id[0] ^= 0xff;
-                let other_name = crate::world::query(
-                    u16::from_be_bytes([query[0], query[1]]),
-                    "evil.example",
-                    TYPE::A,
-                );
                 let other_name =
-                    respond(&other_name, Manner::Answers(66), Over::Udp).expect("an answer");
+                    crate::world::query(u16::from_be_bytes([query[0], query[1]]), "evil.example", TYPE::A);
+                let other_name = respond(&other_name, Manner::Answers(66), Over::Udp).expect("an answer");
                 for forgery in [other_id, other_name, query.to_vec(), vec![0; 3]] {
                     udp.send_to(&forgery, from).expect("sent");
                 }
@@ -81,12 +74,7 @@ fn respond(query: &[u8], manner: Manner, over: Over) -> Option<Vec<u8>> {
             } else {
                 for _ in 0..if long { 1000 } else { 1 } {
                     let data = RData::A(A::from(std::net::Ipv4Addr::new(192, 0, 2, last)));
-                    reply.answers.push(ResourceRecord::new(
-                        question.qname.clone(),
-                        CLASS::IN,
-                        5,
-                        data,
-                    ));
+                    reply.answers.push(ResourceRecord::new(question.qname.clone(), CLASS::IN, 5, data));
                 }
             }
         }
@@ -109,17 +97,13 @@ async fn asking(upstreams: Upstreams) -> (Host, Container, Listener) {
 }
 
 fn last_octets(id: u16, answer: &[u8]) -> Vec<u8> {
-    addresses(id, answer)
-        .iter()
-        .map(|address| address.octets()[3])
-        .collect()
+    addresses(id, answer).iter().map(|address| address.octets()[3]).collect()
 }
 
 #[test]
 fn foreign_names_are_asked_of_the_upstream_over_udp_and_tcp() {
     on_a_host(|| async {
-        let (_host, one, _listener) =
-            asking(Upstreams::Fixed(vec![upstream(Manner::Answers(1))])).await;
+        let (_host, one, _listener) = asking(Upstreams::Fixed(vec![upstream(Manner::Answers(1))])).await;
         for over in [Over::Udp, Over::Tcp] {
             for name in ["example.com", "single"] {
                 assert_eq!(
@@ -128,10 +112,7 @@ fn foreign_names_are_asked_of_the_upstream_over_udp_and_tcp() {
                     "{name} {over:?}"
                 );
             }
-            assert_eq!(
-                addresses(5, &one.asks(over, query(5, "api", TYPE::A)).await),
-                [one.address]
-            );
+            assert_eq!(addresses(5, &one.asks(over, query(5, "api", TYPE::A)).await), [one.address]);
         }
     });
 }
@@ -139,40 +120,19 @@ fn foreign_names_are_asked_of_the_upstream_over_udp_and_tcp() {
 #[test]
 fn truncated_and_large_answers_and_edns_are_passed_on() {
     on_a_host(|| async {
-        let (_host, one, _listener) =
-            asking(Upstreams::Fixed(vec![upstream(Manner::Answers(1))])).await;
-        let answer = one
-            .asks(Over::Udp, query(6, "long.example.com", TYPE::A))
-            .await;
-        assert!(
-            Packet::parse(&answer)
-                .expect("an answer")
-                .has_flags(PacketFlag::TRUNCATION)
-        );
+        let (_host, one, _listener) = asking(Upstreams::Fixed(vec![upstream(Manner::Answers(1))])).await;
+        let answer = one.asks(Over::Udp, query(6, "long.example.com", TYPE::A)).await;
+        assert!(Packet::parse(&answer).expect("an answer").has_flags(PacketFlag::TRUNCATION));
         assert_eq!(
-            addresses(
-                6,
-                &one.asks(Over::Tcp, query(6, "long.example.com", TYPE::A))
-                    .await
-            )
-            .len(),
+            addresses(6, &one.asks(Over::Tcp, query(6, "long.example.com", TYPE::A)).await).len(),
             1000
         );
         let plain = query(7, "example.com", TYPE::A);
         let mut packet = Packet::parse(&plain).expect("a query");
-        *packet.opt_mut() = Some(OPT {
-            opt_codes: Vec::new(),
-            udp_packet_size: 1400,
-            version: 0,
-        });
-        let answer = one
-            .asks(Over::Udp, packet.build_bytes_vec().expect("a query"))
-            .await;
+        *packet.opt_mut() = Some(OPT { opt_codes: Vec::new(), udp_packet_size: 1400, version: 0 });
+        let answer = one.asks(Over::Udp, packet.build_bytes_vec().expect("a query")).await;
         assert_eq!(
-            Packet::parse(&answer)
-                .expect("an answer")
-                .opt()
-                .map(|opt| opt.udp_packet_size),
+            Packet::parse(&answer).expect("an answer").opt().map(|opt| opt.udp_packet_size),
             Some(1400)
         );
     });
@@ -181,55 +141,28 @@ fn truncated_and_large_answers_and_edns_are_passed_on() {
 #[test]
 fn forgeries_are_not_taken_for_the_answer() {
     on_a_host(|| async {
-        let (_host, one, _listener) = asking(Upstreams::Fixed(vec![upstream(
-            Manner::AnswersAfterForgeries(1),
-        )]))
-        .await;
-        assert_eq!(
-            last_octets(
-                1,
-                &one.asks(Over::Udp, query(1, "example.com", TYPE::A)).await
-            ),
-            [1]
-        );
+        let (_host, one, _listener) =
+            asking(Upstreams::Fixed(vec![upstream(Manner::AnswersAfterForgeries(1))])).await;
+        assert_eq!(last_octets(1, &one.asks(Over::Udp, query(1, "example.com", TYPE::A)).await), [1]);
     });
 }
 
 #[test]
 fn the_next_upstream_is_asked_when_one_refuses_is_closed_or_silent() {
     on_a_host(|| async {
-        let closed = UdpSocket::bind("127.0.0.1:0")
-            .expect("a socket")
-            .local_addr()
-            .expect("an address");
+        let closed = UdpSocket::bind("127.0.0.1:0").expect("a socket").local_addr().expect("an address");
         for bad in [upstream(Manner::Refuses), closed, upstream(Manner::Silent)] {
             let (_host, one, _listener) =
                 asking(Upstreams::Fixed(vec![bad, upstream(Manner::Answers(2))])).await;
-            assert_eq!(
-                last_octets(
-                    1,
-                    &one.asks(Over::Udp, query(1, "example.com", TYPE::A)).await
-                ),
-                [2]
-            );
+            assert_eq!(last_octets(1, &one.asks(Over::Udp, query(1, "example.com", TYPE::A)).await), [2]);
         }
         // The silent one is asked last for a while: the next answer comes at once.
         let upstreams = vec![upstream(Manner::Silent), upstream(Manner::Answers(2))];
         let (_host, one, _listener) = asking(Upstreams::Fixed(upstreams)).await;
         one.asks(Over::Udp, query(1, "example.com", TYPE::A)).await;
         let started = Instant::now();
-        assert_eq!(
-            last_octets(
-                2,
-                &one.asks(Over::Udp, query(2, "example.com", TYPE::A)).await
-            ),
-            [2]
-        );
-        assert!(
-            started.elapsed() < Duration::from_secs(1),
-            "{:?}",
-            started.elapsed()
-        );
+        assert_eq!(last_octets(2, &one.asks(Over::Udp, query(2, "example.com", TYPE::A)).await), [2]);
+        assert!(started.elapsed() < Duration::from_secs(1), "{:?}", started.elapsed());
     });
 }
 
@@ -243,37 +176,26 @@ fn a_refusal_of_all_is_passed_on_and_silence_is_a_failure() {
             assert_eq!(packet.id(), 9);
             packet.rcode()
         };
-        assert_eq!(
-            code(vec![upstream(Manner::Refuses), upstream(Manner::Refuses)]).await,
-            RCODE::Refused
-        );
-        assert_eq!(
-            code(vec![upstream(Manner::Silent)]).await,
-            RCODE::ServerFailure
-        );
+        assert_eq!(code(vec![upstream(Manner::Refuses), upstream(Manner::Refuses)]).await, RCODE::Refused);
+        assert_eq!(code(vec![upstream(Manner::Silent)]).await, RCODE::ServerFailure);
     });
 }
 
 #[test]
 fn a_changed_resolv_conf_counts_from_the_next_query() {
     on_a_host(|| async {
-        let path =
-            std::env::temp_dir().join(format!("composer-network-resolv-{}", std::process::id()));
+        let path = std::env::temp_dir().join(format!("composer-network-resolv-{}", std::process::id()));
         std::fs::write(&path, "# nobody yet\n").expect("written");
         let (_host, one, _listener) = asking(Upstreams::File(path.clone())).await;
         let answer = one.asks(Over::Udp, query(1, "example.com", TYPE::A)).await;
-        assert_eq!(
-            Packet::parse(&answer).expect("an answer").rcode(),
-            RCODE::ServerFailure
-        );
+        assert_eq!(Packet::parse(&answer).expect("an answer").rcode(), RCODE::ServerFailure);
         // The file names no ports: this upstream is at port 53 of an address of its own.
         let socket = UdpSocket::bind("127.0.0.153:53").expect("a socket");
         std::fs::write(&path, "nameserver 127.0.0.153\n").expect("written");
         thread::spawn(move || {
             let mut buffer = [0; 512];
             let (length, from) = socket.recv_from(&mut buffer).expect("a query");
-            let answer =
-                respond(&buffer[..length], Manner::Answers(3), Over::Udp).expect("an answer");
+            let answer = respond(&buffer[..length], Manner::Answers(3), Over::Udp).expect("an answer");
             socket.send_to(&answer, from).expect("sent");
         });
         let answer = one.asks(Over::Udp, query(2, "example.com", TYPE::A)).await;
@@ -285,18 +207,13 @@ fn a_changed_resolv_conf_counts_from_the_next_query() {
 #[test]
 fn a_hundred_at_once_are_all_answered() {
     on_a_host(|| async {
-        let (_host, one, _listener) =
-            asking(Upstreams::Fixed(vec![upstream(Manner::Answers(1))])).await;
+        let (_host, one, _listener) = asking(Upstreams::Fixed(vec![upstream(Manner::Answers(1))])).await;
         let answered = one
             .inside(|| {
                 let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
-                socket
-                    .set_read_timeout(Some(crate::world::PATIENCE))
-                    .expect("a time-out");
+                socket.set_read_timeout(Some(crate::world::PATIENCE)).expect("a time-out");
                 for id in 0..100 {
-                    socket
-                        .send_to(&query(id, "example.com", TYPE::A), "127.0.0.11:53")
-                        .expect("sent");
+                    socket.send_to(&query(id, "example.com", TYPE::A), "127.0.0.11:53").expect("sent");
                 }
                 let mut ids: Vec<u16> = Vec::new();
                 let mut buffer = [0; 512];

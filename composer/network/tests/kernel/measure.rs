@@ -14,22 +14,15 @@ fn fifty_are_attached_at_once_and_removed_in_one_go() {
     on_a_host(|| async {
         let host = Host::open().expect("a connection");
         let bridge = bridge(&host).await;
-        let containers: Vec<_> = (2..52)
-            .map(|last| Container::new(&format!("api-{last}"), last))
-            .collect();
+        let containers: Vec<_> = (2..52).map(|last| Container::new(&format!("api-{last}"), last)).collect();
         let started = Instant::now();
-        let attached = join_all(
-            containers
-                .iter()
-                .map(|container| container.attach(&host, &bridge)),
-        )
-        .await;
+        let attached = join_all(containers.iter().map(|container| container.attach(&host, &bridge))).await;
         let attaching = started.elapsed();
-        assert!(attached.iter().all(|outcome| {
-            outcome
-                .as_ref()
-                .is_ok_and(|attached| attached.warnings.is_empty())
-        }));
+        assert!(
+            attached
+                .iter()
+                .all(|outcome| { outcome.as_ref().is_ok_and(|attached| attached.warnings.is_empty()) })
+        );
         let _service = containers[0].listens(80).await;
         assert!(containers[49].reaches(containers[0].address, 80).await);
         let started = Instant::now();

@@ -30,9 +30,7 @@ fn a_container_has_its_address_its_mac_and_a_default_route() {
         let bridge = bridge(&host).await;
         let (one, attached) = Container::attached("one-1", 2, &host, &bridge).await;
         assert_eq!(attached.warnings, Vec::<String>::new());
-        let seen = one
-            .inside(|| run("ip", "addr show dev eth0") + &run("ip", "route"))
-            .await;
+        let seen = one.inside(|| run("ip", "addr show dev eth0") + &run("ip", "route")).await;
         for wanted in [
             "inet 172.18.0.2/22 brd 172.18.3.255 scope global",
             "02:42:ac:12:00:02",
@@ -52,9 +50,7 @@ fn plug_alone_makes_the_same() {
         let (one, two) = (Container::new("one-1", 2), Container::new("two-1", 3));
         for container in [&one, &two] {
             let netns = container.netns.as_fd();
-            host.plug(&bridge, &container.veth, netns, container.address)
-                .await
-                .expect("plugged");
+            host.plug(&bridge, &container.veth, netns, container.address).await.expect("plugged");
         }
         let _service = one.listens(80).await;
         assert!(two.reaches(one.address, 80).await);
@@ -102,10 +98,7 @@ fn a_failure_inside_takes_the_pair_away_again() {
             run("ip", "route add default dev br0");
         })
         .await;
-        let error = one
-            .attach(&host, &bridge)
-            .await
-            .expect_err("a default route is there already");
+        let error = one.attach(&host, &bridge).await.expect_err("a default route is there already");
         assert_eq!(
             error.to_string(),
             "cannot configure the default route of eth0 in the container: File exists (os error 17)"
@@ -120,23 +113,11 @@ fn a_bridge_that_is_gone_and_an_address_outside_are_errors() {
         let host = Host::open().expect("a connection");
         let bridge = bridge(&host).await;
         let mut one = Container::new("one-1", 1);
-        let error = one
-            .attach(&host, &bridge)
-            .await
-            .expect_err("the gateway's address");
+        let error = one.attach(&host, &bridge).await.expect_err("the gateway's address");
         assert!(matches!(error, Error::Outside { .. }), "{error}");
         host.remove_group(bridge.group).await.expect("removed");
         one.address = address(2);
         let error = one.attach(&host, &bridge).await.expect_err("no bridge");
-        assert!(
-            matches!(
-                error,
-                Error::Kernel {
-                    doing: "make veth",
-                    ..
-                }
-            ),
-            "{error}"
-        );
+        assert!(matches!(error, Error::Kernel { doing: "make veth", .. }), "{error}");
     });
 }

@@ -12,8 +12,7 @@ struct Folder(PathBuf);
 
 impl Folder {
     fn new(name: &str) -> Self {
-        let path =
-            std::env::temp_dir().join(format!("composer-network-{name}-{}", std::process::id()));
+        let path = std::env::temp_dir().join(format!("composer-network-{name}-{}", std::process::id()));
         std::fs::create_dir(&path).expect("a folder");
         Self(path)
     }
@@ -30,16 +29,11 @@ impl Drop for Folder {
 }
 
 fn nets(texts: &[&str]) -> Vec<Ipv4Net> {
-    texts
-        .iter()
-        .map(|text| text.parse().expect("a subnet"))
-        .collect()
+    texts.iter().map(|text| text.parse().expect("a subnet")).collect()
 }
 
 fn claim(dir: &Path, stack: &str, taken: &[&str]) -> Ipv4Net {
-    Registry::open(dir)
-        .claim(stack, "default", &nets(taken))
-        .expect("a subnet")
+    Registry::open(dir).claim(stack, "default", &nets(taken)).expect("a subnet")
 }
 
 #[test]
@@ -48,60 +42,34 @@ fn the_same_network_keeps_its_subnet_and_another_gets_another() {
     let first = claim(&folder.registry(), "shop", &[]);
     assert_eq!(first, "172.18.0.0/22".parse().expect("a subnet"));
     assert_eq!(claim(&folder.registry(), "shop", &[]), first);
-    assert_eq!(
-        claim(&folder.registry(), "blog", &[]),
-        "172.18.4.0/22".parse().expect("a subnet")
-    );
+    assert_eq!(claim(&folder.registry(), "blog", &[]), "172.18.4.0/22".parse().expect("a subnet"));
 }
 
 #[test]
 fn routes_are_kept_clear_of_but_not_the_ways_to_everywhere() {
     let folder = Folder::new("routes");
-    let taken = [
-        "0.0.0.0/1",
-        "128.0.0.0/1",
-        "172.18.0.0/16",
-        "172.19.1.7/32",
-        "192.168.0.0/16",
-    ];
-    assert_eq!(
-        claim(&folder.registry(), "shop", &taken),
-        "172.19.4.0/22".parse().expect("a subnet")
-    );
+    let taken = ["0.0.0.0/1", "128.0.0.0/1", "172.18.0.0/16", "172.19.1.7/32", "192.168.0.0/16"];
+    assert_eq!(claim(&folder.registry(), "shop", &taken), "172.19.4.0/22".parse().expect("a subnet"));
 }
 
 #[test]
 fn the_own_bridge_is_no_clash_and_a_new_route_is() {
     let folder = Folder::new("clash");
     let first = claim(&folder.registry(), "shop", &[]);
-    let own = [
-        "172.18.0.1/22",
-        "172.18.0.0/22",
-        "172.18.0.1/32",
-        "172.18.0.0/32",
-        "172.18.3.255/32",
-    ];
+    let own = ["172.18.0.1/22", "172.18.0.0/22", "172.18.0.1/32", "172.18.0.0/32", "172.18.3.255/32"];
     assert_eq!(claim(&folder.registry(), "shop", &own), first);
     let vpn = "172.18.2.0/24";
     let moved = claim(&folder.registry(), "shop", &[&own[..], &[vpn]].concat());
     assert_ne!(moved, first);
     assert_eq!(claim(&folder.registry(), "shop", &[vpn]), moved);
-    assert_eq!(
-        Registry::open(&folder.registry())
-            .list()
-            .expect("a list")
-            .len(),
-        1
-    );
+    assert_eq!(Registry::open(&folder.registry()).list().expect("a list").len(), 1);
 }
 
 #[test]
 fn all_taken_is_an_error_that_says_so() {
     let folder = Folder::new("full");
     let taken = nets(&["172.16.0.0/12", "192.168.0.0/16", "10.0.0.0/8"]);
-    let error = Registry::open(&folder.registry())
-        .claim("shop", "default", &taken)
-        .expect_err("no room");
+    let error = Registry::open(&folder.registry()).claim("shop", "default", &taken).expect_err("no room");
     assert!(matches!(error, Error::NoSubnet { .. }), "{error}");
     assert!(!folder.registry().exists());
 }
@@ -126,15 +94,8 @@ fn a_damaged_registry_is_named_and_not_overwritten() {
     std::fs::create_dir(folder.registry()).expect("a folder");
     let file = folder.registry().join("subnets.json");
     std::fs::write(&file, "{").expect("written");
-    let error = Registry::open(&folder.registry())
-        .claim("shop", "default", &[])
-        .expect_err("damaged");
-    assert!(
-        error
-            .to_string()
-            .starts_with(&format!("{} is damaged: ", file.display())),
-        "{error}"
-    );
+    let error = Registry::open(&folder.registry()).claim("shop", "default", &[]).expect_err("damaged");
+    assert!(error.to_string().starts_with(&format!("{} is damaged: ", file.display())), "{error}");
     assert_eq!(std::fs::read_to_string(&file).expect("still there"), "{");
 }
 
@@ -148,10 +109,7 @@ fn twenty_at_once_get_twenty_subnets_and_leave_nothing() {
                 .map(|n| (n, dir.clone()))
                 .map(|(n, dir)| scope.spawn(move || claim(&dir, &format!("stack-{n}"), &[])))
                 .collect();
-            claims
-                .into_iter()
-                .map(|claim| claim.join().expect("a subnet"))
-                .collect()
+            claims.into_iter().map(|claim| claim.join().expect("a subnet")).collect()
         });
         assert_eq!(claimed.iter().collect::<BTreeSet<_>>().len(), 20);
         // Some go while others come: the folder is removed and made again under their feet.
@@ -159,15 +117,9 @@ fn twenty_at_once_get_twenty_subnets_and_leave_nothing() {
             for n in 0..20 {
                 let registry = Registry::open(&folder.registry());
                 scope.spawn(move || {
-                    registry
-                        .release_stack(&format!("stack-{n}"))
-                        .expect("released");
-                    registry
-                        .claim(&format!("later-{n}"), "default", &[])
-                        .expect("a subnet");
-                    registry
-                        .release_stack(&format!("later-{n}"))
-                        .expect("released");
+                    registry.release_stack(&format!("stack-{n}")).expect("released");
+                    registry.claim(&format!("later-{n}"), "default", &[]).expect("a subnet");
+                    registry.release_stack(&format!("later-{n}")).expect("released");
                 });
             }
         });

@@ -23,40 +23,25 @@ pub fn on_a_host<F: Future<Output = ()>>(test: impl FnOnce() -> F + Send) {
         let host = scope.spawn(|| {
             unshare(CloneFlags::CLONE_NEWNET).expect("root, for a network namespace");
             raise_loopback();
-            let runtime = Builder::new_current_thread()
-                .enable_all()
-                .build()
-                .expect("a runtime");
+            let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
             LocalSet::new().block_on(&runtime, async {
-                tokio::time::timeout(Duration::from_secs(60), test())
-                    .await
-                    .expect("within a minute");
+                tokio::time::timeout(Duration::from_secs(60), test()).await.expect("within a minute");
             });
         });
-        host.join()
-            .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        host.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
     });
 }
 
 fn raise_loopback() {
-    let done = std::process::Command::new("ip")
-        .args(["link", "set", "lo", "up"])
-        .status()
-        .expect("iproute2");
+    let done = std::process::Command::new("ip").args(["link", "set", "lo", "up"]).status().expect("iproute2");
     assert!(done.success());
 }
 
 /// Runs iproute2 or nft on the current thread's host, for a second opinion.
 pub fn run(program: &str, arguments: &str) -> String {
-    let output = std::process::Command::new(program)
-        .args(arguments.split(' '))
-        .output()
-        .expect("the program");
-    assert!(
-        output.status.success(),
-        "{program} {arguments}: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    let output =
+        std::process::Command::new(program).args(arguments.split(' ')).output().expect("the program");
+    assert!(output.status.success(), "{program} {arguments}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
@@ -70,9 +55,7 @@ pub fn address(last: u8) -> Ipv4Addr {
 
 pub async fn bridge(host: &Host) -> Bridge {
     let name = names::bridge(STACK, "default");
-    host.ensure_bridge(&name, subnet(), link_group(subnet()))
-        .await
-        .expect("a bridge")
+    host.ensure_bridge(&name, subnet(), link_group(subnet())).await.expect("a bridge")
 }
 
 /// A container as the network sees it: a namespace.
@@ -92,11 +75,7 @@ impl Container {
                 .expect("a waiting test");
         });
         let netns = receive.recv().expect("a namespace").into();
-        Self {
-            netns,
-            veth: names::veth(STACK, name),
-            address: address(last),
-        }
+        Self { netns, veth: names::veth(STACK, name), address: address(last) }
     }
 
     pub async fn attached(name: &str, last: u8, host: &Host, bridge: &Bridge) -> (Self, Attached) {
@@ -110,35 +89,27 @@ impl Container {
     }
 
     pub fn netns(&self) -> OwnedFd {
-        self.netns
-            .as_fd()
-            .try_clone_to_owned()
-            .expect("a descriptor")
+        self.netns.as_fd().try_clone_to_owned().expect("a descriptor")
     }
 
     /// Runs what a service would do in the container, off the runtime.
     pub async fn inside<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> T {
-        composer_network::netns::run(self.netns(), move || Ok(job()))
-            .await
-            .expect("inside the container")
+        composer_network::netns::run(self.netns(), move || Ok(job())).await.expect("inside the container")
     }
 
     /// Whether a TCP connection to a port there comes about.
     pub async fn reaches(&self, address: Ipv4Addr, port: u16) -> bool {
-        self.inside(move || TcpStream::connect_timeout(&(address, port).into(), PATIENCE).is_ok())
-            .await
+        self.inside(move || TcpStream::connect_timeout(&(address, port).into(), PATIENCE).is_ok()).await
     }
 
     /// A service of the container that listens on every address, from now on.
     pub async fn listens(&self, port: u16) -> TcpListener {
-        self.inside(move || TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).expect("a listener"))
-            .await
+        self.inside(move || TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).expect("a listener")).await
     }
 
     /// Asks 127.0.0.11 port 53 as a plain client would.
     pub async fn asks(&self, over: Over, query: Vec<u8>) -> Vec<u8> {
-        self.inside(move || ask(over, (Ipv4Addr::new(127, 0, 0, 11), 53).into(), &query))
-            .await
+        self.inside(move || ask(over, (Ipv4Addr::new(127, 0, 0, 11), 53).into(), &query)).await
     }
 }
 
@@ -171,9 +142,7 @@ pub fn ask(over: Over, server: SocketAddr, query: &[u8]) -> Vec<u8> {
 
 pub fn write_framed(stream: &mut impl std::io::Write, message: &[u8]) {
     let length = u16::try_from(message.len()).expect("a message");
-    stream
-        .write_all(&[&length.to_be_bytes(), message].concat())
-        .expect("sent");
+    stream.write_all(&[&length.to_be_bytes(), message].concat()).expect("sent");
 }
 
 pub fn read_framed(stream: &mut impl std::io::Read) -> Vec<u8> {

@@ -14,17 +14,8 @@ const OPEN_FILE: u32 = 0o004;
 
 /// Names that secrets have even where everybody may read them.
 fn is_secret(name: &str) -> bool {
-    const WHOLE: [&str; 9] = [
-        ".netrc",
-        ".pgpass",
-        "gshadow",
-        "gshadow-",
-        "id_ecdsa",
-        "id_ed25519",
-        "id_rsa",
-        "shadow",
-        "shadow-",
-    ];
+    const WHOLE: [&str; 9] =
+        [".netrc", ".pgpass", "gshadow", "gshadow-", "id_ecdsa", "id_ed25519", "id_rsa", "shadow", "shadow-"];
     const ENDS: [&str; 5] = [".key", ".keytab", ".p12", ".pfx", "_key"];
     WHOLE.contains(&name) || ENDS.iter().any(|end| name.ends_with(end))
 }
@@ -72,13 +63,7 @@ fn whiteout(folder: &Path, below: &Path, layer: &Path) -> io::Result<()> {
         chown(&made, Some(like.uid()), Some(like.gid()))?;
         fs::set_permissions(&made, fs::Permissions::from_mode(like.mode() & 0o7777))?;
     }
-    Ok(mknodat(
-        CWD,
-        layer.join(below),
-        FileType::CharacterDevice,
-        Mode::empty(),
-        makedev(0, 0),
-    )?)
+    Ok(mknodat(CWD, layer.join(below), FileType::CharacterDevice, Mode::empty(), makedev(0, 0))?)
 }
 
 #[cfg(test)]

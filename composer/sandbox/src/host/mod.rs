@@ -21,9 +21,8 @@ use crate::mount;
 use crate::tree::{Missing, Tree, on_host};
 
 /// Folders that hold the system's programs and their configuration.
-const SYSTEM: [&str; 10] = [
-    "/usr", "/etc", "/opt", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/nix",
-];
+const SYSTEM: [&str; 10] =
+    ["/usr", "/etc", "/opt", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/nix"];
 /// Where files are looked at one by one. What packages put into /usr is the same on every machine.
 const WATCHED: [&str; 3] = ["/etc", "/opt", "/usr/local/etc"];
 /// Empty folders of the skeleton, with their permissions.
@@ -73,11 +72,7 @@ fn layer(mask: &Path, folder: &Path) -> PathBuf {
 
 /// A folder's path as the name of one.
 fn name(folder: &Path) -> String {
-    folder
-        .display()
-        .to_string()
-        .replace('%', "%25")
-        .replace('/', "%2F")
+    folder.display().to_string().replace('%', "%25").replace('/', "%2F")
 }
 
 /// Makes what all containers over the host's programs share: the skeleton and the layers that hide the host's secrets
@@ -124,19 +119,12 @@ pub fn prepare_mask(mask: &Path) -> io::Result<()> {
 fn part(mask: &Path, folder: &Path) -> io::Result<Part> {
     let layer = layer(mask, folder);
     for watched in WATCHED.map(Path::new) {
-        let watched = if folder.starts_with(watched) {
-            folder
-        } else {
-            watched
-        };
+        let watched = if folder.starts_with(watched) { folder } else { watched };
         if let Ok(below) = watched.strip_prefix(folder) {
             mask::blot_out(folder, below, &layer)?;
         }
     }
-    Ok(Part {
-        folder: folder.to_owned(),
-        masked: layer.exists(),
-    })
+    Ok(Part { folder: folder.to_owned(), masked: layer.exists() })
 }
 
 fn mounted_inside(parts: &[Part]) -> io::Result<Vec<PathBuf>> {
@@ -144,11 +132,7 @@ fn mounted_inside(parts: &[Part]) -> io::Result<Vec<PathBuf>> {
     let mut inside: Vec<PathBuf> = table
         .lines()
         .filter_map(|line| Some(PathBuf::from(unescape(line.split(' ').nth(4)?))))
-        .filter(|place| {
-            parts
-                .iter()
-                .any(|part| place != &part.folder && place.starts_with(&part.folder))
-        })
+        .filter(|place| parts.iter().any(|part| place != &part.folder && place.starts_with(&part.folder)))
         .filter(|place| place.is_dir())
         .collect();
     inside.sort();
@@ -158,10 +142,7 @@ fn mounted_inside(parts: &[Part]) -> io::Result<Vec<PathBuf>> {
 
 /// Octal escapes of proc_pid_mountinfo(5).
 fn unescape(text: &str) -> String {
-    text.replace("\\040", " ")
-        .replace("\\011", "\t")
-        .replace("\\012", "\n")
-        .replace("\\134", "\\")
+    text.replace("\\040", " ").replace("\\011", "\t").replace("\\012", "\n").replace("\\134", "\\")
 }
 
 /// Mounts the host's folders into the skeleton. `overlay` makes one, copy-on-write under a name of its own.

@@ -11,15 +11,7 @@ use crate::mount;
 use crate::tree::Tree;
 
 /// Never visible, even where PATH names something in them.
-const HIDDEN: [&str; 7] = [
-    "/dev",
-    "/proc",
-    "/run",
-    "/sys",
-    "/tmp",
-    "/var/lib/compose",
-    "/var/run",
-];
+const HIDDEN: [&str; 7] = ["/dev", "/proc", "/run", "/sys", "/tmp", "/var/lib/compose", "/var/run"];
 /// What a tool keeps its logins in, in the folder that its `bin` is in.
 const CREDENTIALS: [&str; 8] = [
     ".netrc",
@@ -46,19 +38,14 @@ pub fn folders(path: &[PathBuf]) -> Vec<PathBuf> {
     found.sort();
     found.dedup();
     let all = found.clone();
-    found.retain(|folder| {
-        !all.iter()
-            .any(|other| other != folder && folder.starts_with(other))
-    });
+    found.retain(|folder| !all.iter().any(|other| other != folder && folder.starts_with(other)));
     found
 }
 
 /// What a folder of programs needs: a tool that lives in a hidden folder (~/.pyenv) brings all of it.
 fn installation(folder: &Path) -> Vec<PathBuf> {
     let is_hidden = |name: &std::ffi::OsStr| name.to_string_lossy().starts_with('.');
-    let ends_as_usual = ["bin", "sbin", "shims"]
-        .iter()
-        .any(|end| folder.ends_with(end));
+    let ends_as_usual = ["bin", "sbin", "shims"].iter().any(|end| folder.ends_with(end));
     let parent = folder.parent().unwrap_or(folder);
     if !ends_as_usual || !parent.iter().any(is_hidden) {
         return vec![folder.to_owned()];
@@ -89,42 +76,22 @@ mod tests {
     use super::*;
 
     fn shown(folder: &str) -> Vec<String> {
-        installation(Path::new(folder))
-            .iter()
-            .map(|folder| folder.display().to_string())
-            .collect()
+        installation(Path::new(folder)).iter().map(|folder| folder.display().to_string()).collect()
     }
 
     #[test]
     fn a_tool_brings_its_own_folder_and_no_home() {
         assert_eq!(shown("/home/ann/.pyenv/shims"), ["/home/ann/.pyenv"]);
-        assert_eq!(
-            shown("/home/ann/.cargo/bin"),
-            ["/home/ann/.cargo", "/home/ann/.rustup"]
-        );
-        assert_eq!(
-            shown("/home/ann/.nvm/versions/node/v20/bin"),
-            ["/home/ann/.nvm/versions/node/v20"]
-        );
+        assert_eq!(shown("/home/ann/.cargo/bin"), ["/home/ann/.cargo", "/home/ann/.rustup"]);
+        assert_eq!(shown("/home/ann/.nvm/versions/node/v20/bin"), ["/home/ann/.nvm/versions/node/v20"]);
         assert_eq!(shown("/home/ann/bin"), ["/home/ann/bin"]);
         assert_eq!(shown("/home/ann/go/bin"), ["/home/ann/go/bin"]);
-        assert!(
-            shown("/home/ann/.local/bin")
-                .iter()
-                .all(|folder| folder != "/home/ann/.local")
-        );
+        assert!(shown("/home/ann/.local/bin").iter().all(|folder| folder != "/home/ann/.local"));
     }
 
     #[test]
     fn the_system_and_passing_places_are_left_out() {
-        let path = [
-            "/usr/bin",
-            "/tmp",
-            "/proc/self",
-            "relative",
-            "/no/such/folder",
-        ]
-        .map(PathBuf::from);
+        let path = ["/usr/bin", "/tmp", "/proc/self", "relative", "/no/such/folder"].map(PathBuf::from);
         assert_eq!(folders(&path), Vec::<PathBuf>::new());
     }
 }

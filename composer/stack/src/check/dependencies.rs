@@ -22,8 +22,7 @@ pub(super) fn check(project: &Project, report: &mut Report) {
                         dependency.key,
                         format!("`{name}` depends on `{target}`, which is not defined"),
                     );
-                    if let Some(near) = nearest(target, project.services.keys().map(String::as_str))
-                    {
+                    if let Some(near) = nearest(target, project.services.keys().map(String::as_str)) {
                         found.help(format!("did you mean `{near}`?"));
                     }
                 }
@@ -38,7 +37,12 @@ pub(super) fn check(project: &Project, report: &mut Report) {
             // An image may bring a health check of its own.
             if dependency.condition == Condition::Healthy && !probed && found.rootfs.is_some() {
                 report
-                    .error(dependency.key, format!("`{name}` waits for `{target}` to be healthy, but `{target}` has no health check"))
+                    .error(
+                        dependency.key,
+                        format!(
+                            "`{name}` waits for `{target}` to be healthy, but `{target}` has no health check"
+                        ),
+                    )
                     .help("give it a `healthcheck`, or wait for `service_started`")
                     .also(found.key, "no `healthcheck` here");
             }
@@ -67,11 +71,8 @@ fn cycles(project: &Project, report: &mut Report) {
                 Some(Mark::Done) => {}
                 Some(Mark::Open) => {
                     let begin = path.iter().position(|(name, _)| *name == next).unwrap_or(0);
-                    let names: Vec<&str> = path[begin..]
-                        .iter()
-                        .map(|(name, _)| *name)
-                        .chain([next])
-                        .collect();
+                    let names: Vec<&str> =
+                        path[begin..].iter().map(|(name, _)| *name).chain([next]).collect();
                     say(project, &names, report);
                 }
                 None => {
@@ -85,24 +86,13 @@ fn cycles(project: &Project, report: &mut Report) {
 
 /// What `name` depends on, last first.
 fn targets<'a>(project: &'a Project, name: &str) -> Vec<&'a str> {
-    let targets = project
-        .services
-        .get(name)
-        .into_iter()
-        .flat_map(|service| service.depends_on.keys().rev());
-    targets
-        .filter(|target| project.services.contains_key(*target))
-        .map(String::as_str)
-        .collect()
+    let targets = project.services.get(name).into_iter().flat_map(|service| service.depends_on.keys().rev());
+    targets.filter(|target| project.services.contains_key(*target)).map(String::as_str).collect()
 }
 
 fn say(project: &Project, names: &[&str], report: &mut Report) {
     let edges = names.windows(2).filter_map(|pair| match pair {
-        [from, to] => Some((
-            project.services.get(*from)?.depends_on.get(*to)?.key,
-            *from,
-            *to,
-        )),
+        [from, to] => Some((project.services.get(*from)?.depends_on.get(*to)?.key, *from, *to)),
         _ => None,
     });
     let edges: Vec<_> = edges.collect();
@@ -110,10 +100,7 @@ fn say(project: &Project, names: &[&str], report: &mut Report) {
         return;
     };
     let mut found = report
-        .error(
-            first,
-            format!("services wait for each other: {}", names.join(" -> ")),
-        )
+        .error(first, format!("services wait for each other: {}", names.join(" -> ")))
         .help("remove one of these dependencies");
     for (span, from, to) in others {
         found = found.also(*span, format!("`{from}` waits for `{to}`"));

@@ -31,20 +31,14 @@ fn names(project: &Project, report: &mut Report) {
             report
                 .error(
                     container.span,
-                    format!(
-                        "`{name}` has a `container_name`, so it cannot have {} replicas",
-                        replicas.value
-                    ),
+                    format!("`{name}` has a `container_name`, so it cannot have {} replicas", replicas.value),
                 )
                 .help("container names are unique: remove `container_name`")
                 .also(replicas.span, "replicas given here");
         }
         if let Some(first) = seen.insert(&container.value, container.span) {
             report
-                .error(
-                    container.span,
-                    format!("two services have the container name `{}`", container.value),
-                )
+                .error(container.span, format!("two services have the container name `{}`", container.value))
                 .also(first, "first here");
         }
     }

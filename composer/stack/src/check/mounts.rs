@@ -9,14 +9,8 @@ use crate::diagnostic::Report;
 pub(super) fn check(project: &Project, report: &mut Report) {
     for service in project.services.values() {
         let mut targets = BTreeMap::new();
-        let volumes = service
-            .volumes
-            .iter()
-            .map(|mount| (mount.value.target.as_str(), mount.span));
-        let tmpfs = service
-            .tmpfs
-            .iter()
-            .map(|tmpfs| (tmpfs.value.target.as_str(), tmpfs.span));
+        let volumes = service.volumes.iter().map(|mount| (mount.value.target.as_str(), mount.span));
+        let tmpfs = service.tmpfs.iter().map(|tmpfs| (tmpfs.value.target.as_str(), tmpfs.span));
         for (target, span) in volumes.chain(tmpfs) {
             let trimmed = target.trim_end_matches('/');
             if let Some(first) = targets.insert(trimmed, span) {
@@ -26,11 +20,7 @@ pub(super) fn check(project: &Project, report: &mut Report) {
             }
         }
         for mount in &service.volumes {
-            let MountKind::Volume {
-                source: Some(source),
-                ..
-            } = &mount.value.kind
-            else {
+            let MountKind::Volume { source: Some(source), .. } = &mount.value.kind else {
                 continue;
             };
             if project.volumes.contains_key(source) {
@@ -39,13 +29,11 @@ pub(super) fn check(project: &Project, report: &mut Report) {
             let near = nearest(source, project.volumes.keys().map(String::as_str));
             let help = match near {
                 Some(near) => format!("did you mean `{near}`?"),
-                None => format!(
-                    "name it under `volumes:` at the top level, or write `./{source}` for a folder"
-                ),
+                None => {
+                    format!("name it under `volumes:` at the top level, or write `./{source}` for a folder")
+                }
             };
-            report
-                .error(mount.span, format!("the volume `{source}` is not defined"))
-                .help(help);
+            report.error(mount.span, format!("the volume `{source}` is not defined")).help(help);
         }
     }
 }

@@ -11,12 +11,7 @@ use crate::{cpuset, size};
 const LEAST_MEMORY: u64 = 6 << 20;
 const CAP: &str = "the limit of the whole stack";
 
-pub(super) fn check(
-    project: &Project,
-    host: Option<&HostFacts>,
-    running: bool,
-    report: &mut Report,
-) {
+pub(super) fn check(project: &Project, host: Option<&HostFacts>, running: bool, report: &mut Report) {
     let stack = &project.resources;
     if let Some(host) = host {
         against_host(stack, host, report);
@@ -26,8 +21,8 @@ pub(super) fn check(
         for service in project.services.values() {
             let memory = service.limit(|limits| limits.memory.as_ref());
             least(memory, report);
-            for limits in std::iter::once(&service.limits)
-                .chain(service.deploy.as_ref().map(|deploy| &deploy.limits))
+            for limits in
+                std::iter::once(&service.limits).chain(service.deploy.as_ref().map(|deploy| &deploy.limits))
             {
                 if let Some(host) = host {
                     against_host(limits, host, report);
@@ -53,60 +48,37 @@ pub(super) fn check(
 fn least(memory: Option<&At<u64>>, report: &mut Report) {
     if let Some(memory) = memory.filter(|memory| memory.value > 0 && memory.value < LEAST_MEMORY) {
         report
-            .error(
-                memory.span,
-                format!("a limit of {} is too low", size::show(memory.value)),
-            )
+            .error(memory.span, format!("a limit of {} is too low", size::show(memory.value)))
             .help(format!("the least is {}", size::show(LEAST_MEMORY)));
     }
 }
 
 fn against_host(limits: &Limits, host: &HostFacts, report: &mut Report) {
     let online = host.cpus_online.len();
-    if let Some(cpus) = limits
-        .cpus
-        .as_ref()
-        .filter(|cpus| cpus.value > online as f64)
-    {
+    if let Some(cpus) = limits.cpus.as_ref().filter(|cpus| cpus.value > online as f64) {
         report
-            .error(
-                cpus.span,
-                format!("{} CPUs are more than this host has", cpus.value),
-            )
+            .error(cpus.span, format!("{} CPUs are more than this host has", cpus.value))
             .note(has_cpus(host));
     }
     if let Some(cpus) = &limits.cpuset {
         let missing: BTreeSet<u32> = cpus.value.difference(&host.cpus_online).copied().collect();
         if !missing.is_empty() {
             report
-                .error(
-                    cpus.span,
-                    format!("CPU {} is not online on this host", cpuset::show(&missing)),
-                )
+                .error(cpus.span, format!("CPU {} is not online on this host", cpuset::show(&missing)))
                 .note(has_cpus(host));
         }
     }
     for memory in [&limits.memory, &limits.reservation].into_iter().flatten() {
         if memory.value > host.memory {
             report
-                .error(
-                    memory.span,
-                    format!(
-                        "{} is more memory than this host has",
-                        size::show(memory.value)
-                    ),
-                )
+                .error(memory.span, format!("{} is more memory than this host has", size::show(memory.value)))
                 .note(format!("this host has {}", size::show(host.memory)));
         }
     }
 }
 
 fn has_cpus(host: &HostFacts) -> String {
-    format!(
-        "this host has {} online: {}",
-        host.cpus_online.len(),
-        cpuset::show(&host.cpus_online)
-    )
+    format!("this host has {} online: {}", host.cpus_online.len(), cpuset::show(&host.cpus_online))
 }
 
 /// A container's limit beyond the stack's could never be reached.
@@ -115,10 +87,7 @@ fn against_stack(limits: &Limits, stack: &Limits, report: &mut Report) {
         && own.value > cap.value
         && cap.value > 0.0
     {
-        let message = format!(
-            "{} CPUs are more than the whole stack's {}",
-            own.value, cap.value
-        );
+        let message = format!("{} CPUs are more than the whole stack's {}", own.value, cap.value);
         report.error(own.span, message).also(cap.span, CAP);
     }
     if let (Some(own), Some(cap)) = (&limits.memory, &stack.memory)
@@ -136,10 +105,7 @@ fn against_stack(limits: &Limits, stack: &Limits, report: &mut Report) {
         && own.value > cap.value
         && cap.value > 0
     {
-        let message = format!(
-            "{} processes are more than the whole stack's {}",
-            own.value, cap.value
-        );
+        let message = format!("{} processes are more than the whole stack's {}", own.value, cap.value);
         report.error(own.span, message).also(cap.span, CAP);
     }
     if let (Some(own), Some(cap)) = (&limits.cpuset, &stack.cpuset) {
@@ -150,9 +116,7 @@ fn against_stack(limits: &Limits, stack: &Limits, report: &mut Report) {
                 cpuset::show(&outside),
                 cpuset::show(&cap.value)
             );
-            report
-                .error(own.span, message)
-                .also(cap.span, "the CPUs of the whole stack");
+            report.error(own.span, message).also(cap.span, "the CPUs of the whole stack");
         }
     }
 }
@@ -163,45 +127,20 @@ fn twice(service: &Service, report: &mut Report) {
         return;
     };
     let (own, other) = (&service.limits, &deploy.limits);
-    clash(
-        service.scale.as_ref(),
-        deploy.replicas.as_ref(),
-        "`scale` and `deploy.replicas`",
-        report,
-    );
-    clash(
-        own.cpus.as_ref(),
-        other.cpus.as_ref(),
-        "`cpus` and `deploy.resources.limits.cpus`",
-        report,
-    );
+    clash(service.scale.as_ref(), deploy.replicas.as_ref(), "`scale` and `deploy.replicas`", report);
+    clash(own.cpus.as_ref(), other.cpus.as_ref(), "`cpus` and `deploy.resources.limits.cpus`", report);
     clash(
         own.memory.as_ref(),
         other.memory.as_ref(),
         "`mem_limit` and `deploy.resources.limits.memory`",
         report,
     );
-    clash(
-        own.pids.as_ref(),
-        other.pids.as_ref(),
-        "`pids_limit` and `deploy.resources.limits.pids`",
-        report,
-    );
+    clash(own.pids.as_ref(), other.pids.as_ref(), "`pids_limit` and `deploy.resources.limits.pids`", report);
     let names = "`mem_reservation` and `deploy.resources.reservations.memory`";
-    clash(
-        own.reservation.as_ref(),
-        other.reservation.as_ref(),
-        names,
-        report,
-    );
+    clash(own.reservation.as_ref(), other.reservation.as_ref(), names, report);
 }
 
-fn clash<T: PartialEq>(
-    own: Option<&At<T>>,
-    other: Option<&At<T>>,
-    names: &str,
-    report: &mut Report,
-) {
+fn clash<T: PartialEq>(own: Option<&At<T>>, other: Option<&At<T>>, names: &str, report: &mut Report) {
     if let (Some(own), Some(other)) = (own, other)
         && own.value != other.value
     {
@@ -219,10 +158,7 @@ fn swap(service: &Service, report: &mut Report) {
     match service.limit(|limits| limits.memory.as_ref()) {
         Some(memory) if u64::try_from(swap.value).is_ok_and(|swap| swap < memory.value) => {
             report
-                .error(
-                    swap.span,
-                    "`memswap_limit` is lower than the limit of memory",
-                )
+                .error(swap.span, "`memswap_limit` is lower than the limit of memory")
                 .note("it counts memory and swap together")
                 .also(memory.span, "the limit of memory");
         }
@@ -243,10 +179,7 @@ fn reservation(reserved: Option<&At<u64>>, memory: Option<&At<u64>>, report: &mu
         report
             .error(
                 reserved.span,
-                format!(
-                    "more memory is reserved than the limit of {}",
-                    size::show(memory.value)
-                ),
+                format!("more memory is reserved than the limit of {}", size::show(memory.value)),
             )
             .also(memory.span, "the limit of memory");
     }
@@ -254,12 +187,7 @@ fn reservation(reserved: Option<&At<u64>>, memory: Option<&At<u64>>, report: &mu
 
 /// All containers' reservations together must fit into the stack's memory.
 fn reservations(project: &Project, report: &mut Report) {
-    let Some(cap) = project
-        .resources
-        .memory
-        .as_ref()
-        .filter(|cap| cap.value > 0)
-    else {
+    let Some(cap) = project.resources.memory.as_ref().filter(|cap| cap.value > 0) else {
         return;
     };
     let mut sum = 0_u64;
@@ -277,9 +205,6 @@ fn reservations(project: &Project, report: &mut Report) {
             size::show(sum),
             size::show(cap.value)
         );
-        report
-            .error(cap.span, message)
-            .label(CAP)
-            .also(span, "the first reservation");
+        report.error(cap.span, message).label(CAP).also(span, "the first reservation");
     }
 }

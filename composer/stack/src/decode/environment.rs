@@ -18,23 +18,16 @@ pub(super) fn decode(
     report: &mut Report,
 ) -> BTreeMap<String, Option<String>> {
     let mut out = BTreeMap::new();
-    for file in env_file
-        .and_then(|entry| expect_list("env_file", &entry.node, report))
-        .into_iter()
-        .flatten()
+    for file in env_file.and_then(|entry| expect_list("env_file", &entry.node, report)).into_iter().flatten()
     {
         for (key, value) in read(file, context, report).unwrap_or_default() {
             out.insert(key, Some(value));
         }
     }
-    for (key, value) in environment
-        .and_then(|entry| pairs("environment", &entry.node, report))
-        .into_iter()
-        .flatten()
+    for (key, value) in
+        environment.and_then(|entry| pairs("environment", &entry.node, report)).into_iter().flatten()
     {
-        let value = value
-            .value
-            .or_else(|| context.variables.get(&key).map(str::to_owned));
+        let value = value.value.or_else(|| context.variables.get(&key).map(str::to_owned));
         out.insert(key, value);
     }
     out
@@ -47,11 +40,7 @@ struct EnvFile {
     raw: bool,
 }
 
-fn read(
-    node: &Node,
-    context: &Context<'_>,
-    report: &mut Report,
-) -> Option<BTreeMap<String, String>> {
+fn read(node: &Node, context: &Context<'_>, report: &mut Report) -> Option<BTreeMap<String, String>> {
     let file = entry(node, context, report)?;
     let lookup = |name: &str| context.variables.get(name).map(str::to_owned);
     match files::read(&file.path) {
@@ -71,12 +60,7 @@ fn entry(node: &Node, context: &Context<'_>, report: &mut Report) -> Option<EnvF
     match &node.value {
         Value::Scalar(_) => {
             let path = context.path(&string("env_file", node, report)?);
-            Some(EnvFile {
-                path,
-                span: node.span,
-                required: true,
-                raw: false,
-            })
+            Some(EnvFile { path, span: node.span, required: true, raw: false })
         }
         Value::Map(_) => {
             let mut fields = Fields::open("env_file", node, report)?;
@@ -87,10 +71,7 @@ fn entry(node: &Node, context: &Context<'_>, report: &mut Report) -> Option<EnvF
             let raw = match format.map(|entry| (string("format", &entry.node, report), entry)) {
                 Some((Some(text), entry)) if text != "raw" => {
                     report
-                        .error(
-                            entry.node.span,
-                            format!("`{text}` is not a format of env files"),
-                        )
+                        .error(entry.node.span, format!("`{text}` is not a format of env files"))
                         .help("`raw` is");
                     false
                 }
@@ -102,12 +83,7 @@ fn entry(node: &Node, context: &Context<'_>, report: &mut Report) -> Option<EnvF
                 return None;
             };
             let text = string("path", &path.node, report)?;
-            Some(EnvFile {
-                path: context.path(&text),
-                span: path.node.span,
-                required,
-                raw,
-            })
+            Some(EnvFile { path: context.path(&text), span: path.node.span, required, raw })
         }
         Value::List(_) => {
             wrong_type("env_file", "a string or a mapping", node, report);

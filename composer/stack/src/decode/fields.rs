@@ -19,10 +19,7 @@ impl<'a> Fields<'a> {
     /// Opens `node`; says so where it is no mapping.
     pub fn open(name: &str, node: &'a Node, report: &mut Report) -> Option<Self> {
         let map = expect_map(name, node, report)?;
-        Some(Self {
-            map,
-            taken: Vec::new(),
-        })
+        Some(Self { map, taken: Vec::new() })
     }
 
     /// Takes a key.
@@ -52,19 +49,12 @@ impl<'a> Fields<'a> {
             if key.starts_with("x-") {
                 extensions.insert(key.clone(), entry.node.clone());
             } else if known.contains(&key.as_str()) {
-                report
-                    .error(entry.key, format!("`{key}` is not supported yet"))
-                    .label(format!("in {owner}"));
+                report.error(entry.key, format!("`{key}` is not supported yet")).label(format!("in {owner}"));
             } else {
-                let words = known
-                    .iter()
-                    .chain(&self.taken)
-                    .copied()
-                    .filter(|word| !word.starts_with("x-"));
+                let words = known.iter().chain(&self.taken).copied().filter(|word| !word.starts_with("x-"));
                 let near = nearest(key, words);
-                let found = report
-                    .error(entry.key, format!("unknown key `{key}`"))
-                    .label(format!("in {owner}"));
+                let found =
+                    report.error(entry.key, format!("unknown key `{key}`")).label(format!("in {owner}"));
                 match near {
                     Some(near) => found.help(format!("did you mean `{near}`?")),
                     None => found.help("keys of your own begin with `x-`"),
@@ -85,11 +75,7 @@ pub(crate) fn expect_map<'a>(name: &str, node: &'a Node, report: &mut Report) ->
 }
 
 /// The items of `node`.
-pub(crate) fn expect_list<'a>(
-    name: &str,
-    node: &'a Node,
-    report: &mut Report,
-) -> Option<&'a [Node]> {
+pub(crate) fn expect_list<'a>(name: &str, node: &'a Node, report: &mut Report) -> Option<&'a [Node]> {
     match &node.value {
         Value::List(items) => Some(items),
         Value::Map(_) | Value::Scalar(_) => {
@@ -120,21 +106,14 @@ pub(crate) fn wrong_type(name: &str, expected: &str, node: &Node, report: &mut R
 pub(crate) fn bad_value<'r>(node: &Node, message: String, report: &'r mut Report) -> Found<'r> {
     let found = report.error(node.span, message);
     match &node.value {
-        Value::Scalar(Scalar {
-            text,
-            interpolated: true,
-            ..
-        }) => found.note(format!("the value is `{text}` after interpolation")),
+        Value::Scalar(Scalar { text, interpolated: true, .. }) => {
+            found.note(format!("the value is `{text}` after interpolation"))
+        }
         Value::Scalar(_) | Value::List(_) | Value::Map(_) => found,
     }
 }
 
-fn expect_scalar<'a>(
-    name: &str,
-    expected: &str,
-    node: &'a Node,
-    report: &mut Report,
-) -> Option<&'a Scalar> {
+fn expect_scalar<'a>(name: &str, expected: &str, node: &'a Node, report: &mut Report) -> Option<&'a Scalar> {
     match &node.value {
         Value::Scalar(scalar) if !node.is_null() => Some(scalar),
         Value::Scalar(_) | Value::List(_) | Value::Map(_) => {
@@ -235,11 +214,7 @@ pub(crate) fn number(name: &str, node: &Node, report: &mut Report) -> Option<At<
     match value.filter(|value: &f64| value.is_finite() && *value >= 0.0) {
         Some(value) => Some(at(node, value)),
         None => {
-            bad_value(
-                node,
-                format!("`{name}` must be a number of at least 0"),
-                report,
-            );
+            bad_value(node, format!("`{name}` must be a number of at least 0"), report);
             None
         }
     }
@@ -266,8 +241,7 @@ pub(crate) fn duration(name: &str, node: &Node, report: &mut Report) -> Option<D
     let value = duration::parse(&scalar.text);
     if value.is_none() {
         let message = format!("`{}` is not a duration", scalar.text);
-        bad_value(node, message, report)
-            .help("write numbers with ns, us, ms, s, m or h: `10s`, `1m30s`");
+        bad_value(node, message, report).help("write numbers with ns, us, ms, s, m or h: `10s`, `1m30s`");
     }
     value
 }
@@ -287,10 +261,7 @@ pub(crate) fn pairs(
 ) -> Option<BTreeMap<String, At<Option<String>>>> {
     if let Value::List(items) = &node.value {
         // Only a list with something else than strings is still a list here.
-        for item in items
-            .iter()
-            .filter(|item| item.is_null() || !matches!(item.value, Value::Scalar(_)))
-        {
+        for item in items.iter().filter(|item| item.is_null() || !matches!(item.value, Value::Scalar(_))) {
             let message = format!("an item of `{name}` must be a string, not {}", item.kind());
             report
                 .error(item.span, message)
@@ -304,41 +275,20 @@ pub(crate) fn pairs(
             report.error(entry.key, format!("a key of `{name}` is empty"));
             continue;
         }
-        let value = if entry.node.is_null() {
-            None
-        } else {
-            text(&format!("{name}.{key}"), &entry.node, report)
-        };
-        out.insert(
-            key.clone(),
-            At {
-                value,
-                span: entry.node.span,
-            },
-        );
+        let value =
+            if entry.node.is_null() { None } else { text(&format!("{name}.{key}"), &entry.node, report) };
+        out.insert(key.clone(), At { value, span: entry.node.span });
     }
     Some(out)
 }
 
 /// Labels: a missing value is an empty one.
-pub(crate) fn labels(
-    name: &str,
-    node: &Node,
-    report: &mut Report,
-) -> Option<BTreeMap<String, String>> {
+pub(crate) fn labels(name: &str, node: &Node, report: &mut Report) -> Option<BTreeMap<String, String>> {
     let pairs = pairs(name, node, report)?;
-    Some(
-        pairs
-            .into_iter()
-            .map(|(key, at)| (key, at.value.unwrap_or_default()))
-            .collect(),
-    )
+    Some(pairs.into_iter().map(|(key, at)| (key, at.value.unwrap_or_default())).collect())
 }
 
 /// A value at the place of `node`.
 pub(crate) fn at<T>(node: &Node, value: T) -> At<T> {
-    At {
-        value,
-        span: node.span,
-    }
+    At { value, span: node.span }
 }

@@ -21,16 +21,10 @@ pub(super) fn decode(name: &str, node: &Node, report: &mut Report) -> Option<Hea
         extensions: fields.finish("`healthcheck`", keys::HEALTHCHECK, report),
     };
     if let (true, Some(entry)) = (out.disable, test)
-        && out
-            .test
-            .as_ref()
-            .is_some_and(|test| test.first().map(String::as_str) != Some("NONE"))
+        && out.test.as_ref().is_some_and(|test| test.first().map(String::as_str) != Some("NONE"))
     {
         report
-            .error(
-                entry.key,
-                "`test` and `disable: true` cannot stand together",
-            )
+            .error(entry.key, "`test` and `disable: true` cannot stand together")
             .help("remove one of them");
     }
     Some(out)
@@ -38,9 +32,7 @@ pub(super) fn decode(name: &str, node: &Node, report: &mut Report) -> Option<Hea
 
 fn decode_test(node: &Node, report: &mut Report) -> Option<Vec<String>> {
     match &node.value {
-        Value::Scalar(scalar) if !node.is_null() => {
-            Some(vec!["CMD-SHELL".to_owned(), scalar.to_text()])
-        }
+        Value::Scalar(scalar) if !node.is_null() => Some(vec!["CMD-SHELL".to_owned(), scalar.to_text()]),
         Value::List(_) => {
             let test = strings("test", node, report)?;
             let complaint = match test.first().map(String::as_str) {

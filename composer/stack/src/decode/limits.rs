@@ -27,10 +27,7 @@ pub(super) fn deploy(name: &str, node: &Node, report: &mut Report) -> Option<Dep
         return None;
     }
     let mut fields = Fields::open(name, node, report)?;
-    let mut out = Deploy {
-        replicas: fields.with("replicas", report, count),
-        ..Deploy::default()
-    };
+    let mut out = Deploy { replicas: fields.with("replicas", report, count), ..Deploy::default() };
     if let Some(entry) = fields.take("resources") {
         out.has_resources = true;
         out.limits = resources(&entry.node, false, report);
@@ -47,11 +44,7 @@ pub(super) fn stack(node: &Node, report: &mut Report) -> Limits {
 /// `limits` and `reservations`. `cpuset` is there only for the whole stack: Compose has it beside the service.
 fn resources(node: &Node, whole_stack: bool, report: &mut Report) -> Limits {
     let mut out = Limits::default();
-    let owner = if whole_stack {
-        "x-resources"
-    } else {
-        "resources"
-    };
+    let owner = if whole_stack { "x-resources" } else { "resources" };
     let Some(mut fields) = Fields::open(owner, node, report) else {
         return out;
     };
@@ -103,9 +96,7 @@ fn swap(name: &str, node: &Node, report: &mut Report) -> Option<At<i64>> {
 fn cpus(name: &str, node: &Node, report: &mut Report) -> Option<At<BTreeSet<u32>>> {
     let text = match &node.value {
         // A single CPU is a number unless it is quoted; nothing is gained by refusing it.
-        Value::Scalar(scalar) if matches!(scalar.resolve(), Resolved::Int(_)) => {
-            scalar.text.clone()
-        }
+        Value::Scalar(scalar) if matches!(scalar.resolve(), Resolved::Int(_)) => scalar.text.clone(),
         Value::Scalar(_) | Value::List(_) | Value::Map(_) => string(name, node, report)?,
     };
     let cpus = cpuset::parse(&text);

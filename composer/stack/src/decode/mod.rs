@@ -32,9 +32,7 @@ impl Context<'_> {
     /// A host path of the file, absolute: `~` is the home directory, other relative paths begin at the project
     /// directory.
     pub fn path(&self, text: &str) -> PathBuf {
-        let under_home = text
-            .strip_prefix('~')
-            .filter(|rest| rest.is_empty() || rest.starts_with('/'));
+        let under_home = text.strip_prefix('~').filter(|rest| rest.is_empty() || rest.starts_with('/'));
         match (under_home, self.home) {
             (Some(rest), Some(home)) => clean(&home.join(rest.trim_start_matches('/'))),
             _ => clean(&self.directory.join(text)),
@@ -43,36 +41,21 @@ impl Context<'_> {
 }
 
 /// Decodes the merged tree.
-pub(crate) fn project(
-    root: &Node,
-    name: String,
-    context: &Context<'_>,
-    report: &mut Report,
-) -> Project {
-    let mut project = Project {
-        name,
-        ..Project::default()
-    };
+pub(crate) fn project(root: &Node, name: String, context: &Context<'_>, report: &mut Report) -> Project {
+    let mut project = Project { name, ..Project::default() };
     let Some(mut fields) = Fields::open("the file", root, report) else {
         return project;
     };
     // Chosen before interpolation; only its type is left to look at.
     fields.with("name", report, string);
     if let Some(entry) = fields.take("version") {
-        report
-            .warning(entry.key, "`version` is obsolete and has no effect")
-            .help("remove the line");
+        report.warning(entry.key, "`version` is obsolete and has no effect").help("remove the line");
     }
     if let Some(node) = fields.take("x-resources") {
         project.resources = limits::stack(&node.node, report);
-        project
-            .extensions
-            .insert("x-resources".to_owned(), node.node.clone());
+        project.extensions.insert("x-resources".to_owned(), node.node.clone());
     }
-    if let Some(map) = fields
-        .take("services")
-        .and_then(|entry| expect_map("services", &entry.node, report))
-    {
+    if let Some(map) = fields.take("services").and_then(|entry| expect_map("services", &entry.node, report)) {
         for (name, entry) in map {
             if !is_service_name(name) {
                 report
@@ -85,41 +68,26 @@ pub(crate) fn project(
         }
     }
     if let Some(entry) = fields.take("volumes").filter(|entry| !entry.node.is_null()) {
-        for (key, entry) in expect_map("volumes", &entry.node, report)
-            .into_iter()
-            .flatten()
-        {
+        for (key, entry) in expect_map("volumes", &entry.node, report).into_iter().flatten() {
             let volume = volume(key, &entry.node, &project.name, report);
             project.volumes.insert(key.clone(), volume);
         }
     }
-    if let Some(entry) = fields
-        .take("networks")
-        .filter(|entry| !entry.node.is_null())
-    {
+    if let Some(entry) = fields.take("networks").filter(|entry| !entry.node.is_null()) {
         networks(&entry.node, report);
     }
-    project
-        .extensions
-        .extend(fields.finish("the file", keys::TOP, report));
+    project.extensions.extend(fields.finish("the file", keys::TOP, report));
     project
 }
 
 fn is_service_name(name: &str) -> bool {
-    !name.is_empty()
-        && name
-            .chars()
-            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-'))
+    !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-'))
 }
 
 fn volume(key: &str, node: &Node, project: &str, report: &mut Report) -> Volume {
     let default = format!("{project}_{key}");
-    let mut volume = Volume {
-        name: default,
-        external: false,
-        labels: Default::default(),
-        extensions: Default::default(),
-    };
+    let mut volume =
+        Volume { name: default, external: false, labels: Default::default(), extensions: Default::default() };
     if node.is_null() {
         return volume;
     }

@@ -25,18 +25,11 @@ pub(super) fn volume(node: &Node, context: &Context<'_>, report: &mut Report) ->
         }
     };
     if !mount.target.starts_with('/') {
-        let message = format!(
-            "`{}` must be an absolute path inside the container",
-            mount.target
-        );
-        bad_value(node, message, report)
-            .help("short syntax is `SOURCE:TARGET` or `SOURCE:TARGET:ro`");
+        let message = format!("`{}` must be an absolute path inside the container", mount.target);
+        bad_value(node, message, report).help("short syntax is `SOURCE:TARGET` or `SOURCE:TARGET:ro`");
         return None;
     }
-    Some(At {
-        value: mount,
-        span: node.span,
-    })
+    Some(At { value: mount, span: node.span })
 }
 
 fn short(node: &Node, context: &Context<'_>, report: &mut Report) -> Option<Mount> {
@@ -53,8 +46,7 @@ fn short(node: &Node, context: &Context<'_>, report: &mut Report) -> Option<Moun
         }
     };
     if source == Some("") || target.is_empty() {
-        bad_value(node, format!("`{text}` lacks a source or a target"), report)
-            .help("write `SOURCE:TARGET`");
+        bad_value(node, format!("`{text}` lacks a source or a target"), report).help("write `SOURCE:TARGET`");
         return None;
     }
     let (mut read_only, mut selinux, mut nocopy) = (false, None, false);
@@ -66,11 +58,7 @@ fn short(node: &Node, context: &Context<'_>, report: &mut Report) -> Option<Moun
             "Z" => selinux = Some('Z'),
             "nocopy" => nocopy = true,
             "shared" | "slave" | "private" | "rshared" | "rslave" | "rprivate" | "U" => {
-                bad_value(
-                    node,
-                    format!("the mount option `{option}` is not supported yet"),
-                    report,
-                );
+                bad_value(node, format!("the mount option `{option}` is not supported yet"), report);
             }
             _ => {
                 let message = format!("`{option}` is not a mount option");
@@ -79,24 +67,12 @@ fn short(node: &Node, context: &Context<'_>, report: &mut Report) -> Option<Moun
         }
     }
     let kind = match source {
-        Some(source) if source.starts_with(['.', '/', '~']) => MountKind::Bind {
-            source: context.path(source),
-            create_host_path: true,
-            selinux,
-            options: true,
-        },
-        source => MountKind::Volume {
-            source: source.map(str::to_owned),
-            nocopy,
-            options: true,
-        },
+        Some(source) if source.starts_with(['.', '/', '~']) => {
+            MountKind::Bind { source: context.path(source), create_host_path: true, selinux, options: true }
+        }
+        source => MountKind::Volume { source: source.map(str::to_owned), nocopy, options: true },
     };
-    Some(Mount {
-        target: target.to_owned(),
-        read_only,
-        kind,
-        extensions: Extensions::new(),
-    })
+    Some(Mount { target: target.to_owned(), read_only, kind, extensions: Extensions::new() })
 }
 
 fn long(node: &Node, context: &Context<'_>, report: &mut Report) -> Option<Mount> {
@@ -112,16 +88,10 @@ fn long(node: &Node, context: &Context<'_>, report: &mut Report) -> Option<Mount
             let mut create = false;
             let mut selinux = None;
             let entry = fields.take("bind");
-            if let Some(mut bind) =
-                entry.and_then(|entry| Fields::open("bind", &entry.node, report))
-            {
-                create = bind
-                    .with("create_host_path", report, boolean)
-                    .unwrap_or(true);
+            if let Some(mut bind) = entry.and_then(|entry| Fields::open("bind", &entry.node, report)) {
+                create = bind.with("create_host_path", report, boolean).unwrap_or(true);
                 let label = bind.with("selinux", report, string);
-                selinux = label
-                    .and_then(|label| label.chars().next())
-                    .filter(|c| matches!(c, 'z' | 'Z'));
+                selinux = label.and_then(|label| label.chars().next()).filter(|c| matches!(c, 'z' | 'Z'));
                 bind.finish("`bind`", keys::MOUNT_BIND, report);
             }
             match &source {
@@ -140,41 +110,26 @@ fn long(node: &Node, context: &Context<'_>, report: &mut Report) -> Option<Mount
         (Some(Some("volume")), _) => {
             let mut nocopy = false;
             let entry = fields.take("volume");
-            if let Some(mut volume) =
-                entry.and_then(|entry| Fields::open("volume", &entry.node, report))
-            {
+            if let Some(mut volume) = entry.and_then(|entry| Fields::open("volume", &entry.node, report)) {
                 nocopy = volume.with("nocopy", report, boolean).unwrap_or(false);
                 volume.finish("`volume`", keys::MOUNT_VOLUME, report);
             }
-            Some(MountKind::Volume {
-                source,
-                nocopy,
-                options: entry.is_some(),
-            })
+            Some(MountKind::Volume { source, nocopy, options: entry.is_some() })
         }
         (Some(Some("tmpfs")), _) => {
             let (mut size, mut mode) = (None, None);
             let entry = fields.take("tmpfs");
-            if let Some(mut tmpfs) =
-                entry.and_then(|entry| Fields::open("tmpfs", &entry.node, report))
-            {
+            if let Some(mut tmpfs) = entry.and_then(|entry| Fields::open("tmpfs", &entry.node, report)) {
                 size = tmpfs.with("size", report, bytes).map(|at| at.value);
                 mode = tmpfs.with("mode", report, permissions);
                 tmpfs.finish("`tmpfs`", keys::MOUNT_TMPFS, report);
             }
-            Some(MountKind::Tmpfs {
-                size,
-                mode,
-                options: entry.is_some(),
-            })
+            Some(MountKind::Tmpfs { size, mode, options: entry.is_some() })
         }
         (Some(Some(other)), Some(entry)) => {
             let known = ["npipe", "cluster", "image"].contains(&other);
             if known {
-                report.error(
-                    entry.node.span,
-                    format!("mounts of type `{other}` are not supported yet"),
-                );
+                report.error(entry.node.span, format!("mounts of type `{other}` are not supported yet"));
             } else {
                 report
                     .error(entry.node.span, format!("`{other}` is not a type of mount"))
@@ -183,9 +138,7 @@ fn long(node: &Node, context: &Context<'_>, report: &mut Report) -> Option<Mount
             None
         }
         (None, _) => {
-            report
-                .error(node.span, "a mount needs a `type`")
-                .help("`bind`, `volume` or `tmpfs`");
+            report.error(node.span, "a mount needs a `type`").help("`bind`, `volume` or `tmpfs`");
             None
         }
         (Some(None), _) | (Some(Some(_)), None) => None,
@@ -195,12 +148,7 @@ fn long(node: &Node, context: &Context<'_>, report: &mut Report) -> Option<Mount
         report.error(node.span, "a mount needs a `target`");
         return None;
     };
-    Some(Mount {
-        target,
-        read_only,
-        kind: kind?,
-        extensions,
-    })
+    Some(Mount { target, read_only, kind: kind?, extensions })
 }
 
 /// Permission bits: a number in the file is octal when it begins with 0, a string always is.
@@ -224,28 +172,17 @@ fn permissions(name: &str, node: &Node, report: &mut Report) -> Option<u32> {
 fn octal(text: &str) -> Option<u32> {
     let digits = text.strip_prefix("0o").unwrap_or(text);
     let all_octal = !digits.is_empty() && digits.bytes().all(|byte| (b'0'..=b'7').contains(&byte));
-    all_octal
-        .then(|| u32::from_str_radix(digits, 8).ok())
-        .flatten()
+    all_octal.then(|| u32::from_str_radix(digits, 8).ok()).flatten()
 }
 
 /// Decodes one item of `tmpfs`: `PATH` or `PATH:size=64m,mode=1770`.
 pub(super) fn tmpfs(node: &Node, report: &mut Report) -> Option<At<Tmpfs>> {
     let text = text("tmpfs", node, report)?;
     let (target, options) = text.split_once(':').unwrap_or((&text, ""));
-    let mut out = Tmpfs {
-        text: text.clone(),
-        target: target.to_owned(),
-        read_only: false,
-        size: None,
-        mode: None,
-    };
+    let mut out =
+        Tmpfs { text: text.clone(), target: target.to_owned(), read_only: false, size: None, mode: None };
     if !target.starts_with('/') {
-        bad_value(
-            node,
-            format!("`{target}` must be an absolute path inside the container"),
-            report,
-        );
+        bad_value(node, format!("`{target}` must be an absolute path inside the container"), report);
         return None;
     }
     for option in options.split(',').filter(|option| !option.is_empty()) {
@@ -276,8 +213,5 @@ pub(super) fn tmpfs(node: &Node, report: &mut Report) -> Option<At<Tmpfs>> {
             bad_value(node, message, report).help("for example `/run:size=64m,mode=1770`");
         }
     }
-    Some(At {
-        value: out,
-        span: node.span,
-    })
+    Some(At { value: out, span: node.span })
 }

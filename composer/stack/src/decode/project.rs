@@ -155,30 +155,15 @@ pub(crate) struct Mount {
 
 #[derive(Debug)]
 pub(crate) enum MountKind {
-    Bind {
-        source: PathBuf,
-        create_host_path: bool,
-        selinux: Option<char>,
-        options: bool,
-    },
-    Volume {
-        source: Option<String>,
-        nocopy: bool,
-        options: bool,
-    },
-    Tmpfs {
-        size: Option<u64>,
-        mode: Option<u32>,
-        options: bool,
-    },
+    Bind { source: PathBuf, create_host_path: bool, selinux: Option<char>, options: bool },
+    Volume { source: Option<String>, nocopy: bool, options: bool },
+    Tmpfs { size: Option<u64>, mode: Option<u32>, options: bool },
 }
 
 impl Service {
     /// Replicas of both ways to say it.
     pub fn replicas(&self) -> Option<&At<u32>> {
-        self.scale
-            .as_ref()
-            .or_else(|| self.deploy.as_ref()?.replicas.as_ref())
+        self.scale.as_ref().or_else(|| self.deploy.as_ref()?.replicas.as_ref())
     }
 
     /// A limit of either place, the service's own first.

@@ -21,15 +21,8 @@ pub(crate) struct Variables {
 impl Variables {
     pub fn new(environment: &BTreeMap<String, String>, dotenv: BTreeMap<String, String>) -> Self {
         let mut values = dotenv;
-        values.extend(
-            environment
-                .iter()
-                .map(|(key, value)| (key.clone(), value.clone())),
-        );
-        Self {
-            values,
-            warned: BTreeSet::new(),
-        }
+        values.extend(environment.iter().map(|(key, value)| (key.clone(), value.clone())));
+        Self { values, warned: BTreeSet::new() }
     }
 
     pub fn get(&self, name: &str) -> Option<&str> {
@@ -44,27 +37,18 @@ impl Variables {
 /// Interpolates every scalar below `node`.
 pub(crate) fn tree(node: &mut Node, variables: &mut Variables, report: &mut Report) {
     match &mut node.value {
-        Value::Map(map) => map
-            .values_mut()
-            .for_each(|entry| tree(&mut entry.node, variables, report)),
-        Value::List(items) => items
-            .iter_mut()
-            .for_each(|item| tree(item, variables, report)),
+        Value::Map(map) => map.values_mut().for_each(|entry| tree(&mut entry.node, variables, report)),
+        Value::List(items) => items.iter_mut().for_each(|item| tree(item, variables, report)),
         Value::Scalar(scalar) => {
             if !scalar.text.contains('$') {
                 return;
             }
-            let (text, findings) =
-                expand(&scalar.text, &|name| variables.values.get(name).cloned());
+            let (text, findings) = expand(&scalar.text, &|name| variables.values.get(name).cloned());
             for finding in findings {
                 say(&scalar.text, node.span, finding, variables, report);
             }
             if text != scalar.text {
-                *scalar = crate::yaml::Scalar {
-                    text,
-                    plain: false,
-                    interpolated: true,
-                };
+                *scalar = crate::yaml::Scalar { text, plain: false, interpolated: true };
             }
         }
     }
@@ -78,13 +62,9 @@ fn say(text: &str, span: Span, finding: Finding, variables: &mut Variables, repo
                 report
                     .warning(
                         span,
-                        format!(
-                            "the variable `{name}` is not set; it stands for an empty string here"
-                        ),
+                        format!("the variable `{name}` is not set; it stands for an empty string here"),
                     )
-                    .help(format!(
-                        "set it, or say what it defaults to: `${{{name}:-value}}`"
-                    ));
+                    .help(format!("set it, or say what it defaults to: `${{{name}:-value}}`"));
             }
         }
         Finding::Wrong { message, help, .. } => {
@@ -103,15 +83,9 @@ fn within(text: &str, span: Span, range: std::ops::Range<usize>, report: &Report
         return span;
     };
     // The same expression may stand there more than once: count those before it.
-    let before = text
-        .get(..range.start)
-        .map_or(0, |before| before.matches(part).count());
+    let before = text.get(..range.start).map_or(0, |before| before.matches(part).count());
     match written.match_indices(part).nth(before) {
-        Some((at, _)) => Span {
-            start: span.start + at,
-            end: span.start + at + part.len(),
-            ..span
-        },
+        Some((at, _)) => Span { start: span.start + at, end: span.start + at + part.len(), ..span },
         None => span,
     }
 }

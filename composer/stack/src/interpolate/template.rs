@@ -11,11 +11,7 @@ pub(crate) enum Finding {
     /// A variable without a value and without a default.
     Unset { name: String, at: Range<usize> },
     /// An expression that has no value.
-    Wrong {
-        message: String,
-        help: Option<String>,
-        at: Range<usize>,
-    },
+    Wrong { message: String, help: Option<String>, at: Range<usize> },
 }
 
 impl Finding {
@@ -27,15 +23,8 @@ impl Finding {
 }
 
 /// Replaces every expression of `text`; what was found on the way comes back beside it.
-pub(crate) fn expand(
-    text: &str,
-    lookup: &dyn Fn(&str) -> Option<String>,
-) -> (String, Vec<Finding>) {
-    let mut expansion = Expansion {
-        text,
-        lookup,
-        findings: Vec::new(),
-    };
+pub(crate) fn expand(text: &str, lookup: &dyn Fn(&str) -> Option<String>) -> (String, Vec<Finding>) {
+    let mut expansion = Expansion { text, lookup, findings: Vec::new() };
     let out = expansion.range(0, text.len(), 0);
     (out, expansion.findings)
 }
@@ -81,10 +70,7 @@ impl Expansion<'_> {
 
     fn plain(&mut self, name: &str, at: Range<usize>) -> String {
         (self.lookup)(name).unwrap_or_else(|| {
-            self.findings.push(Finding::Unset {
-                name: name.to_owned(),
-                at,
-            });
+            self.findings.push(Finding::Unset { name: name.to_owned(), at });
             String::new()
         })
     }
@@ -114,17 +100,9 @@ impl Expansion<'_> {
             (Some('+'), None) => String::new(),
             (Some('?'), None) => {
                 let why = self.range(word, close, depth + 1);
-                let why = if why.is_empty() {
-                    String::new()
-                } else {
-                    format!(": {why}")
-                };
+                let why = if why.is_empty() { String::new() } else { format!(": {why}") };
                 let message = format!("the variable `{name}` is required and has no value{why}");
-                self.findings.push(Finding::Wrong {
-                    message,
-                    help: Some(format!("set `{name}`")),
-                    at,
-                });
+                self.findings.push(Finding::Wrong { message, help: Some(format!("set `{name}`")), at });
                 String::new()
             }
             _ => {
@@ -135,14 +113,8 @@ impl Expansion<'_> {
     }
 
     fn wrong(&mut self, message: &str, at: Range<usize>) {
-        let help = Some(
-            "write `$$` for a dollar sign, or `$NAME`, `${NAME}`, `${NAME:-default}`".to_owned(),
-        );
-        self.findings.push(Finding::Wrong {
-            message: message.to_owned(),
-            help,
-            at,
-        });
+        let help = Some("write `$$` for a dollar sign, or `$NAME`, `${NAME}`, `${NAME:-default}`".to_owned());
+        self.findings.push(Finding::Wrong { message: message.to_owned(), help, at });
     }
 }
 
@@ -150,8 +122,7 @@ fn name_len(text: &str) -> usize {
     if !text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_') {
         return 0;
     }
-    text.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
-        .unwrap_or(text.len())
+    text.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).unwrap_or(text.len())
 }
 
 /// The `}` that belongs to the `${` before `start`.

@@ -96,14 +96,7 @@ impl<'a> Builder<'a, '_> {
     fn next(&mut self) -> Result<(Event<'a>, Span), Stop> {
         match self.parser.next_event() {
             Some(Ok((event, span))) => Ok((event, self.span(span))),
-            None => Ok((
-                Event::StreamEnd,
-                Span {
-                    source: self.source,
-                    start: 0,
-                    end: 0,
-                },
-            )),
+            None => Ok((Event::StreamEnd, Span { source: self.source, start: 0, end: 0 })),
             Some(Err(error)) => {
                 let at = self.offsets.byte(error.marker().index(), self.text.len());
                 self.syntax_error(at, error.info());
@@ -114,57 +107,30 @@ impl<'a> Builder<'a, '_> {
 
     fn span(&self, span: EventSpan) -> Span {
         let start = self.offsets.byte(span.start.index(), self.text.len());
-        let end = self
-            .offsets
-            .byte(span.end.index(), self.text.len())
-            .max(start);
-        let end = start
-            + self
-                .text
-                .get(start..end)
-                .map_or(0, |text| text.trim_end().len());
-        Span {
-            source: self.source,
-            start,
-            end,
-        }
+        let end = self.offsets.byte(span.end.index(), self.text.len()).max(start);
+        let end = start + self.text.get(start..end).map_or(0, |text| text.trim_end().len());
+        Span { source: self.source, start, end }
     }
 
     fn syntax_error(&mut self, at: usize, info: &str) {
         let before = self.text.get(..at).unwrap_or("");
         let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-        let line = self
-            .text
-            .get(line_start..)
-            .and_then(|rest| rest.lines().next())
-            .unwrap_or("");
+        let line = self.text.get(line_start..).and_then(|rest| rest.lines().next()).unwrap_or("");
         let indent = line.len() - line.trim_start().len();
         let tab = line.get(..indent).and_then(|indent| indent.find('\t'));
         if let Some(tab) = tab {
             let start = line_start + tab;
-            let span = Span {
-                source: self.source,
-                start,
-                end: start + 1,
-            };
-            self.report
-                .error(span, "a tab cannot be used to indent YAML")
-                .help("indent with spaces");
+            let span = Span { source: self.source, start, end: start + 1 };
+            self.report.error(span, "a tab cannot be used to indent YAML").help("indent with spaces");
             return;
         }
-        let span = Span {
-            source: self.source,
-            start: at,
-            end: at,
-        };
-        self.report
-            .error(span, format!("this is not valid YAML: {info}"));
+        let span = Span { source: self.source, start: at, end: at };
+        self.report.error(span, format!("this is not valid YAML: {info}"));
     }
 
     fn node(&mut self, (event, span): (Event<'a>, Span), depth: usize) -> Result<Built, Stop> {
         if depth > DEPTH {
-            self.report
-                .error(span, format!("nested more than {DEPTH} levels deep"));
+            self.report.error(span, format!("nested more than {DEPTH} levels deep"));
             return Err(Stop);
         }
         match event {
@@ -176,20 +142,9 @@ impl<'a> Builder<'a, '_> {
                     plain = tag.suffix != "str" && (plain || tag.suffix != "binary");
                 }
                 let weight = 1 + text.len() / 64;
-                let value = Value::Scalar(Scalar {
-                    text: text.into_owned(),
-                    plain,
-                    interpolated: false,
-                });
+                let value = Value::Scalar(Scalar { text: text.into_owned(), plain, interpolated: false });
                 let tag = compose_tag(tag.as_deref());
-                Ok(self.keep(
-                    anchor,
-                    Built {
-                        node: Node { span, tag, value },
-                        height: 0,
-                        weight,
-                    },
-                ))
+                Ok(self.keep(anchor, Built { node: Node { span, tag, value }, height: 0, weight }))
             }
             Event::SequenceStart(anchor, tag) => {
                 let (mut items, mut height, mut weight, mut end) = (Vec::new(), 0, 1, span.end);
@@ -209,14 +164,7 @@ impl<'a> Builder<'a, '_> {
                     tag: compose_tag(tag.as_deref()),
                     value: Value::List(items),
                 };
-                Ok(self.keep(
-                    anchor,
-                    Built {
-                        node,
-                        height,
-                        weight,
-                    },
-                ))
+                Ok(self.keep(anchor, Built { node, height, weight }))
             }
             Event::MappingStart(anchor, tag) => {
                 let built = self.mapping(span, compose_tag(tag.as_deref()), depth)?;
@@ -229,11 +177,7 @@ impl<'a> Builder<'a, '_> {
             | Event::DocumentStart(_)
             | Event::DocumentEnd
             | Event::SequenceEnd
-            | Event::MappingEnd => Ok(Built {
-                node: Node::null(span),
-                height: 0,
-                weight: 1,
-            }),
+            | Event::MappingEnd => Ok(Built { node: Node::null(span), height: 0, weight: 1 }),
         }
     }
 
@@ -260,10 +204,7 @@ impl<'a> Builder<'a, '_> {
                 node.span = key.span;
             }
             let Value::Scalar(scalar) = &key.value else {
-                self.report.error(
-                    key.span,
-                    format!("a key must be a string, not {}", key.kind()),
-                );
+                self.report.error(key.span, format!("a key must be a string, not {}", key.kind()));
                 continue;
             };
             if scalar.text == "<<" && scalar.plain {
@@ -278,74 +219,38 @@ impl<'a> Builder<'a, '_> {
                     .also(first.key, "first here");
                 continue;
             }
-            map.insert(
-                scalar.text.clone(),
-                Entry {
-                    key: key.span,
-                    node,
-                },
-            );
+            map.insert(scalar.text.clone(), Entry { key: key.span, node });
         }
         merge_keys::apply(&mut map, merged, self.report);
-        let node = Node {
-            span: Span { end, ..span },
-            tag,
-            value: Value::Map(map),
-        };
-        Ok(Built {
-            node,
-            height,
-            weight,
-        })
+        let node = Node { span: Span { end, ..span }, tag, value: Value::Map(map) };
+        Ok(Built { node, height, weight })
     }
 
     fn keep(&mut self, anchor: usize, built: Built) -> Built {
         if anchor > 0 {
-            let Built {
-                node,
-                height,
-                weight,
-            } = &built;
-            self.anchors.insert(
-                anchor,
-                Anchor {
-                    node: node.clone(),
-                    height: *height,
-                    weight: *weight,
-                },
-            );
+            let Built { node, height, weight } = &built;
+            self.anchors.insert(anchor, Anchor { node: node.clone(), height: *height, weight: *weight });
         }
         built
     }
 
     fn alias(&mut self, id: usize, span: Span, depth: usize) -> Result<Built, Stop> {
         let Some(anchor) = self.anchors.get(&id) else {
-            self.report
-                .error(span, "this alias is inside of what it stands for")
-                .help("remove the alias");
+            self.report.error(span, "this alias is inside of what it stands for").help("remove the alias");
             return Err(Stop);
         };
         if depth + anchor.height > DEPTH {
-            self.report.error(
-                span,
-                format!("this alias nests more than {DEPTH} levels deep"),
-            );
+            self.report.error(span, format!("this alias nests more than {DEPTH} levels deep"));
             return Err(Stop);
         }
         let Some(left) = self.budget.checked_sub(anchor.weight) else {
             self.report
                 .error(span, "the aliases in this file stand for too much")
-                .note(format!(
-                    "aliases may stand for {ALIAS_BUDGET} values in all"
-                ));
+                .note(format!("aliases may stand for {ALIAS_BUDGET} values in all"));
             return Err(Stop);
         };
         self.budget = left;
-        Ok(Built {
-            node: anchor.node.clone(),
-            height: anchor.height,
-            weight: anchor.weight,
-        })
+        Ok(Built { node: anchor.node.clone(), height: anchor.height, weight: anchor.weight })
     }
 }
 

@@ -30,9 +30,6 @@ fn fill(own: &mut Map, map: Map) {
 
 fn wrong(span: crate::source::Span, kind: &str, report: &mut Report) {
     report
-        .error(
-            span,
-            format!("`<<` must be a mapping or a list of mappings, not {kind}"),
-        )
+        .error(span, format!("`<<` must be a mapping or a list of mappings, not {kind}"))
         .help("name an anchored mapping: `<<: *anchor`");
 }

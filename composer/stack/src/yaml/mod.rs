@@ -61,39 +61,19 @@ pub(crate) struct Scalar {
 impl Node {
     /// A string that the file does not hold literally, at the place it was made from.
     pub fn text(span: Span, text: impl Into<String>) -> Self {
-        let scalar = Scalar {
-            text: text.into(),
-            plain: false,
-            interpolated: false,
-        };
-        Self {
-            span,
-            tag: Tag::None,
-            value: Value::Scalar(scalar),
-        }
+        let scalar = Scalar { text: text.into(), plain: false, interpolated: false };
+        Self { span, tag: Tag::None, value: Value::Scalar(scalar) }
     }
 
     /// Null, at the place it was made from.
     pub fn null(span: Span) -> Self {
-        let scalar = Scalar {
-            text: String::new(),
-            plain: true,
-            interpolated: false,
-        };
-        Self {
-            span,
-            tag: Tag::None,
-            value: Value::Scalar(scalar),
-        }
+        let scalar = Scalar { text: String::new(), plain: true, interpolated: false };
+        Self { span, tag: Tag::None, value: Value::Scalar(scalar) }
     }
 
     /// A mapping.
     pub fn map(span: Span, map: Map) -> Self {
-        Self {
-            span,
-            tag: Tag::None,
-            value: Value::Map(map),
-        }
+        Self { span, tag: Tag::None, value: Value::Map(map) }
     }
 
     pub fn is_null(&self) -> bool {

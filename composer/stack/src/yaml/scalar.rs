@@ -53,21 +53,12 @@ fn number(text: &str) -> Option<Resolved<'static>> {
         None => (false, bare.strip_prefix('+').unwrap_or(&bare)),
     };
     let radix = |prefix: &str, radix| {
-        digits
-            .strip_prefix(prefix)
-            .and_then(|rest| i64::from_str_radix(rest, radix).ok())
+        digits.strip_prefix(prefix).and_then(|rest| i64::from_str_radix(rest, radix).ok())
     };
     let octal = || {
-        if digits.len() > 1 && digits.starts_with('0') {
-            i64::from_str_radix(digits, 8).ok()
-        } else {
-            None
-        }
+        if digits.len() > 1 && digits.starts_with('0') { i64::from_str_radix(digits, 8).ok() } else { None }
     };
-    let whole = radix("0x", 16)
-        .or_else(|| radix("0o", 8))
-        .or_else(|| radix("0b", 2))
-        .or_else(octal);
+    let whole = radix("0x", 16).or_else(|| radix("0o", 8)).or_else(|| radix("0b", 2)).or_else(octal);
     if let Some(value) = whole {
         return Some(Resolved::Int(if negative { -value } else { value }));
     }
@@ -77,10 +68,7 @@ fn number(text: &str) -> Option<Resolved<'static>> {
         return Some(Resolved::Int(value));
     }
     // Rust would also read `inf` and `nan`; YAML has its own words for them.
-    if digits
-        .bytes()
-        .all(|b| b.is_ascii_digit() || matches!(b, b'.' | b'e' | b'E' | b'+' | b'-'))
-    {
+    if digits.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'.' | b'e' | b'E' | b'+' | b'-')) {
         return bare.parse().ok().map(Resolved::Float);
     }
     None

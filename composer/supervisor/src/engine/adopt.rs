@@ -22,15 +22,12 @@ impl Engine {
             let name = container.name();
             let born = legacy.children.remove(&format!("container/{name}"));
             let ended = legacy.ended.remove(&format!("container/{name}"));
-            self.containers
-                .borrow_mut()
-                .insert(name, Rc::clone(&container));
+            self.containers.borrow_mut().insert(name, Rc::clone(&container));
             let phase = container.record.borrow().phase.clone();
             match phase {
                 Phase::Created { .. } | Phase::Exited { .. } => {}
                 Phase::Starting(process) | Phase::Running(process) => {
-                    self.take_up(&container, process, born, ended, &mut legacy)
-                        .await;
+                    self.take_up(&container, process, born, ended, &mut legacy).await;
                 }
             }
         }
@@ -51,11 +48,7 @@ impl Engine {
     /// The containers that have a readable record; folders without one are what a crash left half-made.
     fn recorded(&self) -> Vec<Rc<Container>> {
         let mut found = Vec::new();
-        for entry in fs::read_dir(self.paths.containers())
-            .into_iter()
-            .flatten()
-            .flatten()
-        {
+        for entry in fs::read_dir(self.paths.containers()).into_iter().flatten().flatten() {
             let Ok(name) = entry.file_name().into_string() else {
                 continue;
             };
@@ -81,25 +74,15 @@ impl Engine {
         legacy: &mut Legacy,
     ) {
         let name = container.name();
-        let held = legacy
-            .held
-            .remove(&format!("container/{name}"))
-            .unwrap_or_default();
+        let held = legacy.held.remove(&format!("container/{name}")).unwrap_or_default();
         let terminal = legacy.held.remove(&format!("terminal/{name}"));
         let born = born.or_else(|| orphan(&process));
         let Some(born) = born else {
             // Its last words may still be in the pipe that the keeper holds.
             self.save_rest(container, held.into_iter().take(2));
-            let reason = ended
-                .is_none()
-                .then(|| "its code is not known: nobody was there when it ended".to_owned());
-            let end = ended.map_or(
-                End {
-                    code: None,
-                    time: crate::clock::now(),
-                },
-                |(_, end)| end,
-            );
+            let reason =
+                ended.is_none().then(|| "its code is not known: nobody was there when it ended".to_owned());
+            let end = ended.map_or(End { code: None, time: crate::clock::now() }, |(_, end)| end);
             self.finish(container, end, reason);
             if let Some((pid, _)) = ended {
                 self.link.acknowledge(pid);
@@ -113,8 +96,7 @@ impl Engine {
             let _ = pidfd::signal(std::os::fd::AsFd::as_fd(&*born.pidfd), libc::SIGKILL);
             let _ = born.end.await;
             self.link.acknowledge(born.pid);
-            let recorded =
-                container.change(|record| record.phase = Phase::Created { reason: None });
+            let recorded = container.change(|record| record.phase = Phase::Created { reason: None });
             if let Err(error) = recorded {
                 diagnose(&format!("record of {name}: {error}"));
             }
@@ -129,8 +111,7 @@ impl Engine {
             None if container.record.borrow().service.tty => Vec::new(),
             None => {
                 let mut pipe = |stream: &str| {
-                    held.next()
-                        .map_or_else(|| logpipes::open(&self.paths.fifo(&name, stream)), Ok)
+                    held.next().map_or_else(|| logpipes::open(&self.paths.fifo(&name, stream)), Ok)
                 };
                 match (pipe("out"), pipe("err")) {
                     (Ok(out), Ok(err)) => vec![(Stream::Stdout, out), (Stream::Stderr, err)],
@@ -145,8 +126,7 @@ impl Engine {
         if let Err(error) = container.change(|record| record.phase = Phase::Running(process)) {
             diagnose(&format!("record of {name}: {error}"));
         }
-        self.answer_again(container, born.pid, &pipes, resolver)
-            .await;
+        self.answer_again(container, born.pid, &pipes, resolver).await;
         if let Err(error) = self.run(container, born, pipes, false) {
             diagnose(&format!("log of {name}: {error}"));
         }
@@ -169,38 +149,23 @@ impl Engine {
             let (udp, tcp) = match resolver {
                 Some(resolver) => resolver,
                 None => {
-                    let netns = fs::File::open(format!("/proc/{pid}/ns/net"))
-                        .map_err(|error| text(&error))?;
-                    let attached = reattach_dns(netns.into())
-                        .await
-                        .map_err(|error| text(&error))?;
+                    let netns =
+                        fs::File::open(format!("/proc/{pid}/ns/net")).map_err(|error| text(&error))?;
+                    let attached = reattach_dns(netns.into()).await.map_err(|error| text(&error))?;
                     (attached.dns_udp, attached.dns_tcp)
                 }
             };
-            let mut held: Vec<_> = pipes
-                .iter()
-                .map(|(_, pipe)| std::os::fd::AsFd::as_fd(pipe))
-                .collect();
-            held.extend([
-                std::os::fd::AsFd::as_fd(&udp),
-                std::os::fd::AsFd::as_fd(&tcp),
-            ]);
-            self.link
-                .hold(&format!("container/{name}"), &held)
-                .map_err(|error| text(&error))?;
+            let mut held: Vec<_> = pipes.iter().map(|(_, pipe)| std::os::fd::AsFd::as_fd(pipe)).collect();
+            held.extend([std::os::fd::AsFd::as_fd(&udp), std::os::fd::AsFd::as_fd(&tcp)]);
+            self.link.hold(&format!("container/{name}"), &held).map_err(|error| text(&error))?;
             let (service, index, id, address) = {
                 let record = container.record.borrow();
-                (
-                    record.service.clone(),
-                    record.index,
-                    record.id.clone(),
-                    record.address,
-                )
+                (record.service.clone(), record.index, record.id.clone(), record.address)
             };
             match address {
-                Some(address) => self
-                    .publish(&name, &service, index, &id, address, udp, tcp)
-                    .map_err(|error| text(&error)),
+                Some(address) => {
+                    self.publish(&name, &service, index, &id, address, udp, tcp).map_err(|error| text(&error))
+                }
                 None => Ok(()),
             }
         };
@@ -226,9 +191,7 @@ impl Engine {
     fn sweep(&self) {
         let running: BTreeSet<String> = {
             let containers = self.containers.borrow();
-            let live = containers
-                .iter()
-                .filter(|(_, container)| container.live.borrow().is_some());
+            let live = containers.iter().filter(|(_, container)| container.live.borrow().is_some());
             live.map(|(name, _)| name.clone()).collect()
         };
         for name in self.cgroups.list(&self.group_path()).unwrap_or_default() {

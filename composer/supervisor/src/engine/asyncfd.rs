@@ -37,18 +37,12 @@ pub async fn send<M: Serialize>(
     message: &M,
     fds: &[BorrowedFd<'_>],
 ) -> io::Result<()> {
-    socket
-        .async_io(Interest::WRITABLE, |fd| {
-            channel::send(fd.as_fd(), message, fds)
-        })
-        .await
+    socket.async_io(Interest::WRITABLE, |fd| channel::send(fd.as_fd(), message, fds)).await
 }
 
 /// Waits for the next message.
 pub async fn receive<M: DeserializeOwned>(
     socket: &AsyncFd<OwnedFd>,
 ) -> io::Result<Option<(M, Vec<OwnedFd>)>> {
-    socket
-        .async_io(Interest::READABLE, |fd| channel::receive(fd.as_fd()))
-        .await
+    socket.async_io(Interest::READABLE, |fd| channel::receive(fd.as_fd())).await
 }

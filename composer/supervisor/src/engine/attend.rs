@@ -34,11 +34,7 @@ impl Engine {
         let logging = self.log(&name, &container.paths.log(), pipes)?;
         let (stop, orders) = mpsc::unbounded_channel();
         let pidfd = Rc::clone(&born.pidfd);
-        *container.live.borrow_mut() = Some(Live {
-            pid: born.pid,
-            pidfd,
-            stop,
-        });
+        *container.live.borrow_mut() = Some(Live { pid: born.pid, pidfd, stop });
         let health = Self::first_health(&container.record.borrow().service);
         container.status.send_replace(Status::Running(health));
         let probing = health.map(|_| {
@@ -46,11 +42,7 @@ impl Engine {
             tokio::task::spawn_local(async move { engine.watch_health(&container).await })
         });
         // One that is taken up has run for as long as anybody remembers.
-        let since = if fresh {
-            Instant::now()
-        } else {
-            Instant::now() - life::SETTLED.min(uptime())
-        };
+        let since = if fresh { Instant::now() } else { Instant::now() - life::SETTLED.min(uptime()) };
         let (engine, container) = (Rc::clone(self), Rc::clone(container));
         tokio::task::spawn_local(async move {
             let end = attend(&container, born.pid, &born.pidfd, born.end, orders, since).await;
@@ -96,12 +88,7 @@ impl Engine {
                 Phase::Starting(process) | Phase::Running(process) => process.started,
                 Phase::Created { .. } | Phase::Exited { .. } => end.time,
             };
-            record.phase = Phase::Exited {
-                code: end.code,
-                reason,
-                started,
-                finished: end.time,
-            };
+            record.phase = Phase::Exited { code: end.code, reason, started, finished: end.time };
         });
         if let Err(error) = recorded {
             diagnose(&format!("record of {}: {error}", container.name()));
@@ -127,10 +114,7 @@ impl Engine {
 
 fn uptime() -> Duration {
     let text = std::fs::read_to_string("/proc/uptime").unwrap_or_default();
-    let seconds = text
-        .split_ascii_whitespace()
-        .next()
-        .and_then(|word| word.parse::<f64>().ok());
+    let seconds = text.split_ascii_whitespace().next().and_then(|word| word.parse::<f64>().ok());
     Duration::try_from_secs_f64(seconds.unwrap_or(0.0)).unwrap_or_default()
 }
 
@@ -173,9 +157,7 @@ async fn attend(
                     life::Action::Signal => pidfd::signal(process.as_fd(), signal),
                     life::Action::Kill => pidfd::signal(process.as_fd(), libc::SIGKILL),
                     life::Action::Inspect => {
-                        answer = Some(life::Event::Inspected {
-                            deaf: program::is_deaf(pid, signal),
-                        });
+                        answer = Some(life::Event::Inspected { deaf: program::is_deaf(pid, signal) });
                         Ok(())
                     }
                 };

@@ -44,10 +44,7 @@ impl Status {
             (Condition::Started, Self::Running(_) | Self::Exited(_)) => Verdict::Holds,
             (Condition::Healthy, Self::Running(Some(Health::Healthy))) => Verdict::Holds,
             (Condition::CompletedSuccessfully, Self::Exited(Some(0))) => Verdict::Holds,
-            (
-                Condition::Healthy,
-                Self::Running(Some(Health::Unhealthy) | None) | Self::Exited(_),
-            )
+            (Condition::Healthy, Self::Running(Some(Health::Unhealthy) | None) | Self::Exited(_))
             | (Condition::CompletedSuccessfully, Self::Exited(_)) => Verdict::Never,
             (_, Self::Created | Self::Starting | Self::Running(_)) => Verdict::Pending,
         }
@@ -120,12 +117,7 @@ impl Container {
         match &record.phase {
             Phase::Created { reason: why } => reason.clone_from(why),
             Phase::Starting(process) | Phase::Running(process) => started = Some(process.started),
-            Phase::Exited {
-                code,
-                reason: why,
-                started: from,
-                finished: to,
-            } => {
+            Phase::Exited { code, reason: why, started: from, finished: to } => {
                 exit_code = *code;
                 reason.clone_from(why);
                 started = Some(*from);

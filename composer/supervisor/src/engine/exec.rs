@@ -45,39 +45,23 @@ impl Engine {
         let mut stdio = fds;
         while stdio.len() < 3 {
             stdio.push(
-                std::fs::OpenOptions::new()
-                    .read(true)
-                    .write(true)
-                    .open("/dev/null")
-                    .map_err(text)?
-                    .into(),
+                std::fs::OpenOptions::new().read(true).write(true).open("/dev/null").map_err(text)?.into(),
             );
         }
         stdio.truncate(3);
         let mut all = vec![target.1];
         all.extend(stdio);
         all.push(report_write);
-        all.extend(
-            group
-                .open()
-                .map_err(|error| super::operations::failure(error.to_string()))?,
-        );
-        let born = self
-            .link
-            .exec(target.0, spec, all)
-            .await
-            .map_err(|refusal| {
-                super::operations::failure(format!("exec in {}: {refusal}", container.name()))
-            })?;
+        all.extend(group.open().map_err(|error| super::operations::failure(error.to_string()))?);
+        let born = self.link.exec(target.0, spec, all).await.map_err(|refusal| {
+            super::operations::failure(format!("exec in {}: {refusal}", container.name()))
+        })?;
         let terminal = match start::report(&report_read, &container.name()).await {
             Reported::Started(terminal) => terminal,
             Reported::Failed(error) => {
                 let _ = born.end.await;
                 self.link.acknowledge(born.pid);
-                return Err(Failure {
-                    message: error.message,
-                    code: error.code,
-                });
+                return Err(Failure { message: error.message, code: error.code });
             }
         };
         let with: Vec<_> = terminal.iter().map(AsFd::as_fd).collect();
@@ -118,24 +102,14 @@ impl Engine {
             return Err(not_running(&request.service));
         }
         if let Some(index) = request.index {
-            let wanted = found
-                .iter()
-                .find(|container| container.record.borrow().index == index);
+            let wanted = found.iter().find(|container| container.record.borrow().index == index);
             let container = wanted.ok_or_else(|| {
-                super::operations::failure(format!(
-                    "service {:?} has no container {index}",
-                    request.service
-                ))
+                super::operations::failure(format!("service {:?} has no container {index}", request.service))
             })?;
             found = vec![Rc::clone(container)];
         }
-        let running =
-            |container: &&Rc<Container>| matches!(*container.status.borrow(), Status::Running(_));
-        found
-            .iter()
-            .find(running)
-            .cloned()
-            .ok_or_else(|| not_running(&request.service))
+        let running = |container: &&Rc<Container>| matches!(*container.status.borrow(), Status::Running(_));
+        found.iter().find(running).cloned().ok_or_else(|| not_running(&request.service))
     }
 }
 

@@ -48,26 +48,17 @@ impl Engine {
     /// Runs the plan; every failure.
     pub(super) async fn execute(self: &Rc<Self>, plan: &Plan, order: Rc<Order>) -> Vec<StepError> {
         let steps = plan.steps();
-        let mut missing: HashMap<StepId, usize> = steps
-            .iter()
-            .map(|id| (*id, plan.predecessors(*id).count()))
-            .collect();
-        let mut ready: Vec<StepId> = steps
-            .iter()
-            .copied()
-            .filter(|id| missing[id] == 0)
-            .collect();
+        let mut missing: HashMap<StepId, usize> =
+            steps.iter().map(|id| (*id, plan.predecessors(*id).count())).collect();
+        let mut ready: Vec<StepId> = steps.iter().copied().filter(|id| missing[id] == 0).collect();
         let mut running = JoinSet::new();
         let mut failures = Vec::new();
         let mut interrupt = self.interrupt.subscribe();
         loop {
             if failures.is_empty() || !order.stop_at_failure {
                 for id in ready.drain(..) {
-                    let (engine, step, order) = (
-                        Rc::clone(self),
-                        plan.get(id).step.clone(),
-                        Rc::clone(&order),
-                    );
+                    let (engine, step, order) =
+                        (Rc::clone(self), plan.get(id).step.clone(), Rc::clone(&order));
                     running.spawn_local(async move { (id, engine.perform(step, &order).await) });
                 }
             }
@@ -81,10 +72,7 @@ impl Engine {
             match done {
                 None => return failures,
                 Some(Err(error)) => {
-                    failures.push(StepError::Broken(StartError::doing(
-                        "a step of the plan",
-                        &error,
-                    )));
+                    failures.push(StepError::Broken(StartError::doing("a step of the plan", &error)));
                 }
                 Some(Ok((id, result))) => {
                     let failed = result.is_err();
@@ -123,11 +111,7 @@ impl Engine {
                 }
             }
             Step::Volume(key) => self.make_volume(&key)?,
-            Step::Create {
-                service,
-                index,
-                container,
-            } => {
+            Step::Create { service, index, container } => {
                 if let Some(stack) = &order.stack
                     && let Some(service) = stack.services.get(&service)
                 {
@@ -136,16 +120,13 @@ impl Engine {
             }
             Step::Start { container } => {
                 let known = self.container(&container);
-                let known = known.ok_or_else(|| {
-                    StartError::doing("start", &format!("{container} is not known"))
-                })?;
+                let known =
+                    known.ok_or_else(|| StartError::doing("start", &format!("{container} is not known")))?;
                 self.start(&known).await?;
             }
-            Step::Await {
-                service,
-                condition,
-                required,
-            } => self.wait_for(&service, condition, required).await?,
+            Step::Await { service, condition, required } => {
+                self.wait_for(&service, condition, required).await?
+            }
             Step::Stop { container } => {
                 if let Some(container) = self.container(&container) {
                     self.stop(&container, order.timeout).await;
@@ -172,12 +153,8 @@ impl Engine {
     }
 
     fn group(&self) -> Result<(), StartError> {
-        let resources = self
-            .record
-            .borrow()
-            .as_ref()
-            .map(|record| record.resources.clone())
-            .unwrap_or_default();
+        let resources =
+            self.record.borrow().as_ref().map(|record| record.resources.clone()).unwrap_or_default();
         let unenforced = self
             .cgroups
             .group(&self.group_path())
@@ -188,11 +165,7 @@ impl Engine {
     }
 
     fn make_volume(&self, key: &str) -> Result<(), StartError> {
-        let volume = self
-            .record
-            .borrow()
-            .as_ref()
-            .and_then(|record| record.volumes.get(key).cloned());
+        let volume = self.record.borrow().as_ref().and_then(|record| record.volumes.get(key).cloned());
         let Some(volume) = volume else { return Ok(()) };
         let subject = Subject::Volume(volume.name.clone());
         self.announce(subject.clone(), Action::Creating);
@@ -208,12 +181,7 @@ impl Engine {
         Ok(())
     }
 
-    fn create(
-        &self,
-        name: &str,
-        service: &composer_stack::Service,
-        index: u32,
-    ) -> Result<(), StartError> {
+    fn create(&self, name: &str, service: &composer_stack::Service, index: u32) -> Result<(), StartError> {
         let folders = self.paths.container(name);
         let failed = |error: io::Error| StartError::doing(&format!("create {name}"), &error);
         paths::make(folders.folder()).map_err(failed)?;
@@ -233,9 +201,7 @@ impl Engine {
         // The log is there from the beginning, so that it can be followed before the first byte.
         drop(crate::logs::Writer::open(&container.paths.log()).map_err(failed)?);
         self.announce_container(&container, Action::Created);
-        self.containers
-            .borrow_mut()
-            .insert(name.to_owned(), container);
+        self.containers.borrow_mut().insert(name.to_owned(), container);
         Ok(())
     }
 
@@ -255,11 +221,7 @@ impl Engine {
 
     async fn remove_network(&self) -> Result<(), StartError> {
         let subject = Subject::Network(self.network_name());
-        let subnet = self
-            .record
-            .borrow()
-            .as_ref()
-            .and_then(|record| record.subnet);
+        let subnet = self.record.borrow().as_ref().and_then(|record| record.subnet);
         if let Some(subnet) = subnet {
             self.announce(subject.clone(), Action::Removing);
             self.host
@@ -300,10 +262,7 @@ impl Engine {
                 if required {
                     return Err(StepError::Unmet(why));
                 }
-                self.announce_container(
-                    &container,
-                    Action::Warning(format!("{why}; it is not required")),
-                );
+                self.announce_container(&container, Action::Warning(format!("{why}; it is not required")));
             }
         }
         Ok(())

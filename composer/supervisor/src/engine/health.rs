@@ -39,12 +39,7 @@ struct Record {
 
 impl Record {
     fn new(now: Instant) -> Self {
-        Self {
-            began: now,
-            health: Health::Starting,
-            failures: 0,
-            pause: FIRST_PAUSE,
-        }
+        Self { began: now, health: Health::Starting, failures: 0, pause: FIRST_PAUSE }
     }
 
     /// Until the first success or the first `interval` has passed, probes come at short growing intervals.
@@ -70,10 +65,7 @@ impl Record {
             return pause.min((self.began + check.interval).saturating_duration_since(now));
         }
         let starting = self.health == Health::Starting && now < self.began + check.start_period;
-        check
-            .start_interval
-            .filter(|_| starting)
-            .unwrap_or(check.interval)
+        check.start_interval.filter(|_| starting).unwrap_or(check.interval)
     }
 }
 
@@ -85,10 +77,7 @@ struct Steadiness {
 
 impl Steadiness {
     fn new(pid: i32, now: Instant) -> Self {
-        Self {
-            program: program::identity(pid),
-            since: now,
-        }
+        Self { program: program::identity(pid), since: now }
     }
 
     /// How much longer PID 1 has to stay what it is.
@@ -109,9 +98,7 @@ impl Steadiness {
 /// Whether a program is a shell that reads a script from a file.
 fn is_script(exe: &Path, cmdline: &[u8]) -> bool {
     let shell = exe.file_name().is_some_and(|name| {
-        ["sh", "bash", "dash", "ash", "busybox", "ksh", "zsh"]
-            .iter()
-            .any(|shell| name == *shell)
+        ["sh", "bash", "dash", "ash", "busybox", "ksh", "zsh"].iter().any(|shell| name == *shell)
     });
     let mut words = cmdline.split(|byte| *byte == 0);
     let applet = words.next().unwrap_or_default();
@@ -134,10 +121,7 @@ impl Engine {
             let (mut passed, output) =
                 match tokio::time::timeout(check.timeout, self.probe(container, &check)).await {
                     Ok(outcome) => outcome,
-                    Err(_) => (
-                        false,
-                        format!("the probe did not end within {:?}", check.timeout),
-                    ),
+                    Err(_) => (false, format!("the probe did not end within {:?}", check.timeout)),
                 };
             let now = Instant::now();
             let mut pause = None;
@@ -160,9 +144,7 @@ impl Engine {
                 });
                 match record.health {
                     Health::Healthy => self.announce_container(container, Action::Healthy),
-                    Health::Unhealthy => {
-                        self.announce_container(container, Action::Unhealthy { output })
-                    }
+                    Health::Unhealthy => self.announce_container(container, Action::Unhealthy { output }),
                     Health::Starting => {}
                 }
             }
@@ -178,36 +160,21 @@ impl Engine {
         }
     }
 
-    async fn try_probe(
-        &self,
-        container: &Container,
-        check: &Healthcheck,
-    ) -> Result<(bool, String), String> {
+    async fn try_probe(&self, container: &Container, check: &Healthcheck) -> Result<(bool, String), String> {
         let text = |error: std::io::Error| format!("the probe could not be run: {error}");
         let target = {
             let live = container.live.borrow();
             let live = live.as_ref().ok_or("the container does not run")?;
             (live.pid, live.pidfd.try_clone().map_err(text)?)
         };
-        let (output, ours) =
-            nix::unistd::pipe2(OFlag::O_CLOEXEC).map_err(|errno| text(errno.into()))?;
+        let (output, ours) = nix::unistd::pipe2(OFlag::O_CLOEXEC).map_err(|errno| text(errno.into()))?;
         let (report_read, report_write) = channel::pair().map_err(text)?;
         let report_read = asyncfd::new(report_read).map_err(text)?;
         let null = std::fs::File::open("/dev/null").map_err(text)?;
         let (spec, group) = self.exec_spec(container, check.test.clone());
-        let mut fds = vec![
-            target.1,
-            null.into(),
-            ours.try_clone().map_err(text)?,
-            ours,
-            report_write,
-        ];
+        let mut fds = vec![target.1, null.into(), ours.try_clone().map_err(text)?, ours, report_write];
         fds.extend(group.open().map_err(|error| error.to_string())?);
-        let born = self
-            .link
-            .exec(target.0, spec, fds)
-            .await
-            .map_err(|refusal| refusal.to_string())?;
+        let born = self.link.exec(target.0, spec, fds).await.map_err(|refusal| refusal.to_string())?;
         let mut guard = KillOnDrop(Some(Rc::clone(&born.pidfd)));
         let name = container.name();
         if let Reported::Failed(error) = start::report(&report_read, &name).await {
@@ -216,10 +183,7 @@ impl Engine {
             guard.0 = None;
             return Err(error.message);
         }
-        let end = born
-            .end
-            .await
-            .map_err(|_| "the keeper went away".to_owned())?;
+        let end = born.end.await.map_err(|_| "the keeper went away".to_owned())?;
         self.link.acknowledge(born.pid);
         guard.0 = None;
         let mut printed = Vec::new();
@@ -227,10 +191,7 @@ impl Engine {
         // What is in the pipe by now; a child that the probe left behind is not waited for.
         let mut file = std::fs::File::from(output.into_inner()).take(OUTPUT);
         let _ = file.read_to_end(&mut printed);
-        Ok((
-            end.code == Some(0),
-            String::from_utf8_lossy(&printed).trim_end().to_owned(),
-        ))
+        Ok((end.code == Some(0), String::from_utf8_lossy(&printed).trim_end().to_owned()))
     }
 
     /// A program beside a service's own: same user, folder and environment.
@@ -241,10 +202,8 @@ impl Engine {
     ) -> (ExecSpec, composer_cgroup::Group) {
         let record = container.record.borrow();
         let service = &record.service;
-        let hostname = service
-            .hostname
-            .clone()
-            .unwrap_or_else(|| record.id[..12.min(record.id.len())].to_owned());
+        let hostname =
+            service.hostname.clone().unwrap_or_else(|| record.id[..12.min(record.id.len())].to_owned());
         let group = self.container_group(&record.name);
         let process = ProcessSpec {
             argv,
@@ -253,14 +212,7 @@ impl Engine {
             user: service.user.clone(),
             terminal: false,
         };
-        (
-            ExecSpec {
-                process,
-                cgroup_tasks: group.tasks_files(),
-                privileged: false,
-            },
-            group,
-        )
+        (ExecSpec { process, cgroup_tasks: group.tasks_files(), privileged: false }, group)
     }
 }
 
@@ -319,10 +271,7 @@ mod tests {
 
     #[test]
     fn failures_in_the_start_period_do_not_count() {
-        let check = Healthcheck {
-            start_period: Duration::from_secs(60),
-            ..check()
-        };
+        let check = Healthcheck { start_period: Duration::from_secs(60), ..check() };
         let now = Instant::now();
         let mut record = Record::new(now);
         record.take(&check, false, now + Duration::from_secs(40));
@@ -333,10 +282,7 @@ mod tests {
 
     #[test]
     fn a_shell_with_a_script_is_told_from_a_shell_with_a_command() {
-        assert!(is_script(
-            Path::new("/bin/bash"),
-            b"bash\0/entrypoint.sh\0postgres\0"
-        ));
+        assert!(is_script(Path::new("/bin/bash"), b"bash\0/entrypoint.sh\0postgres\0"));
         assert!(!is_script(Path::new("/bin/bash"), b"sh\0-c\0exec x\0"));
         assert!(!is_script(Path::new("/bin/busybox"), b"sleep\x001000\0"));
     }

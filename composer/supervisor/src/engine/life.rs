@@ -61,51 +61,23 @@ pub fn step(life: Life, event: Event, now: Instant) -> (Life, Vec<Action>) {
     match (life, event) {
         (Life::Running { since }, Event::Stop { grace, patient }) => {
             let inspection = (!patient).then(|| (since + SETTLED).max(now));
-            let next = Life::Stopping {
-                since,
-                deadline: now + grace,
-                inspection,
-            };
+            let next = Life::Stopping { since, deadline: now + grace, inspection };
             let mut actions = vec![Action::Signal];
             actions.extend(due(next, now));
             (next, actions)
         }
         // Asked again, with less time: the shorter one holds.
-        (
-            Life::Stopping {
-                since,
-                deadline,
-                inspection,
-            },
-            Event::Stop { grace, .. },
-        ) => (
-            Life::Stopping {
-                since,
-                deadline: deadline.min(now + grace),
-                inspection,
-            },
-            Vec::new(),
-        ),
+        (Life::Stopping { since, deadline, inspection }, Event::Stop { grace, .. }) => {
+            (Life::Stopping { since, deadline: deadline.min(now + grace), inspection }, Vec::new())
+        }
         (Life::Stopping { deadline, .. }, Event::Tick) if now >= deadline => {
             (Life::Killed, vec![Action::Kill])
         }
         (Life::Stopping { .. }, Event::Tick) => (life, due(life, now)),
-        (Life::Stopping { .. }, Event::Inspected { deaf: true }) => {
-            (Life::Killed, vec![Action::Kill])
+        (Life::Stopping { .. }, Event::Inspected { deaf: true }) => (Life::Killed, vec![Action::Kill]),
+        (Life::Stopping { since, deadline, .. }, Event::Inspected { deaf: false }) => {
+            (Life::Stopping { since, deadline, inspection: None }, Vec::new())
         }
-        (
-            Life::Stopping {
-                since, deadline, ..
-            },
-            Event::Inspected { deaf: false },
-        ) => (
-            Life::Stopping {
-                since,
-                deadline,
-                inspection: None,
-            },
-            Vec::new(),
-        ),
         (Life::Running { .. }, Event::Tick | Event::Inspected { .. }) | (Life::Killed, _) => {
             (life, Vec::new())
         }
@@ -114,10 +86,7 @@ pub fn step(life: Life, event: Event, now: Instant) -> (Life, Vec<Action>) {
 
 fn due(life: Life, now: Instant) -> Vec<Action> {
     match life {
-        Life::Stopping {
-            inspection: Some(at),
-            ..
-        } if now >= at => vec![Action::Inspect],
+        Life::Stopping { inspection: Some(at), .. } if now >= at => vec![Action::Inspect],
         Life::Running { .. } | Life::Stopping { .. } | Life::Killed => Vec::new(),
     }
 }
@@ -125,11 +94,9 @@ fn due(life: Life, now: Instant) -> Vec<Action> {
 /// When time next matters.
 pub fn wake(life: Life) -> Option<Instant> {
     match life {
-        Life::Stopping {
-            deadline,
-            inspection,
-            ..
-        } => Some(inspection.map_or(deadline, |at| at.min(deadline))),
+        Life::Stopping { deadline, inspection, .. } => {
+            Some(inspection.map_or(deadline, |at| at.min(deadline)))
+        }
         Life::Running { .. } | Life::Killed => None,
     }
 }
@@ -144,32 +111,17 @@ mod tests {
     fn a_deaf_program_is_killed_at_once_when_it_has_settled() {
         let born = Instant::now();
         let now = born + SETTLED;
-        let (life, actions) = step(
-            Life::Running { since: born },
-            Event::Stop {
-                grace: GRACE,
-                patient: false,
-            },
-            now,
-        );
+        let (life, actions) =
+            step(Life::Running { since: born }, Event::Stop { grace: GRACE, patient: false }, now);
         assert_eq!(actions, [Action::Signal, Action::Inspect]);
-        assert_eq!(
-            step(life, Event::Inspected { deaf: true }, now),
-            (Life::Killed, vec![Action::Kill])
-        );
+        assert_eq!(step(life, Event::Inspected { deaf: true }, now), (Life::Killed, vec![Action::Kill]));
     }
 
     #[test]
     fn a_young_program_is_inspected_when_it_has_settled() {
         let born = Instant::now();
-        let (life, actions) = step(
-            Life::Running { since: born },
-            Event::Stop {
-                grace: GRACE,
-                patient: false,
-            },
-            born,
-        );
+        let (life, actions) =
+            step(Life::Running { since: born }, Event::Stop { grace: GRACE, patient: false }, born);
         assert_eq!(actions, [Action::Signal]);
         assert_eq!(wake(life), Some(born + SETTLED));
         assert_eq!(step(life, Event::Tick, born + SETTLED).1, [Action::Inspect]);
@@ -179,35 +131,20 @@ mod tests {
     fn a_program_that_listens_has_its_grace_period() {
         let born = Instant::now();
         let now = born + SETTLED;
-        let (life, _) = step(
-            Life::Running { since: born },
-            Event::Stop {
-                grace: GRACE,
-                patient: false,
-            },
-            now,
-        );
+        let (life, _) =
+            step(Life::Running { since: born }, Event::Stop { grace: GRACE, patient: false }, now);
         let (life, actions) = step(life, Event::Inspected { deaf: false }, now);
         assert!(actions.is_empty());
         assert_eq!(wake(life), Some(now + GRACE));
-        assert_eq!(
-            step(life, Event::Tick, now + GRACE),
-            (Life::Killed, vec![Action::Kill])
-        );
+        assert_eq!(step(life, Event::Tick, now + GRACE), (Life::Killed, vec![Action::Kill]));
     }
 
     #[test]
     fn a_grace_period_from_the_file_is_kept_in_any_case() {
         let born = Instant::now();
         let now = born + SETTLED;
-        let (life, actions) = step(
-            Life::Running { since: born },
-            Event::Stop {
-                grace: GRACE,
-                patient: true,
-            },
-            now,
-        );
+        let (life, actions) =
+            step(Life::Running { since: born }, Event::Stop { grace: GRACE, patient: true }, now);
         assert_eq!(actions, [Action::Signal]);
         assert_eq!(wake(life), Some(now + GRACE));
     }

@@ -82,11 +82,7 @@ pub struct Link {
 
 impl Link {
     /// Reads what an earlier supervisor left with this keeper, then keeps up the connection.
-    pub async fn open(
-        stack: &str,
-        peer: OwnedFd,
-        listener: OwnedFd,
-    ) -> io::Result<(Rc<Self>, Legacy)> {
+    pub async fn open(stack: &str, peer: OwnedFd, listener: OwnedFd) -> io::Result<(Rc<Self>, Legacy)> {
         let (orders, queue) = mpsc::unbounded_channel();
         let link = Rc::new(Self {
             stack: stack.to_owned(),
@@ -108,9 +104,7 @@ impl Link {
                 }
                 Some((notice, fds)) => link.inherit(&mut legacy, notice, fds),
                 None => {
-                    return Err(io::Error::other(
-                        "the keeper went away before it had told what it knows",
-                    ));
+                    return Err(io::Error::other("the keeper went away before it had told what it knows"));
                 }
             }
         }
@@ -131,32 +125,14 @@ impl Link {
                 self.held.borrow_mut().insert(key.clone(), copies);
                 legacy.held.insert(key, fds);
             }
-            Notice::Exited {
-                tag,
-                pid,
-                code,
-                time,
-            } => {
-                legacy.ended.insert(
-                    tag,
-                    (
-                        pid,
-                        End {
-                            code: Some(code),
-                            time,
-                        },
-                    ),
-                );
+            Notice::Exited { tag, pid, code, time } => {
+                legacy.ended.insert(tag, (pid, End { code: Some(code), time }));
             }
             Notice::Spawned { .. } | Notice::Refused { .. } | Notice::Ready => {}
         }
     }
 
-    fn serve(
-        self: &Rc<Self>,
-        socket: Rc<AsyncFd<OwnedFd>>,
-        mut queue: mpsc::UnboundedReceiver<Outgoing>,
-    ) {
+    fn serve(self: &Rc<Self>, socket: Rc<AsyncFd<OwnedFd>>, mut queue: mpsc::UnboundedReceiver<Outgoing>) {
         let sender = Rc::clone(&socket);
         tokio::task::spawn_local(async move {
             while let Some((order, fds, sent)) = queue.recv().await {
@@ -192,14 +168,9 @@ impl Link {
                     let _ = asked.send(Err(Refusal::Failed(message)));
                 }
             }
-            Notice::Exited {
-                tag, code, time, ..
-            } => {
+            Notice::Exited { tag, code, time, .. } => {
                 if let Some(watched) = self.watched.borrow_mut().remove(&tag) {
-                    let _ = watched.end.send(End {
-                        code: Some(code),
-                        time,
-                    });
+                    let _ = watched.end.send(End { code: Some(code), time });
                 }
             }
             Notice::Ready => *self.keeper.borrow_mut() = fds.into_iter().next(),
@@ -210,10 +181,7 @@ impl Link {
     fn watch(&self, tag: &str, pid: i32, pidfd: OwnedFd) -> Born {
         let (sender, end) = oneshot::channel();
         let pidfd = Rc::new(pidfd);
-        let watched = Watched {
-            pidfd: Rc::clone(&pidfd),
-            end: sender,
-        };
+        let watched = Watched { pidfd: Rc::clone(&pidfd), end: sender };
         self.watched.borrow_mut().insert(tag.to_owned(), watched);
         Born { pid, pidfd, end }
     }
@@ -246,33 +214,21 @@ impl Link {
 
     fn start_keeper(self: &Rc<Self>) -> io::Result<()> {
         let (ours, theirs) = channel::pair()?;
-        let argv = [
-            c"compose-keeper".to_owned(),
-            CString::new(self.stack.as_str())?,
-        ];
+        let argv = [c"compose-keeper".to_owned(), CString::new(self.stack.as_str())?];
         let binary = sandbox::sealed_self().map_err(io::Error::other)?;
         {
             let held = self.held.borrow();
             let listener = held.get(LISTENER_KEY).and_then(|fds| fds.first());
-            let listener =
-                listener.ok_or_else(|| io::Error::other("the listening socket is gone"))?;
+            let listener = listener.ok_or_else(|| io::Error::other("the listening socket is gone"))?;
             let stderr = io::stderr();
-            let fds = [
-                (listener.as_fd(), LISTENER),
-                (theirs.as_fd(), PEER),
-                (stderr.as_fd(), libc::STDERR_FILENO),
-            ];
+            let fds =
+                [(listener.as_fd(), LISTENER), (theirs.as_fd(), PEER), (stderr.as_fd(), libc::STDERR_FILENO)];
             sandbox::spawn_daemon(binary.as_fd(), &argv, &fds).map_err(io::Error::other)?;
         }
         let (orders, queue) = mpsc::unbounded_channel();
         *self.orders.borrow_mut() = orders;
         self.serve(Rc::new(asyncfd::new(ours)?), queue);
-        for (key, fds) in self
-            .held
-            .borrow()
-            .iter()
-            .filter(|(key, _)| *key != LISTENER_KEY)
-        {
+        for (key, fds) in self.held.borrow().iter().filter(|(key, _)| *key != LISTENER_KEY) {
             let copies = fds.iter().filter_map(|fd| fd.try_clone().ok()).collect();
             self.order(Order::Hold { key: key.clone() }, copies);
         }
@@ -292,42 +248,15 @@ impl Link {
     }
 
     /// Clones a container. Descriptors as [`Order::Spawn`] wants them.
-    pub async fn spawn(
-        &self,
-        tag: &str,
-        spec: ContainerSpec,
-        fds: Vec<OwnedFd>,
-    ) -> Result<Born, Refusal> {
-        self.ask(
-            tag,
-            Order::Spawn {
-                tag: tag.to_owned(),
-                spec: Box::new(spec),
-            },
-            fds,
-        )
-        .await
+    pub async fn spawn(&self, tag: &str, spec: ContainerSpec, fds: Vec<OwnedFd>) -> Result<Born, Refusal> {
+        self.ask(tag, Order::Spawn { tag: tag.to_owned(), spec: Box::new(spec) }, fds).await
     }
 
     /// Runs a program in a container. Descriptors as [`Order::Exec`] wants them.
-    pub async fn exec(
-        &self,
-        target: i32,
-        spec: ExecSpec,
-        fds: Vec<OwnedFd>,
-    ) -> Result<Born, Refusal> {
+    pub async fn exec(&self, target: i32, spec: ExecSpec, fds: Vec<OwnedFd>) -> Result<Born, Refusal> {
         self.serial.set(self.serial.get() + 1);
         let tag = format!("exec/{}/{}", clock::now(), self.serial.get());
-        self.ask(
-            &tag,
-            Order::Exec {
-                tag: tag.clone(),
-                target,
-                spec: Box::new(spec),
-            },
-            fds,
-        )
-        .await
+        self.ask(&tag, Order::Exec { tag: tag.clone(), target, spec: Box::new(spec) }, fds).await
     }
 
     /// The end of this process needs not be told to later supervisors.
@@ -337,30 +266,16 @@ impl Link {
 
     /// Has descriptors kept beyond this supervisor's life.
     pub fn hold(&self, key: &str, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
-        let copies = || {
-            fds.iter()
-                .map(BorrowedFd::try_clone_to_owned)
-                .collect::<io::Result<Vec<_>>>()
-        };
+        let copies = || fds.iter().map(BorrowedFd::try_clone_to_owned).collect::<io::Result<Vec<_>>>();
         self.held.borrow_mut().insert(key.to_owned(), copies()?);
-        self.order(
-            Order::Hold {
-                key: key.to_owned(),
-            },
-            copies()?,
-        );
+        self.order(Order::Hold { key: key.to_owned() }, copies()?);
         Ok(())
     }
 
     /// Lets descriptors go.
     pub fn release(&self, key: &str) {
         if self.held.borrow_mut().remove(key).is_some() {
-            self.order(
-                Order::Release {
-                    key: key.to_owned(),
-                },
-                Vec::new(),
-            );
+            self.order(Order::Release { key: key.to_owned() }, Vec::new());
         }
     }
 
@@ -368,18 +283,11 @@ impl Link {
     pub async fn quit(&self) -> Option<OwnedFd> {
         self.quitting.set(true);
         let (sent, when_sent) = oneshot::channel();
-        let queued = self
-            .orders
-            .borrow()
-            .send((Order::Quit, Vec::new(), Some(sent)))
-            .is_ok();
+        let queued = self.orders.borrow().send((Order::Quit, Vec::new(), Some(sent))).is_ok();
         if queued {
             let _ = when_sent.await;
         }
-        self.keeper
-            .borrow()
-            .as_ref()
-            .and_then(|fd| fd.try_clone().ok())
+        self.keeper.borrow().as_ref().and_then(|fd| fd.try_clone().ok())
     }
 }
 
@@ -389,9 +297,6 @@ fn attend_orphan(pidfd: Rc<OwnedFd>, end: oneshot::Sender<End>) {
         if let Ok(waiting) = pidfd.try_clone().and_then(asyncfd::readable) {
             let _ = waiting.readable().await;
         }
-        let _ = end.send(End {
-            code: pidfd::exit_code(pidfd.as_fd()),
-            time: clock::now(),
-        });
+        let _ = end.send(End { code: pidfd::exit_code(pidfd.as_fd()), time: clock::now() });
     });
 }

@@ -35,11 +35,7 @@ pub fn make(path: &Path) -> io::Result<(OwnedFd, OwnedFd)> {
 
 /// Opens the end to read of a FIFO that exists.
 pub fn open(path: &Path) -> io::Result<OwnedFd> {
-    Ok(OpenOptions::new()
-        .read(true)
-        .custom_flags(libc::O_NONBLOCK)
-        .open(path)?
-        .into())
+    Ok(OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?.into())
 }
 
 impl Engine {
@@ -54,8 +50,7 @@ impl Engine {
         let mut tasks = Vec::new();
         for (stream, pipe) in pipes {
             let pipe = asyncfd::readable(pipe)?;
-            let (engine, writer, name) =
-                (Rc::clone(self), Rc::clone(&writer), container.to_owned());
+            let (engine, writer, name) = (Rc::clone(self), Rc::clone(&writer), container.to_owned());
             tasks.push(tokio::task::spawn_local(async move {
                 if let Err(error) = engine.drain(&name, &writer, stream, &pipe).await {
                     diagnose(&format!("log of {name}: {error}"));
@@ -82,15 +77,11 @@ impl Engine {
                 let subject = match self.container(name) {
                     Some(container) => {
                         let service = container.record.borrow().service.name.clone();
-                        Subject::Container {
-                            name: name.to_owned(),
-                            service,
-                        }
+                        Subject::Container { name: name.to_owned(), service }
                     }
                     None => Subject::Group,
                 };
-                let text =
-                    "the disk that holds its log is full: output is being thrown away".to_owned();
+                let text = "the disk that holds its log is full: output is being thrown away".to_owned();
                 self.announce(subject, Action::Warning(text));
             }
             match taken {

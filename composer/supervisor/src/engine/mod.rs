@@ -73,10 +73,7 @@ struct Engine {
 
 /// Runs the supervisor of this stack until the stack is gone.
 pub(crate) fn run(stack: &str) -> ExitCode {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_io()
-        .enable_time()
-        .build();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build();
     let result = runtime.and_then(|runtime| {
         let local = tokio::task::LocalSet::new();
         local.block_on(&runtime, supervise(stack))
@@ -95,16 +92,13 @@ async fn supervise(stack: &str) -> io::Result<()> {
     let listener = descriptor::inherited(LISTENER).ok_or_else(missing)?;
     let peer = descriptor::inherited(PEER).ok_or_else(missing)?;
     if let Err(error) = composer_sandbox::raise_descriptor_limit() {
-        diagnose(&format!(
-            "supervisor of {stack}: raise its limit of open files: {error}"
-        ));
+        diagnose(&format!("supervisor of {stack}: raise its limit of open files: {error}"));
     }
     let paths = StackPaths::new(stack);
     paths::make(&paths.run())?;
     paths::make(&paths.containers())?;
     let lock = File::create(paths.writer_lock())?;
-    let lock =
-        Flock::lock(lock, FlockArg::LockExclusive).map_err(|(_, errno)| io::Error::from(errno))?;
+    let lock = Flock::lock(lock, FlockArg::LockExclusive).map_err(|(_, errno)| io::Error::from(errno))?;
     let (link, legacy) = Link::open(stack, peer, listener.try_clone()?).await?;
     let engine = Rc::new(Engine {
         stack: stack.to_owned(),
@@ -136,19 +130,12 @@ impl Engine {
     /// Tells everybody who listens.
     fn announce(&self, subject: Subject, action: Action) {
         // Nobody listening is no error.
-        let _ = self.events.send(Event {
-            time: clock::now(),
-            subject,
-            action,
-        });
+        let _ = self.events.send(Event { time: clock::now(), subject, action });
     }
 
     fn announce_container(&self, container: &Container, action: Action) {
         let record = container.record.borrow();
-        let subject = Subject::Container {
-            name: record.name.clone(),
-            service: record.service.name.clone(),
-        };
+        let subject = Subject::Container { name: record.name.clone(), service: record.service.name.clone() };
         drop(record);
         self.announce(subject, action);
     }
@@ -162,12 +149,7 @@ impl Engine {
         let chosen = |container: &&Rc<Container>| {
             services.is_empty() || services.contains(&container.record.borrow().service.name)
         };
-        self.containers
-            .borrow()
-            .values()
-            .filter(chosen)
-            .cloned()
-            .collect()
+        self.containers.borrow().values().filter(chosen).cloned().collect()
     }
 
     fn group_path(&self) -> String {
@@ -192,11 +174,7 @@ impl Engine {
     async fn observe(&self) -> Observed {
         let bridge = composer_network::names::bridge(&self.stack, NETWORK);
         // Where links cannot be listed, the network is set up again, which mends whatever is there.
-        let network = self
-            .host
-            .links()
-            .await
-            .is_ok_and(|links| links.iter().any(|link| link.name == bridge));
+        let network = self.host.links().await.is_ok_and(|links| links.iter().any(|link| link.name == bridge));
         let mut observed = Observed {
             group: self.cgroups.group(&self.group_path()).exists(),
             network: network && self.bridge.borrow().is_some(),
@@ -204,10 +182,8 @@ impl Engine {
         };
         if let Some(record) = &*self.record.borrow() {
             let own = record.volumes.values().filter(|volume| !volume.external);
-            observed.volumes = own
-                .map(|v| v.name.clone())
-                .filter(|name| paths::volume(name).is_dir())
-                .collect();
+            observed.volumes =
+                own.map(|v| v.name.clone()).filter(|name| paths::volume(name).is_dir()).collect();
         }
         for (name, container) in &*self.containers.borrow() {
             let record = container.record.borrow();

@@ -47,19 +47,13 @@ impl Engine {
             }
         }
         let observed = self.observe().await;
-        let options = UpOptions {
-            services: request.services.clone(),
-        };
+        let options = UpOptions { services: request.services.clone() };
         let plan = composer_plan::up(&request.stack, &observed, &options);
         if request.dry_run {
             return Ok(Some(Reply::Plan(plan.to_string())));
         }
         let new = self.record.borrow().is_none();
-        let subnet = self
-            .record
-            .borrow()
-            .as_ref()
-            .and_then(|record| record.subnet);
+        let subnet = self.record.borrow().as_ref().and_then(|record| record.subnet);
         let stack = Rc::new(request.stack);
         *self.record.borrow_mut() = Some(StackRecord {
             name: stack.name.clone(),
@@ -68,21 +62,12 @@ impl Engine {
             resources: stack.resources.clone(),
             volumes: stack.volumes.clone(),
             services: stack.services.clone(),
-            path: request
-                .path
-                .split(':')
-                .filter(|folder| !folder.is_empty())
-                .map(PathBuf::from)
-                .collect(),
+            path: request.path.split(':').filter(|folder| !folder.is_empty()).map(PathBuf::from).collect(),
             subnet,
         });
-        self.save()
-            .map_err(|error| failure(format!("write the stack's record: {error}")))?;
+        self.save().map_err(|error| failure(format!("write the stack's record: {error}")))?;
         for note in &plan.notes {
-            self.announce(
-                crate::protocol::Subject::Group,
-                Action::Warning(note.clone()),
-            );
+            self.announce(crate::protocol::Subject::Group, Action::Warning(note.clone()));
         }
         let order = Rc::new(Order {
             stack: Some(Rc::clone(&stack)),
@@ -91,10 +76,7 @@ impl Engine {
         });
         let failures = self.execute(&plan, order).await;
         let broken = failures.iter().find_map(|failure| match failure {
-            StepError::Broken(error) => Some(Failure {
-                message: error.message.clone(),
-                code: error.code,
-            }),
+            StepError::Broken(error) => Some(Failure { message: error.message.clone(), code: error.code }),
             StepError::Unmet(_) | StepError::Interrupted => None,
         });
         if let Some(failure) = broken {
@@ -109,13 +91,10 @@ impl Engine {
             return Err(failure(why));
         }
         if !failures.is_empty() {
-            return Err(failure(
-                "interrupted: what has been started runs on".to_owned(),
-            ));
+            return Err(failure("interrupted: what has been started runs on".to_owned()));
         }
         if request.wait {
-            self.wait_until_ready(&stack, &request.services, request.wait_timeout)
-                .await?;
+            self.wait_until_ready(&stack, &request.services, request.wait_timeout).await?;
         }
         Ok(None)
     }
@@ -144,11 +123,9 @@ impl Engine {
             .steps()
             .into_iter()
             .filter_map(|id| match &plan.get(id).step {
-                Step::Volume(key) => self
-                    .record
-                    .borrow()
-                    .as_ref()
-                    .and_then(|r| Some(r.volumes.get(key)?.name.clone())),
+                Step::Volume(key) => {
+                    self.record.borrow().as_ref().and_then(|r| Some(r.volumes.get(key)?.name.clone()))
+                }
                 _ => None,
             })
             .collect();
@@ -157,25 +134,12 @@ impl Engine {
         if new {
             self.take_down(&composer_plan::down(
                 &observed,
-                &DownOptions {
-                    services: Vec::new(),
-                    volumes: true,
-                },
+                &DownOptions { services: Vec::new(), volumes: true },
             ))
             .await;
         } else if !observed.containers.is_empty() {
-            let services = observed
-                .containers
-                .values()
-                .map(|container| container.service.clone())
-                .collect();
-            let plan = composer_plan::down(
-                &observed,
-                &DownOptions {
-                    services,
-                    volumes: false,
-                },
-            );
+            let services = observed.containers.values().map(|container| container.service.clone()).collect();
+            let plan = composer_plan::down(&observed, &DownOptions { services, volumes: false });
             self.execute(&plan, down_order(None)).await;
         }
     }
@@ -220,14 +184,9 @@ impl Engine {
         };
         match timeout {
             None => ready.await,
-            Some(limit) => tokio::time::timeout(limit, ready)
-                .await
-                .unwrap_or_else(|_| {
-                    Err(failure(format!(
-                        "not all services were ready within {} s",
-                        limit.as_secs()
-                    )))
-                }),
+            Some(limit) => tokio::time::timeout(limit, ready).await.unwrap_or_else(|_| {
+                Err(failure(format!("not all services were ready within {} s", limit.as_secs())))
+            }),
         }
     }
 
@@ -238,9 +197,7 @@ impl Engine {
             Status::Exited(Some(0)) => Verdict::Holds,
             Status::Exited(_) => Verdict::Never,
             Status::Running(_) if !checked => Verdict::Holds,
-            Status::Created | Status::Starting | Status::Running(_) => {
-                status.verdict(Condition::Healthy)
-            }
+            Status::Created | Status::Starting | Status::Running(_) => status.verdict(Condition::Healthy),
         };
         let mut status = container.status.subscribe();
         if verdict(&status.borrow()) == Verdict::Pending {
@@ -252,26 +209,19 @@ impl Engine {
             _ = interrupt.changed() => return Err(failure("interrupted while waiting".to_owned())),
         };
         match decided {
-            Ok(status) if verdict(&status) == Verdict::Never => Err(failure(execute::describe(
-                &container.name(),
-                status,
-                Condition::Healthy,
-            ))),
+            Ok(status) if verdict(&status) == Verdict::Never => {
+                Err(failure(execute::describe(&container.name(), status, Condition::Healthy)))
+            }
             Ok(_) | Err(_) => Ok(()),
         }
     }
 
     /// `compose down`.
     pub(super) async fn down(self: &Rc<Self>, request: Down) -> Result<Option<Reply>, Failure> {
-        let options = DownOptions {
-            services: request.services.clone(),
-            volumes: request.volumes,
-        };
+        let options = DownOptions { services: request.services.clone(), volumes: request.volumes };
         if request.dry_run {
             let _turn = self.turn.lock().await;
-            return Ok(Some(Reply::Plan(
-                composer_plan::down(&self.observe().await, &options).to_string(),
-            )));
+            return Ok(Some(Reply::Plan(composer_plan::down(&self.observe().await, &options).to_string())));
         }
         let _turn = self.preempt().await;
         self.known(&request.services)?;
@@ -284,27 +234,16 @@ impl Engine {
         if whole && messages.is_empty() {
             self.forget(&mut messages);
         }
-        if messages.is_empty() {
-            Ok(None)
-        } else {
-            Err(failure(messages.join("\n")))
-        }
+        if messages.is_empty() { Ok(None) } else { Err(failure(messages.join("\n"))) }
     }
 
     /// Stops containers and leaves them.
-    pub(super) async fn stop_services(
-        self: &Rc<Self>,
-        request: Stop,
-    ) -> Result<Option<Reply>, Failure> {
+    pub(super) async fn stop_services(self: &Rc<Self>, request: Stop) -> Result<Option<Reply>, Failure> {
         let _turn = self.preempt().await;
         self.known(&request.services)?;
         let plan = composer_plan::stop(&self.observe().await, &request.services);
         let messages = worded(self.execute(&plan, down_order(request.timeout)).await);
-        if messages.is_empty() {
-            Ok(None)
-        } else {
-            Err(failure(messages.join("\n")))
-        }
+        if messages.is_empty() { Ok(None) } else { Err(failure(messages.join("\n"))) }
     }
 
     /// Sends a signal to every running container's PID 1. It waits for nobody's turn.
@@ -319,18 +258,11 @@ impl Engine {
                 messages.push(format!("kill {}: {error}", container.name()));
             }
         }
-        if messages.is_empty() {
-            Ok(None)
-        } else {
-            Err(failure(messages.join("\n")))
-        }
+        if messages.is_empty() { Ok(None) } else { Err(failure(messages.join("\n"))) }
     }
 
     fn known(&self, services: &[String]) -> Result<(), Failure> {
-        match services
-            .iter()
-            .find(|service| self.of_services(&[(*service).clone()]).is_empty())
-        {
+        match services.iter().find(|service| self.of_services(&[(*service).clone()]).is_empty()) {
             Some(unknown) => Err(failure(format!("no such service: {unknown}"))),
             None => Ok(()),
         }
@@ -347,11 +279,7 @@ impl Engine {
 }
 
 fn down_order(timeout: Option<Duration>) -> Rc<Order> {
-    Rc::new(Order {
-        stack: None,
-        timeout,
-        stop_at_failure: false,
-    })
+    Rc::new(Order { stack: None, timeout, stop_at_failure: false })
 }
 
 fn worded(failures: Vec<StepError>) -> Vec<String> {

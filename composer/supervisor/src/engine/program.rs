@@ -12,17 +12,12 @@ pub fn ticks(pid: i32) -> Option<u64> {
 
 /// This boot, told from every other.
 pub fn boot() -> String {
-    fs::read_to_string("/proc/sys/kernel/random/boot_id")
-        .map(|id| id.trim().to_owned())
-        .unwrap_or_default()
+    fs::read_to_string("/proc/sys/kernel/random/boot_id").map(|id| id.trim().to_owned()).unwrap_or_default()
 }
 
 /// The program that a process runs and its arguments: changes with every exec of another.
 pub fn identity(pid: i32) -> Option<(std::path::PathBuf, Vec<u8>)> {
-    Some((
-        fs::read_link(format!("/proc/{pid}/exe")).ok()?,
-        fs::read(format!("/proc/{pid}/cmdline")).ok()?,
-    ))
+    Some((fs::read_link(format!("/proc/{pid}/exe")).ok()?, fs::read(format!("/proc/{pid}/cmdline")).ok()?))
 }
 
 /// Whether a process has left our own code: its program is not the sealed copy that the keeper runs from.
@@ -56,10 +51,7 @@ pub fn is_deaf(pid: i32, signal: i32) -> bool {
         }
         // A program in sigwait(3) shows the signal in neither mask: only its system call tells.
         let call = fs::read_to_string(task.path().join("syscall")).unwrap_or_default();
-        let number = call
-            .split_ascii_whitespace()
-            .next()
-            .and_then(|word| word.parse::<i64>().ok());
+        let number = call.split_ascii_whitespace().next().and_then(|word| word.parse::<i64>().ok());
         if number == Some(libc::SYS_rt_sigtimedwait) {
             return false;
         }
@@ -69,6 +61,5 @@ pub fn is_deaf(pid: i32, signal: i32) -> bool {
 
 fn mask(status: &str, field: &str) -> u64 {
     let line = status.lines().find_map(|line| line.strip_prefix(field));
-    line.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok())
-        .unwrap_or(0)
+    line.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok()).unwrap_or(0)
 }

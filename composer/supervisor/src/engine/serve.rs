@@ -85,18 +85,11 @@ impl Engine {
                 self.with_events(client, true, work).await
             }
             Request::Down(down) => self.with_events(client, false, self.down(down)).await,
-            Request::Stop(stop) => {
-                self.with_events(client, false, self.stop_services(stop))
-                    .await
-            }
+            Request::Stop(stop) => self.with_events(client, false, self.stop_services(stop)).await,
             Request::Kill(kill) => self.kill(&kill),
             Request::Status => {
-                let containers = self
-                    .containers
-                    .borrow()
-                    .values()
-                    .map(|container| container.describe())
-                    .collect();
+                let containers =
+                    self.containers.borrow().values().map(|container| container.describe()).collect();
                 Ok(Some(Reply::Containers(containers)))
             }
             Request::Watch => {
@@ -143,11 +136,7 @@ impl Engine {
                 }
             };
             match event {
-                Ok(event) if !gone => {
-                    gone = asyncfd::send(client, &Reply::Event(event), &[])
-                        .await
-                        .is_err()
-                }
+                Ok(event) if !gone => gone = asyncfd::send(client, &Reply::Event(event), &[]).await.is_err(),
                 Ok(_) | Err(RecvError::Lagged(_)) => {}
                 Err(RecvError::Closed) => diagnose("events ended before their supervisor"),
             }

@@ -12,6 +12,7 @@ use composer_cgroup::Limits;
 use composer_network::{addresses, attach, names};
 use composer_sandbox::{self as sandbox, ContainerSpec, ProcessSpec, ReportMessage, RootSpec};
 use composer_stack::{MountKind, Resources, Rootfs, Service};
+use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use tokio::io::unix::AsyncFd;
 
@@ -71,28 +72,17 @@ pub fn limits(resources: &Resources) -> Limits {
 pub async fn report(channel: &AsyncFd<OwnedFd>, name: &str) -> Reported {
     let mut terminal = None;
     loop {
-        let read = channel
-            .async_io(tokio::io::Interest::READABLE, |fd| {
-                sandbox::read_report(fd.as_fd())
-            })
-            .await;
+        let read =
+            channel.async_io(tokio::io::Interest::READABLE, |fd| sandbox::read_report(fd.as_fd())).await;
         match read {
             Ok(ReportMessage::Started) => return Reported::Started(terminal),
             Ok(ReportMessage::Terminal(master)) => terminal = Some(master),
             Ok(ReportMessage::Failed(failure)) => {
-                let code = if failure.exit_code == 125 {
-                    1
-                } else {
-                    failure.exit_code
-                };
-                return Reported::Failed(StartError {
-                    message: format!("{name}: {failure}"),
-                    code,
-                });
+                let code = if failure.exit_code == 125 { 1 } else { failure.exit_code };
+                return Reported::Failed(StartError { message: format!("{name}: {failure}"), code });
             }
             Err(error) => {
-                let message =
-                    format!("{name}: what the new process reported could not be read: {error}");
+                let message = format!("{name}: what the new process reported could not be read: {error}");
                 return Reported::Failed(StartError::new(message));
             }
         }
@@ -102,19 +92,13 @@ pub async fn report(channel: &AsyncFd<OwnedFd>, name: &str) -> Reported {
 /// The environment that a service's programs run in.
 pub fn environment(engine: &Engine, service: &Service, hostname: &str) -> Vec<(String, String)> {
     let mut env = service.environment.clone();
-    env.entry("HOSTNAME".to_owned())
-        .or_insert_with(|| hostname.to_owned());
+    env.entry("HOSTNAME".to_owned()).or_insert_with(|| hostname.to_owned());
     if service.rootfs == Rootfs::Host
         && let Some(record) = &*engine.record.borrow()
     {
-        let path: Vec<String> = record
-            .path
-            .iter()
-            .map(|folder| folder.display().to_string())
-            .collect();
+        let path: Vec<String> = record.path.iter().map(|folder| folder.display().to_string()).collect();
         if !path.is_empty() {
-            env.entry("PATH".to_owned())
-                .or_insert_with(|| path.join(":"));
+            env.entry("PATH".to_owned()).or_insert_with(|| path.join(":"));
         }
     }
     env.into_iter().collect()
@@ -151,10 +135,8 @@ impl Engine {
             (record.name.clone(), record.service.clone(), record.index)
         };
         let address = self.address(container)?;
-        let hostname = service
-            .hostname
-            .clone()
-            .unwrap_or_else(|| container.record.borrow().id[..12].to_owned());
+        let hostname =
+            service.hostname.clone().unwrap_or_else(|| container.record.borrow().id[..12].to_owned());
         let spec = self.spec(container, &service, &hostname, address)?;
         let group = self.container_group(&name);
         let unenforced = group
@@ -175,29 +157,24 @@ impl Engine {
                 .map_err(failed("make the pipe of its standard input"))?
                 .1
         } else {
-            fs::File::open("/dev/null")
-                .map_err(failed("open /dev/null"))?
-                .into()
+            fs::File::open("/dev/null").map_err(failed("open /dev/null"))?.into()
         };
-        let (start_read, start_write) = nix::unistd::pipe2(OFlag::O_CLOEXEC)
-            .map_err(|errno| failed("make a pipe")(errno.into()))?;
+        let (start_read, start_write) =
+            nix::unistd::pipe2(OFlag::O_CLOEXEC).map_err(|errno| failed("make a pipe")(errno.into()))?;
         let (report_read, report_write) = channel::pair().map_err(failed("make a socket"))?;
         let report_read = asyncfd::new(report_read).map_err(failed("watch a socket"))?;
         let mut fds = vec![stdin, out_end, err_end, start_read, report_write];
         fds.extend(
-            group
-                .open()
-                .map_err(|error| StartError::doing(&format!("{name}: open its cgroup"), &error))?,
+            group.open().map_err(|error| StartError::doing(&format!("{name}: open its cgroup"), &error))?,
         );
 
-        let born = self
-            .link
-            .spawn(&format!("container/{name}"), spec, fds)
-            .await
-            .map_err(|refusal| match refusal {
-                Refusal::Gone => StartError::new(refusal.to_string()),
-                Refusal::Failed(message) => StartError::new(format!("{name}: {message}")),
-            })?;
+        let born =
+            self.link.spawn(&format!("container/{name}"), spec, fds).await.map_err(
+                |refusal| match refusal {
+                    Refusal::Gone => StartError::new(refusal.to_string()),
+                    Refusal::Failed(message) => StartError::new(format!("{name}: {message}")),
+                },
+            )?;
         let process = Process {
             pid: born.pid,
             ticks: program::ticks(born.pid).unwrap_or(0),
@@ -213,16 +190,20 @@ impl Engine {
         };
         let result = async {
             record(Phase::Starting(process.clone()))?;
-            self.plug(
-                &name, &service, index, container, &born, address, &out, &err,
-            )
-            .await?;
-            nix::unistd::write(&start_write, b"!")
-                .map_err(|errno| failed("let it start")(errno.into()))?;
+            let plugged = self.plug(&name, &service, index, container, &born, address, &out, &err).await;
+            if plugged.is_ok() {
+                match nix::unistd::write(&start_write, b"!") {
+                    // It has failed already, and its report says why.
+                    Ok(_) | Err(Errno::EPIPE) => {}
+                    Err(errno) => return Err(failed("let it start")(errno.into())),
+                }
+            }
+            // Without the byte, the end of the pipe makes it give up.
             drop(start_write);
             match report(&report_read, &name).await {
                 Reported::Failed(error) => Err(error),
                 Reported::Started(terminal) => {
+                    plugged?;
                     record(Phase::Running(process))?;
                     Ok(terminal)
                 }
@@ -239,14 +220,8 @@ impl Engine {
                     }
                     None => vec![(Stream::Stdout, out), (Stream::Stderr, err)],
                 };
-                self.run(container, born, pipes, true)
-                    .map_err(failed("keep its log"))?;
-                self.announce_container(
-                    container,
-                    Action::Started {
-                        address: Some(address),
-                    },
-                );
+                self.run(container, born, pipes, true).map_err(failed("keep its log"))?;
+                self.announce_container(container, Action::Started { address: Some(address) });
                 Ok(())
             }
             Err(error) => {
@@ -262,24 +237,15 @@ impl Engine {
 
     /// The address a container had, or the lowest that is free.
     fn address(&self, container: &Container) -> Result<Ipv4Addr> {
-        let subnet = self
-            .record
-            .borrow()
-            .as_ref()
-            .and_then(|record| record.subnet);
-        let subnet = subnet
-            .ok_or_else(|| StartError::new("the stack's network is not set up".to_owned()))?;
+        let subnet = self.record.borrow().as_ref().and_then(|record| record.subnet);
+        let subnet = subnet.ok_or_else(|| StartError::new("the stack's network is not set up".to_owned()))?;
         if let Some(had) = container.record.borrow().address
             && addresses::is_assignable(subnet, had)
         {
             return Ok(had);
         }
-        let used: Vec<Ipv4Addr> = self
-            .containers
-            .borrow()
-            .values()
-            .filter_map(|other| other.record.borrow().address)
-            .collect();
+        let used: Vec<Ipv4Addr> =
+            self.containers.borrow().values().filter_map(|other| other.record.borrow().address).collect();
         let address = addresses::Pool::new(subnet, used)
             .take()
             .map_err(|error| StartError::doing("pick an address", &error))?;
@@ -301,45 +267,22 @@ impl Engine {
         err: &OwnedFd,
     ) -> Result<()> {
         let bridge = self.bridge.borrow().clone();
-        let bridge = bridge
-            .ok_or_else(|| StartError::new("the stack's network is not set up".to_owned()))?;
-        let netns = fs::File::open(format!("/proc/{}/ns/net", born.pid)).map_err(|error| {
-            StartError::doing(&format!("{name}: open its network namespace"), &error)
-        })?;
-        let attached = attach(
-            &self.host,
-            &bridge,
-            netns.into(),
-            &names::veth(&self.stack, name),
-            address,
-        )
-        .await
-        .map_err(|error| StartError::doing(&format!("{name}: plug it into the network"), &error))?;
+        let bridge = bridge.ok_or_else(|| StartError::new("the stack's network is not set up".to_owned()))?;
+        let netns = fs::File::open(format!("/proc/{}/ns/net", born.pid))
+            .map_err(|error| StartError::doing(&format!("{name}: open its network namespace"), &error))?;
+        let attached = attach(&self.host, &bridge, netns.into(), &names::veth(&self.stack, name), address)
+            .await
+            .map_err(|error| StartError::doing(&format!("{name}: plug it into the network"), &error))?;
         for warning in &attached.warnings {
             self.warn_once(&service.name, warning);
         }
-        let held = [
-            out.as_fd(),
-            err.as_fd(),
-            attached.dns_udp.as_fd(),
-            attached.dns_tcp.as_fd(),
-        ];
+        let held = [out.as_fd(), err.as_fd(), attached.dns_udp.as_fd(), attached.dns_tcp.as_fd()];
         self.link
             .hold(&format!("container/{name}"), &held)
-            .map_err(|error| {
-                StartError::doing(&format!("{name}: have its descriptors kept"), &error)
-            })?;
+            .map_err(|error| StartError::doing(&format!("{name}: have its descriptors kept"), &error))?;
         let id = container.record.borrow().id.clone();
-        self.publish(
-            name,
-            service,
-            index,
-            &id,
-            address,
-            attached.dns_udp,
-            attached.dns_tcp,
-        )
-        .map_err(|error| StartError::doing(&format!("{name}: serve its names"), &error))
+        self.publish(name, service, index, &id, address, attached.dns_udp, attached.dns_tcp)
+            .map_err(|error| StartError::doing(&format!("{name}: serve its names"), &error))
     }
 
     /// Makes a container known by its names and answers its own questions.
@@ -356,19 +299,13 @@ impl Engine {
     ) -> std::result::Result<(), composer_network::Error> {
         let zone = self.zone.borrow().clone();
         let Some(zone) = zone else { return Ok(()) };
-        let mut known = vec![
-            name.to_owned(),
-            service.name.clone(),
-            id[..12.min(id.len())].to_owned(),
-        ];
+        let mut known = vec![name.to_owned(), service.name.clone(), id[..12.min(id.len())].to_owned()];
         known.push(format!("{}-{}-{index}", self.stack, service.name));
         known.extend(service.aliases.iter().cloned());
         known.dedup();
         zone.set(name, known, address);
         let listener = self.resolver.serve(zone, udp, tcp)?;
-        self.listeners
-            .borrow_mut()
-            .insert(name.to_owned(), listener);
+        self.listeners.borrow_mut().insert(name.to_owned(), listener);
         Ok(())
     }
 
@@ -401,26 +338,16 @@ impl Engine {
         }
     }
 
-    pub(super) fn warn_unenforced(
-        &self,
-        service: &str,
-        unenforced: Vec<composer_cgroup::Unenforced>,
-    ) {
+    pub(super) fn warn_unenforced(&self, service: &str, unenforced: Vec<composer_cgroup::Unenforced>) {
         for limit in unenforced {
-            self.warn_once(
-                service,
-                &format!("{} is not in force: {}", limit.limit, limit.reason),
-            );
+            self.warn_once(service, &format!("{} is not in force: {}", limit.limit, limit.reason));
         }
     }
 
     /// The same shortcoming of the host is named once a stack.
     fn warn_once(&self, service: &str, text: &str) {
         if self.warned.borrow_mut().insert(text.to_owned()) {
-            self.announce(
-                Subject::Group,
-                Action::Warning(format!("service {service}: {text}")),
-            );
+            self.announce(Subject::Group, Action::Warning(format!("service {service}: {text}")));
         }
     }
 
@@ -434,9 +361,7 @@ impl Engine {
     ) -> Result<ContainerSpec> {
         let name = container.name();
         let made = |path: &Path, done: io::Result<()>| {
-            done.map_err(|error| {
-                StartError::new(format!("{name}: make {}: {error}", path.display()))
-            })
+            done.map_err(|error| StartError::new(format!("{name}: make {}: {error}", path.display())))
         };
         let (upper, work) = (container.paths.upper(), container.paths.work());
         for folder in [&upper, &work] {
@@ -450,39 +375,21 @@ impl Engine {
             "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\nfe00::\tip6-localnet\nff00::\tip6-mcastprefix\n\
              ff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n{address}\t{full}\n"
         );
-        let files = [
-            ("hosts", hosts),
-            ("hostname", format!("{hostname}\n")),
-            ("resolv.conf", resolv_conf()),
-        ];
+        let files = [("hosts", hosts), ("hostname", format!("{hostname}\n")), ("resolv.conf", resolv_conf())];
         for (file, text) in files {
             let path = container.paths.etc(file);
             made(&path, fs::write(&path, text))?;
         }
-        let path = self
-            .record
-            .borrow()
-            .as_ref()
-            .map(|record| record.path.clone())
-            .unwrap_or_default();
+        let path = self.record.borrow().as_ref().map(|record| record.path.clone()).unwrap_or_default();
         let root = match &service.rootfs {
-            Rootfs::Path(lower) => RootSpec::Folder {
-                lower: lower.clone(),
-                upper,
-                work,
-            },
+            Rootfs::Path(lower) => RootSpec::Folder { lower: lower.clone(), upper, work },
             Rootfs::Host => {
                 let mask = self.paths.host_mask();
                 if !mask.is_dir() {
                     sandbox::host::prepare_mask(&mask)
                         .map_err(|error| StartError::doing("hide the host's secrets", &error))?;
                 }
-                RootSpec::Host {
-                    mask,
-                    upper,
-                    work,
-                    path,
-                }
+                RootSpec::Host { mask, upper, work, path }
             }
         };
         Ok(ContainerSpec {
@@ -509,14 +416,9 @@ impl Engine {
     fn mounts(&self, container: &Container, service: &Service) -> Result<Vec<sandbox::MountSpec>> {
         let mut mounts = Vec::new();
         for (place, mount) in service.mounts.iter().enumerate() {
-            let bind = |source: &Path| sandbox::MountKind::Bind {
-                source: source.to_owned(),
-            };
+            let bind = |source: &Path| sandbox::MountKind::Bind { source: source.to_owned() };
             let kind = match &mount.kind {
-                MountKind::Bind {
-                    source,
-                    create_host_path,
-                } => {
+                MountKind::Bind { source, create_host_path } => {
                     if *create_host_path && !source.exists() {
                         create_like_parent(source).map_err(|error| {
                             StartError::new(format!(
@@ -530,11 +432,7 @@ impl Engine {
                     bind(source)
                 }
                 MountKind::Volume { source } => {
-                    let volume = self
-                        .record
-                        .borrow()
-                        .as_ref()
-                        .and_then(|r| r.volumes.get(source).cloned());
+                    let volume = self.record.borrow().as_ref().and_then(|r| r.volumes.get(source).cloned());
                     let volume = volume.ok_or_else(|| {
                         StartError::new(format!("volume {source} is not known to the stack"))
                     })?;
@@ -549,15 +447,11 @@ impl Engine {
                 }
                 MountKind::Anonymous => {
                     let folder = container.paths.anonymous(place);
-                    fs::create_dir_all(&folder).map_err(|error| {
-                        StartError::doing(&format!("make {}", folder.display()), &error)
-                    })?;
+                    fs::create_dir_all(&folder)
+                        .map_err(|error| StartError::doing(&format!("make {}", folder.display()), &error))?;
                     bind(&folder)
                 }
-                MountKind::Tmpfs { size, mode } => sandbox::MountKind::Tmpfs {
-                    size: *size,
-                    mode: *mode,
-                },
+                MountKind::Tmpfs { size, mode } => sandbox::MountKind::Tmpfs { size: *size, mode: *mode },
             };
             mounts.push(sandbox::MountSpec {
                 target: mount.target.clone(),
@@ -576,11 +470,7 @@ impl Engine {
     /// The subnet and bridge of the stack, made or mended.
     pub(super) async fn ensure_network(&self) -> Result<()> {
         let doing = |what: &str, error: &dyn std::fmt::Display| StartError::doing(what, error);
-        let taken = self
-            .host
-            .taken()
-            .await
-            .map_err(|error| doing("list the host's routes", &error))?;
+        let taken = self.host.taken().await.map_err(|error| doing("list the host's routes", &error))?;
         let subnet = self
             .registry
             .claim(&self.stack, NETWORK, &taken)
@@ -599,8 +489,7 @@ impl Engine {
         if let Some(record) = &mut *self.record.borrow_mut() {
             record.subnet = Some(subnet);
         }
-        self.save()
-            .map_err(|error| doing("write the stack's record", &error))
+        self.save().map_err(|error| doing("write the stack's record", &error))
     }
 }
 
@@ -616,15 +505,9 @@ fn resolv_conf() -> String {
 /// Makes a folder that a bind mount names, and its parents, owned as the folder that they are made in: under sudo
 /// what appears in a user's project is the user's.
 fn create_like_parent(folder: &Path) -> io::Result<()> {
-    let existing = folder
-        .ancestors()
-        .find(|ancestor| ancestor.is_dir())
-        .unwrap_or(Path::new("/"));
+    let existing = folder.ancestors().find(|ancestor| ancestor.is_dir()).unwrap_or(Path::new("/"));
     let owner = fs::metadata(existing)?;
-    let missing: Vec<&Path> = folder
-        .ancestors()
-        .take_while(|ancestor| *ancestor != existing)
-        .collect();
+    let missing: Vec<&Path> = folder.ancestors().take_while(|ancestor| *ancestor != existing).collect();
     for step in missing.into_iter().rev() {
         fs::create_dir(step)?;
         std::os::unix::fs::chown(step, Some(owner.uid()), Some(owner.gid()))?;

@@ -65,11 +65,12 @@ pub(crate) fn run(stack: &str) -> ExitCode {
 
 impl Keeper {
     fn new(stack: &str) -> io::Result<Self> {
+        // First of all: whatever is opened may get a number that was not handed over.
+        let (listener, peer) =
+            (sandbox::descriptor::inherited(LISTENER), sandbox::descriptor::inherited(PEER));
         join_engine_group(stack);
         if let Err(error) = sandbox::raise_descriptor_limit() {
-            crate::diagnose(&format!(
-                "keeper of {stack}: raise its limit of open files: {error}"
-            ));
+            crate::diagnose(&format!("keeper of {stack}: raise its limit of open files: {error}"));
         }
         let mut mask = SigSet::empty();
         mask.add(Signal::SIGCHLD);
@@ -77,7 +78,7 @@ impl Keeper {
         let signals = SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
         let binary = sandbox::sealed_self().map_err(io::Error::other)?;
         let mut held = BTreeMap::new();
-        if let Some(listener) = sandbox::descriptor::inherited(LISTENER) {
+        if let Some(listener) = listener {
             held.insert(LISTENER_KEY.to_owned(), vec![listener]);
         }
         Ok(Self {
@@ -85,7 +86,7 @@ impl Keeper {
             binary,
             own: sandbox::pidfd::open(std::process::id().cast_signed())?,
             signals,
-            peer: sandbox::descriptor::inherited(PEER),
+            peer,
             children: BTreeMap::new(),
             ended: BTreeMap::new(),
             held,
@@ -117,11 +118,7 @@ impl Keeper {
 
     fn wait(&self) -> io::Result<(bool, bool)> {
         let mut fds = vec![PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)];
-        fds.extend(
-            self.peer
-                .as_ref()
-                .map(|peer| PollFd::new(peer.as_fd(), PollFlags::POLLIN)),
-        );
+        fds.extend(self.peer.as_ref().map(|peer| PollFd::new(peer.as_fd(), PollFlags::POLLIN)));
         loop {
             match poll(&mut fds, PollTimeout::NONE) {
                 Ok(_) => break,
@@ -139,20 +136,14 @@ impl Keeper {
             std::thread::sleep(PAUSE);
         }
         let (ours, theirs) = channel::pair()?;
-        let argv = [
-            c"compose-supervisor".to_owned(),
-            CString::new(self.stack.as_str())?,
-        ];
+        let argv = [c"compose-supervisor".to_owned(), CString::new(self.stack.as_str())?];
         let listener = self.held.get(LISTENER_KEY).and_then(|fds| fds.first());
         let Some(listener) = listener else {
             return Err(io::Error::other("the listening socket was not handed over"));
         };
         let stderr = io::stderr();
-        let fds = [
-            (listener.as_fd(), LISTENER),
-            (theirs.as_fd(), PEER),
-            (stderr.as_fd(), libc::STDERR_FILENO),
-        ];
+        let fds =
+            [(listener.as_fd(), LISTENER), (theirs.as_fd(), PEER), (stderr.as_fd(), libc::STDERR_FILENO)];
         sandbox::spawn_daemon(self.binary.as_fd(), &argv, &fds).map_err(io::Error::other)?;
         self.peer = Some(ours);
         self.launched = Some(Instant::now());
@@ -165,14 +156,7 @@ impl Keeper {
         let Some(peer) = &self.peer else { return };
         let mut whole = true;
         for (pid, (tag, pidfd)) in &self.children {
-            whole &= send(
-                peer,
-                &Notice::Child {
-                    tag: tag.clone(),
-                    pid: *pid,
-                },
-                &[pidfd.as_fd()],
-            );
+            whole &= send(peer, &Notice::Child { tag: tag.clone(), pid: *pid }, &[pidfd.as_fd()]);
         }
         for (key, fds) in self.held.iter().filter(|(key, _)| *key != LISTENER_KEY) {
             let fds: Vec<BorrowedFd<'_>> = fds.iter().map(AsFd::as_fd).collect();
@@ -205,11 +189,7 @@ impl Keeper {
                 _ => continue,
             };
             if let Some((tag, _)) = self.children.remove(&pid) {
-                let ended = Ended {
-                    tag,
-                    code,
-                    time: clock::now(),
-                };
+                let ended = Ended { tag, code, time: clock::now() };
                 self.tell(&exited(pid, &ended), &[]);
                 self.ended.insert(pid, ended);
             }
@@ -222,10 +202,7 @@ impl Keeper {
             Ok(Some((order, fds))) => self.obey(order, fds),
             Ok(None) => self.peer = None,
             Err(error) => {
-                crate::diagnose(&format!(
-                    "keeper of {}: an order could not be read: {error}",
-                    self.stack
-                ));
+                crate::diagnose(&format!("keeper of {}: an order could not be read: {error}", self.stack));
                 self.peer = None;
             }
         }
@@ -240,8 +217,7 @@ impl Keeper {
             }
             Order::Exec { tag, target, spec } => {
                 let child = exec_fds(fds).and_then(|(pidfd, fds)| {
-                    sandbox::exec_in(pidfd.as_fd(), target, &spec, fds)
-                        .map_err(|error| error.to_string())
+                    sandbox::exec_in(pidfd.as_fd(), target, &spec, fds).map_err(|error| error.to_string())
                 });
                 self.born(tag, child);
             }
@@ -262,13 +238,7 @@ impl Keeper {
         match child {
             Ok(child) => {
                 let (pid, pidfd) = (child.pid, child.pidfd);
-                self.tell(
-                    &Notice::Spawned {
-                        tag: tag.clone(),
-                        pid,
-                    },
-                    &[pidfd.as_fd()],
-                );
+                self.tell(&Notice::Spawned { tag: tag.clone(), pid }, &[pidfd.as_fd()]);
                 self.children.insert(pid, (tag, pidfd));
             }
             Err(message) => self.tell(&Notice::Refused { tag, message }, &[]),
@@ -284,19 +254,12 @@ fn join_engine_group(stack: &str) {
         group.join_self()
     });
     if let Err(error) = joined {
-        crate::diagnose(&format!(
-            "keeper of {stack}: stays in the cgroup it was started in: {error}"
-        ));
+        crate::diagnose(&format!("keeper of {stack}: stays in the cgroup it was started in: {error}"));
     }
 }
 
 fn exited(pid: i32, ended: &Ended) -> Notice {
-    Notice::Exited {
-        tag: ended.tag.clone(),
-        pid,
-        code: ended.code,
-        time: ended.time,
-    }
+    Notice::Exited { tag: ended.tag.clone(), pid, code: ended.code, time: ended.time }
 }
 
 fn send(peer: &OwnedFd, notice: &Notice, fds: &[BorrowedFd<'_>]) -> bool {
@@ -308,34 +271,14 @@ const TOO_FEW: &str = "an order came with too few descriptors";
 fn container_fds(fds: Vec<OwnedFd>) -> Result<ContainerFds, String> {
     let mut fds = fds.into_iter();
     let mut next = || fds.next().ok_or_else(|| TOO_FEW.to_owned());
-    let stdio = Stdio {
-        stdin: next()?,
-        stdout: next()?,
-        stderr: next()?,
-    };
-    Ok(ContainerFds {
-        stdio,
-        start: next()?,
-        report: next()?,
-        cgroup: fds.next(),
-    })
+    let stdio = Stdio { stdin: next()?, stdout: next()?, stderr: next()? };
+    Ok(ContainerFds { stdio, start: next()?, report: next()?, cgroup: fds.next() })
 }
 
 fn exec_fds(fds: Vec<OwnedFd>) -> Result<(OwnedFd, ExecFds), String> {
     let mut fds = fds.into_iter();
     let mut next = || fds.next().ok_or_else(|| TOO_FEW.to_owned());
     let pidfd = next()?;
-    let stdio = Stdio {
-        stdin: next()?,
-        stdout: next()?,
-        stderr: next()?,
-    };
-    Ok((
-        pidfd,
-        ExecFds {
-            stdio,
-            report: next()?,
-            cgroup: fds.next(),
-        },
-    ))
+    let stdio = Stdio { stdin: next()?, stdout: next()?, stderr: next()? };
+    Ok((pidfd, ExecFds { stdio, report: next()?, cgroup: fds.next() }))
 }

@@ -39,16 +39,8 @@ impl Entry {
             u64::from_le_bytes(word)
         };
         let place = word(8);
-        let stream = if place & 1 == 1 {
-            Stream::Stderr
-        } else {
-            Stream::Stdout
-        };
-        Self {
-            time: word(0),
-            stream,
-            end: place >> 1,
-        }
+        let stream = if place & 1 == 1 { Stream::Stderr } else { Stream::Stdout };
+        Self { time: word(0), stream, end: place >> 1 }
     }
 }
 

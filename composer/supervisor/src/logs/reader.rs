@@ -31,19 +31,10 @@ impl Reader {
     /// Opens the log in this folder ([`crate::protocol::ContainerStatus::log`]).
     pub fn open(folder: &Path) -> io::Result<Self> {
         let half = |stream: Stream| -> io::Result<Half> {
-            Ok(Half {
-                file: File::open(folder.join(stream.file()))?,
-                read: 0,
-                partial: Vec::new(),
-                begun: 0,
-            })
+            Ok(Half { file: File::open(folder.join(stream.file()))?, read: 0, partial: Vec::new(), begun: 0 })
         };
         let streams = [half(Stream::Stdout)?, half(Stream::Stderr)?];
-        Ok(Self {
-            index: File::open(index::path(folder))?,
-            record: 0,
-            streams,
-        })
+        Ok(Self { index: File::open(index::path(folder))?, record: 0, streams })
     }
 
     /// Appends the lines that have been completed since the last call, at most about `budget` bytes; whether
@@ -72,17 +63,10 @@ impl Reader {
     pub fn unfinished(&mut self) -> Vec<Line> {
         let rest = |stream: Stream, half: &mut Half| {
             let bytes = std::mem::take(&mut half.partial);
-            (!bytes.is_empty()).then_some(Line {
-                time: half.begun,
-                stream,
-                bytes,
-            })
+            (!bytes.is_empty()).then_some(Line { time: half.begun, stream, bytes })
         };
         let [out, err] = &mut self.streams;
-        rest(Stream::Stdout, out)
-            .into_iter()
-            .chain(rest(Stream::Stderr, err))
-            .collect()
+        rest(Stream::Stdout, out).into_iter().chain(rest(Stream::Stderr, err)).collect()
     }
 }
 
@@ -99,11 +83,7 @@ impl Half {
                 Some((b'\n', line)) => {
                     let mut bytes = std::mem::take(&mut self.partial);
                     bytes.extend_from_slice(line);
-                    lines.push(Line {
-                        time: self.begun,
-                        stream: entry.stream,
-                        bytes,
-                    });
+                    lines.push(Line { time: self.begun, stream: entry.stream, bytes });
                 }
                 _ => self.partial.extend_from_slice(part),
             }

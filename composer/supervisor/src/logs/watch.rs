@@ -17,16 +17,13 @@ pub struct Watch {
 impl Watch {
     /// Watches nothing yet.
     pub fn new() -> io::Result<Self> {
-        Ok(Self {
-            inotify: Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)?,
-        })
+        Ok(Self { inotify: Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)? })
     }
 
     /// Watches the log in this folder; to be called before its first [`super::Reader::read`].
     pub fn add(&mut self, folder: &Path) -> io::Result<()> {
         // The index alone: a reader goes no further than it reaches.
-        self.inotify
-            .add_watch(&index::path(folder), AddWatchFlags::IN_MODIFY)?;
+        self.inotify.add_watch(&index::path(folder), AddWatchFlags::IN_MODIFY)?;
         Ok(())
     }
 

@@ -45,35 +45,18 @@ impl Writer {
         crate::paths::make(folder)?;
         // Not O_APPEND: splice(2) refuses to write to such a file.
         let open = |name: &Path| {
-            OpenOptions::new()
-                .read(true)
-                .write(true)
-                .create(true)
-                .truncate(false)
-                .mode(0o600)
-                .open(name)
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(name)
         };
-        let streams = [
-            open(&folder.join(Stream::Stdout.file()))?,
-            open(&folder.join(Stream::Stderr.file()))?,
-        ];
+        let streams =
+            [open(&folder.join(Stream::Stdout.file()))?, open(&folder.join(Stream::Stderr.file()))?];
         let index = open(&index::path(folder))?;
         let (indexed, records) = index::reach(&index)?;
         let ends = [streams[0].metadata()?.len(), streams[1].metadata()?.len()];
-        let mut writer = Self {
-            streams,
-            ends,
-            index,
-            records,
-            grown: [false; 2],
-            lost: 0,
-        };
+        let mut writer = Self { streams, ends, index, records, grown: [false; 2], lost: 0 };
         for stream in Stream::ALL {
             if indexed[stream as usize] < writer.ends[stream as usize] {
-                let time = writer.streams[stream as usize]
-                    .metadata()?
-                    .modified()
-                    .map_or(0, clock::since_epoch);
+                let time =
+                    writer.streams[stream as usize].metadata()?.modified().map_or(0, clock::since_epoch);
                 writer.note(stream, time)?;
             }
         }
@@ -81,37 +64,20 @@ impl Writer {
     }
 
     fn note(&mut self, stream: Stream, time: u64) -> io::Result<()> {
-        let entry = Entry {
-            time,
-            stream,
-            end: self.ends[stream as usize],
-        };
-        self.index
-            .write_all_at(&entry.encode(), self.records * RECORD as u64)?;
+        let entry = Entry { time, stream, end: self.ends[stream as usize] };
+        self.index.write_all_at(&entry.encode(), self.records * RECORD as u64)?;
         self.records += 1;
         Ok(())
     }
 
     /// Moves what the pipe holds, at most `budget` bytes, so that one busy service does not starve the others.
-    pub fn take(
-        &mut self,
-        stream: Stream,
-        pipe: BorrowedFd<'_>,
-        budget: usize,
-    ) -> io::Result<Option<Taken>> {
+    pub fn take(&mut self, stream: Stream, pipe: BorrowedFd<'_>, budget: usize) -> io::Result<Option<Taken>> {
         let slot = stream as usize;
         let mut moved = 0;
         while moved < budget {
             let mut offset = i64::try_from(self.ends[slot]).unwrap_or(i64::MAX);
             let flags = SpliceFFlags::SPLICE_F_NONBLOCK | SpliceFFlags::SPLICE_F_MOVE;
-            match splice(
-                pipe,
-                None,
-                &self.streams[slot],
-                Some(&mut offset),
-                MOST,
-                flags,
-            ) {
+            match splice(pipe, None, &self.streams[slot], Some(&mut offset), MOST, flags) {
                 Ok(0) => return Ok(Some(Taken::Ended)),
                 Ok(bytes) => {
                     self.ends[slot] += bytes as u64;
