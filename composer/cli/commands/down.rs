@@ -1,0 +1,31 @@
+//! `compose down`.
+
+use std::time::Duration;
+
+use composer_supervisor::client::Client;
+use composer_supervisor::protocol::{self, Request};
+
+use super::context::Context;
+use super::{Result, work};
+use crate::options::Down;
+
+/// Takes a stack away. It needs the project's name only, so it works where the file is wrong or gone.
+pub fn run(context: &mut Context, verb: Down) -> Result {
+    let stack = context.project()?;
+    let Some(client) = Client::find(&stack)? else {
+        context.check_services(&verb.services, [])?;
+        context.out.warning(&format!("No resource found to remove for project \"{stack}\"."));
+        return Ok(0);
+    };
+    let request = Request::Down(protocol::Down {
+        services: verb.services,
+        timeout: verb.timeout.map(Duration::from_secs),
+        volumes: verb.volumes,
+        dry_run: verb.dry_run,
+    });
+    client.send(&request, &[])?;
+    let mut progress = context.progress(&stack, "down", true);
+    let done = work::receive(&client, &mut progress, context);
+    progress.finish();
+    done.map(|_| 0)
+}

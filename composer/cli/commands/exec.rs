@@ -1,0 +1,105 @@
+//! `compose exec`: a program in a running container.
+
+mod terminal;
+
+use std::io::IsTerminal;
+use std::os::fd::{AsFd, OwnedFd};
+
+use composer_supervisor::client::Client;
+use composer_supervisor::protocol::{self, Reply, Request};
+use nix::sys::signal::Signal;
+use rustix::event::PollFlags;
+use rustix::process::{Pid, PidfdFlags, pidfd_open, pidfd_send_signal};
+
+use super::context::Context;
+use super::signals::Signals;
+use super::{Error, Result, wait};
+use crate::options::Exec;
+
+/// Runs the program; its status is ours.
+pub fn run(context: &mut Context, verb: Exec) -> Result {
+    let stack = context.project()?;
+    let Some(client) = Client::find(&stack)? else {
+        return Err(Error::Usage(format!("service {:?} is not running", verb.service)));
+    };
+    let wants_terminal = !verb.detach && !verb.no_tty;
+    let terminal = wants_terminal && std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
+    let env = verb.env.iter().filter_map(|variable| {
+        let Some((name, value)) = variable.split_once('=') else {
+            // Without a value it is the caller's, if the caller has it.
+            let value = context.caller.environment.get(variable)?;
+            return Some((variable.clone(), value.clone()));
+        };
+        Some((name.to_owned(), value.to_owned()))
+    });
+    let request = Request::Exec(Box::new(protocol::Exec {
+        service: verb.service,
+        index: verb.index,
+        argv: verb.command,
+        env: env.collect(),
+        user: verb.user,
+        cwd: verb.workdir,
+        terminal: terminal.then(terminal::size),
+        detach: verb.detach,
+        privileged: verb.privileged,
+    }));
+    let (stdin, stdout, stderr) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
+    let streams = [stdin.as_fd(), stdout.as_fd(), stderr.as_fd()];
+    let streams = if terminal || verb.detach { &streams[..0] } else { &streams[..] };
+    client.send(&request, streams)?;
+    match executing(&client)? {
+        None => Ok(0),
+        Some(_) if verb.detach => finish(&client),
+        Some((_, Some(master))) => terminal::relay(&client, &master, &mut context.out),
+        Some((pid, None)) => attend(&client, pid),
+    }
+}
+
+/// Waits until the program runs: its pid, and its terminal where it has one.
+fn executing(client: &Client) -> Result<Option<(i32, Option<OwnedFd>)>> {
+    loop {
+        match client.receive()? {
+            (Reply::Executing { pid }, fds) => return Ok(Some((pid, fds.into_iter().next()))),
+            (Reply::Done, _) => return Ok(None),
+            (Reply::Failed(failure), _) => return Err(Error::Refused(failure)),
+            (Reply::Event(_) | Reply::Plan(_) | Reply::Containers(_) | Reply::Exited { .. }, _) => {}
+        }
+    }
+}
+
+/// Waits for the end of the request; the program's status, 0 where it is not waited for.
+fn finish(client: &Client) -> Result {
+    let mut code = 0;
+    loop {
+        match client.receive()?.0 {
+            Reply::Exited { code: of_program } => code = of_program,
+            Reply::Done => return Ok(status(code)),
+            Reply::Failed(failure) => return Err(Error::Refused(failure)),
+            Reply::Event(_) | Reply::Plan(_) | Reply::Containers(_) | Reply::Executing { .. } => {}
+        }
+    }
+}
+
+fn status(code: i32) -> u8 {
+    u8::try_from(code).unwrap_or(1)
+}
+
+/// Waits for a program that has our own standard streams, and passes signals on: it is in no group of our terminal.
+fn attend(client: &Client, pid: i32) -> Result {
+    // Whoever has ended by now needs no signal.
+    let process = Pid::from_raw(pid).and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
+    let signals = Signals::take(&[Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT])?;
+    loop {
+        let ready = wait::any(&[(client.as_fd(), PollFlags::IN), (signals.as_fd(), PollFlags::IN)], None)?;
+        while let Some(signal) = signals.next()? {
+            let signal = rustix::process::Signal::from_named_raw(signal as i32);
+            if let (Some(process), Some(signal)) = (&process, signal) {
+                // As above.
+                let _ = pidfd_send_signal(process, signal);
+            }
+        }
+        if ready.first() == Some(&true) {
+            return finish(client);
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! The logs of containers on standard output, each line with its container's name.
+
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::path::Path;
+
+use super::context::Context;
+use super::sources::{Sources, Span};
+use super::{Error, Result};
+use crate::render::{LineStyle, Prefixes};
+
+/// Shows logs.
+pub struct Journal {
+    sources: Sources,
+    prefixes: Prefixes,
+    /// One line: kept for its memory.
+    buffer: Vec<u8>,
+}
+
+impl Journal {
+    /// Of a stack's containers; none yet.
+    pub fn new(stack: &str, style: LineStyle, span: Span, follow: bool) -> Result<Self> {
+        let sources = Sources::new(span, follow).map_err(reading)?;
+        Ok(Self { sources, prefixes: Prefixes::new(style, stack), buffer: Vec::new() })
+    }
+
+    /// Makes room for a container's name, so that the lines of those that come later line up.
+    pub fn announce(&mut self, container: &str) {
+        self.prefixes.add(container);
+    }
+
+    /// Adds a container; one that has no log yet is no mistake.
+    pub fn add(&mut self, container: &str, folder: &Path) -> Result<()> {
+        self.prefixes.add(container);
+        match self.sources.add(container, folder) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            other => other.map_err(reading),
+        }
+    }
+
+    /// Forgets a container whose log is no more.
+    pub fn remove(&mut self, container: &str) {
+        self.sources.remove(container);
+    }
+
+    /// Says that a container's program has ended, or that it runs again.
+    pub fn set_ended(&mut self, container: &str, ended: bool) {
+        self.sources.set_ended(container, ended);
+    }
+
+    /// Skips everything but the last lines of each container.
+    pub fn skip_to_last(&mut self, count: usize) -> Result<()> {
+        self.sources.skip_to_last(count).map_err(reading)
+    }
+
+    /// Prints all that was written up to a moment: what grows meanwhile is none of it, so that this comes to an end.
+    pub fn show_until(&mut self, time: u64, context: &mut Context) -> Result<()> {
+        while self.show_some(time, context)? {}
+        Ok(())
+    }
+
+    /// Prints some of what was written up to a moment; whether there is more.
+    pub fn show_some(&mut self, until: u64, context: &mut Context) -> Result<bool> {
+        let Self { sources, prefixes, buffer } = self;
+        let out = &mut context.out;
+        let shown = sources.drain(until, |container, line| {
+            buffer.clear();
+            prefixes.line(container, line.time, &line.bytes, buffer);
+            out.data(buffer).map_err(Failed::Writing)
+        });
+        let more = shown.map_err(|failed| match failed {
+            Failed::Reading(error) => reading(error),
+            Failed::Writing(error) => Error::Output(error),
+        })?;
+        context.out.flush().map_err(Error::Output)?;
+        Ok(more)
+    }
+
+    /// Prints a line about a container, such as how it ended.
+    pub fn tell(&mut self, container: &str, text: &str, context: &mut Context) -> Result<()> {
+        self.buffer.clear();
+        self.prefixes.about(container, text, &mut self.buffer);
+        context.out.data(&self.buffer).and_then(|()| context.out.flush()).map_err(Error::Output)
+    }
+
+    /// What wakes when a log grows; nothing where they are not followed.
+    pub fn as_watch(&self) -> Option<BorrowedFd<'_>> {
+        self.sources.as_watch()
+    }
+
+    /// Takes the pending wake-ups.
+    pub fn woken(&mut self) -> Result<()> {
+        self.sources.woken().map_err(reading)
+    }
+}
+
+enum Failed {
+    Reading(io::Error),
+    Writing(io::Error),
+}
+
+impl From<io::Error> for Failed {
+    fn from(error: io::Error) -> Self {
+        Self::Reading(error)
+    }
+}
+
+fn reading(error: io::Error) -> Error {
+    Error::Io("read the logs".to_owned(), error)
+}

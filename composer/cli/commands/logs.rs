@@ -1,0 +1,178 @@
+//! `compose logs`: what containers have written, merged by time.
+
+use std::collections::BTreeSet;
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use composer_supervisor::client::{self, Client};
+use composer_supervisor::paths::StackPaths;
+use composer_supervisor::protocol::{Action, ContainerStatus, Event, Reply, Request, State, Subject};
+use rustix::event::PollFlags;
+
+use super::context::{self, Context};
+use super::journal::Journal;
+use super::sources::Span;
+use super::{Error, Result, wait};
+use crate::options::Logs;
+use crate::render::LineStyle;
+use crate::time;
+
+/// Shows logs.
+pub fn run(context: &mut Context, verb: &Logs) -> Result {
+    let now = time::now();
+    let moment = |text: &Option<String>, default: u64| match text {
+        Some(text) => time::parse(text, now).map_err(Error::Usage),
+        None => Ok(default),
+    };
+    let span =
+        Span { since: moment(&verb.since, Span::ALL.since)?, until: moment(&verb.until, Span::ALL.until)? };
+    let stack = context.project()?;
+    // Before the list is asked for, so that no container is missed that comes meanwhile.
+    let watch = if verb.follow { watch(&stack)? } else { None };
+    let containers = context::containers(&stack)?;
+    context.check_services(&verb.services, &containers)?;
+    let style = LineStyle {
+        color: context.out.color && !verb.no_color,
+        prefix: !verb.no_log_prefix,
+        timestamps: verb.timestamps,
+    };
+    let journal = Journal::new(&stack, style, span, verb.follow)?;
+    let mut shown = Shown { verb, stack, journal, running: BTreeSet::new() };
+    shown.take_up(&containers)?;
+    if let Some(count) = verb.tail.0 {
+        shown.journal.skip_to_last(count)?;
+    }
+    shown.journal.show_until(now, context)?;
+    if let Some(watch) = watch {
+        shown.follow(watch, span, context)?;
+    }
+    Ok(0)
+}
+
+/// A connection that tells of events; none where nothing is known of the stack.
+pub fn watch(stack: &str) -> Result<Option<Client>> {
+    let client = Client::find(stack)?;
+    if let Some(client) = &client {
+        client.send(&Request::Watch, &[])?;
+    }
+    Ok(client)
+}
+
+/// The containers whose logs are shown.
+struct Shown<'a> {
+    verb: &'a Logs,
+    stack: String,
+    journal: Journal,
+    /// Those whose program runs.
+    running: BTreeSet<String>,
+}
+
+impl Shown<'_> {
+    /// Looks at which containers there are.
+    fn take_up(&mut self, containers: &[ContainerStatus]) -> Result<()> {
+        self.running.clear();
+        for container in containers.iter().filter(|container| is_wanted(self.verb, container)) {
+            let runs = container.state == State::Running;
+            self.journal.add(&container.name, &container.log)?;
+            self.journal.set_ended(&container.name, !runs);
+            if runs {
+                self.running.insert(container.name.clone());
+            }
+        }
+        Ok(())
+    }
+
+    /// Goes on until no container runs any more, or `--until` has passed.
+    fn follow(&mut self, mut watch: Client, span: Span, context: &mut Context) -> Result<()> {
+        let mut more = false;
+        while !self.running.is_empty() {
+            let limit = (span.until != u64::MAX).then(|| time::between(time::now(), span.until));
+            if limit.is_some_and(|limit| limit.is_zero()) {
+                break;
+            }
+            let limit = if more { Some(Duration::ZERO) } else { limit };
+            if self.wait(&watch, limit)? {
+                match watch.receive() {
+                    Ok((Reply::Event(event), _)) => self.happened(event, context)?,
+                    Ok(_) => {}
+                    // The supervisor has died; what runs has not noticed.
+                    Err(client::Error::Gone(_)) => match self::watch(&self.stack)? {
+                        Some(again) => {
+                            watch = again;
+                            self.take_up(&context::containers(&self.stack)?)?;
+                        }
+                        None => break,
+                    },
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            more = self.journal.show_some(u64::MAX, context)?;
+        }
+        self.journal.show_until(time::now(), context)
+    }
+
+    /// Waits until a log grows, or something has happened: whether there is an event.
+    fn wait(&mut self, watch: &Client, limit: Option<Duration>) -> Result<bool> {
+        let stdout = std::io::stdout();
+        // Nothing is asked of standard output: an error is reported anyhow.
+        let mut fds = vec![(watch.as_fd(), PollFlags::IN), (stdout.as_fd(), PollFlags::empty())];
+        fds.extend(self.journal.as_watch().map(|fd| (fd, PollFlags::IN)));
+        let ready = wait::any(&fds, limit)?;
+        if ready.get(1) == Some(&true) {
+            // Nobody reads what we print any more.
+            return Err(Error::Output(std::io::ErrorKind::BrokenPipe.into()));
+        }
+        self.journal.woken()?;
+        Ok(ready.first() == Some(&true))
+    }
+
+    fn happened(&mut self, event: Event, context: &mut Context) -> Result<()> {
+        let Subject::Container { name, service } = event.subject else { return Ok(()) };
+        if !self.verb.services.is_empty() && !self.verb.services.contains(&service) {
+            return Ok(());
+        }
+        match event.action {
+            Action::Started { .. } if self.has_index(&name)? => {
+                self.journal.add(&name, &StackPaths::new(&self.stack).container(&name).log())?;
+                self.journal.set_ended(&name, false);
+                self.running.insert(name);
+            }
+            Action::Exited { .. } => {
+                self.journal.set_ended(&name, true);
+                self.running.remove(&name);
+            }
+            Action::Removed => {
+                self.journal.show_until(event.time, context)?;
+                self.journal.remove(&name);
+                self.running.remove(&name);
+            }
+            Action::Creating
+            | Action::Created
+            | Action::Starting
+            | Action::Started { .. }
+            | Action::Running
+            | Action::Waiting
+            | Action::Healthy
+            | Action::Unhealthy { .. }
+            | Action::Stopping
+            | Action::Stopped
+            | Action::Removing
+            | Action::Warning(_)
+            | Action::Failed(_) => {}
+        }
+        Ok(())
+    }
+
+    fn has_index(&self, container: &str) -> Result<bool> {
+        if self.verb.index.is_none() {
+            return Ok(true);
+        }
+        let containers = context::containers(&self.stack)?;
+        Ok(containers.iter().any(|known| known.name == container && is_wanted(self.verb, known)))
+    }
+}
+
+fn is_wanted(verb: &Logs, container: &ContainerStatus) -> bool {
+    let index = verb.index.is_none_or(|index| container.index == index);
+    index && (verb.services.is_empty() || verb.services.contains(&container.service))
+}

@@ -1,0 +1,246 @@
+//! `compose ps`: a stack's containers, in Docker Compose's columns and keys, with the pid and the address beside.
+
+use std::collections::BTreeSet;
+
+use composer_supervisor::protocol::{ContainerStatus, Health, State};
+use serde::Serialize;
+
+use super::context::{self, Context};
+use super::{Error, Result};
+use crate::options::{Ps, StateName, TableFormat};
+use crate::render::table;
+use crate::time;
+
+const COLUMNS: [&str; 8] = ["NAME", "IMAGE", "COMMAND", "SERVICE", "CREATED", "STATUS", "PORTS", "ADDRESS"];
+/// Docker shortens commands to this many characters, and ids to the next.
+const COMMAND: usize = 20;
+const ID: usize = 12;
+
+/// Lists containers.
+pub fn run(context: &mut Context, verb: &Ps) -> Result {
+    let stack = context.project()?;
+    let mut containers = context::containers(&stack)?;
+    context.check_services(&verb.services, &containers)?;
+    let states: Vec<State> = verb.status.iter().chain(&verb.filter).map(|name| state(*name)).collect();
+    containers.retain(|container| {
+        let wanted = verb.services.is_empty() || verb.services.contains(&container.service);
+        let shown = match states.as_slice() {
+            [] => verb.all || container.state == State::Running,
+            states => states.contains(&container.state),
+        };
+        wanted && shown
+    });
+    let now = time::now();
+    let text = if verb.quiet {
+        containers.iter().map(|container| container.id.clone() + "\n").collect()
+    } else if verb.names {
+        let names: BTreeSet<&str> = containers.iter().map(|container| container.service.as_str()).collect();
+        names.into_iter().map(|name| format!("{name}\n")).collect()
+    } else {
+        match verb.format {
+            TableFormat::Table => {
+                let rows: Vec<_> =
+                    containers.iter().map(|container| row(container, now, verb.no_trunc)).collect();
+                table::render(&COLUMNS, &rows)
+            }
+            TableFormat::Json => {
+                let lines: std::result::Result<Vec<String>, _> = containers
+                    .iter()
+                    .map(|container| serde_json::to_string(&Line::new(&stack, container, now, verb.no_trunc)))
+                    .collect();
+                let lines = lines.map_err(super::doing("write JSON"))?;
+                lines.into_iter().map(|line| line + "\n").collect()
+            }
+        }
+    };
+    context.out.data(text.as_bytes()).map_err(Error::Output)?;
+    Ok(0)
+}
+
+fn state(name: StateName) -> State {
+    match name {
+        StateName::Created => State::Created,
+        StateName::Running => State::Running,
+        StateName::Exited => State::Exited,
+    }
+}
+
+fn row(container: &ContainerStatus, now: u64, full: bool) -> Vec<String> {
+    vec![
+        container.name.clone(),
+        container.rootfs.clone(),
+        command(container, full),
+        container.service.clone(),
+        ago(container.created, now),
+        status(container, now),
+        String::new(),
+        container.address.map(|address| address.to_string()).unwrap_or_default(),
+    ]
+}
+
+fn command(container: &ContainerStatus, full: bool) -> String {
+    let words = container.argv.join(" ");
+    let words = if full { words } else { table::shorten(&words, COMMAND) };
+    // One line, whatever a script in it contains.
+    let words: String = words.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    format!("\"{words}\"")
+}
+
+fn ago(from: u64, now: u64) -> String {
+    format!("{} ago", time::human(time::between(from, now)))
+}
+
+/// `Up 3 minutes (healthy)`, `Exited (0) 2 seconds ago`, `Created`.
+fn status(container: &ContainerStatus, now: u64) -> String {
+    match container.state {
+        State::Created => "Created".to_owned(),
+        State::Running => {
+            let health = match container.health {
+                None => "",
+                Some(Health::Starting) => " (health: starting)",
+                Some(Health::Healthy) => " (healthy)",
+                Some(Health::Unhealthy) => " (unhealthy)",
+            };
+            let since = container.started.unwrap_or(container.created);
+            format!("Up {}{health}", time::human(time::between(since, now)))
+        }
+        State::Exited => {
+            let code = container.exit_code.map_or("unknown".to_owned(), |code| code.to_string());
+            let ended = container.finished.map(|at| format!(" {}", ago(at, now))).unwrap_or_default();
+            format!("Exited ({code}){ended}")
+        }
+    }
+}
+
+/// One object of `--format json`: Docker Compose's keys, then ours.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Line<'a> {
+    command: String,
+    created_at: String,
+    exit_code: i32,
+    health: &'static str,
+    #[serde(rename = "ID")]
+    id: &'a str,
+    image: &'a str,
+    labels: String,
+    local_volumes: String,
+    mounts: String,
+    name: &'a str,
+    names: &'a str,
+    networks: String,
+    ports: &'static str,
+    project: &'a str,
+    publishers: [(); 0],
+    running_for: String,
+    service: &'a str,
+    size: &'static str,
+    state: State,
+    status: String,
+    /// In the host's PID namespace; 0 while nothing runs, as `docker inspect` has it.
+    pid: i32,
+    /// On the stack's network.
+    address: String,
+    /// Why it ended or did not start, where that is not its own doing.
+    reason: &'a str,
+}
+
+impl<'a> Line<'a> {
+    fn new(stack: &'a str, container: &'a ContainerStatus, now: u64, full: bool) -> Self {
+        let labels: Vec<String> =
+            container.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        Self {
+            command: command(container, full),
+            created_at: time::created_at(container.created),
+            exit_code: container.exit_code.unwrap_or(0),
+            health: match container.health {
+                None => "",
+                Some(Health::Starting) => "starting",
+                Some(Health::Healthy) => "healthy",
+                Some(Health::Unhealthy) => "unhealthy",
+            },
+            id: if full { &container.id } else { container.id.get(..ID).unwrap_or(&container.id) },
+            image: &container.rootfs,
+            labels: labels.join(","),
+            local_volumes: container.local_volumes.to_string(),
+            mounts: container.mounts.join(","),
+            name: &container.name,
+            names: &container.name,
+            networks: format!("{stack}_default"),
+            ports: "",
+            project: stack,
+            publishers: [],
+            running_for: ago(container.created, now),
+            service: &container.service,
+            size: "0B",
+            state: container.state,
+            status: status(container, now),
+            pid: container.pid.unwrap_or(0),
+            address: container.address.map(|address| address.to_string()).unwrap_or_default(),
+            reason: container.reason.as_deref().unwrap_or_default(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    const SECOND: u64 = 1_000_000_000;
+
+    fn container(state: State) -> ContainerStatus {
+        ContainerStatus {
+            id: "0123456789abcdef".to_owned(),
+            name: "shop-api-1".to_owned(),
+            service: "api".to_owned(),
+            index: 1,
+            rootfs: "host".to_owned(),
+            argv: ["sh", "-c", "one\ntwo three four five"].map(str::to_owned).to_vec(),
+            labels: BTreeMap::from([("a".to_owned(), "1".to_owned()), ("b".to_owned(), "2".to_owned())]),
+            mounts: Vec::new(),
+            local_volumes: 0,
+            state,
+            health: None,
+            exit_code: None,
+            reason: None,
+            pid: Some(7),
+            address: None,
+            created: 10 * SECOND,
+            started: Some(10 * SECOND),
+            finished: None,
+            attach: true,
+            log: "/log".into(),
+        }
+    }
+
+    #[test]
+    fn states_are_told_as_docker_does() {
+        let mut one = container(State::Running);
+        one.health = Some(Health::Healthy);
+        assert_eq!(status(&one, 190 * SECOND), "Up 3 minutes (healthy)");
+        let mut one = container(State::Exited);
+        (one.exit_code, one.finished) = (Some(0), Some(20 * SECOND));
+        assert_eq!(status(&one, 22 * SECOND), "Exited (0) 2 seconds ago");
+        one.exit_code = None;
+        assert_eq!(status(&one, 22 * SECOND), "Exited (unknown) 2 seconds ago");
+        assert_eq!(status(&container(State::Created), 0), "Created");
+    }
+
+    #[test]
+    fn objects_have_dockers_keys() {
+        let one = container(State::Running);
+        let value = serde_json::to_value(Line::new("shop", &one, 20 * SECOND, false)).unwrap();
+        let keys =
+            ["ID", "ExitCode", "LocalVolumes", "RunningFor", "CreatedAt", "Publishers", "Pid", "Address"];
+        for key in keys {
+            assert!(value.get(key).is_some(), "{key} is missing in {value}");
+        }
+        assert_eq!(value["ID"], "0123456789ab");
+        assert_eq!(value["Command"], "\"sh -c one two three…\"");
+        assert_eq!(value["Labels"], "a=1,b=2");
+        assert_eq!(value["Networks"], "shop_default");
+        assert_eq!(value["State"], "running");
+    }
+}

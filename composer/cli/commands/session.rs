@@ -1,0 +1,422 @@
+//! `compose up` attached: brings a stack up, shows its logs, and stops it on Ctrl-C.
+//!
+//! One loop over what can happen: signals, answers to `up` and to `stop`, events, logs that grow, a reader of our
+//! output that goes away.
+
+use std::collections::BTreeSet;
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use composer_stack::{Condition, Stack};
+use composer_supervisor::client::{self, Client};
+use composer_supervisor::paths::StackPaths;
+use composer_supervisor::protocol::{self, Action, Event, Kill, Reply, Request, State, Stop, Subject};
+use nix::sys::signal::Signal;
+use rustix::event::PollFlags;
+
+use super::context::{self, Context};
+use super::journal::Journal;
+use super::signals::Signals;
+use super::sources::Span;
+use super::{Error, INTERRUPTED, Result, logs, wait};
+use crate::render::{LineStyle, Progress};
+use crate::time;
+
+/// What of the stack is shown, and when the session ends by itself.
+pub struct View {
+    /// Services whose logs are shown.
+    pub attach: BTreeSet<String>,
+    /// Whether the end of one container is the end of all.
+    pub abort: Abort,
+    /// The service whose status is ours.
+    pub exit_code_from: Option<String>,
+    /// How log lines look.
+    pub style: LineStyle,
+}
+
+/// Whether the end of one container is the end of all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Abort {
+    Never,
+    Exit,
+    Failure,
+}
+
+/// An attached `up`.
+struct Session<'a> {
+    context: &'a mut Context,
+    stack: &'a Stack,
+    view: View,
+    /// Services named on the command line; empty means all.
+    services: Vec<String>,
+    signals: Signals,
+    /// While `up` is under way.
+    up: Option<Client>,
+    watch: Client,
+    /// Events that came on `watch` while `up` was under way, which tells the same ones.
+    held: Vec<Event>,
+    /// The time of the last event shown.
+    last: u64,
+    /// While the stack is being stopped.
+    stop: Option<Client>,
+    /// Containers whose program runs.
+    running: BTreeSet<String>,
+    /// Services of which this session has started a container.
+    started: BTreeSet<String>,
+    journal: Journal,
+    progress: Progress,
+    interrupts: u32,
+    /// The status of the container whose end was the end of all.
+    aborted: Option<i32>,
+    /// The last status of the service named by `--exit-code-from`.
+    from: Option<i32>,
+    failed: Option<protocol::Failure>,
+}
+
+/// Runs until every container has ended, or Ctrl-C.
+pub fn run(context: &mut Context, stack: &Stack, request: protocol::Up, view: View) -> Result {
+    let begun = time::now();
+    let services = request.services.clone();
+    let up = Client::find_or_start(&stack.name)?;
+    let watch = logs::watch(&stack.name)?.ok_or_else(|| client::Error::Gone(stack.name.clone()))?;
+    let mut journal = Journal::new(&stack.name, view.style, Span { since: begun, ..Span::ALL }, true)?;
+    let mut names = Vec::new();
+    for service in stack.services.values().filter(|service| view.attach.contains(&service.name)) {
+        for index in 1..=service.replicas {
+            let name = stack.container_name(service, index);
+            journal.announce(&name);
+            names.push(name);
+        }
+    }
+    let mut running = BTreeSet::new();
+    for container in context::containers(&stack.name)? {
+        if container.state == State::Running {
+            if view.attach.contains(&container.service) {
+                journal.add(&container.name, &container.log)?;
+            }
+            running.insert(container.name);
+        }
+    }
+    let progress = context.progress(&stack.name, "up", false);
+    if !names.is_empty() {
+        context.out.note(&format!("Attaching to {}", shortened(&stack.name, &names)));
+    }
+    // As late as this: the processes behind the stack are started above, and would inherit what is blocked.
+    let signals = Signals::take(&[Signal::SIGINT, Signal::SIGTERM])?;
+    up.send(&Request::Up(Box::new(request)), &[])?;
+    let session = Session {
+        context,
+        stack,
+        view,
+        services,
+        signals,
+        up: Some(up),
+        watch,
+        held: Vec::new(),
+        last: 0,
+        stop: None,
+        running,
+        started: BTreeSet::new(),
+        journal,
+        progress,
+        interrupts: 0,
+        aborted: None,
+        from: None,
+        failed: None,
+    };
+    session.run()
+}
+
+fn shortened(stack: &str, names: &[String]) -> String {
+    let prefix = format!("{stack}-");
+    let short: Vec<&str> = names.iter().map(|name| name.strip_prefix(&prefix).unwrap_or(name)).collect();
+    short.join(", ")
+}
+
+/// What is ready.
+#[derive(Default)]
+struct Ready {
+    signals: bool,
+    watch: bool,
+    up: bool,
+    stop: bool,
+}
+
+impl Session<'_> {
+    fn run(mut self) -> Result {
+        let mut more = false;
+        while !self.is_over() {
+            let ready = self.wait(more)?;
+            self.journal.woken()?;
+            if ready.signals {
+                while let Some(signal) = self.signals.next()? {
+                    if self.interrupts >= 2 {
+                        return Ok(128 + u8::try_from(signal as i32).unwrap_or(0));
+                    }
+                    self.interrupt()?;
+                }
+            }
+            if ready.up && self.up.is_some() {
+                self.up_answered()?;
+            }
+            if ready.watch {
+                self.watch_told()?;
+            }
+            if ready.stop {
+                self.stop_answered()?;
+            }
+            more = self.journal.show_some(u64::MAX, self.context)?;
+        }
+        if self.catch_up(time::now())? {
+            self.context.out.note("There is more output: `compose logs` shows it.");
+        }
+        if let Some(failure) = self.failed.take() {
+            return Err(Error::Refused(failure));
+        }
+        let code = match (self.interrupts, self.view.exit_code_from.is_some()) {
+            (1.., _) => return Ok(INTERRUPTED),
+            (0, true) => self.from,
+            (0, false) => self.aborted,
+        };
+        Ok(u8::try_from(code.unwrap_or(0)).unwrap_or(1))
+    }
+
+    /// Prints what was written up to a moment; whether some of it is left, as whoever has pressed Ctrl-C does not
+    /// want to see gigabytes first.
+    fn catch_up(&mut self, time: u64) -> Result<bool> {
+        while self.journal.show_some(time, self.context)? {
+            let signals = [(self.signals.as_fd(), PollFlags::IN)];
+            if self.interrupts > 0 || wait::any(&signals, Some(Duration::ZERO))?.contains(&true) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn is_over(&self) -> bool {
+        self.up.is_none() && self.stop.is_none() && (self.failed.is_some() || self.is_stopped())
+    }
+
+    fn is_stopped(&self) -> bool {
+        // What others keep running is none of an interrupted session's concern.
+        self.interrupts > 0 || self.aborted.is_some() || self.running.is_empty()
+    }
+
+    /// Waits until something happens; only looks where there are `more` lines to show.
+    fn wait(&self, more: bool) -> Result<Ready> {
+        let stdout = std::io::stdout();
+        let mut fds = vec![
+            (self.signals.as_fd(), PollFlags::IN),
+            (self.watch.as_fd(), PollFlags::IN),
+            // Nothing is asked of it: an error is reported anyhow.
+            (stdout.as_fd(), PollFlags::empty()),
+        ];
+        fds.extend(self.journal.as_watch().map(|fd| (fd, PollFlags::IN)));
+        let up = self.up.as_ref().map(|client| {
+            fds.push((client.as_fd(), PollFlags::IN));
+            fds.len() - 1
+        });
+        let stop = self.stop.as_ref().map(|client| {
+            fds.push((client.as_fd(), PollFlags::IN));
+            fds.len() - 1
+        });
+        let ready = wait::any(&fds, more.then_some(Duration::ZERO))?;
+        let is = |place: Option<usize>| place.and_then(|place| ready.get(place)).is_some_and(|ready| *ready);
+        if is(Some(2)) {
+            return Err(Error::Output(std::io::ErrorKind::BrokenPipe.into()));
+        }
+        Ok(Ready { signals: is(Some(0)), watch: is(Some(1)), up: is(up), stop: is(stop) })
+    }
+
+    fn up_answered(&mut self) -> Result<()> {
+        let Some(up) = &self.up else { return Ok(()) };
+        match up.receive()?.0 {
+            Reply::Event(event) => return self.happened(&event),
+            Reply::Done => {}
+            Reply::Failed(failure) => self.failed = Some(failure),
+            Reply::Plan(_) | Reply::Containers(_) | Reply::Executing { .. } | Reply::Exited { .. } => {
+                return Ok(());
+            }
+        }
+        self.up = None;
+        self.release()
+    }
+
+    /// Shows the events that `up` has not told any more.
+    fn release(&mut self) -> Result<()> {
+        let last = self.last;
+        for event in std::mem::take(&mut self.held).iter().filter(|event| event.time > last) {
+            self.happened(event)?;
+        }
+        Ok(())
+    }
+
+    fn watch_told(&mut self) -> Result<()> {
+        match self.watch.receive() {
+            Ok((Reply::Event(event), _)) if self.up.is_some() => self.held.push(event),
+            Ok((Reply::Event(event), _)) if event.time > self.last => self.happened(&event)?,
+            Ok(_) => {}
+            // The supervisor has died; what runs has not noticed.
+            Err(client::Error::Gone(_)) => self.reconnect()?,
+            Err(error) => return Err(error.into()),
+        }
+        Ok(())
+    }
+
+    fn reconnect(&mut self) -> Result<()> {
+        let Some(watch) = logs::watch(&self.stack.name)? else {
+            self.running.clear();
+            return Ok(());
+        };
+        self.watch = watch;
+        for container in context::containers(&self.stack.name)? {
+            let subject = Subject::Container { name: container.name.clone(), service: container.service };
+            let action = match container.state {
+                State::Exited if self.running.contains(&container.name) => {
+                    Action::Exited { code: container.exit_code }
+                }
+                State::Running if !self.running.contains(&container.name) => {
+                    Action::Started { address: container.address }
+                }
+                State::Created | State::Running | State::Exited => continue,
+            };
+            self.happened(&Event { time: time::now(), subject, action })?;
+        }
+        Ok(())
+    }
+
+    fn stop_answered(&mut self) -> Result<()> {
+        let Some(stop) = &self.stop else {
+            return Ok(());
+        };
+        match stop.receive()?.0 {
+            Reply::Done => {}
+            Reply::Failed(failure) => self.failed = Some(failure),
+            // `watch` tells the same events.
+            Reply::Event(_)
+            | Reply::Plan(_)
+            | Reply::Containers(_)
+            | Reply::Executing { .. }
+            | Reply::Exited { .. } => return Ok(()),
+        }
+        self.stop = None;
+        // The last events were told before the answer: they are there already.
+        while wait::any(&[(self.watch.as_fd(), PollFlags::IN)], Some(Duration::ZERO))?.contains(&true) {
+            self.watch_told()?;
+        }
+        Ok(())
+    }
+
+    fn happened(&mut self, event: &Event) -> Result<()> {
+        self.last = self.last.max(event.time);
+        // Docker Compose tells of a container's end among the log lines.
+        if !matches!(event.action, Action::Exited { .. }) {
+            self.progress.event(event, &mut self.context.out);
+        }
+        let Subject::Container { name, service } = &event.subject else {
+            return Ok(());
+        };
+        let attached = self.view.attach.contains(service);
+        match &event.action {
+            Action::Created => self.journal.remove(name),
+            Action::Started { .. } => {
+                self.running.insert(name.clone());
+                self.started.insert(service.clone());
+                if attached {
+                    self.journal.add(name, &StackPaths::new(&self.stack.name).container(name).log())?;
+                    self.journal.set_ended(name, false);
+                }
+            }
+            Action::Exited { code } => {
+                self.running.remove(name);
+                if attached {
+                    self.journal.set_ended(name, true);
+                    self.catch_up(event.time)?;
+                    let code = code.map_or("an unknown code".to_owned(), |code| format!("code {code}"));
+                    self.journal.tell(name, &format!("exited with {code}"), self.context)?;
+                }
+                self.exited(service, *code)?;
+            }
+            Action::Removed => {
+                self.catch_up(event.time)?;
+                self.journal.remove(name);
+                self.running.remove(name);
+            }
+            Action::Creating
+            | Action::Starting
+            | Action::Running
+            | Action::Waiting
+            | Action::Healthy
+            | Action::Unhealthy { .. }
+            | Action::Stopping
+            | Action::Stopped
+            | Action::Removing
+            | Action::Warning(_)
+            | Action::Failed(_) => {}
+        }
+        Ok(())
+    }
+
+    /// Ends the session where the end of this service's container is to be the end of all.
+    fn exited(&mut self, service: &str, code: Option<i32>) -> Result<()> {
+        let code = code.unwrap_or(1);
+        if self.view.exit_code_from.as_deref() == Some(service) {
+            self.from = Some(code);
+        }
+        let ends = match self.view.abort {
+            Abort::Never => false,
+            // One that others wait for has to end: that is its success.
+            Abort::Exit => code != 0 || !self.is_awaited(service),
+            Abort::Failure => code != 0,
+        };
+        if ends && self.aborted.is_none() && self.interrupts == 0 {
+            self.aborted = Some(code);
+            self.context.out.note("Aborting on container exit...");
+            self.stop_all()?;
+        }
+        Ok(())
+    }
+
+    fn is_awaited(&self, service: &str) -> bool {
+        let mut dependencies = self.stack.services.values().filter_map(|other| other.depends_on.get(service));
+        dependencies.any(|dependency| dependency.condition == Condition::CompletedSuccessfully)
+    }
+
+    fn interrupt(&mut self) -> Result<()> {
+        self.interrupts += 1;
+        if self.interrupts == 1 {
+            self.context.out.note("Gracefully stopping... (press Ctrl+C again to force)");
+            return self.stop_all();
+        }
+        self.context.out.note("Killing...");
+        let services = self.ours();
+        if let Some(client) = Client::find(&self.stack.name)? {
+            client.send(&Request::Kill(Kill { services, signal: Signal::SIGKILL as i32 }), &[])?;
+            while let Reply::Event(_) = client.receive()?.0 {}
+        }
+        Ok(())
+    }
+
+    /// Abandons `up`, where it is under way, and stops what it has started.
+    fn stop_all(&mut self) -> Result<()> {
+        if self.up.take().is_some() {
+            self.release()?;
+        }
+        if self.stop.is_none()
+            && let Some(client) = Client::find(&self.stack.name)?
+        {
+            client.send(&Request::Stop(Stop { services: self.ours(), timeout: None }), &[])?;
+            self.stop = Some(client);
+        }
+        Ok(())
+    }
+
+    /// The services that are this session's to stop: those it was asked for, and those it had to start for them.
+    /// Empty means all.
+    fn ours(&self) -> Vec<String> {
+        if self.services.is_empty() {
+            return Vec::new();
+        }
+        self.services.iter().chain(&self.started).cloned().collect::<BTreeSet<_>>().into_iter().collect()
+    }
+}

@@ -1,0 +1,42 @@
+//! What limits in the file are held against: the host's CPUs and memory.
+
+use std::collections::BTreeSet;
+
+use composer_stack::HostFacts;
+
+/// Asks the kernel; `None` where /proc or /sys does not tell, and then limits are not checked against the host.
+pub fn facts() -> Option<HostFacts> {
+    let online = std::fs::read_to_string("/sys/devices/system/cpu/online").ok()?;
+    let memory = std::fs::read_to_string("/proc/meminfo").ok()?;
+    Some(HostFacts { cpus_online: cpus(&online)?, memory: total(&memory)? })
+}
+
+/// A list as the kernel writes it: `0-2,4` (cpuset(7), "List format").
+fn cpus(list: &str) -> Option<BTreeSet<u32>> {
+    let mut found = BTreeSet::new();
+    for part in list.trim().split(',') {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        found.extend(first.parse::<u32>().ok()?..=last.parse().ok()?);
+    }
+    Some(found)
+}
+
+/// `MemTotal` in bytes (proc_meminfo(5)).
+fn total(meminfo: &str) -> Option<u64> {
+    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    kibibytes.checked_mul(1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kernels_lists_and_sizes_are_read() {
+        assert_eq!(cpus("0-2,4\n"), Some(BTreeSet::from([0, 1, 2, 4])));
+        assert_eq!(cpus("0"), Some(BTreeSet::from([0])));
+        assert_eq!(cpus("x"), None);
+        assert_eq!(total("MemTotal:        2048 kB\nMemFree: 1 kB\n"), Some(2 << 20));
+    }
+}

@@ -1,0 +1,61 @@
+//! Tables in Docker's shape: columns of at least ten places, three between them.
+
+use unicode_width::UnicodeWidthStr;
+
+const LEAST: usize = 10;
+const GAP: usize = 3;
+
+/// The table as text; every row has as many cells as the header.
+pub fn render(header: &[&str], rows: &[Vec<String>]) -> String {
+    let mut widths: Vec<usize> = header.iter().map(|cell| cell.width()).collect();
+    for row in rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.width());
+        }
+    }
+    let mut text = String::new();
+    let header = header.iter().map(|cell| (*cell).to_owned()).collect();
+    for row in std::iter::once(&header).chain(rows) {
+        let mut line = String::new();
+        for (width, cell) in widths.iter().zip(row) {
+            line.push_str(cell);
+            let room = (width + GAP).max(LEAST);
+            line.push_str(&" ".repeat(room.saturating_sub(cell.width())));
+        }
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+/// Shortens text to at most `most` characters, the last being an ellipsis where something was cut.
+pub fn shorten(text: &str, most: usize) -> String {
+    if text.chars().count() <= most {
+        return text.to_owned();
+    }
+    text.chars().take(most.saturating_sub(1)).chain(['…']).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_line_up() {
+        let rows = vec![vec!["shop-api-1".to_owned(), "host".to_owned(), String::new()]];
+        assert_eq!(render(&["NAME", "IMAGE", "X"], &rows), "NAME         IMAGE     X\nshop-api-1   host\n");
+        assert_eq!(render(&["NAME", "IMAGE"], &[]), "NAME      IMAGE\n");
+    }
+
+    #[test]
+    fn wide_characters_count_twice() {
+        let rows = vec![vec!["日本日本日".to_owned(), "x".to_owned()]];
+        assert_eq!(render(&["A", "B"], &rows), "A            B\n日本日本日   x\n");
+    }
+
+    #[test]
+    fn long_text_is_cut() {
+        assert_eq!(shorten("short", 20), "short");
+        assert_eq!(shorten("abcdef", 4), "abc…");
+    }
+}

@@ -1,0 +1,70 @@
+//! Dependencies, health, ends.
+
+use crate::stack::Project;
+
+#[test]
+fn a_one_shot_is_waited_for_and_its_failure_stops_its_dependents() {
+    let file = |code: u32| {
+        format!(
+            r#"
+services:
+  prepare: {{ x-rootfs: @busybox@, command: ["sh", "-c", "echo ready > /shared/flag; exit {code}"], volumes: ["s:/shared"] }}
+  app:
+    x-rootfs: @busybox@
+    command: ["sh", "-c", "cat /shared/flag; exec sleep 1000"]
+    volumes: ["s:/shared"]
+    depends_on: {{ prepare: {{ condition: service_completed_successfully }} }}
+volumes: {{ s: }}
+"#
+        )
+    };
+    let project = Project::new("oneshot", &file(0));
+    project.ok(&["up", "-d"]);
+    assert_eq!(project.field("prepare", "ExitCode"), 0);
+    assert_eq!(project.ok(&["exec", "-T", "app", "cat", "/shared/flag"]), "ready\n");
+    project.down();
+
+    let project = Project::new("oneshot-bad", &file(3));
+    let (code, message) = project.fails(&["up", "-d"]);
+    assert_eq!(code, 1);
+    assert!(message.contains("exit 3"), "{message}");
+    assert_eq!(project.field("app", "State"), "created");
+    project.down();
+}
+
+#[test]
+fn health_opens_the_way_and_is_shown() {
+    let file = r#"
+services:
+  store:
+    x-rootfs: @busybox@
+    command: ["sh", "-c", "touch /tmp/up; exec sleep 1000"]
+    healthcheck: { test: ["CMD", "test", "-e", "/tmp/up"], interval: 1s }
+  app:
+    x-rootfs: @busybox@
+    command: sleep 1000
+    depends_on: { store: { condition: service_healthy } }
+"#;
+    let project = Project::new("health", file);
+    project.ok(&["up", "-d", "--wait"]);
+    assert_eq!(project.field("store", "Health"), "healthy");
+    assert_eq!(project.field("app", "State"), "running");
+    project.down();
+}
+
+#[test]
+fn an_unhealthy_dependency_fails_the_command() {
+    let file = r#"
+services:
+  store:
+    x-rootfs: @busybox@
+    command: sleep 1000
+    healthcheck: { test: ["CMD", "false"], interval: 100ms, retries: 2 }
+  app: { x-rootfs: @busybox@, command: sleep 1000, depends_on: { store: { condition: service_healthy } } }
+"#;
+    let project = Project::new("unhealthy", file);
+    let (code, message) = project.fails(&["up", "-d"]);
+    assert_eq!(code, 1);
+    assert!(message.contains("unhealthy"), "{message}");
+    project.down();
+}

@@ -1,0 +1,188 @@
+//! A project in a folder of its own, and the proof that nothing of it is left.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::OnceLock;
+
+/// A Compose project of one test.
+pub struct Project {
+    pub name: String,
+    pub folder: PathBuf,
+}
+
+impl Project {
+    /// A project with this file. `@busybox@` in it stands for a root folder with busybox.
+    pub fn new(name: &str, file: &str) -> Self {
+        assert!(nix::unistd::geteuid().is_root(), "end-to-end tests run as root");
+        let name = format!("e2e-{name}-{}", std::process::id());
+        let folder = std::env::temp_dir().join(&name);
+        fs::create_dir_all(&folder).unwrap();
+        let project = Self { name, folder };
+        project.write("compose.yaml", file);
+        project
+    }
+
+    /// Writes a file of the project.
+    pub fn write(&self, file: &str, text: &str) {
+        fs::write(self.folder.join(file), text.replace("@busybox@", &busybox().display().to_string()))
+            .unwrap();
+    }
+
+    /// `compose -p NAME ARGS…` in the project's folder.
+    pub fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_compose"));
+        command.current_dir(&self.folder).args(["-p", &self.name]).args(args).stdin(Stdio::null());
+        command.env_remove("COMPOSE_FILE").env_remove("COMPOSE_PROJECT_NAME");
+        command
+    }
+
+    pub fn run(&self, args: &[&str]) -> Output {
+        self.command(args).output().unwrap()
+    }
+
+    /// Standard output of a command that must succeed.
+    pub fn ok(&self, args: &[&str]) -> String {
+        let output = self.run(args);
+        let (out, err) = (text(&output.stdout), text(&output.stderr));
+        assert!(
+            output.status.success(),
+            "compose {args:?}: {}\n{out}\n{err}\n{}",
+            output.status,
+            self.diagnostics()
+        );
+        out
+    }
+
+    /// Exit status and standard error of a command that must fail.
+    pub fn fails(&self, args: &[&str]) -> (i32, String) {
+        let output = self.run(args);
+        assert!(!output.status.success(), "compose {args:?} succeeded: {}", text(&output.stdout));
+        (output.status.code().unwrap(), text(&output.stderr))
+    }
+
+    fn diagnostics(&self) -> String {
+        fs::read_to_string(self.state().join("supervisor.log")).unwrap_or_default()
+    }
+
+    fn state(&self) -> PathBuf {
+        Path::new("/var/lib/compose/stacks").join(&self.name)
+    }
+
+    /// `ps -a --format json`, by container name.
+    pub fn containers(&self) -> Vec<serde_json::Value> {
+        self.ok(&["ps", "-a", "--format", "json"])
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
+    }
+
+    /// One field of one service's only container.
+    pub fn field(&self, service: &str, field: &str) -> serde_json::Value {
+        let containers = self.containers();
+        let found = containers.iter().find(|container| container["Service"] == service);
+        found.unwrap_or_else(|| panic!("no container of {service} in {containers:?}"))[field].clone()
+    }
+
+    /// Process ids of this stack's keeper and supervisor.
+    pub fn processes(&self, program: &str) -> Vec<i32> {
+        let wanted = format!("{program}\0{}\0", self.name);
+        let pids =
+            fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+        pids.filter(|pid: &i32| {
+            fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line == wanted.as_bytes())
+        })
+        .collect()
+    }
+
+    /// `down -v`, and nothing is left.
+    pub fn down(self) {
+        self.ok(&["down", "-v", "-t", "1"]);
+        self.assert_nothing_left();
+    }
+
+    /// No process, link, cgroup, file or socket of the stack exists.
+    pub fn assert_nothing_left(&self) {
+        for program in ["compose-keeper", "compose-supervisor"] {
+            assert_eq!(self.processes(program), [] as [i32; 0], "{program} is left");
+        }
+        for path in [self.state(), Path::new("/run/compose/stacks").join(&self.name)] {
+            assert!(!path.exists(), "{} is left", path.display());
+        }
+        let lock = Path::new("/run/compose").join(format!("{}.lock", self.name));
+        assert!(!lock.exists(), "{} is left", lock.display());
+        for group in groups(&self.name) {
+            panic!("{} is left", group.display());
+        }
+        let registry = fs::read_dir("/run/compose/host").into_iter().flatten().flatten();
+        for file in registry {
+            let text = fs::read_to_string(file.path()).unwrap_or_default();
+            assert!(!text.contains(&self.name), "{} still names the stack", file.path().display());
+        }
+        let volumes = fs::read_dir("/var/lib/compose/volumes").into_iter().flatten().flatten();
+        for volume in volumes {
+            let name = volume.file_name().into_string().unwrap();
+            assert!(!name.starts_with(&self.name), "volume {name} is left");
+        }
+        let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
+        assert!(!mounts.contains(&self.name), "a mount is left:\n{mounts}");
+    }
+}
+
+impl Drop for Project {
+    fn drop(&mut self) {
+        // A test that failed half-way must not disturb the next.
+        if std::thread::panicking() {
+            let _ = self.command(&["down", "-v", "-t", "0"]).output();
+        }
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// cgroups of a stack, in every hierarchy.
+pub fn groups(stack: &str) -> Vec<PathBuf> {
+    let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
+    let roots = mounts.lines().filter_map(|line| {
+        let mut words = line.split(' ').skip(1);
+        let folder = words.next()?;
+        words.next()?.starts_with("cgroup").then(|| PathBuf::from(folder))
+    });
+    roots
+        .flat_map(|root| [root.join("compose").join(stack), root.join("compose/.engine").join(stack)])
+        .filter(|group| group.exists())
+        .collect()
+}
+
+pub fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// A root folder with busybox and links to its applets, made once a test run.
+pub fn busybox() -> &'static Path {
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    FOLDER.get_or_init(|| {
+        let folder = std::env::temp_dir().join("composer-e2e-busybox");
+        let made = folder.join(".made");
+        if !made.exists() {
+            for name in ["bin", "tmp", "etc"] {
+                fs::create_dir_all(folder.join(name)).unwrap();
+            }
+            let program =
+                ["/bin/busybox", "/usr/bin/busybox"].into_iter().find(|path| Path::new(path).exists());
+            let program = program.expect("busybox-static is installed (scripts/check does)");
+            fs::copy(program, folder.join("bin/busybox")).unwrap();
+            let list = Command::new(program).arg("--list").output().unwrap();
+            for applet in text(&list.stdout).lines().filter(|applet| *applet != "busybox") {
+                let _ = std::os::unix::fs::symlink("busybox", folder.join("bin").join(applet));
+            }
+            fs::write(
+                folder.join("etc/passwd"),
+                "root:x:0:0:root:/root:/bin/sh\nbob:x:1000:1000::/home/bob:/bin/sh\n",
+            )
+            .unwrap();
+            fs::write(folder.join("etc/group"), "root:x:0:\nbob:x:1000:\nextra:x:1500:bob\n").unwrap();
+            fs::write(made, "").unwrap();
+        }
+        folder
+    })
+}
