@@ -26,6 +26,7 @@ fn a_stack_goes_up_and_leaves_nothing() {
         project.ok(&["exec", "-T", "-e", "EXTRA=1", "one", "sh", "-c", "echo $COLOUR $EXTRA"]),
         "green 1\n"
     );
+    project.follow_until("one", "err-of-one");
     let mut logs: Vec<String> =
         project.ok(&["logs", "--no-log-prefix", "one"]).lines().map(str::to_owned).collect();
     logs.sort();

@@ -1,12 +1,9 @@
 //! The supervisor, the keeper, or both are killed: services run on, nothing is lost.
 
-use std::os::fd::AsFd;
-
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::stack::Project;
+use crate::stack::{Project, ended, pidfd};
 
 const COUNTER: &str = r#"
 services:
@@ -15,26 +12,13 @@ services:
     command: ["sh", "-c", "i=0; while true; do i=$$((i+1)); echo line-$$i; usleep 200; done"]
 "#;
 
-/// Kills a process that is not our child and waits until it has gone.
-fn end(pid: i32) {
-    let pidfd = rustix::process::pidfd_open(
-        rustix::process::Pid::from_raw(pid).unwrap(),
-        rustix::process::PidfdFlags::empty(),
-    )
-    .unwrap();
-    kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap();
-    poll(&mut [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)], PollTimeout::from(10_000_u16)).unwrap();
-}
-
 fn survives(name: &str, victims: &[&str]) {
     let project = Project::new(name, COUNTER);
     project.ok(&["up", "-d"]);
     let pid = project.field("counter", "Pid");
     for _ in 0..3 {
         for victim in victims {
-            for process in project.processes(victim) {
-                end(process);
-            }
+            project.kill_processes(victim);
         }
         assert_eq!(project.field("counter", "Pid"), pid, "the service kept running");
         assert_eq!(project.ok(&["exec", "-T", "counter", "echo", "here"]), "here\n");
@@ -66,9 +50,54 @@ fn a_crash_followed_by_down_leaves_nothing() {
     let project = Project::new("crash-down", COUNTER);
     project.ok(&["up", "-d"]);
     for program in ["compose-keeper", "compose-supervisor"] {
-        for process in project.processes(program) {
-            end(process);
-        }
+        project.kill_processes(program);
     }
+    project.down();
+}
+
+#[test]
+fn an_end_while_the_supervisor_is_gone_is_told_with_its_code() {
+    let file = r#"
+services:
+  one: { x-rootfs: @busybox@, command: ["sh", "-c", "read line < /shared/go; echo last words; exit 7"], volumes: ["./shared:/shared"] }
+"#;
+    let project = Project::new("absent-supervisor", file);
+    std::fs::create_dir(project.folder.join("shared")).unwrap();
+    let go = project.folder.join("shared/go");
+    nix::unistd::mkfifo(&go, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    project.ok(&["up", "-d"]);
+    let service = pidfd(i32::try_from(project.field("one", "Pid").as_i64().unwrap()).unwrap());
+    // It can see nothing from here on, and is killed when it has missed the end.
+    let supervisor = project.processes("compose-supervisor")[0];
+    kill(Pid::from_raw(supervisor), Signal::SIGSTOP).unwrap();
+    std::fs::write(&go, "go\n").unwrap();
+    ended(&service);
+    project.kill_processes("compose-supervisor");
+    assert_eq!(project.field("one", "State"), "exited");
+    assert_eq!(project.field("one", "ExitCode"), 7);
+    assert_eq!(project.ok(&["logs", "--no-log-prefix", "one"]), "last words\n");
+    project.down();
+}
+
+#[test]
+fn up_goes_on_where_a_killed_up_stopped() {
+    let file = r#"
+services:
+  slow:
+    x-rootfs: @busybox@
+    command: ["sh", "-c", "sleep 0.3; touch /tmp/up; exec sleep 1000"]
+    healthcheck: { test: ["CMD", "test", "-e", "/tmp/up"], interval: 1s }
+  after: { x-rootfs: @busybox@, command: sleep 1000, depends_on: { slow: { condition: service_healthy } } }
+"#;
+    let project = Project::new("killed-up", file);
+    let mut up = project.command(&["up", "-d"]).spawn().unwrap();
+    while project.processes("compose-supervisor").is_empty() {
+        std::thread::yield_now();
+    }
+    project.kill_processes("compose-keeper");
+    project.kill_processes("compose-supervisor");
+    let _ = up.wait().unwrap();
+    project.ok(&["up", "-d", "--wait"]);
+    assert_eq!(project.field("after", "State"), "running");
     project.down();
 }

@@ -3,9 +3,21 @@
 //! Each test brings up stacks of its own under a name that no other test uses, and [`stack::Project`] checks at
 //! the end that nothing of them is left.
 
+mod attached;
 mod basics;
+mod cgroups;
+mod cli;
 mod crash;
+mod databases;
 mod errors;
 mod graph;
+mod host_root;
+mod isolation;
+mod logs;
+mod mounts;
 mod network;
+mod process;
+mod scale;
+mod shop;
 mod stack;
+mod stopping;

@@ -1,9 +1,13 @@
 //! A project in a folder of its own, and the proof that nothing of it is left.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 /// A Compose project of one test.
 pub struct Project {
@@ -95,6 +99,42 @@ impl Project {
         .collect()
     }
 
+    /// Kills the stack's processes of this name and waits until they have gone.
+    pub fn kill_processes(&self, program: &str) {
+        for pid in self.processes(program) {
+            let pidfd = pidfd(pid);
+            nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL)
+                .unwrap();
+            ended(&pidfd);
+        }
+    }
+
+    /// Returns when the only container of a service has ended.
+    pub fn ends(&self, service: &str) {
+        if let Some(pid) = self.field(service, "Pid").as_i64().filter(|pid| *pid > 0)
+            && let Ok(pidfd) = try_pidfd(i32::try_from(pid).unwrap())
+        {
+            ended(&pidfd);
+        }
+        // What follows it is recorded by then: `logs -f` ends when the container's log is whole.
+        self.ok(&["logs", "-f", "--tail", "0", service]);
+    }
+
+    /// Returns when a service has printed this line.
+    pub fn follow_until(&self, service: &str, line: &str) {
+        let mut child = self
+            .command(&["logs", "-f", "--no-log-prefix", service])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let found = lines.map(Result::unwrap).any(|known| known.trim_end() == line);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(found, "{service} ended without {line}");
+    }
+
     /// `down -v`, and nothing is left.
     pub fn down(self) {
         self.ok(&["down", "-v", "-t", "1"]);
@@ -111,9 +151,7 @@ impl Project {
         }
         let lock = Path::new("/run/compose").join(format!("{}.lock", self.name));
         assert!(!lock.exists(), "{} is left", lock.display());
-        for group in groups(&self.name) {
-            panic!("{} is left", group.display());
-        }
+        assert_eq!(groups(&self.name), [] as [PathBuf; 0], "cgroups are left");
         let registry = fs::read_dir("/run/compose/host").into_iter().flatten().flatten();
         for file in registry {
             let text = fs::read_to_string(file.path()).unwrap_or_default();
@@ -124,6 +162,8 @@ impl Project {
             let name = volume.file_name().into_string().unwrap();
             assert!(!name.starts_with(&self.name), "volume {name} is left");
         }
+        let bridge = composer_network::names::bridge(&self.name, "default");
+        assert!(!Path::new("/sys/class/net").join(&bridge).exists(), "the bridge {bridge} is left");
         let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
         assert!(!mounts.contains(&self.name), "a mount is left:\n{mounts}");
     }
@@ -137,6 +177,24 @@ impl Drop for Project {
         }
         let _ = fs::remove_dir_all(&self.folder);
     }
+}
+
+fn try_pidfd(pid: i32) -> rustix::io::Result<OwnedFd> {
+    rustix::process::pidfd_open(
+        rustix::process::Pid::from_raw(pid).unwrap(),
+        rustix::process::PidfdFlags::empty(),
+    )
+}
+
+/// A process that is not our child, by descriptor.
+pub fn pidfd(pid: i32) -> OwnedFd {
+    try_pidfd(pid).unwrap()
+}
+
+/// Returns when the process has ended.
+pub fn ended(pidfd: &OwnedFd) {
+    let ready = poll(&mut [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)], PollTimeout::from(30_000_u16));
+    assert_eq!(ready, Ok(1), "a process did not end in time");
 }
 
 /// cgroups of a stack, in every hierarchy.

@@ -183,6 +183,15 @@ impl Group {
         removal::remove(&self.layout, &self.path)
     }
 
+    /// Removes the group unless a process or a group is in it, without waiting; absent is fine.
+    ///
+    /// # Errors
+    /// [`Error::Remove`] for any other reason than that it is in use.
+    pub fn remove_if_empty(&self) -> Result<(), Error> {
+        self.check_name()?;
+        removal::remove_if_empty(&self.layout, &self.path)
+    }
+
     /// What the group takes and has taken.
     ///
     /// # Errors

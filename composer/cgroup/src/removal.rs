@@ -87,6 +87,21 @@ pub(crate) fn remove(layout: &Layout, path: &str) -> Result<(), Error> {
     outcome
 }
 
+/// Removes the group in every hierarchy in which nothing is in it.
+pub(crate) fn remove_if_empty(layout: &Layout, path: &str) -> Result<(), Error> {
+    let mut outcome = Ok(());
+    for root in layout.roots() {
+        let directory = root.group(path);
+        match remove_directory(&directory) {
+            Err(error) if !is_busy(&error) => {
+                outcome = outcome.and(Err(Error::Remove { path: directory, source: error }));
+            }
+            Ok(()) | Err(_) => {}
+        }
+    }
+    outcome
+}
+
 type OnBusy<'a> = &'a dyn Fn(&Path) -> io::Result<()>;
 
 fn remove_tree(directory: &Path, on_busy: OnBusy<'_>) -> Result<(), Error> {

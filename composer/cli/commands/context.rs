@@ -88,6 +88,15 @@ impl Context {
         Ok(composer_stack::project_name_only(&options)?)
     }
 
+    /// The volumes of the files that are the stack's own, by their names on the host; none where the files are wrong
+    /// or gone.
+    pub fn volumes(&mut self) -> Vec<String> {
+        let loaded =
+            self.load_options(Purpose::Config).ok().and_then(|options| composer_stack::load(&options).ok());
+        let volumes = loaded.map(|loaded| loaded.stack.volumes).unwrap_or_default();
+        volumes.into_values().filter(|volume| !volume.external).map(|volume| volume.name).collect()
+    }
+
     /// How progress is shown, under a title such as `up`.
     pub fn progress(&self, stack: &str, title: &'static str, block: bool) -> Progress {
         let style: Option<ProgressStyle> =

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use composer_supervisor::client::Client;
+use composer_supervisor::paths;
 use composer_supervisor::protocol::{self, Request};
 
 use super::context::Context;
@@ -12,7 +13,13 @@ use crate::options::Down;
 /// Takes a stack away. It needs the project's name only, so it works where the file is wrong or gone.
 pub fn run(context: &mut Context, verb: Down) -> Result {
     let stack = context.project()?;
-    let Some(client) = Client::find(&stack)? else {
+    let named = if verb.volumes && verb.services.is_empty() { context.volumes() } else { Vec::new() };
+    let found = match Client::find(&stack)? {
+        // Volumes outlive everything else of a stack.
+        None if named.iter().any(|name| paths::volume(name).is_dir()) => Some(Client::find_or_start(&stack)?),
+        found => found,
+    };
+    let Some(client) = found else {
         context.check_services(&verb.services, [])?;
         context.out.warning(&format!("No resource found to remove for project \"{stack}\"."));
         return Ok(0);
@@ -21,6 +28,7 @@ pub fn run(context: &mut Context, verb: Down) -> Result {
         services: verb.services,
         timeout: verb.timeout.map(Duration::from_secs),
         volumes: verb.volumes,
+        named,
         dry_run: verb.dry_run,
     });
     client.send(&request, &[])?;

@@ -12,6 +12,7 @@ mod error;
 mod host;
 pub mod names;
 pub mod netns;
+mod nftables;
 pub mod subnets;
 
 pub use attach::{attach, reattach_dns};

@@ -175,7 +175,7 @@ fn terminal(process: &ProcessSpec, report: BorrowedFd<'_>) -> Result<Option<Term
     if !process.terminal {
         return Ok(None);
     }
-    let terminal = terminal::open()?;
+    let terminal = terminal::open(process.terminal_size)?;
     report::terminal(report, &terminal.master).doing("hand over", "the terminal")?;
     Ok(Some(terminal))
 }

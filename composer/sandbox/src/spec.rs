@@ -97,6 +97,8 @@ pub struct ProcessSpec {
     pub user: Option<String>,
     /// It has a terminal of the container's own.
     pub terminal: bool,
+    /// The terminal's rows and columns; it learns them later where absent.
+    pub terminal_size: Option<(u16, u16)>,
 }
 
 /// A program in a container that runs.

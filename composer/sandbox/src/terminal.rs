@@ -6,6 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, openpt, ptsname, unlockpt};
+use rustix::termios::{Winsize, tcsetwinsize};
 
 use crate::failure::{Doing, Result};
 
@@ -19,12 +20,17 @@ pub struct Terminal {
     pub path: PathBuf,
 }
 
-/// Opens a terminal; /dev/ptmx must be the container's.
-pub fn open() -> Result<Terminal> {
+/// Opens a terminal of this many rows and columns; /dev/ptmx must be the container's.
+pub fn open(size: Option<(u16, u16)>) -> Result<Terminal> {
     let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
     let master = openpt(flags).doing("open", "/dev/ptmx")?;
     unlockpt(&master).doing("unlock", "a terminal")?;
     let slave = ioctl_tiocgptpeer(&master, flags).doing("open", "a terminal")?;
+    if let Some((ws_row, ws_col)) = size {
+        // Before the program can ask for it.
+        let size = Winsize { ws_row, ws_col, ws_xpixel: 0, ws_ypixel: 0 };
+        tcsetwinsize(&slave, size).doing("size", "a terminal")?;
+    }
     let path = ptsname(&master, Vec::new()).doing("name", "a terminal")?;
     Ok(Terminal { master, slave, path: OsStr::from_bytes(path.as_bytes()).into() })
 }

@@ -120,11 +120,10 @@ impl Client {
         }
         let hierarchy =
             Hierarchy::detect().map_err(|error| Error::Io(error.to_string(), io::ErrorKind::Other.into()))?;
-        for group in
-            [format!("compose/.engine/{}", self.stack), "compose/.engine".to_owned(), "compose".to_owned()]
-        {
-            // Kept where another stack is in it.
-            let _ = hierarchy.group(&group).remove();
+        // What is left of them is swept by the next stack that ends.
+        let _ = hierarchy.group(&format!("compose/.engine/{}", self.stack)).remove();
+        for shared in ["compose/.engine", "compose"] {
+            let _ = hierarchy.group(shared).remove_if_empty();
         }
         paths::tidy();
         Ok(())

@@ -64,6 +64,9 @@ pub struct Down {
     pub timeout: Option<Duration>,
     /// Volumes go too.
     pub volumes: bool,
+    /// With `volumes`: those of the file, by their names on the host, which go even where no record of the stack
+    /// knows them any more.
+    pub named: Vec<String>,
     /// Only print the plan.
     pub dry_run: bool,
 }

@@ -13,22 +13,17 @@
 use std::ffi::CStr;
 use std::io;
 
-use netlink_bindings::nftables::{
-    Chained, CmpOps, MetaKeys, Nfgenmsg, PayloadBase, PushExprListAttrs, PushRuleAttrs, Registers,
-    VerdictCode,
-};
-use netlink_bindings::utils::RequestBuf;
+use netlink_bindings::nftables::{Chained, CmpOps, MetaKeys, Nfgenmsg, PayloadBase, Registers};
 use netlink_socket2::NetlinkSocket;
 
 use super::sockets::{ADDRESS, PORT};
+use crate::nftables::{self, Expressions, accept, batch_header, compare, load_meta};
 
 const TABLE: &CStr = c"compose_dns";
 const CHAIN: &CStr = c"output";
 /// NF_INET_LOCAL_OUT and NF_IP_PRI_RAW (linux/netfilter.h, linux/netfilter_ipv4.h).
 const LOCAL_OUT: u32 = 3;
 const PRIORITY_RAW: i32 = -300;
-/// NFNL_SUBSYS_NFTABLES (linux/netfilter/nfnetlink.h): the subsystem that a batch is for.
-const SUBSYSTEM: u16 = 10;
 /// NF_ACCEPT as a chain's policy.
 const ACCEPT: u32 = 1;
 const LOOPBACK: u32 = 1;
@@ -50,8 +45,6 @@ struct Protocol {
     /// Where its checksum is.
     checksum: u32,
 }
-
-type Expressions<'a> = PushExprListAttrs<PushRuleAttrs<RequestBuf<'a>>>;
 
 /// Puts the rules into the thread's namespace, in one transaction; those of an earlier port are replaced in it.
 pub(super) fn install(port: u16) -> io::Result<()> {
@@ -101,37 +94,15 @@ fn commit(port: u16, before: Before) -> io::Result<()> {
 }
 
 fn skip_other_interfaces(batch: &mut Chained<'static>) {
-    let expressions = rule(batch)
-        .nested_elem()
-        .nested_data_meta()
-        .push_dreg(Registers::Reg1 as u32)
-        .push_key(MetaKeys::Oif as u32)
-        .end_nested()
-        .end_nested();
-    compare(expressions, CmpOps::Neq, &LOOPBACK.to_ne_bytes())
-        .nested_elem()
-        .nested_data_immediate()
-        .push_dreg(Registers::RegVerdict as u32)
-        .nested_data()
-        .nested_verdict()
-        .push_code(VerdictCode::Accept as u32)
-        .end_nested()
-        .end_nested()
-        .end_nested()
-        .end_nested()
-        .end_nested();
+    let expressions = load_meta(rule(batch), MetaKeys::Oif);
+    accept(compare(expressions, CmpOps::Neq, &LOOPBACK.to_ne_bytes())).end_nested();
 }
 
 /// A rule that changes one port to another in packets from or to the resolver's address.
 fn rewrite(batch: &mut Chained<'static>, protocol: Protocol, address: u32, at: u32, from: u16, to: u16) {
     let expressions = load(rule(batch), PayloadBase::NetworkHeader, address, 4);
-    let expressions = compare(expressions, CmpOps::Eq, &ADDRESS.octets())
-        .nested_elem()
-        .nested_data_meta()
-        .push_dreg(Registers::Reg1 as u32)
-        .push_key(MetaKeys::L4Proto as u32)
-        .end_nested()
-        .end_nested();
+    let expressions = compare(expressions, CmpOps::Eq, &ADDRESS.octets());
+    let expressions = load_meta(expressions, MetaKeys::L4Proto);
     let expressions = compare(expressions, CmpOps::Eq, &[protocol.number]);
     let expressions = load(expressions, PayloadBase::TransportHeader, at, 2);
     compare(expressions, CmpOps::Eq, &from.to_be_bytes())
@@ -180,25 +151,6 @@ fn load(expressions: Expressions<'_>, base: PayloadBase, offset: u32, length: u3
         .end_nested()
 }
 
-fn compare<'a>(expressions: Expressions<'a>, how: CmpOps, value: &[u8]) -> Expressions<'a> {
-    expressions
-        .nested_elem()
-        .nested_data_cmp()
-        .push_sreg(Registers::Reg1 as u32)
-        .push_op(how as u32)
-        .nested_data()
-        .push_value(value)
-        .end_nested()
-        .end_nested()
-        .end_nested()
-}
-
-fn batch_header() -> Nfgenmsg {
-    let mut header = Nfgenmsg::new();
-    header.set_res_id(SUBSYSTEM);
-    header
-}
-
 fn header() -> Nfgenmsg {
-    Nfgenmsg { nfgen_family: libc::AF_INET as u8, ..Default::default() }
+    nftables::header(libc::AF_INET as u8)
 }

@@ -6,7 +6,7 @@ use ipnet::Ipv4Net;
 use rtnetlink::packet_route::link::{InfoKind, LinkAttribute, LinkFlags, LinkMessage};
 use rtnetlink::{LinkBridge, LinkUnspec};
 
-use super::{Host, group_of, is_kind, mac_of};
+use super::{Host, forward, group_of, is_kind, mac_of};
 use crate::addresses::gateway;
 use crate::error::{Error, Result, netlink_to_io};
 
@@ -32,7 +32,8 @@ impl Bridge {
 
 impl Host {
     /// Makes the bridge, or mends the one that is there: its group, its MAC, its only IPv4 address (the subnet's
-    /// first), and that it is up. What is right already is not touched. IPv6 is left as the host has it.
+    /// first), and that it is up. What is right already is not touched. IPv6 is left as the host has it. Where
+    /// bridged traffic passes the host's firewall, a rule there lets through what stays within the bridge.
     ///
     /// # Errors
     /// [`Error::WrongKind`] when the name belongs to something else; else the kernel's refusal.
@@ -56,6 +57,9 @@ impl Host {
             changed.map_err(|error| Error::netlink("mend bridge", name, error))?;
         }
         self.ensure_address(name, index, subnet).await?;
+        forward::allow(name).map_err(|error| {
+            Error::kernel("have the firewall let pass the traffic of bridge", name, error)
+        })?;
         Ok(Bridge { name: name.into(), index, subnet, group })
     }
 

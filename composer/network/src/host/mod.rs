@@ -1,6 +1,7 @@
 //! The host's side: one rtnetlink connection for all that a supervisor does to links, addresses and routes.
 
 mod bridge;
+mod forward;
 mod inside;
 mod veth;
 
@@ -99,7 +100,8 @@ impl Host {
     }
 
     /// Removes every link of a group with one request: the kernel waits for its readers once, and not once for
-    /// each link. Links of a group that has none are no error.
+    /// each link. Links of a group that has none are no error. What [`Host::ensure_bridge`] put into the firewall
+    /// goes first, so that whoever is stopped half-way finds the rest by the group again.
     ///
     /// # Errors
     /// [`Error::DefaultGroup`] and [`Error::ForeignLink`] before anything is removed; else the kernel's refusal.
@@ -114,8 +116,15 @@ impl Host {
         if members.is_empty() {
             return Ok(());
         }
+        let names: Vec<_> = members.iter().map(|link| link.name.as_str()).collect();
+        let withdrawn = forward::withdraw(&names);
         let message = LinkMessageBuilder::<LinkUnspec>::new().link_group(group).build();
-        self.delete(message).await.map_err(|error| Error::kernel("remove link group", group, error))
+        self.delete(message).await.map_err(|error| Error::kernel("remove link group", group, error))?;
+        // Closed only here, its socket has nothing left to wait for. A rule that could not be removed does not keep
+        // the links: without its bridge it lets nothing pass.
+        withdrawn
+            .map(drop)
+            .map_err(|error| Error::kernel("remove from the firewall the rule of link group", group, error))
     }
 
     /// Every link of the host.

@@ -4,6 +4,7 @@
 
 mod bridge;
 mod dns;
+mod firewall;
 mod forwarding;
 mod measure;
 mod plug;

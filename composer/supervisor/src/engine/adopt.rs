@@ -91,7 +91,7 @@ impl Engine {
             container.status.send_replace(Status::Exited(end.code));
             return;
         };
-        if !program::has_execed(born.pid) {
+        if program::is_on_its_way(born.pid) {
             // It waits for a supervisor that is dead, or is on its way to exec: the next `up` starts it again.
             let _ = pidfd::signal(std::os::fd::AsFd::as_fd(&*born.pidfd), libc::SIGKILL);
             let _ = born.end.await;

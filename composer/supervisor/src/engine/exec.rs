@@ -36,6 +36,7 @@ impl Engine {
         let (mut spec, group) = self.exec_spec(&container, request.argv.clone());
         spec.privileged = request.privileged;
         spec.process.terminal = request.terminal.is_some();
+        spec.process.terminal_size = request.terminal;
         spec.process.user = request.user.clone().or(spec.process.user);
         spec.process.cwd = request.cwd.clone().or(spec.process.cwd);
         for (name, value) in &request.env {

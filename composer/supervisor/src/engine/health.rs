@@ -211,6 +211,7 @@ impl Engine {
             cwd: service.working_dir.clone(),
             user: service.user.clone(),
             terminal: false,
+            terminal_size: None,
         };
         (ExecSpec { process, cgroup_tasks: group.tasks_files(), privileged: false }, group)
     }

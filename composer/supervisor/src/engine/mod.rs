@@ -65,7 +65,10 @@ struct Engine {
     sweeping: Cell<bool>,
     /// Limits that are not in force have been named once.
     warned: RefCell<BTreeSet<String>>,
+    /// Connections that want something of the stack, not those that only watch it.
     connections: Cell<usize>,
+    /// Whether this process is about to end: watchers are told so.
+    leaving: watch::Sender<bool>,
     finished: Notify,
     /// Held for as long as this process lives: one writer a stack.
     _lock: Flock<File>,
@@ -119,6 +122,7 @@ async fn supervise(stack: &str) -> io::Result<()> {
         sweeping: Cell::new(false),
         warned: RefCell::default(),
         connections: Cell::new(0),
+        leaving: watch::Sender::new(false),
         finished: Notify::new(),
         _lock: lock,
     });

@@ -1,5 +1,6 @@
 //! What clients ask for that changes the stack: up, down, stop, kill.
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::fd::AsFd;
@@ -38,9 +39,14 @@ impl Engine {
         }
     }
 
-    /// `compose up`. The plan of a dry run is the answer.
-    pub(super) async fn up(self: &Rc<Self>, request: Up) -> Result<Option<Reply>, Failure> {
+    /// `compose up`. The plan of a dry run is the answer. `begun` is set when its turn has come.
+    pub(super) async fn up(
+        self: &Rc<Self>,
+        request: Up,
+        begun: &Cell<bool>,
+    ) -> Result<Option<Reply>, Failure> {
         let _turn = self.turn.lock().await;
+        begun.set(true);
         for service in &request.services {
             if !request.stack.services.contains_key(service) {
                 return Err(failure(format!("no such service: {service}")));
@@ -219,15 +225,22 @@ impl Engine {
     /// `compose down`.
     pub(super) async fn down(self: &Rc<Self>, request: Down) -> Result<Option<Reply>, Failure> {
         let options = DownOptions { services: request.services.clone(), volumes: request.volumes };
+        let observe = async || {
+            let mut observed = self.observe().await;
+            observed
+                .volumes
+                .extend(request.named.iter().filter(|name| paths::volume(name).is_dir()).cloned());
+            observed
+        };
         if request.dry_run {
             let _turn = self.turn.lock().await;
-            return Ok(Some(Reply::Plan(composer_plan::down(&self.observe().await, &options).to_string())));
+            return Ok(Some(Reply::Plan(composer_plan::down(&observe().await, &options).to_string())));
         }
         let _turn = self.preempt().await;
         self.known(&request.services)?;
         let whole = request.services.is_empty();
         self.sweeping.set(whole);
-        let plan = composer_plan::down(&self.observe().await, &options);
+        let plan = composer_plan::down(&observe().await, &options);
         let failures = self.execute(&plan, down_order(request.timeout)).await;
         self.sweeping.set(false);
         let mut messages = worded(failures);

@@ -2,6 +2,9 @@
 
 use std::fs;
 
+/// How the keeper's command line begins.
+const KEEPER: &[u8] = b"compose-keeper\0";
+
 /// When a process was started, in clock ticks since boot: field 22 of proc_pid_stat(5).
 pub fn ticks(pid: i32) -> Option<u64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
@@ -20,14 +23,14 @@ pub fn identity(pid: i32) -> Option<(std::path::PathBuf, Vec<u8>)> {
     Some((fs::read_link(format!("/proc/{pid}/exe")).ok()?, fs::read(format!("/proc/{pid}/cmdline")).ok()?))
 }
 
-/// Whether a process has left our own code: its program is not the sealed copy that the keeper runs from.
-pub fn has_execed(pid: i32) -> bool {
+/// Whether a process is still the keeper's copy of itself, on its way to exec. One that has ended, of which nothing
+/// can be read any more, is not: its code and its last output count.
+pub fn is_on_its_way(pid: i32) -> bool {
     let own = fs::metadata("/proc/self/exe").map(|file| inode(&file));
     let its = fs::metadata(format!("/proc/{pid}/exe")).map(|file| inode(&file));
-    match (own, its) {
-        (Ok(own), Ok(its)) => own != its,
-        _ => false,
-    }
+    // A container's init is the same program too, under another name.
+    let named = fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line.starts_with(KEEPER));
+    matches!((own, its), (Ok(own), Ok(its)) if own == its) && named
 }
 
 fn inode(file: &fs::Metadata) -> (u64, u64) {

@@ -1,5 +1,6 @@
 //! Connections of clients: one request each.
 
+use std::cell::Cell;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
@@ -9,7 +10,7 @@ use std::os::fd::AsRawFd;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::broadcast::error::RecvError;
 
-use super::{Engine, asyncfd, exec};
+use super::{Engine, asyncfd, exec, operations};
 use crate::diagnose;
 use crate::protocol::{Failure, Reply, Request};
 use composer_sandbox::{descriptor, pidfd};
@@ -26,11 +27,10 @@ impl Engine {
                 () = self.finished.notified() => return Ok(()),
             };
             let client = asyncfd::new(accepted?)?;
-            self.connections.set(self.connections.get() + 1);
             let engine = Rc::clone(self);
+            let counted = Counted::new(self);
             tokio::task::spawn_local(async move {
-                engine.converse(&client).await;
-                engine.connections.set(engine.connections.get() - 1);
+                engine.converse(&client, counted).await;
                 if engine.is_empty() && engine.connections.get() == 0 {
                     engine.farewell().await;
                 }
@@ -38,10 +38,11 @@ impl Engine {
         }
     }
 
-    async fn converse(self: &Rc<Self>, client: &AsyncFd<OwnedFd>) {
+    async fn converse(self: &Rc<Self>, client: &AsyncFd<OwnedFd>, counted: Counted) {
         let Ok(Some((request, fds))) = asyncfd::receive::<Request>(client).await else {
             return;
         };
+        let counted = if matches!(request, Request::Watch) { None } else { Some(counted) };
         let result = self.answer(request, fds, client).await;
         let last = match result {
             Ok(Some(reply)) => {
@@ -54,9 +55,10 @@ impl Engine {
             Err(failure) => Reply::Failed(failure),
         };
         // A stack that is gone takes its processes with it: their client is told which to wait for.
-        let leaving = self.is_empty() && self.connections.get() == 1;
+        let leaving = self.is_empty() && self.connections.get() == 1 && counted.is_some();
         let mut fds = Vec::new();
         if leaving {
+            self.leaving.send_replace(true);
             self.clear_run_folder();
             fds.extend(pidfd::open(std::process::id().cast_signed()).ok());
             fds.extend(self.link.quit().await);
@@ -81,11 +83,12 @@ impl Engine {
     ) -> Result<Option<Reply>, Failure> {
         match request {
             Request::Up(up) => {
-                let work = self.up(*up);
-                self.with_events(client, true, work).await
+                let begun = Cell::new(false);
+                let work = self.up(*up, &begun);
+                self.with_events(client, Some(&begun), work).await
             }
-            Request::Down(down) => self.with_events(client, false, self.down(down)).await,
-            Request::Stop(stop) => self.with_events(client, false, self.stop_services(stop)).await,
+            Request::Down(down) => self.with_events(client, None, self.down(down)).await,
+            Request::Stop(stop) => self.with_events(client, None, self.stop_services(stop)).await,
             Request::Kill(kill) => self.kill(&kill),
             Request::Status => {
                 let containers =
@@ -93,22 +96,26 @@ impl Engine {
                 Ok(Some(Reply::Containers(containers)))
             }
             Request::Watch => {
+                let mut leaving = self.leaving.subscribe();
                 let watching = async {
-                    exec::hangup(client).await;
+                    tokio::select! {
+                        () = exec::hangup(client) => {}
+                        _ = leaving.wait_for(|leaving| *leaving) => {}
+                    }
                     Ok(None)
                 };
-                self.with_events(client, false, watching).await
+                self.with_events(client, None, watching).await
             }
             Request::Exec(request) => self.exec(*request, fds, client).await.map(|()| None),
         }
     }
 
-    /// Does the work and tells the client of every event meanwhile. Where `abandon` is set, a client that goes
-    /// makes the work give up.
+    /// Does the work and tells the client of every event meanwhile. With `abandon` a client that goes makes the
+    /// work give up: at once while it still waits for its turn, in good order where that is set.
     async fn with_events(
         &self,
         client: &AsyncFd<OwnedFd>,
-        abandon: bool,
+        abandon: Option<&Cell<bool>>,
         work: impl Future<Output = Result<Option<Reply>, Failure>>,
     ) -> Result<Option<Reply>, Failure> {
         let mut events = self.events.subscribe();
@@ -129,8 +136,10 @@ impl Engine {
                 }
                 () = &mut hangup, if !gone => {
                     gone = true;
-                    if abandon {
-                        self.interrupt.send_modify(|count| *count += 1);
+                    match abandon.map(Cell::get) {
+                        Some(true) => self.interrupt.send_modify(|count| *count += 1),
+                        Some(false) => return Err(operations::failure("abandoned".to_owned())),
+                        None => {}
                     }
                     continue;
                 }
@@ -141,5 +150,21 @@ impl Engine {
                 Err(RecvError::Closed) => diagnose("events ended before their supervisor"),
             }
         }
+    }
+}
+
+/// A connection that keeps the supervisor.
+struct Counted(Rc<Engine>);
+
+impl Counted {
+    fn new(engine: &Rc<Engine>) -> Self {
+        engine.connections.set(engine.connections.get() + 1);
+        Self(Rc::clone(engine))
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.connections.set(self.0.connections.get() - 1);
     }
 }

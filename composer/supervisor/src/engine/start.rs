@@ -407,6 +407,7 @@ impl Engine {
                 cwd: service.working_dir.clone(),
                 user: service.user.clone(),
                 terminal: service.tty,
+                terminal_size: None,
             },
             init: service.init,
             cgroup_tasks: self.container_group(&name).tasks_files(),

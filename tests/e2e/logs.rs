@@ -1,0 +1,76 @@
+//! Logs: complete from byte 0, with time and stream.
+
+use crate::stack::Project;
+
+#[test]
+fn nothing_is_lost_of_a_flood_on_both_streams() {
+    let file = r#"
+services:
+  flood:
+    x-rootfs: @busybox@
+    command: ["sh", "-c", "seq 1 200000; seq 1 100000 >&2; printf unfinished"]
+"#;
+    let project = Project::new("flood", file);
+    project.ok(&["up", "-d"]);
+    project.ends("flood");
+    let logs = project.ok(&["logs", "--no-log-prefix", "flood"]);
+    assert_eq!(logs.lines().count(), 300_001);
+    assert_eq!(logs.lines().filter(|line| *line == "100000").count(), 2);
+    assert_eq!(logs.lines().filter(|line| *line == "unfinished").count(), 1);
+    let numbers: u64 = logs.lines().filter_map(|line| line.parse::<u64>().ok()).sum();
+    assert_eq!(numbers, 200_000 * 200_001 / 2 + 100_000 * 100_001 / 2);
+    assert_eq!(project.ok(&["logs", "--no-log-prefix", "--tail", "1", "flood"]).trim_end(), "unfinished");
+    assert_eq!(project.ok(&["logs", "--tail", "3", "flood"]).lines().count(), 3);
+    assert_eq!(project.ok(&["logs", "--tail", "0", "flood"]), "");
+    project.down();
+}
+
+#[test]
+fn prefixes_times_and_since() {
+    let file = r#"
+services:
+  a: { x-rootfs: @busybox@, command: ["sh", "-c", "echo early; sleep 1.2; echo late; exec sleep 1000"] }
+  longer: { x-rootfs: @busybox@, command: ["sh", "-c", "echo other; exec sleep 1000"] }
+"#;
+    let project = Project::new("prefixes", file);
+    project.ok(&["up", "-d"]);
+    project.follow_until("a", "late");
+    let logs = project.ok(&["logs"]);
+    assert!(logs.contains("a-1       | early\n") && logs.contains("longer-1  | other\n"), "{logs}");
+    let timed = project.ok(&["logs", "-t", "--no-log-prefix", "a"]);
+    let times: Vec<&str> = timed.lines().filter_map(|line| line.split(' ').next()).collect();
+    assert!(times.len() == 2 && times.iter().all(|time| time.len() == 30 && time.ends_with('Z')), "{timed}");
+    assert_eq!(project.ok(&["logs", "--no-log-prefix", "--since", times[1], "a"]), "late\n");
+    assert_eq!(project.ok(&["logs", "--no-log-prefix", "--until", times[0], "a"]), "early\n");
+    assert_eq!(project.ok(&["logs", "--no-log-prefix", "--since", "1h", "a"]), "early\nlate\n");
+    let (_, message) = project.fails(&["logs", "nobody"]);
+    assert!(message.contains("no such service: nobody"), "{message}");
+    project.down();
+}
+
+#[test]
+fn following_ends_with_the_containers() {
+    let file = r#"
+services:
+  short: { x-rootfs: @busybox@, command: ["sh", "-c", "for i in 1 2 3; do echo $$i; sleep 0.1; done"] }
+"#;
+    let project = Project::new("follow", file);
+    project.ok(&["up", "-d"]);
+    assert_eq!(project.ok(&["logs", "-f", "--no-log-prefix"]), "1\n2\n3\n");
+    project.down();
+}
+
+#[test]
+fn a_line_that_was_not_finished_stays_its_own() {
+    let file = r#"
+services:
+  one: { x-rootfs: @busybox@, command: ["sh", "-c", "printf half"] }
+"#;
+    let project = Project::new("halves", file);
+    project.ok(&["up", "-d"]);
+    project.ends("one");
+    project.ok(&["up", "-d"]);
+    project.ends("one");
+    assert_eq!(project.ok(&["logs", "--no-log-prefix"]), "half\nhalf\n");
+    project.down();
+}
