@@ -77,7 +77,12 @@ impl Writer {
         while moved < budget {
             let mut offset = i64::try_from(self.ends[slot]).unwrap_or(i64::MAX);
             let flags = SpliceFFlags::SPLICE_F_NONBLOCK | SpliceFFlags::SPLICE_F_MOVE;
-            match splice(pipe, None, &self.streams[slot], Some(&mut offset), MOST, flags) {
+            let spliced = match splice(pipe, None, &self.streams[slot], Some(&mut offset), MOST, flags) {
+                // Terminals cannot be spliced from.
+                Err(Errno::EINVAL) => self.copy(slot, pipe),
+                other => other,
+            };
+            match spliced {
                 Ok(0) => return Ok(Some(Taken::Ended)),
                 Ok(bytes) => {
                     self.ends[slot] += bytes as u64;
@@ -98,6 +103,14 @@ impl Writer {
             }
         }
         Ok(None)
+    }
+
+    /// Reads and writes. What a supervisor that is killed between the two has read is lost.
+    fn copy(&self, slot: usize, pipe: BorrowedFd<'_>) -> nix::Result<usize> {
+        let mut text = [0; 1 << 12];
+        let length = nix::unistd::read(pipe, &mut text)?;
+        let written = self.streams[slot].write_all_at(&text[..length], self.ends[slot]);
+        written.map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO))).map(|()| length)
     }
 
     fn grow(&mut self, slot: usize, bytes: usize, pipe: BorrowedFd<'_>) {
