@@ -62,7 +62,11 @@ impl Sources {
         if let Some(watch) = &mut self.watch {
             watch.add(folder)?;
         }
-        let log = Log { reader: Reader::open(folder)?, ahead: VecDeque::new(), ended: false, past: false };
+        let mut reader = Reader::open(folder)?;
+        if self.span.since > 0 {
+            reader.seek(self.span.since)?;
+        }
+        let log = Log { reader, ahead: VecDeque::new(), ended: false, past: false };
         self.logs.insert(container.to_owned(), log);
         Ok(())
     }
@@ -82,16 +86,7 @@ impl Sources {
     /// Skips everything but the last lines of each log.
     pub fn skip_to_last(&mut self, count: usize) -> io::Result<()> {
         for log in self.logs.values_mut() {
-            let mut last = VecDeque::new();
-            while let Some(line) = log.next(self.span)? {
-                if last.len() == count {
-                    last.pop_front();
-                }
-                if count > 0 {
-                    last.push_back(line);
-                }
-            }
-            log.ahead = last;
+            log.ahead = log.reader.last(count, log.ended, |line| self.span.has(line))?;
         }
         Ok(())
     }
@@ -160,11 +155,6 @@ impl Log {
         }
         Ok(self.ahead.front().map(|line| line.time))
     }
-
-    fn next(&mut self, span: Span) -> io::Result<Option<Line>> {
-        self.peek(span)?;
-        Ok(self.ahead.pop_front())
-    }
 }
 
 #[cfg(test)]
@@ -182,7 +172,8 @@ mod tests {
         for (time, piece) in pieces {
             text.push_str(piece);
             index.extend(time.to_le_bytes());
-            index.extend((u64::try_from(text.len()).unwrap() << 1).to_le_bytes());
+            index.extend(u64::try_from(text.len()).unwrap().to_le_bytes());
+            index.extend(0u64.to_le_bytes());
         }
         fs::write(folder.join("stdout"), text).unwrap();
         fs::write(folder.join("stderr"), "").unwrap();

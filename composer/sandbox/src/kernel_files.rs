@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::CWD;
@@ -92,10 +93,9 @@ pub fn mask(tree: &Tree) -> Result<()> {
             other => other.doing("set", path)?,
         }
     }
-    let empty = mount::filesystem("tmpfs", &[], mount::INERT | MountAttrFlags::MOUNT_ATTR_RDONLY)
-        .doing("mount", "an empty folder")?;
+    let mut empty = None;
     for path in MASKED {
-        hide(tree, path, &empty).doing("hide", path)?;
+        hide(tree, path, &mut empty).doing("hide", path)?;
     }
     for path in READ_ONLY {
         let Some(place) = present(tree, path).doing("make read-only", path)? else {
@@ -111,7 +111,7 @@ pub fn mask(tree: &Tree) -> Result<()> {
     Ok(())
 }
 
-fn present(tree: &Tree, path: &str) -> io::Result<Option<std::os::fd::OwnedFd>> {
+fn present(tree: &Tree, path: &str) -> io::Result<Option<OwnedFd>> {
     match tree.find(path) {
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
             Ok(None)
@@ -120,12 +120,18 @@ fn present(tree: &Tree, path: &str) -> io::Result<Option<std::os::fd::OwnedFd>> 
     }
 }
 
-fn hide(tree: &Tree, path: &str, empty: &std::os::fd::OwnedFd) -> io::Result<()> {
+/// Covers a file with /dev/null, a folder with `empty`, which is one for all of them.
+fn hide(tree: &Tree, path: &str, empty: &mut Option<OwnedFd>) -> io::Result<()> {
     let Some(place) = present(tree, path)? else {
         return Ok(());
     };
-    let is_folder = rustix::fs::FileType::from_raw_mode(rustix::fs::fstat(&place)?.st_mode).is_dir();
-    let cover =
-        if is_folder { mount::copy(empty, "", false)? } else { mount::copy(CWD, "/dev/null", false)? };
-    mount::attach(cover, place)
+    if !rustix::fs::FileType::from_raw_mode(rustix::fs::fstat(&place)?.st_mode).is_dir() {
+        return mount::attach(mount::copy(CWD, "/dev/null", false)?, place);
+    }
+    if let Some(empty) = empty {
+        return mount::attach(mount::copy(empty, "", false)?, place);
+    }
+    // Attached first: before Linux 6.15 a mount that is attached nowhere cannot be copied.
+    let read_only = mount::INERT | MountAttrFlags::MOUNT_ATTR_RDONLY;
+    mount::attach(empty.insert(mount::filesystem("tmpfs", &[], read_only)?), place)
 }

@@ -39,14 +39,17 @@ pub fn open(path: &Path) -> io::Result<OwnedFd> {
 }
 
 impl Engine {
-    /// Moves what comes through these pipes into the log until nobody can write to them any more.
+    /// Moves what comes through these pipes into the log until nobody can write to them any more. `fresh` where the
+    /// program begins in this moment.
     pub(super) fn log(
         self: &Rc<Self>,
         container: &str,
         folder: &Path,
         pipes: Vec<(Stream, OwnedFd)>,
+        fresh: bool,
     ) -> io::Result<Vec<JoinHandle<()>>> {
-        let writer = Rc::new(RefCell::new(Writer::open(folder)?));
+        let writer = if fresh { Writer::open_for_run(folder)? } else { Writer::open(folder)? };
+        let writer = Rc::new(RefCell::new(writer));
         let mut tasks = Vec::new();
         for (stream, pipe) in pipes {
             let pipe = asyncfd::readable(pipe)?;

@@ -1,46 +1,40 @@
 //! The index: one record for every move of bytes from a pipe to a file.
 //!
-//! A record is 16 bytes, little-endian: the time in nanoseconds since the Unix epoch, then the stream's length
-//! after the move, doubled, plus 1 for standard error. Bytes beyond the last record came while nobody wrote the
-//! index: the next writer gives them one.
+//! A record is 24 bytes, little-endian: the time in nanoseconds since the Unix epoch, then how long standard output
+//! and standard error are after the move. Bytes beyond the last record came while nobody wrote the index: the next
+//! writer gives them one.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use super::Stream;
-
 /// Length of a record in bytes.
-pub const RECORD: usize = 16;
+const RECORD: u64 = 24;
+/// How many records are read at once.
+const CHUNK: u64 = 1 << 12;
 
-/// When a stream reached a length.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// When the streams reached a length.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Entry {
     pub time: u64,
-    pub stream: Stream,
-    /// The stream's length in bytes after the move.
-    pub end: u64,
+    /// The streams' lengths in bytes after the move, by [`super::Stream`].
+    pub ends: [u64; 2],
 }
 
 impl Entry {
-    pub fn encode(self) -> [u8; RECORD] {
-        let mut bytes = [0; RECORD];
-        bytes[..8].copy_from_slice(&self.time.to_le_bytes());
-        let place = self.end << 1 | u64::from(self.stream == Stream::Stderr);
-        bytes[8..].copy_from_slice(&place.to_le_bytes());
-        bytes
+    fn encode(self) -> Vec<u8> {
+        [self.time, self.ends[0], self.ends[1]].into_iter().flat_map(u64::to_le_bytes).collect()
     }
 
-    pub fn decode(bytes: &[u8; RECORD]) -> Self {
-        let word = |from: usize| {
-            let mut word = [0; 8];
-            word.copy_from_slice(&bytes[from..from + 8]);
-            u64::from_le_bytes(word)
-        };
-        let place = word(8);
-        let stream = if place & 1 == 1 { Stream::Stderr } else { Stream::Stdout };
-        Self { time: word(0), stream, end: place >> 1 }
+    fn decode(bytes: &[u8]) -> Self {
+        let mut words = bytes.chunks_exact(8).map(|word| {
+            let mut copy = [0; 8];
+            copy.copy_from_slice(word);
+            u64::from_le_bytes(copy)
+        });
+        let mut next = || words.next().unwrap_or(0);
+        Self { time: next(), ends: [next(), next()] }
     }
 }
 
@@ -49,28 +43,77 @@ pub fn path(folder: &Path) -> PathBuf {
     folder.join("index")
 }
 
-/// How far the index reaches in each stream, and the number of whole records: a record that a crash cut short
-/// does not count.
-pub fn reach(index: &File) -> io::Result<([u64; 2], u64)> {
-    let mut ends = [0; 2];
-    let records = index.metadata()?.len() / RECORD as u64;
-    let mut reader = io::BufReader::new(index.try_clone()?);
-    io::Seek::seek(&mut reader, io::SeekFrom::Start(0))?;
-    let mut bytes = [0; RECORD];
-    for _ in 0..records {
-        reader.read_exact(&mut bytes)?;
-        let entry = Entry::decode(&bytes);
-        ends[entry.stream as usize] = entry.end;
-    }
-    Ok((ends, records))
+/// A log's index, with a window of records in memory.
+pub struct Index {
+    file: File,
+    window: Vec<u8>,
+    /// Number of the window's first record.
+    first: u64,
 }
 
-/// The record at this place, or `None` where the index has not come so far.
-pub fn at(index: &File, record: u64) -> io::Result<Option<Entry>> {
-    let mut bytes = [0; RECORD];
-    match index.read_exact_at(&mut bytes, record * RECORD as u64) {
-        Ok(()) => Ok(Some(Entry::decode(&bytes))),
-        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
-        Err(error) => Err(error),
+impl Index {
+    /// An open file as an index.
+    pub const fn new(file: File) -> Self {
+        Self { file, window: Vec::new(), first: 0 }
+    }
+
+    /// The number of whole records: one that a crash cut short does not count.
+    pub fn len(&self) -> io::Result<u64> {
+        Ok(self.file.metadata()?.len() / RECORD)
+    }
+
+    /// The record with this number, or `None` where the index has not come so far.
+    pub fn at(&mut self, record: u64) -> io::Result<Option<Entry>> {
+        if let Some(entry) = self.in_window(record) {
+            return Ok(Some(entry));
+        }
+        self.window.resize(usize::try_from(CHUNK * RECORD).unwrap_or(0), 0);
+        let mut filled = 0;
+        while filled < self.window.len() {
+            match self.file.read_at(&mut self.window[filled..], record * RECORD + filled as u64) {
+                Ok(0) => break,
+                Ok(more) => filled += more,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        self.window.truncate(filled);
+        self.first = record;
+        Ok(self.in_window(record))
+    }
+
+    fn in_window(&self, record: u64) -> Option<Entry> {
+        let from = usize::try_from(record.checked_sub(self.first)? * RECORD).ok()?;
+        self.window.get(from..from + usize::try_from(RECORD).ok()?).map(Entry::decode)
+    }
+
+    /// How far the streams were before this record.
+    pub fn before(&mut self, record: u64) -> io::Result<[u64; 2]> {
+        match record.checked_sub(1) {
+            Some(last) => Ok(self.at(last)?.unwrap_or_default().ends),
+            None => Ok([0; 2]),
+        }
+    }
+
+    /// The first record that does not come before what is sought; the records' number where all do. The records
+    /// must be in the order of that question.
+    pub fn search(&self, is_before: impl Fn(Entry) -> bool) -> io::Result<u64> {
+        let (mut from, mut to) = (0, self.len()?);
+        let mut bytes = [0; RECORD as usize];
+        while from < to {
+            let middle = from + (to - from) / 2;
+            self.file.read_exact_at(&mut bytes, middle * RECORD)?;
+            if is_before(Entry::decode(&bytes)) {
+                from = middle + 1;
+            } else {
+                to = middle;
+            }
+        }
+        Ok(from)
+    }
+
+    /// Writes the record with this number.
+    pub fn write(&self, record: u64, entry: Entry) -> io::Result<()> {
+        self.file.write_all_at(&entry.encode(), record * RECORD)
     }
 }

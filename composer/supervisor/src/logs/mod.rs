@@ -5,6 +5,8 @@
 
 mod index;
 mod reader;
+#[cfg(test)]
+mod tests;
 mod watch;
 mod writer;
 

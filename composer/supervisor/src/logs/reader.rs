@@ -1,19 +1,24 @@
-//! Reads a container's log in the order in which its bytes came.
+//! Reads a container's log in the order in which its bytes came, from its beginning or from anywhere in it.
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use super::index::{self, Entry};
+use memchr::{memchr_iter, memrchr};
+
+use super::index::{self, Entry, Index};
 use super::{Line, Stream};
 
 /// How much of a file is read at once.
 const PIECE: u64 = 1 << 18;
+/// How much of the end of a log is looked at first for its last lines.
+const TAIL: u64 = 1 << 16;
 
-/// Reads one container's log, from the beginning, as far as it has been written.
+/// Reads one container's log as far as it has been written.
 pub struct Reader {
-    index: File,
+    index: Index,
     /// The next record of the index.
     record: u64,
     streams: [Half; 2],
@@ -23,36 +28,96 @@ pub struct Reader {
 struct Half {
     file: File,
     read: u64,
+    /// What has been read of the file already, up to `read` and beyond.
+    piece: Vec<u8>,
+    /// How much of that is beyond.
+    ahead: usize,
     partial: Vec<u8>,
     begun: u64,
 }
 
 impl Reader {
-    /// Opens the log in this folder ([`crate::protocol::ContainerStatus::log`]).
+    /// Opens the log in this folder ([`crate::protocol::ContainerStatus::log`]) at its beginning.
     pub fn open(folder: &Path) -> io::Result<Self> {
         let half = |stream: Stream| -> io::Result<Half> {
-            Ok(Half { file: File::open(folder.join(stream.file()))?, read: 0, partial: Vec::new(), begun: 0 })
+            let file = File::open(folder.join(stream.file()))?;
+            Ok(Half { file, read: 0, piece: Vec::new(), ahead: 0, partial: Vec::new(), begun: 0 })
         };
         let streams = [half(Stream::Stdout)?, half(Stream::Stderr)?];
-        Ok(Self { index: File::open(index::path(folder))?, record: 0, streams })
+        Ok(Self { index: Index::new(File::open(index::path(folder))?), record: 0, streams })
+    }
+
+    /// Goes to the first line of this time (nanoseconds since the Unix epoch) or later; lines that had begun before
+    /// and were completed after come as well. A clock that was set back makes this an estimate.
+    pub fn seek(&mut self, time: u64) -> io::Result<()> {
+        let record = self.index.search(|entry| entry.time < time)?;
+        self.go_to(record)
+    }
+
+    /// Goes to the end, and returns the last lines of those that `is_wanted`, at most `count`. `ended`: a last line
+    /// without a newline counts.
+    pub fn last(
+        &mut self,
+        count: usize,
+        ended: bool,
+        is_wanted: impl Fn(&Line) -> bool,
+    ) -> io::Result<VecDeque<Line>> {
+        let records = self.index.len()?;
+        let total: u64 = self.index.before(records)?.iter().sum();
+        let mut looked_at = if count == 0 { 0 } else { TAIL };
+        loop {
+            let from = total.saturating_sub(looked_at);
+            let record = self.index.search(|entry| entry.ends.iter().sum::<u64>() <= from)?;
+            self.go_to(record)?;
+            let mut last = VecDeque::new();
+            let mut lines = Vec::new();
+            let mut more = true;
+            while more {
+                more = self.read(usize::try_from(PIECE).unwrap_or(usize::MAX), &mut lines)?;
+                if ended && !more {
+                    lines.extend(self.unfinished());
+                }
+                last.extend(lines.drain(..).filter(&is_wanted));
+                last.drain(..last.len().saturating_sub(count));
+            }
+            if last.len() >= count || record == 0 {
+                return Ok(last);
+            }
+            looked_at = looked_at.saturating_mul(4);
+        }
+    }
+
+    /// Goes to a record, in each stream to the beginning of the line that it is in there.
+    fn go_to(&mut self, record: u64) -> io::Result<()> {
+        let ends = self.index.before(record)?;
+        for stream in Stream::ALL {
+            let slot = stream as usize;
+            let half = &mut self.streams[slot];
+            half.ahead = 0;
+            half.partial = half.line_before(ends[slot])?;
+            half.read = ends[slot];
+            let begin = ends[slot] - half.partial.len() as u64;
+            let first = self.index.search(|entry| entry.ends[slot] <= begin)?;
+            half.begun = self.index.at(first)?.unwrap_or_default().time;
+        }
+        self.record = record;
+        Ok(())
     }
 
     /// Appends the lines that have been completed since the last call, at most about `budget` bytes; whether
     /// there may be more at once.
     pub fn read(&mut self, budget: usize, lines: &mut Vec<Line>) -> io::Result<bool> {
         let mut left = budget as u64;
-        while let Some(entry) = index::at(&self.index, self.record)? {
-            let half = &mut self.streams[entry.stream as usize];
-            while half.read < entry.end {
-                if left == 0 {
-                    return Ok(true);
+        while let Some(entry) = self.index.at(self.record)? {
+            for stream in Stream::ALL {
+                let half = &mut self.streams[stream as usize];
+                while half.read < entry.ends[stream as usize] {
+                    if left == 0 {
+                        return Ok(true);
+                    }
+                    let got = half.advance(stream, entry, left, lines)?;
+                    left = left.saturating_sub(got);
                 }
-                let got = half.piece(entry, left.min(PIECE), lines)?;
-                if got == 0 {
-                    // The file is shorter than its index says: a power cut may do that. The rest is not there.
-                    half.read = entry.end;
-                }
-                left = left.saturating_sub(got);
             }
             self.record += 1;
         }
@@ -71,23 +136,58 @@ impl Reader {
 }
 
 impl Half {
-    fn piece(&mut self, entry: Entry, most: u64, lines: &mut Vec<Line>) -> io::Result<u64> {
-        let mut piece = vec![0; usize::try_from(most.min(entry.end - self.read)).unwrap_or(0)];
-        let got = self.file.read_at(&mut piece, self.read)?;
-        self.read += got as u64;
-        for part in piece[..got].split_inclusive(|byte| *byte == b'\n') {
+    /// Takes at most `most` bytes of those that a record stands for; how many it took.
+    fn advance(&mut self, stream: Stream, entry: Entry, most: u64, lines: &mut Vec<Line>) -> io::Result<u64> {
+        let wanted = most.min(entry.ends[stream as usize] - self.read);
+        if self.ahead == 0 {
+            self.piece.resize(usize::try_from(PIECE).unwrap_or(0), 0);
+            let got = self.file.read_at(&mut self.piece, self.read)?;
+            self.piece.truncate(got);
+            self.ahead = got;
+        }
+        if self.ahead == 0 {
+            // The file is shorter than its index says: a power cut may do that. The rest is not there.
+            self.read += wanted;
+            return Ok(wanted);
+        }
+        let take = usize::try_from(wanted).unwrap_or(usize::MAX).min(self.ahead);
+        let piece = &self.piece[self.piece.len() - self.ahead..][..take];
+        let mut from = 0;
+        for newline in memchr_iter(b'\n', piece) {
+            let mut bytes = std::mem::take(&mut self.partial);
+            let time = if bytes.is_empty() { entry.time } else { self.begun };
+            bytes.extend_from_slice(&piece[from..newline]);
+            lines.push(Line { time, stream, bytes });
+            from = newline + 1;
+        }
+        if from < piece.len() {
             if self.partial.is_empty() {
                 self.begun = entry.time;
             }
-            match part.split_last() {
-                Some((b'\n', line)) => {
-                    let mut bytes = std::mem::take(&mut self.partial);
-                    bytes.extend_from_slice(line);
-                    lines.push(Line { time: self.begun, stream: entry.stream, bytes });
-                }
-                _ => self.partial.extend_from_slice(part),
+            self.partial.extend_from_slice(&piece[from..]);
+        }
+        self.ahead -= take;
+        self.read += take as u64;
+        Ok(take as u64)
+    }
+
+    /// What lies between the last newline before a place and that place.
+    fn line_before(&self, place: u64) -> io::Result<Vec<u8>> {
+        let mut line = Vec::new();
+        let mut from = place;
+        while from > 0 {
+            let length = from.min(PIECE);
+            from -= length;
+            let mut piece = vec![0; usize::try_from(length).unwrap_or(0)];
+            self.file.read_exact_at(&mut piece, from)?;
+            let newline = memrchr(b'\n', &piece);
+            piece.drain(..newline.map_or(0, |newline| newline + 1));
+            piece.append(&mut line);
+            line = piece;
+            if newline.is_some() {
+                break;
             }
         }
-        Ok(got as u64)
+        Ok(line)
     }
 }

@@ -11,7 +11,7 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, SpliceFFlags, fcntl, splice};
 
 use super::Stream;
-use super::index::{self, Entry, RECORD};
+use super::index::{self, Entry, Index};
 use crate::clock;
 
 /// The most one splice moves.
@@ -32,7 +32,7 @@ pub enum Taken {
 pub struct Writer {
     streams: [File; 2],
     ends: [u64; 2],
-    index: File,
+    index: Index,
     records: u64,
     grown: [bool; 2],
     /// Bytes that a full disk made it throw away since it was last asked.
@@ -49,25 +49,51 @@ impl Writer {
         };
         let streams =
             [open(&folder.join(Stream::Stdout.file()))?, open(&folder.join(Stream::Stderr.file()))?];
-        let index = open(&index::path(folder))?;
-        let (indexed, records) = index::reach(&index)?;
+        let mut index = Index::new(open(&index::path(folder))?);
+        let records = index.len()?;
+        let indexed = index.before(records)?;
         let ends = [streams[0].metadata()?.len(), streams[1].metadata()?.len()];
         let mut writer = Self { streams, ends, index, records, grown: [false; 2], lost: 0 };
-        for stream in Stream::ALL {
-            if indexed[stream as usize] < writer.ends[stream as usize] {
-                let time =
-                    writer.streams[stream as usize].metadata()?.modified().map_or(0, clock::since_epoch);
-                writer.note(stream, time)?;
+        for stream in Stream::ALL.map(|stream| stream as usize) {
+            if indexed[stream] < ends[stream] {
+                let written = writer.streams[stream].metadata()?.modified().map_or(0, clock::since_epoch);
+                let mut reached = indexed;
+                reached[..=stream].copy_from_slice(&ends[..=stream]);
+                writer.note(written, reached)?;
             }
         }
         Ok(writer)
     }
 
-    fn note(&mut self, stream: Stream, time: u64) -> io::Result<()> {
-        let entry = Entry { time, stream, end: self.ends[stream as usize] };
-        self.index.write_all_at(&entry.encode(), self.records * RECORD as u64)?;
-        self.records += 1;
-        Ok(())
+    /// Opens the log for another run of its program: what the last one left of a line stays a line of its own.
+    pub fn open_for_run(folder: &Path) -> io::Result<Self> {
+        let mut writer = Self::open(folder)?;
+        for stream in Stream::ALL.map(|stream| stream as usize) {
+            let (file, end) = (&writer.streams[stream], writer.ends[stream]);
+            let mut last = [b'\n'];
+            if end > 0 {
+                file.read_exact_at(&mut last, end - 1)?;
+            }
+            if last != [b'\n'] {
+                match file.write_all_at(b"\n", end) {
+                    Err(error) if full(&error) => continue,
+                    other => other?,
+                }
+                writer.ends[stream] += 1;
+                writer.note(clock::now(), writer.ends)?;
+            }
+        }
+        Ok(writer)
+    }
+
+    fn note(&mut self, time: u64, ends: [u64; 2]) -> io::Result<()> {
+        match self.index.write(self.records, Entry { time, ends }) {
+            Err(error) if full(&error) => Ok(()),
+            other => {
+                self.records += 1;
+                other
+            }
+        }
     }
 
     /// Moves what the pipe holds, at most `budget` bytes, so that one busy service does not starve the others.
@@ -87,10 +113,7 @@ impl Writer {
                 Ok(bytes) => {
                     self.ends[slot] += bytes as u64;
                     moved += bytes;
-                    match self.note(stream, clock::now()) {
-                        Err(error) if full(&error) => {}
-                        other => other?,
-                    }
+                    self.note(clock::now(), self.ends)?;
                     self.grow(slot, bytes, pipe);
                 }
                 // EIO is how a pseudo-terminal says that its last process has gone (tty_ioctl(4)).
