@@ -1,6 +1,8 @@
 //! `up` without -d: logs, Ctrl-C once, Ctrl-C twice.
 
+use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Stdio};
 
 use nix::sys::signal::{Signal, kill};
@@ -11,18 +13,22 @@ use crate::stack::Project;
 struct Attached {
     child: Child,
     lines: std::io::Lines<BufReader<ChildStdout>>,
+    errors: PathBuf,
 }
 
 impl Attached {
     fn new(project: &Project, args: &[&str]) -> Self {
-        let mut child = project.command(args).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let errors = project.folder.join("stderr");
+        let stderr = File::create(&errors).unwrap();
+        let mut child = project.command(args).stdout(Stdio::piped()).stderr(stderr).spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        Self { child, lines }
+        Self { child, lines, errors }
     }
 
     fn until(&mut self, wanted: &str) {
         let found = self.lines.by_ref().map(Result::unwrap).any(|line| line == wanted);
-        assert!(found, "{wanted} was not printed");
+        let errors = fs::read_to_string(&self.errors).unwrap();
+        assert!(found, "{wanted} was not printed: {errors}");
     }
 
     fn interrupt(&self) {

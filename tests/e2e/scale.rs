@@ -92,3 +92,20 @@ fn stacks_at_once_have_networks_of_their_own() {
         project.down();
     }
 }
+
+#[test]
+fn stacks_that_end_do_not_disturb_those_that_begin() {
+    let file = "services: {one: {x-rootfs: @busybox@, command: sleep 1000, volumes: ['data:/data']}}\nvolumes: {data: {}}";
+    std::thread::scope(|scope| {
+        for number in 0..4 {
+            scope.spawn(move || {
+                let project = Project::new(&format!("turns-{number}"), file);
+                for _ in 0..5 {
+                    project.ok(&["up", "-d"]);
+                    project.ok(&["down", "-v", "-t", "0"]);
+                }
+                project.down();
+            });
+        }
+    });
+}

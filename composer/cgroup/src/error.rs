@@ -93,6 +93,24 @@ pub enum Error {
     },
 }
 
+impl Error {
+    /// Whether a directory or its file was not there (any more).
+    pub(crate) fn is_absence(&self) -> bool {
+        match self {
+            Self::Read { source, .. } | Self::Write { source, .. } | Self::Create { source, .. } => {
+                crate::control::is_absent(source)
+            }
+            Self::NotMounted
+            | Self::Name { .. }
+            | Self::Limit { .. }
+            | Self::Content { .. }
+            | Self::Open { .. }
+            | Self::Remove { .. }
+            | Self::Kill { .. } => false,
+        }
+    }
+}
+
 /// Why the kernel refuses a value, where its error number alone says too little. The causes are those of
 /// `kernel/sched/core.c`, `kernel/cgroup/cpuset.c` and `mm/memcontrol*.c`.
 fn explained(path: &Path, source: &io::Error) -> &'static str {

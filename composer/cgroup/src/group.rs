@@ -46,14 +46,27 @@ impl Group {
     /// refuses. What was made stays: the caller's undo is [`Group::remove`].
     pub fn create(&self, limits: &Limits) -> Result<Vec<Unenforced>, Error> {
         self.check_name()?;
+        let mut tries = 0;
+        let (is_new, made) = loop {
+            tries += 1;
+            match self.make() {
+                // Somebody else's last group below the same parent was removed in the midst of it, and the parent.
+                Err(error) if error.is_absence() && tries < 100 => {}
+                other => break other?,
+            }
+        };
+        let unlimited = Limits::default();
+        self.set_all(is_new.then_some(&unlimited), limits, made.as_ref())
+    }
+
+    fn make(&self) -> Result<(bool, Option<v2::Made>), Error> {
         let mut is_new = true;
         for root in &self.layout.v1 {
             is_new &= v1::make(root, &self.path)?;
         }
         let made = self.layout.v2.as_ref().map(|root| v2::make(root, &self.path)).transpose()?;
         is_new &= made.as_ref().is_none_or(|made| made.is_new);
-        let unlimited = Limits::default();
-        self.set_all(is_new.then_some(&unlimited), limits, made.as_ref())
+        Ok((is_new, made))
     }
 
     /// Changes the limits of an existing group in place, in an order in which each step is valid. `old` is

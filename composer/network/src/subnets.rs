@@ -123,15 +123,12 @@ impl Registry {
     /// Locks the folder, making it first where it is missing.
     fn lock(&self) -> Result<Flock<File>> {
         loop {
-            fs::DirBuilder::new()
-                .recursive(true)
-                .mode(0o700)
-                .create(&self.dir)
-                .map_err(|source| self.error("make", source))?;
-            let dir = match File::open(&self.dir) {
+            let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.dir);
+            // NotFound: who held the lock before has removed the folder, or its empty parent, in this moment.
+            let dir = match made.and_then(|()| File::open(&self.dir)) {
                 Ok(dir) => dir,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                Err(error) => return Err(self.error("open", error)),
+                Err(error) => return Err(self.error("make", error)),
             };
             let opened = dir.metadata().map_err(|source| self.error("look at", source))?;
             let lock = Flock::lock(dir, FlockArg::LockExclusive)

@@ -139,7 +139,27 @@ pub fn registry() -> PathBuf {
 
 /// Makes a folder and its parents, for root alone.
 pub fn make(folder: &Path) -> io::Result<()> {
-    DirBuilder::new().recursive(true).mode(0o700).create(folder)
+    despite_tidying(|| DirBuilder::new().recursive(true).mode(0o700).create(folder))
+}
+
+/// Makes the folder of a named volume.
+pub fn make_volume(name: &str) -> io::Result<()> {
+    let made = despite_tidying(|| {
+        make(&volumes())?;
+        // For whatever user the service runs as, other than the folder above.
+        std::fs::create_dir(volume(name))
+    });
+    match made {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        other => other,
+    }
+}
+
+/// Again where another stack's end took away an empty parent in the midst of it. That many ends at once cannot be.
+fn despite_tidying(make: impl Fn() -> io::Result<()>) -> io::Result<()> {
+    let is_gone =
+        |made: &io::Result<()>| made.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
+    std::iter::repeat_with(&make).take(100).find(|made| !is_gone(made)).unwrap_or_else(make)
 }
 
 /// Takes away the folders above stacks and volumes where nothing is in them any more.

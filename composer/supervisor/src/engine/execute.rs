@@ -169,13 +169,7 @@ impl Engine {
         let Some(volume) = volume else { return Ok(()) };
         let subject = Subject::Volume(volume.name.clone());
         self.announce(subject.clone(), Action::Creating);
-        let folder = paths::volume(&volume.name);
-        // The folder above is root's alone; the volume itself is for whatever user the service runs as.
-        paths::make(&paths::volumes())
-            .and_then(|()| match fs::create_dir(&folder) {
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-                other => other,
-            })
+        paths::make_volume(&volume.name)
             .map_err(|error| StartError::doing(&format!("make volume {}", volume.name), &error))?;
         self.announce(subject, Action::Created);
         Ok(())
