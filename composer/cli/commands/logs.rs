@@ -133,7 +133,7 @@ impl Shown<'_> {
         }
         match event.action {
             Action::Started { .. } if self.has_index(&name)? => {
-                self.journal.add(&name, &StackPaths::new(&self.stack).container(&name).log())?;
+                self.journal.add(&name, StackPaths::new(&self.stack).container(&name).log())?;
                 self.journal.set_ended(&name, false);
                 self.running.insert(name);
             }

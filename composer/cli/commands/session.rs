@@ -323,7 +323,7 @@ impl Session<'_> {
                 self.running.insert(name.clone());
                 self.started.insert(service.clone());
                 if attached {
-                    self.journal.add(name, &StackPaths::new(&self.stack.name).container(name).log())?;
+                    self.journal.add(name, StackPaths::new(&self.stack.name).container(name).log())?;
                     self.journal.set_ended(name, false);
                 }
             }

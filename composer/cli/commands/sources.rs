@@ -175,9 +175,8 @@ mod tests {
             index.extend(u64::try_from(text.len()).unwrap().to_le_bytes());
             index.extend(0u64.to_le_bytes());
         }
-        fs::write(folder.join("stdout"), text).unwrap();
-        fs::write(folder.join("stderr"), "").unwrap();
-        fs::write(folder.join("index"), index).unwrap();
+        fs::write(folder.join("log.stdout"), text).unwrap();
+        fs::write(folder.join("log.index"), index).unwrap();
         folder
     }
 

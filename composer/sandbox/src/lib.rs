@@ -32,6 +32,7 @@ pub use daemon::spawn_daemon;
 pub use failure::StartFailure;
 pub use limits::raise_descriptor_limit;
 pub use report::{ReportMessage, read_report};
+pub use root::prepare_base;
 pub use sealed::sealed_self;
 pub use spawn::{Child, ContainerFds, ExecFds, Stdio, exec_in, spawn};
 pub use spec::{ContainerSpec, ExecSpec, MountKind, MountSpec, ProcessSpec, RootSpec};

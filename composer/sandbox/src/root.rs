@@ -22,12 +22,29 @@ pub fn make_private() -> Result<()> {
     mount_flags(None::<&str>, "/", None::<&str>, flags, None::<&str>).doing("make private", "its mounts")
 }
 
+/// Makes the lowest layer of root filesystems over folders: the places of what is always mounted. Made once, they
+/// need not be made in each container's upper folder, where they would look like the container's doing.
+///
+/// # Errors
+/// Those of writing below the parent of `base`.
+pub fn prepare_base(base: &Path) -> io::Result<()> {
+    let aside = base.with_extension("new");
+    for folder in ["dev", "etc", "proc", "sys"] {
+        fs::create_dir_all(aside.join(folder))?;
+    }
+    for file in ["hosts", "hostname", "resolv.conf"] {
+        fs::write(aside.join("etc").join(file), "")?;
+    }
+    fs::rename(&aside, base)
+}
+
 /// Mounts the root filesystem. It lies over the upper folder, which overlayfs keeps open, until [`enter`].
 pub fn mount(spec: &RootSpec) -> Result<Tree> {
     let (overlay, upper) = match spec {
-        RootSpec::Folder { lower, upper, work } => {
+        RootSpec::Folder { lower, base, upper, work } => {
             let layer = on_host(lower).doing("open the root folder", lower.display())?;
-            (overlay(&[&layer], upper, work)?, upper)
+            let base = on_host(base).doing("open", base.display())?;
+            (overlay(&[&layer, &base], upper, work)?, upper)
         }
         RootSpec::Host { mask, upper, work, .. } => {
             let skeleton = host::skeleton(mask);

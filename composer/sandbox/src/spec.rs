@@ -38,6 +38,8 @@ pub enum RootSpec {
     Folder {
         /// The folder.
         lower: PathBuf,
+        /// What [`crate::prepare_base`] has made.
+        base: PathBuf,
         /// overlayfs' upper folder.
         upper: PathBuf,
         /// overlayfs' work folder.

@@ -43,11 +43,6 @@ impl StackPaths {
         self.run().join("lock")
     }
 
-    /// The FIFO of a container's standard stream: `in`, `out` or `err`.
-    pub fn fifo(&self, container: &str, stream: &str) -> PathBuf {
-        self.run().join(format!("{container}.{stream}"))
-    }
-
     /// Records, logs and writable layers.
     pub fn state(&self) -> PathBuf {
         Path::new(STATE).join("stacks").join(&self.stack)
@@ -68,6 +63,11 @@ impl StackPaths {
         self.state().join("mask")
     }
 
+    /// What lies below the root filesystems of all containers over root folders (`composer_sandbox::prepare_base`).
+    pub fn base(&self) -> PathBuf {
+        self.state().join("base")
+    }
+
     /// The folder of all containers.
     pub fn containers(&self) -> PathBuf {
         self.state().join("containers")
@@ -75,14 +75,16 @@ impl StackPaths {
 
     /// The folders of one container.
     pub fn container(&self, name: &str) -> ContainerPaths {
-        ContainerPaths { folder: self.containers().join(name) }
+        ContainerPaths { folder: self.containers().join(name), run: self.run().join(name) }
     }
 }
 
-/// The folders of one container.
+/// The folder and files of one container.
 #[derive(Clone, Debug)]
 pub struct ContainerPaths {
     folder: PathBuf,
+    /// What the names of its files in the stack's run folder begin with.
+    run: PathBuf,
 }
 
 impl ContainerPaths {
@@ -96,9 +98,24 @@ impl ContainerPaths {
         self.folder.join("record.json")
     }
 
-    /// Its log: see [`crate::logs`].
-    pub fn log(&self) -> PathBuf {
-        self.folder.join("log")
+    /// Its program, from its start to its end.
+    pub fn started(&self) -> PathBuf {
+        self.run.with_added_extension("started.json")
+    }
+
+    /// The FIFO of its standard stream: `in`, `out` or `err`.
+    pub fn fifo(&self, stream: &str) -> PathBuf {
+        self.run.with_added_extension(stream)
+    }
+
+    /// A generated file of its /etc: `hosts`, `resolv.conf`, `hostname`.
+    pub fn etc(&self, file: &str) -> PathBuf {
+        self.run.with_added_extension(file)
+    }
+
+    /// The folder of its log's files: see [`crate::logs`].
+    pub fn log(&self) -> &Path {
+        &self.folder
     }
 
     /// What it has written over its root filesystem.
@@ -109,11 +126,6 @@ impl ContainerPaths {
     /// overlayfs's scratch folder.
     pub fn work(&self) -> PathBuf {
         self.folder.join("work")
-    }
-
-    /// A generated file of /etc: `hosts`, `resolv.conf`, `hostname`.
-    pub fn etc(&self, file: &str) -> PathBuf {
-        self.folder.join(file)
     }
 
     /// An anonymous volume, by its place among the service's mounts.

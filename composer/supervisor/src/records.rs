@@ -1,17 +1,20 @@
 //! Records on disk: what the kernel's objects cannot tell.
 //!
 //! A record is replaced whole (write, then rename): a crash leaves the old or the new one. One that cannot be read
-//! counts as absent, and what it stood for is found by name and taken up or removed.
+//! counts as absent, and what it stood for is found by name and taken up or removed. What a reboot ends, which is
+//! a program that runs, is recorded where a reboot takes it away.
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{self, Write};
+use std::io;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
 use composer_network::Ipv4Net;
 use composer_stack::{Resources, Service, Volume};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use crate::paths::ContainerPaths;
 
 /// What is known of a stack.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -63,10 +66,8 @@ pub enum Phase {
         /// Why its last start failed.
         reason: Option<String>,
     },
-    /// Cloned; whether its program was exec'd is for the kernel to say.
-    Starting(Process),
-    /// Its program has been exec'd.
-    Running(Process),
+    /// Cloned; whether its program has been exec'd is for the kernel to say.
+    Started(Process),
     /// Its program has ended.
     Exited {
         /// With this code, 128 + n for signal n; `None` where nobody was there to learn it.
@@ -93,16 +94,56 @@ pub struct Process {
     pub started: u64,
 }
 
+/// What is known of a program that runs.
+#[derive(Serialize, Deserialize)]
+struct StartedRecord {
+    process: Process,
+    address: Option<Ipv4Addr>,
+}
+
+impl ContainerRecord {
+    /// Writes it.
+    pub fn write(&self, paths: &ContainerPaths) -> io::Result<()> {
+        match &self.phase {
+            Phase::Started(process) => {
+                write(&paths.started(), &StartedRecord { process: process.clone(), address: self.address })
+            }
+            Phase::Created { .. } | Phase::Exited { .. } => {
+                write(&paths.record(), self)?;
+                match fs::remove_file(paths.started()) {
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+                    Ok(()) | Err(_) => Ok(()),
+                }
+            }
+        }
+    }
+
+    /// Reads it; `None` where there is none that can be read.
+    pub fn read(paths: &ContainerPaths) -> Option<Self> {
+        let mut record: Self = read(&paths.record())?;
+        if let Some(StartedRecord { process, address }) = read(&paths.started()) {
+            // A crash between the two steps of recording the end leaves both.
+            let is_over =
+                matches!(&record.phase, Phase::Exited { started, .. } if *started == process.started);
+            if !is_over {
+                record.phase = Phase::Started(process);
+                record.address = address;
+            }
+        }
+        Some(record)
+    }
+}
+
 /// Writes a record.
 pub fn write<R: Serialize>(path: &Path, record: &R) -> io::Result<()> {
-    let new = path.with_extension("new");
-    let written = serde_json::to_vec(record).map_err(io::Error::from).and_then(|text| {
-        let mut file = fs::File::create(&new)?;
-        file.write_all(&text)?;
-        fs::rename(&new, path)
-    });
+    let text = serde_json::to_vec(record)?;
+    // The first one in place: half of it counts as none.
+    let aside = path.with_extension("new");
+    let new = if path.exists() { &aside } else { path };
+    let written =
+        fs::write(new, text).and_then(|()| if new == path { Ok(()) } else { fs::rename(new, path) });
     if written.is_err() {
-        let _ = fs::remove_file(&new);
+        let _ = fs::remove_file(new);
     }
     written
 }

@@ -13,7 +13,7 @@ use super::link::{Born, End, Legacy, Link};
 use super::{Engine, logpipes, program};
 use crate::diagnose;
 use crate::logs::Stream;
-use crate::records::{self, ContainerRecord, Phase, Process};
+use crate::records::{ContainerRecord, Phase, Process};
 
 impl Engine {
     /// Takes up everything that exists of the stack.
@@ -26,7 +26,7 @@ impl Engine {
             let phase = container.record.borrow().phase.clone();
             match phase {
                 Phase::Created { .. } | Phase::Exited { .. } => {}
-                Phase::Starting(process) | Phase::Running(process) => {
+                Phase::Started(process) => {
                     self.take_up(&container, process, born, ended, &mut legacy).await;
                 }
             }
@@ -53,7 +53,7 @@ impl Engine {
                 continue;
             };
             let paths = self.paths.container(&name);
-            match records::read::<ContainerRecord>(&paths.record()) {
+            match ContainerRecord::read(&paths) {
                 Some(record) if record.name == name => found.push(Container::new(record, paths)),
                 Some(_) | None => {
                     if let Err(error) = fs::remove_dir_all(paths.folder()) {
@@ -111,7 +111,7 @@ impl Engine {
             None if container.record.borrow().service.tty => Vec::new(),
             None => {
                 let mut pipe = |stream: &str| {
-                    held.next().map_or_else(|| logpipes::open(&self.paths.fifo(&name, stream)), Ok)
+                    held.next().map_or_else(|| logpipes::open(&container.paths.fifo(stream)), Ok)
                 };
                 match (pipe("out"), pipe("err")) {
                     (Ok(out), Ok(err)) => vec![(Stream::Stdout, out), (Stream::Stderr, err)],
@@ -123,9 +123,6 @@ impl Engine {
             }
         };
         let resolver = held.next().zip(held.next());
-        if let Err(error) = container.change(|record| record.phase = Phase::Running(process)) {
-            diagnose(&format!("record of {name}: {error}"));
-        }
         self.answer_again(container, born.pid, &pipes, resolver).await;
         if let Err(error) = self.run(container, born, pipes, false) {
             diagnose(&format!("log of {name}: {error}"));
@@ -176,7 +173,7 @@ impl Engine {
 
     /// Takes what is left in the pipes of a program that has ended.
     fn save_rest(&self, container: &Container, pipes: impl Iterator<Item = OwnedFd>) {
-        let saved = crate::logs::Writer::open(&container.paths.log()).and_then(|mut writer| {
+        let saved = crate::logs::Writer::open(container.paths.log()).and_then(|mut writer| {
             for (stream, pipe) in Stream::ALL.into_iter().zip(pipes) {
                 writer.take(stream, std::os::fd::AsFd::as_fd(&pipe), usize::MAX)?;
             }

@@ -31,7 +31,7 @@ impl Engine {
         fresh: bool,
     ) -> io::Result<()> {
         let name = container.name();
-        let logging = self.log(&name, &container.paths.log(), pipes, fresh)?;
+        let logging = self.log(&name, container.paths.log(), pipes, fresh)?;
         let (stop, orders) = mpsc::unbounded_channel();
         let pidfd = Rc::clone(&born.pidfd);
         *container.live.borrow_mut() = Some(Live { pid: born.pid, pidfd, stop });
@@ -85,7 +85,7 @@ impl Engine {
     pub(super) fn finish(&self, container: &Container, end: End, reason: Option<String>) {
         let recorded = container.change(|record| {
             let started = match &record.phase {
-                Phase::Starting(process) | Phase::Running(process) => process.started,
+                Phase::Started(process) => process.started,
                 Phase::Created { .. } | Phase::Exited { .. } => end.time,
             };
             record.phase = Phase::Exited { code: end.code, reason, started, finished: end.time };

@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::paths::ContainerPaths;
 use crate::protocol::{self, ContainerStatus, Health};
-use crate::records::{self, ContainerRecord, Phase};
+use crate::records::{ContainerRecord, Phase};
 
 /// What others wait for on a container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,7 +85,7 @@ impl Container {
     pub fn new(record: ContainerRecord, paths: ContainerPaths) -> Rc<Self> {
         let status = match &record.phase {
             Phase::Created { .. } => Status::Created,
-            Phase::Starting(_) | Phase::Running(_) => Status::Starting,
+            Phase::Started(_) => Status::Starting,
             Phase::Exited { code, .. } => Status::Exited(*code),
         };
         Rc::new(Self {
@@ -105,7 +105,7 @@ impl Container {
     pub fn change(&self, change: impl FnOnce(&mut ContainerRecord)) -> io::Result<()> {
         let mut record = self.record.borrow_mut();
         change(&mut record);
-        records::write(&self.paths.record(), &*record)
+        record.write(&self.paths)
     }
 
     /// What `ps` shows.
@@ -116,7 +116,7 @@ impl Container {
         let (mut exit_code, mut reason, mut started, mut finished) = (None, None, None, None);
         match &record.phase {
             Phase::Created { reason: why } => reason.clone_from(why),
-            Phase::Starting(process) | Phase::Running(process) => started = Some(process.started),
+            Phase::Started(process) => started = Some(process.started),
             Phase::Exited { code, reason: why, started: from, finished: to } => {
                 exit_code = *code;
                 reason.clone_from(why);
@@ -160,7 +160,7 @@ impl Container {
             started,
             finished,
             attach: service.attach,
-            log: self.paths.log(),
+            log: self.paths.log().to_owned(),
         }
     }
 }

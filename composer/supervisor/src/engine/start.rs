@@ -148,12 +148,12 @@ impl Engine {
             let name = name.clone();
             move |error: io::Error| StartError::new(format!("{name}: {what}: {error}"))
         };
-        let (out, out_end) = logpipes::make(&self.paths.fifo(&name, "out"))
+        let (out, out_end) = logpipes::make(&container.paths.fifo("out"))
             .map_err(failed("make the pipe of its standard output"))?;
-        let (err, err_end) = logpipes::make(&self.paths.fifo(&name, "err"))
+        let (err, err_end) = logpipes::make(&container.paths.fifo("err"))
             .map_err(failed("make the pipe of its standard error"))?;
         let stdin = if service.stdin_open && !service.tty {
-            logpipes::make(&self.paths.fifo(&name, "in"))
+            logpipes::make(&container.paths.fifo("in"))
                 .map_err(failed("make the pipe of its standard input"))?
                 .1
         } else {
@@ -181,15 +181,12 @@ impl Engine {
             boot: program::boot(),
             started: clock::now(),
         };
-        let record = |phase: Phase| {
-            let change = container.change(|record| {
-                record.phase = phase;
+        let result = async {
+            let recorded = container.change(|record| {
+                record.phase = Phase::Started(process);
                 record.address = Some(address);
             });
-            change.map_err(failed("write its record"))
-        };
-        let result = async {
-            record(Phase::Starting(process.clone()))?;
+            recorded.map_err(failed("write its record"))?;
             let plugged = self.plug(&name, &service, index, container, &born, address, &out, &err).await;
             if plugged.is_ok() {
                 match nix::unistd::write(&start_write, b"!") {
@@ -204,7 +201,6 @@ impl Engine {
                 Reported::Failed(error) => Err(error),
                 Reported::Started(terminal) => {
                     plugged?;
-                    record(Phase::Running(process))?;
                     Ok(terminal)
                 }
             }
@@ -320,7 +316,10 @@ impl Engine {
         self.link.release(&format!("container/{name}"));
         self.link.release(&format!("terminal/{name}"));
         for stream in ["in", "out", "err"] {
-            let _ = fs::remove_file(self.paths.fifo(&name, stream));
+            let _ = fs::remove_file(container.paths.fifo(stream));
+        }
+        for file in ["hosts", "hostname", "resolv.conf"] {
+            let _ = fs::remove_file(container.paths.etc(file));
         }
         if !self.sweeping.get()
             && let Err(error) = self.host.unplug(&names::veth(&self.stack, &name)).await
@@ -364,9 +363,7 @@ impl Engine {
             done.map_err(|error| StartError::new(format!("{name}: make {}: {error}", path.display())))
         };
         let (upper, work) = (container.paths.upper(), container.paths.work());
-        for folder in [&upper, &work] {
-            made(folder, fs::create_dir_all(folder))?;
-        }
+        made(&upper, fs::create_dir_all(&upper))?;
         let full = match &service.domainname {
             Some(domain) => format!("{hostname}.{domain} {hostname}"),
             None => hostname.to_owned(),
@@ -382,7 +379,14 @@ impl Engine {
         }
         let path = self.record.borrow().as_ref().map(|record| record.path.clone()).unwrap_or_default();
         let root = match &service.rootfs {
-            Rootfs::Path(lower) => RootSpec::Folder { lower: lower.clone(), upper, work },
+            Rootfs::Path(lower) => {
+                let base = self.paths.base();
+                if !base.is_dir() {
+                    sandbox::prepare_base(&base)
+                        .map_err(|error| StartError::doing("make what all root filesystems have", &error))?;
+                }
+                RootSpec::Folder { lower: lower.clone(), base, upper, work }
+            }
             Rootfs::Host => {
                 let mask = self.paths.host_mask();
                 if !mask.is_dir() {

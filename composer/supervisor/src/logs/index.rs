@@ -40,7 +40,7 @@ impl Entry {
 
 /// The file's path in a log's folder.
 pub fn path(folder: &Path) -> PathBuf {
-    folder.join("index")
+    folder.join("log.index")
 }
 
 /// A log's index, with a window of records in memory.

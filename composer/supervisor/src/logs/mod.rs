@@ -1,4 +1,5 @@
-//! Logs on disk: `stdout` and `stderr` hold the bytes as they came, `index` says when and in which order.
+//! Logs on disk: `log.stdout` and `log.stderr` hold the bytes as they came, `log.index` says when and in which order.
+//! A stream on which nothing has come has no file.
 //!
 //! The supervisor moves bytes by splice(2) ([`Writer`]); any process that may read the folder reads them with
 //! [`Reader`], and follows them with [`Watch`].
@@ -27,11 +28,11 @@ impl Stream {
     /// Both, in the order of their numbers in the index.
     pub const ALL: [Self; 2] = [Self::Stdout, Self::Stderr];
 
-    /// The name of its file in the log's folder.
+    /// The name of its file.
     pub const fn file(self) -> &'static str {
         match self {
-            Self::Stdout => "stdout",
-            Self::Stderr => "stderr",
+            Self::Stdout => "log.stdout",
+            Self::Stderr => "log.stderr",
         }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use memchr::{memchr_iter, memrchr};
 
@@ -26,7 +26,9 @@ pub struct Reader {
 
 /// One stream's file and the line that is not complete yet.
 struct Half {
-    file: File,
+    path: PathBuf,
+    /// Open as soon as there is something to read.
+    file: Option<File>,
     read: u64,
     /// What has been read of the file already, up to `read` and beyond.
     piece: Vec<u8>,
@@ -39,11 +41,15 @@ struct Half {
 impl Reader {
     /// Opens the log in this folder ([`crate::protocol::ContainerStatus::log`]) at its beginning.
     pub fn open(folder: &Path) -> io::Result<Self> {
-        let half = |stream: Stream| -> io::Result<Half> {
-            let file = File::open(folder.join(stream.file()))?;
-            Ok(Half { file, read: 0, piece: Vec::new(), ahead: 0, partial: Vec::new(), begun: 0 })
-        };
-        let streams = [half(Stream::Stdout)?, half(Stream::Stderr)?];
+        let streams = Stream::ALL.map(|stream| Half {
+            path: folder.join(stream.file()),
+            file: None,
+            read: 0,
+            piece: Vec::new(),
+            ahead: 0,
+            partial: Vec::new(),
+            begun: 0,
+        });
         Ok(Self { index: Index::new(File::open(index::path(folder))?), record: 0, streams })
     }
 
@@ -141,7 +147,7 @@ impl Half {
         let wanted = most.min(entry.ends[stream as usize] - self.read);
         if self.ahead == 0 {
             self.piece.resize(usize::try_from(PIECE).unwrap_or(0), 0);
-            let got = self.file.read_at(&mut self.piece, self.read)?;
+            let got = opened(&mut self.file, &self.path)?.read_at(&mut self.piece, self.read)?;
             self.piece.truncate(got);
             self.ahead = got;
         }
@@ -172,14 +178,14 @@ impl Half {
     }
 
     /// What lies between the last newline before a place and that place.
-    fn line_before(&self, place: u64) -> io::Result<Vec<u8>> {
+    fn line_before(&mut self, place: u64) -> io::Result<Vec<u8>> {
         let mut line = Vec::new();
         let mut from = place;
         while from > 0 {
             let length = from.min(PIECE);
             from -= length;
             let mut piece = vec![0; usize::try_from(length).unwrap_or(0)];
-            self.file.read_exact_at(&mut piece, from)?;
+            opened(&mut self.file, &self.path)?.read_exact_at(&mut piece, from)?;
             let newline = memrchr(b'\n', &piece);
             piece.drain(..newline.map_or(0, |newline| newline + 1));
             piece.append(&mut line);
@@ -190,4 +196,11 @@ impl Half {
         }
         Ok(line)
     }
+}
+
+fn opened<'a>(file: &'a mut Option<File>, path: &Path) -> io::Result<&'a File> {
+    Ok(match file {
+        Some(file) => file,
+        None => file.insert(File::open(path)?),
+    })
 }

@@ -90,11 +90,12 @@ fn what_nobody_indexed_is_found_again() {
     let mut log = Log::new("found");
     log.write(Stream::Stdout, "one\n");
     for stream in Stream::ALL {
-        let mut file = fs::OpenOptions::new().append(true).open(log.folder.join(stream.file())).unwrap();
+        let mut file =
+            fs::OpenOptions::new().create(true).append(true).open(log.folder.join(stream.file())).unwrap();
         writeln!(file, "moved, then killed").unwrap();
     }
     // A record that was cut short.
-    let index = fs::OpenOptions::new().append(true).open(log.folder.join("index")).unwrap();
+    let index = fs::OpenOptions::new().append(true).open(log.folder.join("log.index")).unwrap();
     (&index).write_all(&[1, 2, 3]).unwrap();
     log.writer = Writer::open(&log.folder).unwrap();
     log.write(Stream::Stderr, "two\n");

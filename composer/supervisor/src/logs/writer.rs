@@ -5,10 +5,11 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, SpliceFFlags, fcntl, splice};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::Stream;
 use super::index::{self, Entry, Index};
@@ -30,7 +31,9 @@ pub enum Taken {
 
 /// Writes one container's log.
 pub struct Writer {
-    streams: [File; 2],
+    folder: PathBuf,
+    /// Open as soon as something has come on them.
+    streams: [Option<File>; 2],
     ends: [u64; 2],
     index: Index,
     records: u64,
@@ -43,23 +46,26 @@ impl Writer {
     /// Opens the log in this folder and mends what a crash left of its index.
     pub fn open(folder: &Path) -> io::Result<Self> {
         crate::paths::make(folder)?;
-        // Not O_APPEND: splice(2) refuses to write to such a file.
-        let open = |name: &Path| {
-            OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(name)
-        };
-        let streams =
-            [open(&folder.join(Stream::Stdout.file()))?, open(&folder.join(Stream::Stderr.file()))?];
-        let mut index = Index::new(open(&index::path(folder))?);
+        let mut index = Index::new(open(&index::path(folder), true)?);
         let records = index.len()?;
         let indexed = index.before(records)?;
-        let ends = [streams[0].metadata()?.len(), streams[1].metadata()?.len()];
-        let mut writer = Self { streams, ends, index, records, grown: [false; 2], lost: 0 };
+        let mut streams = [None, None];
+        for stream in Stream::ALL {
+            streams[stream as usize] = match open(&folder.join(stream.file()), false) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+                other => Some(other?),
+            };
+        }
+        let folder = folder.to_owned();
+        let mut writer = Self { folder, streams, ends: indexed, index, records, grown: [false; 2], lost: 0 };
         for stream in Stream::ALL.map(|stream| stream as usize) {
-            if indexed[stream] < ends[stream] {
-                let written = writer.streams[stream].metadata()?.modified().map_or(0, clock::since_epoch);
-                let mut reached = indexed;
-                reached[..=stream].copy_from_slice(&ends[..=stream]);
-                writer.note(written, reached)?;
+            let Some(file) = &writer.streams[stream] else {
+                continue;
+            };
+            let metadata = file.metadata()?;
+            if indexed[stream] < metadata.len() {
+                writer.ends[stream] = metadata.len();
+                writer.note(metadata.modified().map_or(0, clock::since_epoch))?;
             }
         }
         Ok(writer)
@@ -69,7 +75,9 @@ impl Writer {
     pub fn open_for_run(folder: &Path) -> io::Result<Self> {
         let mut writer = Self::open(folder)?;
         for stream in Stream::ALL.map(|stream| stream as usize) {
-            let (file, end) = (&writer.streams[stream], writer.ends[stream]);
+            let (Some(file), end) = (&writer.streams[stream], writer.ends[stream]) else {
+                continue;
+            };
             let mut last = [b'\n'];
             if end > 0 {
                 file.read_exact_at(&mut last, end - 1)?;
@@ -80,14 +88,15 @@ impl Writer {
                     other => other?,
                 }
                 writer.ends[stream] += 1;
-                writer.note(clock::now(), writer.ends)?;
+                writer.note(clock::now())?;
             }
         }
         Ok(writer)
     }
 
-    fn note(&mut self, time: u64, ends: [u64; 2]) -> io::Result<()> {
-        match self.index.write(self.records, Entry { time, ends }) {
+    /// Writes how far the streams have come.
+    fn note(&mut self, time: u64) -> io::Result<()> {
+        match self.index.write(self.records, Entry { time, ends: self.ends }) {
             Err(error) if full(&error) => Ok(()),
             other => {
                 self.records += 1;
@@ -101,11 +110,24 @@ impl Writer {
         let slot = stream as usize;
         let mut moved = 0;
         while moved < budget {
+            if self.streams[slot].is_none() {
+                if let Some(nothing) = nothing_in(pipe)? {
+                    return Ok(Some(nothing));
+                }
+                match open(&self.folder.join(stream.file()), true) {
+                    Err(error) if full(&error) => {}
+                    other => self.streams[slot] = Some(other?),
+                }
+            }
+            let Some(file) = &self.streams[slot] else {
+                moved += self.discard(pipe)?;
+                continue;
+            };
             let mut offset = i64::try_from(self.ends[slot]).unwrap_or(i64::MAX);
             let flags = SpliceFFlags::SPLICE_F_NONBLOCK | SpliceFFlags::SPLICE_F_MOVE;
-            let spliced = match splice(pipe, None, &self.streams[slot], Some(&mut offset), MOST, flags) {
+            let spliced = match splice(pipe, None, file, Some(&mut offset), MOST, flags) {
                 // Terminals cannot be spliced from.
-                Err(Errno::EINVAL) => self.copy(slot, pipe),
+                Err(Errno::EINVAL) => copy(pipe, file, self.ends[slot]),
                 other => other,
             };
             match spliced {
@@ -113,7 +135,7 @@ impl Writer {
                 Ok(bytes) => {
                     self.ends[slot] += bytes as u64;
                     moved += bytes;
-                    self.note(clock::now(), self.ends)?;
+                    self.note(clock::now())?;
                     self.grow(slot, bytes, pipe);
                 }
                 // EIO is how a pseudo-terminal says that its last process has gone (tty_ioctl(4)).
@@ -126,14 +148,6 @@ impl Writer {
             }
         }
         Ok(None)
-    }
-
-    /// Reads and writes. What a supervisor that is killed between the two has read is lost.
-    fn copy(&self, slot: usize, pipe: BorrowedFd<'_>) -> nix::Result<usize> {
-        let mut text = [0; 1 << 12];
-        let length = nix::unistd::read(pipe, &mut text)?;
-        let written = self.streams[slot].write_all_at(&text[..length], self.ends[slot]);
-        written.map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO))).map(|()| length)
     }
 
     fn grow(&mut self, slot: usize, bytes: usize, pipe: BorrowedFd<'_>) {
@@ -160,6 +174,33 @@ impl Writer {
     pub fn lost(&mut self) -> u64 {
         std::mem::take(&mut self.lost)
     }
+}
+
+/// A file of the log. Not O_APPEND: splice(2) refuses to write to such a file.
+fn open(path: &Path, create: bool) -> io::Result<File> {
+    OpenOptions::new().read(true).write(true).create(create).truncate(false).mode(0o600).open(path)
+}
+
+/// What an empty pipe came to; `None` where it holds something.
+fn nothing_in(pipe: BorrowedFd<'_>) -> io::Result<Option<Taken>> {
+    let mut fds = [PollFd::new(pipe, PollFlags::POLLIN)];
+    poll(&mut fds, PollTimeout::ZERO)?;
+    let events = fds[0].revents().unwrap_or(PollFlags::empty());
+    Ok(if events.contains(PollFlags::POLLIN) {
+        None
+    } else if events.is_empty() {
+        Some(Taken::Drained)
+    } else {
+        Some(Taken::Ended)
+    })
+}
+
+/// Reads and writes. What a supervisor that is killed between the two has read is lost.
+fn copy(pipe: BorrowedFd<'_>, file: &File, at: u64) -> nix::Result<usize> {
+    let mut text = [0; 1 << 12];
+    let length = nix::unistd::read(pipe, &mut text)?;
+    let written = file.write_all_at(&text[..length], at);
+    written.map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO))).map(|()| length)
 }
 
 fn full(error: &io::Error) -> bool {

@@ -1,0 +1,224 @@
+"""What scripts/bench runs, as root: measures, and prints medians and ratios."""
+
+import argparse
+import os
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+IMAGE = "peer/busybox"  # made by the peers' script from the same busybox
+FLOOR_ROOT = Path("/tmp/bbimg")  # compiled into the floor
+FLOOR_STATE = Path("/tmp/floor")
+
+
+def busybox_root(folder):
+    """A root folder with busybox under all its names."""
+    for name in ["bin", "tmp", "etc", "proc", "sys", "dev", "root"]:
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    busybox = shutil.which("busybox")
+    shutil.copy(busybox, folder / "bin/busybox")
+    for applet in subprocess.check_output([busybox, "--list"], text=True).split():
+        if applet != "busybox" and not (folder / "bin" / applet).exists():
+            (folder / "bin" / applet).symlink_to("busybox")
+
+
+class Peer:
+    """A composer: ours or Docker's."""
+
+    def __init__(self, name, command):
+        self.name = name
+        self.command = command
+
+    def __call__(self, folder, *args, check=True):
+        """Runs it in a folder: milliseconds, and what it printed."""
+        environment = {**os.environ, "COMPOSE_PROGRESS": "plain"}
+        begin = time.monotonic()
+        done = subprocess.run([*self.command, *args], cwd=folder, env=environment, capture_output=True, text=True)
+        passed = (time.monotonic() - begin) * 1000
+        if check and done.returncode != 0:
+            sys.exit(f"{self.name} {' '.join(args)}: exit code {done.returncode}\n{done.stdout}{done.stderr}")
+        return passed, done.stdout
+
+
+class Bench:
+    def __init__(self, options):
+        self.options = options
+        self.work = Path(tempfile.mkdtemp(prefix="compose-bench-"))
+        self.root = self.work / "busybox"
+        busybox_root(self.root)
+        self.ours = Peer("compose", [options.compose])
+        self.docker = None if options.no_docker else self.find_docker()
+        self.floor = self.find_floor()
+
+    def find_docker(self):
+        script = Path(options.peers) / "docker"
+        if not script.exists() or subprocess.run([script, "up"], capture_output=True).returncode != 0:
+            print("Docker Compose is not here: measured without it", file=sys.stderr)
+            return None
+        return Peer("docker compose", [script, "compose"])
+
+    def find_floor(self):
+        source = Path(self.options.peers) / "floor.c"
+        if not source.exists() or not shutil.which("cc") or not Path("/sys/fs/cgroup/memory").exists():
+            print("the kernel floor is not here (it needs cgroup v1): measured without it", file=sys.stderr)
+            return None
+        program = self.work / "floor"
+        subprocess.run(["cc", "-O2", "-w", "-o", program, source], check=True)
+        busybox_root(FLOOR_ROOT)
+        FLOOR_STATE.mkdir(exist_ok=True)
+        return program
+
+    def project(self, name, text):
+        folder = self.work / name
+        folder.mkdir()
+        (folder / "compose.yaml").write_text(text.replace("@root@", f"x-rootfs: {self.root}, image: {IMAGE}"))
+        return folder
+
+    def services(self, count):
+        line = "  s{}: {{ @root@, command: sleep 1000, mem_limit: 64m, cpus: 0.5 }}\n"
+        lines = "".join(line.format(number) for number in range(count))
+        return self.project(f"bench{count}", "services:\n" + lines)
+
+    def peers(self):
+        return [peer for peer in (self.ours, self.docker) if peer]
+
+    def close(self):
+        shutil.rmtree(self.work)
+
+    # --- measurements ---------------------------------------------------------------------------------------
+
+    def up(self):
+        for count in (1, 10, 50, 200):
+            folder = self.services(count)
+            times = {}
+            note = lambda what, value: times.setdefault(what, []).append(value)
+            for round in range(self.options.rounds):
+                if self.floor:
+                    said = subprocess.check_output([self.floor, str(count)], text=True)
+                    up, down = re.search(r"up ([\d.]+) ms.* down ([\d.]+) ms", said).groups()
+                    note("floor up", float(up))
+                    note("floor down", float(down))
+                for peer in self.peers():
+                    if peer is self.docker and count == 200 and round > 0:
+                        continue
+                    note(f"{peer.name} up", peer(folder, "up", "-d")[0])
+                    # A stack lives longer than its start: ours takes a second to see that a program is deaf.
+                    time.sleep(1.5)
+                    # Docker waits ten seconds for `sleep` otherwise, which says nothing of its speed.
+                    note(f"{peer.name} down", peer(folder, "down", "-t", "0")[0])
+            for verb in ("up", "down"):
+                self.row(f"{verb} of {count}", times, verb)
+
+    def chains(self):
+        once = "  s{}: {{ @root@, command: 'true'{} }}\n"
+        after = ", depends_on: {{ s{}: {{ condition: {} }} }}"
+        link = lambda number, condition: after.format(number - 1, condition) if number else ""
+        text = "".join(once.format(n, link(n, "service_completed_successfully")) for n in range(4))
+        self.chain("one-shot chain of 4", "oneshots", text, [])
+        healthy = "  s{}: {{ @root@, command: sleep 1000, healthcheck: {{ test: [CMD, 'true'], interval: 1s }}{} }}\n"
+        text = "".join(healthy.format(n, link(n, "service_healthy")) for n in range(4))
+        self.chain("health chain of 4", "healthy", text, ["--wait"])
+
+    def chain(self, title, name, text, flags):
+        folder = self.project(name, "services:\n" + text)
+        times = {}
+        for _ in range(self.options.rounds):
+            for peer in self.peers():
+                times.setdefault(f"{peer.name} up", []).append(peer(folder, "up", "-d", *flags)[0])
+                peer(folder, "down", "-t", "0")
+        self.row(title, times, "up")
+
+    def commands(self):
+        folder = self.services(5)
+        for peer in self.peers():
+            peer(folder, "up", "-d")
+        for title, args in {
+            "exec true": ["exec", "-T", "s0", "true"],
+            "ps": ["ps"],
+            "config": ["config", "-q"],
+        }.items():
+            times = {}
+            for _ in range(self.options.rounds * 2):
+                for peer in self.peers():
+                    times.setdefault(f"{peer.name} run", []).append(peer(folder, *args)[0])
+            self.row(title, times, "run")
+        for peer in self.peers():
+            peer(folder, "down", "-t", "0")
+
+    def memory(self):
+        sizes = {}
+        for count in (50, 200):
+            folder = self.services(count) if not (self.work / f"bench{count}").exists() else self.work / f"bench{count}"
+            self.ours(folder, "up", "-d")
+            self.ours(folder, "ps")
+            sizes[count] = our_memory(folder.name)
+            self.ours(folder, "down", "-t", "0")
+        further = (sizes[200] - sizes[50]) / 150
+        print(f"{'memory, 50 services':24} {sizes[50] / 1024:8.1f} MiB PSS, keeper and supervisor")
+        print(f"{'memory, one more':24} {further:8.1f} KiB PSS")
+
+    def logs(self):
+        size = 512 << 20
+        line = b"x" * 99 + b"\n"
+        text = self.work / "text"
+        text.write_bytes(line * (size // len(line) // 4))
+        size = text.stat().st_size * 4
+        file = f"""
+services:
+  writer: {{ @root@, command: [cat, /text, /text, /text, /text], volumes: ['{text}:/text:ro'] }}
+  after: {{ @root@, command: 'true', depends_on: {{ writer: {{ condition: service_completed_successfully }} }} }}
+"""
+        folder = self.project("logs", file)
+        times = {}
+        for _ in range(max(1, self.options.rounds // 2)):
+            for peer in self.peers():
+                times.setdefault(f"{peer.name} run", []).append(peer(folder, "up", "-d")[0])
+                peer(folder, "down", "-t", "0")
+        for what, values in times.items():
+            print(f"{'log throughput':24} {size / 1e3 / statistics.median(values):8.0f} MB/s  {what.removesuffix(' run')}")
+        self.row("logging 512 MiB", times, "run")
+
+    def row(self, title, times, verb):
+        mine = statistics.median(times[f"compose {verb}"])
+        text = f"{title:24} {mine:8.1f} ms"
+        if f"floor {verb}" in times:
+            floor = statistics.median(times[f"floor {verb}"])
+            text += f"   floor {floor:8.1f} ms, {mine / floor:5.2f} x the floor"
+        if f"docker compose {verb}" in times:
+            docker = statistics.median(times[f"docker compose {verb}"])
+            text += f"   docker {docker:9.1f} ms, {docker / mine:6.1f} x faster"
+        print(text, flush=True)
+
+
+def our_memory(stack):
+    """KiB of proportional set size of the processes behind a stack."""
+    total = 0
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            command = (process / "cmdline").read_bytes().split(b"\0")
+            if command[0] in (b"compose-keeper", b"compose-supervisor") and command[1] == stack.encode():
+                rollup = (process / "smaps_rollup").read_text()
+                total += int(re.search(r"^Pss:\s+(\d+)", rollup, re.M).group(1))
+        except (FileNotFoundError, ProcessLookupError, IndexError):
+            pass
+    return total
+
+
+parser = argparse.ArgumentParser()
+parser.add_argument("--compose", required=True)
+parser.add_argument("--peers", required=True)
+parser.add_argument("--rounds", type=int, default=5)
+parser.add_argument("--only", action="append", choices=["up", "chains", "commands", "memory", "logs"])
+parser.add_argument("--no-docker", action="store_true")
+options = parser.parse_args()
+bench = Bench(options)
+try:
+    for measurement in options.only or ["up", "chains", "commands", "memory", "logs"]:
+        getattr(bench, measurement)()
+finally:
+    bench.close()
