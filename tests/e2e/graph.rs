@@ -1,6 +1,8 @@
 //! Dependencies, health, ends.
 
-use crate::stack::Project;
+use std::path::Path;
+
+use crate::stack::{Project, groups};
 
 #[test]
 fn a_one_shot_is_waited_for_and_its_failure_stops_its_dependents() {
@@ -29,6 +31,27 @@ volumes: {{ s: }}
     assert_eq!(code, 1);
     assert!(message.contains("exit 3"), "{message}");
     assert_eq!(project.field("app", "State"), "created");
+    project.down();
+}
+
+#[test]
+fn what_a_one_shot_stood_on_goes_with_its_end() {
+    let file = "services: {once: {x-rootfs: @busybox@, command: 'true'}, other: {x-rootfs: @busybox@, command: sleep 1000}}";
+    let project = Project::new("tidy", file);
+    project.ok(&["up", "-d"]);
+    project.ends("once");
+    // Its turn comes after what ended programs leave has been taken away.
+    project.ok(&["up", "-d", "--dry-run"]);
+    for (service, there) in [("once", false), ("other", true)] {
+        let container = format!("{}-{service}-1", project.name);
+        let link = composer_network::names::veth(&project.name, &container);
+        assert_eq!(Path::new("/sys/class/net").join(link).exists(), there, "the link of {service}");
+        assert_eq!(
+            !groups(&format!("{}/{container}", project.name)).is_empty(),
+            there,
+            "the cgroup of {service}"
+        );
+    }
     project.down();
 }
 

@@ -43,6 +43,8 @@ impl Engine {
             });
         }
         self.sweep();
+        let (engine, interrupt) = (Rc::clone(self), self.interrupt.subscribe());
+        tokio::task::spawn_local(async move { engine.tidy(interrupt).await });
     }
 
     /// The containers that have a readable record; folders without one are what a crash left half-made.

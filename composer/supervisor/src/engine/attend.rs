@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use composer_sandbox::pidfd;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 use super::container::{Container, Live, Status, StopOrder};
@@ -76,9 +76,28 @@ impl Engine {
         };
         self.finish(container, end, reason);
         self.link.acknowledge(pid);
-        self.release(container).await;
+        self.withdraw(container);
         container.status.send_replace(Status::Exited(end.code));
         self.announce_container(container, Action::Exited { code: end.code });
+        self.tidy(self.interrupt.subscribe()).await;
+    }
+
+    /// Takes away what ended programs stood on, once no operation is under way. Whoever waits for an end does not
+    /// wait for this, nor does whoever starts next: while the kernel takes a link apart it lets nobody make one.
+    pub(super) async fn tidy(&self, mut interrupt: watch::Receiver<u64>) {
+        let _turn = self.turn.lock().await;
+        for container in self.of_services(&[]) {
+            let has_ended = matches!(*container.status.borrow(), Status::Exited(_));
+            if !has_ended || !container.standing.get() {
+                continue;
+            }
+            tokio::select! {
+                biased;
+                // The operation that comes takes it away itself, or leaves it to the next end.
+                _ = interrupt.changed() => return,
+                () = self.release(&container) => {}
+            }
+        }
     }
 
     /// Records the end of a program.

@@ -1,6 +1,6 @@
 //! One container, as the supervisor has it in memory.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
@@ -78,6 +78,8 @@ pub struct Container {
     pub status: watch::Sender<Status>,
     /// Its program while it runs.
     pub live: RefCell<Option<Live>>,
+    /// Whether what its last program stood on (link, cgroup, pipes) may still be there.
+    pub standing: Cell<bool>,
 }
 
 impl Container {
@@ -88,11 +90,13 @@ impl Container {
             Phase::Started(_) => Status::Starting,
             Phase::Exited { code, .. } => Status::Exited(*code),
         };
+        let standing = !matches!(record.phase, Phase::Created { .. });
         Rc::new(Self {
             record: RefCell::new(record),
             paths,
             status: watch::Sender::new(status),
             live: RefCell::new(None),
+            standing: Cell::new(standing),
         })
     }
 

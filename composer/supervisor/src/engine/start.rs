@@ -109,6 +109,10 @@ impl Engine {
     pub(super) async fn start(self: &Rc<Self>, container: &Rc<Container>) -> Result<()> {
         container.status.send_replace(Status::Starting);
         self.announce_container(container, Action::Starting);
+        if container.standing.get() {
+            self.release(container).await;
+        }
+        container.standing.set(true);
         let started = match self.try_start(container).await {
             Err(error) if error.message == Refusal::Gone.to_string() => {
                 // A keeper that died in this very moment has been replaced: once more.
@@ -305,14 +309,20 @@ impl Engine {
         Ok(())
     }
 
-    /// Takes back everything that starting a container makes. Everything is found by name; what is not there is
-    /// no error.
-    pub(super) async fn release(&self, container: &Container) {
+    /// Makes a container unknown by its names, and answers it no more.
+    pub(super) fn withdraw(&self, container: &Container) {
         let name = container.name();
         self.listeners.borrow_mut().remove(&name);
         if let Some(zone) = &*self.zone.borrow() {
             zone.remove(&name);
         }
+    }
+
+    /// Takes back everything that starting a container makes. Everything is found by name; what is not there is
+    /// no error.
+    pub(super) async fn release(&self, container: &Container) {
+        let name = container.name();
+        self.withdraw(container);
         self.link.release(&format!("container/{name}"));
         self.link.release(&format!("terminal/{name}"));
         for stream in ["in", "out", "err"] {
@@ -335,6 +345,7 @@ impl Engine {
                 Action::Warning(format!("its cgroup could not be removed: {error}")),
             );
         }
+        container.standing.set(false);
     }
 
     pub(super) fn warn_unenforced(&self, service: &str, unenforced: Vec<composer_cgroup::Unenforced>) {
