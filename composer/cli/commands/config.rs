@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use composer_stack::{Loaded, Purpose};
+use composer_stack::Purpose;
 
 use super::context::Context;
 use super::{Error, Result, doing};
@@ -16,32 +16,19 @@ pub fn run(context: &mut Context, verb: &Config) -> Result {
     }
     let lines = |names: Vec<String>| names.into_iter().map(|name| name + "\n").collect();
     let text: String = if verb.services {
-        lines(names(&loaded, "services"))
+        lines(loaded.names("services"))
     } else if verb.volumes {
-        lines(names(&loaded, "volumes"))
+        lines(loaded.names("volumes"))
     } else {
-        match verb.format {
-            ConfigFormat::Yaml => ended(loaded.to_yaml()),
-            ConfigFormat::Json => ended(loaded.to_json()),
-        }
+        let written = match verb.format {
+            ConfigFormat::Yaml => loaded.to_yaml(),
+            ConfigFormat::Json => loaded.to_json(),
+        };
+        written.map_err(doing("write what the files mean"))?
     };
     match &verb.output {
         Some(path) => fs::write(path, text).map_err(doing(format!("write {}", path.display())))?,
         None => context.out.data(text.as_bytes()).map_err(Error::Output)?,
     }
     Ok(0)
-}
-
-/// The keys of a part of the model. The canonical model has them all, those of services too that cannot be run.
-pub fn names(loaded: &Loaded, part: &str) -> Vec<String> {
-    let model: serde_json::Value = serde_json::from_str(&loaded.to_json()).unwrap_or_default();
-    let part = model.get(part).and_then(serde_json::Value::as_object);
-    part.map(|part| part.keys().cloned().collect()).unwrap_or_default()
-}
-
-fn ended(mut text: String) -> String {
-    if !text.ends_with('\n') {
-        text.push('\n');
-    }
-    text
 }

@@ -118,7 +118,7 @@ impl Context {
         }
         // The file is read only now: these verbs are to be fast, and to work without it.
         let options = self.load_options(Purpose::Config)?;
-        let named = composer_stack::load(&options).map(|loaded| super::config::names(&loaded, "services"));
+        let named = composer_stack::load(&options).map(|loaded| loaded.names("services"));
         let named = named.unwrap_or_default();
         match missing.find(|service| !named.contains(service)) {
             Some(unknown) => Err(Error::Usage(format!("no such service: {unknown}"))),

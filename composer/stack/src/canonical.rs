@@ -24,6 +24,18 @@ pub(crate) enum Document {
     Map(IndexMap<String, Document>),
 }
 
+impl Document {
+    /// The value of a key, where this is a mapping.
+    pub(crate) fn get(&self, key: &str) -> Option<&Self> {
+        match self {
+            Self::Map(map) => map.get(key),
+            Self::Null | Self::Bool(_) | Self::Int(_) | Self::Float(_) | Self::Text(_) | Self::List(_) => {
+                None
+            }
+        }
+    }
+}
+
 /// What the document is for: compose-go prints a few empty values in JSON alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Format {

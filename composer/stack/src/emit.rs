@@ -1,211 +1,57 @@
-//! A document as YAML or JSON. YAML is written so that every parser, 1.1 or 1.2, reads the same back: whatever could
-//! be anything but a string is quoted.
+//! A document as YAML or JSON. YAML is written for readers of version 1.1 and 1.2 alike: what either could take for
+//! anything but a string (`yes`, `on`, `22:22`, a date) is quoted.
 
-use std::fmt::Write as _;
+use std::io;
+
+use serde::ser::{Serialize, Serializer};
 
 use crate::canonical::Document;
-use crate::yaml::float_text;
+
+/// Above this, not every integer is a float of its own.
+const WHOLE: f64 = 9_007_199_254_740_992.0;
+
+impl Serialize for Document {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Null => serializer.serialize_unit(),
+            Self::Bool(value) => serializer.serialize_bool(*value),
+            Self::Int(value) => serializer.serialize_i64(*value),
+            // Go, and so Docker Compose, writes 1 where Rust writes 1.0.
+            Self::Float(value) if value.fract() == 0.0 && value.abs() < WHOLE =>
+            {
+                #[expect(clippy::cast_possible_truncation, reason = "whole and within the range of i64")]
+                serializer.serialize_i64(*value as i64)
+            }
+            Self::Float(value) => serializer.serialize_f64(*value),
+            Self::Text(text) => serializer.serialize_str(text),
+            Self::List(items) => serializer.collect_seq(items),
+            Self::Map(map) => serializer.collect_map(map),
+        }
+    }
+}
 
 /// Block style, two spaces, lists indented, as Docker Compose prints it.
-pub(crate) fn yaml(document: &Document) -> String {
-    let mut out = String::new();
-    block(document, 0, &mut out);
-    out
+pub(crate) fn yaml(document: &Document) -> io::Result<String> {
+    let options = serde_saphyr::ser_options! {
+        compact_list_indent: false,
+        // A long line is one line, as Docker Compose leaves it.
+        folded_wrap_chars: usize::MAX,
+    };
+    serde_saphyr::to_string_with_options(document, options).map_err(io::Error::other)
 }
 
 /// Two spaces, one value a line.
-pub(crate) fn json(document: &Document) -> String {
-    let mut out = String::new();
-    json_value(document, 0, &mut out);
-    out.push('\n');
-    out
-}
-
-fn block(document: &Document, indent: usize, out: &mut String) {
-    match document {
-        Document::Map(map) if !map.is_empty() => {
-            for (key, value) in map {
-                let _ = write!(out, "{:indent$}{}:", "", scalar_text(key, indent));
-                nested(value, indent + 2, out);
-            }
-        }
-        Document::List(items) if !items.is_empty() => {
-            for item in items {
-                let _ = write!(out, "{:indent$}-", "");
-                match item {
-                    Document::Map(map) if !map.is_empty() => {
-                        // The first key stands behind the dash.
-                        let mut inner = String::new();
-                        block(item, indent + 2, &mut inner);
-                        let _ = write!(out, " {}", inner.trim_start());
-                    }
-                    _ => nested(item, indent + 2, out),
-                }
-            }
-        }
-        _ => {
-            let _ = writeln!(out, "{}", flow(document, indent));
-        }
-    }
-}
-
-fn nested(value: &Document, indent: usize, out: &mut String) {
-    match value {
-        Document::Map(map) if !map.is_empty() => {
-            out.push('\n');
-            block(value, indent, out);
-        }
-        Document::List(items) if !items.is_empty() => {
-            out.push('\n');
-            block(value, indent, out);
-        }
-        _ => {
-            let _ = writeln!(out, " {}", flow(value, indent));
-        }
-    }
-}
-
-fn flow(document: &Document, indent: usize) -> String {
-    match document {
-        Document::Null => "null".to_owned(),
-        Document::Bool(value) => value.to_string(),
-        Document::Int(value) => value.to_string(),
-        Document::Float(value) => yaml_float(*value),
-        Document::Text(text) => scalar_text(text, indent),
-        Document::List(_) => "[]".to_owned(),
-        Document::Map(_) => "{}".to_owned(),
-    }
-}
-
-fn yaml_float(value: f64) -> String {
-    match float_text(value).as_str() {
-        "NaN" => ".nan".to_owned(),
-        "+Inf" => ".inf".to_owned(),
-        "-Inf" => "-.inf".to_owned(),
-        text => text.to_owned(),
-    }
-}
-
-/// Words that some version of YAML takes for null or a boolean.
-const WORDS: [&str; 13] = ["", "~", "null", "true", "false", "yes", "no", "on", "off", "y", "n", "=", "<<"];
-
-fn scalar_text(text: &str, indent: usize) -> String {
-    let printable = text
-        .chars()
-        .all(|c| !c.is_control() && !matches!(c, '\u{85}' | '\u{2028}' | '\u{2029}' | '\u{feff}'));
-    let lines = text.chars().all(|c| {
-        c == '\n' || !c.is_control() && !matches!(c, '\u{85}' | '\u{2028}' | '\u{2029}' | '\u{feff}')
-    });
-    if lines && text.contains('\n') && !text.starts_with([' ', '\n', '\t']) {
-        return literal(text, indent);
-    }
-    if !printable {
-        return json_text(text);
-    }
-    let first = text.chars().next().unwrap_or(' ');
-    let number =
-        first.is_ascii_digit() || matches!(first, '+' | '-' | '.') && text.len() > 1 && numeric(text);
-    let ambiguous = WORDS.contains(&text.to_ascii_lowercase().as_str())
-        || (number && numeric(text))
-        || text.starts_with(|c: char| " -?:,[]{}#&*!|>'\"%@`".contains(c) && !plain_dash(text))
-        || text.ends_with([' ', ':'])
-        || text.contains(": ")
-        || text.contains(" #")
-        || text == "---"
-        || text == "...";
-    if ambiguous { json_text(text) } else { text.to_owned() }
-}
-
-fn plain_dash(text: &str) -> bool {
-    let mut chars = text.chars();
-    chars.next() == Some('-') && chars.next().is_some_and(|c| !c.is_whitespace()) && !text.starts_with("---")
-}
-
-/// Numbers, sexagesimal numbers (22:22) and dates: made of digits and a few signs.
-fn numeric(text: &str) -> bool {
-    let digits = |text: &str| text.chars().all(|c| c.is_ascii_hexdigit() || "+-._:xobTZeEinfNa ".contains(c));
-    let special =
-        matches!(text.trim_start_matches(['+', '-']).to_ascii_lowercase().as_str(), ".inf" | ".nan");
-    special || (digits(text) && text.contains(|c: char| c.is_ascii_digit()) && looks_numeric(text))
-}
-
-/// Not every word of hexadecimal digits: `1000:1000`, `1.5`, `0x1f`, `1e3`, `2020-01-01` are, `3a9f` is not.
-fn looks_numeric(text: &str) -> bool {
-    let bare = text.trim_start_matches(['+', '-']);
-    let hex =
-        bare.strip_prefix("0x").is_some_and(|rest| rest.chars().all(|c| c.is_ascii_hexdigit() || c == '_'));
-    hex || bare.chars().all(|c| c.is_ascii_digit() || "._:-+eETZob ".contains(c))
-}
-
-/// `|` with the chomping that gives the same text back.
-fn literal(text: &str, indent: usize) -> String {
-    let body = text.trim_end_matches('\n');
-    let chomp = match text.len() - body.len() {
-        0 => "-",
-        1 => "",
-        _ => "+",
-    };
-    let mut out = format!("|{chomp}\n");
-    let lines = body.split('\n').chain(std::iter::repeat_n("", (text.len() - body.len()).saturating_sub(1)));
-    let lines: Vec<String> = lines
-        .map(|line| if line.is_empty() { String::new() } else { format!("{:indent$}{line}", "") })
-        .collect();
-    out.push_str(&lines.join("\n"));
-    out
-}
-
-/// A JSON string is also a double-quoted YAML scalar.
-fn json_text(text: &str) -> String {
-    let mut out = String::from("\"");
-    for c in text.chars() {
-        match c {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            '\n' => out.push_str("\\n"),
-            '\r' => out.push_str("\\r"),
-            '\t' => out.push_str("\\t"),
-            c if c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{feff}') => {
-                let _ = write!(out, "\\u{:04x}", u32::from(c));
-            }
-            c => out.push(c),
-        }
-    }
-    out.push('"');
-    out
-}
-
-fn json_value(document: &Document, indent: usize, out: &mut String) {
-    match document {
-        Document::Null => out.push_str("null"),
-        Document::Bool(_) | Document::Int(_) => out.push_str(&flow(document, 0)),
-        Document::Float(value) if value.is_finite() => out.push_str(&float_text(*value)),
-        // JSON has no such number.
-        Document::Float(value) => out.push_str(&json_text(&yaml_float(*value))),
-        Document::Text(text) => out.push_str(&json_text(text)),
-        Document::List(items) if items.is_empty() => out.push_str("[]"),
-        Document::Map(map) if map.is_empty() => out.push_str("{}"),
-        Document::List(items) => {
-            for (index, item) in items.iter().enumerate() {
-                let _ =
-                    write!(out, "{}\n{:width$}", if index == 0 { "[" } else { "," }, "", width = indent + 2);
-                json_value(item, indent + 2, out);
-            }
-            let _ = write!(out, "\n{:indent$}]", "");
-        }
-        Document::Map(map) => {
-            for (index, (key, value)) in map.iter().enumerate() {
-                let start = if index == 0 { "{" } else { "," };
-                let _ = write!(out, "{start}\n{:width$}{}: ", "", json_text(key), width = indent + 2);
-                json_value(value, indent + 2, out);
-            }
-            let _ = write!(out, "\n{:indent$}}}", "");
-        }
-    }
+pub(crate) fn json(document: &Document) -> io::Result<String> {
+    Ok(serde_json::to_string_pretty(document)? + "\n")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn written(text: &str) -> String {
+        yaml(&Document::List(vec![Document::Text(text.to_owned())])).unwrap().trim_end().to_owned()
+    }
 
     #[test]
     fn what_other_parsers_would_misread_is_quoted() {
@@ -225,10 +71,19 @@ mod tests {
             ".5",
             "*a",
         ] {
-            assert!(scalar_text(text, 0).starts_with('"'), "{text}");
+            let written = written(text);
+            assert!(written.starts_with("- \"") || written.starts_with("- '"), "{text}: {written}");
         }
         for text in ["abc", "a:b", "/a", "-f", "host", "3a9f", "http://x", "a#b"] {
-            assert_eq!(scalar_text(text, 0), text);
+            assert_eq!(written(text), format!("- {text}"));
         }
+    }
+
+    #[test]
+    fn long_lines_stay_one_and_whole_numbers_have_no_fraction() {
+        let long = "word ".repeat(40) + "end";
+        assert_eq!(written(&long), format!("- {long}"));
+        assert_eq!(yaml(&Document::Float(2.0)).unwrap().trim_end(), "2");
+        assert_eq!(yaml(&Document::Float(0.5)).unwrap().trim_end(), "0.5");
     }
 }

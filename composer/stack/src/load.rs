@@ -1,9 +1,10 @@
 //! The way of a load, from options to a checked stack.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::path::PathBuf;
 
-use crate::canonical;
+use crate::canonical::{self, Document};
 use crate::decode::{self, project::Project};
 use crate::diagnostic::{Diagnostic, Report};
 use crate::error::LoadError;
@@ -67,13 +68,27 @@ pub struct Loaded {
 
 impl Loaded {
     /// Docker Compose's canonical model as YAML (`config`).
-    pub fn to_yaml(&self) -> String {
+    ///
+    /// # Errors
+    /// None is known; the writer's interface has room for one.
+    pub fn to_yaml(&self) -> io::Result<String> {
         emit::yaml(&canonical::document(&self.project, canonical::Format::Yaml))
     }
 
     /// Docker Compose's canonical model as JSON (`config --format json`).
-    pub fn to_json(&self) -> String {
+    ///
+    /// # Errors
+    /// None is known; the writer's interface has room for one.
+    pub fn to_json(&self) -> io::Result<String> {
         emit::json(&canonical::document(&self.project, canonical::Format::Json))
+    }
+
+    /// The names in a section of the canonical model, those of services too that cannot be run.
+    pub fn names(&self, section: &str) -> Vec<String> {
+        match canonical::document(&self.project, canonical::Format::Json).get(section) {
+            Some(Document::Map(map)) => map.keys().cloned().collect(),
+            _ => Vec::new(),
+        }
     }
 }
 

@@ -37,7 +37,7 @@ fn bad(options: &LoadOptions) -> String {
 
 fn good(options: &LoadOptions) -> String {
     match load(options) {
-        Ok(loaded) => loaded.to_yaml(),
+        Ok(loaded) => loaded.to_yaml().unwrap(),
         Err(error) => format!("refused\n\n{}\n", error.render(false)),
     }
 }

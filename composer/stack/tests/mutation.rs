@@ -90,7 +90,9 @@ fn mutated_files_never_panic() {
                 host: None,
             };
             match load(&options) {
-                Ok(loaded) => assert!(!loaded.to_yaml().is_empty() && !loaded.to_json().is_empty()),
+                Ok(loaded) => {
+                    assert!(!loaded.to_yaml().unwrap().is_empty() && !loaded.to_json().unwrap().is_empty())
+                }
                 Err(error) => assert!(!error.render(true).is_empty()),
             }
             let _ = project_name_only(&options);

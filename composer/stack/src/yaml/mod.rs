@@ -9,7 +9,7 @@ use indexmap::IndexMap;
 use crate::source::Span;
 
 pub(crate) use build::parse;
-pub(crate) use scalar::{Resolved, float_text};
+pub(crate) use scalar::Resolved;
 
 /// A value with its place.
 #[derive(Clone, Debug)]

@@ -75,7 +75,7 @@ fn number(text: &str) -> Option<Resolved<'static>> {
 }
 
 /// A float as Go prints it with `%v`: shortest, with an exponent below 1e-4 and from 1e21 on.
-pub(crate) fn float_text(value: f64) -> String {
+fn float_text(value: f64) -> String {
     if !value.is_finite() {
         let text = if value.is_nan() {
             "NaN"
