@@ -151,7 +151,7 @@ pub(crate) fn document(project: &Project, format: Format) -> Document {
     let mut volumes = Out::default();
     for (key, volume) in project.volumes.iter().filter(|(key, _)| used.contains(key)) {
         let mut item = Out::default();
-        item.put("name", &volume.name);
+        item.put("name", &volume.name.value);
         item.flag("external", volume.external);
         item.some("labels", (!volume.labels.is_empty()).then_some(&volume.labels));
         item.extend(&volume.extensions);
@@ -323,9 +323,10 @@ fn resources(limits: &Limits) -> Document {
     if !upper.0.is_empty() {
         out.put("limits", upper.done());
     }
-    if let Some(at) = limits.reservation.as_ref().filter(|at| at.value > 0) {
-        let mut lower = Out::default();
-        lower.put("memory", bytes(at.value));
+    let mut lower = Out::default();
+    lower.some("cpus", limits.reserved_cpus.as_ref().map(|at| at.value).filter(|cpus| *cpus > 0.0));
+    lower.some("memory", limits.reservation.as_ref().filter(|at| at.value > 0).map(|at| bytes(at.value)));
+    if !lower.0.is_empty() {
         out.put("reservations", lower.done());
     }
     out.done()

@@ -16,7 +16,7 @@ pub(crate) fn stack(project: &Project, directory: PathBuf, files: Vec<PathBuf>) 
     });
     let volumes = project.volumes.iter().map(|(key, volume)| {
         let project::Volume { name, external, labels, .. } = volume;
-        (key.clone(), Volume { name: name.clone(), external: *external, labels: labels.clone() })
+        (key.clone(), Volume { name: name.value.clone(), external: *external, labels: labels.clone() })
     });
     Stack {
         name: project.name.clone(),

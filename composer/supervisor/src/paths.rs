@@ -134,8 +134,11 @@ impl ContainerPaths {
     }
 }
 
-/// A named volume by its name on the host.
+/// A named volume by its name on the host. Whatever the name is, this is a folder of its own among the others: the
+/// reader of the file refuses what is no name, and `down` has to work without it.
 pub fn volume(name: &str) -> PathBuf {
+    let name = name.replace('%', "%25").replace('/', "%2F");
+    let name = if name.starts_with('.') { name.replacen('.', "%2E", 1) } else { name };
     volumes().join(name)
 }
 

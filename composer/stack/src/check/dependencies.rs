@@ -17,14 +17,10 @@ pub(super) fn check(project: &Project, report: &mut Report) {
     for (name, service) in &project.services {
         for (target, dependency) in &service.depends_on {
             let Some(found) = project.services.get(target) else {
-                if dependency.required {
-                    let found = report.error(
-                        dependency.key,
-                        format!("`{name}` depends on `{target}`, which is not defined"),
-                    );
-                    if let Some(near) = nearest(target, project.services.keys().map(String::as_str)) {
-                        found.help(format!("did you mean `{near}`?"));
-                    }
+                let message = format!("`{name}` depends on `{target}`, which is not defined");
+                let found = report.error(dependency.key, message);
+                if let Some(near) = nearest(target, project.services.keys().map(String::as_str)) {
+                    found.help(format!("did you mean `{near}`?"));
                 }
                 continue;
             };

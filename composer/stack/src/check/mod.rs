@@ -12,12 +12,30 @@ use crate::load::{LoadOptions, Purpose};
 /// Runs every check.
 pub(crate) fn all(project: &Project, options: &LoadOptions, report: &mut Report) {
     dependencies::check(project, report);
-    mounts::check(project, report);
-    names(project, report);
+    mounts::check(project, options.purpose == Purpose::Run, report);
     let running = options.purpose == Purpose::Run;
+    names(project, report);
+    if running {
+        lengths(project, report);
+    }
     let host = options.host.as_ref().filter(|_| running);
     resources::check(project, host, running, report);
     runnable::check(project, running, report);
+}
+
+/// A container's name is that of a folder and of a cgroup: NAME_MAX of limits.h.
+const LONGEST: usize = 255;
+
+fn lengths(project: &Project, report: &mut Report) {
+    for (name, service) in project.services.iter().filter(|(_, service)| service.container_name.is_none()) {
+        let replicas = service.replicas().map_or(1, |at| at.value);
+        let container = format!("{}-{name}-{replicas}", project.name);
+        if container.len() > LONGEST {
+            report
+                .error(service.key, format!("the container's name would have {} characters", container.len()))
+                .help(format!("{LONGEST} fit: a shorter name for the service, or for the project with -p"));
+        }
+    }
 }
 
 /// `container_name` fits one container alone.

@@ -1,19 +1,31 @@
-//! Mounts: named volumes exist, no two mounts share a target.
+//! Mounts: named volumes exist and have names, no two mounts share a target, none covers everything.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use crate::decode::project::{MountKind, Project};
 use crate::decode::suggest::nearest;
 use crate::diagnostic::Report;
+use crate::files;
 
-pub(super) fn check(project: &Project, report: &mut Report) {
+pub(super) fn check(project: &Project, running: bool, report: &mut Report) {
+    for volume in project.volumes.values().filter(|volume| running && !is_name(&volume.name.value)) {
+        report
+            .error(volume.name.span, format!("`{}` is not a volume's name", volume.name.value))
+            .help("letters, digits, `_`, `.` and `-`, beginning with a letter or digit");
+    }
     for service in project.services.values() {
         let mut targets = BTreeMap::new();
         let volumes = service.volumes.iter().map(|mount| (mount.value.target.as_str(), mount.span));
         let tmpfs = service.tmpfs.iter().map(|tmpfs| (tmpfs.value.target.as_str(), tmpfs.span));
         for (target, span) in volumes.chain(tmpfs) {
-            let trimmed = target.trim_end_matches('/');
-            if let Some(first) = targets.insert(trimmed, span) {
+            let clean = files::clean(Path::new(target));
+            if clean == Path::new("/") {
+                report
+                    .error(span, "nothing can be mounted over the whole root filesystem")
+                    .help("`x-rootfs: FOLDER` makes a folder the root filesystem");
+            }
+            if let Some(first) = targets.insert(clean, span) {
                 report
                     .error(span, format!("two mounts have the target `{target}`"))
                     .also(first, "first here");
@@ -36,4 +48,11 @@ pub(super) fn check(project: &Project, report: &mut Report) {
             report.error(mount.span, format!("the volume `{source}` is not defined")).help(help);
         }
     }
+}
+
+/// Docker's rule for volumes: it becomes the name of a folder.
+fn is_name(name: &str) -> bool {
+    name.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && name.len() <= 255
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-'))
 }

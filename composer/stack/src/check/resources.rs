@@ -9,6 +9,8 @@ use crate::{cpuset, size};
 
 /// Docker's least limit of memory, in bytes.
 const LEAST_MEMORY: u64 = 6 << 20;
+/// The kernel's least quota is 1 ms (`min_cfs_quota_period` in kernel/sched/core.c), in a period of 100 ms.
+const LEAST_CPUS: f64 = 0.01;
 const CAP: &str = "the limit of the whole stack";
 
 pub(super) fn check(project: &Project, host: Option<&HostFacts>, running: bool, report: &mut Report) {
@@ -18,9 +20,11 @@ pub(super) fn check(project: &Project, host: Option<&HostFacts>, running: bool, 
     }
     if running {
         least(stack.memory.as_ref(), report);
+        least_cpus(stack.cpus.as_ref(), report);
         for service in project.services.values() {
             let memory = service.limit(|limits| limits.memory.as_ref());
             least(memory, report);
+            least_cpus(service.limit(|limits| limits.cpus.as_ref()), report);
             for limits in
                 std::iter::once(&service.limits).chain(service.deploy.as_ref().map(|deploy| &deploy.limits))
             {
@@ -50,6 +54,15 @@ fn least(memory: Option<&At<u64>>, report: &mut Report) {
         report
             .error(memory.span, format!("a limit of {} is too low", size::show(memory.value)))
             .help(format!("the least is {}", size::show(LEAST_MEMORY)));
+    }
+}
+
+/// A quota below what the kernel takes.
+fn least_cpus(cpus: Option<&At<f64>>, report: &mut Report) {
+    if let Some(cpus) = cpus.filter(|cpus| cpus.value > 0.0 && cpus.value < LEAST_CPUS) {
+        report
+            .error(cpus.span, format!("{} CPUs are too few", cpus.value))
+            .help(format!("the least is {LEAST_CPUS}: one millisecond in each tenth of a second"));
     }
 }
 

@@ -1,7 +1,10 @@
 //! What a service needs to be run: a root filesystem and something to execute.
 
-use crate::decode::project::Project;
+use std::path::Path;
+
+use crate::decode::project::{Project, Service};
 use crate::diagnostic::Report;
+use crate::model::Rootfs;
 
 pub(super) fn check(project: &Project, running: bool, report: &mut Report) {
     if running && project.services.is_empty() && !report.has_errors() {
@@ -26,11 +29,27 @@ pub(super) fn check(project: &Project, running: bool, report: &mut Report) {
                 }
             }
         } else if running {
+            root_folder(service, report);
             let words = [&service.entrypoint, &service.command].into_iter().flatten();
             if words.clone().all(|words| words.value.is_empty()) {
                 let span = words.last().map_or(service.key, |words| words.span);
                 report.error(span, format!("`{name}` has nothing to execute")).help("give it a `command`");
             }
         }
+    }
+}
+
+fn root_folder(service: &Service, report: &mut Report) {
+    let Some(rootfs) = &service.rootfs else { return };
+    let Rootfs::Path(path) = &rootfs.value else { return };
+    if path == Path::new("/") {
+        report
+            .error(rootfs.span, "the host's own root cannot be a root folder")
+            .help("`x-rootfs: host` shows its programs, copy-on-write");
+    } else if !path.is_dir() {
+        let what = if path.exists() { "is not a folder" } else { "does not exist" };
+        report
+            .error(rootfs.span, format!("the root folder {} {what}", path.display()))
+            .help("`host`, or the path of a folder that holds a root filesystem");
     }
 }

@@ -17,19 +17,29 @@ pub(super) fn decode(
     context: &Context<'_>,
     report: &mut Report,
 ) -> BTreeMap<String, Option<String>> {
+    let own: BTreeMap<String, Option<String>> = environment
+        .and_then(|entry| pairs("environment", &entry.node, report))
+        .into_iter()
+        .flatten()
+        .map(|(key, value)| {
+            let value = value.value.or_else(|| context.variables.get(&key).map(str::to_owned));
+            (key, value)
+        })
+        .collect();
     let mut out = BTreeMap::new();
     for file in env_file.and_then(|entry| expect_list("env_file", &entry.node, report)).into_iter().flatten()
     {
-        for (key, value) in read(file, context, report).unwrap_or_default() {
+        // What a `${VAR}` in a file refers to, as Docker Compose has it: the caller's, the service's own, earlier files'.
+        let lookup = |name: &str| {
+            let mut found = context.variables.get(name).map(str::to_owned);
+            found = found.or_else(|| own.get(name).cloned().flatten());
+            found.or_else(|| out.get(name).cloned().flatten())
+        };
+        for (key, value) in read(file, &lookup, context, report).unwrap_or_default() {
             out.insert(key, Some(value));
         }
     }
-    for (key, value) in
-        environment.and_then(|entry| pairs("environment", &entry.node, report)).into_iter().flatten()
-    {
-        let value = value.value.or_else(|| context.variables.get(&key).map(str::to_owned));
-        out.insert(key, value);
-    }
+    out.extend(own);
     out
 }
 
@@ -40,9 +50,13 @@ struct EnvFile {
     raw: bool,
 }
 
-fn read(node: &Node, context: &Context<'_>, report: &mut Report) -> Option<BTreeMap<String, String>> {
+fn read(
+    node: &Node,
+    lookup: &dyn Fn(&str) -> Option<String>,
+    context: &Context<'_>,
+    report: &mut Report,
+) -> Option<BTreeMap<String, String>> {
     let file = entry(node, context, report)?;
-    let lookup = |name: &str| context.variables.get(name).map(str::to_owned);
     match files::read(&file.path) {
         Ok(text) if file.raw => Some(dotenv::parse_raw(&text, &lookup)),
         Ok(text) => Some(dotenv::parse(&file.path, text, &lookup, report)),

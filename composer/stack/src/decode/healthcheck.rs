@@ -20,13 +20,6 @@ pub(super) fn decode(name: &str, node: &Node, report: &mut Report) -> Option<Hea
         start_interval: fields.with("start_interval", report, duration),
         extensions: fields.finish("`healthcheck`", keys::HEALTHCHECK, report),
     };
-    if let (true, Some(entry)) = (out.disable, test)
-        && out.test.as_ref().is_some_and(|test| test.first().map(String::as_str) != Some("NONE"))
-    {
-        report
-            .error(entry.key, "`test` and `disable: true` cannot stand together")
-            .help("remove one of them");
-    }
     Some(out)
 }
 

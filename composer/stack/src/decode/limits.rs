@@ -8,6 +8,9 @@ use crate::diagnostic::Report;
 use crate::yaml::{Node, Resolved, Value};
 use crate::{cpuset, keys};
 
+/// PID_MAX_LIMIT of linux/threads.h: the kernel's pids.max takes no more on a 64-bit machine.
+const MOST_PIDS: i64 = 4 << 20;
+
 /// Takes the limits that stand beside a service's other keys.
 pub(super) fn service(fields: &mut Fields<'_>, report: &mut Report) -> Limits {
     Limits {
@@ -16,6 +19,7 @@ pub(super) fn service(fields: &mut Fields<'_>, report: &mut Report) -> Limits {
         cpuset: fields.with("cpuset", report, cpus),
         memory: fields.with("mem_limit", report, bytes),
         reservation: fields.with("mem_reservation", report, bytes),
+        reserved_cpus: None,
         swap: fields.with("memswap_limit", report, swap),
         pids: fields.with("pids_limit", report, pids),
     }
@@ -62,6 +66,7 @@ fn resources(node: &Node, whole_stack: bool, report: &mut Report) -> Limits {
     if let Some(entry) = fields.take("reservations")
         && let Some(mut reservations) = Fields::open("reservations", &entry.node, report)
     {
+        out.reserved_cpus = reservations.with("cpus", report, number);
         out.reservation = reservations.with("memory", report, bytes);
         reservations.finish("`reservations`", keys::DEPLOY_RESERVATIONS, report);
     }
@@ -80,7 +85,7 @@ fn shares(name: &str, node: &Node, report: &mut Report) -> Option<At<u64>> {
 }
 
 fn pids(name: &str, node: &Node, report: &mut Report) -> Option<At<i64>> {
-    integer(name, node, -1..=i64::MAX, report)
+    integer(name, node, -1..=MOST_PIDS, report)
 }
 
 fn swap(name: &str, node: &Node, report: &mut Report) -> Option<At<i64>> {
@@ -99,6 +104,9 @@ fn cpus(name: &str, node: &Node, report: &mut Report) -> Option<At<BTreeSet<u32>
         Value::Scalar(scalar) if matches!(scalar.resolve(), Resolved::Int(_)) => scalar.text.clone(),
         Value::Scalar(_) | Value::List(_) | Value::Map(_) => string(name, node, report)?,
     };
+    if text.is_empty() {
+        return None;
+    }
     let cpus = cpuset::parse(&text);
     if cpus.is_none() {
         let message = format!("`{text}` is not a list of CPUs");

@@ -15,9 +15,9 @@ use crate::diagnostic::Report;
 use crate::files::clean;
 use crate::interpolate::Variables;
 use crate::keys;
-use crate::yaml::Node;
+use crate::yaml::{Entry, Node};
 use fields::{Fields, boolean, expect_map, labels, string, text, wrong_type};
-use project::{Project, Volume};
+use project::{At, Project, Volume};
 
 /// What decoding needs to know besides the tree.
 pub(crate) struct Context<'a> {
@@ -69,7 +69,7 @@ pub(crate) fn project(root: &Node, name: String, context: &Context<'_>, report: 
     }
     if let Some(entry) = fields.take("volumes").filter(|entry| !entry.node.is_null()) {
         for (key, entry) in expect_map("volumes", &entry.node, report).into_iter().flatten() {
-            let volume = volume(key, &entry.node, &project.name, report);
+            let volume = volume(key, entry, &project.name, report);
             project.volumes.insert(key.clone(), volume);
         }
     }
@@ -84,10 +84,11 @@ fn is_service_name(name: &str) -> bool {
     !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-'))
 }
 
-fn volume(key: &str, node: &Node, project: &str, report: &mut Report) -> Volume {
-    let default = format!("{project}_{key}");
+fn volume(key: &str, entry: &Entry, project: &str, report: &mut Report) -> Volume {
+    let name = At { value: format!("{project}_{key}"), span: entry.key };
     let mut volume =
-        Volume { name: default, external: false, labels: Default::default(), extensions: Default::default() };
+        Volume { name, external: false, labels: Default::default(), extensions: Default::default() };
+    let node = &entry.node;
     if node.is_null() {
         return volume;
     }
@@ -96,10 +97,12 @@ fn volume(key: &str, node: &Node, project: &str, report: &mut Report) -> Volume 
     };
     volume.external = fields.with("external", report, boolean).unwrap_or(false);
     if volume.external {
-        volume.name = key.to_owned();
+        volume.name.value = key.to_owned();
     }
-    if let Some(name) = fields.with("name", report, text) {
-        volume.name = name;
+    if let Some(entry) = fields.take("name")
+        && let Some(value) = text("name", &entry.node, report)
+    {
+        volume.name = At { value, span: entry.node.span };
     }
     volume.labels = fields.with("labels", report, labels).unwrap_or_default();
     volume.extensions = fields.finish(&format!("volume `{key}`"), keys::VOLUME, report);

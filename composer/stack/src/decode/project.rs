@@ -32,7 +32,8 @@ pub(crate) struct Project {
 
 #[derive(Debug)]
 pub(crate) struct Volume {
-    pub name: String,
+    /// With the place of `name`, or of its key.
+    pub name: At<String>,
     pub external: bool,
     pub labels: BTreeMap<String, String>,
     pub extensions: Extensions,
@@ -110,6 +111,8 @@ pub(crate) struct Limits {
     pub cpuset: Option<At<BTreeSet<u32>>>,
     pub memory: Option<At<u64>>,
     pub reservation: Option<At<u64>>,
+    /// Read and shown; as in Docker outside a swarm nothing follows from it.
+    pub reserved_cpus: Option<At<f64>>,
     pub swap: Option<At<i64>>,
     pub pids: Option<At<i64>>,
 }

@@ -38,7 +38,7 @@ pub(super) fn decode(
         container_name: f.with("container_name", report, container_name),
         depends_on: f.with("depends_on", report, depends_on).unwrap_or_default(),
         deploy: f.with("deploy", report, limits::deploy),
-        domainname: f.with("domainname", report, string),
+        domainname: f.with("domainname", report, domainname).flatten(),
         entrypoint: f.with("entrypoint", report, command),
         environment: environment::decode(env_file, own, context, report),
         healthcheck: f.with("healthcheck", report, healthcheck::decode),
@@ -208,6 +208,14 @@ fn hostname(name: &str, node: &Node, report: &mut Report) -> Option<String> {
             .help("letters, digits, `-` and dots, 64 at most");
     }
     good.then_some(text)
+}
+
+/// An empty one, as an unset variable leaves it, is none.
+fn domainname(name: &str, node: &Node, report: &mut Report) -> Option<Option<String>> {
+    match &node.value {
+        Value::Scalar(scalar) if scalar.text.is_empty() => Some(None),
+        Value::Scalar(_) | Value::List(_) | Value::Map(_) => hostname(name, node, report).map(Some),
+    }
 }
 
 fn networks(name: &str, node: &Node, report: &mut Report) -> Option<ServiceNetworks> {
