@@ -7,7 +7,8 @@ use std::sync::Arc;
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 
-use crate::hierarchy::Layout;
+use crate::hierarchy::{Layout, Other};
+use crate::limits::Setting;
 use crate::usage::{self, Usage};
 use crate::{Controller, Error, Limits, Unenforced, control, removal, v1, v2};
 
@@ -16,6 +17,8 @@ use crate::{Controller, Error, Limits, Unenforced, control, removal, v1, v2};
 pub struct Group {
     layout: Arc<Layout>,
     path: String,
+    /// Whether hierarchies count too of which no controller is used.
+    is_everywhere: bool,
 }
 
 /// Where a controller's files of a group are.
@@ -28,7 +31,15 @@ enum Place {
 
 impl Group {
     pub(crate) fn new(layout: Arc<Layout>, path: &str) -> Self {
-        Group { layout, path: path.to_owned() }
+        Group { layout, path: path.to_owned(), is_everywhere: false }
+    }
+
+    pub(crate) fn everywhere(layout: Arc<Layout>, path: &str) -> Self {
+        Group { layout, path: path.to_owned(), is_everywhere: true }
+    }
+
+    fn others(&self) -> &[Other] {
+        if self.is_everywhere { &self.layout.others } else { &[] }
     }
 
     /// Its name, as in `compose/shop/shop-api-1`.
@@ -46,15 +57,11 @@ impl Group {
     /// refuses. What was made stays: the caller's undo is [`Group::remove`].
     pub fn create(&self, limits: &Limits) -> Result<Vec<Unenforced>, Error> {
         self.check_name()?;
-        let mut tries = 0;
-        let (is_new, made) = loop {
-            tries += 1;
-            match self.make() {
-                // Somebody else's last group below the same parent was removed in the midst of it, and the parent.
-                Err(error) if error.is_absence() && tries < 100 => {}
-                other => break other?,
-            }
-        };
+        let (is_new, made) = persistent(|| self.make())?;
+        for other in self.others() {
+            // Without it, a process stays there in the group that it is in.
+            let _ = persistent(|| v1::make(&other.root, &self.path));
+        }
         let unlimited = Limits::default();
         self.set_all(is_new.then_some(&unlimited), limits, made.as_ref())
     }
@@ -104,7 +111,12 @@ impl Group {
                     .extend(keys.into_iter().map(|limit| Unenforced { limit, reason: reason.clone() })),
                 Place::V1(_) | Place::V2(_) if !differs => {}
                 Place::V1(directory) => unenforced.extend(not_offered(v1::set(&directory, &setting)?)),
-                Place::V2(directory) => unenforced.extend(not_offered(v2::set(&directory, &setting)?)),
+                Place::V2(directory) => {
+                    unenforced.extend(not_offered(v2::set(&directory, &setting)?));
+                    if let (Setting::MemoryReservation(_), Some(root)) = (&setting, &self.layout.v2) {
+                        v2::protect_parents(root, &self.path)?;
+                    }
+                }
             }
         }
         Ok(unenforced)
@@ -164,6 +176,10 @@ impl Group {
         if let Some(root) = &self.layout.v2 {
             control::write(&root.group(&self.path).join("cgroup.procs"), "0")?;
         }
+        for other in self.others() {
+            let file = if other.is_v2 { "cgroup.procs" } else { "tasks" };
+            let _ = control::write(&other.root.group(&self.path).join(file), "0");
+        }
         Ok(())
     }
 
@@ -193,7 +209,7 @@ impl Group {
     /// [`Error::Remove`] with `EBUSY` when processes are left.
     pub fn remove(&self) -> Result<(), Error> {
         self.check_name()?;
-        removal::remove(&self.layout, &self.path)
+        removal::remove(&self.layout, &self.path).and(removal::remove_others(self.others(), &self.path))
     }
 
     /// Removes the group unless a process or a group is in it, without waiting; absent is fine.
@@ -203,6 +219,7 @@ impl Group {
     pub fn remove_if_empty(&self) -> Result<(), Error> {
         self.check_name()?;
         removal::remove_if_empty(&self.layout, &self.path)
+            .and(removal::remove_others_if_empty(self.others(), &self.path))
     }
 
     /// What the group takes and has taken.
@@ -216,7 +233,8 @@ impl Group {
 
     /// Whether the group is there, in any hierarchy.
     pub fn exists(&self) -> bool {
-        self.check_name().is_ok() && self.layout.roots().any(|root| root.group(&self.path).is_dir())
+        let mut roots = self.layout.roots().chain(self.others().iter().map(|other| &other.root));
+        self.check_name().is_ok() && roots.any(|root| root.group(&self.path).is_dir())
     }
 
     /// Names come from a user's file in the end, and removing or killing outside the hierarchy must not be
@@ -231,6 +249,19 @@ impl Group {
             Some("") => refuse("must be relative, and no part of it empty"),
             Some(_) => refuse("no part of it may be . or .."),
             None => Ok(()),
+        }
+    }
+}
+
+/// Makes a group, again when somebody else's last group below the same parent was removed in the midst of it,
+/// and the parent.
+fn persistent<T>(make: impl Fn() -> Result<T, Error>) -> Result<T, Error> {
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        match make() {
+            Err(error) if error.is_absence() && tries < 100 => {}
+            outcome => return outcome,
         }
     }
 }

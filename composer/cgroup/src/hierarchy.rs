@@ -79,12 +79,21 @@ impl Root {
     }
 }
 
+/// A mounted hierarchy without a controller that is used.
+#[derive(Debug)]
+pub(crate) struct Other {
+    /// With no controllers.
+    pub(crate) root: Root,
+    pub(crate) is_v2: bool,
+}
+
 #[derive(Debug)]
 pub(crate) struct Layout {
     pub(crate) version: Version,
     pub(crate) v1: Vec<Root>,
     /// Only where v2 has a controller that is used, or where there is nothing but v2.
     pub(crate) v2: Option<Root>,
+    pub(crate) others: Vec<Other>,
 }
 
 impl Layout {
@@ -101,14 +110,20 @@ pub struct Hierarchy {
 
 impl Hierarchy {
     /// Finds the mounted hierarchies and their controllers, from `/proc/self/mountinfo` and v2's
-    /// `cgroup.controllers`. A hierarchy with none of the controllers that are used is left alone.
+    /// `cgroup.controllers`. A hierarchy with none of the controllers that are used is left alone, but by
+    /// [`Hierarchy::group_everywhere`].
     ///
     /// # Errors
     /// [`Error::NotMounted`] when there is nothing to make groups in; [`Error::Read`].
     pub fn detect() -> Result<Self, Error> {
-        let path = Path::new("/proc/self/mountinfo");
-        let text = std::fs::read(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
-        let layout = layout(&mounts::parse(&text))?;
+        let read = |file: &str| {
+            let path = Path::new("/proc/self").join(file);
+            std::fs::read(&path).map_err(|source| Error::Read { path, source })
+        };
+        let mounts = mounts::parse(&read("mountinfo")?);
+        // The kernel's own list of hierarchies tells names apart from the other options of a mount.
+        let memberships = read("cgroup")?;
+        let layout = layout(&mounts, &mounts::hierarchies(&String::from_utf8_lossy(&memberships)))?;
         Ok(Hierarchy { layout: Arc::new(layout) })
     }
 
@@ -129,6 +144,18 @@ impl Hierarchy {
         Group::new(Arc::clone(&self.layout), path)
     }
 
+    /// The group of that name in every mounted hierarchy, also where no controller is used (`freezer`,
+    /// `name=systemd`, a v2 without controllers). What joins it, and whatever that forks, leaves the groups
+    /// of its caller behind, such as a login session's.
+    ///
+    /// These other hierarchies count for [`Group::create`], [`Group::join_self`], [`Group::exists`],
+    /// [`Group::remove`] and [`Group::remove_if_empty`], and not for the rest: processes of other groups may
+    /// be in them. One that refuses, read-only for instance, is passed over. Each costs time: this is for the
+    /// one group from which the others are forked, and for its parents.
+    pub fn group_everywhere(&self, path: &str) -> Group {
+        Group::everywhere(Arc::clone(&self.layout), path)
+    }
+
     /// Names of the groups inside `path`, sorted, in whichever hierarchy they are: one that a crash left
     /// half made or half removed is among them.
     ///
@@ -147,8 +174,11 @@ impl Hierarchy {
     }
 }
 
-fn layout(mounts: &[Mount]) -> Result<Layout, Error> {
+fn layout(mounts: &[Mount], hierarchies: &[Vec<&str>]) -> Result<Layout, Error> {
     let mut v1: Vec<Root> = Vec::new();
+    let mut others = Vec::new();
+    let mut other_names: Vec<&[&str]> = Vec::new();
+    let other = |mount: &Mount| Root { point: mount.point.clone(), controllers: Vec::new() };
     let mut unified: Option<&Mount> = None;
     // A hierarchy may be mounted more than once, as containers do with a part of it: the whole comes first.
     let (whole, parts): (Vec<&Mount>, Vec<&Mount>) = mounts.iter().partition(|mount| mount.is_whole);
@@ -157,8 +187,14 @@ fn layout(mounts: &[Mount]) -> Result<Layout, Error> {
             Kind::V2 => unified = unified.or(Some(mount)),
             Kind::V1(options) => {
                 let controllers = Controller::among(options.iter().map(String::as_str));
-                let is_known = controllers.iter().any(|found| v1.iter().any(|root| root.has(*found)));
-                if !controllers.is_empty() && !is_known {
+                if controllers.is_empty() {
+                    let has = |name: &&str| options.iter().any(|option| option == name);
+                    let names = hierarchies.iter().find(|names| names.iter().any(has));
+                    if let Some(names) = names.filter(|names| !other_names.contains(&names.as_slice())) {
+                        other_names.push(names);
+                        others.push(Other { root: other(mount), is_v2: false });
+                    }
+                } else if !controllers.iter().any(|found| v1.iter().any(|root| root.has(*found))) {
                     v1.push(Root { point: mount.point.clone(), controllers });
                 }
             }
@@ -177,9 +213,11 @@ fn layout(mounts: &[Mount]) -> Result<Layout, Error> {
         let controllers = Controller::among(text.split_whitespace());
         if !controllers.is_empty() || !is_mixed {
             v2 = Some(Root { point: mount.point.clone(), controllers });
+        } else {
+            others.push(Other { root: other(mount), is_v2: true });
         }
     }
-    Ok(Layout { version, v1, v2 })
+    Ok(Layout { version, v1, v2, others })
 }
 
 #[cfg(test)]
@@ -193,20 +231,27 @@ mod tests {
 
     #[test]
     fn co_mounted_controllers_share_a_root_and_the_whole_mount_wins() {
-        let found = layout(&[
+        let mounts = [
             v1("/part/memory", false, &["rw", "memory"]),
+            v1("/part/systemd", false, &["rw", "xattr", "name=systemd"]),
             v1("/cg/cpu,cpuacct", true, &["rw", "cpu", "cpuacct"]),
             v1("/cg/memory", true, &["rw", "memory"]),
-            v1("/cg/systemd", true, &["rw", "name=systemd"]),
-        ])
-        .expect("controllers are mounted");
+            v1("/cg/systemd", true, &["rw", "xattr", "name=systemd"]),
+            v1("/cg/net_cls,net_prio", true, &["rw", "net_cls", "net_prio"]),
+            v1("/again/net_cls", true, &["rw", "net_cls", "net_prio"]),
+        ];
+        let names =
+            [vec!["name=systemd"], vec!["net_cls", "net_prio"], vec!["memory"], vec!["cpu", "cpuacct"]];
+        let found = layout(&mounts, &names).expect("controllers are mounted");
         assert_eq!(found.version, Version::V1);
         let points: Vec<_> = found.v1.iter().map(|root| root.point.to_str()).collect();
         assert_eq!(points, [Some("/cg/cpu,cpuacct"), Some("/cg/memory")]);
+        let others: Vec<_> = found.others.iter().map(|other| other.root.point.to_str()).collect();
+        assert_eq!(others, [Some("/cg/systemd"), Some("/cg/net_cls,net_prio")]);
     }
 
     #[test]
     fn nothing_mounted_is_an_error() {
-        assert!(matches!(layout(&[]), Err(Error::NotMounted)));
+        assert!(matches!(layout(&[], &[]), Err(Error::NotMounted)));
     }
 }

@@ -21,7 +21,8 @@ pub struct Limits {
     pub memory: Option<u64>,
     /// Memory in bytes that is reclaimed from last (`mem_reservation`).
     pub memory_reservation: Option<u64>,
-    /// Memory and swap together in bytes (`memswap_limit`), -1 for unlimited. Needs `memory`.
+    /// Memory and swap together in bytes (`memswap_limit`), -1 for unlimited. Needs `memory`. Where not given
+    /// or 0 it is twice `memory`, as Docker has it; a host that cannot account for swap then says nothing.
     pub memory_swap: Option<i64>,
     /// Number of tasks (`pids_limit`), -1 for unlimited.
     pub pids: Option<i64>,
@@ -45,6 +46,7 @@ pub(crate) enum Setting<'a> {
     /// One setting, for on v1 the kernel ties the two together: memory is at most memory and swap.
     Memory {
         limit: Option<u64>,
+        /// As it was asked for, never 0.
         swap: Option<i64>,
     },
     MemoryReservation(Option<u64>),
@@ -87,8 +89,8 @@ impl Limits {
             (Setting::Cpus(self.cpus), differs(|a, b| a.cpus == b.cpus)),
             (Setting::CpuShares(self.cpu_shares), differs(|a, b| a.cpu_shares == b.cpu_shares)),
             (
-                Setting::Memory { limit: self.memory, swap: self.memory_swap },
-                differs(|a, b| (a.memory, a.memory_swap) == (b.memory, b.memory_swap)),
+                Setting::Memory { limit: self.memory, swap: self.swap() },
+                differs(|a, b| (a.memory, a.swap()) == (b.memory, b.swap())),
             ),
             (
                 Setting::MemoryReservation(self.memory_reservation),
@@ -96,6 +98,10 @@ impl Limits {
             ),
             (Setting::Pids(self.pids), differs(|a, b| a.pids == b.pids)),
         ]
+    }
+
+    fn swap(&self) -> Option<i64> {
+        self.memory_swap.filter(|total| *total != 0)
     }
 }
 
@@ -108,11 +114,12 @@ pub(crate) fn quota(cpus: f64) -> Result<i64, Error> {
     Ok((cpus * CPU_PERIOD_USEC as f64).round() as i64)
 }
 
-/// Swap alone in bytes, `None` for unlimited, from memory and swap together.
+/// Swap alone in bytes, `None` for unlimited, from memory and swap together. Without those it is as much as
+/// memory: Docker's default.
 pub(crate) fn swap_alone(limit: Option<u64>, swap: Option<i64>) -> Result<Option<u64>, Error> {
     let refuse =
         |value: i64, reason| Err(Error::Limit { limit: "memswap_limit", value: value.to_string(), reason });
-    let Some(total) = swap else { return Ok(None) };
+    let Some(total) = swap else { return Ok(limit) };
     let Ok(bytes) = u64::try_from(total) else {
         return Ok(None);
     };

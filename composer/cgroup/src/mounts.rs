@@ -25,6 +25,14 @@ pub(crate) fn parse(mountinfo: &[u8]) -> Vec<Mount> {
     mountinfo.split(|byte| *byte == b'\n').filter_map(parse_line).collect()
 }
 
+/// The names of each v1 hierarchy in a `/proc/PID/cgroup` text (cgroups(7)), as its mount options have them: its
+/// controllers, or `name=systemd` and the like.
+pub(crate) fn hierarchies(memberships: &str) -> Vec<Vec<&str>> {
+    // 4:cpu,cpuacct:/path; v2 has no names.
+    let names = memberships.lines().filter_map(|line| line.split(':').nth(1));
+    names.filter(|names| !names.is_empty()).map(|names| names.split(',').collect()).collect()
+}
+
 fn parse_line(line: &[u8]) -> Option<Mount> {
     // 36 35 98:0 /root /point opts [optional...] - type source super-opts
     let mut fields = line.split(|byte| *byte == b' ');
@@ -65,6 +73,12 @@ fn unescape(field: &[u8]) -> OsString {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn reads_the_names_of_hierarchies() {
+        let text = "9:name=systemd:/user:1\n2:cpu,cpuacct:/\n0::/\n";
+        assert_eq!(hierarchies(text), [vec!["name=systemd"], vec!["cpu", "cpuacct"]]);
+    }
 
     #[test]
     fn reads_v1_v2_and_escapes_and_skips_the_rest() {

@@ -12,8 +12,8 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::hierarchy::Layout;
-use crate::{Error, control};
+use crate::hierarchy::{Layout, Other, Root};
+use crate::{Controller, Error, control, v2};
 
 /// How long the kernel may take to let go of processes that have been killed. An exit with gigabytes of memory
 /// to give back, or in the middle of a disk write, takes its time.
@@ -82,7 +82,21 @@ pub(crate) fn remove(layout: &Layout, path: &str) -> Result<(), Error> {
         outcome = outcome.and(remove_tree(&root.group(path), &retry_v1));
     }
     if let Some(root) = &layout.v2 {
-        outcome = outcome.and(remove_tree(&root.group(path), &wait_v2));
+        outcome = outcome.and(unprotect(root, path, |directory| remove_tree(directory, &wait_v2)));
+    }
+    outcome
+}
+
+/// The same in hierarchies of which no controller is used. One that refuses is passed over: what could not be
+/// made in it is not there either.
+pub(crate) fn remove_others(others: &[Other], path: &str) -> Result<(), Error> {
+    let mut outcome = Ok(());
+    for other in others {
+        let on_busy: OnBusy<'_> = if other.is_v2 { &wait_v2 } else { &retry_v1 };
+        match remove_tree(&other.root.group(path), on_busy) {
+            Err(Error::Remove { source, .. }) if is_refusal(&source) => {}
+            removed => outcome = outcome.and(removed),
+        }
     }
     outcome
 }
@@ -90,16 +104,41 @@ pub(crate) fn remove(layout: &Layout, path: &str) -> Result<(), Error> {
 /// Removes the group in every hierarchy in which nothing is in it.
 pub(crate) fn remove_if_empty(layout: &Layout, path: &str) -> Result<(), Error> {
     let mut outcome = Ok(());
-    for root in layout.roots() {
-        let directory = root.group(path);
-        match remove_directory(&directory) {
-            Err(error) if !is_busy(&error) => {
-                outcome = outcome.and(Err(Error::Remove { path: directory, source: error }));
-            }
-            Ok(()) | Err(_) => {}
+    for root in &layout.v1 {
+        outcome = outcome.and(remove_unless_busy(&root.group(path)));
+    }
+    if let Some(root) = &layout.v2 {
+        outcome = outcome.and(unprotect(root, path, remove_unless_busy));
+    }
+    outcome
+}
+
+/// The same in hierarchies of which no controller is used, as [`remove_others`].
+pub(crate) fn remove_others_if_empty(others: &[Other], path: &str) -> Result<(), Error> {
+    let mut outcome = Ok(());
+    for other in others {
+        match remove_unless_busy(&other.root.group(path)) {
+            Err(Error::Remove { source, .. }) if is_refusal(&source) => {}
+            removed => outcome = outcome.and(removed),
         }
     }
     outcome
+}
+
+fn remove_unless_busy(directory: &Path) -> Result<(), Error> {
+    match remove_directory(directory) {
+        Err(source) if !is_busy(&source) => Err(Error::Remove { path: directory.to_owned(), source }),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+/// Removes a v2 group, and takes its share out of its parents' protection.
+fn unprotect(root: &Root, path: &str, remove: impl FnOnce(&Path) -> Result<(), Error>) -> Result<(), Error> {
+    let directory = root.group(path);
+    let was_protected =
+        root.has(Controller::Memory) && v2::protection(&directory).is_ok_and(|bytes| bytes > 0);
+    remove(&directory)?;
+    if was_protected { v2::protect_parents(root, path) } else { Ok(()) }
 }
 
 type OnBusy<'a> = &'a dyn Fn(&Path) -> io::Result<()>;
@@ -131,6 +170,11 @@ fn remove_directory(directory: &Path) -> io::Result<()> {
 
 fn is_busy(error: &io::Error) -> bool {
     error.raw_os_error() == Some(Errno::EBUSY as i32)
+}
+
+fn is_refusal(error: &io::Error) -> bool {
+    let refusals = [Errno::EROFS, Errno::EACCES, Errno::EPERM];
+    error.raw_os_error().is_some_and(|errno| refusals.contains(&Errno::from_raw(errno)))
 }
 
 /// Waits until `cgroup.events` says that no process is left, then removes. Gives up after [`V2_PATIENCE`].

@@ -9,6 +9,7 @@ use crate::limits::{CPU_PERIOD_USEC, Setting, quota, swap_alone};
 use crate::{Controller, Error, control};
 
 const SUBTREE: &str = "cgroup.subtree_control";
+const LOW: &str = "memory.low";
 
 /// A group as it stands after [`make`].
 pub(crate) struct Made {
@@ -97,18 +98,63 @@ pub(crate) fn set(
                 write("memory.swap.max", &bytes_or_max(swap_max))?;
             }
             write("memory.max", &bytes_or_max(limit))?;
+            // Docker's default, which nobody asked for by name, is not missed.
             if !is_offered && swap.is_some() {
                 return Ok(Some(("memswap_limit", "memory.swap.max")));
             }
         }
         Setting::MemoryReservation(bytes) => {
-            write("memory.low", &bytes.unwrap_or_default().to_string())?;
+            let bytes = bytes.unwrap_or_default().max(protection_inside(directory)?);
+            write(LOW, &bytes.to_string())?;
         }
         Setting::Pids(count) => {
             write("pids.max", &bytes_or_max(count.and_then(|count| u64::try_from(count).ok())))?;
         }
     }
     Ok(None)
+}
+
+/// Gives the groups around `path` what the groups inside them have of `memory.low`: a group's own is in force
+/// only up to its parent's (cgroup-v2.rst). No more than that, for with `memory_recursiveprot`, systemd's mount
+/// option, what no child claims protects them all.
+///
+/// The outermost group has no reservation of its own and gets the very sum. One in between may have one, which
+/// looks the same in its file, so that is raised only; setting its limits anew lowers it.
+pub(crate) fn protect_parents(root: &Root, path: &str) -> Result<(), Error> {
+    let leaf = root.group(path);
+    for parent in leaf.ancestors().skip(1).take_while(|parent| *parent != root.point) {
+        let is_outermost = parent.parent() == Some(&root.point);
+        let mut now = protection(parent)?;
+        // Until it agrees, for others make and remove groups at the same time: who writes last looks last.
+        loop {
+            let sum = protection_inside(parent)?;
+            if now == sum || (now > sum && !is_outermost) {
+                break;
+            }
+            match control::write(&parent.join(LOW), &sum.to_string()) {
+                // Removed with its last group, by somebody else.
+                Err(error) if error.is_absence() => break,
+                outcome => outcome?,
+            }
+            now = sum;
+        }
+    }
+    Ok(())
+}
+
+/// A group's `memory.low` in bytes; 0 without the group.
+pub(crate) fn protection(directory: &Path) -> Result<u64, Error> {
+    let content = control::read_if_there(&directory.join(LOW))?;
+    // `max` is the one word that it may hold.
+    Ok(content.map_or(0, |content| content.trim_end().parse().unwrap_or(u64::MAX)))
+}
+
+fn protection_inside(directory: &Path) -> Result<u64, Error> {
+    let mut sum = 0u64;
+    for child in control::children(directory)? {
+        sum = sum.saturating_add(protection(&child)?);
+    }
+    Ok(sum)
 }
 
 fn bytes_or_max(value: Option<u64>) -> String {

@@ -4,10 +4,13 @@
 
 mod support;
 
+use std::io;
 use std::os::fd::AsRawFd as _;
+use std::os::unix::process::CommandExt as _;
+use std::process::{Command, Stdio};
 use std::time::Instant;
 
-use composer_cgroup::{Controller, Error, Hierarchy, Limits, Version};
+use composer_cgroup::{Controller, Error, Group, Hierarchy, Limits, Version};
 use support::{Scratch, spawn};
 
 /// Of linux/sched.h: beyond the `int` that libc has for it, where it is 0.
@@ -100,6 +103,79 @@ fn a_container_can_be_born_in_its_group() {
     // SAFETY: waitpid(2) may be given no place for the status.
     let waited = unsafe { libc::waitpid(pid, std::ptr::null_mut(), 0) };
     assert_eq!((born, waited), (vec![pid], pid));
+}
+
+/// A child that waits, its memberships as it has joined `group` by [`Group::join_self`].
+fn joined(group: &Group) -> (std::process::Child, String) {
+    let mut command = Command::new("sh");
+    command.args(["-c", "read line"]).stdin(Stdio::piped());
+    let joining = group.clone();
+    // SAFETY: the child of the fork is alone with its memory, and glibc's allocator works in it.
+    unsafe { command.pre_exec(move || joining.join_self().map_err(io::Error::other)) };
+    let child = command.spawn().expect("spawn sh");
+    let memberships = std::fs::read_to_string(format!("/proc/{}/cgroup", child.id())).expect("memberships");
+    (child, memberships)
+}
+
+#[test]
+fn a_group_everywhere_takes_its_process_out_of_every_other_group() {
+    let scratch = Scratch::new();
+    let path = format!("{}/.engine/shop", scratch.name);
+    let keeper = scratch.hierarchy.group_everywhere(&path);
+    assert_eq!(keeper.create(&Limits::default()).expect("create"), []);
+    assert_eq!(keeper.create(&Limits::default()).expect("create again"), []);
+    let (mut child, memberships) = joined(&keeper);
+    for membership in memberships.lines() {
+        assert!(membership.ends_with(&format!("/{path}")), "{memberships}");
+    }
+    let parent = scratch.hierarchy.group_everywhere(&format!("{}/.engine", scratch.name));
+    parent.remove_if_empty().expect("in use is fine");
+    // It may not have ended when the removal starts.
+    keeper.kill().expect("kill");
+    keeper.remove().expect("remove");
+    assert!(!keeper.exists());
+    parent.remove_if_empty().expect("remove the parent");
+    assert!(!parent.exists());
+    child.wait().expect("wait");
+}
+
+#[test]
+fn a_hierarchy_that_refuses_does_not_fail_the_others() {
+    let mounts = std::fs::read_to_string("/proc/self/mounts").expect("mounts");
+    let fields = mounts.lines().map(|line| line.split(' ').collect::<Vec<_>>());
+    let mut freezers = fields.filter(|fields| fields[2] == "cgroup" && fields[3].ends_with("freezer"));
+    let Some(point) = freezers.next().map(|fields| std::ffi::CString::new(fields[1]).expect("a path")) else {
+        // Without v1 there is no other hierarchy.
+        return;
+    };
+    let scratch = Scratch::new();
+    let group = scratch.hierarchy.group_everywhere(&format!("{}/.engine/shop", scratch.name));
+    // A mount namespace is a thread's own: the other tests see nothing of it.
+    let test = move || {
+        let none = std::ptr::null::<libc::c_char>();
+        // SAFETY: unshare(2) takes no pointers.
+        assert_eq!(unsafe { libc::unshare(libc::CLONE_NEWNS) }, 0);
+        let private = libc::MS_REC | libc::MS_PRIVATE;
+        let sealed = libc::MS_BIND | libc::MS_REMOUNT | libc::MS_RDONLY;
+        for (target, flags) in [(c"/", private), (&point, sealed)] {
+            // SAFETY: the target is a string with its null byte; the rest may be null for these flags.
+            let done = unsafe { libc::mount(none, target.as_ptr(), none, flags, none.cast()) };
+            assert_eq!(done, 0, "{target:?}: {}", io::Error::last_os_error());
+        }
+        assert_eq!(group.create(&Limits::default()).expect("create"), []);
+        let (mut child, memberships) = joined(&group);
+        let is_inside = |line: &str| line.ends_with(group.path());
+        assert!(
+            memberships.lines().all(|line| is_inside(line) != line.contains(":freezer:")),
+            "{memberships}"
+        );
+        child.kill().expect("kill");
+        child.wait().expect("wait");
+        group.remove_if_empty().expect("remove if empty");
+        group.remove().expect("remove");
+        assert!(!group.exists());
+    };
+    std::thread::spawn(test).join().expect("the test's thread");
 }
 
 #[test]

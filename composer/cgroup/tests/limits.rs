@@ -154,6 +154,69 @@ fn memory_and_swap_change_in_place_in_either_direction() {
 }
 
 #[test]
+fn swap_is_limited_to_as_much_as_memory_where_not_given() {
+    let scratch = Scratch::new();
+    let group = scratch.made("swap", &Limits { memory: Some(64 * MIB), ..Limits::default() });
+    let is_v1 = support::root_of("memory").1;
+    let check = |mib: Option<u64>| {
+        let value = scratch.control("swap", "memory", "memory.memsw.limit_in_bytes", "memory.swap.max");
+        match mib {
+            // On v1 the file is of memory and swap together.
+            Some(mib) => assert_eq!(value, (if is_v1 { 2 * mib } else { mib } * MIB).to_string()),
+            None => assert!(value == "max" || value.len() >= 19, "unlimited: {value}"),
+        }
+    };
+    check(Some(64));
+    // 0 is the same as nothing, -1 is no limit.
+    let steps = [
+        (Some(256), Some(0), Some(256)),
+        (Some(16), None, Some(16)),
+        (Some(16), Some(-1), None),
+        (None, None, None),
+    ];
+    for (memory, memory_swap, swap) in steps {
+        let limits = Limits { memory: memory.map(|mib| mib * MIB), memory_swap, ..Limits::default() };
+        assert_eq!(group.apply(None, &limits).expect("apply"), []);
+        check(swap);
+    }
+}
+
+/// On v2, where a group's protection is in force only up to its parent's.
+#[test]
+fn parents_have_the_protection_that_their_children_claim() {
+    if support::root_of("memory").1 {
+        return;
+    }
+    let scratch = Scratch::new();
+    let low = |mib: u64| Limits { memory_reservation: Some(mib * MIB), ..Limits::default() };
+    let check = |stack: u64, outermost: u64| {
+        let read = |path: &str| scratch.control(path, "memory", "", "memory.low");
+        assert_eq!((read("stack"), read("")), ((stack * MIB).to_string(), (outermost * MIB).to_string()));
+    };
+    let stack = scratch.made("stack", &Limits::default());
+    let one = scratch.made("stack/one", &low(32));
+    let two = scratch.made("stack/two", &low(16));
+    scratch.made("stack/three", &Limits::default());
+    check(48, 48);
+    one.apply(Some(&low(32)), &low(64)).expect("apply");
+    check(80, 80);
+    // The stack's own may be more; it is never less than what is promised inside.
+    stack.apply(None, &low(100)).expect("apply");
+    check(100, 100);
+    stack.apply(None, &low(20)).expect("apply");
+    check(80, 80);
+    let other = scratch.made("other", &low(8));
+    check(80, 88);
+    other.remove().expect("remove");
+    check(80, 80);
+    two.remove().expect("remove");
+    stack.create(&Limits::default()).expect("create again");
+    check(64, 64);
+    stack.remove().expect("remove");
+    assert_eq!(scratch.control("", "memory", "", "memory.low"), "0");
+}
+
+#[test]
 fn cores_of_a_parent_move_with_the_children_that_share_them() {
     let scratch = Scratch::new();
     let on = |cores: &str| Limits { cpuset: Some(cores.into()), ..Limits::default() };

@@ -59,7 +59,7 @@ pub fn root_of(controller: &str) -> (PathBuf, bool) {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        let group = self.hierarchy.group(&self.name);
+        let group = self.hierarchy.group_everywhere(&self.name);
         group.kill().expect("kill");
         group.remove().expect("remove");
         assert!(!group.exists(), "nothing is left");
