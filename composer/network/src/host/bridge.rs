@@ -32,7 +32,8 @@ impl Bridge {
 
 impl Host {
     /// Makes the bridge, or mends the one that is there: its group, its MAC, its only IPv4 address (the subnet's
-    /// first), and that it is up. What is right already is not touched. IPv6 is left as the host has it. Where
+    /// first), and that it is up. What is right already is not touched. It has no IPv6: else a container that
+    /// announces itself as a router becomes the host's default route (CVE-2020-13401). Where
     /// bridged traffic passes the host's firewall, a rule there lets through what stays within the bridge.
     ///
     /// # Errors
@@ -49,6 +50,7 @@ impl Host {
         if !is_kind(&link, &InfoKind::Bridge) {
             return Err(Error::WrongKind { name: name.into(), wanted: "bridge" });
         }
+        without_ipv6(name)?;
         let index = link.header.index;
         let has_mac = link.attributes.contains(&LinkAttribute::Address(mac.clone()));
         if !has_mac || group_of(&link) != group || !link.header.flags.contains(LinkFlags::Up) {
@@ -100,5 +102,19 @@ impl Host {
                 .map_err(|error| Error::netlink("add the address of bridge", name, error))?;
         }
         Ok(())
+    }
+}
+
+/// Takes IPv6 from an interface of the host's, before it goes up.
+fn without_ipv6(interface: &str) -> Result<()> {
+    match std::fs::write(format!("/proc/sys/net/ipv6/conf/{interface}/disable_ipv6"), "1") {
+        // A kernel without IPv6, or a host whose settings are not ours to change.
+        Err(error)
+            if [std::io::ErrorKind::NotFound, std::io::ErrorKind::ReadOnlyFilesystem]
+                .contains(&error.kind()) =>
+        {
+            Ok(())
+        }
+        other => other.map_err(|error| Error::kernel("take IPv6 from bridge", interface, error)),
     }
 }

@@ -13,6 +13,8 @@ fn a_bridge_has_the_first_address_and_is_up() {
         assert!(seen.contains("inet 172.18.0.1/22"), "{seen}");
         assert!(seen.contains("link/ether 02:42:ac:12:00:01"), "{seen}");
         assert!(seen.contains(",UP"), "{seen}");
+        // A router that announces itself behind it is not heard.
+        assert!(!seen.contains("inet6"), "{seen}");
     });
 }
 
