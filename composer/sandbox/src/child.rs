@@ -9,19 +9,22 @@ use std::path::Path;
 
 use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::stat::{Mode, fchmod, umask};
-use nix::unistd::{Gid, Uid, chdir, dup2_stderr, dup2_stdin, dup2_stdout, fchown, sethostname, setsid};
-use rustix::fs::CWD;
+use nix::unistd::{Gid, Uid, dup2_stderr, dup2_stdin, dup2_stdout, fchdir, fchown, sethostname, setsid};
+use rustix::fs::{CWD, OFlags};
 use rustix::mount::MountAttrFlags;
 
 use crate::failure::{Doing, Result, StartFailure};
 use crate::spawn::{ContainerFds, ExecFds, Stdio};
 use crate::spec::{ContainerSpec, ExecSpec, MountKind, MountSpec, ProcessSpec};
 use crate::terminal::{self, Terminal};
-use crate::tree::{Missing, Tree};
+use crate::tree::{self, Missing, Tree};
 use crate::user::{self, User};
 use crate::{
-    capabilities, descriptor, dev, init, kernel_files, limits, mount, process, program, report, root,
+    capabilities, descriptor, dev, init, kernel_files, limits, mount, process, program, report, root, seccomp,
 };
+
+/// PIPEFS_MAGIC of linux/magic.h.
+const PIPEFS: i64 = 0x5049_5045;
 
 /// What is told where the way ends before exec.
 fn end(report: BorrowedFd<'_>, way: impl FnOnce() -> Result<Infallible>) -> ! {
@@ -49,21 +52,16 @@ pub fn container(spec: &ContainerSpec, fds: &ContainerFds) -> ! {
         root::make_private()?;
         let tree = root::mount(&spec.root)?;
         kernel_files::mount(&tree, &spec.cgroup_tasks, fds.cgroup.is_some())?;
-        dev::mount(&tree)?;
-        kernel_files::mask(&tree)?;
-        let files = [
-            ("/etc/hosts", &spec.hosts_file),
-            ("/etc/resolv.conf", &spec.resolv_file),
-            ("/etc/hostname", &spec.hostname_file),
-        ];
-        for (target, source) in files {
-            bind(&tree, source, target, false)?;
-        }
-        // What lies inside another comes after it.
-        let mut mounts: Vec<&MountSpec> = spec.mounts.iter().collect();
-        mounts.sort_by_key(|mount| Path::new(&mount.target).components().count());
-        for mount in mounts {
-            user_mount(&tree, mount)?;
+        let nodes = dev::mount(&tree)?;
+        kernel_files::mask(&tree, &nodes)?;
+        drop(nodes);
+        let generated = generated(spec);
+        for (origin, mount) in ordered(&generated, &spec.mounts) {
+            match (origin, user_mount(&tree, mount)) {
+                // The user's /etc is read-only and has no such file: so it shall be.
+                (Origin::Generated, Err(failure)) if failure.errno == libc::EROFS => {}
+                (_, done) => done?,
+            }
         }
         working_folder(&tree, &spec.process)?;
         let init = if spec.init { Some(own_program()?) } else { None };
@@ -74,9 +72,11 @@ pub fn container(spec: &ContainerSpec, fds: &ContainerFds) -> ! {
         if let Some(terminal) = &terminal {
             dev::console(&terminal.path)?;
         }
-        give_pipes(&fds.stdio, &user)?;
+        give_pipes(&fds.stdio, &user, is_fifo)?;
         wait(&fds.start)?;
-        run(&spec.process, &user, &fds.stdio, terminal, false, |env| match &init {
+        let kept: Vec<BorrowedFd<'_>> =
+            std::iter::once(&fds.report).chain(init.as_ref()).map(AsFd::as_fd).collect();
+        run(&spec.process, &user, &fds.stdio, terminal, &kept, false, |env| match &init {
             Some(binary) => init::exec(binary, &spec.process.argv, env, &fds.report),
             None => program::exec(&spec.process.argv, env),
         })
@@ -96,7 +96,10 @@ pub fn exec(target: BorrowedFd<'_>, spec: &ExecSpec, fds: &ExecFds) -> ! {
         setns(target, namespaces).doing("enter", "the container's namespaces")?;
         let user = user::look_up(spec.process.user.as_deref())?;
         let terminal = terminal(&spec.process, fds.report.as_fd())?;
-        run(&spec.process, &user, &fds.stdio, terminal, spec.privileged, |env| {
+        // A named pipe is a file of the caller's.
+        give_pipes(&fds.stdio, &user, is_anonymous_pipe)?;
+        let kept = [fds.report.as_fd()];
+        run(&spec.process, &user, &fds.stdio, terminal, &kept, spec.privileged, |env| {
             program::exec(&spec.process.argv, env)
         })
     })
@@ -112,6 +115,36 @@ fn begin(tasks: &[std::path::PathBuf]) -> Result<()> {
     process::new_keyring();
     umask(Mode::from_bits_truncate(0o022));
     Ok(())
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Origin {
+    Generated,
+    User,
+}
+
+/// The files about its name and its network.
+fn generated(spec: &ContainerSpec) -> [MountSpec; 3] {
+    let files = [
+        ("/etc/hosts", &spec.hosts_file),
+        ("/etc/resolv.conf", &spec.resolv_file),
+        ("/etc/hostname", &spec.hostname_file),
+    ];
+    files.map(|(target, source)| MountSpec {
+        target: target.to_owned(),
+        read_only: spec.read_only,
+        kind: MountKind::Bind { source: source.clone() },
+    })
+}
+
+/// What lies inside another comes after it; what the user mounts in a generated file's place replaces it.
+fn ordered<'a>(generated: &'a [MountSpec], users: &'a [MountSpec]) -> Vec<(Origin, &'a MountSpec)> {
+    let replaced =
+        |file: &MountSpec| users.iter().any(|user| Path::new(&user.target) == Path::new(&file.target));
+    let generated = generated.iter().filter(|file| !replaced(file)).map(|file| (Origin::Generated, file));
+    let mut mounts: Vec<_> = generated.chain(users.iter().map(|user| (Origin::User, user))).collect();
+    mounts.sort_by_key(|(_, mount)| Path::new(&mount.target).components().count());
+    mounts
 }
 
 /// A file or folder of the host's at a path of the container's.
@@ -189,16 +222,17 @@ fn wait(start: &OwnedFd) -> Result<()> {
     }
 }
 
-/// The last steps, in the container already.
+/// The last steps, in the container already. `kept` is what `exec` and a report of its failure need.
 fn run(
     process: &ProcessSpec,
     user: &User,
     stdio: &Stdio,
     terminal: Option<Terminal>,
+    kept: &[BorrowedFd<'_>],
     privileged: bool,
     exec: impl FnOnce(&[(String, String)]) -> Result<Infallible>,
 ) -> Result<Infallible> {
-    match &terminal {
+    match terminal {
         Some(terminal) => {
             terminal::control(&terminal.slave)?;
             // Its group stays `tty`.
@@ -210,21 +244,38 @@ fn run(
             streams(&stdio.stdin, &stdio.stdout, &stdio.stderr)?;
         }
     }
-    let cwd = process.cwd.as_deref().unwrap_or("/");
+    // Before any path of the container's is walked, and before it has the container's user: the others are the host's.
+    descriptor::keep_only(kept).doing("close", "the keeper's descriptors")?;
     if !privileged {
+        // A filter needs CAP_SYS_ADMIN, which is about to go.
+        seccomp::install()?;
         capabilities::limit_bounding()?;
     }
     user::become_user(user)?;
+    // Another user makes a process dumpable again where fs.suid_dumpable says so (proc(5)).
+    nix::sys::prctl::set_dumpable(false).doing("protect", "the new process")?;
     if !privileged {
         capabilities::limit_own(user.uid == 0)?;
     }
-    chdir(cwd).doing("enter the working folder", cwd)?;
-    descriptor::close_on_exec_from(3).doing("close", "the keeper's descriptors")?;
+    enter_folder(process.cwd.as_deref().unwrap_or("/"))?;
     exec(&program::environment(process, user))
 }
 
+/// As the container's user, who may not be let in.
+fn enter_folder(cwd: &str) -> Result<()> {
+    let folder = tree::inside(cwd, OFlags::PATH | OFlags::DIRECTORY);
+    let entered = folder.and_then(|folder| Ok(fchdir(folder)?));
+    entered.map_err(|error| {
+        let mut failure = StartFailure::system("enter the working folder", cwd, &error);
+        if error.raw_os_error() == Some(libc::ELOOP) {
+            failure.message = "its symbolic links go in circles, or to a descriptor in /proc".to_owned();
+        }
+        failure
+    })
+}
+
 /// /dev/stdout and its like must open for the container's user.
-fn give_pipes(stdio: &Stdio, user: &User) -> Result<()> {
+fn give_pipes(stdio: &Stdio, user: &User, is_pipe: fn(&OwnedFd) -> bool) -> Result<()> {
     let (uid, gid) = (Uid::from_raw(user.uid), Gid::from_raw(user.gid));
     for pipe in [&stdio.stdin, &stdio.stdout, &stdio.stderr].into_iter().filter(|fd| is_pipe(fd)) {
         fchown(pipe, Some(uid), Some(gid)).doing("give away", "its standard streams")?;
@@ -233,13 +284,60 @@ fn give_pipes(stdio: &Stdio, user: &User) -> Result<()> {
     Ok(())
 }
 
-fn is_pipe(fd: &OwnedFd) -> bool {
+fn is_fifo(fd: &OwnedFd) -> bool {
     rustix::fs::fstat(fd).is_ok_and(|stat| rustix::fs::FileType::from_raw_mode(stat.st_mode).is_fifo())
 }
 
+fn is_anonymous_pipe(fd: &OwnedFd) -> bool {
+    is_fifo(fd) && rustix::fs::fstatfs(fd).is_ok_and(|stat| stat.f_type == PIPEFS)
+}
+
 fn streams(stdin: &OwnedFd, stdout: &OwnedFd, stderr: &OwnedFd) -> Result<()> {
-    dup2_stdin(stdin)
-        .and_then(|()| dup2_stdout(stdout))
-        .and_then(|()| dup2_stderr(stderr))
+    let (own_in, own_out, own_err) = (dev::own(stdin)?, dev::own(stdout)?, dev::own(stderr)?);
+    dup2_stdin(own_in.as_ref().unwrap_or(stdin))
+        .and_then(|()| dup2_stdout(own_out.as_ref().unwrap_or(stdout)))
+        .and_then(|()| dup2_stderr(own_err.as_ref().unwrap_or(stderr)))
         .doing("set up", "its standard streams")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mounts(targets: &[&str]) -> Vec<MountSpec> {
+        let kind = MountKind::Tmpfs { size: None, mode: None };
+        targets
+            .iter()
+            .map(|target| MountSpec { target: (*target).to_owned(), read_only: false, kind: kind.clone() })
+            .collect()
+    }
+
+    #[test]
+    fn generated_files_lie_on_what_the_user_mounts_but_for_the_same_target() {
+        let generated = mounts(&["/etc/hosts", "/etc/hostname"]);
+        let users = mounts(&["/etc/hosts/", "/a/b/c", "/etc", "/"]);
+        let order: Vec<_> = ordered(&generated, &users)
+            .into_iter()
+            .map(|(origin, mount)| (origin, mount.target.as_str()))
+            .collect();
+        let expected = [
+            (Origin::User, "/"),
+            (Origin::User, "/etc"),
+            (Origin::Generated, "/etc/hostname"),
+            (Origin::User, "/etc/hosts/"),
+            (Origin::User, "/a/b/c"),
+        ];
+        assert_eq!(order, expected);
+    }
+
+    #[test]
+    fn a_named_pipe_is_told_from_an_anonymous_one() {
+        let (pipe, _end) = nix::unistd::pipe().unwrap();
+        assert!(is_fifo(&pipe) && is_anonymous_pipe(&pipe));
+        let path = std::env::temp_dir().join(format!("compose-fifo-{}", std::process::id()));
+        nix::unistd::mkfifo(&path, Mode::S_IRWXU).unwrap();
+        let named: OwnedFd = File::options().read(true).write(true).open(&path).unwrap().into();
+        assert!(is_fifo(&named) && !is_anonymous_pipe(&named));
+        std::fs::remove_file(path).unwrap();
+    }
 }

@@ -6,6 +6,8 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use nix::sched::CloneFlags;
 
+use crate::pidfd;
+
 /// CLONE_INTO_CGROUP of linux/sched.h: beyond the `int` that libc has for it.
 const INTO_CGROUP: u64 = 1 << 33;
 
@@ -15,6 +17,16 @@ pub enum Forked {
     Parent(i32, OwnedFd),
     /// The child.
     Child,
+}
+
+/// fork(2), for where a container's filter of system calls refuses clone3(2).
+pub fn fork() -> io::Result<Forked> {
+    // SAFETY: the caller's process has one thread, so the child may go on as it likes.
+    match unsafe { libc::fork() } {
+        -1 => Err(io::Error::last_os_error()),
+        0 => Ok(Forked::Child),
+        pid => Ok(Forked::Parent(pid, pidfd::open(pid)?)),
+    }
 }
 
 /// Forks into new namespaces and, on cgroup v2, right into a cgroup.

@@ -23,14 +23,45 @@ pub fn received(number: RawFd) -> OwnedFd {
     unsafe { OwnedFd::from_raw_fd(number) }
 }
 
-/// Marks every descriptor from `first` on close-on-exec (close_range(2)).
-pub(crate) fn close_on_exec_from(first: RawFd) -> io::Result<()> {
-    let (first, flag) = (first.cast_unsigned(), libc::CLOSE_RANGE_CLOEXEC);
-    // SAFETY: no descriptor is closed, so nothing that owns one is fooled.
-    match unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, flag) } {
+/// The lowest number that is no standard stream's.
+const FIRST: u32 = 3;
+
+/// Closes all descriptors but the standard streams and these, which exec closes (close_range(2)). To be called by a
+/// child that execs or exits next, and that drops nothing which owns one of the others.
+pub(crate) fn keep_only(kept: &[BorrowedFd<'_>]) -> io::Result<()> {
+    for (first, last) in gaps(kept.iter().map(|fd| fd.as_raw_fd().cast_unsigned()).collect()) {
+        close_range(first, last, 0)?;
+    }
+    close_on_exec_from(FIRST)
+}
+
+/// Marks every descriptor from `first` on close-on-exec.
+pub(crate) fn close_on_exec_from(first: u32) -> io::Result<()> {
+    close_range(first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC)
+}
+
+fn close_range(first: u32, last: u32, flags: libc::c_uint) -> io::Result<()> {
+    // SAFETY: what is closed belonged to the parent's image of the process: by the promise of keep_only's caller no
+    // owner of it acts any more.
+    match unsafe { libc::syscall(libc::SYS_close_range, first, last, flags) } {
         -1 => Err(io::Error::last_os_error()),
         _ => Ok(()),
     }
+}
+
+/// The ranges between these numbers, and below and above them.
+fn gaps(mut kept: Vec<u32>) -> Vec<(u32, u32)> {
+    kept.sort_unstable();
+    let mut ranges = Vec::with_capacity(kept.len() + 1);
+    let mut first = FIRST;
+    for number in kept {
+        if number > first {
+            ranges.push((first, number - 1));
+        }
+        first = first.max(number + 1);
+    }
+    ranges.push((first, u32::MAX));
+    ranges
 }
 
 /// Puts descriptors under agreed numbers for the program that is exec'd next; to be called right before it.
@@ -57,6 +88,19 @@ pub(crate) fn place(fds: &[(RawFd, RawFd)]) -> io::Result<()> {
 }
 
 /// Its number, for paths below /proc/self/fd: the one way to hand overlayfs a folder whatever its name contains.
-pub(crate) fn path(fd: &OwnedFd) -> String {
+pub fn path(fd: &OwnedFd) -> String {
     format!("/proc/self/fd/{}", fd.as_raw_fd())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gaps_leave_out_what_is_kept_and_the_standard_streams() {
+        assert_eq!(gaps(vec![]), [(3, u32::MAX)]);
+        assert_eq!(gaps(vec![9, 3]), [(4, 8), (10, u32::MAX)]);
+        assert_eq!(gaps(vec![5, 6, 6]), [(3, 4), (7, u32::MAX)]);
+        assert_eq!(gaps(vec![1, 4]), [(3, 3), (5, u32::MAX)]);
+    }
 }

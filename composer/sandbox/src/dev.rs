@@ -1,18 +1,23 @@
-//! /dev: the few devices that programs count on.
+//! /dev: the few devices that programs count on, none of them the host's own node.
 
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{FileType, Mode, OFlags, fstat, makedev, mknodat};
 use rustix::mount::MountAttrFlags;
 
-use crate::failure::{Doing, Result};
+use crate::failure::{Doing, Result, StartFailure};
 use crate::mount;
-use crate::tree::{Missing, Tree, link, on_host};
+use crate::tree::{Missing, Tree, inside, link, on_host};
 
-/// Devices taken from the host.
-const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
+/// Devices by their numbers (null(4), full(4), random(4), tty(4)).
+const DEVICES: [(&str, u32, u32); 6] =
+    [(NULL, 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0)];
+/// Stands for a file that must not be read.
+pub const NULL: &str = "null";
+/// Stands for a folder that must not be read.
+pub const EMPTY: &str = "empty";
 /// Links in /dev.
 const LINKS: [(&str, &str); 6] = [
     ("fd", "/proc/self/fd"),
@@ -26,22 +31,27 @@ const LINKS: [(&str, &str); 6] = [
 const DEVPTS: [(&str, Option<&str>); 4] =
     [("newinstance", None), ("ptmxmode", Some("0666")), ("mode", Some("0620")), ("gid", Some("5"))];
 
-/// Mounts /dev.
+/// Mounts /dev, and returns the folder of [`NULL`] and [`EMPTY`], which the container itself does not see.
 ///
-/// Its devices are mounts of the host's, on a filesystem where device nodes do not work: a container may make nodes
-/// (CAP_MKNOD) but gets no further device by it.
-pub fn mount(tree: &Tree) -> Result<()> {
+/// The nodes are the container's own: what its root does to their permissions does not reach the host. They lie in
+/// that folder, and each is mounted into a /dev where device nodes do not work: a container may make further nodes
+/// (CAP_MKNOD) but gets no device by it.
+pub fn mount(tree: &Tree) -> Result<OwnedFd> {
     let nosuid = MountAttrFlags::MOUNT_ATTR_NOSUID;
     let nodev = nosuid | MountAttrFlags::MOUNT_ATTR_NODEV;
     let nothing = nosuid | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+    // Below /dev, where nothing reaches it: before Linux 6.15 no part of a mount that is attached nowhere can be copied.
+    let nodes = mount::filesystem("tmpfs", &[("mode", Some("755"))], nosuid)
+        .and_then(|nodes| mount::attach(&nodes, tree.ensure("/dev", Missing::Folder)?).map(|()| nodes))
+        .and_then(|nodes| make_nodes(&nodes).map(|()| nodes))
+        .doing("make", "devices")?;
     let dev = mount::filesystem("tmpfs", &[("mode", Some("755")), ("size", Some("65536k"))], nodev)
-        .and_then(|dev| mount::attach(&dev, tree.ensure("/dev", Missing::Folder)?).map(|()| dev))
+        .and_then(|dev| mount::attach(&dev, &nodes).map(|()| dev))
         .doing("mount", "/dev")?;
-    for device in DEVICES {
-        let source = Path::new("/dev").join(device);
-        node(&dev, device)
-            .and_then(|place| mount::attach(mount::copy(rustix::fs::CWD, &source, false)?, place))
-            .doing("provide", source.display())?;
+    for (device, ..) in DEVICES {
+        place(&dev, device)
+            .and_then(|place| mount::attach(mount::copy(&nodes, device, false)?, place))
+            .doing("provide", format_args!("/dev/{device}"))?;
     }
     for (name, to) in LINKS {
         link(&dev, name, to).doing("make", format_args!("/dev/{name}"))?;
@@ -57,10 +67,46 @@ pub fn mount(tree: &Tree) -> Result<()> {
         .doing("mount", "/dev/shm")?;
     folder(&dev, "mqueue")
         .and_then(|place| mount::attach(mount::filesystem("mqueue", &[], mount::INERT)?, place))
-        .doing("mount", "/dev/mqueue")
+        .doing("mount", "/dev/mqueue")?;
+    Ok(nodes)
 }
 
-fn node(dev: &OwnedFd, name: &str) -> io::Result<OwnedFd> {
+fn make_nodes(nodes: &OwnedFd) -> io::Result<()> {
+    let everybody = Mode::from_raw_mode(0o666);
+    let mask = rustix::process::umask(Mode::empty());
+    let made = DEVICES.into_iter().try_for_each(|(name, major, minor)| {
+        mknodat(nodes, name, FileType::CharacterDevice, everybody, makedev(major, minor))
+    });
+    rustix::process::umask(mask);
+    made?;
+    Ok(rustix::fs::mkdirat(nodes, EMPTY, Mode::from_raw_mode(0o755))?)
+}
+
+/// The container's own device in place of the host's that a stream is: through that one its root could change the
+/// permissions of the host's. To be called inside the container.
+pub fn own(stream: &OwnedFd) -> Result<Option<OwnedFd>> {
+    let device = device(stream).doing("look at", "a standard stream")?;
+    // Whoever has a terminal as /dev/tty means theirs.
+    let Some((name, ..)) = DEVICES
+        .into_iter()
+        .find(|(name, major, minor)| *name != "tty" && device == Some(makedev(*major, *minor)))
+    else {
+        return Ok(None);
+    };
+    let path = Path::new("/dev").join(name);
+    let own = inside(&path, OFlags::RDWR | OFlags::NOCTTY).doing("open", path.display())?;
+    if self::device(&own).doing("look at", path.display())? != device {
+        return Err(StartFailure::because("open", path.display(), "the container has something else there"));
+    }
+    Ok(Some(own))
+}
+
+fn device(fd: &OwnedFd) -> io::Result<Option<u64>> {
+    let stat = fstat(fd)?;
+    Ok(FileType::from_raw_mode(stat.st_mode).is_char_device().then_some(stat.st_rdev))
+}
+
+fn place(dev: &OwnedFd, name: &str) -> io::Result<OwnedFd> {
     let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
     Ok(rustix::fs::openat(dev, name, flags, Mode::from_raw_mode(0o644))?)
 }
@@ -76,4 +122,24 @@ pub fn console(terminal: &Path) -> Result<()> {
     on_host(terminal)
         .and_then(|terminal| mount::attach(mount::copy(&terminal, "", false)?, &place))
         .doing("mount", "/dev/console")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::os::fd::AsRawFd;
+
+    use super::*;
+
+    #[test]
+    fn only_devices_are_replaced() {
+        let null: OwnedFd = File::open("/dev/null").unwrap().into();
+        let own = own(&null).unwrap().unwrap();
+        assert_ne!(own.as_raw_fd(), null.as_raw_fd());
+        assert_eq!(device(&own).unwrap(), Some(makedev(1, 3)));
+        let file: OwnedFd = File::open("/proc/self/exe").unwrap().into();
+        assert!(super::own(&file).unwrap().is_none());
+        let (pipe, _end) = nix::unistd::pipe().unwrap();
+        assert!(super::own(&pipe).unwrap().is_none());
+    }
 }

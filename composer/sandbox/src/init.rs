@@ -9,13 +9,12 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, FcntlArg, fcntl};
-use nix::sched::CloneFlags;
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Pid, execveat, setpgid};
 
-use crate::clone::{Forked, clone3};
+use crate::clone::{Forked, fork};
 use crate::failure::{Doing, Result, StartFailure};
 use crate::{descriptor, pidfd, process, program, report};
 
@@ -46,7 +45,7 @@ pub(crate) fn exec(
 /// Runs as the init: starts the program and ends with its code.
 pub fn run() -> ! {
     let report = descriptor::inherited(REPORT);
-    let prepared = signals().and_then(|signals| Ok((signals, clone3(CloneFlags::empty(), None)?)));
+    let prepared = signals().and_then(|signals| Ok((signals, fork()?)));
     match prepared {
         Ok((_, Forked::Child)) => start(report),
         Ok((signals, Forked::Parent(pid, child))) => {

@@ -9,8 +9,8 @@ use rustix::fs::CWD;
 use rustix::mount::MountAttrFlags;
 
 use crate::failure::{Doing, Result};
-use crate::mount;
 use crate::tree::{Missing, Tree};
+use crate::{dev, mount};
 
 /// Cannot be read.
 const MASKED: [&str; 13] = [
@@ -83,8 +83,8 @@ fn hierarchy(tasks: &Path) -> Option<(&Path, &Path)> {
     Some((Path::new(below.components().next()?.as_os_str()), tasks.parent()?))
 }
 
-/// Sets what has to be set in /proc, and then hides and locks what the host has in it.
-pub fn mask(tree: &Tree) -> Result<()> {
+/// Sets what has to be set in /proc, and then hides and locks what the host has in it. `nodes` is [`dev::mount`]'s.
+pub fn mask(tree: &Tree, nodes: &OwnedFd) -> Result<()> {
     for (path, value) in SYSCTLS {
         let set = tree.find(path).and_then(|file| fs::write(crate::descriptor::path(&file), value));
         match set {
@@ -93,9 +93,9 @@ pub fn mask(tree: &Tree) -> Result<()> {
             other => other.doing("set", path)?,
         }
     }
-    let mut empty = None;
+    let mut covers = [None, None];
     for path in MASKED {
-        hide(tree, path, &mut empty).doing("hide", path)?;
+        hide(tree, path, nodes, &mut covers).doing("hide", path)?;
     }
     for path in READ_ONLY {
         let Some(place) = present(tree, path).doing("make read-only", path)? else {
@@ -120,18 +120,20 @@ fn present(tree: &Tree, path: &str) -> io::Result<Option<OwnedFd>> {
     }
 }
 
-/// Covers a file with /dev/null, a folder with `empty`, which is one for all of them.
-fn hide(tree: &Tree, path: &str, empty: &mut Option<OwnedFd>) -> io::Result<()> {
+/// Covers a file with the null device, a folder with an empty one. The first cover of either kind is kept in `covers`:
+/// the others are copies of it, read-only as it is.
+fn hide(tree: &Tree, path: &str, nodes: &OwnedFd, covers: &mut [Option<OwnedFd>; 2]) -> io::Result<()> {
     let Some(place) = present(tree, path)? else {
         return Ok(());
     };
-    if !rustix::fs::FileType::from_raw_mode(rustix::fs::fstat(&place)?.st_mode).is_dir() {
-        return mount::attach(mount::copy(CWD, "/dev/null", false)?, place);
+    let is_folder = rustix::fs::FileType::from_raw_mode(rustix::fs::fstat(&place)?.st_mode).is_dir();
+    let cover = &mut covers[usize::from(is_folder)];
+    if let Some(cover) = cover {
+        return mount::attach(mount::copy(cover, "", false)?, place);
     }
-    if let Some(empty) = empty {
-        return mount::attach(mount::copy(empty, "", false)?, place);
-    }
-    // Attached first: before Linux 6.15 a mount that is attached nowhere cannot be copied.
-    let read_only = mount::INERT | MountAttrFlags::MOUNT_ATTR_RDONLY;
-    mount::attach(empty.insert(mount::filesystem("tmpfs", &[], read_only)?), place)
+    let (name, attributes) =
+        if is_folder { (dev::EMPTY, mount::INERT) } else { (dev::NULL, MountAttrFlags::empty()) };
+    let cover = cover.insert(mount::copy(nodes, name, false)?);
+    mount::restrict(&*cover, attributes | MountAttrFlags::MOUNT_ATTR_RDONLY, false)?;
+    mount::attach(cover, place)
 }

@@ -59,7 +59,13 @@ pub fn mount(spec: &RootSpec) -> Result<Tree> {
     if let RootSpec::Host { mask, upper: above, work, path } = spec {
         // `upper` itself now shows the root filesystem.
         let above = Layers { upper: place_below(&place)?, work: work.clone(), shown: above };
-        host::mount_parts(&tree, mask, path, &mut |number, layers| above.overlay(number, layers))?;
+        let mut parts = Vec::new();
+        host::mount_parts(&tree, mask, path, &mut |name, layers| {
+            let part = above.overlay(name, layers)?;
+            parts.push(part.try_clone().doing("keep the mount of", name)?);
+            Ok(part)
+        })?;
+        return Ok(tree.with_parts(parts));
     }
     Ok(tree)
 }
@@ -126,8 +132,11 @@ fn overlay(layers: &[&OwnedFd], upper: &Path, work: &Path) -> Result<OwnedFd> {
 /// Makes the tree the root of this process and its namespace, and lets go of the host's.
 pub fn enter(tree: &Tree, read_only: bool) -> Result<()> {
     if read_only {
-        mount::restrict(tree.root(), MountAttrFlags::MOUNT_ATTR_RDONLY, false)
-            .doing("make read-only", "the root filesystem")?;
+        // Only now that all places to mount at are made, and not recursively: what is mounted inside has its own say.
+        for mount in tree.root_mounts() {
+            mount::restrict(mount, MountAttrFlags::MOUNT_ATTR_RDONLY, false)
+                .doing("make read-only", "the root filesystem")?;
+        }
     }
     fchdir(tree.root()).doing("enter", "the root filesystem")?;
     // Both the new root and the place of the old one: the old one then lies on top (pivot_root(2)).

@@ -5,10 +5,12 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
-use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, openpt, ptsname, unlockpt};
+use rustix::fs::OFlags;
+use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, ptsname, unlockpt};
 use rustix::termios::{Winsize, tcsetwinsize};
 
 use crate::failure::{Doing, Result};
+use crate::tree;
 
 /// A new terminal.
 pub struct Terminal {
@@ -22,9 +24,9 @@ pub struct Terminal {
 
 /// Opens a terminal of this many rows and columns; /dev/ptmx must be the container's.
 pub fn open(size: Option<(u16, u16)>) -> Result<Terminal> {
-    let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
-    let master = openpt(flags).doing("open", "/dev/ptmx")?;
+    let master = tree::inside("/dev/ptmx", OFlags::RDWR | OFlags::NOCTTY).doing("open", "/dev/ptmx")?;
     unlockpt(&master).doing("unlock", "a terminal")?;
+    let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
     let slave = ioctl_tiocgptpeer(&master, flags).doing("open", "a terminal")?;
     if let Some((ws_row, ws_col)) = size {
         // Before the program can ask for it.

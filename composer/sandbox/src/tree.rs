@@ -16,6 +16,7 @@ const MOST_LINKS: usize = 40;
 /// A root filesystem.
 pub struct Tree {
     root: OwnedFd,
+    parts: Vec<OwnedFd>,
 }
 
 /// What to make where a path does not exist.
@@ -30,12 +31,22 @@ pub enum Missing {
 impl Tree {
     /// The tree below this folder.
     pub fn new(root: OwnedFd) -> Self {
-        Self { root }
+        Self { root, parts: Vec::new() }
+    }
+
+    /// The tree with mounts that make up its root filesystem beside the root's own.
+    pub fn with_parts(self, parts: Vec<OwnedFd>) -> Self {
+        Self { parts, ..self }
     }
 
     /// Its root.
     pub fn root(&self) -> &OwnedFd {
         &self.root
+    }
+
+    /// The mounts that make up its root filesystem.
+    pub fn root_mounts(&self) -> impl Iterator<Item = &OwnedFd> {
+        std::iter::once(&self.root).chain(&self.parts)
     }
 
     /// What is at a path.
@@ -107,6 +118,12 @@ impl Tree {
     }
 }
 
+/// Opens what is at a path in the container that this process has entered. No link leads it to a descriptor of its
+/// own through /proc/self/fd: some are the host's (CVE-2024-21626).
+pub fn inside(path: impl AsRef<Path>, flags: OFlags) -> io::Result<OwnedFd> {
+    Ok(Tree::new(on_host(Path::new("/"))?).open(path.as_ref(), flags)?)
+}
+
 /// Opens a folder or file of the host's as a place to mount from or on.
 pub fn on_host(path: &Path) -> io::Result<OwnedFd> {
     Ok(rustix::fs::openat(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?)
@@ -139,6 +156,17 @@ mod tests {
         tree.ensure("/up/far/new/folder", Missing::Folder).unwrap();
         assert!(folder.join("new/folder").is_dir());
         assert!(tree.find("/up/etc/passwd").is_err());
+        fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn no_link_leads_to_a_descriptor() {
+        let (folder, _) = tree("magic");
+        let held = on_host(Path::new("/")).unwrap();
+        symlink(crate::descriptor::path(&held), folder.join("work")).unwrap();
+        let error = inside(folder.join("work"), OFlags::PATH | OFlags::DIRECTORY).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(libc::ELOOP));
+        assert!(inside(&folder, OFlags::PATH | OFlags::DIRECTORY).is_ok());
         fs::remove_dir_all(folder).unwrap();
     }
 

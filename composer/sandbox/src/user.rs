@@ -2,12 +2,17 @@
 //!
 //! Read as files: the C library's lookups would load modules of whatever root this process has just entered.
 
-use std::fs;
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 
 use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
+use rustix::fs::OFlags;
 
 use crate::failure::{Doing, Result, StartFailure};
+use crate::tree;
+
+/// Of a file no more is read.
+const LARGEST: u64 = 16 << 20;
 
 /// A user with its groups.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,14 +49,32 @@ pub fn look_up(wanted: Option<&str>) -> Result<User> {
 }
 
 fn read(path: &str) -> Result<String> {
-    match fs::read(path) {
-        Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
-        // A root filesystem without users has numbers only.
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
-            Ok(String::new())
+    // A root filesystem without users has numbers only.
+    let Some(file) = open(path).doing("open", path)? else {
+        return Ok(String::new());
+    };
+    let mut bytes = Vec::new();
+    file.take(LARGEST).read_to_end(&mut bytes).doing("read", path)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// A regular file, if it is one: a container may put anything in its place, such as a FIFO that nobody writes or a
+/// link to /dev/zero.
+fn open(path: &str) -> io::Result<Option<File>> {
+    let file = match tree::inside(path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY) {
+        Ok(file) => File::from(file),
+        // ACCES: a device where none works; NXIO: a socket; LOOP: a link that leads nowhere or to a descriptor.
+        Err(error)
+            if matches!(
+                error.raw_os_error(),
+                Some(libc::ENOENT | libc::ENOTDIR | libc::EACCES | libc::ENXIO | libc::ELOOP)
+            ) =>
+        {
+            return Ok(None);
         }
-        Err(error) => Err(error).doing("read", path),
-    }
+        Err(error) => return Err(error),
+    };
+    Ok(file.metadata()?.is_file().then_some(file))
 }
 
 fn users(passwd: &str) -> impl Iterator<Item = Passwd<'_>> {
@@ -120,6 +143,11 @@ pub fn become_user(user: &User) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    use nix::sys::stat::Mode;
+
     use super::*;
 
     const PASSWD: &str =
@@ -143,5 +171,24 @@ mod tests {
         assert_eq!(user("").unwrap().home, "/root");
         assert!(user("bob").unwrap_err().contains("no such user"));
         assert!(user("ann:nobody").unwrap_err().contains("no group nobody"));
+    }
+    #[test]
+    fn only_a_regular_file_is_read() {
+        let folder = std::env::temp_dir().join(format!("compose-user-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let path = |name: &str| folder.join(name).display().to_string();
+        fs::write(path("plain"), PASSWD).unwrap();
+        symlink("plain", path("link")).unwrap();
+        symlink("/dev/zero", path("zero")).unwrap();
+        symlink("/proc/self/fd/0", path("magic")).unwrap();
+        nix::unistd::mkfifo(path("fifo").as_str(), Mode::S_IRWXU).unwrap();
+        fs::File::create(path("large")).unwrap().set_len(LARGEST + 1).unwrap();
+        assert_eq!(read(&path("plain")).unwrap(), PASSWD);
+        assert_eq!(read(&path("link")).unwrap(), PASSWD);
+        for absent in ["zero", "magic", "fifo", "no", "plain/below", ""] {
+            assert_eq!(read(&path(absent)).unwrap(), "", "{absent}");
+        }
+        assert_eq!(read(&path("large")).unwrap().len() as u64, LARGEST);
+        fs::remove_dir_all(folder).unwrap();
     }
 }

@@ -6,16 +6,20 @@
 //! was not put there. Tools that PATH names outside the system's folders are added (see `tools`).
 
 mod mask;
+mod seen;
 mod tools;
 
 use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use self::mask::Look;
+use self::seen::Seen;
 use crate::failure::{Doing, Result};
 use crate::mount;
 use crate::tree::{Missing, Tree, on_host};
@@ -23,8 +27,21 @@ use crate::tree::{Missing, Tree, on_host};
 /// Folders that hold the system's programs and their configuration.
 const SYSTEM: [&str; 10] =
     ["/usr", "/etc", "/opt", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/nix"];
-/// Where files are looked at one by one. What packages put into /usr is the same on every machine.
-const WATCHED: [&str; 3] = ["/etc", "/opt", "/usr/local/etc"];
+/// Where files are looked at one by one, and how many levels deep. What packages put deeper into /usr is the same on
+/// every machine, and too much to look at.
+const WATCHED: [(&str, usize); 10] = [
+    ("/bin", 1),
+    ("/etc", ALL),
+    ("/opt", ALL),
+    ("/sbin", 1),
+    ("/usr/bin", 1),
+    ("/usr/lib", 2),
+    ("/usr/libexec", 2),
+    ("/usr/local", ALL),
+    ("/usr/sbin", 1),
+    ("/usr/share", 2),
+];
+const ALL: usize = usize::MAX;
 /// Empty folders of the skeleton, with their permissions.
 const EMPTY: [(&str, u32); 19] = [
     ("dev", 0o755),
@@ -66,6 +83,16 @@ fn parts_file(mask: &Path) -> PathBuf {
     mask.join("parts.json")
 }
 
+/// The folders that were looked at for the mask.
+fn seen_file(mask: &Path) -> PathBuf {
+    mask.join("seen")
+}
+
+/// What it hides.
+fn hidden_file(mask: &Path) -> PathBuf {
+    mask.join("hidden")
+}
+
 fn layer(mask: &Path, folder: &Path) -> PathBuf {
     mask.join("layers").join(name(folder))
 }
@@ -73,6 +100,57 @@ fn layer(mask: &Path, folder: &Path) -> PathBuf {
 /// A folder's path as the name of one.
 fn name(folder: &Path) -> String {
     folder.display().to_string().replace('%', "%25").replace('/', "%2F")
+}
+
+/// The mask for containers that start now: the newest of `masks` (`mask.1`, `mask.2`… for `mask`), or a new one where
+/// the host's folders have changed since and more or less is to be hidden. Older ones are left alone: containers may
+/// run over them, and the lower folders of an overlay must not change.
+///
+/// # Errors
+/// Those of [`prepare_mask`].
+pub fn current_mask(masks: &Path) -> io::Result<PathBuf> {
+    let generation = |number: u64| masks.with_extension(number.to_string());
+    let newest = newest(masks)?;
+    let old = newest.map(generation);
+    if let Some(old) = old.as_ref().filter(|old| is_current(old)) {
+        return Ok(old.clone());
+    }
+    let mask = generation(newest.unwrap_or(0) + 1);
+    prepare_mask(&mask)?;
+    // Much changes that hides nothing else: then the old one will do, which has layers for tools already.
+    if let Some(old) = old
+        && tools::are_current(&old)
+        && same(&hidden_file(&old), &hidden_file(&mask))
+        && same(&parts_file(&old), &parts_file(&mask))
+    {
+        fs::rename(seen_file(&mask), seen_file(&old))?;
+        fs::remove_dir_all(&mask)?;
+        return Ok(old);
+    }
+    Ok(mask)
+}
+
+fn newest(masks: &Path) -> io::Result<Option<u64>> {
+    let (Some(parent), Some(name)) = (masks.parent(), masks.file_name()) else {
+        return Err(io::ErrorKind::InvalidInput.into());
+    };
+    let prefix = format!("{}.", name.to_string_lossy());
+    let entries = match fs::read_dir(parent) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        other => other?,
+    };
+    let numbers =
+        entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.strip_prefix(&prefix)?.parse().ok());
+    Ok(numbers.max())
+}
+
+fn same(one: &Path, other: &Path) -> bool {
+    matches!((fs::read(one), fs::read(other)), (Ok(one), Ok(other)) if one == other)
+}
+
+/// Whether no folder that was looked at for the mask has changed since.
+pub fn is_current(mask: &Path) -> bool {
+    seen::is_unchanged(&seen_file(mask)) && tools::are_current(mask)
 }
 
 /// Makes what all containers over the host's programs share: the skeleton and the layers that hide the host's secrets
@@ -94,14 +172,17 @@ pub fn prepare_mask(mask: &Path) -> io::Result<()> {
     }
     symlink("/run", skeleton(&aside).join("var/run"))?;
     symlink("/run/lock", skeleton(&aside).join("var/lock"))?;
-    let mut parts = Vec::new();
+    let mut folders = Vec::new();
     for folder in SYSTEM.map(Path::new) {
         let place = skeleton(&aside).join(folder.strip_prefix("/").unwrap_or(folder));
         match fs::symlink_metadata(folder) {
             Ok(metadata) if metadata.is_symlink() => symlink(fs::read_link(folder)?, place)?,
             Ok(metadata) if metadata.is_dir() => {
                 fs::create_dir(place)?;
-                parts.push(part(&aside, folder)?);
+                // One that is closed to others stays empty.
+                if mask::is_open(&metadata) {
+                    folders.push(folder.to_owned());
+                }
             }
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -109,35 +190,62 @@ pub fn prepare_mask(mask: &Path) -> io::Result<()> {
         }
     }
     // An overlay shows one filesystem: what is mounted inside a folder needs one of its own.
-    for inner in mounted_inside(&parts)? {
-        parts.push(part(&aside, &inner)?);
+    let (inside, closed) = mounted_inside(&folders)?;
+    folders.extend(inside);
+    let (mut parts, mut hidden, mut seen) = (Vec::new(), Vec::new(), Seen::new());
+    for folder in folders {
+        let layer = layer(&aside, &folder);
+        for below in look(&folder, &closed, &mut seen)?.blot_out(&layer)? {
+            hidden.extend_from_slice(folder.join(below).as_os_str().as_bytes());
+            hidden.push(0);
+        }
+        parts.push(Part { folder, masked: layer.exists() });
     }
     fs::write(parts_file(&aside), serde_json::to_vec(&parts)?)?;
+    fs::write(hidden_file(&aside), hidden)?;
+    seen.write(&seen_file(&aside))?;
     fs::rename(&aside, mask)
 }
 
-fn part(mask: &Path, folder: &Path) -> io::Result<Part> {
-    let layer = layer(mask, folder);
-    for watched in WATCHED.map(Path::new) {
-        let watched = if folder.starts_with(watched) { folder } else { watched };
+fn look<'a>(folder: &'a Path, closed: &[PathBuf], seen: &'a mut Seen) -> io::Result<Look<'a>> {
+    let mut look = Look::new(folder, seen);
+    for (watched, levels) in WATCHED {
+        let watched = if folder.starts_with(watched) { folder } else { Path::new(watched) };
         if let Ok(below) = watched.strip_prefix(folder) {
-            mask::blot_out(folder, below, &layer)?;
+            look.at(below, levels)?;
         }
     }
-    Ok(Part { folder: folder.to_owned(), masked: layer.exists() })
+    for closed in closed.iter().filter_map(|closed| closed.strip_prefix(folder).ok()) {
+        look.hide(closed.to_owned());
+    }
+    Ok(look)
 }
 
-fn mounted_inside(parts: &[Part]) -> io::Result<Vec<PathBuf>> {
+/// What is mounted inside the folders, and what is closed to others there and hides a mount.
+fn mounted_inside(folders: &[PathBuf]) -> io::Result<(Vec<PathBuf>, Vec<PathBuf>)> {
     let table = fs::read_to_string("/proc/self/mountinfo")?;
-    let mut inside: Vec<PathBuf> = table
-        .lines()
-        .filter_map(|line| Some(PathBuf::from(unescape(line.split(' ').nth(4)?))))
-        .filter(|place| parts.iter().any(|part| place != &part.folder && place.starts_with(&part.folder)))
-        .filter(|place| place.is_dir())
-        .collect();
+    let (mut inside, mut closed) = (Vec::new(), Vec::new());
+    for place in table.lines().filter_map(|line| Some(PathBuf::from(unescape(line.split(' ').nth(4)?)))) {
+        let within = |folder: &&PathBuf| &place != *folder && place.starts_with(folder);
+        if let Some(folder) = folders.iter().find(within)
+            && place.is_dir()
+        {
+            match closed_above(folder, &place) {
+                Some(above) => closed.push(above),
+                None => inside.push(place),
+            }
+        }
+    }
     inside.sort();
     inside.dedup();
-    Ok(inside)
+    Ok((inside, closed))
+}
+
+/// The topmost folder between `folder` and `place`, or `place` itself, that is closed to others.
+fn closed_above(folder: &Path, place: &Path) -> Option<PathBuf> {
+    let between = place.ancestors().take_while(|above| *above != folder);
+    let is_closed = |above: &&Path| !fs::metadata(above).is_ok_and(|metadata| mask::is_open(&metadata));
+    between.filter(is_closed).last().map(Path::to_owned)
 }
 
 /// Octal escapes of proc_pid_mountinfo(5).
@@ -173,8 +281,13 @@ pub(crate) fn mount_parts(
     }
     for tool in tools::folders(path) {
         let folder = on_host(&tool).doing("open", tool.display())?;
-        attach(&tool, &[&folder])?;
-        tools::hide_credentials(tree, &tool)?;
+        match tools::layer(mask, &tool).doing("hide the secrets of", tool.display())? {
+            Some(layer) => {
+                let layer = on_host(&layer).doing("open", layer.display())?;
+                attach(&tool, &[&layer, &folder])?;
+            }
+            None => attach(&tool, &[&folder])?,
+        }
     }
     Ok(())
 }
@@ -182,4 +295,48 @@ pub(crate) fn mount_parts(
 /// Whether a folder is the system's: its tools need not be added.
 fn is_system(folder: &Path) -> bool {
     SYSTEM.iter().any(|system| folder.starts_with(system))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn folder(name: &str) -> PathBuf {
+        std::env::temp_dir().join(format!("compose-host-{name}-{}", std::process::id()))
+    }
+
+    #[test]
+    fn a_mount_below_what_is_closed_is_not_shown() {
+        let folder = folder("mount");
+        fs::create_dir_all(folder.join("open/inner")).unwrap();
+        fs::create_dir_all(folder.join("closed/inner")).unwrap();
+        fs::set_permissions(folder.join("closed"), fs::Permissions::from_mode(0o700)).unwrap();
+        fs::set_permissions(folder.join("closed/inner"), fs::Permissions::from_mode(0o700)).unwrap();
+        assert_eq!(closed_above(&folder, &folder.join("open/inner")), None);
+        assert_eq!(closed_above(&folder, &folder.join("closed/inner")), Some(folder.join("closed")));
+        assert_eq!(
+            closed_above(&folder.join("closed"), &folder.join("closed/inner")),
+            Some(folder.join("closed/inner"))
+        );
+        fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn a_mask_is_kept_while_it_hides_the_same() {
+        let folder = folder("masks");
+        let masks = folder.join("mask");
+        let first = current_mask(&masks).unwrap();
+        assert_eq!(first, folder.join("mask.1"));
+        assert_eq!(current_mask(&masks).unwrap(), first);
+        // As if something had been changed that hides nothing else.
+        fs::write(seen_file(&first), "0 /etc\0").unwrap();
+        assert!(!is_current(&first));
+        assert_eq!(current_mask(&masks).unwrap(), first);
+        assert!(!folder.join("mask.2").exists());
+        fs::write(seen_file(&first), "0 /etc\0").unwrap();
+        fs::write(hidden_file(&first), "/etc/old\0").unwrap();
+        assert_eq!(current_mask(&masks).unwrap(), folder.join("mask.2"));
+        assert!(first.is_dir());
+        fs::remove_dir_all(folder).unwrap();
+    }
 }

@@ -19,6 +19,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::rc::Rc;
 
@@ -53,6 +54,8 @@ struct Engine {
     host: Host,
     registry: Registry,
     bridge: RefCell<Option<Bridge>>,
+    /// What hides the host's secrets from containers that start now; looked at again by each `up`.
+    mask: RefCell<Option<PathBuf>>,
     zone: RefCell<Option<Rc<Zone>>>,
     resolver: Server,
     listeners: RefCell<BTreeMap<String, Listener>>,
@@ -113,6 +116,7 @@ async fn supervise(stack: &str) -> io::Result<()> {
         host: Host::open().map_err(io::Error::other)?,
         registry: Registry::open(&paths::registry()),
         bridge: RefCell::default(),
+        mask: RefCell::default(),
         zone: RefCell::default(),
         resolver: Server::new(Upstreams::host()),
         listeners: RefCell::default(),

@@ -5,7 +5,7 @@ use std::io;
 use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use composer_cgroup::Limits;
@@ -399,11 +399,7 @@ impl Engine {
                 RootSpec::Folder { lower: lower.clone(), base, upper, work }
             }
             Rootfs::Host => {
-                let mask = self.paths.host_mask();
-                if !mask.is_dir() {
-                    sandbox::host::prepare_mask(&mask)
-                        .map_err(|error| StartError::doing("hide the host's secrets", &error))?;
-                }
+                let mask = self.mask()?;
                 RootSpec::Host { mask, upper, work, path }
             }
         };
@@ -427,6 +423,17 @@ impl Engine {
             init: service.init,
             cgroup_tasks: self.container_group(&name).tasks_files(),
         })
+    }
+
+    /// What hides the host's secrets, as they were when the operation began.
+    fn mask(&self) -> Result<PathBuf> {
+        if let Some(mask) = &*self.mask.borrow() {
+            return Ok(mask.clone());
+        }
+        let mask = sandbox::host::current_mask(&self.paths.host_mask())
+            .map_err(|error| StartError::doing("hide the host's secrets", &error))?;
+        *self.mask.borrow_mut() = Some(mask.clone());
+        Ok(mask)
     }
 
     fn mounts(&self, container: &Container, service: &Service) -> Result<Vec<sandbox::MountSpec>> {

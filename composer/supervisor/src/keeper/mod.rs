@@ -77,6 +77,8 @@ impl Keeper {
         mask.thread_block()?;
         let signals = SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
         let binary = sandbox::sealed_self().map_err(io::Error::other)?;
+        // Once, and not in each child.
+        sandbox::prepare_filter();
         let mut held = BTreeMap::new();
         if let Some(listener) = listener {
             held.insert(LISTENER_KEY.to_owned(), vec![listener]);
@@ -249,7 +251,7 @@ impl Keeper {
 /// Both processes live outside the stack's cap: the supervisor is born into the keeper's group.
 fn join_engine_group(stack: &str) {
     let joined = Hierarchy::detect().and_then(|hierarchy| {
-        let group = hierarchy.group(&format!("compose/.engine/{stack}"));
+        let group = hierarchy.group_everywhere(&format!("compose/.engine/{stack}"));
         group.create(&Limits::default())?;
         group.join_self()
     });
