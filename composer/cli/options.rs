@@ -253,6 +253,12 @@ pub struct Exec {
     /// Return as soon as the program runs
     #[arg(short, long)]
     pub detach: bool,
+    /// Keep standard input open: always done
+    #[arg(short, long, hide = true)]
+    pub interactive: bool,
+    /// Give the program a terminal where standard input and output are one: always done
+    #[arg(short, long, hide = true)]
+    pub tty: bool,
     /// Set a variable; without a value it is taken from the environment
     #[arg(short, long = "env", value_name = "NAME[=VALUE]")]
     pub env: Vec<String>,

@@ -117,6 +117,14 @@ services:
 }
 
 #[test]
+fn a_long_name_is_a_name() {
+    let project = Project::new(&"n".repeat(120), ONE);
+    project.ok(&["up", "-d"]);
+    assert_eq!(project.ok(&["ps", "--services"]), "one\n");
+    project.down();
+}
+
+#[test]
 fn down_of_nothing_says_so() {
     let project = Project::new("nothing", ONE);
     let output = project.run(&["down"]);

@@ -76,6 +76,19 @@ services:
 }
 
 #[test]
+fn waiting_sees_a_service_that_does_not_stay_up() {
+    let file = r#"
+services:
+  steady: { x-rootfs: @busybox@, command: sleep 1000 }
+  brief: { x-rootfs: @busybox@, command: ["sh", "-c", "sleep 0.02; exit 3"] }
+"#;
+    let project = Project::new("brief", file);
+    let (code, message) = project.fails(&["up", "-d", "--wait"]);
+    assert!(code == 1 && message.contains("brief-1 exited (3)"), "{code} {message}");
+    project.down();
+}
+
+#[test]
 fn an_unhealthy_dependency_fails_the_command() {
     let file = r#"
 services:

@@ -1,5 +1,8 @@
 //! Logs: complete from byte 0, with time and stream.
 
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+
 use crate::stack::Project;
 
 #[test]
@@ -56,7 +59,7 @@ services:
 "#;
     let project = Project::new("follow", file);
     project.ok(&["up", "-d"]);
-    assert_eq!(project.ok(&["logs", "-f", "--no-log-prefix"]), "1\n2\n3\n");
+    assert_eq!(project.ok(&["logs", "-f", "--no-log-prefix"]), "1\n2\n3\nshort-1 exited with code 0\n");
     project.down();
 }
 
@@ -72,5 +75,30 @@ services:
     project.ok(&["up", "-d"]);
     project.ends("one");
     assert_eq!(project.ok(&["logs", "--no-log-prefix"]), "half\nhalf\n");
+    project.down();
+}
+
+#[test]
+fn following_goes_on_with_the_next_container() {
+    let file = |word: &str| {
+        format!(
+            "services: {{one: {{x-rootfs: @busybox@, command: [sh, -c, 'echo {word}; exec sleep 1000']}}}}"
+        )
+    };
+    let project = Project::new("follow-on", &file("first"));
+    project.ok(&["up", "-d"]);
+    let mut follow =
+        project.command(&["logs", "-f", "--no-log-prefix"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(follow.stdout.take().unwrap()).lines().map(Result::unwrap);
+    assert_eq!(lines.next().as_deref(), Some("first"));
+    project.write("compose.yaml", &file("second"));
+    project.ok(&["up", "-d", "-t", "0"]);
+    assert_eq!(lines.next().as_deref(), Some("one-1 exited with code 137"));
+    assert_eq!(lines.next().as_deref(), Some("second"));
+    // A stack that has gone ends it.
+    project.ok(&["down", "-t", "0"]);
+    assert_eq!(lines.next().as_deref(), Some("one-1 exited with code 137"));
+    assert_eq!(lines.next(), None);
+    assert!(follow.wait().unwrap().success());
     project.down();
 }

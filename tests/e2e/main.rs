@@ -10,6 +10,7 @@ mod cli;
 mod crash;
 mod databases;
 mod errors;
+mod escape;
 mod graph;
 mod host_root;
 mod isolation;

@@ -73,6 +73,28 @@ services:
 }
 
 #[test]
+fn down_goes_before_all_that_wait() {
+    let file = r#"
+services:
+  never: { x-rootfs: @busybox@, command: sleep 1000, healthcheck: { test: ["CMD", "false"], interval: 100s } }
+  after: { x-rootfs: @busybox@, command: sleep 1000, depends_on: { never: { condition: service_healthy } } }
+"#;
+    let project = Project::new("before", file);
+    let ups: Vec<_> = (0..3).map(|_| project.command(&["up", "-d"]).spawn().unwrap()).collect();
+    while project.containers().iter().all(|container| container["State"] != "running") {
+        std::thread::yield_now();
+    }
+    project.ok(&["down", "-t", "0"]);
+    for mut up in ups {
+        assert!(!up.wait().unwrap().success());
+    }
+    // One that came after it begins anew.
+    project.write("compose.yaml", &file.replace("[\"CMD\", \"false\"]", "[\"CMD\", \"true\"]"));
+    project.ok(&["up", "-d"]);
+    project.down();
+}
+
+#[test]
 fn stacks_at_once_have_networks_of_their_own() {
     let file = "services: {one: {x-rootfs: @busybox@, command: sleep 1000}}";
     let projects: Vec<Project> = (0..5).map(|number| Project::new(&format!("side-{number}"), file)).collect();

@@ -1,19 +1,20 @@
 //! What every verb works with: the global flags, the caller and the output.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 use composer_stack::{LoadError, LoadOptions, Loaded, Purpose, Severity};
 use composer_supervisor::client::Client;
-use composer_supervisor::protocol::{ContainerStatus, Reply, Request};
+use composer_supervisor::protocol::{Action, ContainerStatus, Event, Reply, Request, State, Subject};
 
 use super::{Error, Result, doing};
 use crate::caller::Caller;
 use crate::host;
 use crate::options::{Global, ProgressStyle};
 use crate::render::{Output, Progress};
+use crate::time;
 
 /// What every verb works with.
 pub struct Context {
@@ -160,6 +161,35 @@ pub fn containers(stack: &str) -> Result<Vec<ContainerStatus>> {
         Some(client) => status(&client),
         None => Ok(Vec::new()),
     }
+}
+
+/// What whoever watched a supervisor that has died has missed: `running` are the containers that ran, with their
+/// services.
+pub fn missed(stack: &str, running: &BTreeMap<String, String>) -> Result<Vec<Event>> {
+    let mut lost = running.clone();
+    let mut events = Vec::new();
+    let time = time::now();
+    for container in containers(stack)? {
+        // One that was made anew: the one that ran is gone.
+        if container.state == State::Created {
+            continue;
+        }
+        let ran = lost.remove(&container.name).is_some();
+        let action = match container.state {
+            State::Exited if ran => Action::Exited { code: container.exit_code },
+            State::Running if !ran => Action::Started { address: container.address },
+            State::Created | State::Running | State::Exited => continue,
+        };
+        let subject = Subject::Container { name: container.name, service: container.service };
+        events.push(Event { time, subject, action });
+    }
+    let removed = |(name, service)| Event {
+        time,
+        subject: Subject::Container { name, service },
+        action: Action::Removed,
+    };
+    events.extend(lost.into_iter().map(removed));
+    Ok(events)
 }
 
 fn status(client: &Client) -> Result<Vec<ContainerStatus>> {

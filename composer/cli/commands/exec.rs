@@ -1,5 +1,6 @@
 //! `compose exec`: a program in a running container.
 
+mod streams;
 mod terminal;
 
 use std::io::IsTerminal;
@@ -13,8 +14,9 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open, pidfd_send_signal};
 
 use super::context::Context;
 use super::signals::Signals;
-use super::{Error, Result, wait};
+use super::{Error, Result, doing, wait};
 use crate::options::Exec;
+use streams::Streams;
 
 /// Runs the program; its status is ours.
 pub fn run(context: &mut Context, verb: Exec) -> Result {
@@ -43,15 +45,19 @@ pub fn run(context: &mut Context, verb: Exec) -> Result {
         detach: verb.detach,
         privileged: verb.privileged,
     }));
-    let (stdin, stdout, stderr) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
-    let streams = [stdin.as_fd(), stdout.as_fd(), stderr.as_fd()];
-    let streams = if terminal || verb.detach { &streams[..0] } else { &streams[..] };
-    client.send(&request, streams)?;
+    let mut streams = match terminal || verb.detach {
+        true => None,
+        false => Some(Streams::new().map_err(doing("make pipes for the program"))?),
+    };
+    client.send(&request, &streams.as_ref().map(Streams::theirs).unwrap_or_default())?;
+    if let Some(streams) = &mut streams {
+        streams.begin();
+    }
     match executing(&client)? {
         None => Ok(0),
         Some(_) if verb.detach => finish(&client),
         Some((_, Some(master))) => terminal::relay(&client, &master, &mut context.out),
-        Some((pid, None)) => attend(&client, pid),
+        Some((pid, None)) => attend(&client, pid, streams.as_mut()),
     }
 }
 
@@ -84,19 +90,25 @@ fn status(code: i32) -> u8 {
     u8::try_from(code).unwrap_or(1)
 }
 
-/// Waits for a program that has our own standard streams, and passes signals on: it is in no group of our terminal.
-fn attend(client: &Client, pid: i32) -> Result {
+/// Waits for a program that has no terminal of ours, copies its output, and passes signals on.
+fn attend(client: &Client, pid: i32, mut streams: Option<&mut Streams>) -> Result {
     // Whoever has ended by now needs no signal.
     let process = Pid::from_raw(pid).and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
     let signals = Signals::take(&[Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT])?;
     loop {
-        let ready = wait::any(&[(client.as_fd(), PollFlags::IN), (signals.as_fd(), PollFlags::IN)], None)?;
+        let mut fds = vec![(client.as_fd(), PollFlags::IN), (signals.as_fd(), PollFlags::IN)];
+        fds.extend(streams.iter().flat_map(|streams| streams.outputs()).map(|fd| (fd, PollFlags::IN)));
+        let ready = wait::any(&fds, None)?;
         while let Some(signal) = signals.next()? {
             let signal = rustix::process::Signal::from_named_raw(signal as i32);
             if let (Some(process), Some(signal)) = (&process, signal) {
                 // As above.
                 let _ = pidfd_send_signal(process, signal);
             }
+        }
+        // Where the program has ended, what it has written is there.
+        if let Some(streams) = &mut streams {
+            streams.copy().map_err(Error::Output)?;
         }
         if ready.first() == Some(&true) {
             return finish(client);

@@ -76,10 +76,11 @@ impl Journal {
         Ok(more)
     }
 
-    /// Prints a line about a container, such as how it ended.
-    pub fn tell(&mut self, container: &str, text: &str, context: &mut Context) -> Result<()> {
+    /// Prints how a container has ended.
+    pub fn tell_end(&mut self, container: &str, code: Option<i32>, context: &mut Context) -> Result<()> {
+        let code = code.map_or("an unknown code".to_owned(), |code| format!("code {code}"));
         self.buffer.clear();
-        self.prefixes.about(container, text, &mut self.buffer);
+        self.prefixes.about(container, &format!("exited with {code}"), &mut self.buffer);
         context.out.data(&self.buffer).and_then(|()| context.out.flush()).map_err(Error::Output)
     }
 

@@ -1,6 +1,6 @@
 //! `compose logs`: what containers have written, merged by time.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
@@ -37,7 +37,7 @@ pub fn run(context: &mut Context, verb: &Logs) -> Result {
         timestamps: verb.timestamps,
     };
     let journal = Journal::new(&stack, style, span, verb.follow)?;
-    let mut shown = Shown { verb, stack, journal, running: BTreeSet::new() };
+    let mut shown = Shown { verb, stack, journal, running: BTreeMap::new(), unsettled: false };
     shown.take_up(&containers)?;
     if let Some(count) = verb.tail.0 {
         shown.journal.skip_to_last(count)?;
@@ -63,29 +63,30 @@ struct Shown<'a> {
     verb: &'a Logs,
     stack: String,
     journal: Journal,
-    /// Those whose program runs.
-    running: BTreeSet<String>,
+    /// Those whose program runs, with their services.
+    running: BTreeMap<String, String>,
+    /// Whether somebody's operation has stopped some of them, which it may be about to start anew.
+    unsettled: bool,
 }
 
 impl Shown<'_> {
     /// Looks at which containers there are.
     fn take_up(&mut self, containers: &[ContainerStatus]) -> Result<()> {
-        self.running.clear();
         for container in containers.iter().filter(|container| is_wanted(self.verb, container)) {
             let runs = container.state == State::Running;
             self.journal.add(&container.name, &container.log)?;
             self.journal.set_ended(&container.name, !runs);
             if runs {
-                self.running.insert(container.name.clone());
+                self.running.insert(container.name.clone(), container.service.clone());
             }
         }
         Ok(())
     }
 
-    /// Goes on until no container runs any more, or `--until` has passed.
+    /// Goes on until no container runs any more, nor is about to be started anew, or `--until` has passed.
     fn follow(&mut self, mut watch: Client, span: Span, context: &mut Context) -> Result<()> {
         let mut more = false;
-        while !self.running.is_empty() {
+        while !self.running.is_empty() || self.unsettled {
             let limit = (span.until != u64::MAX).then(|| time::between(time::now(), span.until));
             if limit.is_some_and(|limit| limit.is_zero()) {
                 break;
@@ -99,7 +100,11 @@ impl Shown<'_> {
                     Err(client::Error::Gone(_)) => match self::watch(&self.stack)? {
                         Some(again) => {
                             watch = again;
-                            self.take_up(&context::containers(&self.stack)?)?;
+                            // What was under way has died with it.
+                            self.unsettled = false;
+                            for event in context::missed(&self.stack, &self.running)? {
+                                self.happened(event, context)?;
+                            }
                         }
                         None => break,
                     },
@@ -127,7 +132,10 @@ impl Shown<'_> {
     }
 
     fn happened(&mut self, event: Event, context: &mut Context) -> Result<()> {
-        let Subject::Container { name, service } = event.subject else { return Ok(()) };
+        let Subject::Container { name, service } = event.subject else {
+            self.unsettled &= event.action != Action::Settled;
+            return Ok(());
+        };
         if !self.verb.services.is_empty() && !self.verb.services.contains(&service) {
             return Ok(());
         }
@@ -135,11 +143,13 @@ impl Shown<'_> {
             Action::Started { .. } if self.has_index(&name)? => {
                 self.journal.add(&name, StackPaths::new(&self.stack).container(&name).log())?;
                 self.journal.set_ended(&name, false);
-                self.running.insert(name);
+                self.running.insert(name, service);
             }
-            Action::Exited { .. } => {
+            Action::Stopping => self.unsettled |= self.running.contains_key(&name),
+            Action::Exited { code } if self.running.remove(&name).is_some() => {
                 self.journal.set_ended(&name, true);
-                self.running.remove(&name);
+                self.journal.show_until(event.time, context)?;
+                self.journal.tell_end(&name, code, context)?;
             }
             Action::Removed => {
                 self.journal.show_until(event.time, context)?;
@@ -154,9 +164,10 @@ impl Shown<'_> {
             | Action::Waiting
             | Action::Healthy
             | Action::Unhealthy { .. }
-            | Action::Stopping
             | Action::Stopped
+            | Action::Exited { .. }
             | Action::Removing
+            | Action::Settled
             | Action::Warning(_)
             | Action::Failed(_) => {}
         }

@@ -3,7 +3,7 @@
 //! One loop over what can happen: signals, answers to `up` and to `stop`, events, logs that grow, a reader of our
 //! output that goes away.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::AsFd;
 use std::time::Duration;
 
@@ -59,8 +59,11 @@ struct Session<'a> {
     last: u64,
     /// While the stack is being stopped.
     stop: Option<Client>,
-    /// Containers whose program runs.
-    running: BTreeSet<String>,
+    /// Containers whose program runs, with their services.
+    running: BTreeMap<String, String>,
+    /// While an operation, whoever's it is, has stopped some of them, which it may be about to start anew: those that
+    /// have ended meanwhile, with their services and codes.
+    unsettled: Option<Vec<(String, String, Option<i32>)>>,
     /// Services of which this session has started a container.
     started: BTreeSet<String>,
     journal: Journal,
@@ -78,7 +81,8 @@ pub fn run(context: &mut Context, stack: &Stack, request: protocol::Up, view: Vi
     let begun = time::now();
     let services = request.services.clone();
     let up = Client::find_or_start(&stack.name)?;
-    let watch = logs::watch(&stack.name)?.ok_or_else(|| client::Error::Gone(stack.name.clone()))?;
+    let watch = Client::find_or_start(&stack.name)?;
+    watch.send(&Request::Watch, &[])?;
     let mut journal = Journal::new(&stack.name, view.style, Span { since: begun, ..Span::ALL }, true)?;
     let mut names = Vec::new();
     for service in stack.services.values().filter(|service| view.attach.contains(&service.name)) {
@@ -88,13 +92,13 @@ pub fn run(context: &mut Context, stack: &Stack, request: protocol::Up, view: Vi
             names.push(name);
         }
     }
-    let mut running = BTreeSet::new();
+    let mut running = BTreeMap::new();
     for container in context::containers(&stack.name)? {
         if container.state == State::Running {
             if view.attach.contains(&container.service) {
                 journal.add(&container.name, &container.log)?;
             }
-            running.insert(container.name);
+            running.insert(container.name, container.service);
         }
     }
     let progress = context.progress(&stack.name, "up", false);
@@ -116,6 +120,7 @@ pub fn run(context: &mut Context, stack: &Stack, request: protocol::Up, view: Vi
         last: 0,
         stop: None,
         running,
+        unsettled: None,
         started: BTreeSet::new(),
         journal,
         progress,
@@ -199,7 +204,7 @@ impl Session<'_> {
 
     fn is_stopped(&self) -> bool {
         // What others keep running is none of an interrupted session's concern.
-        self.interrupts > 0 || self.aborted.is_some() || self.running.is_empty()
+        self.interrupts > 0 || self.aborted.is_some() || (self.running.is_empty() && self.unsettled.is_none())
     }
 
     /// Waits until something happens; only looks where there are `more` lines to show.
@@ -230,7 +235,8 @@ impl Session<'_> {
 
     fn up_answered(&mut self) -> Result<()> {
         let Some(up) = &self.up else { return Ok(()) };
-        match up.receive()?.0 {
+        let Some((reply, _)) = up.next()? else { return Ok(()) };
+        match reply {
             Reply::Event(event) => return self.happened(&event),
             Reply::Done => {}
             Reply::Failed(failure) => self.failed = Some(failure),
@@ -264,23 +270,17 @@ impl Session<'_> {
     }
 
     fn reconnect(&mut self) -> Result<()> {
+        // What others had under way has died with it; our `up` is asked for again.
+        if self.up.is_none() {
+            self.settle()?;
+        }
         let Some(watch) = logs::watch(&self.stack.name)? else {
             self.running.clear();
             return Ok(());
         };
         self.watch = watch;
-        for container in context::containers(&self.stack.name)? {
-            let subject = Subject::Container { name: container.name.clone(), service: container.service };
-            let action = match container.state {
-                State::Exited if self.running.contains(&container.name) => {
-                    Action::Exited { code: container.exit_code }
-                }
-                State::Running if !self.running.contains(&container.name) => {
-                    Action::Started { address: container.address }
-                }
-                State::Created | State::Running | State::Exited => continue,
-            };
-            self.happened(&Event { time: time::now(), subject, action })?;
+        for event in context::missed(&self.stack.name, &self.running)? {
+            self.happened(&event)?;
         }
         Ok(())
     }
@@ -289,7 +289,8 @@ impl Session<'_> {
         let Some(stop) = &self.stop else {
             return Ok(());
         };
-        match stop.receive()?.0 {
+        let Some((reply, _)) = stop.next()? else { return Ok(()) };
+        match reply {
             Reply::Done => {}
             Reply::Failed(failure) => self.failed = Some(failure),
             // `watch` tells the same events.
@@ -314,13 +315,13 @@ impl Session<'_> {
             self.progress.event(event, &mut self.context.out);
         }
         let Subject::Container { name, service } = &event.subject else {
-            return Ok(());
+            return if event.action == Action::Settled { self.settle() } else { Ok(()) };
         };
         let attached = self.view.attach.contains(service);
         match &event.action {
             Action::Created => self.journal.remove(name),
             Action::Started { .. } => {
-                self.running.insert(name.clone());
+                self.running.insert(name.clone(), service.clone());
                 self.started.insert(service.clone());
                 if attached {
                     self.journal.add(name, StackPaths::new(&self.stack.name).container(name).log())?;
@@ -332,10 +333,18 @@ impl Session<'_> {
                 if attached {
                     self.journal.set_ended(name, true);
                     self.catch_up(event.time)?;
-                    let code = code.map_or("an unknown code".to_owned(), |code| format!("code {code}"));
-                    self.journal.tell(name, &format!("exited with {code}"), self.context)?;
+                    self.journal.tell_end(name, *code, self.context)?;
                 }
-                self.exited(service, *code)?;
+                if self.view.exit_code_from.as_ref() == Some(service) {
+                    self.from = Some(code.unwrap_or(1));
+                }
+                match &mut self.unsettled {
+                    Some(ended) => ended.push((name.clone(), service.clone(), *code)),
+                    None => self.exited(service, *code)?,
+                }
+            }
+            Action::Stopping if self.running.contains_key(name) => {
+                self.unsettled.get_or_insert_default();
             }
             Action::Removed => {
                 self.catch_up(event.time)?;
@@ -351,8 +360,19 @@ impl Session<'_> {
             | Action::Stopping
             | Action::Stopped
             | Action::Removing
+            | Action::Settled
             | Action::Warning(_)
             | Action::Failed(_) => {}
+        }
+        Ok(())
+    }
+
+    /// An operation is over: what it has not started anew has ended for good.
+    fn settle(&mut self) -> Result<()> {
+        for (name, service, code) in self.unsettled.take().unwrap_or_default() {
+            if !self.running.contains_key(&name) {
+                self.exited(&service, code)?;
+            }
         }
         Ok(())
     }
@@ -360,9 +380,6 @@ impl Session<'_> {
     /// Ends the session where the end of this service's container is to be the end of all.
     fn exited(&mut self, service: &str, code: Option<i32>) -> Result<()> {
         let code = code.unwrap_or(1);
-        if self.view.exit_code_from.as_deref() == Some(service) {
-            self.from = Some(code);
-        }
         let ends = match self.view.abort {
             Abort::Never => false,
             // One that others wait for has to end: that is its success.

@@ -22,7 +22,8 @@ pub fn receive(client: &Client, progress: &mut Progress, context: &mut Context) 
         {
             progress.tick();
         }
-        match client.receive()?.0 {
+        let Some((reply, _)) = client.next()? else { continue };
+        match reply {
             Reply::Event(event) => {
                 progress.event(&event, &mut context.out);
                 if let Subject::Container { name, .. } = event.subject {

@@ -87,6 +87,7 @@ impl Progress {
             Action::Stopped => {
                 self.stopping.remove(&told.id);
             }
+            Action::Settled => return,
             Action::Exited { .. } if self.stopping.contains(&told.id) => return,
             Action::Creating
             | Action::Created
@@ -146,6 +147,7 @@ fn tell(stack: &str, event: &Event) -> Told {
         ),
         Action::Removing => ("Removing", Stage::Working, None),
         Action::Removed => ("Removed", Stage::Done, None),
+        Action::Settled => ("Settled", Stage::Done, None),
         Action::Warning(text) => ("Warning", Stage::Warning, Some(text.clone())),
         Action::Failed(why) => ("Error", Stage::Error, first_line(why)),
     };

@@ -213,6 +213,8 @@ pub enum Action {
     Removing,
     /// It is gone.
     Removed,
+    /// Of the group: an `up`, `down` or `stop` is over, and what it has stopped does not come again by it.
+    Settled,
     /// A limit is not in force, an orphan was found, and the like.
     Warning(String),
     /// It failed.

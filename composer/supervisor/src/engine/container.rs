@@ -105,6 +105,14 @@ impl Container {
         self.record.borrow().name.clone()
     }
 
+    /// When its program was started, while it runs: nanoseconds since the Unix epoch.
+    pub fn started(&self) -> Option<u64> {
+        match &self.record.borrow().phase {
+            Phase::Started(process) => Some(process.started),
+            Phase::Created { .. } | Phase::Exited { .. } => None,
+        }
+    }
+
     /// Writes a change of the record to disk.
     pub fn change(&self, change: impl FnOnce(&mut ContainerRecord)) -> io::Result<()> {
         let mut record = self.record.borrow_mut();

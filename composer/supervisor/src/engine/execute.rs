@@ -1,6 +1,6 @@
 //! Runs a plan: every step whose predecessors are done, at once.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fs;
 use std::io;
 use std::rc::Rc;
@@ -8,11 +8,12 @@ use std::time::Duration;
 
 use composer_plan::{Plan, Step, StepId};
 use composer_stack::{Condition, Stack, config_hash};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::Engine;
 use super::container::{Container, Status, Verdict};
 use super::start::{self, StartError};
+use super::{Engine, NETWORK};
 use crate::protocol::{Action, Health, Subject};
 use crate::records::{ContainerRecord, Phase};
 use crate::{clock, paths};
@@ -42,6 +43,23 @@ pub struct Order {
     pub timeout: Option<Duration>,
     /// Whether a failed step keeps others from being done: `down` goes on whatever happens.
     pub stop_at_failure: bool,
+    /// Raised to make this operation give up.
+    pub cancel: watch::Sender<bool>,
+    /// The engine's, as it was when the operation was asked for.
+    pub interrupt: watch::Receiver<u64>,
+}
+
+impl Order {
+    /// Returns when the operation is to give up: its client has gone, a step of it has failed, or a command has come
+    /// that goes before it.
+    pub async fn given_up(&self) {
+        let (mut cancel, mut interrupt) = (self.cancel.subscribe(), self.interrupt.clone());
+        // Neither sender goes before those who listen.
+        tokio::select! {
+            _ = cancel.wait_for(|cancelled| *cancelled) => {}
+            _ = interrupt.changed() => {}
+        }
+    }
 }
 
 impl Engine {
@@ -53,7 +71,8 @@ impl Engine {
         let mut ready: Vec<StepId> = steps.iter().copied().filter(|id| missing[id] == 0).collect();
         let mut running = JoinSet::new();
         let mut failures = Vec::new();
-        let mut interrupt = self.interrupt.subscribe();
+        let given_up = order.given_up();
+        tokio::pin!(given_up);
         loop {
             if failures.is_empty() || !order.stop_at_failure {
                 for id in ready.drain(..) {
@@ -64,7 +83,7 @@ impl Engine {
             }
             let done = tokio::select! {
                 done = running.join_next() => done,
-                _ = interrupt.changed(), if order.stop_at_failure && failures.is_empty() => {
+                () = &mut given_up, if order.stop_at_failure && failures.is_empty() => {
                     failures.push(StepError::Interrupted);
                     continue;
                 }
@@ -78,7 +97,7 @@ impl Engine {
                     let failed = result.is_err();
                     if failed && order.stop_at_failure && failures.is_empty() {
                         // What still waits for a condition waits in vain.
-                        self.interrupt.send_modify(|count| *count += 1);
+                        order.cancel.send_replace(true);
                     }
                     failures.extend(result.err());
                     if !failed || !order.stop_at_failure {
@@ -98,7 +117,10 @@ impl Engine {
 
     async fn perform(self: &Rc<Self>, step: Step, order: &Order) -> Result<(), StepError> {
         match step {
-            Step::Group => self.group()?,
+            Step::Group => {
+                *self.mask.borrow_mut() = None;
+                self.group()?;
+            }
             Step::Network => {
                 let network = Subject::Network(self.network_name());
                 let new = self.bridge.borrow().is_none();
@@ -125,7 +147,7 @@ impl Engine {
                 self.start(&known).await?;
             }
             Step::Await { service, condition, required } => {
-                self.wait_for(&service, condition, required).await?
+                self.wait_for(&service, condition, required, order).await?
             }
             Step::Stop { container } => {
                 if let Some(container) = self.container(&container) {
@@ -215,13 +237,15 @@ impl Engine {
 
     async fn remove_network(&self) -> Result<(), StartError> {
         let subject = Subject::Network(self.network_name());
-        let subnet = self.record.borrow().as_ref().and_then(|record| record.subnet);
-        if let Some(subnet) = subnet {
+        let groups = self.link_groups().await?;
+        if !groups.is_empty() {
             self.announce(subject.clone(), Action::Removing);
-            self.host
-                .remove_group(composer_network::link_group(subnet))
-                .await
-                .map_err(|error| StartError::doing("remove the stack's links", &error))?;
+            for group in groups {
+                self.host
+                    .remove_group(group)
+                    .await
+                    .map_err(|error| StartError::doing("remove the stack's links", &error))?;
+            }
             self.announce(subject, Action::Removed);
         }
         *self.bridge.borrow_mut() = None;
@@ -231,14 +255,29 @@ impl Engine {
             .map_err(|error| StartError::doing("give the subnet back", &error))
     }
 
+    /// The link groups of the stack, by whoever knows them: the record may be lost, the registry, or the bridge.
+    async fn link_groups(&self) -> Result<BTreeSet<u32>, StartError> {
+        let leases = self.registry.list().unwrap_or_default();
+        let leased = leases.iter().filter(|lease| lease.stack == self.stack).map(|lease| lease.subnet);
+        let recorded = self.record.borrow().as_ref().and_then(|record| record.subnet);
+        let mut groups: BTreeSet<u32> = leased.chain(recorded).map(composer_network::link_group).collect();
+        let bridge = composer_network::names::bridge(&self.stack, NETWORK);
+        let links =
+            self.host.links().await.map_err(|error| StartError::doing("find the stack's links", &error))?;
+        groups.extend(
+            links.iter().filter(|link| link.name == bridge && link.group != 0).map(|link| link.group),
+        );
+        Ok(groups)
+    }
+
     /// Waits until every container of a service meets a condition, or one never will.
     pub(super) async fn wait_for(
         &self,
         service: &str,
         condition: Condition,
         required: bool,
+        order: &Order,
     ) -> Result<(), StepError> {
-        let mut interrupt = self.interrupt.subscribe();
         for container in self.of_services(&[service.to_owned()]) {
             let mut status = container.status.subscribe();
             if status.borrow().verdict(condition) == Verdict::Pending {
@@ -246,7 +285,7 @@ impl Engine {
             }
             let decided = tokio::select! {
                 decided = status.wait_for(|status| status.verdict(condition) != Verdict::Pending) => decided,
-                _ = interrupt.changed() => return Err(StepError::Interrupted),
+                () = order.given_up() => return Err(StepError::Interrupted),
             };
             let Ok(status) = decided.map(|status| *status) else {
                 return Err(StepError::Interrupted);

@@ -70,6 +70,10 @@ struct Engine {
     warned: RefCell<BTreeSet<String>>,
     /// Connections that want something of the stack, not those that only watch it.
     connections: Cell<usize>,
+    /// Those of them that only wait for the others to end.
+    parting: Cell<usize>,
+    /// A connection has ended, or the stack has begun anew.
+    stirred: Notify,
     /// Whether this process is about to end: watchers are told so.
     leaving: watch::Sender<bool>,
     finished: Notify,
@@ -126,6 +130,8 @@ async fn supervise(stack: &str) -> io::Result<()> {
         sweeping: Cell::new(false),
         warned: RefCell::default(),
         connections: Cell::new(0),
+        parting: Cell::new(0),
+        stirred: Notify::new(),
         leaving: watch::Sender::new(false),
         finished: Notify::new(),
         _lock: lock,

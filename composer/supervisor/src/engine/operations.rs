@@ -11,24 +11,60 @@ use std::time::Duration;
 use composer_plan::{DownOptions, Plan, Step, UpOptions};
 use composer_sandbox::pidfd;
 use composer_stack::Condition;
+use tokio::sync::watch;
 
 use super::Engine;
 use super::container::{Container, Status, Verdict};
 use super::execute::{self, Order, StepError};
-use crate::paths;
-use crate::protocol::{Action, Down, Failure, Kill, Reply, Stop, Up};
+use crate::protocol::{Action, Down, Failure, Kill, Reply, Stop, Subject, Up};
 use crate::records::{self, StackRecord};
+use crate::{clock, paths};
+
+/// How long a program without a health check has to stay up before `--wait` takes it for ready.
+const STAYS: Duration = Duration::from_millis(250);
+
+/// An operation as its client's connection knows it.
+pub struct Operation {
+    /// Its turn has come.
+    pub begun: Cell<bool>,
+    /// Raised to make it give up.
+    pub cancel: watch::Sender<bool>,
+}
+
+impl Operation {
+    /// One that waits for its turn.
+    pub fn new() -> Self {
+        Self { begun: Cell::new(false), cancel: watch::Sender::new(false) }
+    }
+}
 
 /// A failure with the usual exit status.
 pub fn failure(message: String) -> Failure {
     Failure { message, code: 1 }
 }
 
+/// The turn of an operation. Its end is announced, so that whoever follows a container that is stopped learns whether it
+/// comes again.
+struct Turn<'a> {
+    engine: &'a Engine,
+    _turn: tokio::sync::MutexGuard<'a, ()>,
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.engine.announce(Subject::Group, Action::Settled);
+    }
+}
+
 impl Engine {
+    async fn take_turn(&self) -> Turn<'_> {
+        Turn { engine: self, _turn: self.turn.lock().await }
+    }
+
     /// Makes the operation under way give up, and waits for its turn.
-    async fn preempt(&self) -> tokio::sync::MutexGuard<'_, ()> {
+    async fn preempt(&self) -> Turn<'_> {
         self.interrupt.send_modify(|count| *count += 1);
-        self.turn.lock().await
+        self.take_turn().await
     }
 
     /// Writes the stack's record.
@@ -39,14 +75,18 @@ impl Engine {
         }
     }
 
-    /// `compose up`. The plan of a dry run is the answer. `begun` is set when its turn has come.
+    /// `compose up`. The plan of a dry run is the answer.
     pub(super) async fn up(
         self: &Rc<Self>,
         request: Up,
-        begun: &Cell<bool>,
+        operation: &Operation,
     ) -> Result<Option<Reply>, Failure> {
-        let _turn = self.turn.lock().await;
-        begun.set(true);
+        let interrupt = self.interrupt.subscribe();
+        let _turn = self.take_turn().await;
+        operation.begun.set(true);
+        if interrupt.has_changed().unwrap_or(false) {
+            return Err(failure("interrupted by a later command: nothing has been started".to_owned()));
+        }
         for service in &request.services {
             if !request.stack.services.contains_key(service) {
                 return Err(failure(format!("no such service: {service}")));
@@ -58,6 +98,9 @@ impl Engine {
         if request.dry_run {
             return Ok(Some(Reply::Plan(plan.to_string())));
         }
+        // A `down` that has just ended took it away.
+        paths::make(&self.paths.containers())
+            .map_err(|error| failure(format!("make the stack's folder: {error}")))?;
         let new = self.record.borrow().is_none();
         let subnet = self.record.borrow().as_ref().and_then(|record| record.subnet);
         let stack = Rc::new(request.stack);
@@ -71,16 +114,19 @@ impl Engine {
             path: request.path.split(':').filter(|folder| !folder.is_empty()).map(PathBuf::from).collect(),
             subnet,
         });
+        self.stirred.notify_waiters();
         self.save().map_err(|error| failure(format!("write the stack's record: {error}")))?;
         for note in &plan.notes {
-            self.announce(crate::protocol::Subject::Group, Action::Warning(note.clone()));
+            self.announce(Subject::Group, Action::Warning(note.clone()));
         }
         let order = Rc::new(Order {
             stack: Some(Rc::clone(&stack)),
             timeout: request.timeout,
             stop_at_failure: true,
+            cancel: operation.cancel.clone(),
+            interrupt,
         });
-        let failures = self.execute(&plan, order).await;
+        let failures = self.execute(&plan, Rc::clone(&order)).await;
         let broken = failures.iter().find_map(|failure| match failure {
             StepError::Broken(error) => Some(Failure { message: error.message.clone(), code: error.code }),
             StepError::Unmet(_) | StepError::Interrupted => None,
@@ -100,7 +146,7 @@ impl Engine {
             return Err(failure("interrupted: what has been started runs on".to_owned()));
         }
         if request.wait {
-            self.wait_until_ready(&stack, &request.services, request.wait_timeout).await?;
+            self.wait_until_ready(&order, &request.services, request.wait_timeout).await?;
         }
         Ok(None)
     }
@@ -146,14 +192,14 @@ impl Engine {
         } else if !observed.containers.is_empty() {
             let services = observed.containers.values().map(|container| container.service.clone()).collect();
             let plan = composer_plan::down(&observed, &DownOptions { services, volumes: false });
-            self.execute(&plan, down_order(None)).await;
+            self.execute(&plan, self.down_order(None)).await;
         }
     }
 
     /// Runs a plan that ends the whole stack and forgets it; every failure, worded.
     async fn take_down(self: &Rc<Self>, plan: &Plan) -> Vec<String> {
         self.sweeping.set(true);
-        let failures = self.execute(plan, down_order(None)).await;
+        let failures = self.execute(plan, self.down_order(None)).await;
         self.sweeping.set(false);
         let mut messages = worded(failures);
         if messages.is_empty() {
@@ -175,18 +221,20 @@ impl Engine {
 
     async fn wait_until_ready(
         &self,
-        stack: &composer_stack::Stack,
+        order: &Order,
         services: &[String],
         timeout: Option<Duration>,
     ) -> Result<(), Failure> {
         let chosen = |name: &&String| services.is_empty() || services.contains(name);
-        let names: Vec<String> = stack.services.keys().filter(chosen).cloned().collect();
+        let known = order.stack.iter().flat_map(|stack| stack.services.keys());
+        let names: Vec<String> = known.filter(chosen).cloned().collect();
         let containers = self.of_services(&names);
         let ready = async {
             for container in &containers {
-                self.wait_ready(container).await?;
+                self.wait_ready(container, order).await?;
             }
-            Ok(())
+            // While the last were waited for, the first may have ended.
+            containers.iter().try_for_each(still_ready)
         };
         match timeout {
             None => ready.await,
@@ -196,29 +244,26 @@ impl Engine {
         }
     }
 
-    /// Runs and, with a health check, is healthy; or has completed with status 0.
-    async fn wait_ready(&self, container: &Rc<Container>) -> Result<(), Failure> {
-        let checked = container.record.borrow().service.healthcheck.is_some();
-        let verdict = |status: &Status| match status {
-            Status::Exited(Some(0)) => Verdict::Holds,
-            Status::Exited(_) => Verdict::Never,
-            Status::Running(_) if !checked => Verdict::Holds,
-            Status::Created | Status::Starting | Status::Running(_) => status.verdict(Condition::Healthy),
-        };
+    /// Runs and, with a health check, is healthy; or has completed with status 0. Without a check, it has to stay up
+    /// for [`STAYS`]: a program that cannot do its work usually ends at once.
+    async fn wait_ready(&self, container: &Rc<Container>, order: &Order) -> Result<(), Failure> {
         let mut status = container.status.subscribe();
-        if verdict(&status.borrow()) == Verdict::Pending {
+        if readiness(container, &status.borrow()) == Verdict::Pending {
             self.announce_container(container, Action::Waiting);
         }
-        let mut interrupt = self.interrupt.subscribe();
-        let decided = tokio::select! {
-            decided = status.wait_for(|status| verdict(status) != Verdict::Pending) => decided.map(|status| *status),
-            _ = interrupt.changed() => return Err(failure("interrupted while waiting".to_owned())),
-        };
-        match decided {
-            Ok(status) if verdict(&status) == Verdict::Never => {
-                Err(failure(execute::describe(&container.name(), status, Condition::Healthy)))
+        let decided = async {
+            // Fails only when the container itself is gone.
+            let _ = status.wait_for(|status| readiness(container, status) != Verdict::Pending).await;
+            let has_run =
+                container.started().map_or(STAYS, |at| Duration::from_nanos(clock::now().saturating_sub(at)));
+            if *status.borrow() == Status::Running(None) {
+                let ends = status.wait_for(|status| *status != Status::Running(None));
+                let _ = tokio::time::timeout(STAYS.saturating_sub(has_run), ends).await;
             }
-            Ok(_) | Err(_) => Ok(()),
+        };
+        tokio::select! {
+            () = decided => still_ready(container),
+            () = order.given_up() => Err(failure("interrupted while waiting".to_owned())),
         }
     }
 
@@ -241,7 +286,7 @@ impl Engine {
         let whole = request.services.is_empty();
         self.sweeping.set(whole);
         let plan = composer_plan::down(&observe().await, &options);
-        let failures = self.execute(&plan, down_order(request.timeout)).await;
+        let failures = self.execute(&plan, self.down_order(request.timeout)).await;
         self.sweeping.set(false);
         let mut messages = worded(failures);
         if whole && messages.is_empty() {
@@ -255,7 +300,7 @@ impl Engine {
         let _turn = self.preempt().await;
         self.known(&request.services)?;
         let plan = composer_plan::stop(&self.observe().await, &request.services);
-        let messages = worded(self.execute(&plan, down_order(request.timeout)).await);
+        let messages = worded(self.execute(&plan, self.down_order(request.timeout)).await);
         if messages.is_empty() { Ok(None) } else { Err(failure(messages.join("\n"))) }
     }
 
@@ -272,6 +317,11 @@ impl Engine {
             }
         }
         if messages.is_empty() { Ok(None) } else { Err(failure(messages.join("\n"))) }
+    }
+
+    fn down_order(&self, timeout: Option<Duration>) -> Rc<Order> {
+        let (cancel, interrupt) = (watch::Sender::new(false), self.interrupt.subscribe());
+        Rc::new(Order { stack: None, timeout, stop_at_failure: false, cancel, interrupt })
     }
 
     fn known(&self, services: &[String]) -> Result<(), Failure> {
@@ -291,8 +341,22 @@ impl Engine {
     }
 }
 
-fn down_order(timeout: Option<Duration>) -> Rc<Order> {
-    Rc::new(Order { stack: None, timeout, stop_at_failure: false })
+/// Whether what `--wait` waits for holds of a container in this state.
+fn readiness(container: &Container, status: &Status) -> Verdict {
+    match status {
+        Status::Exited(Some(0)) => Verdict::Holds,
+        Status::Exited(_) => Verdict::Never,
+        Status::Running(_) if container.record.borrow().service.healthcheck.is_none() => Verdict::Holds,
+        Status::Created | Status::Starting | Status::Running(_) => status.verdict(Condition::Healthy),
+    }
+}
+
+fn still_ready(container: &Rc<Container>) -> Result<(), Failure> {
+    let status = *container.status.borrow();
+    match readiness(container, &status) {
+        Verdict::Never => Err(failure(execute::describe(&container.name(), status, Condition::Healthy))),
+        Verdict::Holds | Verdict::Pending => Ok(()),
+    }
 }
 
 fn worded(failures: Vec<StepError>) -> Vec<String> {

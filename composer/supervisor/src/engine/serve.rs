@@ -1,19 +1,23 @@
 //! Connections of clients: one request each.
 
-use std::cell::Cell;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
+use std::time::Duration;
 
 use nix::sys::socket::{SockFlag, accept4};
 use std::os::fd::AsRawFd;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::broadcast::error::RecvError;
 
+use super::operations::Operation;
 use super::{Engine, asyncfd, exec, operations};
 use crate::diagnose;
 use crate::protocol::{Failure, Reply, Request};
 use composer_sandbox::{descriptor, pidfd};
+
+/// How long the end of a stack waits for other clients to be answered.
+const PARTING: Duration = Duration::from_secs(1);
 
 impl Engine {
     /// Answers clients until nothing is left of the stack.
@@ -55,7 +59,7 @@ impl Engine {
             Err(failure) => Reply::Failed(failure),
         };
         // A stack that is gone takes its processes with it: their client is told which to wait for.
-        let leaving = self.is_empty() && self.connections.get() == 1 && counted.is_some();
+        let leaving = counted.is_some() && self.parts().await;
         let mut fds = Vec::new();
         if leaving {
             self.leaving.send_replace(true);
@@ -66,6 +70,23 @@ impl Engine {
         let fds: Vec<_> = fds.iter().map(AsFd::as_fd).collect();
         // A client that has gone needs no answer.
         let _ = asyncfd::send(client, &last, &fds).await;
+    }
+
+    /// Whether the stack is gone and nobody wants anything of it. Whoever asks in this moment is answered first, so
+    /// that a client of `down` is told of all that still has to end.
+    async fn parts(&self) -> bool {
+        self.parting.set(self.parting.get() + 1);
+        self.stirred.notify_waiters();
+        let alone = async {
+            while self.is_empty() && self.connections.get() > self.parting.get() {
+                self.stirred.notified().await;
+            }
+        };
+        // One that has connected and asks nothing keeps nobody for long.
+        let _ = tokio::time::timeout(PARTING, alone).await;
+        let leaving = self.is_empty() && self.connections.get() <= self.parting.get();
+        self.parting.set(self.parting.get() - 1);
+        leaving
     }
 
     /// The last client has gone and so has the stack.
@@ -83,9 +104,9 @@ impl Engine {
     ) -> Result<Option<Reply>, Failure> {
         match request {
             Request::Up(up) => {
-                let begun = Cell::new(false);
-                let work = self.up(*up, &begun);
-                self.with_events(client, Some(&begun), work).await
+                let operation = Operation::new();
+                let work = self.up(*up, &operation);
+                self.with_events(client, Some(&operation), work).await
             }
             Request::Down(down) => self.with_events(client, None, self.down(down)).await,
             Request::Stop(stop) => self.with_events(client, None, self.stop_services(stop)).await,
@@ -115,7 +136,7 @@ impl Engine {
     async fn with_events(
         &self,
         client: &AsyncFd<OwnedFd>,
-        abandon: Option<&Cell<bool>>,
+        abandon: Option<&Operation>,
         work: impl Future<Output = Result<Option<Reply>, Failure>>,
     ) -> Result<Option<Reply>, Failure> {
         let mut events = self.events.subscribe();
@@ -136,9 +157,9 @@ impl Engine {
                 }
                 () = &mut hangup, if !gone => {
                     gone = true;
-                    match abandon.map(Cell::get) {
-                        Some(true) => self.interrupt.send_modify(|count| *count += 1),
-                        Some(false) => return Err(operations::failure("abandoned".to_owned())),
+                    match abandon {
+                        Some(operation) if operation.begun.get() => drop(operation.cancel.send_replace(true)),
+                        Some(_) => return Err(operations::failure("abandoned".to_owned())),
                         None => {}
                     }
                     continue;
@@ -166,5 +187,6 @@ impl Counted {
 impl Drop for Counted {
     fn drop(&mut self) {
         self.0.connections.set(self.0.connections.get() - 1);
+        self.0.stirred.notify_waiters();
     }
 }
