@@ -3,17 +3,19 @@
 use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use nix::fcntl::{AtFlags, OFlag};
 use nix::sched::CloneFlags;
+use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use nix::unistd::{chdir, execveat, pipe2, setsid};
 
 use crate::clone::{Forked, clone3};
 use crate::{descriptor, limits, process};
 
 /// Runs a program in a session of its own, with an empty environment, `/` as its folder, /dev/null as its standard
-/// streams and these descriptors, each under its number. Returns when it has been exec'd.
+/// streams and these descriptors, each under its number. Returns when it has been exec'd, with its pidfd: a caller
+/// that lives on has to reap it.
 ///
 /// # Errors
 /// When it could not be.
@@ -21,7 +23,7 @@ pub fn spawn_daemon(
     binary: BorrowedFd<'_>,
     argv: &[CString],
     fds: &[(BorrowedFd<'_>, RawFd)],
-) -> io::Result<()> {
+) -> io::Result<OwnedFd> {
     let null = File::options().read(true).write(true).open("/dev/null")?;
     let mut places: Vec<(RawFd, RawFd)> = (0..3).map(|stream| (null.as_raw_fd(), stream)).collect();
     for (fd, target) in fds {
@@ -38,13 +40,16 @@ pub fn spawn_daemon(
             let _ = File::from(tell).write(&error.raw_os_error().unwrap_or(libc::EIO).to_ne_bytes());
             process::leave(1)
         }
-        Forked::Parent(..) => {
+        Forked::Parent(_, pidfd) => {
             drop(tell);
             let mut errno = [0; 4];
             match File::from(told).read_exact(&mut errno) {
                 // The pipe closed by exec.
-                Err(_) => Ok(()),
-                Ok(()) => Err(io::Error::from_raw_os_error(i32::from_ne_bytes(errno))),
+                Err(_) => Ok(pidfd),
+                Ok(()) => {
+                    let _ = waitid(Id::PIDFd(pidfd.as_fd()), WaitPidFlag::WEXITED);
+                    Err(io::Error::from_raw_os_error(i32::from_ne_bytes(errno)))
+                }
             }
         }
     }

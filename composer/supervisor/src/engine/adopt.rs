@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 
 use composer_network::reattach_dns;
@@ -10,7 +10,7 @@ use composer_sandbox::pidfd;
 
 use super::container::{Container, Status};
 use super::link::{Born, End, Legacy, Link};
-use super::{Engine, logpipes, program};
+use super::{Engine, health, logpipes, program};
 use crate::diagnose;
 use crate::logs::Stream;
 use crate::records::{ContainerRecord, Phase, Process};
@@ -21,26 +21,23 @@ impl Engine {
         for container in self.recorded() {
             let name = container.name();
             let born = legacy.children.remove(&format!("container/{name}"));
-            let ended = legacy.ended.remove(&format!("container/{name}"));
             self.containers.borrow_mut().insert(name, Rc::clone(&container));
             let phase = container.record.borrow().phase.clone();
             match phase {
                 Phase::Created { .. } | Phase::Exited { .. } => {}
                 Phase::Started(process) => {
-                    self.take_up(&container, process, born, ended, &mut legacy).await;
+                    self.take_up(&container, process, born, &mut legacy).await;
                 }
             }
         }
         // Ends of programs that nobody waits for any more: probes, and `exec` whose client has lost us.
-        for (pid, _) in legacy.ended.values() {
+        for pid in legacy.ended.keys() {
             self.link.acknowledge(*pid);
         }
-        for (_, born) in std::mem::take(&mut legacy.children) {
-            let link = Rc::clone(&self.link);
-            tokio::task::spawn_local(async move {
-                let _ = born.end.await;
-                link.acknowledge(born.pid);
-            });
+        for (tag, born) in &legacy.children {
+            if tag.split('/').next() == Some(health::PROBE) {
+                health::kill(born.pid, born.pidfd.as_fd());
+            }
         }
         self.sweep();
         let (engine, interrupt) = (Rc::clone(self), self.interrupt.subscribe());
@@ -72,30 +69,31 @@ impl Engine {
         container: &Rc<Container>,
         process: Process,
         born: Option<Born>,
-        ended: Option<(i32, End)>,
         legacy: &mut Legacy,
     ) {
         let name = container.name();
+        let ended = legacy.ended.remove(&process.pid);
         let held = legacy.held.remove(&format!("container/{name}")).unwrap_or_default();
         let terminal = legacy.held.remove(&format!("terminal/{name}"));
         let born = born.or_else(|| orphan(&process));
         let Some(born) = born else {
             // Its last words may still be in the pipe that the keeper holds.
-            self.save_rest(container, held.into_iter().take(2));
+            let last = terminal.unwrap_or_else(|| held.into_iter().take(2).collect());
+            self.save_rest(container, last.into_iter());
             let reason =
                 ended.is_none().then(|| "its code is not known: nobody was there when it ended".to_owned());
-            let end = ended.map_or(End { code: None, time: crate::clock::now() }, |(_, end)| end);
-            self.finish(container, end, reason);
-            if let Some((pid, _)) = ended {
-                self.link.acknowledge(pid);
+            let end = ended.unwrap_or(End { code: None, time: crate::clock::now() });
+            if self.finish(container, end, reason) && ended.is_some() {
+                self.link.acknowledge(process.pid);
             }
             self.release(container).await;
             container.status.send_replace(Status::Exited(end.code));
             return;
         };
-        if program::is_on_its_way(born.pid) {
+        let init = container.record.borrow().service.init;
+        if program::is_on_its_way(born.pid, init) {
             // It waits for a supervisor that is dead, or is on its way to exec: the next `up` starts it again.
-            let _ = pidfd::signal(std::os::fd::AsFd::as_fd(&*born.pidfd), libc::SIGKILL);
+            let _ = pidfd::signal(born.pidfd.as_fd(), libc::SIGKILL);
             let _ = born.end.await;
             self.link.acknowledge(born.pid);
             let recorded = container.change(|record| record.phase = Phase::Created { reason: None });
@@ -106,6 +104,7 @@ impl Engine {
             container.status.send_replace(Status::Created);
             return;
         }
+        self.link.release(&format!("start/{name}"));
         // Every descriptor is there a second time, by its path or through the namespace, if the keeper died too.
         let mut held = held.into_iter();
         let pipes = match terminal.and_then(|fds| fds.into_iter().next()) {
@@ -154,8 +153,8 @@ impl Engine {
                     (attached.dns_udp, attached.dns_tcp)
                 }
             };
-            let mut held: Vec<_> = pipes.iter().map(|(_, pipe)| std::os::fd::AsFd::as_fd(pipe)).collect();
-            held.extend([std::os::fd::AsFd::as_fd(&udp), std::os::fd::AsFd::as_fd(&tcp)]);
+            let mut held: Vec<_> = pipes.iter().map(|(_, pipe)| pipe.as_fd()).collect();
+            held.extend([udp.as_fd(), tcp.as_fd()]);
             self.link.hold(&format!("container/{name}"), &held).map_err(|error| text(&error))?;
             let (service, index, id, address) = {
                 let record = container.record.borrow();
@@ -177,7 +176,7 @@ impl Engine {
     fn save_rest(&self, container: &Container, pipes: impl Iterator<Item = OwnedFd>) {
         let saved = crate::logs::Writer::open(container.paths.log()).and_then(|mut writer| {
             for (stream, pipe) in Stream::ALL.into_iter().zip(pipes) {
-                writer.take(stream, std::os::fd::AsFd::as_fd(&pipe), usize::MAX)?;
+                writer.take(stream, pipe.as_fd(), usize::MAX)?;
             }
             Ok(())
         });

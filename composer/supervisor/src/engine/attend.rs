@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 
 use composer_sandbox::pidfd;
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::JoinHandle;
 
 use super::container::{Container, Live, Status, StopOrder};
 use super::life::{self, Life};
 use super::link::{Born, End};
+use super::logpipes::Logging;
 use super::{Engine, program};
 use crate::logs::Stream;
 use crate::protocol::Action;
@@ -35,11 +35,13 @@ impl Engine {
         let (stop, orders) = mpsc::unbounded_channel();
         let pidfd = Rc::clone(&born.pidfd);
         *container.live.borrow_mut() = Some(Live { pid: born.pid, pidfd, stop });
-        let health = Self::first_health(&container.record.borrow().service);
+        let known = if fresh { None } else { Self::known_health(container) };
+        let health =
+            Self::first_health(&container.record.borrow().service).map(|first| known.unwrap_or(first));
         container.status.send_replace(Status::Running(health));
-        let probing = health.map(|_| {
+        let probing = health.map(|health| {
             let (engine, container) = (Rc::clone(self), Rc::clone(container));
-            tokio::task::spawn_local(async move { engine.watch_health(&container).await })
+            tokio::task::spawn_local(async move { engine.watch_health(&container, health).await })
         });
         // One that is taken up has run for as long as anybody remembers.
         let since = if fresh { Instant::now() } else { Instant::now() - life::SETTLED.min(uptime()) };
@@ -55,18 +57,9 @@ impl Engine {
     }
 
     /// A program has ended: its last output is saved, its end recorded, and what it stood on taken away.
-    async fn ended(
-        self: &Rc<Self>,
-        container: &Rc<Container>,
-        pid: i32,
-        end: End,
-        logging: Vec<JoinHandle<()>>,
-    ) {
+    async fn ended(self: &Rc<Self>, container: &Rc<Container>, pid: i32, end: End, logging: Logging) {
         container.live.borrow_mut().take();
-        for task in logging {
-            // Ends by itself: nobody holds the pipe's other end any more.
-            let _ = task.await;
-        }
+        logging.finish().await;
         let group = self.container_group(&container.name());
         let starved = end.code == Some(137) && group.usage().is_ok_and(|usage| usage.oom_kills > 0);
         let reason = match (starved, end.code) {
@@ -74,8 +67,9 @@ impl Engine {
             (false, None) => Some("its code is not known: the keeper had been killed".to_owned()),
             (false, Some(_)) => None,
         };
-        self.finish(container, end, reason);
-        self.link.acknowledge(pid);
+        if self.finish(container, end, reason) {
+            self.link.acknowledge(pid);
+        }
         self.withdraw(container);
         container.status.send_replace(Status::Exited(end.code));
         self.announce_container(container, Action::Exited { code: end.code });
@@ -100,8 +94,8 @@ impl Engine {
         }
     }
 
-    /// Records the end of a program.
-    pub(super) fn finish(&self, container: &Container, end: End, reason: Option<String>) {
+    /// Records the end of a program; whether that has worked. Where it has not, the keeper goes on knowing it.
+    pub(super) fn finish(&self, container: &Container, end: End, reason: Option<String>) -> bool {
         let recorded = container.change(|record| {
             let started = match &record.phase {
                 Phase::Started(process) => process.started,
@@ -109,9 +103,10 @@ impl Engine {
             };
             record.phase = Phase::Exited { code: end.code, reason, started, finished: end.time };
         });
-        if let Err(error) = recorded {
+        if let Err(error) = &recorded {
             diagnose(&format!("record of {}: {error}", container.name()));
         }
+        recorded.is_ok()
     }
 
     /// Asks a running program to end and waits until it has.

@@ -54,7 +54,7 @@ impl Engine {
         all.extend(stdio);
         all.push(report_write);
         all.extend(group.open().map_err(|error| super::operations::failure(error.to_string()))?);
-        let born = self.link.exec(target.0, spec, all).await.map_err(|refusal| {
+        let born = self.link.exec("exec", target.0, spec, all).await.map_err(|refusal| {
             super::operations::failure(format!("exec in {}: {refusal}", container.name()))
         })?;
         let terminal = match start::report(&report_read, &container.name()).await {
@@ -62,7 +62,9 @@ impl Engine {
             Reported::Failed(error) => {
                 let _ = born.end.await;
                 self.link.acknowledge(born.pid);
-                return Err(Failure { message: error.message, code: error.code });
+                // As Docker: what could not even be tried is 126, so that it is told from the program's own failure.
+                let code = if error.code == 1 { 126 } else { error.code };
+                return Err(Failure { message: error.message, code });
             }
         };
         let with: Vec<_> = terminal.iter().map(AsFd::as_fd).collect();
@@ -70,11 +72,6 @@ impl Engine {
         let _ = asyncfd::send(client, &Reply::Executing { pid: born.pid }, &with).await;
         drop(terminal);
         if request.detach {
-            let (link, pid, end) = (Rc::clone(&self.link), born.pid, born.end);
-            tokio::task::spawn_local(async move {
-                let _ = end.await;
-                link.acknowledge(pid);
-            });
             return Ok(());
         }
         let mut end = born.end;

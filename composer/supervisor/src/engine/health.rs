@@ -1,20 +1,28 @@
 //! Health checks: when to probe, what a probe's outcome means, and the probing itself.
 
-use std::io::Read;
-use std::os::fd::AsFd;
-use std::path::Path;
+use std::convert::Infallible;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use composer_sandbox::{ExecSpec, ProcessSpec, pidfd};
 use composer_stack::Healthcheck;
 use nix::fcntl::OFlag;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+use serde::{Deserialize, Serialize};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 
 use super::container::{Container, Status};
+use super::link::Refusal;
 use super::start::{self, Reported};
 use super::{Engine, asyncfd, program};
-use crate::channel;
 use crate::protocol::{Action, Health};
+use crate::{channel, clock, diagnose, records};
 
 /// The first pause between early probes; each is half as long again as the one before.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
@@ -26,7 +34,17 @@ const MOMENT: Duration = Duration::from_millis(25);
 /// real one, as PostgreSQL's does.
 const SCRIPT_MOMENT: Duration = Duration::from_secs(5);
 /// How much of a probe's output is kept, as in Docker.
-const OUTPUT: u64 = 4096;
+const OUTPUT: usize = 4096;
+/// What the tags of probes begin with.
+pub const PROBE: &str = "probe";
+
+/// What the next supervisor begins with, beside the record of the program that it is true of.
+#[derive(Serialize, Deserialize)]
+struct HealthRecord {
+    /// When that was started.
+    started: u64,
+    health: Health,
+}
 
 /// What is known of a container's health.
 #[derive(Clone, Copy, Debug)]
@@ -38,8 +56,8 @@ struct Record {
 }
 
 impl Record {
-    fn new(now: Instant) -> Self {
-        Self { began: now, health: Health::Starting, failures: 0, pause: FIRST_PAUSE }
+    fn new(began: Instant, health: Health) -> Self {
+        Self { began, health, failures: 0, pause: FIRST_PAUSE }
     }
 
     /// Until the first success or the first `interval` has passed, probes come at short growing intervals.
@@ -107,15 +125,23 @@ fn is_script(exe: &Path, cmdline: &[u8]) -> bool {
 }
 
 impl Engine {
+    /// What was last known of the health of the program that runs.
+    pub(super) fn known_health(container: &Container) -> Option<Health> {
+        let record: HealthRecord = records::read(&file(container))?;
+        (container.started() == Some(record.started)).then_some(record.health)
+    }
+
     /// Probes a running container until it ends (then the task is aborted).
-    pub(super) async fn watch_health(self: &Rc<Self>, container: &Rc<Container>) {
+    pub(super) async fn watch_health(self: &Rc<Self>, container: &Rc<Container>, health: Health) {
         let Some(check) = container.record.borrow().service.healthcheck.clone() else {
             return;
         };
         let Some(pid) = container.live.borrow().as_ref().map(|live| live.pid) else {
             return;
         };
-        let mut record = Record::new(Instant::now());
+        let age = Duration::from_nanos(clock::now().saturating_sub(container.started().unwrap_or(0)));
+        let now = Instant::now();
+        let mut record = Record::new(now.checked_sub(age).unwrap_or(now), health);
         let mut steadiness = Steadiness::new(pid, Instant::now());
         loop {
             let (mut passed, output) =
@@ -135,6 +161,11 @@ impl Engine {
             let before = record.health;
             let next = record.take(&check, passed, now);
             if record.health != before {
+                let started = container.started().unwrap_or(0);
+                let known = HealthRecord { started, health: record.health };
+                if let Err(error) = records::write(&file(container), &known) {
+                    diagnose(&format!("health of {}: {error}", container.name()));
+                }
                 container.status.send_if_modified(|status| match status {
                     Status::Running(health) => {
                         *health = Some(record.health);
@@ -155,8 +186,11 @@ impl Engine {
     /// Runs the check once: whether it passed, and what it printed.
     async fn probe(&self, container: &Container, check: &Healthcheck) -> (bool, String) {
         match self.try_probe(container, check).await {
-            Ok(outcome) => outcome,
-            Err(error) => (false, error),
+            // A keeper that died in this very moment has been replaced: once more.
+            Err(error) if error == Refusal::Gone.to_string() => {
+                self.try_probe(container, check).await.unwrap_or_else(|error| (false, error))
+            }
+            outcome => outcome.unwrap_or_else(|error| (false, error)),
         }
     }
 
@@ -168,14 +202,16 @@ impl Engine {
             (live.pid, live.pidfd.try_clone().map_err(text)?)
         };
         let (output, ours) = nix::unistd::pipe2(OFlag::O_CLOEXEC).map_err(|errno| text(errno.into()))?;
+        let output = asyncfd::readable(output).map_err(text)?;
         let (report_read, report_write) = channel::pair().map_err(text)?;
         let report_read = asyncfd::new(report_read).map_err(text)?;
         let null = std::fs::File::open("/dev/null").map_err(text)?;
         let (spec, group) = self.exec_spec(container, check.test.clone());
         let mut fds = vec![target.1, null.into(), ours.try_clone().map_err(text)?, ours, report_write];
         fds.extend(group.open().map_err(|error| error.to_string())?);
-        let born = self.link.exec(target.0, spec, fds).await.map_err(|refusal| refusal.to_string())?;
-        let mut guard = KillOnDrop(Some(Rc::clone(&born.pidfd)));
+        let mut born =
+            self.link.exec(PROBE, target.0, spec, fds).await.map_err(|refusal| refusal.to_string())?;
+        let mut guard = KillOnDrop(Some((born.pid, Rc::clone(&born.pidfd))));
         let name = container.name();
         if let Reported::Failed(error) = start::report(&report_read, &name).await {
             let _ = born.end.await;
@@ -183,14 +219,15 @@ impl Engine {
             guard.0 = None;
             return Err(error.message);
         }
-        let end = born.end.await.map_err(|_| "the keeper went away".to_owned())?;
+        let mut printed = Vec::new();
+        let end = tokio::select! {
+            end = &mut born.end => end.map_err(|_| "the keeper went away".to_owned())?,
+            never = swallow(&output, &mut printed) => match never {},
+        };
         self.link.acknowledge(born.pid);
         guard.0 = None;
-        let mut printed = Vec::new();
-        let output = asyncfd::readable(output).map_err(text)?;
         // What is in the pipe by now; a child that the probe left behind is not waited for.
-        let mut file = std::fs::File::from(output.into_inner()).take(OUTPUT);
-        let _ = file.read_to_end(&mut printed);
+        while printed.len() < OUTPUT && read(output.as_fd(), &mut printed).is_ok_and(|length| length > 0) {}
         Ok((end.code == Some(0), String::from_utf8_lossy(&printed).trim_end().to_owned()))
     }
 
@@ -218,15 +255,48 @@ impl Engine {
 }
 
 /// A probe that takes too long is killed, whoever gives up on it.
-struct KillOnDrop(Option<Rc<std::os::fd::OwnedFd>>);
+struct KillOnDrop(Option<(i32, Rc<OwnedFd>)>);
 
 impl Drop for KillOnDrop {
     fn drop(&mut self) {
-        if let Some(process) = &self.0 {
-            // It may have ended by itself.
-            let _ = pidfd::signal(process.as_fd(), libc::SIGKILL);
+        if let Some((pid, process)) = &self.0 {
+            kill(*pid, process.as_fd());
         }
     }
+}
+
+/// Kills a probe and what it has started: the process group that it leads since it began its session.
+pub fn kill(pid: i32, process: BorrowedFd<'_>) {
+    let mut ended = [PollFd::new(process, PollFlags::POLLIN)];
+    // As long as it runs, its number is its own.
+    if poll(&mut ended, PollTimeout::ZERO) == Ok(0) {
+        let _ = killpg(Pid::from_raw(pid), Signal::SIGKILL);
+    }
+    // It may not have come as far as its session.
+    let _ = pidfd::signal(process, libc::SIGKILL);
+}
+
+/// Reads what a probe prints, so that it never waits for room.
+async fn swallow(output: &AsyncFd<OwnedFd>, printed: &mut Vec<u8>) -> Infallible {
+    loop {
+        match output.async_io(Interest::READABLE, |fd| read(fd.as_fd(), printed)).await {
+            Ok(0) | Err(_) => std::future::pending().await,
+            Ok(_) => {}
+        }
+    }
+}
+
+/// Reads once and keeps no more than the beginning.
+fn read(output: BorrowedFd<'_>, printed: &mut Vec<u8>) -> io::Result<usize> {
+    let mut text = [0; 1 << 12];
+    let length = nix::unistd::read(output, &mut text)?;
+    printed.extend_from_slice(&text[..length.min(OUTPUT - printed.len())]);
+    Ok(length)
+}
+
+/// Where the health of a running container is recorded: a reboot takes it away.
+pub fn file(container: &Container) -> PathBuf {
+    container.paths.started().with_extension("health")
 }
 
 #[cfg(test)]
@@ -247,7 +317,7 @@ mod tests {
     #[test]
     fn early_failures_do_not_count_and_come_at_growing_pauses() {
         let now = Instant::now();
-        let mut record = Record::new(now);
+        let mut record = Record::new(now, Health::Starting);
         let mut last = Duration::ZERO;
         for _ in 0..5 {
             let pause = record.take(&check(), false, now);
@@ -260,7 +330,7 @@ mod tests {
     #[test]
     fn retries_count_once_the_first_interval_has_passed() {
         let now = Instant::now();
-        let mut record = Record::new(now);
+        let mut record = Record::new(now, Health::Starting);
         let late = now + check().interval;
         assert_eq!(record.take(&check(), false, late), check().interval);
         assert_eq!(record.health, Health::Starting);
@@ -274,7 +344,7 @@ mod tests {
     fn failures_in_the_start_period_do_not_count() {
         let check = Healthcheck { start_period: Duration::from_secs(60), ..check() };
         let now = Instant::now();
-        let mut record = Record::new(now);
+        let mut record = Record::new(now, Health::Starting);
         record.take(&check, false, now + Duration::from_secs(40));
         assert_eq!(record.failures, 0);
         record.take(&check, false, now + Duration::from_secs(61));

@@ -8,10 +8,11 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 
 use composer_sandbox::{self as sandbox, ContainerSpec, ExecSpec, pidfd};
+use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use tokio::io::unix::AsyncFd;
 use tokio::sync::{mpsc, oneshot};
 
-use super::asyncfd;
+use super::{asyncfd, program};
 use crate::keeper::LISTENER_KEY;
 use crate::keeper::protocol::{LISTENER, Notice, Order, PEER};
 use crate::{channel, clock};
@@ -31,7 +32,7 @@ pub struct Born {
     pub pid: i32,
     /// Signals go through this: a process id may be used again.
     pub pidfd: Rc<OwnedFd>,
-    /// Told once.
+    /// Told once. Whoever takes the end has to acknowledge it; one that nobody waits for is acknowledged by itself.
     pub end: oneshot::Receiver<End>,
 }
 
@@ -47,6 +48,7 @@ pub enum Refusal {
 }
 
 struct Watched {
+    pid: i32,
     pidfd: Rc<OwnedFd>,
     end: oneshot::Sender<End>,
 }
@@ -56,8 +58,8 @@ struct Watched {
 pub struct Legacy {
     /// Children that live, by tag.
     pub children: BTreeMap<String, Born>,
-    /// Children that ended while no supervisor was there, by tag, with their process id.
-    pub ended: BTreeMap<String, (i32, End)>,
+    /// Children whose end has not been acknowledged, by process id: a tag may have been used again.
+    pub ended: BTreeMap<i32, End>,
     /// Held descriptors by key.
     pub held: BTreeMap<String, Vec<OwnedFd>>,
 }
@@ -125,8 +127,8 @@ impl Link {
                 self.held.borrow_mut().insert(key.clone(), copies);
                 legacy.held.insert(key, fds);
             }
-            Notice::Exited { tag, pid, code, time } => {
-                legacy.ended.insert(tag, (pid, End { code: Some(code), time }));
+            Notice::Exited { pid, code, time, .. } => {
+                legacy.ended.insert(pid, End { code: Some(code), time });
             }
             Notice::Spawned { .. } | Notice::Refused { .. } | Notice::Ready => {}
         }
@@ -158,9 +160,15 @@ impl Link {
     fn hear(&self, notice: Notice, fds: Vec<OwnedFd>) {
         match notice {
             Notice::Spawned { tag, pid } => {
-                let asked = self.asked.borrow_mut().remove(&tag);
-                if let (Some(asked), Some(pidfd)) = (asked, fds.into_iter().next()) {
-                    let _ = asked.send(Ok(self.watch(&tag, pid, pidfd)));
+                let Some(pidfd) = fds.into_iter().next() else { return };
+                let born = self.watch(&tag, pid, pidfd);
+                let unwanted = match self.asked.borrow_mut().remove(&tag) {
+                    Some(asked) => asked.send(Ok(born)).err().and_then(Result::ok),
+                    None => Some(born),
+                };
+                if let Some(born) = unwanted {
+                    // Whoever asked for it has given up.
+                    let _ = pidfd::signal(born.pidfd.as_fd(), libc::SIGKILL);
                 }
             }
             Notice::Refused { tag, message } => {
@@ -168,9 +176,13 @@ impl Link {
                     let _ = asked.send(Err(Refusal::Failed(message)));
                 }
             }
-            Notice::Exited { tag, code, time, .. } => {
-                if let Some(watched) = self.watched.borrow_mut().remove(&tag) {
-                    let _ = watched.end.send(End { code: Some(code), time });
+            Notice::Exited { tag, pid, code, time } => {
+                let watched = self.watched.borrow_mut().remove(&tag);
+                let heard =
+                    watched.is_some_and(|watched| watched.end.send(End { code: Some(code), time }).is_ok());
+                if !heard {
+                    // Nobody waits for it, so nobody else acknowledges it.
+                    self.acknowledge(pid);
                 }
             }
             Notice::Ready => *self.keeper.borrow_mut() = fds.into_iter().next(),
@@ -181,7 +193,7 @@ impl Link {
     fn watch(&self, tag: &str, pid: i32, pidfd: OwnedFd) -> Born {
         let (sender, end) = oneshot::channel();
         let pidfd = Rc::new(pidfd);
-        let watched = Watched { pidfd: Rc::clone(&pidfd), end: sender };
+        let watched = Watched { pid, pidfd: Rc::clone(&pidfd), end: sender };
         self.watched.borrow_mut().insert(tag.to_owned(), watched);
         Born { pid, pidfd, end }
     }
@@ -190,7 +202,7 @@ impl Link {
     pub fn orphan(pid: i32, pidfd: OwnedFd) -> Born {
         let (sender, end) = oneshot::channel();
         let pidfd = Rc::new(pidfd);
-        attend_orphan(Rc::clone(&pidfd), sender);
+        attend_orphan(pid, Rc::clone(&pidfd), sender);
         Born { pid, pidfd, end }
     }
 
@@ -202,7 +214,7 @@ impl Link {
         }
         self.asked.borrow_mut().clear();
         for (_, watched) in self.watched.borrow_mut().drain() {
-            attend_orphan(watched.pidfd, watched.end);
+            attend_orphan(watched.pid, watched.pidfd, watched.end);
         }
         if let Err(error) = self.start_keeper() {
             crate::diagnose(&format!(
@@ -223,7 +235,7 @@ impl Link {
             let stderr = io::stderr();
             let fds =
                 [(listener.as_fd(), LISTENER), (theirs.as_fd(), PEER), (stderr.as_fd(), libc::STDERR_FILENO)];
-            sandbox::spawn_daemon(binary.as_fd(), &argv, &fds).map_err(io::Error::other)?;
+            reap(sandbox::spawn_daemon(binary.as_fd(), &argv, &fds).map_err(io::Error::other)?);
         }
         let (orders, queue) = mpsc::unbounded_channel();
         *self.orders.borrow_mut() = orders;
@@ -252,10 +264,17 @@ impl Link {
         self.ask(tag, Order::Spawn { tag: tag.to_owned(), spec: Box::new(spec) }, fds).await
     }
 
-    /// Runs a program in a container. Descriptors as [`Order::Exec`] wants them.
-    pub async fn exec(&self, target: i32, spec: ExecSpec, fds: Vec<OwnedFd>) -> Result<Born, Refusal> {
+    /// Runs a program in a container, for the purpose that its tag begins with. Descriptors as [`Order::Exec`] wants
+    /// them.
+    pub async fn exec(
+        &self,
+        purpose: &str,
+        target: i32,
+        spec: ExecSpec,
+        fds: Vec<OwnedFd>,
+    ) -> Result<Born, Refusal> {
         self.serial.set(self.serial.get() + 1);
-        let tag = format!("exec/{}/{}", clock::now(), self.serial.get());
+        let tag = format!("{purpose}/{}/{}", clock::now(), self.serial.get());
         self.ask(&tag, Order::Exec { tag: tag.clone(), target, spec: Box::new(spec) }, fds).await
     }
 
@@ -292,11 +311,24 @@ impl Link {
 }
 
 /// Waits on a pidfd for the end of a process that somebody else reaps.
-fn attend_orphan(pidfd: Rc<OwnedFd>, end: oneshot::Sender<End>) {
+fn attend_orphan(pid: i32, pidfd: Rc<OwnedFd>, end: oneshot::Sender<End>) {
     tokio::task::spawn_local(async move {
         if let Ok(waiting) = pidfd.try_clone().and_then(asyncfd::readable) {
             let _ = waiting.readable().await;
         }
-        let _ = end.send(End { code: pidfd::exit_code(pidfd.as_fd()), time: clock::now() });
+        let left = program::code(pid);
+        // Not reaped after it was read, so it was its own; else the kernel tells, where it is new enough.
+        let code = if program::is_reaped(pidfd.as_fd()) { pidfd::exit_code(pidfd.as_fd()) } else { left };
+        let _ = end.send(End { code, time: clock::now() });
+    });
+}
+
+/// Waits for a child of this process itself.
+fn reap(pidfd: OwnedFd) {
+    tokio::task::spawn_local(async move {
+        if let Ok(waiting) = asyncfd::readable(pidfd) {
+            let _ = waiting.readable().await;
+            let _ = waitid(Id::PIDFd(waiting.as_fd()), WaitPidFlag::WEXITED);
+        }
     });
 }

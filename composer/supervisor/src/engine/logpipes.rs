@@ -9,6 +9,7 @@ use std::path::Path;
 use std::rc::Rc;
 
 use nix::sys::stat::Mode;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::{Engine, asyncfd};
@@ -38,29 +39,50 @@ pub fn open(path: &Path) -> io::Result<OwnedFd> {
     Ok(OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?.into())
 }
 
+/// The tasks that keep a program's log.
+pub struct Logging {
+    tasks: Vec<JoinHandle<()>>,
+    /// Dropped once the program has ended.
+    running: watch::Sender<()>,
+}
+
+impl Logging {
+    /// Saves the last output of a program that has ended, and with it everything in its PID namespace. The pipe's own
+    /// end is not waited for: one that was opened without a writer never tells it (poll(2)), and somebody outside
+    /// may have opened it too.
+    pub async fn finish(self) {
+        drop(self.running);
+        for task in self.tasks {
+            let _ = task.await;
+        }
+    }
+}
+
 impl Engine {
-    /// Moves what comes through these pipes into the log until nobody can write to them any more. `fresh` where the
-    /// program begins in this moment.
+    /// Moves what comes through these pipes into the log until [`Logging::finish`], or until nobody can write to them
+    /// any more. `fresh` where the program begins in this moment.
     pub(super) fn log(
         self: &Rc<Self>,
         container: &str,
         folder: &Path,
         pipes: Vec<(Stream, OwnedFd)>,
         fresh: bool,
-    ) -> io::Result<Vec<JoinHandle<()>>> {
+    ) -> io::Result<Logging> {
         let writer = if fresh { Writer::open_for_run(folder)? } else { Writer::open(folder)? };
         let writer = Rc::new(RefCell::new(writer));
+        let (running, _) = watch::channel(());
         let mut tasks = Vec::new();
         for (stream, pipe) in pipes {
             let pipe = asyncfd::readable(pipe)?;
             let (engine, writer, name) = (Rc::clone(self), Rc::clone(&writer), container.to_owned());
+            let running = running.subscribe();
             tasks.push(tokio::task::spawn_local(async move {
-                if let Err(error) = engine.drain(&name, &writer, stream, &pipe).await {
+                if let Err(error) = engine.drain(&name, &writer, stream, &pipe, running).await {
                     diagnose(&format!("log of {name}: {error}"));
                 }
             }));
         }
-        Ok(tasks)
+        Ok(Logging { tasks, running })
     }
 
     async fn drain(
@@ -69,10 +91,15 @@ impl Engine {
         writer: &RefCell<Writer>,
         stream: Stream,
         pipe: &tokio::io::unix::AsyncFd<OwnedFd>,
+        mut running: watch::Receiver<()>,
     ) -> io::Result<()> {
         let mut complained = false;
         loop {
-            let mut ready = pipe.readable().await?;
+            let ready = tokio::select! {
+                biased;
+                _ = running.changed() => None,
+                ready = pipe.readable() => Some(ready?),
+            };
             let taken = writer.borrow_mut().take(stream, pipe.as_fd(), TURN)?;
             let lost = writer.borrow_mut().lost();
             if lost > 0 && !complained {
@@ -87,10 +114,10 @@ impl Engine {
                 let text = "the disk that holds its log is full: output is being thrown away".to_owned();
                 self.announce(subject, Action::Warning(text));
             }
-            match taken {
-                Some(Taken::Ended) => return Ok(()),
-                Some(Taken::Drained) => ready.clear_ready(),
-                None => tokio::task::yield_now().await,
+            match (taken, ready) {
+                (Some(Taken::Ended), _) | (Some(Taken::Drained), None) => return Ok(()),
+                (Some(Taken::Drained), Some(mut ready)) => ready.clear_ready(),
+                (None, _) => tokio::task::yield_now().await,
             }
         }
     }

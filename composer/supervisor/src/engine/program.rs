@@ -1,16 +1,44 @@
 //! What the kernel tells about a running program (proc(5)).
 
 use std::fs;
+use std::os::fd::{AsRawFd, BorrowedFd};
 
 /// How the keeper's command line begins.
 const KEEPER: &[u8] = b"compose-keeper\0";
 
 /// When a process was started, in clock ticks since boot: field 22 of proc_pid_stat(5).
 pub fn ticks(pid: i32) -> Option<u64> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The second field is the name in parentheses and may hold anything, parentheses too.
-    let rest = stat.rsplit_once(')')?.1;
-    rest.split_ascii_whitespace().nth(19)?.parse().ok()
+    field(&stat(pid)?, 22)?.parse().ok()
+}
+
+/// The code of a process that has ended, as long as nobody has reaped it: field 52.
+pub fn code(pid: i32) -> Option<i32> {
+    let stat = stat(pid)?;
+    let status: i32 = field(&stat, 52)?.parse().ok()?;
+    is_zombie(&stat).then(|| {
+        if libc::WIFSIGNALED(status) { 128 + libc::WTERMSIG(status) } else { libc::WEXITSTATUS(status) }
+    })
+}
+
+/// Whether somebody has reaped a process, so that its number may be another's.
+pub fn is_reaped(pidfd: BorrowedFd<'_>) -> bool {
+    let info = fs::read_to_string(format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd()));
+    info.is_ok_and(|info| info.lines().any(|line| line == "Pid:\t-1"))
+}
+
+fn stat(pid: i32) -> Option<String> {
+    // The name may hold anything.
+    Some(String::from_utf8_lossy(&fs::read(format!("/proc/{pid}/stat")).ok()?).into_owned())
+}
+
+/// A field by its number in proc_pid_stat(5), from 3.
+fn field(stat: &str, number: usize) -> Option<&str> {
+    // The second field is the name in parentheses, and parentheses may be in it.
+    stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(number - 3)
+}
+
+fn is_zombie(stat: &str) -> bool {
+    field(stat, 3) == Some("Z")
 }
 
 /// This boot, told from every other.
@@ -23,9 +51,13 @@ pub fn identity(pid: i32) -> Option<(std::path::PathBuf, Vec<u8>)> {
     Some((fs::read_link(format!("/proc/{pid}/exe")).ok()?, fs::read(format!("/proc/{pid}/cmdline")).ok()?))
 }
 
-/// Whether a process is still the keeper's copy of itself, on its way to exec. One that has ended, of which nothing
-/// can be read any more, is not: its code and its last output count.
-pub fn is_on_its_way(pid: i32) -> bool {
+/// Whether a process is still the keeper's copy of itself, on its way to exec, or has ended as that. Of one that has
+/// ended nothing is left but its name, and a container's init (`init: true`) has that of the keeper too.
+pub fn is_on_its_way(pid: i32, init: bool) -> bool {
+    if stat(pid).is_some_and(|stat| is_zombie(&stat)) {
+        let name = |pid: &str| fs::read(format!("/proc/{pid}/comm")).ok();
+        return !init && name("self") == name(&pid.to_string());
+    }
     let own = fs::metadata("/proc/self/exe").map(|file| inode(&file));
     let its = fs::metadata(format!("/proc/{pid}/exe")).map(|file| inode(&file));
     // A container's init is the same program too, under another name.

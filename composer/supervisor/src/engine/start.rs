@@ -18,7 +18,7 @@ use tokio::io::unix::AsyncFd;
 
 use super::container::{Container, Status};
 use super::link::{Born, Refusal};
-use super::{Engine, NETWORK, asyncfd, logpipes, program};
+use super::{Engine, NETWORK, asyncfd, health, logpipes, program};
 use crate::logs::Stream;
 use crate::paths;
 use crate::protocol::{Action, Health, Subject};
@@ -72,19 +72,27 @@ pub fn limits(resources: &Resources) -> Limits {
 pub async fn report(channel: &AsyncFd<OwnedFd>, name: &str) -> Reported {
     let mut terminal = None;
     loop {
-        let read =
-            channel.async_io(tokio::io::Interest::READABLE, |fd| sandbox::read_report(fd.as_fd())).await;
-        match read {
-            Ok(ReportMessage::Started) => return Reported::Started(terminal),
-            Ok(ReportMessage::Terminal(master)) => terminal = Some(master),
-            Ok(ReportMessage::Failed(failure)) => {
-                let code = if failure.exit_code == 125 { 1 } else { failure.exit_code };
-                return Reported::Failed(StartError { message: format!("{name}: {failure}"), code });
-            }
-            Err(error) => {
-                let message = format!("{name}: what the new process reported could not be read: {error}");
-                return Reported::Failed(StartError::new(message));
-            }
+        match next(channel, name).await {
+            Ok(Some(master)) => terminal = Some(master),
+            Ok(None) => return Reported::Started(terminal),
+            Err(error) => return Reported::Failed(error),
+        }
+    }
+}
+
+/// The next message: the terminal's master, or `None` where the program runs.
+async fn next(channel: &AsyncFd<OwnedFd>, name: &str) -> Result<Option<OwnedFd>> {
+    let read = channel.async_io(tokio::io::Interest::READABLE, |fd| sandbox::read_report(fd.as_fd())).await;
+    match read {
+        Ok(ReportMessage::Started) => Ok(None),
+        Ok(ReportMessage::Terminal(master)) => Ok(Some(master)),
+        Ok(ReportMessage::Failed(failure)) => {
+            let code = if failure.exit_code == 125 { 1 } else { failure.exit_code };
+            Err(StartError { message: format!("{name}: {failure}"), code })
+        }
+        Err(error) => {
+            let what = format!("{name}: what the new process reported could not be read");
+            Err(StartError::doing(&what, &error))
         }
     }
 }
@@ -172,13 +180,17 @@ impl Engine {
             group.open().map_err(|error| StartError::doing(&format!("{name}: open its cgroup"), &error))?,
         );
 
-        let born =
-            self.link.spawn(&format!("container/{name}"), spec, fds).await.map_err(
-                |refusal| match refusal {
-                    Refusal::Gone => StartError::new(refusal.to_string()),
-                    Refusal::Failed(message) => StartError::new(format!("{name}: {message}")),
-                },
-            )?;
+        let start_key = format!("start/{name}");
+        let tag = format!("container/{name}");
+        let (born, kept) = tokio::join!(self.link.spawn(&tag, spec, fds), async {
+            // Over a supervisor's death: a child that gave up would look to the next one like a program that has
+            // ended. Ordered after the clone, so that the child has no copy.
+            self.link.hold(&start_key, &[start_write.as_fd()])
+        });
+        let born = born.map_err(|refusal| match refusal {
+            Refusal::Gone => StartError::new(refusal.to_string()),
+            Refusal::Failed(message) => StartError::new(format!("{name}: {message}")),
+        })?;
         let process = Process {
             pid: born.pid,
             ticks: program::ticks(born.pid).unwrap_or(0),
@@ -191,7 +203,15 @@ impl Engine {
                 record.address = Some(address);
             });
             recorded.map_err(failed("write its record"))?;
+            kept.map_err(failed("have its descriptors kept"))?;
             let plugged = self.plug(&name, &service, index, container, &born, address, &out, &err).await;
+            let mut terminal = None;
+            if plugged.is_ok() && service.tty {
+                // Kept before there is a program that its end would kill (SIGHUP).
+                terminal = next(&report_read, &name).await?;
+                let held: Vec<_> = terminal.iter().map(AsFd::as_fd).collect();
+                self.link.hold(&format!("terminal/{name}"), &held).map_err(failed("keep its terminal"))?;
+            }
             if plugged.is_ok() {
                 match nix::unistd::write(&start_write, b"!") {
                     // It has failed already, and its report says why.
@@ -199,11 +219,14 @@ impl Engine {
                     Err(errno) => return Err(failed("let it start")(errno.into())),
                 }
             }
-            // Without the byte, the end of the pipe makes it give up.
-            drop(start_write);
+            self.link.release(&start_key);
+            if plugged.is_err() {
+                // If it has failed by itself, its report says more.
+                let _ = sandbox::pidfd::signal(born.pidfd.as_fd(), libc::SIGKILL);
+            }
             match report(&report_read, &name).await {
                 Reported::Failed(error) => Err(error),
-                Reported::Started(terminal) => {
+                Reported::Started(_) => {
                     plugged?;
                     Ok(terminal)
                 }
@@ -212,12 +235,7 @@ impl Engine {
         match result.await {
             Ok(terminal) => {
                 let pipes = match terminal {
-                    Some(master) => {
-                        self.link
-                            .hold(&format!("terminal/{name}"), &[master.as_fd()])
-                            .map_err(failed("keep its terminal"))?;
-                        vec![(Stream::Stdout, master)]
-                    }
+                    Some(master) => vec![(Stream::Stdout, master)],
                     None => vec![(Stream::Stdout, out), (Stream::Stderr, err)],
                 };
                 self.run(container, born, pipes, true).map_err(failed("keep its log"))?;
@@ -323,8 +341,10 @@ impl Engine {
     pub(super) async fn release(&self, container: &Container) {
         let name = container.name();
         self.withdraw(container);
-        self.link.release(&format!("container/{name}"));
-        self.link.release(&format!("terminal/{name}"));
+        for key in ["container", "terminal", "start"] {
+            self.link.release(&format!("{key}/{name}"));
+        }
+        let _ = fs::remove_file(health::file(container));
         for stream in ["in", "out", "err"] {
             let _ = fs::remove_file(container.paths.fifo(stream));
         }

@@ -75,6 +75,8 @@ impl Reader {
             let from = total.saturating_sub(looked_at);
             let record = self.index.search(|entry| entry.ends.iter().sum::<u64>() <= from)?;
             self.go_to(record)?;
+            // A long line goes further back than was asked for.
+            let begin: u64 = self.streams.iter().map(|half| half.read - half.partial.len() as u64).sum();
             let mut last = VecDeque::new();
             let mut lines = Vec::new();
             let mut more = true;
@@ -86,10 +88,10 @@ impl Reader {
                 last.extend(lines.drain(..).filter(&is_wanted));
                 last.drain(..last.len().saturating_sub(count));
             }
-            if last.len() >= count || record == 0 {
+            if last.len() >= count || begin == 0 {
                 return Ok(last);
             }
-            looked_at = looked_at.saturating_mul(4);
+            looked_at = (total - begin).saturating_mul(4);
         }
     }
 
@@ -179,7 +181,7 @@ impl Half {
 
     /// What lies between the last newline before a place and that place.
     fn line_before(&mut self, place: u64) -> io::Result<Vec<u8>> {
-        let mut line = Vec::new();
+        let mut pieces = Vec::new();
         let mut from = place;
         while from > 0 {
             let length = from.min(PIECE);
@@ -188,13 +190,13 @@ impl Half {
             opened(&mut self.file, &self.path)?.read_exact_at(&mut piece, from)?;
             let newline = memrchr(b'\n', &piece);
             piece.drain(..newline.map_or(0, |newline| newline + 1));
-            piece.append(&mut line);
-            line = piece;
+            pieces.push(piece);
             if newline.is_some() {
                 break;
             }
         }
-        Ok(line)
+        pieces.reverse();
+        Ok(pieces.concat())
     }
 }
 

@@ -113,3 +113,18 @@ fn another_run_begins_a_line_of_its_own() {
     log.write(Stream::Stdout, "new\n");
     assert_eq!(texts(&all(&log.folder)), ["whole", "half of it", "new"]);
 }
+
+#[test]
+fn a_line_of_many_pieces_is_found_from_its_end() {
+    let mut log = Log::new("long");
+    log.write(Stream::Stderr, "first\n");
+    let piece = "0123456789abcde|".repeat(1 << 11);
+    for _ in 0..40 {
+        log.write(Stream::Stdout, &piece);
+    }
+    let mut reader = Reader::open(&log.folder).unwrap();
+    let last = reader.last(1, true, |_| true).unwrap();
+    assert!(last.len() == 1 && last[0].bytes == piece.repeat(40).into_bytes());
+    let mut reader = Reader::open(&log.folder).unwrap();
+    assert_eq!(reader.last(2, true, |_| true).unwrap()[0].bytes, b"first");
+}
