@@ -96,7 +96,7 @@ pub struct Up {
     #[arg(long)]
     pub wait: bool,
     /// Give up waiting after this many seconds
-    #[arg(long, value_name = "SECONDS", requires = "wait")]
+    #[arg(long, value_name = "SECONDS")]
     pub wait_timeout: Option<u64>,
     /// Print what would be done, and why, and do nothing
     #[arg(long)]

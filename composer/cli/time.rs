@@ -18,7 +18,8 @@ pub fn now() -> u64 {
 /// # Errors
 /// When it is none of them.
 pub fn parse(text: &str, now: u64) -> Result<u64, String> {
-    if let Ok(ago) = text.parse::<SignedDuration>() {
+    // jiff would also read `10 minutes ago`, the other way round.
+    if let Some(ago) = text.parse::<SignedDuration>().ok().filter(|_| !text.contains(' ')) {
         let ago = u64::try_from(ago.as_nanos()).map_err(|_| format!("`{text}` is in the future"))?;
         return Ok(now.saturating_sub(ago));
     }
@@ -111,6 +112,7 @@ mod tests {
         assert_eq!(parse("2023-11-14", 0), Ok(nanoseconds(local.timestamp())));
         assert_eq!(parse("2023-11-14T00:00:00", 0), Ok(nanoseconds(local.timestamp())));
         assert!(parse("yesterday", now).is_err());
+        assert!(parse("10 minutes ago", now).unwrap_err().contains("is not a time"));
         assert!(parse("-3m", now).is_err());
     }
 

@@ -101,3 +101,40 @@ services:
     assert_eq!(project.field("after", "State"), "running");
     project.down();
 }
+
+#[test]
+fn an_end_while_both_are_gone_is_no_mystery() {
+    let file = r#"
+services:
+  one: { x-rootfs: @busybox@, command: ["sh", "-c", "read line < /shared/go; exit 3"], volumes: ["./shared:/shared"] }
+"#;
+    let project = Project::new("absent-both", file);
+    std::fs::create_dir(project.folder.join("shared")).unwrap();
+    let go = project.folder.join("shared/go");
+    nix::unistd::mkfifo(&go, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    project.ok(&["up", "-d"]);
+    let service = pidfd(i32::try_from(project.field("one", "Pid").as_i64().unwrap()).unwrap());
+    for program in ["compose-keeper", "compose-supervisor"] {
+        project.kill_processes(program);
+    }
+    std::fs::write(&go, "go\n").unwrap();
+    ended(&service);
+    // Whether its code is known is for whoever has reaped it to say; that it has ended is plain.
+    assert_eq!(project.field("one", "State"), "exited");
+    project.down();
+}
+
+#[test]
+fn health_outlives_the_supervisor() {
+    let file = r#"
+services:
+  one: { x-rootfs: @busybox@, command: sleep 1000, healthcheck: { test: ["CMD", "true"], interval: 100s } }
+"#;
+    let project = Project::new("health-kept", file);
+    project.ok(&["up", "-d", "--wait"]);
+    for program in ["compose-supervisor", "compose-keeper", "compose-supervisor"] {
+        project.kill_processes(program);
+        assert_eq!(project.field("one", "Health"), "healthy");
+    }
+    project.down();
+}

@@ -31,6 +31,12 @@ pub fn run(context: &mut Context, verb: &Logs) -> Result {
     let watch = if verb.follow { watch(&stack)? } else { None };
     let containers = context::containers(&stack)?;
     context.check_services(&verb.services, &containers)?;
+    if let Some(index) = verb.index
+        && !containers.iter().any(|container| is_wanted(verb, container))
+    {
+        let service = verb.services.first().map_or("the stack", String::as_str);
+        return Err(Error::Usage(format!("{service} has no container {index}")));
+    }
     let style = LineStyle {
         color: context.out.color && !verb.no_color,
         prefix: !verb.no_log_prefix,

@@ -79,7 +79,9 @@ fn row(container: &ContainerStatus, now: u64, full: bool) -> Vec<String> {
 }
 
 fn command(container: &ContainerStatus, full: bool) -> String {
-    let words = container.argv.join(" ");
+    // Quoted as moby does, where a word has spaces.
+    let quoted = |word: &String| if word.contains(' ') { format!("'{word}'") } else { word.clone() };
+    let words = container.argv.iter().map(quoted).collect::<Vec<_>>().join(" ");
     let words = if full { words } else { table::shorten(&words, COMMAND) };
     // One line, whatever a script in it contains.
     let words: String = words.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
@@ -238,7 +240,7 @@ mod tests {
             assert!(value.get(key).is_some(), "{key} is missing in {value}");
         }
         assert_eq!(value["ID"], "0123456789ab");
-        assert_eq!(value["Command"], "\"sh -c one two three…\"");
+        assert_eq!(value["Command"], "\"sh -c 'one two thre…\"");
         assert_eq!(value["Labels"], "a=1,b=2");
         assert_eq!(value["Networks"], "shop_default");
         assert_eq!(value["State"], "running");

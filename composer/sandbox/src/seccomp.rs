@@ -262,7 +262,6 @@ const fn instruction(code: u32, k: u32, jt: u8, jf: u8) -> sock_filter {
 #[cfg(test)]
 mod tests {
     use std::thread;
-    use std::time::Instant;
 
     use nix::sys::signal::Signal;
     use nix::sys::wait::{WaitStatus, waitpid};
@@ -454,30 +453,5 @@ mod tests {
     fn short_enough() {
         let instructions = prepare().unwrap().len();
         assert!(instructions <= 150, "{instructions} instructions");
-    }
-
-    #[test]
-    #[ignore = "a measurement"]
-    #[allow(clippy::print_stdout)]
-    fn how_long() {
-        let start = Instant::now();
-        warm_up();
-        println!("written in {:?}, {} instructions", start.elapsed(), prepare().unwrap().len());
-        for _ in 0..5 {
-            // Each on a thread of its own: filters add up.
-            let mut times: Vec<_> = (0..500)
-                .map(|_| {
-                    thread::spawn(|| {
-                        let start = Instant::now();
-                        install().unwrap();
-                        start.elapsed()
-                    })
-                    .join()
-                    .unwrap()
-                })
-                .collect();
-            times.sort_unstable();
-            println!("installed in {:?} (median), {:?} (p95)", times[250], times[475]);
-        }
     }
 }

@@ -25,6 +25,11 @@ pub(super) fn check(project: &Project, running: bool, report: &mut Report) {
                     .error(span, "nothing can be mounted over the whole root filesystem")
                     .help("`x-rootfs: FOLDER` makes a folder the root filesystem");
             }
+            if clean.starts_with("/proc") {
+                report
+                    .error(span, format!("nothing can be mounted at `{target}`"))
+                    .help("/proc is the kernel's, and the container's own");
+            }
             if let Some(first) = targets.insert(clean, span) {
                 report
                     .error(span, format!("two mounts have the target `{target}`"))
