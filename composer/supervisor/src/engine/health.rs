@@ -20,7 +20,7 @@ use tokio::io::unix::AsyncFd;
 use super::container::{Container, Status};
 use super::link::Refusal;
 use super::start::{self, Reported};
-use super::{Engine, asyncfd, program};
+use super::{Engine, asyncfd, program, spec};
 use crate::protocol::{Action, Health};
 use crate::{channel, clock, diagnose, records};
 
@@ -244,7 +244,7 @@ impl Engine {
         let group = self.container_group(&record.name);
         let process = ProcessSpec {
             argv,
-            env: start::environment(self, service, &hostname),
+            env: spec::environment(self, service, &hostname),
             cwd: service.working_dir.clone(),
             user: service.user.clone(),
             terminal: false,

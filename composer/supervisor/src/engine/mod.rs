@@ -13,6 +13,7 @@ mod logpipes;
 mod operations;
 mod program;
 mod serve;
+mod spec;
 mod start;
 
 use std::cell::{Cell, RefCell};

@@ -1,0 +1,178 @@
+//! What a container is made from: the specification for the sandbox, and the files and folders that it stands on.
+
+use std::fs;
+use std::io;
+use std::net::Ipv4Addr;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use composer_sandbox::{self as sandbox, ContainerSpec, ProcessSpec, RootSpec};
+use composer_stack::{MountKind, Rootfs, Service};
+
+use super::Engine;
+use super::container::Container;
+use super::start::{Result, StartError};
+use crate::paths;
+
+/// The environment that a service's programs run in.
+pub fn environment(engine: &Engine, service: &Service, hostname: &str) -> Vec<(String, String)> {
+    let mut env = service.environment.clone();
+    env.entry("HOSTNAME".to_owned()).or_insert_with(|| hostname.to_owned());
+    if service.rootfs == Rootfs::Host
+        && let Some(record) = &*engine.record.borrow()
+    {
+        let path: Vec<String> = record.path.iter().map(|folder| folder.display().to_string()).collect();
+        if !path.is_empty() {
+            env.entry("PATH".to_owned()).or_insert_with(|| path.join(":"));
+        }
+    }
+    env.into_iter().collect()
+}
+
+impl Engine {
+    /// The container as the sandbox makes it, with the files and folders that it stands on.
+    pub(super) fn spec(
+        &self,
+        container: &Container,
+        service: &Service,
+        hostname: &str,
+        address: Ipv4Addr,
+    ) -> Result<ContainerSpec> {
+        let name = container.name();
+        let made = |path: &Path, done: io::Result<()>| {
+            done.map_err(|error| StartError::new(format!("{name}: make {}: {error}", path.display())))
+        };
+        let (upper, work) = (container.paths.upper(), container.paths.work());
+        made(&upper, fs::create_dir_all(&upper))?;
+        let full = match &service.domainname {
+            Some(domain) => format!("{hostname}.{domain} {hostname}"),
+            None => hostname.to_owned(),
+        };
+        let hosts = format!(
+            "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\nfe00::\tip6-localnet\nff00::\tip6-mcastprefix\n\
+             ff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n{address}\t{full}\n"
+        );
+        let files = [("hosts", hosts), ("hostname", format!("{hostname}\n")), ("resolv.conf", resolv_conf())];
+        for (file, text) in files {
+            let path = container.paths.etc(file);
+            made(&path, fs::write(&path, text))?;
+        }
+        let path = self.record.borrow().as_ref().map(|record| record.path.clone()).unwrap_or_default();
+        let root = match &service.rootfs {
+            Rootfs::Path(lower) => {
+                let base = self.paths.base();
+                if !base.is_dir() {
+                    sandbox::prepare_base(&base)
+                        .map_err(|error| StartError::doing("make what all root filesystems have", &error))?;
+                }
+                RootSpec::Folder { lower: lower.clone(), base, upper, work }
+            }
+            Rootfs::Host => {
+                let mask = self.mask()?;
+                RootSpec::Host { mask, upper, work, path }
+            }
+        };
+        Ok(ContainerSpec {
+            hostname: hostname.to_owned(),
+            domainname: service.domainname.clone(),
+            root,
+            read_only: service.read_only,
+            mounts: self.mounts(container, service)?,
+            hosts_file: container.paths.etc("hosts"),
+            resolv_file: container.paths.etc("resolv.conf"),
+            hostname_file: container.paths.etc("hostname"),
+            process: ProcessSpec {
+                argv: service.argv(),
+                env: environment(self, service, hostname),
+                cwd: service.working_dir.clone(),
+                user: service.user.clone(),
+                terminal: service.tty,
+                terminal_size: None,
+            },
+            init: service.init,
+            cgroup_tasks: self.container_group(&name).tasks_files(),
+        })
+    }
+
+    /// What hides the host's secrets, as they were when the operation began.
+    fn mask(&self) -> Result<PathBuf> {
+        if let Some(mask) = &*self.mask.borrow() {
+            return Ok(mask.clone());
+        }
+        let mask = sandbox::host::current_mask(&self.paths.host_mask())
+            .map_err(|error| StartError::doing("hide the host's secrets", &error))?;
+        *self.mask.borrow_mut() = Some(mask.clone());
+        Ok(mask)
+    }
+
+    fn mounts(&self, container: &Container, service: &Service) -> Result<Vec<sandbox::MountSpec>> {
+        let mut mounts = Vec::new();
+        for (place, mount) in service.mounts.iter().enumerate() {
+            let bind = |source: &Path| sandbox::MountKind::Bind { source: source.to_owned() };
+            let kind = match &mount.kind {
+                MountKind::Bind { source, create_host_path } => {
+                    if *create_host_path && !source.exists() {
+                        create_like_parent(source).map_err(|error| {
+                            StartError::new(format!(
+                                "service {}: make the folder {} to mount at {}: {error}",
+                                service.name,
+                                source.display(),
+                                mount.target
+                            ))
+                        })?;
+                    }
+                    bind(source)
+                }
+                MountKind::Volume { source } => {
+                    let volume = self.record.borrow().as_ref().and_then(|r| r.volumes.get(source).cloned());
+                    let volume = volume.ok_or_else(|| {
+                        StartError::new(format!("volume {source} is not known to the stack"))
+                    })?;
+                    let folder = paths::volume(&volume.name);
+                    if !folder.is_dir() {
+                        return Err(StartError::new(format!(
+                            "volume {} does not exist; where it is external, it has to be made first",
+                            volume.name
+                        )));
+                    }
+                    bind(&folder)
+                }
+                MountKind::Anonymous => {
+                    let folder = container.paths.anonymous(place);
+                    fs::create_dir_all(&folder)
+                        .map_err(|error| StartError::doing(&format!("make {}", folder.display()), &error))?;
+                    bind(&folder)
+                }
+                MountKind::Tmpfs { size, mode } => sandbox::MountKind::Tmpfs { size: *size, mode: *mode },
+            };
+            mounts.push(sandbox::MountSpec {
+                target: mount.target.clone(),
+                read_only: mount.read_only,
+                kind,
+            });
+        }
+        Ok(mounts)
+    }
+}
+
+fn resolv_conf() -> String {
+    let host = composer_network::dns::host_resolv();
+    let mut text = String::from("nameserver 127.0.0.11\n");
+    if !host.search.is_empty() {
+        text += &format!("search {}\n", host.search.join(" "));
+    }
+    text + "options ndots:0\n"
+}
+
+/// Makes a folder that a bind mount names, and its parents, owned as the folder that they are made in: under sudo
+/// what appears in a user's project is the user's.
+fn create_like_parent(folder: &Path) -> io::Result<()> {
+    let existing = folder.ancestors().find(|ancestor| ancestor.is_dir()).unwrap_or(Path::new("/"));
+    let owner = fs::metadata(existing)?;
+    let missing: Vec<&Path> = folder.ancestors().take_while(|ancestor| *ancestor != existing).collect();
+    for step in missing.into_iter().rev() {
+        fs::create_dir(step)?;
+        std::os::unix::fs::chown(step, Some(owner.uid()), Some(owner.gid()))?;
+    }
+    Ok(())
+}
