@@ -47,7 +47,7 @@ pub enum RootSpec {
     },
     /// The host's own programs, copy-on-write.
     Host {
-        /// What [`crate::host::prepare_mask`] has made.
+        /// What [`crate::host::current_mask`] has given.
         mask: PathBuf,
         /// overlayfs' upper folder.
         upper: PathBuf,

@@ -149,7 +149,7 @@ fn same(one: &Path, other: &Path) -> bool {
 }
 
 /// Whether no folder that was looked at for the mask has changed since.
-pub fn is_current(mask: &Path) -> bool {
+fn is_current(mask: &Path) -> bool {
     seen::is_unchanged(&seen_file(mask)) && tools::are_current(mask)
 }
 
@@ -158,7 +158,7 @@ pub fn is_current(mask: &Path) -> bool {
 ///
 /// # Errors
 /// Those of reading the host's folders and of writing below the parent of `mask`.
-pub fn prepare_mask(mask: &Path) -> io::Result<()> {
+fn prepare_mask(mask: &Path) -> io::Result<()> {
     let aside = mask.with_extension("new");
     match fs::remove_dir_all(&aside) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
