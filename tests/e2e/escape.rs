@@ -69,6 +69,19 @@ fn its_devices_are_its_own() {
 }
 
 #[test]
+fn the_files_made_for_it_do_not_fill_the_hosts_disk() {
+    let project = Project::new("own-files", ONE);
+    project.ok(&["up", "-d"]);
+    for file in ["/etc/hosts", "/etc/resolv.conf", "/etc/hostname"] {
+        let script = format!("echo '# mine' >> {file} && ! head -c 2000000 /dev/zero >> {file}");
+        project.ok(&["exec", "-T", "one", "sh", "-c", &script]);
+        let kept = project.ok(&["exec", "-T", "one", "head", "-c", "10000", file]);
+        assert!(kept.contains("# mine\n"), "{file}: {kept}");
+    }
+    project.down();
+}
+
+#[test]
 fn namespaces_and_mounts_are_refused_to_it() {
     let file = "services: {one: {x-rootfs: host, command: [sleep, '1000']}}";
     let project = Project::new("filter", file);

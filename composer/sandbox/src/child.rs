@@ -5,22 +5,21 @@ use std::fs::File;
 use std::io::Read;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
 
 use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::stat::{Mode, fchmod, umask};
 use nix::unistd::{Gid, Uid, dup2_stderr, dup2_stdin, dup2_stdout, fchdir, fchown, sethostname, setsid};
-use rustix::fs::{CWD, OFlags};
-use rustix::mount::MountAttrFlags;
+use rustix::fs::OFlags;
 
 use crate::failure::{Doing, Result, StartFailure};
 use crate::spawn::{ContainerFds, ExecFds, Stdio};
-use crate::spec::{ContainerSpec, ExecSpec, MountKind, MountSpec, ProcessSpec};
+use crate::spec::{ContainerSpec, ExecSpec, ProcessSpec};
 use crate::terminal::{self, Terminal};
 use crate::tree::{self, Missing, Tree};
 use crate::user::{self, User};
 use crate::{
-    capabilities, descriptor, dev, init, kernel_files, limits, mount, process, program, report, root, seccomp,
+    capabilities, descriptor, dev, init, kernel_files, limits, process, program, report, root, seccomp,
+    volumes,
 };
 
 /// PIPEFS_MAGIC of linux/magic.h.
@@ -52,17 +51,10 @@ pub fn container(spec: &ContainerSpec, fds: &ContainerFds) -> ! {
         root::make_private()?;
         let tree = root::mount(&spec.root)?;
         kernel_files::mount(&tree, &spec.cgroup_tasks, fds.cgroup.is_some())?;
-        let nodes = dev::mount(&tree)?;
-        kernel_files::mask(&tree, &nodes)?;
-        drop(nodes);
-        let generated = generated(spec);
-        for (origin, mount) in ordered(&generated, &spec.mounts) {
-            match (origin, user_mount(&tree, mount)) {
-                // The user's /etc is read-only and has no such file: so it shall be.
-                (Origin::Generated, Err(failure)) if failure.errno == libc::EROFS => {}
-                (_, done) => done?,
-            }
-        }
+        let hidden = dev::mount(&tree)?;
+        kernel_files::mask(&tree, &hidden)?;
+        volumes::mount(&tree, spec, &hidden)?;
+        drop(hidden);
         working_folder(&tree, &spec.process)?;
         let init = if spec.init { Some(own_program()?) } else { None };
         root::enter(&tree, spec.read_only)?;
@@ -115,81 +107,6 @@ fn begin(tasks: &[std::path::PathBuf]) -> Result<()> {
     process::new_keyring();
     umask(Mode::from_bits_truncate(0o022));
     Ok(())
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Origin {
-    Generated,
-    User,
-}
-
-/// The files about its name and its network.
-fn generated(spec: &ContainerSpec) -> [MountSpec; 3] {
-    let files = [
-        ("/etc/hosts", &spec.hosts_file),
-        ("/etc/resolv.conf", &spec.resolv_file),
-        ("/etc/hostname", &spec.hostname_file),
-    ];
-    files.map(|(target, source)| MountSpec {
-        target: target.to_owned(),
-        read_only: spec.read_only,
-        kind: MountKind::Bind { source: source.clone() },
-    })
-}
-
-/// What lies inside another comes after it; what the user mounts in a generated file's place replaces it.
-fn ordered<'a>(generated: &'a [MountSpec], users: &'a [MountSpec]) -> Vec<(Origin, &'a MountSpec)> {
-    let replaced =
-        |file: &MountSpec| users.iter().any(|user| Path::new(&user.target) == Path::new(&file.target));
-    let generated = generated.iter().filter(|file| !replaced(file)).map(|file| (Origin::Generated, file));
-    let mut mounts: Vec<_> = generated.chain(users.iter().map(|user| (Origin::User, user))).collect();
-    mounts.sort_by_key(|(_, mount)| Path::new(&mount.target).components().count());
-    mounts
-}
-
-/// A file or folder of the host's at a path of the container's.
-fn bind(tree: &Tree, source: &Path, target: &str, read_only: bool) -> Result<()> {
-    let copy = mount::copy(CWD, source, true).doing("mount", source.display())?;
-    let is_folder = source.is_dir();
-    let mut attributes = MountAttrFlags::empty();
-    // Device nodes in a user's folder do not work; the host's /dev is meant.
-    if !source.starts_with("/dev") {
-        attributes |= MountAttrFlags::MOUNT_ATTR_NODEV;
-    }
-    if read_only {
-        attributes |= MountAttrFlags::MOUNT_ATTR_RDONLY;
-    }
-    mount::restrict(&copy, attributes, true).doing("restrict the mount at", target)?;
-    let place = tree.ensure(target, if is_folder { Missing::Folder } else { Missing::File });
-    let place = place.doing("make a place to mount at", target)?;
-    mount::attach(copy, place).map_err(|error| {
-        let mut failure =
-            StartFailure::system("mount", format_args!("{} at {target}", source.display()), &error);
-        if error.raw_os_error() == Some(libc::ENOTDIR) {
-            failure.message = "one is a file, the other a folder".to_owned();
-        }
-        failure
-    })
-}
-
-fn user_mount(tree: &Tree, spec: &MountSpec) -> Result<()> {
-    match &spec.kind {
-        MountKind::Bind { source } => bind(tree, source, &spec.target, spec.read_only),
-        MountKind::Tmpfs { size, mode } => {
-            let size = size.map(|size| size.to_string());
-            let mode = format!("{:o}", mode.unwrap_or(0o1777));
-            let mut options = vec![("mode", Some(mode.as_str()))];
-            options.extend(size.as_deref().map(|size| ("size", Some(size))));
-            let mut attributes = mount::INERT;
-            if spec.read_only {
-                attributes |= MountAttrFlags::MOUNT_ATTR_RDONLY;
-            }
-            let place = tree.ensure(&spec.target, Missing::Folder).doing("make", &spec.target)?;
-            mount::filesystem("tmpfs", &options, attributes)
-                .and_then(|tmpfs| mount::attach(tmpfs, place))
-                .doing("mount tmpfs at", &spec.target)
-        }
-    }
 }
 
 /// Made before the root filesystem may become read-only.
@@ -303,32 +220,6 @@ fn streams(stdin: &OwnedFd, stdout: &OwnedFd, stderr: &OwnedFd) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn mounts(targets: &[&str]) -> Vec<MountSpec> {
-        let kind = MountKind::Tmpfs { size: None, mode: None };
-        targets
-            .iter()
-            .map(|target| MountSpec { target: (*target).to_owned(), read_only: false, kind: kind.clone() })
-            .collect()
-    }
-
-    #[test]
-    fn generated_files_lie_on_what_the_user_mounts_but_for_the_same_target() {
-        let generated = mounts(&["/etc/hosts", "/etc/hostname"]);
-        let users = mounts(&["/etc/hosts/", "/a/b/c", "/etc", "/"]);
-        let order: Vec<_> = ordered(&generated, &users)
-            .into_iter()
-            .map(|(origin, mount)| (origin, mount.target.as_str()))
-            .collect();
-        let expected = [
-            (Origin::User, "/"),
-            (Origin::User, "/etc"),
-            (Origin::Generated, "/etc/hostname"),
-            (Origin::User, "/etc/hosts/"),
-            (Origin::User, "/a/b/c"),
-        ];
-        assert_eq!(order, expected);
-    }
 
     #[test]
     fn a_named_pipe_is_told_from_an_anonymous_one() {

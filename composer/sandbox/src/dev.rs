@@ -31,7 +31,8 @@ const LINKS: [(&str, &str); 6] = [
 const DEVPTS: [(&str, Option<&str>); 4] =
     [("newinstance", None), ("ptmxmode", Some("0666")), ("mode", Some("0620")), ("gid", Some("5"))];
 
-/// Mounts /dev, and returns the folder of [`NULL`] and [`EMPTY`], which the container itself does not see.
+/// Mounts /dev, and returns a folder which the container itself does not see: of [`NULL`], [`EMPTY`], and what else is
+/// its own and has to be mounted file by file.
 ///
 /// The nodes are the container's own: what its root does to their permissions does not reach the host. They lie in
 /// that folder, and each is mounted into a /dev where device nodes do not work: a container may make further nodes
@@ -41,16 +42,16 @@ pub fn mount(tree: &Tree) -> Result<OwnedFd> {
     let nodev = nosuid | MountAttrFlags::MOUNT_ATTR_NODEV;
     let nothing = nosuid | MountAttrFlags::MOUNT_ATTR_NOEXEC;
     // Below /dev, where nothing reaches it: before Linux 6.15 no part of a mount that is attached nowhere can be copied.
-    let nodes = mount::filesystem("tmpfs", &[("mode", Some("755"))], nosuid)
-        .and_then(|nodes| mount::attach(&nodes, tree.ensure("/dev", Missing::Folder)?).map(|()| nodes))
-        .and_then(|nodes| make_nodes(&nodes).map(|()| nodes))
+    let hidden = mount::filesystem("tmpfs", &[("mode", Some("755")), ("size", Some("1m"))], nosuid)
+        .and_then(|hidden| mount::attach(&hidden, tree.ensure("/dev", Missing::Folder)?).map(|()| hidden))
+        .and_then(|hidden| make_nodes(&hidden).map(|()| hidden))
         .doing("make", "devices")?;
     let dev = mount::filesystem("tmpfs", &[("mode", Some("755")), ("size", Some("65536k"))], nodev)
-        .and_then(|dev| mount::attach(&dev, &nodes).map(|()| dev))
+        .and_then(|dev| mount::attach(&dev, &hidden).map(|()| dev))
         .doing("mount", "/dev")?;
     for (device, ..) in DEVICES {
         place(&dev, device)
-            .and_then(|place| mount::attach(mount::copy(&nodes, device, false)?, place))
+            .and_then(|place| mount::attach(mount::copy(&hidden, device, false)?, place))
             .doing("provide", format_args!("/dev/{device}"))?;
     }
     for (name, to) in LINKS {
@@ -68,18 +69,18 @@ pub fn mount(tree: &Tree) -> Result<OwnedFd> {
     folder(&dev, "mqueue")
         .and_then(|place| mount::attach(mount::filesystem("mqueue", &[], mount::INERT)?, place))
         .doing("mount", "/dev/mqueue")?;
-    Ok(nodes)
+    Ok(hidden)
 }
 
-fn make_nodes(nodes: &OwnedFd) -> io::Result<()> {
+fn make_nodes(hidden: &OwnedFd) -> io::Result<()> {
     let everybody = Mode::from_raw_mode(0o666);
     let mask = rustix::process::umask(Mode::empty());
     let made = DEVICES.into_iter().try_for_each(|(name, major, minor)| {
-        mknodat(nodes, name, FileType::CharacterDevice, everybody, makedev(major, minor))
+        mknodat(hidden, name, FileType::CharacterDevice, everybody, makedev(major, minor))
     });
     rustix::process::umask(mask);
     made?;
-    Ok(rustix::fs::mkdirat(nodes, EMPTY, Mode::from_raw_mode(0o755))?)
+    Ok(rustix::fs::mkdirat(hidden, EMPTY, Mode::from_raw_mode(0o755))?)
 }
 
 /// The container's own device in place of the host's that a stream is: through that one its root could change the

@@ -83,8 +83,8 @@ fn hierarchy(tasks: &Path) -> Option<(&Path, &Path)> {
     Some((Path::new(below.components().next()?.as_os_str()), tasks.parent()?))
 }
 
-/// Sets what has to be set in /proc, and then hides and locks what the host has in it. `nodes` is [`dev::mount`]'s.
-pub fn mask(tree: &Tree, nodes: &OwnedFd) -> Result<()> {
+/// Sets what has to be set in /proc, and then hides and locks what the host has in it. `hidden` is [`dev::mount`]'s.
+pub fn mask(tree: &Tree, hidden: &OwnedFd) -> Result<()> {
     for (path, value) in SYSCTLS {
         let set = tree.find(path).and_then(|file| fs::write(crate::descriptor::path(&file), value));
         match set {
@@ -95,7 +95,7 @@ pub fn mask(tree: &Tree, nodes: &OwnedFd) -> Result<()> {
     }
     let mut covers = [None, None];
     for path in MASKED {
-        hide(tree, path, nodes, &mut covers).doing("hide", path)?;
+        hide(tree, path, hidden, &mut covers).doing("hide", path)?;
     }
     for path in READ_ONLY {
         let Some(place) = present(tree, path).doing("make read-only", path)? else {
@@ -122,7 +122,7 @@ fn present(tree: &Tree, path: &str) -> io::Result<Option<OwnedFd>> {
 
 /// Covers a file with the null device, a folder with an empty one. The first cover of either kind is kept in `covers`:
 /// the others are copies of it, read-only as it is.
-fn hide(tree: &Tree, path: &str, nodes: &OwnedFd, covers: &mut [Option<OwnedFd>; 2]) -> io::Result<()> {
+fn hide(tree: &Tree, path: &str, hidden: &OwnedFd, covers: &mut [Option<OwnedFd>; 2]) -> io::Result<()> {
     let Some(place) = present(tree, path)? else {
         return Ok(());
     };
@@ -133,7 +133,7 @@ fn hide(tree: &Tree, path: &str, nodes: &OwnedFd, covers: &mut [Option<OwnedFd>;
     }
     let (name, attributes) =
         if is_folder { (dev::EMPTY, mount::INERT) } else { (dev::NULL, MountAttrFlags::empty()) };
-    let cover = cover.insert(mount::copy(nodes, name, false)?);
+    let cover = cover.insert(mount::copy(hidden, name, false)?);
     mount::restrict(&*cover, attributes | MountAttrFlags::MOUNT_ATTR_RDONLY, false)?;
     mount::attach(cover, place)
 }

@@ -28,6 +28,7 @@ mod spec;
 mod terminal;
 mod tree;
 mod user;
+mod volumes;
 
 pub use daemon::spawn_daemon;
 pub use failure::StartFailure;

@@ -17,12 +17,10 @@ pub struct ContainerSpec {
     pub read_only: bool,
     /// Mounts of the user's.
     pub mounts: Vec<MountSpec>,
-    /// File of the host that becomes /etc/hosts.
-    pub hosts_file: PathBuf,
-    /// File of the host that becomes /etc/resolv.conf.
-    pub resolv_file: PathBuf,
-    /// File of the host that becomes /etc/hostname.
-    pub hostname_file: PathBuf,
+    /// The text of /etc/hosts (hosts(5)).
+    pub hosts: String,
+    /// The text of /etc/resolv.conf (resolv.conf(5)).
+    pub resolv_conf: String,
     /// What runs as PID 1, or as the child of a small init.
     pub process: ProcessSpec,
     /// PID 1 is a small init.

@@ -261,8 +261,7 @@ fn lock(paths: &StackPaths) -> Result<Flock<File>, Error> {
 /// once, and whoever asks while a supervisor is being started again waits in the socket's queue.
 fn start(stack: &str, paths: &StackPaths) -> Result<(), Error> {
     let failed = || doing(format!("start the supervisor of stack {stack}"));
-    paths::make(&paths.run()).map_err(failed())?;
-    paths::make(&paths.containers()).map_err(failed())?;
+    paths.make().map_err(failed())?;
     let path = paths.socket();
     match fs::remove_file(&path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed()(error)),

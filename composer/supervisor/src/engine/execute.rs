@@ -228,7 +228,8 @@ impl Engine {
         self.announce_container(&container, Action::Removing);
         self.release(&container).await;
         let folder = container.paths.folder();
-        gone(fs::remove_dir_all(folder))
+        gone(fs::remove_dir_all(container.paths.run()))
+            .and_then(|()| gone(fs::remove_dir_all(folder)))
             .map_err(|error| StartError::doing(&format!("remove {}", folder.display()), &error))?;
         self.containers.borrow_mut().remove(name);
         self.announce_container(&container, Action::Removed);

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -127,7 +127,7 @@ fn is_script(exe: &Path, cmdline: &[u8]) -> bool {
 impl Engine {
     /// What was last known of the health of the program that runs.
     pub(super) fn known_health(container: &Container) -> Option<Health> {
-        let record: HealthRecord = records::read(&file(container))?;
+        let record: HealthRecord = records::read(&container.paths.health())?;
         (container.started() == Some(record.started)).then_some(record.health)
     }
 
@@ -163,7 +163,7 @@ impl Engine {
             if record.health != before {
                 let started = container.started().unwrap_or(0);
                 let known = HealthRecord { started, health: record.health };
-                if let Err(error) = records::write(&file(container), &known) {
+                if let Err(error) = records::write(&container.paths.health(), &known) {
                     diagnose(&format!("health of {}: {error}", container.name()));
                 }
                 container.status.send_if_modified(|status| match status {
@@ -292,11 +292,6 @@ fn read(output: BorrowedFd<'_>, printed: &mut Vec<u8>) -> io::Result<usize> {
     let length = nix::unistd::read(output, &mut text)?;
     printed.extend_from_slice(&text[..length.min(OUTPUT - printed.len())]);
     Ok(length)
-}
-
-/// Where the health of a running container is recorded: a reboot takes it away.
-pub fn file(container: &Container) -> PathBuf {
-    container.paths.started().with_extension("health")
 }
 
 #[cfg(test)]

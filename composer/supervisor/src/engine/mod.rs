@@ -106,8 +106,7 @@ async fn supervise(stack: &str) -> io::Result<()> {
         diagnose(&format!("supervisor of {stack}: raise its limit of open files: {error}"));
     }
     let paths = StackPaths::new(stack);
-    paths::make(&paths.run())?;
-    paths::make(&paths.containers())?;
+    paths.make()?;
     let lock = File::create(paths.writer_lock())?;
     let lock = Flock::lock(lock, FlockArg::LockExclusive).map_err(|(_, errno)| io::Error::from(errno))?;
     let (link, legacy) = Link::open(stack, peer, listener.try_clone()?).await?;

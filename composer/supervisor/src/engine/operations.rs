@@ -99,8 +99,7 @@ impl Engine {
             return Ok(Some(Reply::Plan(plan.to_string())));
         }
         // A `down` that has just ended took it away.
-        paths::make(&self.paths.containers())
-            .map_err(|error| failure(format!("make the stack's folder: {error}")))?;
+        self.paths.make().map_err(|error| failure(format!("make the stack's folder: {error}")))?;
         let new = self.record.borrow().is_none();
         let subnet = self.record.borrow().as_ref().and_then(|record| record.subnet);
         let stack = Rc::new(request.stack);

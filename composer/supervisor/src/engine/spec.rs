@@ -52,11 +52,6 @@ impl Engine {
             "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\nfe00::\tip6-localnet\nff00::\tip6-mcastprefix\n\
              ff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n{address}\t{full}\n"
         );
-        let files = [("hosts", hosts), ("hostname", format!("{hostname}\n")), ("resolv.conf", resolv_conf())];
-        for (file, text) in files {
-            let path = container.paths.etc(file);
-            made(&path, fs::write(&path, text))?;
-        }
         let path = self.record.borrow().as_ref().map(|record| record.path.clone()).unwrap_or_default();
         let root = match &service.rootfs {
             Rootfs::Path(lower) => {
@@ -78,9 +73,8 @@ impl Engine {
             root,
             read_only: service.read_only,
             mounts: self.mounts(container, service)?,
-            hosts_file: container.paths.etc("hosts"),
-            resolv_file: container.paths.etc("resolv.conf"),
-            hostname_file: container.paths.etc("hostname"),
+            hosts,
+            resolv_conf: resolv_conf(),
             process: ProcessSpec {
                 argv: service.argv(),
                 env: environment(self, service, hostname),

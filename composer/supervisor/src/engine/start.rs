@@ -16,11 +16,11 @@ use tokio::io::unix::AsyncFd;
 
 use super::container::{Container, Status};
 use super::link::{Born, Refusal};
-use super::{Engine, NETWORK, asyncfd, health, logpipes, program};
+use super::{Engine, NETWORK, asyncfd, logpipes, program};
 use crate::logs::Stream;
 use crate::protocol::{Action, Health, Subject};
 use crate::records::{Phase, Process};
-use crate::{channel, clock};
+use crate::{channel, clock, paths};
 
 /// Why a container could not be started.
 #[derive(Debug)]
@@ -112,10 +112,10 @@ impl Engine {
             other => other,
         };
         if let Err(error) = started {
-            self.release(container).await;
             let reason = Some(error.message.clone());
             // The failure itself is what the user must see; the record only repeats it.
             let _ = container.change(|record| record.phase = Phase::Created { reason });
+            self.release(container).await;
             container.status.send_replace(Status::Created);
             self.announce_container(container, Action::Failed(error.message.clone()));
             return Err(error);
@@ -142,6 +142,7 @@ impl Engine {
             let name = name.clone();
             move |error: io::Error| StartError::new(format!("{name}: {what}: {error}"))
         };
+        paths::make(container.paths.run()).map_err(failed("make its folder"))?;
         let (out, out_end) = logpipes::make(&container.paths.fifo("out"))
             .map_err(failed("make the pipe of its standard output"))?;
         let (err, err_end) = logpipes::make(&container.paths.fifo("err"))
@@ -326,13 +327,12 @@ impl Engine {
         for key in ["container", "terminal", "start"] {
             self.link.release(&format!("{key}/{name}"));
         }
-        let _ = fs::remove_file(health::file(container));
+        let _ = fs::remove_file(container.paths.health());
         for stream in ["in", "out", "err"] {
             let _ = fs::remove_file(container.paths.fifo(stream));
         }
-        for file in ["hosts", "hostname", "resolv.conf"] {
-            let _ = fs::remove_file(container.paths.etc(file));
-        }
+        // It stays where the end of the program could not be recorded.
+        let _ = fs::remove_dir(container.paths.run());
         if !self.sweeping.get()
             && let Err(error) = self.host.unplug(&names::veth(&self.stack, &name)).await
         {
