@@ -5,36 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use indexmap::IndexMap;
 
+use crate::emit::Document;
+
 use crate::decode::project::{
     At, Build, Deploy, Extensions, Healthcheck, Limits, Mount, MountKind, Project, Service,
 };
 use crate::model::{Condition, Rootfs};
 use crate::yaml::{Node, Resolved, Value};
 use crate::{cpuset, duration};
-
-/// A document in printing order.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Document {
-    Null,
-    Bool(bool),
-    Int(i64),
-    Float(f64),
-    Text(String),
-    List(Vec<Document>),
-    Map(IndexMap<String, Document>),
-}
-
-impl Document {
-    /// The value of a key, where this is a mapping.
-    pub(crate) fn get(&self, key: &str) -> Option<&Self> {
-        match self {
-            Self::Map(map) => map.get(key),
-            Self::Null | Self::Bool(_) | Self::Int(_) | Self::Float(_) | Self::Text(_) | Self::List(_) => {
-                None
-            }
-        }
-    }
-}
 
 /// What the document is for: compose-go prints a few empty values in JSON alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -28,7 +28,7 @@ pub(crate) fn parse(
         if bare.is_empty() || bare.starts_with('#') {
             continue;
         }
-        let span = |from: usize, to: usize| Span { source: number, start: from + skipped, end: to + skipped };
+        let span = |from: usize, to: usize| Span::new(number, from + skipped, to + skipped);
         let after = bare.strip_prefix("export").filter(|rest| rest.starts_with(char::is_whitespace));
         let after = after.map_or(bare, str::trim_start);
         let key_start = start + bare.len() - after.len();

@@ -5,7 +5,31 @@ use std::io;
 
 use serde::ser::{Serialize, Serializer};
 
-use crate::canonical::Document;
+use indexmap::IndexMap;
+
+/// A document in printing order.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Document {
+    Null,
+    Bool(bool),
+    Int(i64),
+    Float(f64),
+    Text(String),
+    List(Vec<Document>),
+    Map(IndexMap<String, Document>),
+}
+
+impl Document {
+    /// The value of a key, where this is a mapping.
+    pub(crate) fn get(&self, key: &str) -> Option<&Self> {
+        match self {
+            Self::Map(map) => map.get(key),
+            Self::Null | Self::Bool(_) | Self::Int(_) | Self::Float(_) | Self::Text(_) | Self::List(_) => {
+                None
+            }
+        }
+    }
+}
 
 /// Above this, not every integer is a float of its own.
 const WHOLE: f64 = 9_007_199_254_740_992.0;

@@ -21,9 +21,13 @@ mod lower;
 mod merge;
 pub mod model;
 mod name;
+mod old_merge;
+mod print;
+mod shape;
 mod signal;
 mod size;
 mod source;
+mod spec;
 mod words;
 mod yaml;
 

@@ -4,14 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::PathBuf;
 
-use crate::canonical::{self, Document};
+use crate::canonical;
 use crate::decode::{self, project::Project};
 use crate::diagnostic::{Diagnostic, Report};
+use crate::emit::Document;
 use crate::error::LoadError;
 use crate::files::{self, Input};
 use crate::interpolate::{self, Variables};
 use crate::model::Stack;
-use crate::{check, emit, lower, merge, name, yaml};
+use crate::{check, emit, lower, name, old_merge as merge, yaml};
 
 /// What to load and with which surroundings.
 #[derive(Clone, Debug)]

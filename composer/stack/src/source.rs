@@ -1,5 +1,6 @@
 //! The texts that were read, and places inside them.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -14,17 +15,56 @@ pub struct Source {
     lines: Vec<usize>,
 }
 
-/// A stretch of bytes of one source. Cheap to copy: every node of the tree has one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A stretch of bytes of one source, and the way from there to where it counts. Cheap to copy: every node of the tree
+/// has one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Span {
     pub source: u32,
     pub start: usize,
     pub end: usize,
+    pub way: Way,
 }
 
-/// Every source of one load.
+/// How a value came from where it is written to where it counts: a chain of [`Step`]s, by the number of the last one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Way(u32);
+
+impl Way {
+    /// It counts where it is written.
+    pub const DIRECT: Self = Self(0);
+}
+
+/// One step of a [`Way`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Step {
+    pub kind: StepKind,
+    /// What asked for it: the alias, the `extends`, the entry of `include`, the variable's definition.
+    pub at: Span,
+    /// The steps before it: nearer to the place where the value is written.
+    pub before: Way,
+}
+
+/// What a [`Step`] is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum StepKind {
+    /// An alias, also below a merge key.
+    Alias,
+    /// `extends` of a service.
+    Extends,
+    /// An entry of `include`.
+    Include,
+    /// The line of an env file that a variable in the value has its own from.
+    Variable,
+}
+
+/// Every source of one load, and the ways from one to another.
 #[derive(Debug, Default)]
-pub(crate) struct Sources(Vec<Arc<Source>>);
+pub(crate) struct Sources {
+    texts: Vec<Arc<Source>>,
+    steps: Vec<Step>,
+    /// The same step again has the same number: a tree that is brought along step by step does not grow the list.
+    known: HashMap<Step, Way>,
+}
 
 impl Source {
     /// Indexes the lines of `text`.
@@ -59,21 +99,48 @@ impl Source {
     }
 }
 
+impl Span {
+    /// A stretch of a source, where it is written.
+    pub const fn new(source: u32, start: usize, end: usize) -> Self {
+        Self { source, start, end, way: Way::DIRECT }
+    }
+}
+
 impl Sources {
     /// Keeps a text and gives it a number for [`Span::source`].
     pub fn add(&mut self, path: &Path, text: String) -> (u32, Arc<Source>) {
         let source = Arc::new(Source::new(path, text));
-        self.0.push(source.clone());
-        (u32::try_from(self.0.len() - 1).unwrap_or(u32::MAX), source)
+        self.texts.push(source.clone());
+        (u32::try_from(self.texts.len() - 1).unwrap_or(u32::MAX), source)
     }
 
     /// The source of a span.
     pub fn get(&self, number: u32) -> Option<&Arc<Source>> {
-        self.0.get(number as usize)
+        self.texts.get(number as usize)
     }
 
     /// The text a span covers.
     pub fn slice(&self, span: Span) -> &str {
         self.get(span.source).and_then(|source| source.text.get(span.start..span.end)).unwrap_or("")
+    }
+
+    /// The way that goes one step further than `before`.
+    pub fn step(&mut self, before: Way, kind: StepKind, at: Span) -> Way {
+        let step = Step { kind, at, before };
+        if let Some(known) = self.known.get(&step) {
+            return *known;
+        }
+        self.steps.push(step);
+        let way = Way(u32::try_from(self.steps.len()).unwrap_or(0));
+        self.known.insert(step, way);
+        way
+    }
+
+    /// The steps of a way, the first one first.
+    pub fn steps(&self, way: Way) -> Vec<Step> {
+        let last = |way: Way| self.steps.get((way.0 as usize).checked_sub(1)?).copied();
+        let mut steps: Vec<Step> = std::iter::successors(last(way), |step| last(step.before)).collect();
+        steps.reverse();
+        steps
     }
 }

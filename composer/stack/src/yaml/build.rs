@@ -7,7 +7,7 @@ use saphyr_parser::{Event, Parser, ScalarStyle, Span as EventSpan, StrInput};
 
 use super::{Entry, Map, Node, Scalar, Tag, Value, merge_keys};
 use crate::diagnostic::Report;
-use crate::source::Span;
+use crate::source::{Span, StepKind};
 
 /// Deeper nesting than any file has; keeps recursion over the tree within a thread's stack.
 const DEPTH: usize = 100;
@@ -96,7 +96,7 @@ impl<'a> Builder<'a, '_> {
     fn next(&mut self) -> Result<(Event<'a>, Span), Stop> {
         match self.parser.next_event() {
             Some(Ok((event, span))) => Ok((event, self.span(span))),
-            None => Ok((Event::StreamEnd, Span { source: self.source, start: 0, end: 0 })),
+            None => Ok((Event::StreamEnd, Span::new(self.source, 0, 0))),
             Some(Err(error)) => {
                 let at = self.offsets.byte(error.marker().index(), self.text.len());
                 self.syntax_error(at, error.info());
@@ -109,7 +109,7 @@ impl<'a> Builder<'a, '_> {
         let start = self.offsets.byte(span.start.index(), self.text.len());
         let end = self.offsets.byte(span.end.index(), self.text.len()).max(start);
         let end = start + self.text.get(start..end).map_or(0, |text| text.trim_end().len());
-        Span { source: self.source, start, end }
+        Span::new(self.source, start, end)
     }
 
     fn syntax_error(&mut self, at: usize, info: &str) {
@@ -120,11 +120,11 @@ impl<'a> Builder<'a, '_> {
         let tab = line.get(..indent).and_then(|indent| indent.find('\t'));
         if let Some(tab) = tab {
             let start = line_start + tab;
-            let span = Span { source: self.source, start, end: start + 1 };
+            let span = Span::new(self.source, start, start + 1);
             self.report.error(span, "a tab cannot be used to indent YAML").help("indent with spaces");
             return;
         }
-        let span = Span { source: self.source, start: at, end: at };
+        let span = Span::new(self.source, at, at);
         self.report.error(span, format!("this is not valid YAML: {info}"));
     }
 
@@ -250,7 +250,9 @@ impl<'a> Builder<'a, '_> {
             return Err(Stop);
         };
         self.budget = left;
-        Ok(Built { node: anchor.node.clone(), height: anchor.height, weight: anchor.weight })
+        let (mut node, height, weight) = (anchor.node.clone(), anchor.height, anchor.weight);
+        node.bring(&mut self.report.sources, StepKind::Alias, span);
+        Ok(Built { node, height, weight })
     }
 }
 

@@ -6,7 +6,7 @@ mod scalar;
 
 use indexmap::IndexMap;
 
-use crate::source::Span;
+use crate::source::{Sources, Span, StepKind};
 
 pub(crate) use build::parse;
 pub(crate) use scalar::Resolved;
@@ -85,6 +85,105 @@ impl Node {
         match &self.value {
             Value::Map(map) => Some(map),
             Value::Scalar(_) | Value::List(_) => None,
+        }
+    }
+
+    /// The value of a key, where this is a mapping that has it.
+    pub fn get(&self, key: &str) -> Option<&Self> {
+        self.as_map()?.get(key).map(|entry| &entry.node)
+    }
+
+    /// The value of a key, to be changed.
+    pub fn get_mut(&mut self, key: &str) -> Option<&mut Self> {
+        match &mut self.value {
+            Value::Map(map) => map.get_mut(key).map(|entry| &mut entry.node),
+            Value::Scalar(_) | Value::List(_) => None,
+        }
+    }
+
+    /// The pairs of a mapping; none where this is none.
+    pub fn entries(&self) -> impl Iterator<Item = (&String, &Entry)> {
+        self.as_map().into_iter().flatten()
+    }
+
+    /// The items of a list; none where this is none.
+    pub fn items(&self) -> &[Self] {
+        match &self.value {
+            Value::List(items) => items,
+            Value::Scalar(_) | Value::Map(_) => &[],
+        }
+    }
+
+    /// The string inside, if it is one.
+    pub fn text_value(&self) -> Option<&str> {
+        match &self.value {
+            Value::Scalar(scalar) => match scalar.resolve() {
+                Resolved::Text(text) => Some(text),
+                Resolved::Null | Resolved::Bool(_) | Resolved::Int(_) | Resolved::Float(_) => None,
+            },
+            Value::List(_) | Value::Map(_) => None,
+        }
+    }
+
+    /// The boolean inside, if it is one.
+    pub fn bool_value(&self) -> Option<bool> {
+        match &self.value {
+            Value::Scalar(scalar) => match scalar.resolve() {
+                Resolved::Bool(value) => Some(value),
+                Resolved::Null | Resolved::Text(_) | Resolved::Int(_) | Resolved::Float(_) => None,
+            },
+            Value::List(_) | Value::Map(_) => None,
+        }
+    }
+
+    /// The whole number inside, if it is one.
+    pub fn int_value(&self) -> Option<i64> {
+        match &self.value {
+            Value::Scalar(scalar) => match scalar.resolve() {
+                Resolved::Int(value) => Some(value),
+                Resolved::Null | Resolved::Text(_) | Resolved::Bool(_) | Resolved::Float(_) => None,
+            },
+            Value::List(_) | Value::Map(_) => None,
+        }
+    }
+
+    /// The number inside, if it is one.
+    pub fn float_value(&self) -> Option<f64> {
+        match &self.value {
+            Value::Scalar(scalar) => match scalar.resolve() {
+                #[expect(clippy::cast_precision_loss, reason = "numbers of CPUs and the like are small")]
+                Resolved::Int(value) => Some(value as f64),
+                Resolved::Float(value) => Some(value),
+                Resolved::Null | Resolved::Text(_) | Resolved::Bool(_) => None,
+            },
+            Value::List(_) | Value::Map(_) => None,
+        }
+    }
+
+    /// Notes of everything below that it came here by one more step.
+    pub fn bring(&mut self, sources: &mut Sources, kind: StepKind, at: Span) {
+        let mut last = None;
+        self.rewind(&mut |span: &mut Span| {
+            let (before, after) = match last {
+                Some((before, after)) if before == span.way => (before, after),
+                _ => (span.way, sources.step(span.way, kind, at)),
+            };
+            last = Some((before, after));
+            span.way = after;
+        });
+    }
+
+    fn rewind(&mut self, each: &mut impl FnMut(&mut Span)) {
+        each(&mut self.span);
+        match &mut self.value {
+            Value::Map(map) => {
+                for entry in map.values_mut() {
+                    each(&mut entry.key);
+                    entry.node.rewind(each);
+                }
+            }
+            Value::List(items) => items.iter_mut().for_each(|item| item.rewind(each)),
+            Value::Scalar(_) => {}
         }
     }
 
