@@ -23,6 +23,7 @@ pub mod model;
 mod name;
 mod old_merge;
 mod print;
+mod schema;
 mod shape;
 mod signal;
 mod size;
@@ -38,4 +39,5 @@ pub use load::{HostFacts, LoadOptions, Loaded, Purpose, load, project_name_only}
 pub use model::{
     Condition, Dependency, Healthcheck, Mount, MountKind, Resources, Rootfs, Service, Stack, Volume,
 };
+pub use schema::schema;
 pub use source::Source;
