@@ -13,11 +13,14 @@ mod resources;
 pub(crate) mod service;
 pub(crate) mod top;
 
+use std::borrow::Cow;
+
 use crate::merge::Merge;
 use crate::shape::Conversion;
 use crate::source::Span;
 use crate::yaml::{Map, Node};
 
+pub(crate) use service::SERVICE;
 pub(crate) use top::FILE;
 
 /// A mapping with keys of the specification.
@@ -112,7 +115,7 @@ pub(crate) enum Shape {
 /// What is wrong with a string, and a way out.
 pub(crate) struct Wrong {
     pub message: String,
-    pub help: &'static str,
+    pub help: Cow<'static, str>,
 }
 
 /// A rule for strings.
