@@ -14,6 +14,8 @@ mod paths;
 mod ports;
 mod references;
 mod scalar;
+#[cfg(test)]
+pub(crate) mod tests;
 
 use std::path::Path;
 
@@ -80,7 +82,7 @@ impl Shaper<'_> {
                 let items = items.into_iter().filter_map(|each| self.shape(each, item, &name)).collect();
                 node.value = Value::List(items);
                 if matches!(shape, Shape::Set(_)) {
-                    complete::repetitions(&node, self.report);
+                    complete::repetitions(&mut node, self.report);
                 }
                 Some(node)
             }
@@ -122,7 +124,8 @@ impl Shaper<'_> {
         let reported = self.report.found.len();
         let made = (conversion.lengthen)(node, name, self).and_then(|mut long| {
             long.tag = tag;
-            if !fits(&long, &conversion.long) && !(kept.is_some() && is_expression(&long)) {
+            let good = fits(&long, &conversion.long) || (kept.is_some() && is_expression(&long));
+            if !good {
                 return self.wrong_type(&long, name, conversion.what);
             }
             self.shape(long, &conversion.long, name)
