@@ -22,7 +22,7 @@ use std::path::Path;
 use crate::decode::suggest::nearest;
 use crate::diagnostic::{Found, Report};
 use crate::source::Span;
-use crate::spec::{Field, Record, Shape};
+use crate::spec::{FILE, Field, Record, Shape};
 use crate::yaml::{Map, Node, Scalar, Tag, Value};
 
 pub(crate) use checks::*;
@@ -206,6 +206,7 @@ impl Shaper<'_> {
         let noun = record.what.strip_prefix("a ").filter(|noun| !noun.contains(' '));
         let place = match noun {
             Some(noun) if !name.starts_with("an item of ") => format!("in {noun} `{name}`"),
+            _ if std::ptr::eq(record, &FILE) => format!("at {}", record.what),
             _ => format!("in {}", record.what),
         };
         let found = self.report.error(span, format!("unknown key `{key}`")).label(place);
