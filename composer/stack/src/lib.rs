@@ -17,11 +17,13 @@ mod hash;
 mod interpolate;
 mod keys;
 mod load;
+mod loaded;
 mod lower;
 mod merge;
 pub mod model;
 mod name;
 mod old_merge;
+mod options;
 mod print;
 mod shape;
 mod signal;
@@ -34,8 +36,10 @@ mod yaml;
 pub use diagnostic::{Diagnostic, Place, Related, Severity};
 pub use error::LoadError;
 pub use hash::config_hash;
-pub use load::{HostFacts, LoadOptions, Loaded, Purpose, load, project_name_only};
+pub use load::{load, project_name_only};
+pub use loaded::{Loaded, Origin, OriginStep, StepKind, Variable};
 pub use model::{
     Condition, Dependency, Healthcheck, Mount, MountKind, Resources, Rootfs, Service, Stack, Volume,
 };
+pub use options::{HostFacts, LoadOptions, Purpose};
 pub use source::Source;
