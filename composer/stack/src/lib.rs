@@ -21,6 +21,8 @@ mod lower;
 mod merge;
 pub mod model;
 mod name;
+mod old_check;
+mod old_lower;
 mod old_merge;
 mod print;
 mod shape;
@@ -28,6 +30,7 @@ mod signal;
 mod size;
 mod source;
 mod spec;
+mod suggest;
 mod words;
 mod yaml;
 

@@ -12,7 +12,7 @@ use crate::error::LoadError;
 use crate::files::{self, Input};
 use crate::interpolate::{self, Variables};
 use crate::model::Stack;
-use crate::{check, emit, lower, name, old_merge as merge, yaml};
+use crate::{emit, name, old_check as check, old_lower as lower, old_merge as merge, yaml};
 
 /// What to load and with which surroundings.
 #[derive(Clone, Debug)]

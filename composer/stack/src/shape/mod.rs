@@ -6,7 +6,7 @@ mod forms;
 
 use std::path::{Path, PathBuf};
 
-use crate::decode::suggest::nearest;
+use crate::suggest::nearest;
 use crate::diagnostic::Report;
 use crate::files::clean;
 use crate::spec::{Field, Record, Shape, Wrong};

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::decode::project::Project;
-use crate::decode::suggest::nearest;
+use crate::suggest::nearest;
 use crate::diagnostic::Report;
 use crate::model::Condition;
 

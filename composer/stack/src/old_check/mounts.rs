@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::decode::project::{MountKind, Project};
-use crate::decode::suggest::nearest;
+use crate::suggest::nearest;
 use crate::diagnostic::Report;
 use crate::files;
 
