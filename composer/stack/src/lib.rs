@@ -22,6 +22,8 @@ mod lower;
 mod merge;
 pub mod model;
 mod name;
+mod old_check;
+mod old_lower;
 mod old_merge;
 mod options;
 mod print;
@@ -30,6 +32,7 @@ mod signal;
 mod size;
 mod source;
 mod spec;
+mod suggest;
 mod words;
 mod yaml;
 

@@ -9,7 +9,7 @@ use crate::files::{self, Input};
 use crate::interpolate::{self, Variables};
 use crate::loaded::Loaded;
 use crate::options::LoadOptions;
-use crate::{check, lower, name, old_merge as merge, yaml};
+use crate::{name, old_check as check, old_lower as lower, old_merge as merge, yaml};
 
 /// Reads, merges, decodes and checks the files.
 ///
