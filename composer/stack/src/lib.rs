@@ -27,7 +27,6 @@ mod old_check;
 mod old_lower;
 mod old_merge;
 mod print;
-mod read;
 mod shape;
 mod signal;
 mod size;
@@ -35,6 +34,8 @@ mod source;
 mod spec;
 mod subnet;
 mod suggest;
+mod tmpfs;
+mod values;
 mod words;
 mod yaml;
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::cpuset;
-use crate::read::{self, At};
+use crate::values::{self, At};
 use crate::yaml::Node;
 
 /// What was given in one place; zero, which is no limit, is left out.
@@ -79,17 +79,17 @@ impl Limits {
 pub(crate) fn replicas(service: &Node) -> Option<At<i64>> {
     let deployed = service.get("deploy").and_then(|deploy| deploy.get("replicas"));
     let node = deployed.or_else(|| service.get("scale"))?;
-    Some(At::new(node, read::whole(node)?))
+    Some(At::new(node, values::whole(node)?))
 }
 
 fn number(node: Option<&Node>) -> Option<At<f64>> {
     let node = node?;
-    Some(At::new(node, read::number(node)?)).filter(|at| at.value > 0.0)
+    Some(At::new(node, values::number(node)?)).filter(|at| at.value > 0.0)
 }
 
 fn whole(node: Option<&Node>) -> Option<At<i64>> {
     let node = node?;
-    Some(At::new(node, read::whole(node)?)).filter(|at| at.value != 0)
+    Some(At::new(node, values::whole(node)?)).filter(|at| at.value != 0)
 }
 
 fn positive(node: Option<&Node>) -> Option<At<i64>> {
@@ -98,5 +98,5 @@ fn positive(node: Option<&Node>) -> Option<At<i64>> {
 
 fn cpus(node: Option<&Node>) -> Option<At<BTreeSet<u32>>> {
     let node = node?;
-    Some(At::new(node, cpuset::parse(&read::scalar(node)?)?))
+    Some(At::new(node, cpuset::parse(&values::scalar(node)?)?))
 }

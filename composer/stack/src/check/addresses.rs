@@ -6,8 +6,8 @@ use std::net::IpAddr;
 use super::networks::{self, Range};
 use super::project::{Named, Project};
 use crate::diagnostic::Report;
-use crate::read;
 use crate::source::Span;
+use crate::values;
 use crate::yaml::Node;
 
 /// Who asks for what, and where that is written.
@@ -70,7 +70,7 @@ fn parse(node: &Node, key: &str, wants_v4: bool, report: &mut Report) -> Option<
 /// An address must lie in a subnet that the file gives the network, and be free there.
 fn inside(network: Named<'_>, ranges: &[Range], address: IpAddr, node: &Node, report: &mut Report) {
     let name = network.name;
-    if read::flag(network.get("external")) {
+    if values::flag(network.get("external")) {
         return;
     }
     let same_kind: Vec<&Range> =

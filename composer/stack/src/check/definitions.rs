@@ -2,7 +2,7 @@
 
 use super::project::{Named, Project};
 use crate::diagnostic::Report;
-use crate::read;
+use crate::values;
 
 pub(super) fn check(project: Project<'_>, report: &mut Report) {
     for volume in project.section("volumes") {
@@ -25,7 +25,7 @@ pub(super) fn check(project: Project<'_>, report: &mut Report) {
 }
 
 fn is_external(item: Named<'_>) -> bool {
-    read::flag(item.get("external"))
+    values::flag(item.get("external"))
 }
 
 /// What others made cannot be described here. Docker Compose refuses that for volumes; elsewhere it looks away.

@@ -1,8 +1,8 @@
 //! The ways in which one service needs another.
 
 use super::project::Named;
-use crate::read;
 use crate::source::Span;
+use crate::values;
 use crate::yaml::Node;
 
 /// Why a service needs another.
@@ -93,7 +93,7 @@ pub(super) fn condition<'a>(service: Named<'a>, to: &str) -> Option<&'a str> {
 
 /// Whether a service has a health check of its own that is not switched off.
 pub(super) fn is_probed(service: Named<'_>) -> bool {
-    let Some(check) = service.get("healthcheck").filter(|check| !read::flag(check.get("disable"))) else {
+    let Some(check) = service.get("healthcheck").filter(|check| !values::flag(check.get("disable"))) else {
         return false;
     };
     let first = check.get("test").and_then(|test| test.items().first()).and_then(Node::text_value);

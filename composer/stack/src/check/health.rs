@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::project::{Named, Project};
 use crate::diagnostic::Report;
-use crate::read;
+use crate::values;
 use crate::yaml::Node;
 
 /// Docker's least interval.
@@ -41,7 +41,7 @@ fn test(project: Project<'_>, service: Named<'_>, report: &mut Report) {
 fn times(service: Named<'_>, report: &mut Report) {
     for key in ["interval", "timeout", "start_period", "start_interval"] {
         let Some(node) = service.at(&["healthcheck", key]) else { continue };
-        if read::time(node).is_some_and(|time| !time.is_zero() && time < LEAST) {
+        if values::time(node).is_some_and(|time| !time.is_zero() && time < LEAST) {
             report.error(node.span, format!("`{key}` is too short")).help("the least is `1ms`");
         }
     }

@@ -3,7 +3,7 @@
 use super::project::{Named, Project, way_out};
 use crate::diagnostic::Report;
 use crate::yaml::Node;
-use crate::{read, signal};
+use crate::{signal, values};
 
 pub(super) fn check(project: Project<'_>, report: &mut Report) {
     if !project.running() {
@@ -174,7 +174,7 @@ fn limits(service: Named<'_>, report: &mut Report) {
                 format!("it may be {}", LIMITS.join(", ")),
             ));
         }
-        let part = |key: &str| entry.node.get(key).and_then(|node| Some((node, read::whole(node)?)));
+        let part = |key: &str| entry.node.get(key).and_then(|node| Some((node, values::whole(node)?)));
         // -1 is no limit.
         if let (Some((soft, least)), Some((hard, most))) = (part("soft"), part("hard"))
             && most >= 0
@@ -224,7 +224,7 @@ fn is_rule(text: &str) -> bool {
 }
 
 fn stop_signal(node: &Node, report: &mut Report) {
-    let Some(text) = read::scalar(node).filter(|text| !text.is_empty()) else { return };
+    let Some(text) = values::scalar(node).filter(|text| !text.is_empty()) else { return };
     if signal::parse(&text).is_none() {
         let upper = text.to_ascii_uppercase();
         let near = crate::suggest::nearest(upper.strip_prefix("SIG").unwrap_or(&upper), signal::names());

@@ -6,7 +6,9 @@ use std::path::Path;
 use super::project::{Named, Project};
 use crate::diagnostic::Report;
 use crate::files;
+use crate::lower::permissions;
 use crate::source::Span;
+use crate::tmpfs::{self, Problem};
 use crate::yaml::Node;
 
 /// One thing that is mounted.
@@ -24,7 +26,7 @@ pub(super) fn check(project: Project<'_>, report: &mut Report) {
             for mount in &mounts {
                 place(mount, report);
             }
-            modes(service, report);
+            options(service, report);
         }
     }
 }
@@ -93,17 +95,25 @@ fn place(mount: &Mount, report: &mut Report) {
     }
 }
 
-/// Permission bits of configs and secrets.
-fn modes(service: Named<'_>, report: &mut Report) {
-    for mode in
-        ["configs", "secrets"].iter().flat_map(|key| service.list(key)).filter_map(|item| item.get("mode"))
-    {
-        let bits = match mode.text_value() {
-            Some(text) => u32::from_str_radix(text.strip_prefix("0o").unwrap_or(text), 8).ok(),
-            None => mode.int_value().and_then(|bits| u32::try_from(bits).ok()),
-        };
-        if bits.is_none_or(|bits| bits > 0o7777) {
-            report.error(mode.span, "`mode` must be permission bits").help("write them in octal: `0440`");
+/// Permission bits, and the options of `tmpfs`.
+fn options(service: Named<'_>, report: &mut Report) {
+    let files = ["configs", "secrets"].into_iter().flat_map(|key| service.list(key));
+    let files = files.filter_map(|item| item.get("mode"));
+    let mounts = service.list("volumes").iter().filter_map(|item| item.get("tmpfs")?.get("mode"));
+    for mode in files.chain(mounts).filter(|mode| permissions(mode).is_none()) {
+        report.error(mode.span, "`mode` must be permission bits").help("write them in octal: `0440`");
+    }
+    for item in service.list("tmpfs") {
+        let (_, problems) = tmpfs::parse(item.text_value().unwrap_or_default());
+        for problem in problems {
+            match problem {
+                Problem::Key(key) => report
+                    .error(item.span, format!("the tmpfs option `{key}` is not supported yet"))
+                    .help("`size=` and `mode=` are"),
+                Problem::Value { key, value } => report
+                    .error(item.span, format!("`{value}` is not a {key} of a tmpfs"))
+                    .help("for example `/run:size=64m,mode=1770`"),
+            };
         }
     }
 }

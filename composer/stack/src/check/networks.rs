@@ -4,9 +4,9 @@ use std::net::IpAddr;
 
 use super::project::{Named, Project};
 use crate::diagnostic::Report;
-use crate::read;
 use crate::source::Span;
 use crate::subnet::Subnet;
+use crate::values;
 use crate::yaml::Node;
 
 /// A subnet of a network, with what else its entry under `ipam` says.
@@ -39,7 +39,7 @@ fn configs(network: Named<'_>) -> &[Node] {
 /// The subnets of a network; those that are none are left out.
 pub(super) fn ranges(network: Named<'_>) -> Vec<Range> {
     // Of a network that others made the file cannot know.
-    if read::flag(network.get("external")) {
+    if values::flag(network.get("external")) {
         return Vec::new();
     }
     let ranges = configs(network).iter().filter_map(|config| {

@@ -55,7 +55,7 @@ fn read<'a>(service: Named<'a>, port: &'a Node, report: &mut Report) -> Option<W
         report.error(target.span, "there is no such port").help("ports are 1 to 65535");
     }
     let published = port.get("published")?;
-    let text = crate::read::scalar(published)?;
+    let text = crate::values::scalar(published)?;
     let (first, last) = text.split_once('-').unwrap_or((&text, &text));
     if text.is_empty() {
         return None;

@@ -3,7 +3,7 @@
 use super::project::{Named, Project};
 use crate::diagnostic::Report;
 use crate::limits;
-use crate::read;
+use crate::values;
 
 pub(super) fn check(project: Project<'_>, report: &mut Report) {
     for service in project.services() {
@@ -44,8 +44,8 @@ pub(super) fn check(project: Project<'_>, report: &mut Report) {
 }
 
 fn counts(service: Named<'_>, report: &mut Report) {
-    let scale = service.get("scale").and_then(|node| Some((node, read::whole(node)?)));
-    let deployed = service.at(&["deploy", "replicas"]).and_then(|node| Some((node, read::whole(node)?)));
+    let scale = service.get("scale").and_then(|node| Some((node, values::whole(node)?)));
+    let deployed = service.at(&["deploy", "replicas"]).and_then(|node| Some((node, values::whole(node)?)));
     if let (Some((own, value)), Some((other, count))) = (scale, deployed)
         && value != count
     {

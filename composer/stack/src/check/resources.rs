@@ -3,8 +3,8 @@
 use super::project::{Named, Project};
 use crate::diagnostic::Report;
 use crate::limits::{self, Limits};
-use crate::read::{self, At};
 use crate::size;
+use crate::values::{self, At};
 use crate::yaml::Node;
 
 mod bounds;
@@ -56,10 +56,10 @@ const PAIRS: [(&str, &str, &str); 4] = [
 fn twice(service: Named<'_>, report: &mut Report) {
     for (key, group, below) in PAIRS {
         let Some(own) = service.get(key) else { continue };
-        let Some(value) = read::number(own).filter(|value| *value != 0.0) else { continue };
+        let Some(value) = values::number(own).filter(|value| *value != 0.0) else { continue };
         let Some(others) = service.at(&["deploy", "resources", group]) else { continue };
         match others.get(below).filter(|other| !other.is_null()) {
-            Some(other) if read::number(other) == Some(value) => {}
+            Some(other) if values::number(other) == Some(value) => {}
             Some(other) => {
                 report
                     .error(
@@ -84,7 +84,7 @@ fn twice(service: Named<'_>, report: &mut Report) {
 
 fn cpuset(node: Option<&Node>, report: &mut Report) {
     let Some(node) = node else { return };
-    let Some(text) = read::scalar(node).filter(|text| !text.is_empty()) else { return };
+    let Some(text) = values::scalar(node).filter(|text| !text.is_empty()) else { return };
     if crate::cpuset::parse(&text).is_none() {
         report
             .error(node.span, format!("`{text}` is not a list of CPUs"))

@@ -8,7 +8,7 @@ use crate::cpuset;
 use crate::diagnostic::Report;
 use crate::limits::Limits;
 use crate::load::HostFacts;
-use crate::read;
+use crate::values;
 
 /// Docker's least limit of memory, in bytes.
 const LEAST_MEMORY: i64 = 6 << 20;
@@ -54,7 +54,7 @@ pub(super) fn weights(service: Named<'_>, report: &mut Report) {
     for (key, least, most) in RANGES {
         let Some(node) = service.get(key) else { continue };
         // Zero and -1 leave the default.
-        let Some(value) = read::whole(node).filter(|value| !matches!(value, 0 | -1)) else { continue };
+        let Some(value) = values::whole(node).filter(|value| !matches!(value, 0 | -1)) else { continue };
         if !(least..=most).contains(&value) {
             let help = if most == i64::MAX {
                 format!("the least is {least}")
