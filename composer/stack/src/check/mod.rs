@@ -23,6 +23,9 @@ mod references;
 mod replicas;
 mod resources;
 mod support;
+#[cfg(test)]
+mod tests;
+mod unready;
 mod words;
 
 use crate::diagnostic::Report;
@@ -51,6 +54,7 @@ pub(crate) fn all(root: &Node, disabled: &Map, options: &LoadOptions, report: &m
     resources::check(project, report);
     origin::check(project, report);
     if project.running() {
+        unready::check(project, report);
         support::check(root, report);
     }
 }

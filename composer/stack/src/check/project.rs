@@ -93,7 +93,8 @@ pub(super) fn way_out<'a>(
     known: impl IntoIterator<Item = &'a str>,
     otherwise: impl Into<String>,
 ) -> String {
-    match nearest(word, known) {
+    // Of many thousands of names the search would take longer than it is worth.
+    match nearest(word, known.into_iter().take(500)) {
         Some(near) => format!("did you mean `{near}`?"),
         None => otherwise.into(),
     }

@@ -15,7 +15,7 @@ type Ignored = IndexMap<&'static str, (&'static str, Span, usize)>;
 /// Refuses what this version cannot do, and says once for each key that has no effect.
 pub(super) fn check(root: &Node, report: &mut Report) {
     let mut walk = Walk { ignored: Ignored::new(), report };
-    walk.value(root, &ROOT, "the file");
+    walk.value(root, &ROOT, FILE.what);
     let Walk { ignored, report } = walk;
     for (key, (why, span, others)) in ignored {
         let found = report.warning(span, format!("`{key}` has no effect: {why}"));
