@@ -184,6 +184,11 @@ impl Report {
         self.add(Severity::Error, None, message.into())
     }
 
+    /// Adds a warning that no place in a file is to blame for.
+    pub fn warning_without_place(&mut self, message: impl Into<String>) -> Found<'_> {
+        self.add(Severity::Warning, None, message.into())
+    }
+
     /// Whether an error has been found.
     pub fn has_errors(&self) -> bool {
         self.found.iter().any(|d| d.severity == Severity::Error)
@@ -239,7 +244,8 @@ impl Found<'_> {
     }
 }
 
-fn place(sources: &Sources, span: Span) -> Option<Place> {
+/// The place of a span.
+pub(crate) fn place(sources: &Sources, span: Span) -> Option<Place> {
     let source = sources.get(span.source)?.clone();
     let (start, end) = (source.boundary(span.start), source.boundary(span.end));
     Some(Place { source, start, end: end.max(start) })

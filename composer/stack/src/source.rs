@@ -44,9 +44,9 @@ pub(crate) struct Step {
     pub before: Way,
 }
 
-/// What a [`Step`] is.
+/// What a step from where a value is written to where it counts is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum StepKind {
+pub enum StepKind {
     /// An alias, also below a merge key.
     Alias,
     /// `extends` of a service.

@@ -29,7 +29,7 @@ mod unready;
 mod words;
 
 use crate::diagnostic::Report;
-use crate::load::LoadOptions;
+use crate::options::LoadOptions;
 use crate::yaml::{Map, Node};
 
 use project::Project;

@@ -1,6 +1,6 @@
 //! The canonical tree as the checks see it.
 
-use crate::load::{LoadOptions, Purpose};
+use crate::options::{LoadOptions, Purpose};
 use crate::suggest::nearest;
 use crate::yaml::{Entry, Map, Node};
 

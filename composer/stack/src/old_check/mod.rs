@@ -7,7 +7,7 @@ mod runnable;
 
 use crate::decode::project::Project;
 use crate::diagnostic::Report;
-use crate::load::{LoadOptions, Purpose};
+use crate::options::{LoadOptions, Purpose};
 
 /// Runs every check.
 pub(crate) fn all(project: &Project, options: &LoadOptions, report: &mut Report) {
