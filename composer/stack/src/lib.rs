@@ -31,7 +31,7 @@ mod spec;
 mod words;
 mod yaml;
 
-pub use diagnostic::{Diagnostic, Place, Related, Severity};
+pub use diagnostic::{Diagnostic, Diagnostics, Link, LinkKind, Place, Related, Severity};
 pub use error::LoadError;
 pub use hash::config_hash;
 pub use load::{HostFacts, LoadOptions, Loaded, Purpose, load, project_name_only};

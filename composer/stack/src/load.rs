@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use crate::canonical;
 use crate::decode::{self, project::Project};
-use crate::diagnostic::{Diagnostic, Report};
+use crate::diagnostic::{Diagnostics, Report};
 use crate::emit::Document;
 use crate::error::LoadError;
 use crate::files::{self, Input};
@@ -63,7 +63,7 @@ pub struct Loaded {
     /// What can be run.
     pub stack: Stack,
     /// What is doubtful.
-    pub warnings: Vec<Diagnostic>,
+    pub warnings: Diagnostics,
     project: Project,
 }
 
@@ -113,7 +113,7 @@ pub fn load(options: &LoadOptions) -> Result<Loaded, LoadError> {
     for document in &mut documents {
         interpolate::tree(document, &mut variables, &mut report);
     }
-    let stop = |report: Report| LoadError::Diagnostics(report.found);
+    let stop = |report: Report| LoadError::Diagnostics(report.finish());
     let Some(root) = merge::all(documents, &mut report) else {
         if !report.has_errors() {
             report
@@ -130,7 +130,7 @@ pub fn load(options: &LoadOptions) -> Result<Loaded, LoadError> {
         return Err(stop(report));
     }
     let stack = lower::stack(&project, found.directory, found.paths);
-    Ok(Loaded { stack, warnings: report.found, project })
+    Ok(Loaded { stack, warnings: report.finish(), project })
 }
 
 /// The project's name alone, for verbs such as `down` that have to work when the file is broken or gone.
