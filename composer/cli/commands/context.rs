@@ -69,6 +69,7 @@ impl Context {
                 Purpose::Run => host::facts(),
                 Purpose::Config => None,
             },
+            ..LoadOptions::default()
         })
     }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::diagnostic::Report;
 use crate::dotenv;
 use crate::error::LoadError;
-use crate::load::LoadOptions;
+use crate::options::LoadOptions;
 
 const NAMES: [&str; 4] = ["compose.yaml", "compose.yml", "docker-compose.yaml", "docker-compose.yml"];
 const OVERRIDES: [&str; 4] = [

@@ -17,25 +17,32 @@ mod hash;
 mod interpolate;
 mod keys;
 mod load;
+mod loaded;
 mod lower;
 mod merge;
 pub mod model;
 mod name;
+mod old_check;
+mod old_lower;
 mod old_merge;
+mod options;
 mod print;
 mod shape;
 mod signal;
 mod size;
 mod source;
 mod spec;
+mod suggest;
 mod words;
 mod yaml;
 
-pub use diagnostic::{Diagnostic, Diagnostics, Link, LinkKind, Place, Related, Severity};
+pub use diagnostic::{Diagnostic, Diagnostics, Link, Place, Related, Severity};
 pub use error::LoadError;
 pub use hash::config_hash;
-pub use load::{HostFacts, LoadOptions, Loaded, Purpose, load, project_name_only};
+pub use load::{load, project_name_only};
+pub use loaded::{Loaded, Origin, OriginStep, StepKind, Variable};
 pub use model::{
     Condition, Dependency, Healthcheck, Mount, MountKind, Resources, Rootfs, Service, Stack, Volume,
 };
+pub use options::{HostFacts, LoadOptions, Purpose};
 pub use source::Source;

@@ -1,97 +1,15 @@
 //! The way of a load, from options to a checked stack.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::io;
-use std::path::PathBuf;
+use std::collections::BTreeMap;
 
-use crate::canonical;
-use crate::decode::{self, project::Project};
-use crate::diagnostic::{Diagnostics, Report};
-use crate::emit::Document;
+use crate::decode;
+use crate::diagnostic::Report;
 use crate::error::LoadError;
 use crate::files::{self, Input};
 use crate::interpolate::{self, Variables};
-use crate::model::Stack;
-use crate::{check, emit, lower, name, old_merge as merge, yaml};
-
-/// What to load and with which surroundings.
-#[derive(Clone, Debug)]
-pub struct LoadOptions {
-    /// `-f`, in order; `-` is standard input. Empty: the files are searched for.
-    pub files: Vec<PathBuf>,
-    /// Standard input's text, for a file named `-`.
-    pub stdin: Option<String>,
-    /// `-p`.
-    pub project_name: Option<String>,
-    /// `--project-directory`; the first file's folder where absent.
-    pub project_directory: Option<PathBuf>,
-    /// `--env-file`; `.env` in the project directory where empty.
-    pub env_files: Vec<PathBuf>,
-    /// Where relative paths on the command line begin; absolute.
-    pub current_dir: PathBuf,
-    /// The caller's environment.
-    pub environment: BTreeMap<String, String>,
-    /// What `~` stands for.
-    pub home: Option<PathBuf>,
-    /// What the stack is for.
-    pub purpose: Purpose,
-    /// The host, for checks of limits; they are left out where absent.
-    pub host: Option<HostFacts>,
-}
-
-/// What a stack is loaded for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Purpose {
-    /// To be shown: services that this version cannot run are fine, and not part of [`Loaded::stack`].
-    Config,
-    /// To be run: every service needs a root filesystem and something to execute.
-    Run,
-}
-
-/// What limits are held against.
-#[derive(Clone, Debug)]
-pub struct HostFacts {
-    /// CPUs that are online, by number.
-    pub cpus_online: BTreeSet<u32>,
-    /// Bytes of memory.
-    pub memory: u64,
-}
-
-/// A file that was read without errors.
-#[derive(Debug)]
-pub struct Loaded {
-    /// What can be run.
-    pub stack: Stack,
-    /// What is doubtful.
-    pub warnings: Diagnostics,
-    project: Project,
-}
-
-impl Loaded {
-    /// Docker Compose's canonical model as YAML (`config`).
-    ///
-    /// # Errors
-    /// None is known; the writer's interface has room for one.
-    pub fn to_yaml(&self) -> io::Result<String> {
-        emit::yaml(&canonical::document(&self.project, canonical::Format::Yaml))
-    }
-
-    /// Docker Compose's canonical model as JSON (`config --format json`).
-    ///
-    /// # Errors
-    /// None is known; the writer's interface has room for one.
-    pub fn to_json(&self) -> io::Result<String> {
-        emit::json(&canonical::document(&self.project, canonical::Format::Json))
-    }
-
-    /// The names in a section of the canonical model, those of services too that cannot be run.
-    pub fn names(&self, section: &str) -> Vec<String> {
-        match canonical::document(&self.project, canonical::Format::Json).get(section) {
-            Some(Document::Map(map)) => map.keys().cloned().collect(),
-            _ => Vec::new(),
-        }
-    }
-}
+use crate::loaded::Loaded;
+use crate::options::LoadOptions;
+use crate::{name, old_check as check, old_lower as lower, old_merge as merge, yaml};
 
 /// Reads, merges, decodes and checks the files.
 ///
@@ -130,7 +48,7 @@ pub fn load(options: &LoadOptions) -> Result<Loaded, LoadError> {
         return Err(stop(report));
     }
     let stack = lower::stack(&project, found.directory, found.paths);
-    Ok(Loaded { stack, warnings: report.finish(), project })
+    Ok(Loaded { stack, warnings: report.finish(), project, environment: found.variables })
 }
 
 /// The project's name alone, for verbs such as `down` that have to work when the file is broken or gone.

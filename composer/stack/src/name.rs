@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::diagnostic::Report;
 use crate::error::LoadError;
 use crate::interpolate::{self, Variables};
-use crate::load::LoadOptions;
+use crate::options::LoadOptions;
 use crate::yaml::{Node, Value};
 
 /// Chooses the name in the order of Docker Compose.

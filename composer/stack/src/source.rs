@@ -49,9 +49,10 @@ pub(crate) struct Step {
     pub before: Way,
 }
 
-/// What a [`Step`] is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum StepKind {
+/// What a step from where a value is written to where it counts is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StepKind {
     /// An alias, also below a merge key.
     Alias,
     /// `extends` of a service.

@@ -13,15 +13,12 @@ use composer_stack::{HostFacts, LoadOptions, Purpose, load};
 fn options(folder: &Path, files: Vec<PathBuf>, purpose: Purpose) -> LoadOptions {
     LoadOptions {
         files,
-        stdin: None,
-        project_name: None,
-        project_directory: None,
-        env_files: Vec::new(),
         current_dir: folder.to_owned(),
         environment: BTreeMap::from([("SET".to_owned(), "value".to_owned())]),
         home: Some(PathBuf::from("/home/ann")),
         purpose,
         host: Some(HostFacts { cpus_online: [0, 1].into(), memory: 4 << 30 }),
+        ..LoadOptions::default()
     }
 }
 

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::project::{At, Extensions};
-use super::suggest::nearest;
 use crate::diagnostic::{Found, Report};
+use crate::suggest::nearest;
 use crate::yaml::{Entry, Map, Node, Resolved, Scalar, Value};
 use crate::{duration, size};
 

@@ -7,7 +7,6 @@ mod limits;
 pub(crate) mod mounts;
 pub(crate) mod project;
 mod service;
-pub(crate) mod suggest;
 
 use std::path::{Path, PathBuf};
 

@@ -7,10 +7,10 @@ use super::fields::{
     string_at, strings, wrong_type,
 };
 use super::project::{At, Build, Dependency, Service, ServiceNetworks};
-use super::suggest::nearest;
 use super::{Context, environment, healthcheck, limits, mounts};
 use crate::diagnostic::Report;
 use crate::model::{Condition, Rootfs};
+use crate::suggest::nearest;
 use crate::yaml::{Entry, Node, Resolved, Value};
 use crate::{keys, signal, words};
 

@@ -68,7 +68,7 @@ pub struct Related {
 #[derive(Clone, Debug, Serialize)]
 pub struct Link {
     /// What kind of step it is.
-    pub kind: LinkKind,
+    pub kind: StepKind,
     /// Where it is taken.
     #[serde(flatten)]
     pub place: Place,
@@ -76,37 +76,13 @@ pub struct Link {
     pub label: String,
 }
 
-/// What kind of step a [`Link`] is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum LinkKind {
-    /// An alias, also below a merge key.
-    Alias,
-    /// `extends` of a service.
-    Extends,
-    /// An entry of `include`.
-    Include,
-    /// A line of an env file that sets a variable.
-    Variable,
-}
-
-impl LinkKind {
-    pub(crate) fn of(kind: StepKind) -> Self {
-        match kind {
-            StepKind::Alias => Self::Alias,
-            StepKind::Extends => Self::Extends,
-            StepKind::Include => Self::Include,
-            StepKind::Variable => Self::Variable,
-        }
-    }
-
-    fn label(self, written: &str) -> String {
-        match self {
-            Self::Alias => "used through this alias".to_owned(),
-            Self::Extends => "extended here".to_owned(),
-            Self::Include => "included here".to_owned(),
-            Self::Variable => format!("`{}` is set here", variable_name(written)),
-        }
+/// What is said about the place of a step.
+fn step_label(kind: StepKind, written: &str) -> String {
+    match kind {
+        StepKind::Alias => "used through this alias".to_owned(),
+        StepKind::Extends => "extended here".to_owned(),
+        StepKind::Include => "included here".to_owned(),
+        StepKind::Variable => format!("`{}` is set here", variable_name(written)),
     }
 }
 

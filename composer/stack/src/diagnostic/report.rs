@@ -5,7 +5,7 @@ use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
 
 use super::render::clean;
-use super::{Diagnostic, Diagnostics, Link, LinkKind, Place, Related, Severity};
+use super::{Diagnostic, Diagnostics, Link, Place, Related, Severity, step_label};
 use crate::source::{Sources, Span};
 
 /// So many errors, and as many warnings, are kept.
@@ -85,9 +85,8 @@ impl Report {
 fn chain(sources: &Sources, span: Span) -> Vec<Link> {
     let steps = sources.steps(span.way).into_iter();
     let links = steps.filter_map(|step| {
-        let kind = LinkKind::of(step.kind);
         let place = Place::new(sources, step.at)?;
-        Some(Link { kind, place, label: kind.label(sources.slice(step.at)) })
+        Some(Link { kind: step.kind, place, label: step_label(step.kind, sources.slice(step.at)) })
     });
     links.collect()
 }

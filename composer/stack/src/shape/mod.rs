@@ -6,10 +6,10 @@ mod forms;
 
 use std::path::{Path, PathBuf};
 
-use crate::decode::suggest::nearest;
 use crate::diagnostic::Report;
 use crate::files::clean;
 use crate::spec::{Field, Record, Shape, Wrong};
+use crate::suggest::nearest;
 use crate::yaml::{Map, Node, Resolved, Scalar, Tag, Value};
 use crate::{duration, size};
 

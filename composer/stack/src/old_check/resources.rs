@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::decode::project::{At, Limits, Project, Service};
 use crate::diagnostic::Report;
-use crate::load::HostFacts;
+use crate::options::HostFacts;
 use crate::{cpuset, size};
 
 /// Docker's least limit of memory, in bytes.

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::decode::project::{MountKind, Project};
-use crate::decode::suggest::nearest;
 use crate::diagnostic::Report;
 use crate::files;
+use crate::suggest::nearest;
 
 pub(super) fn check(project: &Project, running: bool, report: &mut Report) {
     for volume in project.volumes.values().filter(|volume| running && !is_name(&volume.name.value)) {

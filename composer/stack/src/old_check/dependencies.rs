@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use crate::decode::project::Project;
-use crate::decode::suggest::nearest;
 use crate::diagnostic::Report;
 use crate::model::Condition;
+use crate::suggest::nearest;
 
 #[derive(Clone, Copy, PartialEq)]
 enum Mark {
