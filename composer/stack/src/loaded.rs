@@ -62,7 +62,7 @@ impl Loaded {
     /// # Errors
     /// None is known; the writer's interface has room for one.
     pub fn to_yaml(&self) -> io::Result<String> {
-        emit::yaml(&canonical::document(&self.project, canonical::Format::Yaml))
+        Ok(emit::yaml(&canonical::document(&self.project, canonical::Format::Yaml)))
     }
 
     /// Docker Compose's canonical model as JSON (`config --format json`).
