@@ -7,8 +7,42 @@ use crate::diagnostic::Report;
 use crate::interpolate::{Finding, expand};
 use crate::source::Span;
 
-/// Reads an env file. `lookup` is what stands above the file: the caller's environment.
+/// A variable that an env file defines.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Variable {
+    pub value: String,
+    pub span: Option<Span>,
+}
+
+/// Until the branch `wt-env` is merged.
 pub(crate) fn parse(
+    path: &Path,
+    text: String,
+    lookup: crate::interpolate::Lookup<'_, '_>,
+    variables: &mut BTreeMap<String, Variable>,
+    report: &mut Report,
+) {
+    let known = |name: &str| {
+        lookup(name).map(str::to_owned).or_else(|| variables.get(name).map(|found| found.value.clone()))
+    };
+    let read = parse_old(path, text, &known, report);
+    variables.extend(read.into_iter().map(|(key, value)| (key, Variable { value, span: None })));
+}
+
+/// Until the branch `wt-env` is merged.
+pub(crate) fn parse_raw(
+    _path: &Path,
+    text: String,
+    lookup: crate::interpolate::Lookup<'_, '_>,
+    variables: &mut BTreeMap<String, Variable>,
+    _report: &mut Report,
+) {
+    let read = parse_raw_old(&text, &|name| lookup(name).map(str::to_owned));
+    variables.extend(read.into_iter().map(|(key, value)| (key, Variable { value, span: None })));
+}
+
+/// Reads an env file. `lookup` is what stands above the file: the caller's environment.
+fn parse_old(
     path: &Path,
     text: String,
     lookup: &dyn Fn(&str) -> Option<String>,
@@ -85,7 +119,7 @@ pub(crate) fn parse(
 }
 
 /// Reads an env file of `format: raw`: everything behind the first `=` is the value.
-pub(crate) fn parse_raw(text: &str, lookup: &dyn Fn(&str) -> Option<String>) -> BTreeMap<String, String> {
+fn parse_raw_old(text: &str, lookup: &dyn Fn(&str) -> Option<String>) -> BTreeMap<String, String> {
     let lines = text.lines().map(str::trim_start).filter(|line| !line.is_empty() && !line.starts_with('#'));
     lines
         .filter_map(|line| match line.split_once('=') {
@@ -147,7 +181,7 @@ mod tests {
         let text = "# c\nA=1 # one\nexport B = \"x\\n$A\\$\" \nC='$A#'\nD=\"two\nlines\"\nE=a#b\nF: y\nHOME\nNONE\nG=\nH=${A}-${Z:-z}\n";
         let mut report = Report::default();
         let lookup = |name: &str| (name == "HOME").then(|| "/root".to_owned());
-        let values = parse(Path::new(".env"), text.to_owned(), &lookup, &mut report);
+        let values = parse_old(Path::new(".env"), text.to_owned(), &lookup, &mut report);
         let expected = [
             ("A", "1"),
             ("B", "x\n1$"),
@@ -166,7 +200,7 @@ mod tests {
 
     #[test]
     fn raw_files_keep_quotes_and_dollars() {
-        let values = parse_raw("A=\"$x\" # y\n", &|_| None);
+        let values = parse_raw_old("A=\"$x\" # y\n", &|_| None);
         assert_eq!(values["A"], "\"$x\" # y");
     }
 }

@@ -1,38 +1,48 @@
 //! Reads Compose files: text to a checked [`Stack`], or every diagnostic at once, each with its place.
 //!
-//! The way of a file: text → spanned tree → interpolate → merge → decode → check. Places end here: a
-//! [`Stack`] holds final values alone. The environment and the host's facts come in as arguments.
+//! The way of a file: text → spanned tree → interpolate → shape by the table ([`spec`]) → `extends`, `include` and
+//! merge → normalize → check → print or lower. Places end here: a [`Stack`] holds final values alone. The environment and the host's facts come in as arguments.
 
-mod canonical;
 mod check;
 mod cpuset;
-mod decode;
+mod defaults;
 mod diagnostic;
 mod dotenv;
 mod duration;
 mod emit;
+mod environment;
 mod error;
+mod extends;
 mod files;
 mod hash;
+mod image;
+mod include;
 mod interpolate;
 mod keys;
+mod limits;
 mod load;
 mod loaded;
 mod lower;
 mod merge;
 pub mod model;
 mod name;
-mod old_check;
-mod old_lower;
-mod old_merge;
+mod normalize;
 mod options;
 mod print;
+mod profiles;
+mod project;
+mod read;
+mod resolve;
 mod shape;
 mod signal;
 mod size;
 mod source;
 mod spec;
+mod subnet;
 mod suggest;
+mod tmpfs;
+mod tree;
+mod values;
 mod words;
 mod yaml;
 

@@ -1,14 +1,19 @@
 //! What a load gives: the stack, and questions about the files it came from.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
-use crate::canonical;
-use crate::decode::project::Project;
 use crate::diagnostic::{Diagnostics, Place};
 use crate::emit::{self, Document};
+use crate::hash;
 use crate::model::Stack;
+use crate::print::{self, Format};
+use crate::profiles::profiles;
+use crate::read::Reader;
+use crate::source::Sources;
 pub use crate::source::StepKind;
+use crate::spec::FILE;
+use crate::yaml::{Map, Node, Value};
 
 /// Files that were read without errors.
 #[derive(Debug)]
@@ -17,8 +22,14 @@ pub struct Loaded {
     pub stack: Stack,
     /// What is doubtful.
     pub warnings: Diagnostics,
-    pub(crate) project: Project,
+    /// The canonical tree.
+    pub(crate) root: Node,
+    /// Services that are not wanted.
+    pub(crate) disabled: Map,
+    pub(crate) sources: Sources,
+    pub(crate) variables: Vec<Variable>,
     pub(crate) environment: BTreeMap<String, String>,
+    pub(crate) interpolated: bool,
 }
 
 /// A value of the canonical model and where it was written.
@@ -62,7 +73,7 @@ impl Loaded {
     /// # Errors
     /// None is known; the writer's interface has room for one.
     pub fn to_yaml(&self) -> io::Result<String> {
-        Ok(emit::yaml(&canonical::document(&self.project, canonical::Format::Yaml)))
+        Ok(emit::yaml(&self.document(Format::Yaml)))
     }
 
     /// Docker Compose's canonical model as JSON (`config --format json`).
@@ -70,25 +81,35 @@ impl Loaded {
     /// # Errors
     /// None is known; the writer's interface has room for one.
     pub fn to_json(&self) -> io::Result<String> {
-        emit::json(&canonical::document(&self.project, canonical::Format::Json))
+        emit::json(&self.document(Format::Json))
     }
 
-    /// The names in a section of the canonical model, those of services too that cannot be run.
+    fn document(&self, format: Format) -> Document {
+        print::document(&self.root, &FILE, format, self.interpolated)
+    }
+
+    /// The names in a section of the canonical model, sorted, those of services too that cannot be run.
     pub fn names(&self, section: &str) -> Vec<String> {
-        match canonical::document(&self.project, canonical::Format::Json).get(section) {
-            Some(Document::Map(map)) => map.keys().cloned().collect(),
-            _ => Vec::new(),
-        }
+        let names = self.root.get(section).into_iter().flat_map(Node::entries).map(|(name, _)| name);
+        names.cloned().collect::<BTreeSet<String>>().into_iter().collect()
     }
 
     /// The image of every service, in the order of the services' names.
     pub fn images(&self) -> Vec<String> {
-        Vec::new()
+        let image = |name: &String| {
+            let service = self.root.get("services")?.get(name)?;
+            let image = service.get("image").and_then(Node::text_value).map(str::to_owned);
+            Some(image.unwrap_or_else(|| format!("{}-{name}", self.stack.name)))
+        };
+        self.names("services").iter().filter_map(image).collect()
     }
 
     /// Every profile that a service of the files has, sorted.
     pub fn profiles(&self) -> Vec<String> {
-        Vec::new()
+        let enabled = self.root.get("services").into_iter().flat_map(Node::entries);
+        let services = enabled.chain(&self.disabled);
+        let names: BTreeSet<&str> = services.flat_map(|(_, entry)| profiles(&entry.node)).collect();
+        names.into_iter().map(str::to_owned).collect()
     }
 
     /// `KEY=value` of everything that variables are looked up in, sorted.
@@ -97,17 +118,58 @@ impl Loaded {
     }
 
     /// Every variable that the files use, sorted by name.
-    pub fn variables(&self) -> Vec<Variable> {
-        Vec::new()
+    pub fn variables(&self) -> &[Variable] {
+        &self.variables
     }
 
     /// A service's configuration as one number, in hexadecimal; `None` where there is no such service.
     pub fn hash(&self, service: &str) -> Option<String> {
-        self.stack.services.get(service).map(crate::hash::config_hash)
+        if let Some(service) = self.stack.services.get(service) {
+            return Some(hash::config_hash(service));
+        }
+        // One that cannot be run: its canonical form stands for it.
+        let document = self.document(Format::Json);
+        let text = emit::json(document.get("services")?.get(service)?).ok()?;
+        Some(hash::sha256(&text))
     }
 
-    /// Every value of the canonical model with its place, in the model's order.
+    /// Every value of the canonical model with its place, sorted as `config` sorts names.
     pub fn origins(&self) -> Vec<Origin> {
-        Vec::new()
+        let mut origins = Vec::new();
+        self.collect(&self.root, String::new(), &mut origins);
+        origins
     }
+
+    fn collect(&self, node: &Node, path: String, origins: &mut Vec<Origin>) {
+        match &node.value {
+            Value::Map(map) => {
+                let sorted: BTreeMap<_, _> = map.iter().collect();
+                for (key, entry) in sorted {
+                    let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+                    self.collect(&entry.node, path, origins);
+                }
+            }
+            Value::List(items) => {
+                for (index, item) in items.iter().enumerate() {
+                    self.collect(item, format!("{path}[{index}]"), origins);
+                }
+            }
+            Value::Scalar(scalar) => {
+                let Some(place) = Place::new(&self.sources, node.span) else {
+                    return;
+                };
+                let steps = self.sources.steps(node.span.way).into_iter();
+                let steps = steps.filter_map(|step| {
+                    Some(OriginStep { kind: step.kind, place: Place::new(&self.sources, step.at)? })
+                });
+                let value = if node.is_null() { "null".to_owned() } else { scalar.to_text() };
+                origins.push(Origin { path, value, place, steps: steps.collect() });
+            }
+        }
+    }
+}
+
+/// Every variable that the files use.
+pub(crate) fn uses(_reader: &Reader) -> Vec<Variable> {
+    Vec::new()
 }

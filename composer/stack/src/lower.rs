@@ -1,19 +1,194 @@
 //! Canonical tree to [`Stack`]: places are dropped, defaults filled in, both ways to give a limit made one.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Duration;
 
-use crate::model::Stack;
+use crate::limits::{self, Limits};
+use crate::model::{
+    Condition, Dependency, Healthcheck, Mount, MountKind, Resources, Rootfs, Service, Stack, Volume,
+};
 use crate::yaml::Node;
+use crate::{cpuset, signal, tmpfs, values};
 
 /// The stack of what can be run: services with a root filesystem.
 pub(crate) fn stack(root: &Node, name: String, directory: PathBuf, files: Vec<PathBuf>) -> Stack {
-    let _ = root;
+    let section = |key: &str| root.get(key).into_iter().flat_map(Node::entries);
+    let services = section("services").filter_map(|(name, entry)| {
+        let rootfs = rootfs(entry.node.get("x-rootfs")?)?;
+        Some((name.clone(), service(name, &entry.node, rootfs)))
+    });
+    let volumes = section("volumes").map(|(key, entry)| (key.clone(), volume(&name, key, &entry.node)));
     Stack {
+        resources: resources(&Limits::of_stack(root)),
+        services: services.collect(),
+        volumes: volumes.collect(),
         name,
         directory,
         files,
-        resources: Default::default(),
-        services: Default::default(),
-        volumes: Default::default(),
     }
+}
+
+fn rootfs(node: &Node) -> Option<Rootfs> {
+    match node.text_value()? {
+        "" => None,
+        "host" => Some(Rootfs::Host),
+        path => Some(Rootfs::Path(path.into())),
+    }
+}
+
+fn volume(project: &str, key: &str, node: &Node) -> Volume {
+    let external = values::flag(node.get("external"));
+    let named = values::text(node.get("name"));
+    let derived = || if external { key.to_owned() } else { format!("{project}_{key}") };
+    Volume { name: named.unwrap_or_else(derived), external, labels: pairs(node.get("labels")) }
+}
+
+fn service(name: &str, node: &Node, rootfs: Rootfs) -> Service {
+    let words = |key: &str| node.get(key).and_then(values::texts);
+    let flag = |key: &str| values::flag(node.get(key));
+    let text = |key: &str| values::text(node.get(key)).filter(|text| !text.is_empty());
+    let aliases = node.get("networks").and_then(|networks| networks.get("default"));
+    let aliases = aliases.and_then(|default| default.get("aliases")).and_then(values::texts);
+    let replicas = limits::replicas(node).map_or(1, |at| at.value);
+    let stop_signal = node.get("stop_signal").and_then(values::scalar);
+    Service {
+        name: name.to_owned(),
+        rootfs,
+        entrypoint: words("entrypoint"),
+        command: words("command"),
+        environment: environment(node),
+        working_dir: text("working_dir"),
+        user: text("user"),
+        hostname: text("hostname"),
+        domainname: text("domainname"),
+        labels: pairs(node.get("labels")),
+        container_name: text("container_name"),
+        replicas: u32::try_from(replicas).unwrap_or_default(),
+        stop_signal: stop_signal.and_then(|text| signal::parse(&text)).unwrap_or(signal::TERM),
+        stop_grace_period: node.get("stop_grace_period").and_then(values::time),
+        aliases: aliases.into_iter().flatten().collect(),
+        mounts: mounts(node),
+        init: flag("init"),
+        tty: flag("tty"),
+        stdin_open: flag("stdin_open"),
+        read_only: flag("read_only"),
+        depends_on: dependencies(node),
+        healthcheck: node.get("healthcheck").and_then(healthcheck),
+        resources: resources(&Limits::of_service(node)),
+        attach: node.get("attach").and_then(Node::bool_value).unwrap_or(true),
+    }
+}
+
+/// A key without a value, as the caller's environment left it, is absent.
+fn environment(node: &Node) -> BTreeMap<String, String> {
+    let pairs = node.get("environment").into_iter().flat_map(Node::entries);
+    pairs.filter_map(|(key, entry)| Some((key.clone(), values::scalar(&entry.node)?))).collect()
+}
+
+/// Labels: a missing value is an empty one.
+fn pairs(node: Option<&Node>) -> BTreeMap<String, String> {
+    let pairs = node.into_iter().flat_map(Node::entries);
+    pairs.map(|(key, entry)| (key.clone(), values::scalar(&entry.node).unwrap_or_default())).collect()
+}
+
+fn dependencies(node: &Node) -> BTreeMap<String, Dependency> {
+    let entries = node.get("depends_on").into_iter().flat_map(Node::entries);
+    let dependencies = entries.map(|(name, entry)| {
+        let condition = match entry.node.get("condition").and_then(Node::text_value) {
+            Some("service_healthy") => Condition::Healthy,
+            Some("service_completed_successfully") => Condition::CompletedSuccessfully,
+            Some(_) | None => Condition::Started,
+        };
+        let required = entry.node.get("required").and_then(Node::bool_value).unwrap_or(true);
+        let restart = values::flag(entry.node.get("restart"));
+        (name.clone(), Dependency { condition, required, restart })
+    });
+    dependencies.collect()
+}
+
+fn resources(limits: &Limits) -> Resources {
+    Resources {
+        cpus: limits.cpus.map(|at| at.value),
+        cpu_shares: limits.cpu_shares.and_then(|at| u64::try_from(at.value).ok()),
+        cpuset: limits.cpuset.as_ref().map(|at| cpuset::show(&at.value)),
+        memory: limits.memory.and_then(|at| u64::try_from(at.value).ok()),
+        memory_reservation: limits.reservation.and_then(|at| u64::try_from(at.value).ok()),
+        memory_swap: limits.swap.map(|at| at.value),
+        pids: limits.pids.map(|at| at.value),
+    }
+}
+
+fn mounts(node: &Node) -> Vec<Mount> {
+    let list = |key: &str| node.get(key).map(Node::items).unwrap_or_default();
+    let volumes = list("volumes").iter().filter_map(mount);
+    let tmpfs = list("tmpfs").iter().filter_map(|item| {
+        let (tmpfs, _) = tmpfs::parse(item.text_value()?);
+        let kind = MountKind::Tmpfs { size: tmpfs.size, mode: tmpfs.mode };
+        Some(Mount { target: tmpfs.target, read_only: tmpfs.read_only, kind })
+    });
+    volumes.chain(tmpfs).collect()
+}
+
+fn mount(node: &Node) -> Option<Mount> {
+    let source = node.get("source").and_then(Node::text_value).filter(|source| !source.is_empty());
+    let kind = match node.get("type")?.text_value()? {
+        "bind" => {
+            let options = node.get("bind");
+            let create = options.and_then(|bind| bind.get("create_host_path")).and_then(Node::bool_value);
+            // Docker makes the folder unless the long form has no options at all.
+            let create_host_path = create.unwrap_or(options.is_some());
+            MountKind::Bind { source: source?.into(), create_host_path }
+        }
+        "volume" => match source {
+            Some(source) => MountKind::Volume { source: source.to_owned() },
+            None => MountKind::Anonymous,
+        },
+        "tmpfs" => {
+            let option = |key: &str| node.get("tmpfs").and_then(|tmpfs| tmpfs.get(key));
+            let size = option("size").and_then(values::whole).and_then(|size| u64::try_from(size).ok());
+            MountKind::Tmpfs {
+                size: size.filter(|size| *size > 0),
+                mode: option("mode").and_then(permissions),
+            }
+        }
+        _ => return None,
+    };
+    let target = node.get("target")?.text_value()?.to_owned();
+    Some(Mount { target, read_only: values::flag(node.get("read_only")), kind })
+}
+
+/// A string is octal; a number has been read already.
+pub(crate) fn permissions(node: &Node) -> Option<u32> {
+    let bits = match node.text_value() {
+        Some(text) => tmpfs::permissions(text),
+        None => node.int_value().and_then(|bits| u32::try_from(bits).ok()),
+    };
+    bits.filter(|bits| *bits <= 0o7777)
+}
+
+/// Docker's defaults; zero means the default as well.
+fn healthcheck(node: &Node) -> Option<Healthcheck> {
+    if values::flag(node.get("disable")) {
+        return None;
+    }
+    let words = node.get("test").and_then(values::texts)?;
+    let test = match words.split_first() {
+        Some((kind, rest)) if kind == "CMD" => rest.to_vec(),
+        Some((kind, rest)) if kind == "CMD-SHELL" => {
+            ["/bin/sh", "-c"].into_iter().map(str::to_owned).chain(rest.iter().cloned()).collect()
+        }
+        Some(_) | None => return None,
+    };
+    let time = |key: &str| node.get(key).and_then(values::time).filter(|time| !time.is_zero());
+    let or = |key: &str, default: u64| time(key).unwrap_or(Duration::from_secs(default));
+    let retries = node.get("retries").and_then(values::whole).and_then(|retries| u32::try_from(retries).ok());
+    Some(Healthcheck {
+        test,
+        interval: or("interval", 30),
+        timeout: or("timeout", 30),
+        retries: retries.filter(|retries| *retries > 0).unwrap_or(3),
+        start_period: time("start_period").unwrap_or_default(),
+        start_interval: time("start_interval"),
+    })
 }

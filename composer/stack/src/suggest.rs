@@ -2,32 +2,45 @@
 
 /// The nearest of `known` that is near enough to be meant.
 pub(crate) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let word = word.to_lowercase().replace('-', "_");
-    let most = 1 + word.chars().count() / 4;
-    let near =
-        known.into_iter().map(|known| (distance(&word, &known.to_lowercase().replace('-', "_")), known));
-    near.filter(|(distance, _)| *distance <= most)
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, known)| known)
+    let word = letters(word);
+    let most = 1 + word.len() / 4;
+    // Words of very different lengths need no look.
+    let alike =
+        known.into_iter().filter(|known| known.chars().count().min(LONGEST).abs_diff(word.len()) <= most);
+    let near = alike.filter_map(|known| Some((distance(&word, &letters(known), most)?, known)));
+    near.min_by_key(|(distance, _)| *distance).map(|(_, known)| known)
 }
 
-/// Edits (insert, delete, replace, swap of neighbours) between two words.
-fn distance(a: &str, b: &str) -> usize {
-    let (a, b): (Vec<char>, Vec<char>) = (a.chars().take(64).collect(), b.chars().take(64).collect());
-    let mut rows = vec![(0..=b.len()).collect::<Vec<usize>>()];
+/// Nobody mistypes longer words alone.
+const LONGEST: usize = 64;
+
+/// What is compared: case and the kind of dash are no difference.
+fn letters(word: &str) -> Vec<char> {
+    let lower = word.chars().flat_map(char::to_lowercase);
+    lower.map(|c| if c == '-' { '_' } else { c }).take(LONGEST).collect()
+}
+
+/// Edits (insert, delete, replace, swap of neighbours) between two words, where there are no more than `most`.
+fn distance(a: &[char], b: &[char], most: usize) -> Option<usize> {
+    let (mut older, mut old): (Vec<usize>, Vec<usize>) = (Vec::new(), (0..=b.len()).collect());
     for i in 1..=a.len() {
-        let mut row = vec![i];
+        let mut row = Vec::with_capacity(b.len() + 1);
+        row.push(i);
         for j in 1..=b.len() {
             let change = usize::from(a[i - 1] != b[j - 1]);
-            let mut best = (rows[i - 1][j] + 1).min(row[j - 1] + 1).min(rows[i - 1][j - 1] + change);
+            let mut best = (old[j] + 1).min(row[j - 1] + 1).min(old[j - 1] + change);
             if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
-                best = best.min(rows[i - 2][j - 2] + 1);
+                best = best.min(older[j - 2] + 1);
             }
             row.push(best);
         }
-        rows.push(row);
+        // What has gone too far in every column comes no nearer, but for a swap of the next two.
+        if row.iter().chain(&old).all(|edits| *edits > most) {
+            return None;
+        }
+        older = std::mem::replace(&mut old, row);
     }
-    rows.last().and_then(|row| row.last()).copied().unwrap_or(usize::MAX)
+    old.last().copied().filter(|edits| *edits <= most)
 }
 
 #[cfg(test)]

@@ -5,7 +5,28 @@
 //! refuses when it reads a file is refused for every purpose; what only a container's start would show is refused
 //! when the stack is to be run.
 
+mod addresses;
+mod cycles;
+mod definitions;
+mod dependencies;
+mod develop;
+mod edges;
+mod health;
+mod kernel;
+mod mounts;
+mod names;
+mod networks;
+mod origin;
+mod ports;
 mod project;
+mod references;
+mod replicas;
+mod resources;
+mod support;
+#[cfg(test)]
+mod tests;
+mod unready;
+mod words;
 
 use crate::diagnostic::Report;
 use crate::options::LoadOptions;
@@ -16,5 +37,24 @@ use project::Project;
 /// Runs every check. `disabled` are the services that no active profile wants, with their definitions.
 pub(crate) fn all(root: &Node, disabled: &Map, options: &LoadOptions, report: &mut Report) {
     let project = Project::new(root, disabled, options);
-    let _ = (project, report);
+    dependencies::check(project, report);
+    cycles::check(project, report);
+    references::check(project, report);
+    definitions::check(project, report);
+    replicas::check(project, report);
+    mounts::check(project, report);
+    names::check(project, report);
+    health::check(project, report);
+    develop::check(project, report);
+    words::check(project, report);
+    kernel::check(project, report);
+    ports::check(project, report);
+    networks::check(project, report);
+    addresses::check(project, report);
+    resources::check(project, report);
+    origin::check(project, report);
+    if project.running() {
+        unready::check(project, report);
+        support::check(root, report);
+    }
 }

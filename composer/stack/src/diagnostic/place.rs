@@ -24,7 +24,7 @@ pub struct Place {
 }
 
 impl Place {
-    pub(super) fn new(sources: &Sources, span: Span) -> Option<Self> {
+    pub(crate) fn new(sources: &Sources, span: Span) -> Option<Self> {
         let source = sources.get(span.source)?.clone();
         let (start, end) = (source.boundary(span.start), source.boundary(span.end));
         Some(Self { source, number: span.source, start, end: end.max(start) })

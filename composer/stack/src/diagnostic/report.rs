@@ -41,6 +41,19 @@ impl Report {
         self.add(Severity::Error, None, message.into())
     }
 
+    /// Adds a warning that no place in a file is to blame for.
+    pub fn warning_without_place(&mut self, message: impl Into<String>) -> Found<'_> {
+        self.add(Severity::Warning, None, message.into())
+    }
+
+    /// Makes an error of every warning.
+    pub fn be_strict(&mut self) {
+        for found in &mut self.found {
+            found.severity = Severity::Error;
+        }
+        self.counts = [self.counts.iter().sum(), 0];
+    }
+
     /// Whether an error has been found.
     pub fn has_errors(&self) -> bool {
         self.counts[Severity::Error as usize] > 0

@@ -12,6 +12,7 @@ mod top;
 use crate::merge::Merge;
 use crate::shape::Conversion;
 
+pub(crate) use service::SERVICE;
 pub(crate) use top::FILE;
 
 /// A mapping with keys of the specification.

@@ -1,0 +1,153 @@
+//! Limits: the same one given twice, against each other, the stack's cap and the host.
+
+use super::project::{Named, Project};
+use crate::diagnostic::Report;
+use crate::limits::{self, Limits};
+use crate::size;
+use crate::values::{self, At};
+use crate::yaml::Node;
+
+mod bounds;
+
+pub(super) fn check(project: Project<'_>, report: &mut Report) {
+    for service in project.services() {
+        twice(service, report);
+    }
+    if !project.running() {
+        return;
+    }
+    let stack = Limits::of_stack(project.root);
+    let host = project.options.host.as_ref();
+    bounds::of_one(&stack, report);
+    if let Some(host) = host {
+        bounds::against_host(&stack, host, report);
+    }
+    reservation(&stack, report);
+    for service in project.services() {
+        cpuset(service.get("cpuset"), report);
+        bounds::weights(service, report);
+        let (own, deployed) = (Limits::beside(service.node()), Limits::deployed(service.node()));
+        let both = Limits::of_service(service.node());
+        bounds::of_one(&both, report);
+        for limits in [&own, &deployed] {
+            if let Some(host) = host {
+                bounds::against_host(limits, host, report);
+            }
+            bounds::against_stack(limits, &stack, report);
+        }
+        swap(&both, report);
+        reservation(&both, report);
+    }
+    let limits = project.root.get("x-resources").and_then(|node| node.get("limits"));
+    cpuset(limits.and_then(|limits| limits.get("cpuset")), report);
+    reservations(project, &stack, report);
+}
+
+/// A limit of a service, and the same one below `deploy.resources`.
+const PAIRS: [(&str, &str, &str); 4] = [
+    ("cpus", "limits", "cpus"),
+    ("mem_limit", "limits", "memory"),
+    ("pids_limit", "limits", "pids"),
+    ("mem_reservation", "reservations", "memory"),
+];
+
+/// The same limit in both places must have one value. Docker Compose takes what `deploy.resources.limits` leaves out
+/// for a value too.
+fn twice(service: Named<'_>, report: &mut Report) {
+    for (key, group, below) in PAIRS {
+        let Some(own) = service.get(key) else { continue };
+        let Some(value) = values::number(own).filter(|value| *value != 0.0) else { continue };
+        let Some(others) = service.at(&["deploy", "resources", group]) else { continue };
+        match others.get(below).filter(|other| !other.is_null()) {
+            Some(other) if values::number(other) == Some(value) => {}
+            Some(other) => {
+                report
+                    .error(
+                        own.span,
+                        format!("`{key}` and `deploy.resources.{group}.{below}` have different values"),
+                    )
+                    .also(other.span, "the other value")
+                    .help("keep one of them");
+            }
+            None => {
+                report
+                    .error(
+                        own.span,
+                        format!("`{key}` stands beside `deploy.resources.{group}`, which lacks it"),
+                    )
+                    .also(others.span, "where one is given, all have to be")
+                    .help(format!("move it there, as `{below}`"));
+            }
+        }
+    }
+}
+
+fn cpuset(node: Option<&Node>, report: &mut Report) {
+    let Some(node) = node else { return };
+    let Some(text) = values::scalar(node).filter(|text| !text.is_empty()) else { return };
+    if crate::cpuset::parse(&text).is_none() {
+        report
+            .error(node.span, format!("`{text}` is not a list of CPUs"))
+            .help("write numbers and ranges: `\"0-2,4\"`");
+    }
+}
+
+fn swap(limits: &Limits, report: &mut Report) {
+    let Some(swap) = limits.swap.filter(|swap| swap.value > 0) else {
+        return;
+    };
+    match limits.memory {
+        Some(memory) if swap.value < memory.value => {
+            report
+                .error(swap.span, "`memswap_limit` is lower than the limit of memory")
+                .note("it counts memory and swap together")
+                .also(memory.span, "the limit of memory");
+        }
+        Some(_) => {}
+        None => {
+            report
+                .error(swap.span, "`memswap_limit` needs a limit of memory")
+                .help("set `mem_limit` as well");
+        }
+    }
+}
+
+fn reservation(limits: &Limits, report: &mut Report) {
+    if let (Some(reserved), Some(memory)) = (limits.reservation, limits.memory)
+        && reserved.value > memory.value
+    {
+        report
+            .error(
+                reserved.span,
+                format!("more memory is reserved than the limit of {}", shown(memory.value)),
+            )
+            .also(memory.span, "the limit of memory");
+    }
+}
+
+/// All containers' reservations together must fit into the stack's memory.
+fn reservations(project: Project<'_>, stack: &Limits, report: &mut Report) {
+    let Some(cap) = stack.memory else {
+        return;
+    };
+    let reserved = project.services().filter_map(|service| {
+        let reserved: At<i64> = Limits::of_service(service.node()).reservation?;
+        let replicas = limits::replicas(service.node()).map_or(1, |at| at.value.max(0));
+        Some((reserved, reserved.value.saturating_mul(replicas)))
+    });
+    let reserved: Vec<(At<i64>, i64)> = reserved.collect();
+    let sum = reserved.iter().fold(0_i64, |sum, (_, part)| sum.saturating_add(*part));
+    if let Some((first, _)) = reserved.first().filter(|_| sum > cap.value) {
+        let message = format!(
+            "the services reserve {} together, more than the stack's {}",
+            shown(sum),
+            shown(cap.value)
+        );
+        report.error(cap.span, message).label(bounds::CAP).also(first.span, "the first reservation");
+    }
+}
+
+/// An amount of bytes for users.
+fn shown(bytes: i64) -> String {
+    size::show(u64::try_from(bytes).unwrap_or_default())
+}
