@@ -56,11 +56,7 @@ fn piece(rest: &mut Peekable<Chars<'_>>, behind_number: bool) -> Option<Piece> {
     }
     let written = digits.len();
     let digits = digits.trim_start_matches('0').to_owned();
-    Some(Piece {
-        class: 1,
-        number: Some(Number { length: digits.len(), digits, written }),
-        character: '0',
-    })
+    Some(Piece { class: 1, number: Some(Number { length: digits.len(), digits, written }), character: '0' })
 }
 
 #[cfg(test)]
@@ -69,12 +65,18 @@ mod tests {
 
     #[test]
     fn numbers_are_compared_as_numbers() {
-        let sorted = ["", "A", "V", "V-", "V0", "V00", "V1", "V01", "V1a", "V1-", "V2", "V10", "V10a", "Va", "_", "a", "é"];
+        let sorted = [
+            "", "A", "V", "V-", "V0", "V00", "V1", "V01", "V1a", "V1-", "V2", "V10", "V10a", "Va", "_", "a",
+            "é",
+        ];
         let mut keys = sorted.to_vec();
         keys.reverse();
         keys.sort_by(|one, other| natural(one, other));
         // What has no letter comes before what has one.
-        let expected = ["", "_", "A", "V", "V-", "V0", "V00", "V1", "V1a", "V1-", "V01", "V2", "V10", "V10a", "Va", "a", "é"];
+        let expected = [
+            "", "_", "A", "V", "V-", "V0", "V00", "V1", "V1a", "V1-", "V01", "V2", "V10", "V10a", "Va", "a",
+            "é",
+        ];
         assert_eq!(keys, expected);
     }
 }
