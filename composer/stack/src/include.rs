@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use crate::project::{Project, Scope};
+use crate::project::{Project, Scope, is_reset};
 use crate::read;
 use crate::source::{Span, StepKind};
 use crate::tree::{map_mut, take_map};
@@ -65,13 +65,13 @@ impl Project<'_> {
         for node in entry.get("path").map(Node::items).unwrap_or_default() {
             let text = node.text_value()?;
             if read::is_remote(text) {
-                self.report.error(node.span, format!("`{text}`: {}", read::NOT_FETCHED)).help(read::FETCH_IT);
+                self.missing(node.span, format!("`{text}`: {}", read::NOT_FETCHED)).help(read::FETCH_IT);
                 return None;
             }
             files.push((self.path(text), node.span));
         }
         let Some((first, _)) = files.first() else {
-            self.report.error(at, "an entry of `include` needs a `path`").help("name the file to include");
+            self.missing(at, "an entry of `include` needs a `path`").help("name the file to include");
             return None;
         };
         let folder = match entry.get("project_directory").and_then(Node::text_value) {
@@ -97,8 +97,7 @@ impl Project<'_> {
             }
         }
         if chain.len() > DEPTH {
-            self.report
-                .error(request.at, format!("files include each other more than {DEPTH} levels deep"))
+            self.missing(request.at, format!("files include each other more than {DEPTH} levels deep"))
                 .help("include the file from nearer to the top");
             return None;
         }
@@ -150,13 +149,13 @@ impl Project<'_> {
             };
             let mut own = take_map(document, section);
             for (name, entry) in from {
-                match own.get(name) {
+                let there = own.get(name).filter(|entry| !is_reset(&entry.node));
+                match there {
                     Some(there) if same(&there.node, &entry.node) => {}
                     Some(there) => {
                         let thing = section.strip_suffix('s').unwrap_or(section);
                         let there = there.key;
-                        self.report
-                            .error(at, format!("this file brings a {thing} `{name}`, but there is another one"))
+                        self.missing(at, format!("this file brings a {thing} `{name}`, but there is another one"))
                             .help("rename one of them, or change what is included in a file given with a further -f")
                             .also(entry.key, "brought from here")
                             .also(there, "the other one");
@@ -199,8 +198,7 @@ impl Project<'_> {
             .map(|(path, span)| (*span, format!("{} includes this", shown(path))))
             .collect();
         let mut found = self
-            .report
-            .error(at, format!("files include each other: {text}"))
+            .missing(at, format!("files include each other: {text}"))
             .help("remove one of these entries of `include`");
         for (span, label) in edges.into_iter().rev() {
             found = found.also(span, label);
