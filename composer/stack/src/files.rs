@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::diagnostic::Report;
-use crate::dotenv;
+use crate::dotenv::{self, Variable};
 use crate::error::LoadError;
 use crate::load::LoadOptions;
 
@@ -31,7 +31,7 @@ pub(crate) struct Found {
     /// The project directory, absolute.
     pub directory: PathBuf,
     /// `.env` or `--env-file`.
-    pub dotenv: BTreeMap<String, String>,
+    pub dotenv: BTreeMap<String, Variable>,
     /// The caller's environment above `dotenv`, for COMPOSE_* variables.
     pub variables: BTreeMap<String, String>,
 }
@@ -40,20 +40,16 @@ pub(crate) struct Found {
 pub(crate) fn find(options: &LoadOptions, report: &mut Report) -> Result<Found, LoadError> {
     let current = &options.current_dir;
     let explicit = options.project_directory.as_ref().map(|folder| clean(&current.join(folder)));
-    let named = !options.files.is_empty();
     let mut files = options.files.clone();
     if files.is_empty() {
         files = from_variable(&options.environment);
     }
     // `.env` beside the current directory may name the files; afterwards the project directory's counts.
     let here = explicit.clone().unwrap_or_else(|| current.clone());
-    let mut dotenv = if files.is_empty() && options.env_files.is_empty() {
+    if files.is_empty() && options.env_files.is_empty() {
         let dotenv = read_dotenv(options, &here, &mut Report::default())?;
-        files = from_variable(&dotenv);
-        dotenv
-    } else {
-        BTreeMap::new()
-    };
+        files = from_variable(&values(&dotenv));
+    }
     if files.is_empty() {
         files = search(&here)?;
     }
@@ -63,10 +59,8 @@ pub(crate) fn find(options: &LoadOptions, report: &mut Report) -> Result<Found, 
         .collect();
     let first = paths.iter().find(|path| !is_stdin(path)).and_then(|path| path.parent());
     let directory = explicit.unwrap_or_else(|| first.unwrap_or(current).to_owned());
-    if named || directory != here || !options.env_files.is_empty() || dotenv.is_empty() {
-        dotenv = read_dotenv(options, &directory, report)?;
-    }
-    let mut variables = dotenv.clone();
+    let dotenv = read_dotenv(options, &directory, report)?;
+    let mut variables = values(&dotenv);
     variables.extend(options.environment.clone());
     let mut inputs = Vec::new();
     for path in &paths {
@@ -74,6 +68,10 @@ pub(crate) fn find(options: &LoadOptions, report: &mut Report) -> Result<Found, 
         inputs.push(Input { path: shown(path, current), text });
     }
     Ok(Found { inputs, paths, directory, dotenv, variables })
+}
+
+fn values(dotenv: &BTreeMap<String, Variable>) -> BTreeMap<String, String> {
+    dotenv.iter().map(|(name, variable)| (name.clone(), variable.value.clone())).collect()
 }
 
 fn is_stdin(path: &Path) -> bool {
@@ -106,8 +104,8 @@ fn read_dotenv(
     options: &LoadOptions,
     directory: &Path,
     report: &mut Report,
-) -> Result<BTreeMap<String, String>, LoadError> {
-    let mut values: BTreeMap<String, String> = BTreeMap::new();
+) -> Result<BTreeMap<String, Variable>, LoadError> {
+    let mut variables = BTreeMap::new();
     let default = directory.join(".env");
     let paths: Vec<PathBuf> = match options.env_files.as_slice() {
         [] if default.is_file() => vec![default],
@@ -115,11 +113,10 @@ fn read_dotenv(
     };
     for path in paths {
         let text = read(&path)?;
-        let lookup = |name: &str| options.environment.get(name).or_else(|| values.get(name)).cloned();
-        let read = dotenv::parse(&shown(&path, &options.current_dir), text, &lookup, report);
-        values.extend(read);
+        let lookup = |name: &str| options.environment.get(name).map(String::as_str);
+        dotenv::parse(&shown(&path, &options.current_dir), text, &lookup, &mut variables, report);
     }
-    Ok(values)
+    Ok(variables)
 }
 
 /// Reads a text file.

@@ -5,10 +5,14 @@ mod template;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::diagnostic::Report;
+use crate::dotenv;
 use crate::source::Span;
 use crate::yaml::{Node, Value};
 
-pub(crate) use template::{Finding, expand};
+pub(crate) use template::{Lookup, Room, expand};
+
+/// What variables may add to a file: more than anyone writes, and less than a host's memory.
+const ROOM: usize = 16 << 20;
 
 /// What variables stand for: the caller's environment above `.env`.
 #[derive(Debug)]
@@ -16,13 +20,15 @@ pub(crate) struct Variables {
     values: BTreeMap<String, String>,
     /// Variables that a warning was given for: one each is enough.
     warned: BTreeSet<String>,
+    room: Room,
 }
 
 impl Variables {
-    pub fn new(environment: &BTreeMap<String, String>, dotenv: BTreeMap<String, String>) -> Self {
-        let mut values = dotenv;
+    pub fn new(environment: &BTreeMap<String, String>, dotenv: BTreeMap<String, dotenv::Variable>) -> Self {
+        let mut values: BTreeMap<String, String> =
+            dotenv.into_iter().map(|(name, variable)| (name, variable.value)).collect();
         values.extend(environment.iter().map(|(key, value)| (key.clone(), value.clone())));
-        Self { values, warned: BTreeSet::new() }
+        Self { values, warned: BTreeSet::new(), room: Room::new(ROOM) }
     }
 
     pub fn get(&self, name: &str) -> Option<&str> {
@@ -43,34 +49,14 @@ pub(crate) fn tree(node: &mut Node, variables: &mut Variables, report: &mut Repo
             if !scalar.text.contains('$') {
                 return;
             }
-            let (text, findings) = expand(&scalar.text, &|name| variables.values.get(name).cloned());
+            let Variables { values, warned, room } = variables;
+            let (text, findings) = expand(&scalar.text, &|name| values.get(name).map(String::as_str), room);
             for finding in findings {
-                say(&scalar.text, node.span, finding, variables, report);
+                let span = within(&scalar.text, node.span, finding.range(), report);
+                finding.say(span, warned, report);
             }
             if text != scalar.text {
                 *scalar = crate::yaml::Scalar { text, plain: false, interpolated: true };
-            }
-        }
-    }
-}
-
-fn say(text: &str, span: Span, finding: Finding, variables: &mut Variables, report: &mut Report) {
-    let span = within(text, span, finding.range(), report);
-    match finding {
-        Finding::Unset { name, .. } => {
-            if variables.warned.insert(name.clone()) {
-                report
-                    .warning(
-                        span,
-                        format!("the variable `{name}` is not set; it stands for an empty string here"),
-                    )
-                    .help(format!("set it, or say what it defaults to: `${{{name}:-value}}`"));
-            }
-        }
-        Finding::Wrong { message, help, .. } => {
-            let found = report.error(span, message);
-            if let Some(help) = help {
-                found.help(help);
             }
         }
     }
