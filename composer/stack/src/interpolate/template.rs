@@ -2,11 +2,19 @@
 
 mod finding;
 mod scan;
+#[cfg_attr(not(test), expect(dead_code, reason = "for `config --variables`, which is not there yet"))]
+mod uses;
 
 use std::ops::Range;
 
 use self::finding::Finding;
 use self::scan::{Expression, Kind, Problem, Scanner, Token};
+
+#[cfg_attr(
+    not(test),
+    expect(unused_imports, reason = "for `config --variables`, which is not there yet")
+)]
+pub(crate) use self::uses::variables;
 
 /// Words may hold expressions themselves; nobody nests deeper.
 const DEPTH: usize = 100;
@@ -241,6 +249,7 @@ mod tests {
         for piece in ["${A:-", "${A:-{", "${A:-{}", "${", "$A${!", "}${A:-", "${A:-\n", "${A:-}\n{"] {
             let text = piece.repeat(100_000);
             let _ = with(&text, &[("A", "a")]);
+            let _ = variables(&text);
         }
     }
 
@@ -259,6 +268,7 @@ mod tests {
             for finding in with(&text, &[("A", "ä")]).1 {
                 assert!(text.get(finding.range()).is_some_and(|part| part.starts_with('$')), "{text}");
             }
+            assert!(variables(&text).iter().all(|u| !u.name.is_empty()), "{text}");
         }
     }
 }
