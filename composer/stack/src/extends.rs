@@ -159,7 +159,7 @@ impl Project<'_> {
         };
         let (name, at) = (node.text_value()?.to_owned(), node.span);
         let base = match extends.get("file") {
-            Some(file) => self.file(unit, file, scope)?,
+            Some(file) => self.file(file, scope)?,
             None => unit,
         };
         let found = &self.units.list[base];
@@ -182,7 +182,7 @@ impl Project<'_> {
     }
 
     /// The unit of a file that `extends` names.
-    fn file(&mut self, unit: usize, file: &Node, scope: &Scope) -> Option<usize> {
+    fn file(&mut self, file: &Node, scope: &Scope) -> Option<usize> {
         let text = file.text_value()?;
         if read::is_remote(text) {
             self.missing(file.span, format!("`{text}`: {}", read::NOT_FETCHED)).help(read::FETCH_IT);

@@ -27,7 +27,7 @@ pub fn load(options: &LoadOptions) -> Result<Loaded, LoadError> {
     let Found { paths, directory, mut environment } = files::find(options, &mut report)?;
     let mut reader = Reader::new(options);
     let inputs = read_all(&paths, &mut reader, &mut report)?;
-    let mut interpolator = Interpolator::default();
+    let mut interpolator = Interpolator::new();
     let documents: Vec<Node> = inputs.iter().flat_map(|(_, documents)| documents.iter().cloned()).collect();
     let name = name::choose(options, &environment, &documents, &directory, &mut interpolator, &mut report)?;
     drop(documents);
@@ -141,6 +141,6 @@ pub fn project_name_only(options: &LoadOptions) -> Result<String, LoadError> {
             documents.extend(read.iter().cloned());
         }
     }
-    let interpolator = &mut Interpolator::default();
+    let interpolator = &mut Interpolator::new();
     name::choose(options, &found.environment, &documents, &found.directory, interpolator, &mut report)
 }
