@@ -63,7 +63,13 @@ impl Loaded {
     }
 
     fn document(&self, format: Format) -> Document {
-        print::document(&self.root, &FILE, format, self.interpolated)
+        if self.interpolated {
+            return print::document(&self.root, &FILE, format, true);
+        }
+        // Docker Compose prints this before it has brought it into its types: without their order and their blanks.
+        let mut document = print::document(&self.root, &FILE, Format::Yaml, false);
+        document.sort();
+        document
     }
 
     /// The names in a section of the canonical model, sorted, those of services too that cannot be run.

@@ -35,6 +35,18 @@ impl Document {
             }
         }
     }
+
+    /// Puts the keys of every mapping in order.
+    pub(crate) fn sort(&mut self) {
+        match self {
+            Self::Map(map) => {
+                map.sort_by(|one, _, other, _| natural(one, other));
+                map.values_mut().for_each(Self::sort);
+            }
+            Self::List(items) => items.iter_mut().for_each(Self::sort),
+            Self::Null | Self::Bool(_) | Self::Int(_) | Self::Float(_) | Self::Text(_) => {}
+        }
+    }
 }
 
 /// Above this, not every integer is a float of its own.
