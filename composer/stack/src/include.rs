@@ -44,7 +44,7 @@ impl Project<'_> {
             return;
         };
         for entry in include.node.items() {
-            let Some(request) = self.request(entry, scope) else {
+            let Some(request) = self.request(entry) else {
                 continue;
             };
             let mut chain = chain.to_vec();
@@ -56,7 +56,7 @@ impl Project<'_> {
     }
 
     /// The paths of an entry, absolute.
-    fn request(&mut self, entry: &Node, scope: &Scope) -> Option<Request> {
+    fn request(&mut self, entry: &Node) -> Option<Request> {
         let at = entry.get("path").map_or(entry.span, |node| match node.items() {
             [first, ..] => first.span,
             [] => node.span,

@@ -12,7 +12,7 @@ use crate::profiles::profiles;
 use crate::read::Reader;
 use crate::source::Sources;
 use crate::spec::FILE;
-use crate::yaml::{Map, Node};
+use crate::yaml::{Map, Node, Value};
 use crate::{hash, interpolate};
 
 /// Files that were read without errors.
