@@ -7,7 +7,7 @@ use crate::check::project::Named;
 use crate::cpuset;
 use crate::diagnostic::Report;
 use crate::limits::Limits;
-use crate::load::HostFacts;
+use crate::options::HostFacts;
 use crate::values;
 
 /// Docker's least limit of memory, in bytes.
