@@ -45,7 +45,7 @@ mod values;
 mod words;
 mod yaml;
 
-pub use diagnostic::{Diagnostic, Place, Related, Severity};
+pub use diagnostic::{Diagnostic, Diagnostics, Link, Place, Related, Severity};
 pub use error::LoadError;
 pub use hash::config_hash;
 pub use load::{load, project_name_only};

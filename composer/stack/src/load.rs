@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::rc::Rc;
 
-use crate::diagnostic::{Diagnostic, Report, Severity};
+use crate::diagnostic::Report;
 use crate::environment::Environment;
 use crate::error::LoadError;
 use crate::files::{self, Found};
@@ -42,24 +42,22 @@ pub fn load(options: &LoadOptions) -> Result<Loaded, LoadError> {
                 .error_without_place("the Compose file is empty")
                 .help("name at least one service under `services:`");
         }
-        return Err(LoadError::Diagnostics(finished(report)));
+        return Err(LoadError::Diagnostics(report.finish()));
     };
     set_name(&mut root, &name);
     let disabled = complete(&mut root, &name, &directory, options, &scope.environment, &mut report);
     if options.strict {
-        for found in &mut report.found {
-            found.severity = Severity::Error;
-        }
+        report.be_strict();
     }
     if report.has_errors() {
-        return Err(LoadError::Diagnostics(finished(report)));
+        return Err(LoadError::Diagnostics(report.finish()));
     }
     let stack = lower::stack(&root, name, directory, paths);
     let variables = crate::loaded::uses(&reader);
-    let sources = std::mem::take(&mut report.sources);
+    let (warnings, sources) = report.finish_with_sources();
     Ok(Loaded {
         stack,
-        warnings: finished(report),
+        warnings,
         root,
         disabled,
         sources,
@@ -121,18 +119,6 @@ fn read_all(paths: &[PathBuf], reader: &mut Reader, report: &mut Report) -> Resu
         inputs.extend(documents.map(|documents| (path.clone(), documents)));
     }
     Ok(inputs)
-}
-
-/// What was found, each thing once: a file that counts twice is read twice.
-fn finished(report: Report) -> Vec<Diagnostic> {
-    let mut known = std::collections::HashSet::new();
-    let mut found = report.found;
-    found.retain(|diagnostic| {
-        let place =
-            diagnostic.place.as_ref().map(|place| (place.file().clone(), place.line(), place.column()));
-        known.insert((diagnostic.message.clone(), place))
-    });
-    found
 }
 
 /// The project's name alone, for verbs such as `down` that have to work when the file is broken or gone.

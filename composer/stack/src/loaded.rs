@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
-use crate::diagnostic::{Diagnostic, Place, place};
+use crate::diagnostic::{Diagnostics, Place};
 use crate::emit::{self, Document};
 use crate::hash;
 use crate::model::Stack;
@@ -21,7 +21,7 @@ pub struct Loaded {
     /// What can be run.
     pub stack: Stack,
     /// What is doubtful.
-    pub warnings: Vec<Diagnostic>,
+    pub warnings: Diagnostics,
     /// The canonical tree.
     pub(crate) root: Node,
     /// Services that are not wanted.
@@ -73,7 +73,7 @@ impl Loaded {
     /// # Errors
     /// None is known; the writer's interface has room for one.
     pub fn to_yaml(&self) -> io::Result<String> {
-        emit::yaml(&self.document(Format::Yaml))
+        Ok(emit::yaml(&self.document(Format::Yaml)))
     }
 
     /// Docker Compose's canonical model as JSON (`config --format json`).
@@ -155,12 +155,12 @@ impl Loaded {
                 }
             }
             Value::Scalar(scalar) => {
-                let Some(place) = place(&self.sources, node.span) else {
+                let Some(place) = Place::new(&self.sources, node.span) else {
                     return;
                 };
                 let steps = self.sources.steps(node.span.way).into_iter();
                 let steps = steps.filter_map(|step| {
-                    Some(OriginStep { kind: step.kind, place: self::place(&self.sources, step.at)? })
+                    Some(OriginStep { kind: step.kind, place: Place::new(&self.sources, step.at)? })
                 });
                 let value = if node.is_null() { "null".to_owned() } else { scalar.to_text() };
                 origins.push(Origin { path, value, place, steps: steps.collect() });

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// One text that was read: a Compose file, an env file or standard input.
 #[derive(Debug)]
@@ -13,7 +13,12 @@ pub struct Source {
     pub text: String,
     /// Byte offsets at which lines begin.
     lines: Vec<usize>,
+    /// How many characters there are before every [`BLOCK`]th byte, once somebody asks for a column.
+    characters: OnceLock<Vec<usize>>,
 }
+
+/// Columns are counted from the last multiple of this: a line may be as long as the file.
+const BLOCK: usize = 1 << 12;
 
 /// A stretch of bytes of one source, and the way from there to where it counts. Cheap to copy: every node of the tree
 /// has one.
@@ -45,7 +50,8 @@ pub(crate) struct Step {
 }
 
 /// What a step from where a value is written to where it counts is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum StepKind {
     /// An alias, also below a merge key.
     Alias,
@@ -70,7 +76,7 @@ impl Source {
     /// Indexes the lines of `text`.
     pub fn new(path: &Path, text: String) -> Self {
         let lines = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
-        Self { path: path.to_owned(), text, lines }
+        Self { path: path.to_owned(), text, lines, characters: OnceLock::new() }
     }
 
     /// Line and column of a byte offset, both counted from 1, the column in characters.
@@ -78,7 +84,21 @@ impl Source {
         let offset = self.boundary(offset);
         let line = self.lines.partition_point(|&start| start <= offset).max(1);
         let start = self.lines.get(line - 1).copied().unwrap_or(0);
-        (line, self.text[start..offset].chars().count() + 1)
+        (line, self.characters_before(offset) - self.characters_before(start) + 1)
+    }
+
+    /// How many characters stand before a byte offset.
+    fn characters_before(&self, offset: usize) -> usize {
+        let blocks = self.characters.get_or_init(|| {
+            let blocks = self.text.as_bytes().chunks(BLOCK).scan(0, |sum, block| {
+                let before = *sum;
+                *sum += begun(block);
+                Some(before)
+            });
+            blocks.collect()
+        });
+        let block = (offset / BLOCK).min(blocks.len().saturating_sub(1));
+        blocks.get(block).copied().unwrap_or(0) + begun(&self.text.as_bytes()[block * BLOCK..offset])
     }
 
     /// The byte range of a line (counted from 1) without its line break.
@@ -97,6 +117,11 @@ impl Source {
         }
         at
     }
+}
+
+/// How many characters begin in these bytes of UTF-8.
+fn begun(bytes: &[u8]) -> usize {
+    bytes.iter().filter(|byte| **byte & 0xc0 != 0x80).count()
 }
 
 impl Span {
