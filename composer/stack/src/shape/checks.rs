@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::{Conversion, Shaper, scalar};
-use crate::decode::suggest::nearest;
+use crate::suggest::nearest;
 use crate::spec::{Check, Shape, Wrong};
 use crate::yaml::{Node, Resolved, Value};
 use crate::{cpuset, signal};

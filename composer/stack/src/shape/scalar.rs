@@ -1,7 +1,7 @@
 //! Scalars: what each may be, and how it is written canonically.
 
 use super::{Shaper, one_of};
-use crate::decode::suggest::nearest;
+use crate::suggest::nearest;
 use crate::source::Span;
 use crate::spec::{Shape, Wrong};
 use crate::yaml::{Node, Resolved, Scalar, Tag, Value};
