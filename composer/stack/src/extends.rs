@@ -191,7 +191,7 @@ impl Project<'_> {
             self.report.error(file.span, format!("`{text}`: {}", read::NOT_FETCHED)).help(read::FETCH_IT);
             return None;
         }
-        let path = self.path(text, &self.units.list[unit].folder);
+        let path = self.path(text);
         let key = (path, scope.number);
         if let Some(known) = self.units.files.get(&key) {
             return *known;

@@ -68,21 +68,19 @@ impl Project<'_> {
                 self.report.error(node.span, format!("`{text}`: {}", read::NOT_FETCHED)).help(read::FETCH_IT);
                 return None;
             }
-            files.push((self.path(text, &scope.folder), node.span));
+            files.push((self.path(text), node.span));
         }
         let Some((first, _)) = files.first() else {
             self.report.error(at, "an entry of `include` needs a `path`").help("name the file to include");
             return None;
         };
         let folder = match entry.get("project_directory").and_then(Node::text_value) {
-            Some(text) if !text.is_empty() => self.path(text, &scope.folder),
+            Some(text) if !text.is_empty() => self.path(text),
             Some(_) | None => first.parent().unwrap_or(first).to_owned(),
         };
         let named = entry.get("env_file").map(Node::items).unwrap_or_default();
-        let mut env_files: Vec<(PathBuf, Span)> = named
-            .iter()
-            .filter_map(|node| Some((self.path(node.text_value()?, &scope.folder), node.span)))
-            .collect();
+        let mut env_files: Vec<(PathBuf, Span)> =
+            named.iter().filter_map(|node| Some((self.path(node.text_value()?), node.span))).collect();
         let default = folder.join(".env");
         if env_files.is_empty() && default.exists() && !default.is_dir() {
             env_files.push((default, at));

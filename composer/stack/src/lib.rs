@@ -27,6 +27,7 @@ pub mod model;
 mod name;
 mod normalize;
 mod options;
+mod origins;
 mod print;
 mod profiles;
 mod project;
@@ -49,9 +50,10 @@ pub use diagnostic::{Diagnostic, Diagnostics, Link, Place, Related, Severity};
 pub use error::LoadError;
 pub use hash::config_hash;
 pub use load::{load, project_name_only};
-pub use loaded::{Loaded, Origin, OriginStep, StepKind, Variable};
+pub use loaded::{Loaded, Variable};
 pub use model::{
     Condition, Dependency, Healthcheck, Mount, MountKind, Resources, Rootfs, Service, Stack, Volume,
 };
 pub use options::{HostFacts, LoadOptions, Purpose};
-pub use source::Source;
+pub use origins::{Origin, Via};
+pub use source::{Source, StepKind};

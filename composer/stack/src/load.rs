@@ -99,7 +99,10 @@ fn complete(
 }
 
 fn set_name(root: &mut Node, name: &str) {
-    let span = root.get("name").map_or(root.span, |node| node.span);
+    let span = match root.get("name") {
+        Some(node) if node.text_value() == Some(name) => node.span,
+        Some(_) | None => root.span.implied(),
+    };
     if let Some(map) = crate::tree::map_mut(root) {
         crate::tree::put(map, "name", Node::text(span, name));
     }

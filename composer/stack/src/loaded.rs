@@ -3,17 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
-use crate::diagnostic::{Diagnostics, Place};
+use crate::diagnostic::Diagnostics;
 use crate::emit::{self, Document};
 use crate::hash;
 use crate::model::Stack;
+use crate::origins::{self, Origin};
 use crate::print::{self, Format};
 use crate::profiles::profiles;
 use crate::read::Reader;
 use crate::source::Sources;
-pub use crate::source::StepKind;
 use crate::spec::FILE;
-use crate::yaml::{Map, Node, Value};
+use crate::yaml::{Map, Node};
 
 /// Files that were read without errors.
 #[derive(Debug)]
@@ -30,28 +30,6 @@ pub struct Loaded {
     pub(crate) variables: Vec<Variable>,
     pub(crate) environment: BTreeMap<String, String>,
     pub(crate) interpolated: bool,
-}
-
-/// A value of the canonical model and where it was written.
-#[derive(Clone, Debug)]
-pub struct Origin {
-    /// Such as `services.web.ports[0].published`.
-    pub path: String,
-    /// As `config` prints it.
-    pub value: String,
-    /// Where it is written.
-    pub place: Place,
-    /// How it came from there to where it counts, the first step first.
-    pub steps: Vec<OriginStep>,
-}
-
-/// One step from where a value is written to where it counts.
-#[derive(Clone, Debug)]
-pub struct OriginStep {
-    /// What it is.
-    pub kind: StepKind,
-    /// What asked for it.
-    pub place: Place,
 }
 
 /// A variable that the files use.
@@ -133,39 +111,22 @@ impl Loaded {
         Some(hash::sha256(&text))
     }
 
-    /// Every value of the canonical model with its place, sorted as `config` sorts names.
+    /// Every value of the canonical model with its place, in the model's order.
     pub fn origins(&self) -> Vec<Origin> {
-        let mut origins = Vec::new();
-        self.collect(&self.root, String::new(), &mut origins);
-        origins
+        origins::list(&self.document(Format::Yaml), &self.root, &self.sources)
     }
 
-    fn collect(&self, node: &Node, path: String, origins: &mut Vec<Origin>) {
-        match &node.value {
-            Value::Map(map) => {
-                let sorted: BTreeMap<_, _> = map.iter().collect();
-                for (key, entry) in sorted {
-                    let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
-                    self.collect(&entry.node, path, origins);
-                }
-            }
-            Value::List(items) => {
-                for (index, item) in items.iter().enumerate() {
-                    self.collect(item, format!("{path}[{index}]"), origins);
-                }
-            }
-            Value::Scalar(scalar) => {
-                let Some(place) = Place::new(&self.sources, node.span) else {
-                    return;
-                };
-                let steps = self.sources.steps(node.span.way).into_iter();
-                let steps = steps.filter_map(|step| {
-                    Some(OriginStep { kind: step.kind, place: Place::new(&self.sources, step.at)? })
-                });
-                let value = if node.is_null() { "null".to_owned() } else { scalar.to_text() };
-                origins.push(Origin { path, value, place, steps: steps.collect() });
-            }
-        }
+    /// The model as YAML with a comment behind every value that says where it came from; `color`: they are dim.
+    pub fn origins_yaml(&self, color: bool) -> String {
+        origins::text(&self.document(Format::Yaml), &self.root, &self.sources, color)
+    }
+
+    /// The same as a JSON object with every value's path as a key.
+    ///
+    /// # Errors
+    /// None is known; the writer's interface has room for one.
+    pub fn origins_json(&self) -> io::Result<String> {
+        origins::json(&self.origins())
     }
 }
 

@@ -24,7 +24,7 @@ pub(crate) fn normalize(root: &mut Node, name: &str, environment: Option<&Enviro
     if uses_default {
         let networks = map
             .entry("networks".to_owned())
-            .or_insert_with(|| Entry { key: span, node: Node::map(span, Map::new()) });
+            .or_insert_with(|| Entry { key: span, node: Node::map(span.implied(), Map::new()) });
         if networks.node.is_null() {
             networks.node = Node::map(span, Map::new());
         }
@@ -51,8 +51,8 @@ fn connect(service: &mut Map, key: Span) -> bool {
         Some(networks) if !networks.is_empty() => networks.contains_key("default"),
         Some(_) | None => {
             let mut networks = Map::new();
-            put(&mut networks, "default", Node::null(key));
-            put(service, "networks", Node::map(key, networks));
+            put(&mut networks, "default", Node::null(key.implied()));
+            put(service, "networks", Node::map(key.implied(), networks));
             true
         }
     }

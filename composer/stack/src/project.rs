@@ -14,7 +14,7 @@ use crate::interpolate::Interpolator;
 use crate::merge;
 use crate::options::LoadOptions;
 use crate::read::Reader;
-use crate::shape::Shaper;
+use crate::shape::{self, Shaper};
 use crate::spec::{FILE, Record, Shape};
 use crate::yaml::{Node, Tag, Value};
 
@@ -103,6 +103,7 @@ impl<'a> Project<'a> {
         }
         let mut root = merged?;
         merge::settle(&mut root, &FILE);
+        shape::complete(&mut root, &FILE, &mut self.report);
         defaults::fill(&mut root, self, scope);
         Some(root)
     }
@@ -164,12 +165,12 @@ impl<'a> Project<'a> {
         }
     }
 
-    /// A path that a file names, absolute.
-    pub fn path(&self, text: &str, folder: &Path) -> PathBuf {
+    /// A path that a shaped tree names, absolute.
+    pub fn path(&self, text: &str) -> PathBuf {
         let under_home = text.strip_prefix('~').filter(|rest| rest.is_empty() || rest.starts_with('/'));
         match (under_home, self.options.home.as_deref()) {
             (Some(rest), Some(home)) => clean(&home.join(rest.trim_start_matches('/'))),
-            _ => clean(&folder.join(text)),
+            _ => clean(&self.root.join(text)),
         }
     }
 

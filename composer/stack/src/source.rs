@@ -37,6 +37,8 @@ pub(crate) struct Way(u32);
 impl Way {
     /// It counts where it is written.
     pub const DIRECT: Self = Self(0);
+    /// Nobody wrote it: it follows from what stands at the place.
+    pub const IMPLIED: Self = Self(u32::MAX);
 }
 
 /// One step of a [`Way`].
@@ -129,6 +131,11 @@ impl Span {
     pub const fn new(source: u32, start: usize, end: usize) -> Self {
         Self { source, start, end, way: Way::DIRECT }
     }
+
+    /// The place of what nobody wrote, but what stands here implies.
+    pub const fn implied(self) -> Self {
+        Self { way: Way::IMPLIED, ..self }
+    }
 }
 
 impl Sources {
@@ -159,6 +166,12 @@ impl Sources {
         let way = Way(u32::try_from(self.steps.len()).unwrap_or(0));
         self.known.insert(step, way);
         way
+    }
+
+    /// Whether nobody wrote what came this way.
+    pub fn is_implied(&self, way: Way) -> bool {
+        let before = |way: &Way| Some(self.steps.get((way.0 as usize).checked_sub(1)?)?.before);
+        std::iter::successors(Some(way), before).any(|way| way == Way::IMPLIED)
     }
 
     /// The steps of a way, the first one first.

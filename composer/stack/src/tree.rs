@@ -31,8 +31,9 @@ pub(crate) fn at_mut<'a>(node: &'a mut Node, path: &[&str]) -> Option<&'a mut No
     path.iter().try_fold(node, |node, key| node.get_mut(key))
 }
 
-/// Gives a key a value, where it has none.
-pub(crate) fn default(map: &mut Map, key: &str, node: Node) {
+/// Gives a key a value that nobody wrote, where it has none.
+pub(crate) fn default(map: &mut Map, key: &str, mut node: Node) {
+    node.span = node.span.implied();
     if !map.contains_key(key) {
         put(map, key, node);
     }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::ops::Range;
 
-use annotate_snippets::{Annotation, AnnotationKind, Element, Group, Level, Origin, Renderer, Snippet};
+use annotate_snippets::{Annotation, AnnotationKind, Element, Group, Level, Renderer, Snippet};
 
 use super::place::cut;
 use super::{Diagnostic, Place, Severity};
@@ -12,6 +12,9 @@ use super::{Diagnostic, Place, Severity};
 const NEAR: usize = 12;
 /// The same for marks in one long line, in bytes.
 const NEAR_IN_LINE: usize = 60;
+
+/// Stands for a file's path where the renderer would count the column from where the line is cut.
+const HEADER: char = '\u{f8ff}';
 
 /// A place with what is said about it.
 struct Mark<'a> {
@@ -28,8 +31,12 @@ impl Diagnostic {
             Severity::Warning => Level::WARNING,
         };
         let mut elements: Vec<Element<'_>> = Vec::new();
-        for group in self.groups() {
-            elements.extend(snippet(&group));
+        let mut headers = Vec::new();
+        for marks in self.groups() {
+            if let Some((snippet, header)) = snippet(&marks) {
+                elements.push(snippet.into());
+                headers.extend(header);
+            }
         }
         if let Some(note) = &self.note {
             elements.push(Level::NOTE.message(note.as_str()).into());
@@ -39,7 +46,14 @@ impl Diagnostic {
         }
         let group = Group::with_title(level.primary_title(self.message.as_str())).elements(elements);
         let renderer = if color { Renderer::styled() } else { Renderer::plain() };
-        renderer.render(&[group])
+        let mut text = renderer.render(&[group]);
+        for header in headers {
+            if let Some(at) = text.find(HEADER) {
+                let end = at + text[at..].find(['\n', '\x1b']).unwrap_or(text.len() - at);
+                text.replace_range(at..end, &header);
+            }
+        }
+        text
     }
 
     /// The marks, those that stand near each other together: first the place, then what else takes part, then the
@@ -75,11 +89,9 @@ fn near(one: &Mark<'_>, other: &Mark<'_>) -> bool {
 }
 
 /// The lines from the first mark to the last, with every mark. Only those are handed to the renderer, and of long
-/// ones only what is around the marks, so that its cost does not grow with the file.
-fn snippet<'a>(marks: &[Mark<'a>]) -> Vec<Element<'a>> {
-    let Some(main) = marks.first().map(|mark| mark.place) else {
-        return Vec::new();
-    };
+/// ones only what is around the marks, so that its cost does not grow with the file. Beside it what [`HEADER`] stands for, where it is used.
+fn snippet<'a>(marks: &[Mark<'a>]) -> Option<(Snippet<'a, Annotation<'a>>, Option<String>)> {
+    let main = marks.first()?.place;
     let source = &main.source;
     let lines = marks.iter().map(|mark| mark.place.line());
     let (first, last) = (lines.clone().min().unwrap_or(1), lines.max().unwrap_or(1));
@@ -104,14 +116,13 @@ fn snippet<'a>(marks: &[Mark<'a>]) -> Vec<Element<'a>> {
             mark.kind.span(at_least_one(&text, start..end)).label(mark.label.map(str::to_owned))
         }));
     }
-    let path = source.path.display().to_string();
+    let path = clean(&source.path.display().to_string(), usize::MAX);
     let snippet = Snippet::source(text).line_start(first).annotations(annotations);
     if cut_before {
-        // The renderer would count columns from where the line is cut.
-        let origin = Origin::path(path).line(main.line()).char_column(main.column());
-        return vec![origin.into(), snippet.into()];
+        let header = format!("{path}:{}:{}", main.line(), main.column());
+        return Some((snippet.path(HEADER.to_string()), Some(header)));
     }
-    vec![snippet.path(path).into()]
+    Some((snippet.path(path), None))
 }
 
 /// An empty place is shown as the character it stands before.
@@ -126,19 +137,21 @@ fn at_least_one(text: &str, range: Range<usize>) -> Range<usize> {
 /// The renderer replaces the control characters of ASCII; terminals take those of Latin-1 (U+009B begins an escape
 /// sequence) as well. What replaces them is as long, so that places stay.
 fn visible(text: &str) -> String {
-    text.replace(|c: char| matches!(c, '\u{80}'..='\u{9f}'), "\u{bf}")
+    text.replace(|c: char| matches!(c, '\u{80}'..='\u{9f}'), "\u{bf}").replace(HEADER, "\u{fffd}")
 }
 
 /// A message without control characters, which could take a terminal over, and no longer than `most` characters.
 pub fn clean(text: &str, most: usize) -> String {
-    let mut out = String::with_capacity(text.len().min(most));
+    let mut out = String::with_capacity(text.len().min(1 << 10));
     for (count, c) in text.chars().enumerate() {
         if count == most {
             out.push('…');
             break;
         }
         match c {
-            '\u{200d}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => out.extend(c.escape_unicode()),
+            '\u{200d}' | HEADER | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
+                out.extend(c.escape_unicode())
+            }
             c if c.is_control() => out.extend(c.escape_default()),
             c => out.push(c),
         }

@@ -1,5 +1,6 @@
 //! A document as YAML or JSON, laid out as Docker Compose lays it out.
 
+mod order;
 mod scalar;
 mod yaml;
 
@@ -9,6 +10,7 @@ use serde::ser::{Serialize, Serializer};
 
 use indexmap::IndexMap;
 
+pub(crate) use order::natural;
 pub(crate) use yaml::{Line, annotated, yaml};
 
 /// A document in printing order.
