@@ -13,6 +13,8 @@ mod resources;
 pub(crate) mod service;
 pub(crate) mod top;
 
+use std::borrow::Cow;
+
 use crate::merge::Merge;
 use crate::shape::Conversion;
 use crate::source::Span;
@@ -113,7 +115,7 @@ pub(crate) enum Shape {
 /// What is wrong with a string, and a way out.
 pub(crate) struct Wrong {
     pub message: String,
-    pub help: &'static str,
+    pub help: Cow<'static, str>,
 }
 
 /// A rule for strings.
@@ -128,6 +130,8 @@ pub(crate) struct Check {
 pub(crate) enum Print {
     /// Unless its value is empty, zero or false.
     Filled,
+    /// The same in YAML, never in JSON.
+    FilledInYaml,
     /// Wherever it was given.
     Given,
     /// In YAML wherever it was given, in JSON unless it is zero.
