@@ -2,17 +2,10 @@
 
 use std::net::IpAddr;
 
-<<<<<<< HEAD
-use super::{Conversion, Shaper, scalar};
+use super::{Conversion, scalar};
 use crate::spec::{Check, Shape, Wrong};
 use crate::suggest::nearest;
-use crate::yaml::{Node, Resolved, Value};
-=======
-use super::{Conversion, scalar};
-use crate::decode::suggest::nearest;
-use crate::spec::{Check, Shape, Wrong};
 use crate::yaml::{Node, Value};
->>>>>>> wt-spec
 use crate::{cpuset, signal};
 
 /// PID_MAX_LIMIT of linux/threads.h: the kernel's pids.max takes no more on a 64-bit machine.
