@@ -118,15 +118,6 @@ impl Diagnostics {
         self.found.iter().filter(|each| each.severity == severity).count() + self.more[severity as usize]
     }
 
-    /// Warnings become errors (`--strict`).
-    pub fn strict(mut self) -> Self {
-        for each in &mut self.found {
-            each.severity = Severity::Error;
-        }
-        self.more = [self.more.iter().sum(), 0];
-        self
-    }
-
     /// Text for people, one below the other; `color` uses ANSI escapes.
     pub fn render(&self, color: bool) -> String {
         let mut parts = Vec::new();
