@@ -154,14 +154,12 @@ impl Project<'_> {
     /// What `extends` of a service names.
     fn base(&mut self, unit: usize, service: &str, extends: &Node, scope: &Scope) -> Option<Base> {
         let Some(node) = extends.get("service") else {
-            self.report
-                .error(extends.span, "`extends` needs a `service`")
-                .help("name the service to begin with");
+            self.missing(extends.span, "`extends` needs a `service`").help("name the service to begin with");
             return None;
         };
         let (name, at) = (node.text_value()?.to_owned(), node.span);
         let base = match extends.get("file") {
-            Some(file) => self.file(unit, file, scope)?,
+            Some(file) => self.file(file, scope)?,
             None => unit,
         };
         let found = &self.units.list[base];
@@ -178,20 +176,19 @@ impl Project<'_> {
             None => "services that the file itself includes do not count".to_owned(),
         };
         let file = self.reader.shown(&found.path);
-        self.report
-            .error(at, format!("`{service}` extends `{name}`, which is not in {}", file.display()))
+        self.missing(at, format!("`{service}` extends `{name}`, which is not in {}", file.display()))
             .help(help);
         None
     }
 
     /// The unit of a file that `extends` names.
-    fn file(&mut self, unit: usize, file: &Node, scope: &Scope) -> Option<usize> {
+    fn file(&mut self, file: &Node, scope: &Scope) -> Option<usize> {
         let text = file.text_value()?;
         if read::is_remote(text) {
-            self.report.error(file.span, format!("`{text}`: {}", read::NOT_FETCHED)).help(read::FETCH_IT);
+            self.missing(file.span, format!("`{text}`: {}", read::NOT_FETCHED)).help(read::FETCH_IT);
             return None;
         }
-        let path = self.path(text, &self.units.list[unit].folder);
+        let path = self.path(text);
         let key = (path, scope.number);
         if let Some(known) = self.units.files.get(&key) {
             return *known;
@@ -219,7 +216,7 @@ impl Project<'_> {
         }
         if services.is_empty() {
             let shown = self.reader.shown(path);
-            self.report.error(at, format!("{} has no `services`", shown.display()));
+            self.missing(at, format!("{} has no `services`", shown.display()));
             return None;
         }
         let folder = path.parent().unwrap_or(path).to_owned();
@@ -230,7 +227,7 @@ impl Project<'_> {
 
     /// Reports a file that a file names and that cannot be read.
     pub fn cannot_read(&mut self, path: &Path, error: &std::io::Error, at: Span) {
-        let found = self.report.error(at, format!("cannot read {}: {error}", path.display()));
+        let found = self.missing(at, format!("cannot read {}: {error}", path.display()));
         if error.kind() == std::io::ErrorKind::NotFound
             && let Some(help) = read::near(path)
         {
@@ -269,16 +266,20 @@ impl Project<'_> {
     }
 
     fn circle(&mut self, open: &[Open], last: &Base) {
-        let mut names: Vec<&str> = open.iter().map(|open| open.name.as_str()).collect();
-        names.push(&last.name);
+        let alone = open.iter().all(|each| each.unit == last.unit);
+        let name = |unit: usize, name: &str| {
+            let shown = self.reader.shown(&self.units.list[unit].path);
+            if alone { name.to_owned() } else { format!("{name} ({})", shown.display()) }
+        };
+        let mut names: Vec<String> = open.iter().map(|open| name(open.unit, &open.name)).collect();
+        names.push(name(last.unit, &last.name));
         let left_out = names.len().saturating_sub(2 * SHOWN);
         if left_out > 0 {
-            names.splice(SHOWN..SHOWN + left_out, ["…"]);
+            names.splice(SHOWN..SHOWN + left_out, ["…".to_owned()]);
         }
         let text = names.join(" -> ");
         let mut found = self
-            .report
-            .error(last.at, format!("services extend each other: {text}"))
+            .missing(last.at, format!("services extend each other: {text}"))
             .help("remove one of these `extends`");
         let edges = open.iter().filter_map(|open| Some((open, open.base.as_ref()?)));
         for (open, base) in edges.take(SHOWN) {

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use crate::project::{Project, Scope};
+use crate::project::{Project, Scope, is_reset};
 use crate::read;
 use crate::source::{Span, StepKind};
 use crate::tree::{map_mut, take_map};
@@ -44,7 +44,7 @@ impl Project<'_> {
             return;
         };
         for entry in include.node.items() {
-            let Some(request) = self.request(entry, scope) else {
+            let Some(request) = self.request(entry) else {
                 continue;
             };
             let mut chain = chain.to_vec();
@@ -56,7 +56,7 @@ impl Project<'_> {
     }
 
     /// The paths of an entry, absolute.
-    fn request(&mut self, entry: &Node, scope: &Scope) -> Option<Request> {
+    fn request(&mut self, entry: &Node) -> Option<Request> {
         let at = entry.get("path").map_or(entry.span, |node| match node.items() {
             [first, ..] => first.span,
             [] => node.span,
@@ -65,24 +65,22 @@ impl Project<'_> {
         for node in entry.get("path").map(Node::items).unwrap_or_default() {
             let text = node.text_value()?;
             if read::is_remote(text) {
-                self.report.error(node.span, format!("`{text}`: {}", read::NOT_FETCHED)).help(read::FETCH_IT);
+                self.missing(node.span, format!("`{text}`: {}", read::NOT_FETCHED)).help(read::FETCH_IT);
                 return None;
             }
-            files.push((self.path(text, &scope.folder), node.span));
+            files.push((self.path(text), node.span));
         }
         let Some((first, _)) = files.first() else {
-            self.report.error(at, "an entry of `include` needs a `path`").help("name the file to include");
+            self.missing(at, "an entry of `include` needs a `path`").help("name the file to include");
             return None;
         };
         let folder = match entry.get("project_directory").and_then(Node::text_value) {
-            Some(text) if !text.is_empty() => self.path(text, &scope.folder),
+            Some(text) if !text.is_empty() => self.path(text),
             Some(_) | None => first.parent().unwrap_or(first).to_owned(),
         };
         let named = entry.get("env_file").map(Node::items).unwrap_or_default();
-        let mut env_files: Vec<(PathBuf, Span)> = named
-            .iter()
-            .filter_map(|node| Some((self.path(node.text_value()?, &scope.folder), node.span)))
-            .collect();
+        let mut env_files: Vec<(PathBuf, Span)> =
+            named.iter().filter_map(|node| Some((self.path(node.text_value()?), node.span))).collect();
         let default = folder.join(".env");
         if env_files.is_empty() && default.exists() && !default.is_dir() {
             env_files.push((default, at));
@@ -99,8 +97,7 @@ impl Project<'_> {
             }
         }
         if chain.len() > DEPTH {
-            self.report
-                .error(request.at, format!("files include each other more than {DEPTH} levels deep"))
+            self.missing(request.at, format!("files include each other more than {DEPTH} levels deep"))
                 .help("include the file from nearer to the top");
             return None;
         }
@@ -152,13 +149,13 @@ impl Project<'_> {
             };
             let mut own = take_map(document, section);
             for (name, entry) in from {
-                match own.get(name) {
+                let there = own.get(name).filter(|entry| !is_reset(&entry.node));
+                match there {
                     Some(there) if same(&there.node, &entry.node) => {}
                     Some(there) => {
                         let thing = section.strip_suffix('s').unwrap_or(section);
                         let there = there.key;
-                        self.report
-                            .error(at, format!("this file brings a {thing} `{name}`, but there is another one"))
+                        self.missing(at, format!("this file brings a {thing} `{name}`, but there is another one"))
                             .help("rename one of them, or change what is included in a file given with a further -f")
                             .also(entry.key, "brought from here")
                             .also(there, "the other one");
@@ -201,8 +198,7 @@ impl Project<'_> {
             .map(|(path, span)| (*span, format!("{} includes this", shown(path))))
             .collect();
         let mut found = self
-            .report
-            .error(at, format!("files include each other: {text}"))
+            .missing(at, format!("files include each other: {text}"))
             .help("remove one of these entries of `include`");
         for (span, label) in edges.into_iter().rev() {
             found = found.also(span, label);

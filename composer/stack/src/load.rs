@@ -27,7 +27,7 @@ pub fn load(options: &LoadOptions) -> Result<Loaded, LoadError> {
     let Found { paths, directory, mut environment } = files::find(options, &mut report)?;
     let mut reader = Reader::new(options);
     let inputs = read_all(&paths, &mut reader, &mut report)?;
-    let mut interpolator = Interpolator::default();
+    let mut interpolator = Interpolator::new();
     let documents: Vec<Node> = inputs.iter().flat_map(|(_, documents)| documents.iter().cloned()).collect();
     let name = name::choose(options, &environment, &documents, &directory, &mut interpolator, &mut report)?;
     drop(documents);
@@ -35,6 +35,8 @@ pub fn load(options: &LoadOptions) -> Result<Loaded, LoadError> {
     let mut project = Project::new(options, directory.clone(), reader, interpolator, report);
     let scope = project.scope(directory.clone(), environment);
     let root = project.model(&inputs, &scope, &[]);
+    // Where something is missing, the checks would be about what is not there.
+    let whole = !project.incomplete && inputs.len() == paths.len();
     let Project { mut report, reader, .. } = project;
     let Some(mut root) = root else {
         if !report.has_errors() {
@@ -45,7 +47,7 @@ pub fn load(options: &LoadOptions) -> Result<Loaded, LoadError> {
         return Err(LoadError::Diagnostics(report.finish()));
     };
     set_name(&mut root, &name);
-    let disabled = complete(&mut root, &name, &directory, options, &scope.environment, &mut report);
+    let disabled = complete(&mut root, whole, &name, &directory, options, &scope.environment, &mut report);
     if options.strict {
         report.be_strict();
     }
@@ -70,6 +72,7 @@ pub fn load(options: &LoadOptions) -> Result<Loaded, LoadError> {
 /// From the merged tree to what counts; the services that are not wanted come back.
 fn complete(
     root: &mut Node,
+    whole: bool,
     name: &str,
     directory: &std::path::Path,
     options: &LoadOptions,
@@ -85,7 +88,7 @@ fn complete(
         return Map::new();
     }
     let mut disabled = profiles::disable(root, options, environment);
-    if options.check_consistency {
+    if options.check_consistency && whole {
         check::all(root, &disabled, options, report);
     }
     profiles::select(root, options, &mut disabled, report);
@@ -138,6 +141,6 @@ pub fn project_name_only(options: &LoadOptions) -> Result<String, LoadError> {
             documents.extend(read.iter().cloned());
         }
     }
-    let interpolator = &mut Interpolator::default();
+    let interpolator = &mut Interpolator::new();
     name::choose(options, &found.environment, &documents, &found.directory, interpolator, &mut report)
 }

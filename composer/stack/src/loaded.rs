@@ -5,7 +5,6 @@ use std::io;
 
 use crate::diagnostic::Diagnostics;
 use crate::emit::{self, Document};
-use crate::hash;
 use crate::model::Stack;
 use crate::origins::{self, Origin};
 use crate::print::{self, Format};
@@ -13,7 +12,8 @@ use crate::profiles::profiles;
 use crate::read::Reader;
 use crate::source::Sources;
 use crate::spec::FILE;
-use crate::yaml::{Map, Node};
+use crate::yaml::{Map, Node, Value};
+use crate::{hash, interpolate};
 
 /// Files that were read without errors.
 #[derive(Debug)]
@@ -185,7 +185,27 @@ impl Loaded {
     }
 }
 
-/// Every variable that the files use.
-pub(crate) fn uses(_reader: &Reader) -> Vec<Variable> {
-    Vec::new()
+/// Every variable that the files use, as its last use has it.
+pub(crate) fn uses(reader: &Reader) -> Vec<Variable> {
+    let mut found = BTreeMap::new();
+    reader.all().for_each(|document| collect_uses(document, &mut found));
+    found.into_values().collect()
+}
+
+fn collect_uses(node: &Node, found: &mut BTreeMap<String, Variable>) {
+    match &node.value {
+        Value::Map(map) => map.values().for_each(|entry| collect_uses(&entry.node, found)),
+        Value::List(items) => items.iter().for_each(|item| collect_uses(item, found)),
+        Value::Scalar(scalar) => {
+            for each in interpolate::variables(&scalar.text) {
+                let variable = Variable {
+                    name: each.name.to_owned(),
+                    required: each.required,
+                    default: each.default.unwrap_or_default().to_owned(),
+                    alternative: each.alternative.unwrap_or_default().to_owned(),
+                };
+                found.insert(variable.name.clone(), variable);
+            }
+        }
+    }
 }

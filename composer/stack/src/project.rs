@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use crate::defaults;
-use crate::diagnostic::Report;
+use crate::diagnostic::{Found, Report};
 use crate::environment::Environment;
 use crate::extends::Units;
 use crate::files::{clean, relative};
@@ -14,7 +14,8 @@ use crate::interpolate::Interpolator;
 use crate::merge;
 use crate::options::LoadOptions;
 use crate::read::Reader;
-use crate::shape::Shaper;
+use crate::shape::{self, Shaper};
+use crate::source::Span;
 use crate::spec::{FILE, Record, Shape};
 use crate::yaml::{Node, Tag, Value};
 
@@ -35,6 +36,8 @@ pub(crate) struct Project<'a> {
     environments: Vec<Rc<Environment>>,
     known_environments: HashMap<std::collections::BTreeMap<String, String>, usize>,
     budget: usize,
+    /// Something that files name could not be taken over: whoever misses it later on would be told twice.
+    pub incomplete: bool,
 }
 
 /// The surroundings of a file: those of the project, or of an entry of `include`.
@@ -66,6 +69,7 @@ impl<'a> Project<'a> {
             environments: Vec::new(),
             known_environments: HashMap::new(),
             budget: BUDGET,
+            incomplete: false,
         }
     }
 
@@ -85,7 +89,7 @@ impl<'a> Project<'a> {
         &mut self,
         files: &[(PathBuf, Rc<Vec<Node>>)],
         scope: &Scope,
-        chain: &[(PathBuf, crate::source::Span)],
+        chain: &[(PathBuf, Span)],
     ) -> Option<Node> {
         let mut merged: Option<Node> = None;
         for (path, documents) in files {
@@ -103,6 +107,7 @@ impl<'a> Project<'a> {
         }
         let mut root = merged?;
         merge::settle(&mut root, &FILE);
+        shape::complete(&mut root, &FILE, &mut self.report);
         defaults::fill(&mut root, self, scope);
         Some(root)
     }
@@ -164,12 +169,12 @@ impl<'a> Project<'a> {
         }
     }
 
-    /// A path that a file names, absolute.
-    pub fn path(&self, text: &str, folder: &Path) -> PathBuf {
+    /// A path that a shaped tree names, absolute.
+    pub fn path(&self, text: &str) -> PathBuf {
         let under_home = text.strip_prefix('~').filter(|rest| rest.is_empty() || rest.starts_with('/'));
         match (under_home, self.options.home.as_deref()) {
             (Some(rest), Some(home)) => clean(&home.join(rest.trim_start_matches('/'))),
-            _ => clean(&folder.join(text)),
+            _ => clean(&self.root.join(text)),
         }
     }
 
@@ -181,16 +186,21 @@ impl<'a> Project<'a> {
         }
     }
 
+    /// Reports that something cannot be taken over.
+    pub fn missing(&mut self, at: Span, message: impl Into<String>) -> Found<'_> {
+        self.incomplete = true;
+        self.report.error(at, message)
+    }
+
     /// Takes the cost of values that are brought from elsewhere from the budget; `false` where it is used up.
-    pub fn afford(&mut self, node: &Node, at: crate::source::Span) -> bool {
+    pub fn afford(&mut self, node: &Node, at: Span) -> bool {
         if self.budget == 0 {
             return false;
         }
         let cost = weight(node);
         if cost > self.budget {
             self.budget = 0;
-            self.report
-                .error(at, "what `extends` and `include` bring adds up to too much")
+            self.missing(at, "what `extends` and `include` bring adds up to too much")
                 .note(format!("they may bring {BUDGET} values in all"));
             return false;
         }

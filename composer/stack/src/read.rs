@@ -135,8 +135,7 @@ pub(crate) fn near(path: &Path) -> Option<String> {
 
 /// Whether a path names something that would have to be fetched.
 pub(crate) fn is_remote(path: &str) -> bool {
-    let schemes = ["oci://", "http://", "https://", "git://", "ssh://", "git@", "github.com/"];
-    schemes.iter().any(|scheme| path.starts_with(scheme))
+    path.contains("://") || path.starts_with("git@") || path.starts_with("github.com/")
 }
 
 /// Said of what [`is_remote`].

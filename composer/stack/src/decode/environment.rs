@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use super::Context;
 use super::fields::{Fields, boolean, expect_list, pairs, string, wrong_type};
 use crate::diagnostic::Report;
+use crate::interpolate::Lookup;
 use crate::source::Span;
 use crate::yaml::{Entry, Node, Value};
 use crate::{dotenv, files, keys};
@@ -26,19 +27,15 @@ pub(super) fn decode(
             (key, value)
         })
         .collect();
-    let mut out = BTreeMap::new();
+    // What a `${VAR}` in a file refers to, as Docker Compose has it: the caller's, the service's own, then the files'.
+    let lookup = |name: &str| context.variables.get(name).or_else(|| own.get(name)?.as_deref());
+    let mut read_so_far = BTreeMap::new();
     for file in env_file.and_then(|entry| expect_list("env_file", &entry.node, report)).into_iter().flatten()
     {
-        // What a `${VAR}` in a file refers to, as Docker Compose has it: the caller's, the service's own, earlier files'.
-        let lookup = |name: &str| {
-            let mut found = context.variables.get(name).map(str::to_owned);
-            found = found.or_else(|| own.get(name).cloned().flatten());
-            found.or_else(|| out.get(name).cloned().flatten())
-        };
-        for (key, value) in read(file, &lookup, context, report).unwrap_or_default() {
-            out.insert(key, Some(value));
-        }
+        read(file, &lookup, &mut read_so_far, context, report);
     }
+    let mut out: BTreeMap<String, Option<String>> =
+        read_so_far.into_iter().map(|(key, variable)| (key, Some(variable.value))).collect();
     out.extend(own);
     out
 }
@@ -52,20 +49,20 @@ struct EnvFile {
 
 fn read(
     node: &Node,
-    lookup: &dyn Fn(&str) -> Option<String>,
+    lookup: Lookup<'_, '_>,
+    variables: &mut BTreeMap<String, dotenv::Variable>,
     context: &Context<'_>,
     report: &mut Report,
-) -> Option<BTreeMap<String, String>> {
-    let file = entry(node, context, report)?;
+) {
+    let Some(file) = entry(node, context, report) else { return };
     match files::read(&file.path) {
-        Ok(text) if file.raw => Some(dotenv::parse_raw(&text, &lookup)),
-        Ok(text) => Some(dotenv::parse(&file.path, text, &lookup, report)),
-        Err(_) if !file.required && !file.path.exists() => None,
+        Ok(text) if file.raw => dotenv::parse_raw(&file.path, text, lookup, variables, report),
+        Ok(text) => dotenv::parse(&file.path, text, lookup, variables, report),
+        Err(_) if !file.required && !file.path.exists() => {}
         Err(error) => {
             report
                 .error(file.span, error.to_string())
                 .help("a file that may be missing: `- path: FILE` with `required: false`");
-            None
         }
     }
 }

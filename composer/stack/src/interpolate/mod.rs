@@ -10,19 +10,24 @@ use crate::environment::Environment;
 use crate::source::{Span, StepKind};
 use crate::yaml::{Node, Scalar, Value};
 
-pub(crate) use template::{Finding, expand};
+pub(crate) use template::{Lookup, Room, expand, variables};
 
-/// Where expressions look variables up.
-pub(crate) type Lookup<'a, 'v> = &'a dyn Fn(&str) -> Option<&'v str>;
+/// What variables may add to a project: more than anyone writes, and less than a host's memory.
+const ROOM: usize = 16 << 20;
 
 /// What all trees of a load share.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Interpolator {
     /// Variables that a warning was given for: one each is enough.
     warned: BTreeSet<String>,
+    room: Room,
 }
 
 impl Interpolator {
+    pub fn new() -> Self {
+        Self { warned: BTreeSet::new(), room: Room::new(ROOM) }
+    }
+
     /// Interpolates every scalar below `node`.
     pub fn tree(&mut self, node: &mut Node, environment: &Environment, report: &mut Report) {
         match &mut node.value {
@@ -39,7 +44,7 @@ impl Interpolator {
         }
     }
 
-    /// What becomes of a text, if it changes.
+    /// What becomes of a text, if it changes. Its span then tells of the env file that a variable in it is from.
     fn text(
         &mut self,
         text: &str,
@@ -53,38 +58,17 @@ impl Interpolator {
             if let Some(span) = environment.definition(name) {
                 definition.borrow_mut().get_or_insert(span);
             }
-            Some(value.to_owned())
+            Some(value)
         };
-        let (expanded, findings) = expand(text, &lookup);
+        let (expanded, findings) = expand(text, &lookup, &mut self.room);
         for finding in findings {
-            say(text, *span, finding, &mut self.warned, report);
+            let span = within(text, *span, finding.range(), report);
+            finding.say(span, &mut self.warned, report);
         }
         if let Some(at) = definition.into_inner() {
             span.way = report.sources.step(span.way, StepKind::Variable, at);
         }
         (expanded != text).then_some(expanded)
-    }
-}
-
-fn say(text: &str, span: Span, finding: Finding, warned: &mut BTreeSet<String>, report: &mut Report) {
-    let span = within(text, span, finding.range(), report);
-    match finding {
-        Finding::Unset { name, .. } => {
-            if warned.insert(name.clone()) {
-                report
-                    .warning(
-                        span,
-                        format!("the variable `{name}` is not set; it stands for an empty string here"),
-                    )
-                    .help(format!("set it, or say what it defaults to: `${{{name}:-value}}`"));
-            }
-        }
-        Finding::Wrong { message, help, .. } => {
-            let found = report.error(span, message);
-            if let Some(help) = help {
-                found.help(help);
-            }
-        }
     }
 }
 
