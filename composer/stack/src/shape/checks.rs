@@ -2,10 +2,10 @@
 
 use std::net::IpAddr;
 
-use super::{Conversion, Shaper, scalar};
-use crate::spec::{Check, Shape, Wrong};
+use super::{Conversion, scalar};
 use crate::suggest::nearest;
-use crate::yaml::{Node, Resolved, Value};
+use crate::spec::{Check, Shape, Wrong};
+use crate::yaml::{Node, Value};
 use crate::{cpuset, signal};
 
 /// PID_MAX_LIMIT of linux/threads.h: the kernel's pids.max takes no more on a 64-bit machine.
@@ -15,7 +15,7 @@ const MOST_PIDS: i64 = 4 << 20;
 pub(crate) const PIDS: Shape = Shape::Int(-1, MOST_PIDS);
 
 fn wrong(message: String, help: &'static str) -> Option<Wrong> {
-    Some(Wrong { message, help })
+    Some(Wrong { message, help: help.into() })
 }
 
 /// `container_name`.
@@ -185,7 +185,7 @@ pub(crate) const BIT_RATE: Shape = Shape::Checked(&Check {
 pub(crate) const PUBLISHED: Shape = Shape::Short(&Conversion {
     what: "a port or a range of ports",
     forms: &[crate::spec::INT],
-    lengthen: |node, shaper| {
+    lengthen: |node, _, shaper| {
         let Value::Scalar(scalar) = &node.value else {
             return Some(node);
         };
@@ -204,49 +204,26 @@ pub(crate) const PUBLISHED: Shape = Shape::Short(&Conversion {
 });
 
 /// A signal's name or number.
-pub(crate) const SIGNAL: Shape = Shape::Short(&Conversion {
+pub(crate) const SIGNAL: Shape = Shape::Checked(&Check {
     what: "a signal",
-    forms: &[],
-    lengthen: |node, shaper| {
-        let Some(text) = written(&node) else {
-            return Some(node);
-        };
-        if text.is_empty() || signal::parse(&text).is_some() {
-            return Some(Node { value: Value::Scalar(super::text(text)), ..node });
+    wrong: |text| {
+        if text.is_empty() || signal::parse(text).is_some() {
+            return None;
         }
         let bare = text.to_ascii_uppercase();
         let near = nearest(bare.strip_prefix("SIG").unwrap_or(&bare), signal::names());
-        let help = near.map_or("see signal(7)".to_owned(), |near| format!("did you mean `SIG{near}`?"));
-        shaper.value(&node, format!("`{text}` is not a signal")).help(help);
-        None
+        let help = near.map_or("see signal(7)".into(), |near| format!("did you mean `SIG{near}`?").into());
+        Some(Wrong { message: format!("`{text}` is not a signal"), help })
     },
-    long: Shape::Text,
 });
 
-/// A list of CPUs. A single one is a number unless it is quoted; nothing is gained by refusing it.
-pub(crate) const CPUSET: Shape =
-    Shape::Short(&Conversion { what: "a list of CPUs", forms: &[], lengthen: cpus, long: Shape::Text });
-
-fn cpus(node: Node, shaper: &mut Shaper<'_>) -> Option<Node> {
-    let Some(text) = written(&node) else {
-        return Some(node);
-    };
-    if !text.is_empty() && cpuset::parse(&text).is_none() {
-        shaper
-            .value(&node, format!("`{text}` is not a list of CPUs"))
-            .help("write numbers and ranges: `\"0-2,4\"`");
-        return None;
-    }
-    Some(Node { value: Value::Scalar(super::text(text)), ..node })
-}
-
-/// A string, or a whole number as it is written.
-fn written(node: &Node) -> Option<String> {
-    match &node.value {
-        Value::Scalar(scalar) => match scalar.resolve() {
-            Resolved::Text(_) | Resolved::Int(_) => Some(scalar.text.clone()),
-            Resolved::Null | Resolved::Bool(_) | Resolved::Float(_) => None,
-        },
-        Value::List(_) | Value::Map(_) => None,
-    }
-}
+/// A list of CPUs.
+pub(crate) const CPUSET: Shape = Shape::Checked(&Check {
+    what: "a list of CPUs",
+    wrong: |text| {
+        if text.is_empty() || cpuset::parse(text).is_some() {
+            return None;
+        }
+        wrong(format!("`{text}` is not a list of CPUs"), "write numbers and ranges: `\"0-2,4\"`")
+    },
+});

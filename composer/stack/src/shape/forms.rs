@@ -11,7 +11,7 @@ use crate::yaml::{Entry, Map, Node, Resolved, Tag, Value};
 pub(crate) const PAIRS: Shape = Shape::Short(&Conversion {
     what: "a mapping or a list of `KEY=value`",
     forms: &[TEXTS],
-    lengthen: |node, shaper| pairs(node, shaper, true),
+    lengthen: |node, name, shaper| pairs(node, name, shaper, true),
     long: Shape::Map(&Shape::ScalarOrNull),
 });
 
@@ -19,7 +19,7 @@ pub(crate) const PAIRS: Shape = Shape::Short(&Conversion {
 pub(crate) const LABELS: Shape = Shape::Short(&Conversion {
     what: "a mapping or a list of `KEY=value`",
     forms: &[TEXTS],
-    lengthen: |node, shaper| pairs(node, shaper, false),
+    lengthen: |node, name, shaper| pairs(node, name, shaper, false),
     long: Shape::Map(&Shape::ScalarOrEmpty),
 });
 
@@ -27,7 +27,7 @@ pub(crate) const LABELS: Shape = Shape::Short(&Conversion {
 pub(crate) const TEXT_OR_TEXTS: Shape = Shape::Short(&Conversion {
     what: "a string or a list of strings",
     forms: &[Shape::Text],
-    lengthen: |node, _| Some(listed(node)),
+    lengthen: |node, _, _| Some(listed(node)),
     long: TEXTS,
 });
 
@@ -35,7 +35,7 @@ pub(crate) const TEXT_OR_TEXTS: Shape = Shape::Short(&Conversion {
 pub(crate) const TEXT_OR_SET: Shape = Shape::Short(&Conversion {
     what: "a string or a list of strings",
     forms: &[Shape::Text],
-    lengthen: |node, _| Some(listed(node)),
+    lengthen: |node, _, _| Some(listed(node)),
     long: SET,
 });
 
@@ -43,7 +43,7 @@ pub(crate) const TEXT_OR_SET: Shape = Shape::Short(&Conversion {
 pub(crate) const DNS: Shape = Shape::Short(&Conversion {
     what: "a string or a list of strings",
     forms: &[Shape::Text],
-    lengthen: |node, _| {
+    lengthen: |node, _, _| {
         let mut node = listed(node);
         if let Value::List(items) = &mut node.value {
             items.retain(|item| !item.is_null() && item.text_value() != Some(""));
@@ -57,15 +57,35 @@ pub(crate) const DNS: Shape = Shape::Short(&Conversion {
 pub(crate) const ONE_OR_MORE: Shape = Shape::Short(&Conversion {
     what: "a string, a number, a boolean, or a list of them",
     forms: &[Shape::Scalar],
-    lengthen: |node, _| Some(listed(node)),
+    lengthen: |node, _, _| Some(listed(node)),
     long: Shape::List(&Shape::Scalar),
+});
+
+/// A string or a whole number, which becomes a string.
+pub(crate) const TEXT_OR_INT: Shape = Shape::Short(&Conversion {
+    what: "a string or a whole number",
+    forms: &[Shape::Text, INT],
+    lengthen: |mut node, name, shaper| {
+        let Value::Scalar(scalar) = &node.value else {
+            return Some(node);
+        };
+        match scalar.resolve() {
+            Resolved::Int(_) => node.value = Value::Scalar(super::text(spelled(scalar))),
+            Resolved::Bool(_) | Resolved::Float(_) => {
+                return shaper.wrong_type(&node, name, "a string or a whole number");
+            }
+            Resolved::Null | Resolved::Text(_) => {}
+        }
+        Some(node)
+    },
+    long: Shape::Text,
 });
 
 /// A string or a boolean, which becomes a string.
 pub(crate) const STRING_OR_X: Shape = Shape::Short(&Conversion {
     what: "a string or a boolean",
     forms: &[Shape::Text, Shape::StrictBool],
-    lengthen: |mut node, _| {
+    lengthen: |mut node, _, _| {
         if let Some(value) = node.bool_value() {
             node.value = Value::Scalar(super::text(value.to_string()));
         }
@@ -94,7 +114,7 @@ pub(crate) const TEST: Shape = Shape::Short(&Conversion {
 pub(crate) const DEVICE_COUNT: Shape = Shape::Short(&Conversion {
     what: "`all` or a whole number",
     forms: &[Shape::Word(&["all"])],
-    lengthen: |node, _| match node.text_value() {
+    lengthen: |node, _, _| match node.text_value() {
         Some(text) if text.eq_ignore_ascii_case("all") => Some(number(node.span, -1)),
         _ => Some(node),
     },
@@ -105,7 +125,7 @@ pub(crate) const DEVICE_COUNT: Shape = Shape::Short(&Conversion {
 pub(crate) const CPU_SHARES: Shape = Shape::Short(&Conversion {
     what: "a whole number",
     forms: &[],
-    lengthen: |node, shaper| match &node.value {
+    lengthen: |node, _, shaper| match &node.value {
         Value::Scalar(scalar) if matches!(whole(scalar), Some(..=-1 | 1 | 262_145..)) => {
             shaper.value(&node, "`cpu_shares` must be 2 to 262144");
             None
@@ -116,7 +136,7 @@ pub(crate) const CPU_SHARES: Shape = Shape::Short(&Conversion {
 });
 
 /// One limit, or a soft and a hard one. Go has no way to tell a limit of 0 from none, and prints two.
-pub(crate) fn ulimit(mut node: Node, _: &mut Shaper<'_>) -> Option<Node> {
+pub(crate) fn ulimit(mut node: Node, _: &str, _: &mut Shaper<'_>) -> Option<Node> {
     if let Value::Scalar(scalar) = &node.value
         && whole(scalar) == Some(0)
     {
@@ -126,7 +146,7 @@ pub(crate) fn ulimit(mut node: Node, _: &mut Shaper<'_>) -> Option<Node> {
     Some(node)
 }
 
-fn pairs(node: Node, shaper: &mut Shaper<'_>, variables: bool) -> Option<Node> {
+fn pairs(node: Node, name: &str, shaper: &mut Shaper<'_>, variables: bool) -> Option<Node> {
     let Value::List(items) = node.value else {
         return Some(node);
     };
@@ -135,7 +155,7 @@ fn pairs(node: Node, shaper: &mut Shaper<'_>, variables: bool) -> Option<Node> {
         let Some(text) = item.text_value() else {
             let kind = item.kind();
             let found =
-                shaper.report.error(item.span, format!("an item of this list must be a string, not {kind}"));
+                shaper.report.error(item.span, format!("an item of `{name}` must be a string, not {kind}"));
             found.help("write `- KEY=value`, or leave the dashes away: `KEY: value`");
             continue;
         };
@@ -163,7 +183,7 @@ pub(super) fn listed(node: Node) -> Node {
     }
 }
 
-fn command(node: Node, shaper: &mut Shaper<'_>) -> Option<Node> {
+fn command(node: Node, name: &str, shaper: &mut Shaper<'_>) -> Option<Node> {
     let Value::Scalar(scalar) = &node.value else {
         return Some(node);
     };
@@ -172,7 +192,7 @@ fn command(node: Node, shaper: &mut Shaper<'_>) -> Option<Node> {
     };
     let Some(words) = words::split(text) else {
         shaper
-            .value(&node, "the command has a quote that is never closed")
+            .value(&node, format!("`{name}` has a quote that is never closed"))
             .help("close it, or write a list: `[\"sh\", \"-c\", \"...\"]`");
         return None;
     };
@@ -180,7 +200,7 @@ fn command(node: Node, shaper: &mut Shaper<'_>) -> Option<Node> {
     Some(Node { value: Value::List(words), ..node })
 }
 
-fn test(node: Node, shaper: &mut Shaper<'_>) -> Option<Node> {
+fn test(node: Node, _: &str, shaper: &mut Shaper<'_>) -> Option<Node> {
     if let Some(text) = node.text_value() {
         let words = vec![Node::text(node.span, "CMD-SHELL"), Node::text(node.span, text)];
         return Some(Node { value: Value::List(words), ..node });

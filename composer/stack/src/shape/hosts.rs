@@ -12,7 +12,7 @@ pub(crate) const HOSTS: Shape = Shape::Short(&Conversion {
     long: TEXTS,
 });
 
-fn hosts(node: Node, shaper: &mut Shaper<'_>) -> Option<Node> {
+fn hosts(node: Node, _: &str, shaper: &mut Shaper<'_>) -> Option<Node> {
     let mut out: Vec<Node> = Vec::new();
     match &node.value {
         Value::Map(map) => {

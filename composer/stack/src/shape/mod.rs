@@ -41,7 +41,7 @@ pub(crate) struct Conversion {
     pub forms: &'static [Shape],
     /// Makes the long form of any of them; `None` where it has reported why not. What it cannot make anything of it
     /// hands back as it is.
-    pub lengthen: fn(Node, &mut Shaper<'_>) -> Option<Node>,
+    pub lengthen: fn(Node, &str, &mut Shaper<'_>) -> Option<Node>,
     /// The long form.
     pub long: Shape,
 }
@@ -120,7 +120,7 @@ impl Shaper<'_> {
         // Where expressions are kept, a short form may be one that cannot be taken apart.
         let kept = (!self.interpolated && has_expression(&node)).then(|| node.clone());
         let reported = self.report.found.len();
-        let made = (conversion.lengthen)(node, self).and_then(|mut long| {
+        let made = (conversion.lengthen)(node, name, self).and_then(|mut long| {
             long.tag = tag;
             if !fits(&long, &conversion.long) && !(kept.is_some() && is_expression(&long)) {
                 return self.wrong_type(&long, name, conversion.what);
@@ -170,12 +170,13 @@ impl Shaper<'_> {
             return self.wrong_type(&node, name, "a mapping");
         };
         let mut shaped = Map::with_capacity(map.len());
+        let mut whole = true;
         for (key, mut entry) in map {
             let Some(field) = record.field(&key) else {
                 if record.extensible && key.starts_with("x-") {
                     shaped.insert(key, entry);
                 } else if !record.open {
-                    self.unknown(&key, entry.key, record);
+                    self.unknown(&key, entry.key, record, name);
                 }
                 continue;
             };
@@ -185,18 +186,26 @@ impl Shaper<'_> {
                 }
                 continue;
             }
-            if let Some(node) = self.shape(entry.node, &field.shape, field.key) {
-                entry.node = node;
-                shaped.insert(key, entry);
+            match self.shape(entry.node, &field.shape, field.key) {
+                Some(node) => {
+                    entry.node = node;
+                    shaped.insert(key, entry);
+                }
+                None => whole &= !record.required.contains(&field.key),
             }
         }
         node.value = Value::Map(shaped);
-        Some(node)
+        // Without a key that has to be there, nothing is left that could be looked at further.
+        whole.then_some(node)
     }
 
-    fn unknown(&mut self, key: &str, span: Span, record: &Record) {
-        let found =
-            self.report.error(span, format!("unknown key `{key}`")).label(format!("in {}", record.what));
+    fn unknown(&mut self, key: &str, span: Span, record: &Record, name: &str) {
+        let noun = record.what.strip_prefix("a ").filter(|noun| !noun.contains(' '));
+        let place = match noun {
+            Some(noun) if !name.starts_with("an item of ") => format!("in {noun} `{name}`"),
+            _ => format!("in {}", record.what),
+        };
+        let found = self.report.error(span, format!("unknown key `{key}`")).label(place);
         let keys = record.fields.iter().map(|field: &Field| field.key);
         if let Some(near) = nearest(key, keys) {
             found.help(format!("did you mean `{near}`?"));

@@ -20,7 +20,7 @@ pub(crate) const MOUNT: Shape = Shape::Short(&Conversion {
 pub(crate) const TMPFS_MODE: Shape = Shape::Short(&Conversion {
     what: "permission bits such as 0755",
     forms: &[Shape::Text],
-    lengthen: |node, shaper| {
+    lengthen: |node, _, shaper| {
         let bits = match &node.value {
             Value::Scalar(scalar) => mode(scalar),
             Value::List(_) | Value::Map(_) => return Some(node),
@@ -33,7 +33,7 @@ pub(crate) const TMPFS_MODE: Shape = Shape::Short(&Conversion {
     long: INT,
 });
 
-fn mount(node: Node, shaper: &mut Shaper<'_>) -> Option<Node> {
+fn mount(node: Node, _: &str, shaper: &mut Shaper<'_>) -> Option<Node> {
     let mut node = match node.text_value() {
         Some(text) => {
             let text = text.to_owned();
@@ -191,8 +191,8 @@ fn clean_target(target: &str) -> String {
 }
 
 /// A volume at the top level: one of the driver `local` with `o: bind` has a path of the host.
-pub(crate) fn volume_resource(node: Node, shaper: &mut Shaper<'_>) -> Option<Node> {
-    let mut node = external(node, shaper)?;
+pub(crate) fn volume_resource(node: Node, _: &str, shaper: &mut Shaper<'_>) -> Option<Node> {
+    let mut node = external(node, "volumes", shaper)?;
     let local = node.get("driver").and_then(Node::text_value) == Some("local");
     if let Some(options) = node.get_mut("driver_opts")
         && local

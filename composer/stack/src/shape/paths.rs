@@ -12,7 +12,7 @@ use crate::yaml::{Entry, Map, Node, Value};
 pub(crate) const PATHS: Shape = Shape::Short(&Conversion {
     what: "a string or a list of strings",
     forms: &[Shape::Text],
-    lengthen: |node, _| Some(listed(node)),
+    lengthen: |node, _, _| Some(listed(node)),
     long: Shape::Set(&REMOTE_OR_PATH),
 });
 
@@ -20,7 +20,7 @@ pub(crate) const PATHS: Shape = Shape::Short(&Conversion {
 pub(crate) const LABEL_FILES: Shape = Shape::Short(&Conversion {
     what: "a string or a list of strings",
     forms: &[Shape::Text],
-    lengthen: |node, _| Some(listed(node)),
+    lengthen: |node, _, _| Some(listed(node)),
     long: Shape::List(&Shape::Path),
 });
 
@@ -28,7 +28,7 @@ pub(crate) const LABEL_FILES: Shape = Shape::Short(&Conversion {
 const REMOTE_OR_PATH: Shape = Shape::Short(&Conversion {
     what: "a string",
     forms: &[],
-    lengthen: |node, shaper| {
+    lengthen: |node, _, shaper| {
         Some(resolved(node, |text| if is_remote(text) { text.to_owned() } else { shaper.path(text) }))
     },
     long: Shape::Text,
@@ -46,7 +46,7 @@ pub(crate) const CONTEXT: Shape = REMOTE_OR_SERVICE;
 const REMOTE_OR_SERVICE: Shape = Shape::Short(&Conversion {
     what: "a string",
     forms: &[],
-    lengthen: |node, shaper| {
+    lengthen: |node, _, shaper| {
         Some(resolved(node, |text| {
             let kept = is_remote(text) || text.starts_with("service:");
             if kept { text.to_owned() } else { shaper.path(text) }
@@ -67,7 +67,7 @@ pub(crate) const CONTEXTS: Shape = Shape::Short(&Conversion {
 pub(crate) const MOUNT_PATH: Shape = Shape::Short(&Conversion {
     what: "a string",
     forms: &[],
-    lengthen: |node, shaper| Some(resolved(node, |text| shaper.mount_path(text))),
+    lengthen: |node, _, shaper| Some(resolved(node, |text| shaper.mount_path(text))),
     long: Shape::Text,
 });
 
@@ -75,7 +75,7 @@ pub(crate) const MOUNT_PATH: Shape = Shape::Short(&Conversion {
 pub(crate) const WATCH_PATH: Shape = Shape::Short(&Conversion {
     what: "a string",
     forms: &[],
-    lengthen: |node, shaper| {
+    lengthen: |node, _, shaper| {
         if node.text_value() == Some("") {
             shaper.value(&node, "`path` is empty").help("write the path of a file or folder");
             return None;
@@ -97,7 +97,7 @@ pub(crate) const SSH: Shape = Shape::Short(&Conversion {
 pub(crate) const ROOTFS: Shape = Shape::Short(&Conversion {
     what: "a string",
     forms: &[],
-    lengthen: |node, shaper| {
+    lengthen: |node, _, shaper| {
         if node.text_value() == Some("") {
             shaper.value(&node, "`x-rootfs` is empty").help("write `host`, or the path of a root folder");
             return None;
@@ -155,7 +155,7 @@ fn is_windows(text: &str) -> bool {
     (bytes.get(1) == Some(&b':') && separator(2)) || (text.starts_with('\\') && separator(1))
 }
 
-fn contexts(node: Node, shaper: &mut Shaper<'_>) -> Option<Node> {
+fn contexts(node: Node, _: &str, shaper: &mut Shaper<'_>) -> Option<Node> {
     let Value::List(items) = &node.value else {
         return Some(node);
     };
@@ -174,7 +174,7 @@ fn contexts(node: Node, shaper: &mut Shaper<'_>) -> Option<Node> {
     Some(Node { value: Value::Map(map), ..node })
 }
 
-fn ssh(node: Node, shaper: &mut Shaper<'_>) -> Option<Node> {
+fn ssh(node: Node, _: &str, shaper: &mut Shaper<'_>) -> Option<Node> {
     let mut map = Map::new();
     match &node.value {
         Value::Map(given) => {

@@ -20,7 +20,7 @@ pub(crate) const PORTS: Shape = Shape::Short(&Conversion {
     long: Shape::List(&Shape::Record(&PORT)),
 });
 
-fn ports(node: Node, shaper: &mut Shaper<'_>) -> Option<Node> {
+fn ports(node: Node, _: &str, shaper: &mut Shaper<'_>) -> Option<Node> {
     let Value::List(items) = node.value else {
         return Some(node);
     };

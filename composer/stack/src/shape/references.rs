@@ -15,7 +15,7 @@ use crate::yaml::{Entry, Map, Node, Tag, Value};
 pub(crate) const BUILD: Shape = Shape::Short(&Conversion {
     what: "a string or a mapping",
     forms: &[Shape::Text],
-    lengthen: |node, _| Some(keyed(node, "context")),
+    lengthen: |node, _, _| Some(keyed(node, "context")),
     long: BUILD_LONG,
 });
 
@@ -23,7 +23,7 @@ pub(crate) const BUILD: Shape = Shape::Short(&Conversion {
 pub(crate) const EXTENDS: Shape = Shape::Short(&Conversion {
     what: "a string or a mapping",
     forms: &[Shape::Text],
-    lengthen: |node, _| Some(keyed(node, "service")),
+    lengthen: |node, _, _| Some(keyed(node, "service")),
     long: Shape::Record(&EXTENDS_RECORD),
 });
 
@@ -31,7 +31,7 @@ pub(crate) const EXTENDS: Shape = Shape::Short(&Conversion {
 pub(crate) const INCLUDE: Shape = Shape::Short(&Conversion {
     what: "a string or a mapping",
     forms: &[Shape::Text],
-    lengthen: |node, _| Some(keyed(node, "path")),
+    lengthen: |node, _, _| Some(keyed(node, "path")),
     long: Shape::Record(&INCLUDE_RECORD),
 });
 
@@ -39,7 +39,7 @@ pub(crate) const INCLUDE: Shape = Shape::Short(&Conversion {
 pub(crate) const FILE_MOUNT: Shape = Shape::Short(&Conversion {
     what: "a string or a mapping",
     forms: &[Shape::Text],
-    lengthen: |node, _| Some(keyed(node, "source")),
+    lengthen: |node, _, _| Some(keyed(node, "source")),
     long: Shape::Record(&MOUNT_RECORD),
 });
 
@@ -55,7 +55,7 @@ pub(crate) const DEVICE: Shape = Shape::Short(&Conversion {
 pub(crate) const GPUS: Shape = Shape::Short(&Conversion {
     what: "`all` or a list",
     forms: &[Shape::Word(&["all"])],
-    lengthen: |node, shaper| match node.text_value() {
+    lengthen: |node, _, shaper| match node.text_value() {
         Some("all") => {
             let all = mapping(node.span, [("count", Node::text(node.span, "all"))]);
             Some(Node { value: Value::List(vec![all]), ..node })
@@ -74,7 +74,7 @@ pub(crate) const GPUS: Shape = Shape::Short(&Conversion {
 pub(crate) const DEPENDS_ON: Shape = Shape::Short(&Conversion {
     what: "a list or a mapping",
     forms: &[SET],
-    lengthen: |node, shaper| {
+    lengthen: |node, _, shaper| {
         named(node, shaper, "depends_on", "a service's name", |item| {
             let started = Node::text(item.span, "service_started");
             mapping(item.span, [("condition", started), ("required", flag(item.span, true))])
@@ -87,7 +87,7 @@ pub(crate) const DEPENDS_ON: Shape = Shape::Short(&Conversion {
 pub(crate) const SERVICE_NETWORKS: Shape = Shape::Short(&Conversion {
     what: "a list or a mapping",
     forms: &[SET],
-    lengthen: |node, shaper| {
+    lengthen: |node, _, shaper| {
         named(node, shaper, "networks", "a network's name", |item| Node::null(item.span))
     },
     long: NETWORKS,
@@ -97,7 +97,7 @@ pub(crate) const SERVICE_NETWORKS: Shape = Shape::Short(&Conversion {
 pub(crate) const SERVICE_MODELS: Shape = Shape::Short(&Conversion {
     what: "a list or a mapping",
     forms: &[SET],
-    lengthen: |node, shaper| named(node, shaper, "models", "a model's name", |item| Node::null(item.span)),
+    lengthen: |node, _, shaper| named(node, shaper, "models", "a model's name", |item| Node::null(item.span)),
     long: MODELS,
 });
 
@@ -105,11 +105,11 @@ pub(crate) const SERVICE_MODELS: Shape = Shape::Short(&Conversion {
 pub(crate) const ENV_FILES: Shape = Shape::Short(&Conversion {
     what: "a string or a list",
     forms: &[Shape::Text, TEXTS],
-    lengthen: |node, _| Some(listed(node)),
+    lengthen: |node, _, _| Some(listed(node)),
     long: Shape::List(&Shape::Short(&Conversion {
         what: "a string or a mapping",
         forms: &[Shape::Text],
-        lengthen: |node, _| {
+        lengthen: |node, _, _| {
             let mut node = keyed(node, "path");
             let span = node.span;
             if let Value::Map(map) = &mut node.value {
@@ -135,7 +135,7 @@ pub(crate) fn shown_env_files(node: &Node) -> Node {
 }
 
 /// `external: {name: …}`, as it was written once.
-pub(crate) fn external(mut node: Node, shaper: &mut Shaper<'_>) -> Option<Node> {
+pub(crate) fn external(mut node: Node, _: &str, shaper: &mut Shaper<'_>) -> Option<Node> {
     let Value::Map(map) = &mut node.value else {
         return Some(node);
     };
@@ -208,7 +208,7 @@ fn named(
     Some(Node { value: Value::Map(map), ..node })
 }
 
-fn device(node: Node, shaper: &mut Shaper<'_>) -> Option<Node> {
+fn device(node: Node, _: &str, shaper: &mut Shaper<'_>) -> Option<Node> {
     let Some(text) = node.text_value() else {
         return Some(node);
     };

@@ -1,6 +1,6 @@
 //! The mappings below a service, mounts and `deploy` aside.
 
-use super::{COUNT, Field, INT, OPTIONS, Print, Record, SET, Shape, Support};
+use super::{COUNT, Field, INT, OPTIONS, Print, Record, Shape, Support, TEXTS};
 use crate::merge::{Merge, by_key};
 use crate::shape::{self, Conversion};
 use crate::yaml::Entry;
@@ -86,7 +86,7 @@ pub(crate) static DEPENDENCY: Record = Record::new(
 pub(crate) static SERVICE_NETWORK: Record = Record::new(
     "a network of a service",
     &[
-        Field::new("aliases", SET, "Further names of the service on this network.")
+        Field::new("aliases", TEXTS, "Further names of the service on this network.")
             .merge(Merge::Unique(by_key)),
         Field::new("driver_opts", OPTIONS, "Options that the network's driver takes for each container.")
             .support(Support::NotYet),
@@ -102,7 +102,7 @@ pub(crate) static SERVICE_NETWORK: Record = Record::new(
             .support(Support::NotYet),
         Field::new("ipv6_address", Shape::Text, "Fixed IPv6 address; the network needs a subnet of its own.")
             .support(Support::NotYet),
-        Field::new("link_local_ips", SET, "Link-local addresses.")
+        Field::new("link_local_ips", TEXTS, "Link-local addresses.")
             .merge(Merge::Unique(by_key))
             .support(Support::NotYet),
         Field::new("mac_address", Shape::Text, "Hardware address of the interface.").support(Support::NotYet),

@@ -13,6 +13,8 @@ mod resources;
 pub(crate) mod service;
 pub(crate) mod top;
 
+use std::borrow::Cow;
+
 use crate::merge::Merge;
 use crate::shape::Conversion;
 use crate::source::Span;
@@ -113,7 +115,7 @@ pub(crate) enum Shape {
 /// What is wrong with a string, and a way out.
 pub(crate) struct Wrong {
     pub message: String,
-    pub help: &'static str,
+    pub help: Cow<'static, str>,
 }
 
 /// A rule for strings.

@@ -166,6 +166,6 @@ pub(crate) const CPUS_EXCLUSIVE: Field =
 const INT_OR_BOOL: Shape = Shape::Short(&shape::Conversion {
     what: "a number of CPUs or `true`",
     forms: &[INT, Shape::StrictBool],
-    lengthen: |node, _| Some(node),
+    lengthen: |node, _, _| Some(node),
     long: Shape::Any,
 });

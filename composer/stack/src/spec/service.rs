@@ -6,7 +6,7 @@ use super::container::{
     SERVICE_MODEL, SERVICE_NETWORK, ULIMIT,
 };
 use super::deploy::{DEPLOY, DRIVERS};
-use super::{COUNT, Field, INT, OPTIONS, Print, Record, SET, Shape, Support, TEXTS, own};
+use super::{COUNT, Field, INT, Print, Record, SET, Shape, Support, TEXTS, own};
 use crate::merge::{self, Merge};
 use crate::shape;
 
@@ -16,7 +16,7 @@ const WINDOWS: Support = Support::Ignored("it is for Windows alone");
 pub(crate) static SERVICE: Record = Record::new(
     "a service",
     &[
-        Field::new("profiles", SET, "The service is there only when one of these profiles is asked for.")
+        Field::new("profiles", TEXTS, "The service is there only when one of these profiles is asked for.")
             .merge(KEYED),
         Field::new("annotations", shape::LABELS, "Annotations of the container's OCI specification.")
             .support(Support::NotYet),
@@ -142,7 +142,7 @@ pub(crate) static SERVICE: Record = Record::new(
         .print(Print::As(shape::shown_env_files)),
         Field::new(
             "expose",
-            Shape::List(&Shape::TextOrNumber),
+            Shape::List(&shape::TEXT_OR_INT),
             "Ports that other services use; for people alone.",
         )
         .merge(Merge::Unique(merge::by_text)),
@@ -156,7 +156,7 @@ pub(crate) static SERVICE: Record = Record::new(
         Field::new("extra_hosts", shape::HOSTS, "Names and addresses for the container's `/etc/hosts`.")
             .merge(Merge::Own(merge::hosts))
             .support(Support::NotYet),
-        Field::new("group_add", Shape::Set(&Shape::TextOrNumber), "Further groups of the container's user.")
+        Field::new("group_add", Shape::Set(&shape::TEXT_OR_INT), "Further groups of the container's user.")
             .support(Support::NotYet),
         Field::new("gpus", shape::GPUS, "GPUs that the container gets: `all`, or a list.").support(DRIVERS),
         Field::new(
@@ -272,7 +272,7 @@ pub(crate) static SERVICE: Record = Record::new(
         )
         .print(Print::Given),
         Field::new("stop_signal", shape::SIGNAL, "The signal that asks it to stop; SIGTERM by default."),
-        Field::new("storage_opt", OPTIONS, "Options of Docker's storage driver.")
+        Field::new("storage_opt", Shape::Map(&shape::TEXT_OR_INT), "Options of Docker's storage driver.")
             .support(Support::Ignored("they are options of Docker's storage drivers")),
         Field::new("sysctls", shape::LABELS, "Kernel parameters of the container's namespaces.")
             .support(Support::NotYet),
