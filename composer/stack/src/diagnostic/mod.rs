@@ -77,12 +77,12 @@ pub struct Link {
 }
 
 /// What is said about the place of a step.
-fn step_label(kind: StepKind, written: &str) -> String {
+fn step_label(kind: StepKind, line: &str) -> String {
     match kind {
         StepKind::Alias => "used through this alias".to_owned(),
         StepKind::Extends => "extended here".to_owned(),
         StepKind::Include => "included here".to_owned(),
-        StepKind::Variable => format!("`{}` is set here", variable_name(written)),
+        StepKind::Variable => format!("`{}` is set here", variable_name(line)),
     }
 }
 

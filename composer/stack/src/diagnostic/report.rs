@@ -99,7 +99,7 @@ fn chain(sources: &Sources, span: Span) -> Vec<Link> {
     let steps = sources.steps(span.way).into_iter();
     let links = steps.filter_map(|step| {
         let place = Place::new(sources, step.at)?;
-        Some(Link { kind: step.kind, place, label: step_label(step.kind, sources.slice(step.at)) })
+        Some(Link { kind: step.kind, place, label: step_label(step.kind, sources.line(step.at)) })
     });
     links.collect()
 }
