@@ -43,6 +43,7 @@ mod suggest;
 mod tmpfs;
 mod tree;
 mod values;
+mod variables;
 mod words;
 mod yaml;
 
@@ -57,3 +58,4 @@ pub use model::{
 pub use options::{HostFacts, LoadOptions, Purpose};
 pub use origins::{Origin, Via};
 pub use source::{Source, StepKind};
+pub use variables::{json as variables_json, yaml as variables_yaml};

@@ -78,14 +78,63 @@ impl Loaded {
         names.cloned().collect::<BTreeSet<String>>().into_iter().collect()
     }
 
-    /// The image of every service, in the order of the services' names.
-    pub fn images(&self) -> Vec<String> {
-        let image = |name: &String| {
-            let service = self.root.get("services")?.get(name)?;
-            let image = service.get("image").and_then(Node::text_value).map(str::to_owned);
-            Some(image.unwrap_or_else(|| format!("{}-{name}", self.stack.name)))
+    /// The image of every service, in the order of the services' names. One that is built and has no name is called
+    /// after the project and the service, with `separator` between.
+    pub fn images(&self, separator: char) -> Vec<String> {
+        let image = |(name, image): (String, Option<String>)| {
+            image.unwrap_or_else(|| format!("{}{separator}{name}", self.stack.name))
         };
-        self.names("services").iter().filter_map(image).collect()
+        self.named_images().map(image).collect()
+    }
+
+    fn named_images(&self) -> impl Iterator<Item = (String, Option<String>)> {
+        self.names("services").into_iter().filter_map(|name| {
+            let image = self.root.get("services")?.get(&name)?.get("image");
+            let image = image.and_then(Node::text_value).filter(|image| !image.is_empty());
+            let image = image.map(str::to_owned);
+            Some((name, image))
+        })
+    }
+
+    /// Images that the files name without a digest.
+    pub fn images_without_digest(&self) -> Vec<String> {
+        self.named_images().filter_map(|(_, image)| image.filter(|image| !image.contains('@'))).collect()
+    }
+
+    /// The images of the services and nothing else (`config --lock-image-digests`).
+    fn locked(&self) -> Document {
+        let text = |image: String| ("image".to_owned(), Document::Text(image));
+        let service = |image: Option<String>| Document::Map(image.map(text).into_iter().collect());
+        let services = self.named_images().map(|(name, image)| (name, service(image)));
+        let mut services = Document::Map(services.collect());
+        services.sort();
+        Document::Map([("services".to_owned(), services)].into_iter().collect())
+    }
+
+    /// The same as YAML.
+    pub fn locked_yaml(&self) -> String {
+        emit::yaml(&self.locked())
+    }
+
+    /// The same as JSON.
+    ///
+    /// # Errors
+    /// None is known; the writer's interface has room for one.
+    pub fn locked_json(&self) -> io::Result<String> {
+        emit::json(&self.locked())
+    }
+
+    /// The models that services use, by the names the files give them in `model`.
+    pub fn models(&self) -> Vec<String> {
+        let models = self.root.get("models").into_iter().flat_map(Node::entries);
+        let model = models.filter_map(|(_, entry)| entry.node.get("model").and_then(Node::text_value));
+        let models: BTreeSet<&str> = model.filter(|model| !model.is_empty()).collect();
+        models.into_iter().map(str::to_owned).collect()
+    }
+
+    /// Whether there is a service that no active profile wants.
+    pub fn is_disabled(&self, service: &str) -> bool {
+        self.disabled.contains_key(service)
     }
 
     /// Every profile that a service of the files has, sorted.

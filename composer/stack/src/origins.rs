@@ -25,7 +25,7 @@ pub struct Origin {
     /// As `config` prints it.
     value: Document,
     /// Where it is written; `None` for a default.
-    #[serde(flatten)]
+    #[serde(flatten, serialize_with = "short")]
     pub place: Option<Place>,
     /// Nobody wrote it: it is a default.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
@@ -41,11 +41,26 @@ pub struct Via {
     /// What it is.
     pub kind: StepKind,
     /// What asked for it.
-    #[serde(flatten)]
+    #[serde(flatten, serialize_with = "short_place")]
     pub place: Place,
     /// The variable's name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub variable: Option<String>,
+}
+
+/// File, line and column alone.
+fn short<S: Serializer>(place: &Option<Place>, serializer: S) -> Result<S::Ok, S::Error> {
+    let mut map = serializer.serialize_map(None)?;
+    if let Some(place) = place {
+        map.serialize_entry("file", &place.file().to_string_lossy())?;
+        map.serialize_entry("line", &place.line())?;
+        map.serialize_entry("column", &place.column())?;
+    }
+    map.end()
+}
+
+fn short_place<S: Serializer>(place: &Place, serializer: S) -> Result<S::Ok, S::Error> {
+    short(&Some(place.clone()), serializer)
 }
 
 /// Every value of a document, in its order.
@@ -110,7 +125,7 @@ fn written(node: Option<&Node>, entry: Option<&Entry>, value: &Document, sources
 
 fn steps(span: Span, sources: &Sources) -> Vec<Via> {
     let via = sources.steps(span.way).into_iter().filter_map(|step| {
-        let name = || variable_name(sources.slice(step.at)).to_owned();
+        let name = || variable_name(sources.line(step.at)).to_owned();
         let variable = (step.kind == StepKind::Variable).then(name);
         Some(Via { kind: step.kind, place: Place::new(sources, step.at)?, variable })
     });

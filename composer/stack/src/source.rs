@@ -156,6 +156,14 @@ impl Sources {
         self.get(span.source).and_then(|source| source.text.get(span.start..span.end)).unwrap_or("")
     }
 
+    /// The line that a span begins in.
+    pub fn line(&self, span: Span) -> &str {
+        self.get(span.source).map_or("", |source| {
+            let (line, _) = source.position(span.start);
+            &source.text[source.line_range(line)]
+        })
+    }
+
     /// The way that goes one step further than `before`.
     pub fn step(&mut self, before: Way, kind: StepKind, at: Span) -> Way {
         let step = Step { kind, at, before };

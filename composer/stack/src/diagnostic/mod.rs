@@ -77,12 +77,12 @@ pub struct Link {
 }
 
 /// What is said about the place of a step.
-fn step_label(kind: StepKind, written: &str) -> String {
+fn step_label(kind: StepKind, line: &str) -> String {
     match kind {
         StepKind::Alias => "used through this alias".to_owned(),
         StepKind::Extends => "extended here".to_owned(),
         StepKind::Include => "included here".to_owned(),
-        StepKind::Variable => format!("`{}` is set here", variable_name(written)),
+        StepKind::Variable => format!("`{}` is set here", variable_name(line)),
     }
 }
 
@@ -116,15 +116,6 @@ impl Diagnostics {
     /// How many there are of a severity, with those that are not kept.
     pub fn count(&self, severity: Severity) -> usize {
         self.found.iter().filter(|each| each.severity == severity).count() + self.more[severity as usize]
-    }
-
-    /// Warnings become errors (`--strict`).
-    pub fn strict(mut self) -> Self {
-        for each in &mut self.found {
-            each.severity = Severity::Error;
-        }
-        self.more = [self.more.iter().sum(), 0];
-        self
     }
 
     /// Text for people, one below the other; `color` uses ANSI escapes.

@@ -11,7 +11,7 @@ use serde::ser::{Serialize, Serializer};
 use indexmap::IndexMap;
 
 pub(crate) use order::natural;
-pub(crate) use yaml::{Line, annotated, yaml};
+pub(crate) use yaml::{Line, annotated, yaml, yaml_indented};
 
 /// A document in printing order.
 #[derive(Clone, Debug, PartialEq)]

@@ -20,14 +20,19 @@ pub(crate) struct Line<'a> {
 
 /// The document as YAML.
 pub(crate) fn yaml(document: &Document) -> String {
-    let mut writer = Writer { out: String::new(), lines: None };
+    yaml_indented(document, 2)
+}
+
+/// The same with so many spaces a level.
+pub(crate) fn yaml_indented(document: &Document, width: usize) -> String {
+    let mut writer = Writer { out: String::new(), lines: None, width };
     writer.root(document, None);
     writer.out
 }
 
 /// The same, and what stands in each of its lines. `root` is the tree that the document was made from.
 pub(crate) fn annotated<'a>(document: &Document, root: &'a Node) -> (String, Vec<Line<'a>>) {
-    let mut writer = Writer { out: String::new(), lines: Some(Vec::new()) };
+    let mut writer = Writer { out: String::new(), lines: Some(Vec::new()), width: 2 };
     writer.root(document, Some(root));
     (writer.out, writer.lines.unwrap_or_default())
 }
@@ -35,6 +40,7 @@ pub(crate) fn annotated<'a>(document: &Document, root: &'a Node) -> (String, Vec
 struct Writer<'a> {
     out: String,
     lines: Option<Vec<Line<'a>>>,
+    width: usize,
 }
 
 /// Where a value came from.
@@ -150,8 +156,8 @@ impl<'a> Writer<'a> {
     }
 
     fn indent(&mut self, depth: usize) {
-        for _ in 0..depth {
-            self.out.push_str("  ");
+        for _ in 0..depth * self.width {
+            self.out.push(' ');
         }
     }
 

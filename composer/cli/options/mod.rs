@@ -1,8 +1,12 @@
 //! The command line: Docker Compose's verbs, flags and defaults.
 
-use std::path::PathBuf;
+mod config;
+mod global;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+
+pub use config::{Config, ConfigFormat};
+pub use global::{Ansi, Global, ProgressStyle};
 
 /// Runs Compose files by itself: no daemon, no image needed
 #[derive(Debug, Parser)]
@@ -15,54 +19,6 @@ pub struct Options {
     /// Show the version
     #[arg(short = 'v', long, action = ArgAction::Version)]
     version: Option<bool>,
-}
-
-/// What stands before the verb.
-#[derive(Debug, Args)]
-pub struct Global {
-    /// Compose file; may be given several times, later ones override. `-` is standard input [env: COMPOSE_FILE]
-    #[arg(short, long = "file", value_name = "FILE")]
-    pub files: Vec<PathBuf>,
-    /// Project name [env: COMPOSE_PROJECT_NAME]
-    #[arg(short, long, value_name = "NAME")]
-    pub project_name: Option<String>,
-    /// Folder that relative paths begin at [default: the folder of the first Compose file]
-    #[arg(long, value_name = "DIR", alias = "workdir")]
-    pub project_directory: Option<PathBuf>,
-    /// File of variables, in place of `.env`; may be given several times [env: COMPOSE_ENV_FILES]
-    #[arg(long = "env-file", value_name = "FILE")]
-    pub env_files: Vec<PathBuf>,
-    /// When to use colours and control characters [env: COMPOSE_ANSI] [default: auto]
-    #[arg(long, value_name = "WHEN")]
-    pub ansi: Option<Ansi>,
-    /// How progress is shown [env: COMPOSE_PROGRESS] [default: auto]
-    #[arg(long, value_name = "STYLE")]
-    pub progress: Option<ProgressStyle>,
-}
-
-/// `--ansi`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum Ansi {
-    Never,
-    Always,
-    #[default]
-    Auto,
-}
-
-/// `--progress`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum ProgressStyle {
-    /// `tty` on a terminal, `plain` elsewhere
-    #[default]
-    Auto,
-    /// One block of lines, drawn in place
-    Tty,
-    /// A line for every event
-    Plain,
-    /// Warnings and errors only
-    Quiet,
-    /// A JSON object for every event
-    Json,
 }
 
 #[derive(Debug, Subcommand)]
@@ -277,32 +233,6 @@ pub struct Exec {
     /// Run it in this folder
     #[arg(short, long, value_name = "DIR")]
     pub workdir: Option<String>,
-}
-
-#[derive(Debug, Args)]
-pub struct Config {
-    /// How to print
-    #[arg(long, value_name = "FORMAT", default_value = "yaml")]
-    pub format: ConfigFormat,
-    /// Only check
-    #[arg(short, long)]
-    pub quiet: bool,
-    /// Print the names of services
-    #[arg(long, conflicts_with_all = ["volumes", "quiet"])]
-    pub services: bool,
-    /// Print the names of volumes
-    #[arg(long, conflicts_with = "quiet")]
-    pub volumes: bool,
-    /// Write to this file
-    #[arg(short, long, value_name = "FILE")]
-    pub output: Option<PathBuf>,
-}
-
-/// `config --format`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum ConfigFormat {
-    Yaml,
-    Json,
 }
 
 #[derive(Debug, Args)]
