@@ -142,7 +142,8 @@ impl Project<'_> {
             services.iter().filter_map(|map| map.get(name)).map(|entry| entry.node.clone()).collect();
         let mut merged: Option<Node> = None;
         for node in found {
-            let node = if shaped { Some(node) } else { self.shape_record(node, &SERVICE, name, &folder) };
+            let as_it_is = shaped || node.is_null();
+            let node = if as_it_is { Some(node) } else { self.shape_record(node, &SERVICE, name, &folder) };
             merged = match (merged, node) {
                 (Some(base), Some(node)) => Some(merge::records(base, node, &SERVICE, &mut self.report)),
                 (merged, node) => node.or(merged),

@@ -13,7 +13,7 @@ use crate::options::LoadOptions;
 use crate::project::Project;
 use crate::read::{self, Reader};
 use crate::yaml::{Map, Node};
-use crate::{check, lower, name, normalize, profiles, resolve};
+use crate::{check, defaults, lower, name, normalize, profiles, resolve};
 
 /// Files with their documents.
 type Inputs = Vec<(PathBuf, Rc<Vec<Node>>)>;
@@ -37,7 +37,7 @@ pub fn load(options: &LoadOptions) -> Result<Loaded, LoadError> {
     let root = project.model(&inputs, &scope, &[]);
     // Where something is missing, the checks would be about what is not there.
     let whole = !project.incomplete && inputs.len() == paths.len();
-    let Project { mut report, reader, .. } = project;
+    let Project { mut report, reader, contents, .. } = project;
     let Some(mut root) = root else {
         if !report.has_errors() {
             report
@@ -48,6 +48,7 @@ pub fn load(options: &LoadOptions) -> Result<Loaded, LoadError> {
     };
     set_name(&mut root, &name);
     let disabled = complete(&mut root, whole, &name, &directory, options, &scope.environment, &mut report);
+    defaults::put_contents(&mut root, contents);
     if options.strict {
         report.be_strict();
     }

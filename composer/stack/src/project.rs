@@ -1,6 +1,6 @@
 //! Files to one tree: each document interpolated and shaped, then `extends`, `include` and the rules of merging.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -34,10 +34,12 @@ pub(crate) struct Project<'a> {
     pub units: Units,
     pub included: HashMap<IncludeKey, Included>,
     environments: Vec<Rc<Environment>>,
-    known_environments: HashMap<std::collections::BTreeMap<String, String>, usize>,
+    known_environments: HashMap<BTreeMap<String, String>, usize>,
     budget: usize,
     /// Something that files name could not be taken over: whoever misses it later on would be told twice.
     pub incomplete: bool,
+    /// What configs hold that are the value of a variable.
+    pub contents: BTreeMap<String, Node>,
 }
 
 /// The surroundings of a file: those of the project, or of an entry of `include`.
@@ -70,6 +72,7 @@ impl<'a> Project<'a> {
             known_environments: HashMap::new(),
             budget: BUDGET,
             incomplete: false,
+            contents: BTreeMap::new(),
         }
     }
 
