@@ -34,15 +34,24 @@ pub(crate) fn fill(root: &mut Node, project: &mut Project<'_>, scope: &Scope) {
     }
 }
 
-/// Gives configs that are a variable's value that value: not before the checks, for whom it would be a second source.
-pub(crate) fn put_contents(root: &mut Node, contents: BTreeMap<String, Node>) {
+/// Gives configs that are a variable's value that value.
+pub(crate) fn put_contents(root: &mut Node, contents: &BTreeMap<String, Node>) {
+    each_config(root, contents, |map, content| put(map, "content", content.clone()));
+}
+
+/// Takes it away again, for it is not printed.
+pub(crate) fn take_contents(root: &mut Node, contents: &BTreeMap<String, Node>) {
+    each_config(root, contents, |map, _| drop(map.shift_remove("content")));
+}
+
+fn each_config(root: &mut Node, contents: &BTreeMap<String, Node>, change: fn(&mut Map, &Node)) {
     let Some(configs) = root.get_mut("configs").and_then(map_mut) else {
         return;
     };
     for (name, content) in contents {
-        let config = configs.get_mut(&name).filter(|entry| entry.node.get("environment").is_some());
+        let config = configs.get_mut(name).filter(|entry| entry.node.get("environment").is_some());
         if let Some(map) = config.and_then(|entry| map_mut(&mut entry.node)) {
-            put(map, "content", content);
+            change(map, content);
         }
     }
 }

@@ -143,7 +143,7 @@ impl Project<'_> {
         let mut merged: Option<Node> = None;
         for node in found {
             let as_it_is = shaped || node.is_null();
-            let node = if as_it_is { Some(node) } else { self.shape_record(node, &SERVICE, name, &folder) };
+            let node = if as_it_is { Some(node) } else { self.shape_service(node, name, &folder) };
             merged = match (merged, node) {
                 (Some(base), Some(node)) => Some(merge::records(base, node, &SERVICE, &mut self.report)),
                 (merged, node) => node.or(merged),

@@ -48,14 +48,16 @@ pub fn load(options: &LoadOptions) -> Result<Loaded, LoadError> {
     };
     set_name(&mut root, &name);
     let disabled = complete(&mut root, whole, &name, &directory, options, &scope.environment, &mut report);
-    defaults::put_contents(&mut root, contents);
     if options.strict {
         report.be_strict();
     }
     if report.has_errors() {
         return Err(LoadError::Diagnostics(report.finish()));
     }
+    // Not before the checks, for whom it would be a second source.
+    defaults::put_contents(&mut root, &contents);
     let stack = lower::stack(&root, name, directory, paths);
+    defaults::take_contents(&mut root, &contents);
     let variables = crate::loaded::uses(&reader);
     let (warnings, sources) = report.finish_with_sources();
     Ok(Loaded {
