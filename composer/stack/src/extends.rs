@@ -228,12 +228,8 @@ impl Project<'_> {
 
     /// Reports a file that a file names and that cannot be read.
     pub fn cannot_read(&mut self, path: &Path, error: &std::io::Error, at: Span) {
-        let found = self.missing(at, format!("cannot read {}: {error}", path.display()));
-        if error.kind() == std::io::ErrorKind::NotFound
-            && let Some(help) = read::near(path)
-        {
-            found.help(help);
-        }
+        self.incomplete = true;
+        read::cannot(path, error, Some(at), &mut self.report);
     }
 
     /// Puts the service on top of the stack over what it extends.

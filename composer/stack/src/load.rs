@@ -26,7 +26,7 @@ pub fn load(options: &LoadOptions) -> Result<Loaded, LoadError> {
     let mut report = Report::default();
     let Found { paths, directory, mut environment } = files::find(options, &mut report)?;
     let mut reader = Reader::new(options);
-    let inputs = read_all(&paths, &mut reader, &mut report)?;
+    let inputs = read_all(&paths, &mut reader, &mut report);
     let mut interpolator = Interpolator::new();
     let documents: Vec<Node> = inputs.iter().flat_map(|(_, documents)| documents.iter().cloned()).collect();
     let name = name::choose(options, &environment, &documents, &directory, &mut interpolator, &mut report)?;
@@ -115,7 +115,7 @@ fn set_name(root: &mut Node, name: &str) {
 }
 
 /// Every file that `-f` names has to be there.
-fn read_all(paths: &[PathBuf], reader: &mut Reader, report: &mut Report) -> Result<Inputs, LoadError> {
+fn read_all(paths: &[PathBuf], reader: &mut Reader, report: &mut Report) -> Inputs {
     let mut inputs = Inputs::new();
     for path in paths {
         if let Some(text) = path.to_str().filter(|text| read::is_remote(text)) {
@@ -123,11 +123,12 @@ fn read_all(paths: &[PathBuf], reader: &mut Reader, report: &mut Report) -> Resu
             report.error_without_place(message).help(read::FETCH_IT);
             continue;
         }
-        let documents =
-            reader.documents(path, report).map_err(|source| LoadError::Io { path: path.clone(), source })?;
-        inputs.extend(documents.map(|documents| (path.clone(), documents)));
+        match reader.documents(path, report) {
+            Ok(documents) => inputs.extend(documents.map(|documents| (path.clone(), documents))),
+            Err(error) => read::cannot(path, &error, None, report),
+        }
     }
-    Ok(inputs)
+    inputs
 }
 
 /// The project's name alone, for verbs such as `down` that have to work when the file is broken or gone.
