@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use indexmap::IndexMap;
 
-use crate::emit::Document;
+use crate::emit::{Document, natural};
 use crate::spec::{Field, Print, Record, Shape};
 use crate::yaml::{Map, Node, Resolved, Scalar, Value};
 
@@ -52,11 +52,11 @@ impl Printer {
             (_, Shape::OrNull(shape) | Shape::Either(_, shape)) => self.node(node, shape),
             (_, Shape::Short(conversion)) => self.node(node, &conversion.long),
             (Value::Map(map), Shape::Record(record)) => self.record(map, record),
-            (Value::Map(map), Shape::Map(value) | Shape::Names(value)) => {
-                Document::Map(sorted(map).map(|(key, node)| (key.clone(), self.node(node, value))).collect())
-            }
+            (Value::Map(map), Shape::Map(value) | Shape::Names(value)) => Document::Map(
+                self.sorted(map).map(|(key, node)| (key.clone(), self.node(node, value))).collect(),
+            ),
             (Value::Map(map), _) => Document::Map(
-                sorted(map).map(|(key, node)| (key.clone(), self.node(node, &Shape::Any))).collect(),
+                self.sorted(map).map(|(key, node)| (key.clone(), self.node(node, &Shape::Any))).collect(),
             ),
             (Value::List(items), Shape::List(item) | Shape::Set(item)) => {
                 Document::List(items.iter().map(|node| self.node(node, item)).collect())
@@ -129,6 +129,16 @@ impl Printer {
         }
     }
 
+    /// Pairs in the order in which Go's encoders write them.
+    fn sorted<'a>(&self, map: &'a Map) -> impl Iterator<Item = (&'a String, &'a Node)> {
+        let mut sorted: Vec<(&String, &Node)> = map.iter().map(|(key, entry)| (key, &entry.node)).collect();
+        match self.format {
+            Format::Yaml => sorted.sort_by(|one, other| natural(one.0, other.0)),
+            Format::Json => sorted.sort_by_key(|(key, _)| *key),
+        }
+        sorted.into_iter()
+    }
+
     fn scalar(&self, scalar: &Scalar) -> Document {
         match scalar.resolve() {
             Resolved::Null => Document::Null,
@@ -139,11 +149,6 @@ impl Printer {
             Resolved::Text(text) => Document::Text(text.to_owned()),
         }
     }
-}
-
-fn sorted(map: &Map) -> impl Iterator<Item = (&String, &Node)> {
-    let sorted: BTreeMap<&String, &Node> = map.iter().map(|(key, entry)| (key, &entry.node)).collect();
-    sorted.into_iter()
 }
 
 /// What Go's `omitempty` leaves out.

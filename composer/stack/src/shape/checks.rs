@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 
 use super::{Conversion, scalar};
-use crate::decode::suggest::nearest;
 use crate::spec::{Check, Shape, Wrong};
+use crate::suggest::nearest;
 use crate::yaml::{Node, Value};
 use crate::{cpuset, signal};
 

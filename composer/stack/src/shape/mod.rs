@@ -19,10 +19,10 @@ pub(crate) mod tests;
 
 use std::path::Path;
 
-use crate::decode::suggest::nearest;
 use crate::diagnostic::{Found, Report};
 use crate::source::Span;
 use crate::spec::{FILE, Field, Record, Shape};
+use crate::suggest::nearest;
 use crate::yaml::{Map, Node, Scalar, Tag, Value};
 
 pub(crate) use checks::*;

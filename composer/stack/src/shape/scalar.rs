@@ -1,9 +1,9 @@
 //! Scalars: what each may be, and how it is written canonically.
 
 use super::{Shaper, one_of};
-use crate::decode::suggest::nearest;
 use crate::source::Span;
 use crate::spec::{Shape, Wrong};
+use crate::suggest::nearest;
 use crate::yaml::{Node, Resolved, Scalar, Tag, Value};
 use crate::{duration, size};
 
