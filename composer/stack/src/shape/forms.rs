@@ -191,9 +191,11 @@ fn command(node: Node, name: &str, shaper: &mut Shaper<'_>) -> Option<Node> {
         return Some(node);
     };
     let Some(words::Line { words, operator }) = words::line(text) else {
-        let (message, help) = match text.contains(['(', ')']) && !text.contains(['"', '\'', '\\']) {
-            true => ("has parentheses, which only a shell understands", "write a list"),
-            false => ("has a quote that is never closed", "close it, or write a list"),
+        let parentheses = text.contains(['(', ')']) && !text.contains(['"', '\'', '\\']);
+        let (message, help) = if parentheses {
+            ("has parentheses, which only a shell understands", "write a list")
+        } else {
+            ("has a quote that is never closed", "close it, or write a list")
         };
         shaper
             .value(&node, format!("`{name}` {message}"))

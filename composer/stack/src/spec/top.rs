@@ -7,7 +7,7 @@ use crate::shape;
 
 /// The whole file.
 pub(crate) static FILE: Record = Record::new(
-    "the file",
+    "the top level",
     &[
         Field::new("name", Shape::Text, "Name of the project, in front of every name on the host."),
         Field::new(
