@@ -54,6 +54,18 @@ impl Report {
         self.counts = [self.counts.iter().sum(), 0];
     }
 
+    /// How much has been found, for [`Self::forget`].
+    pub fn mark(&self) -> usize {
+        self.found.len()
+    }
+
+    /// Takes back what was found since then.
+    pub fn forget(&mut self, mark: usize) {
+        for found in self.found.drain(mark.min(self.found.len())..) {
+            self.counts[found.severity as usize] -= 1;
+        }
+    }
+
     /// Whether an error has been found.
     pub fn has_errors(&self) -> bool {
         self.counts[Severity::Error as usize] > 0

@@ -121,7 +121,7 @@ impl Shaper<'_> {
         let tag = node.tag;
         // Where expressions are kept, a short form may be one that cannot be taken apart.
         let kept = (!self.interpolated && has_expression(&node)).then(|| node.clone());
-        let reported = self.report.found.len();
+        let reported = self.report.mark();
         let made = (conversion.lengthen)(node, name, self).and_then(|mut long| {
             long.tag = tag;
             let good = fits(&long, &conversion.long) || (kept.is_some() && is_expression(&long));
@@ -132,7 +132,7 @@ impl Shaper<'_> {
         });
         match (made, kept) {
             (None, Some(kept)) => {
-                self.report.found.truncate(reported);
+                self.report.forget(reported);
                 Some(kept)
             }
             (made, _) => made,
