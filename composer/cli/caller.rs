@@ -25,6 +25,8 @@ pub struct Caller {
     pub home: Option<PathBuf>,
     /// Where the caller's programs are, as PATH lists them.
     pub path: String,
+    /// User and group of whoever called with sudo: what is written for them is to be theirs.
+    pub owner: Option<(u32, u32)>,
 }
 
 impl Caller {
@@ -38,14 +40,16 @@ impl Caller {
         match sudo {
             Some(uid) if rustix::process::geteuid().is_root() && !is_session(&own) => {
                 let passwd = passwd();
-                merge(own, environment_before(uid), account(&passwd, uid), account(&passwd, 0))
+                let group = own.get("SUDO_GID").and_then(|gid| gid.parse().ok()).unwrap_or(uid);
+                let caller = merge(own, environment_before(uid), account(&passwd, uid), account(&passwd, 0));
+                Self { owner: Some((uid, group)), ..caller }
             }
             _ => {
                 let home = own.get("HOME").cloned().filter(|home| !home.is_empty());
                 let uid = rustix::process::getuid().as_raw();
                 let home = home.or_else(|| account(&passwd(), uid).map(|account| account.home));
                 let path = own.get("PATH").cloned().unwrap_or_default();
-                Self { environment: own, home: home.map(PathBuf::from), path }
+                Self { environment: own, home: home.map(PathBuf::from), path, owner: None }
             }
         }
     }
@@ -153,7 +157,7 @@ fn merge(own: Environment, before: Environment, caller: Option<Account>, root: O
         }
     }
     let path = folders.join(":");
-    Caller { environment, home, path }
+    Caller { environment, home, path, owner: None }
 }
 
 #[cfg(test)]

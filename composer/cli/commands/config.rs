@@ -1,34 +1,141 @@
 //! `compose config`: what the files mean.
 
-use std::fs;
-
-use composer_stack::Purpose;
+use composer_stack::{Loaded, Purpose};
 
 use super::context::Context;
+use super::output;
 use super::{Error, Result, doing};
 use crate::options::{Config, ConfigFormat};
+use crate::render::table;
 
-/// Checks the files and prints the canonical model, or the names in it.
-pub fn run(context: &mut Context, verb: &Config) -> Result {
-    let loaded = context.load(Purpose::Config)?;
-    if verb.quiet {
-        return Ok(0);
+/// What is printed. Where several flags are given, Docker Compose takes the first of these.
+enum Shown<'a> {
+    /// Names in a section of the model.
+    Names(&'static str),
+    Models,
+    Hashes(&'a str),
+    Profiles,
+    Images,
+    Variables,
+    Environment,
+    Model,
+}
+
+impl<'a> Shown<'a> {
+    fn of(verb: &'a Config) -> Self {
+        match verb.hash.as_deref() {
+            _ if verb.services => Self::Names("services"),
+            _ if verb.volumes => Self::Names("volumes"),
+            _ if verb.networks => Self::Names("networks"),
+            _ if verb.models => Self::Models,
+            Some(services) if !services.is_empty() => Self::Hashes(services),
+            _ if verb.profiles => Self::Profiles,
+            _ if verb.images => Self::Images,
+            _ if verb.variables => Self::Variables,
+            _ if verb.environment => Self::Environment,
+            _ => Self::Model,
+        }
     }
-    let lines = |names: Vec<String>| names.into_iter().map(|name| name + "\n").collect();
-    let text: String = if verb.services {
-        lines(loaded.names("services"))
-    } else if verb.volumes {
-        lines(loaded.names("volumes"))
-    } else {
-        let written = match verb.format {
-            ConfigFormat::Yaml => loaded.to_yaml(),
-            ConfigFormat::Json => loaded.to_json(),
-        };
-        written.map_err(doing("write what the files mean"))?
+}
+
+/// Checks the files and prints the canonical model, or a part of it.
+pub fn run(context: &mut Context, verb: &Config) -> Result {
+    context.json = verb.format == Some(ConfigFormat::Json);
+    if verb.resolve_image_digests {
+        let message = "`--resolve-image-digests` needs a registry to ask, and this version pulls no images";
+        return Err(Error::Usage(message.to_owned()));
+    }
+    let shown = Shown::of(verb);
+    let loaded = load(context, verb, &shown)?;
+    let text = match shown {
+        Shown::Names(section) => lines(loaded.names(section)),
+        Shown::Models => lines(loaded.models()),
+        Shown::Hashes(services) => hashes(&loaded, services)?,
+        Shown::Profiles => lines(loaded.profiles()),
+        Shown::Images => lines(loaded.images(context.separator())),
+        Shown::Variables => variables(&loaded, verb.format)?,
+        Shown::Environment => lines(loaded.environment()),
+        Shown::Model if verb.quiet => return Ok(0),
+        Shown::Model => model(context, verb, &loaded)?,
     };
-    match &verb.output {
-        Some(path) => fs::write(path, text).map_err(doing(format!("write {}", path.display())))?,
+    match verb.output.as_deref().filter(|path| !path.as_os_str().is_empty()) {
+        Some(path) => output::write(path, text.as_bytes(), context.caller.owner)?,
         None => context.out.data(text.as_bytes()).map_err(Error::Output)?,
     }
     Ok(0)
+}
+
+fn load(context: &mut Context, verb: &Config, shown: &Shown<'_>) -> Result<Loaded> {
+    let normalize = !verb.no_normalize && !context.is_compatible();
+    context.load_with(Purpose::Config, |options| {
+        options.interpolate = !verb.no_interpolate && !matches!(shown, Shown::Variables);
+        options.normalize = normalize;
+        options.resolve_paths = !verb.no_path_resolution;
+        options.check_consistency = !verb.no_consistency;
+        options.resolve_environment =
+            !verb.no_env_resolution && matches!(shown, Shown::Model | Shown::Environment);
+        // The other lists are those of the whole project.
+        if matches!(shown, Shown::Profiles | Shown::Images | Shown::Environment | Shown::Model) {
+            options.services.clone_from(&verb.services_wanted);
+        }
+    })
+}
+
+fn lines(names: Vec<String>) -> String {
+    names.into_iter().map(|name| name + "\n").collect()
+}
+
+fn model(context: &Context, verb: &Config, loaded: &Loaded) -> Result<String> {
+    let json = verb.format == Some(ConfigFormat::Json);
+    let written = if verb.lock_image_digests {
+        let unknown = loaded.images_without_digest();
+        if let Some(image) = unknown.first() {
+            let message = format!(
+                "the digest of the image `{image}` is not known: this version pulls no images; name it in the file: \
+                 `{image}@sha256:...`"
+            );
+            return Err(Error::Usage(message));
+        }
+        if json { loaded.locked_json() } else { Ok(loaded.locked_yaml()) }
+    } else {
+        match (verb.origins, json) {
+            (true, true) => loaded.origins_json(),
+            (true, false) => Ok(loaded.origins_yaml(context.out.color && verb.output.is_none())),
+            (false, true) => loaded.to_json(),
+            (false, false) => loaded.to_yaml(),
+        }
+    };
+    written.map_err(doing("write what the files mean"))
+}
+
+/// A line for each of the services, or for all: `*`.
+fn hashes(loaded: &Loaded, services: &str) -> Result<String> {
+    let mut names: Vec<String> = match services {
+        "*" => loaded.names("services"),
+        _ => services.split(',').map(str::to_owned).collect(),
+    };
+    names.sort();
+    let line = |name: String| match loaded.hash(&name) {
+        Some(hash) => Ok(format!("{name} {hash}\n")),
+        None if loaded.is_disabled(&name) => Err(Error::Usage(format!("no such service: {name}: disabled"))),
+        None => Err(Error::Usage(format!("no such service: {name}: not found"))),
+    };
+    names.into_iter().map(line).collect()
+}
+
+fn variables(loaded: &Loaded, format: Option<ConfigFormat>) -> Result<String> {
+    match format {
+        Some(ConfigFormat::Yaml) => Ok(composer_stack::variables_yaml(loaded.variables())),
+        Some(ConfigFormat::Json) => {
+            composer_stack::variables_json(loaded.variables()).map_err(doing("write the variables"))
+        }
+        None => {
+            let row = |variable: &composer_stack::Variable| {
+                let required = variable.required.to_string();
+                vec![variable.name.clone(), required, variable.default.clone(), variable.alternative.clone()]
+            };
+            let rows: Vec<Vec<String>> = loaded.variables().iter().map(row).collect();
+            Ok(table::render_wide(&["NAME", "REQUIRED", "DEFAULT VALUE", "ALTERNATE VALUE"], &rows))
+        }
+    }
 }

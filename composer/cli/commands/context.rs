@@ -5,14 +5,14 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
-use composer_stack::{LoadError, LoadOptions, Loaded, Purpose, Severity};
+use composer_stack::{Diagnostic, LoadOptions, Loaded, Purpose, Severity};
 use composer_supervisor::client::Client;
 use composer_supervisor::protocol::{Action, ContainerStatus, Event, Reply, Request, State, Subject};
 
 use super::{Error, Result, doing};
 use crate::caller::Caller;
 use crate::host;
-use crate::options::{Global, ProgressStyle};
+use crate::options::{Ansi, Global, ProgressStyle};
 use crate::render::{Output, Progress};
 use crate::time;
 
@@ -23,15 +23,18 @@ pub struct Context {
     pub out: Output,
     /// Standard input's text: it can be read once.
     stdin: Option<String>,
+    /// Errors and warnings are told as JSON, one object a line.
+    pub json: bool,
 }
 
 impl Context {
     /// Looks at who called.
     pub fn new(global: Global) -> Self {
         let caller = Caller::find();
-        let ansi = global.ansi.or_else(|| chosen(&caller, "COMPOSE_ANSI")).unwrap_or_default();
+        let flag = if global.no_ansi { Some(Ansi::Never) } else { global.ansi };
+        let ansi = flag.or_else(|| chosen(&caller, "COMPOSE_ANSI")).unwrap_or_default();
         let out = Output::new(ansi, &caller.environment);
-        Self { global, caller, out, stdin: None }
+        Self { global, caller, out, stdin: None, json: false }
     }
 
     fn load_options(&mut self, purpose: Purpose) -> Result<LoadOptions> {
@@ -61,6 +64,9 @@ impl Context {
             project_name: self.global.project_name.clone(),
             project_directory: self.global.project_directory.clone(),
             env_files,
+            profiles: self.global.profiles.clone(),
+            all_resources: self.global.all_resources,
+            strict: self.global.strict || self.is_set("COMPOSE_STRICT"),
             current_dir: std::env::current_dir().map_err(doing("find the current folder"))?,
             environment: self.caller.environment.clone(),
             home: self.caller.home.clone(),
@@ -69,15 +75,45 @@ impl Context {
                 Purpose::Run => host::facts(),
                 Purpose::Config => None,
             },
+            ..LoadOptions::default()
         })
+    }
+
+    /// Whether a variable says yes, as Docker Compose reads such variables.
+    fn is_set(&self, variable: &str) -> bool {
+        let value = self.caller.environment.get(variable).map(|value| value.to_ascii_lowercase());
+        matches!(value.as_deref(), Some("1" | "t" | "true" | "y" | "yes" | "on"))
+    }
+
+    /// What stands between the parts of names: `_` where the user wants Docker Compose's old ways.
+    pub fn separator(&self) -> char {
+        if self.global.compatibility || self.is_set("COMPOSE_COMPATIBILITY") { '_' } else { '-' }
+    }
+
+    /// Whether `--compatibility` is given, which means more to `config` than the variable does.
+    pub fn is_compatible(&self) -> bool {
+        self.global.compatibility
     }
 
     /// Reads the files and tells of what is doubtful in them.
     pub fn load(&mut self, purpose: Purpose) -> Result<Loaded> {
-        let options = self.load_options(purpose)?;
+        if self.separator() == '_' {
+            self.out.warning("`--compatibility` changes no names of containers here: they have `-`");
+        }
+        self.load_with(purpose, |_| {})
+    }
+
+    /// The same with further options.
+    pub fn load_with(&mut self, purpose: Purpose, change: impl FnOnce(&mut LoadOptions)) -> Result<Loaded> {
+        let mut options = self.load_options(purpose)?;
+        change(&mut options);
         let loaded = composer_stack::load(&options)?;
-        for warning in &loaded.warnings {
-            let text = warning.render(self.out.color_errors);
+        if !loaded.warnings.is_empty() {
+            let text = if self.json {
+                loaded.warnings.render_json()
+            } else {
+                loaded.warnings.render(self.out.color_errors)
+            };
             self.out.note(&text);
         }
         Ok(loaded)
@@ -129,24 +165,20 @@ impl Context {
 
     /// Tells why a command failed, and with which status it ends.
     pub fn tell(&mut self, error: &Error) -> u8 {
+        let code = match error {
+            Error::Refused(failure) => u8::try_from(failure.code).unwrap_or(1),
+            Error::Load(_) | Error::Client(_) | Error::Output(_) | Error::Io(..) | Error::Usage(_) => 1,
+        };
         match error {
-            Error::Load(error @ LoadError::Diagnostics(found)) => {
-                let mut text = error.render(self.out.color_errors);
-                if !found.iter().any(|diagnostic| diagnostic.severity == Severity::Error) {
-                    text.push_str("\nerror: the Compose file cannot be used");
-                }
-                self.out.note(&text);
-                1
+            Error::Load(error) if self.json => self.out.note(&error.render_json()),
+            Error::Load(error) => self.out.note(&error.render(self.out.color_errors)),
+            error if self.json => {
+                let error = Diagnostic::without_place(Severity::Error, error.to_string());
+                self.out.note(&error.render_json());
             }
-            Error::Refused(failure) => {
-                self.out.error(&failure.message);
-                u8::try_from(failure.code).unwrap_or(1)
-            }
-            Error::Load(_) | Error::Client(_) | Error::Output(_) | Error::Io(..) | Error::Usage(_) => {
-                self.out.error(&error.to_string());
-                1
-            }
+            error => self.out.error(&error.to_string()),
         }
+        code
     }
 }
 

@@ -6,6 +6,7 @@ mod down;
 mod exec;
 mod journal;
 mod logs;
+mod output;
 mod ps;
 mod session;
 mod signals;
@@ -62,8 +63,20 @@ fn doing<E: Into<io::Error>>(what: impl Into<String>) -> impl FnOnce(E) -> Error
 
 /// Runs what the command line says.
 pub fn run(options: Options) -> ExitCode {
+    let dry_run = options.global.dry_run;
     let mut context = Context::new(options.global);
-    let result = match options.verb {
+    let mut verb = options.verb;
+    match &mut verb {
+        Verb::Up(up) => up.dry_run |= dry_run,
+        Verb::Down(down) => down.dry_run |= dry_run,
+        Verb::Exec(_) if dry_run => {
+            let error =
+                Error::Usage("`exec` cannot be tried without doing it: leave `--dry-run` out".to_owned());
+            return ExitCode::from(context.tell(&error));
+        }
+        Verb::Ps(_) | Verb::Logs(_) | Verb::Exec(_) | Verb::Config(_) | Verb::Version(_) => {}
+    }
+    let result = match verb {
         Verb::Up(verb) => up::run(&mut context, verb),
         Verb::Down(verb) => down::run(&mut context, verb),
         Verb::Ps(verb) => ps::run(&mut context, &verb),

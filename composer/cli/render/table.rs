@@ -5,8 +5,20 @@ use unicode_width::UnicodeWidthStr;
 const LEAST: usize = 10;
 const GAP: usize = 3;
 
+/// The least width of the columns of what Docker Compose lists without an engine.
+const LEAST_WIDE: usize = 20;
+
 /// The table as text; every row has as many cells as the header.
 pub fn render(header: &[&str], rows: &[Vec<String>]) -> String {
+    columns(header, rows, LEAST)
+}
+
+/// The same with columns of at least twenty places.
+pub fn render_wide(header: &[&str], rows: &[Vec<String>]) -> String {
+    columns(header, rows, LEAST_WIDE)
+}
+
+fn columns(header: &[&str], rows: &[Vec<String>], least: usize) -> String {
     let mut widths: Vec<usize> = header.iter().map(|cell| cell.width()).collect();
     for row in rows {
         for (width, cell) in widths.iter_mut().zip(row) {
@@ -19,7 +31,7 @@ pub fn render(header: &[&str], rows: &[Vec<String>]) -> String {
         let mut line = String::new();
         for (width, cell) in widths.iter().zip(row) {
             line.push_str(cell);
-            let room = (width + GAP).max(LEAST);
+            let room = (width + GAP).max(least);
             line.push_str(&" ".repeat(room.saturating_sub(cell.width())));
         }
         text.push_str(line.trim_end());

@@ -1,172 +1,244 @@
 //! Env files: `KEY=value` lines with quotes, `export`, comments and interpolation, as Docker Compose reads them.
 
-use std::collections::BTreeMap;
+mod quoted;
+mod raw;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::path::Path;
 
 use crate::diagnostic::Report;
-use crate::interpolate::{Finding, expand};
+use crate::interpolate::{Lookup, Room, expand};
 use crate::source::Span;
 
-/// Reads an env file. `lookup` is what stands above the file: the caller's environment.
+pub(crate) use self::raw::parse_raw;
+
+/// What variables may add to an env file. No program could be started with an environment that large.
+const ROOM: usize = 1 << 20;
+
+/// A variable that an env file defines.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Variable {
+    pub value: String,
+    /// Where its value stands, with its quotes; its name, where the file hands it on from the caller. `None` for one
+    /// that no file defines.
+    pub span: Option<Span>,
+}
+
+/// Reads an env file and puts its variables over `variables`, those of the files before it.
+///
+/// An expression stands for what `lookup` says (the caller's environment), then for what `variables` has, the lines
+/// above it included.
 pub(crate) fn parse(
     path: &Path,
     text: String,
-    lookup: &dyn Fn(&str) -> Option<String>,
+    lookup: Lookup<'_, '_>,
+    variables: &mut BTreeMap<String, Variable>,
     report: &mut Report,
-) -> BTreeMap<String, String> {
+) {
     let (number, source) = report.sources.add(path, text);
-    let text = source.text.strip_prefix('\u{feff}').unwrap_or(&source.text);
-    let skipped = source.text.len() - text.len();
-    let mut values = BTreeMap::new();
-    let mut at = 0;
-    while at < text.len() {
-        let end = text[at..].find('\n').map_or(text.len(), |found| at + found);
-        let line = &text[at..end];
-        let start = at + (line.len() - line.trim_start().len());
-        let bare = line.trim();
-        at = end + 1;
-        if bare.is_empty() || bare.starts_with('#') {
-            continue;
+    let text = source.text.as_str();
+    let at = text.len() - text.strip_prefix('\u{feff}').unwrap_or(text).len();
+    let (room, warned) = (Room::new(ROOM), BTreeSet::new());
+    let mut parser = Parser {
+        text,
+        at,
+        source: number,
+        lookup,
+        variables,
+        report,
+        room,
+        warned,
+        closing_quote: None,
+        said: false,
+        line: 0..0,
+    };
+    while parser.skip_to_statement() {
+        parser.statement();
+    }
+}
+
+struct Parser<'a, 'v> {
+    text: &'a str,
+    at: usize,
+    source: u32,
+    lookup: Lookup<'a, 'v>,
+    variables: &'a mut BTreeMap<String, Variable>,
+    report: &'a mut Report,
+    room: Room,
+    warned: BTreeSet<String>,
+    /// The quote that ended a value on this line: another statement may follow, though few would mean one.
+    closing_quote: Option<Span>,
+    /// Something has been said about what follows quotes on this line.
+    said: bool,
+    /// A stretch without a line break, up to one, so that a line of many statements is not searched for each.
+    line: Range<usize>,
+}
+
+impl<'a> Parser<'a, '_> {
+    /// Passes over space and comments; whether something follows.
+    fn skip_to_statement(&mut self) -> bool {
+        loop {
+            let rest = &self.text[self.at..];
+            let found = rest.trim_start();
+            let start = self.text.len() - found.len();
+            if self.text[self.at..start].contains('\n') {
+                self.closing_quote = None;
+                self.said = false;
+            }
+            self.at = start;
+            if !found.starts_with('#') {
+                return !found.is_empty();
+            }
+            self.at = self.line_end(start);
         }
-        let span = |from: usize, to: usize| Span::new(number, from + skipped, to + skipped);
-        let after = bare.strip_prefix("export").filter(|rest| rest.starts_with(char::is_whitespace));
-        let after = after.map_or(bare, str::trim_start);
-        let key_start = start + bare.len() - after.len();
-        let key_len = after.find(['=', ':']).unwrap_or(after.len());
-        let key = after[..key_len].trim_end();
-        if key.is_empty() || !key.chars().all(|c| c.is_ascii_alphanumeric() || "_.-[]".contains(c)) {
-            report
-                .error(span(key_start, key_start + key.len()), format!("`{key}` is not a variable name"))
-                .help("an env file has lines such as `KEY=value`");
-            continue;
-        }
-        if key_len == after.len() {
+    }
+
+    /// `[export] KEY [= VALUE]`, from its first character.
+    fn statement(&mut self) {
+        let rest = &self.text[self.at..];
+        let key_start = match rest.strip_prefix("export") {
+            Some(behind) if behind.starts_with(['\t', '\n', '\x0c', '\r', ' ']) => {
+                self.text.len() - behind.trim_start_matches(is_blank).len()
+            }
+            _ => self.at,
+        };
+        let line_end = self.line_end(key_start);
+        let line = &self.text[key_start..line_end];
+        let separator = line.find(['=', ':']);
+        let key = line[..separator.unwrap_or(line.len())].trim_end_matches(is_blank);
+        let named = self.name(key, key_start, separator);
+        let misread = !named && self.closing_quote.is_some();
+        // What follows a value that ended too early is no statement, nor is what follows that.
+        let Some(separator) = separator.filter(|_| !misread) else {
+            self.at = line_end;
             // A key alone is handed on from the caller's environment.
-            if let Some(value) = lookup(key) {
-                values.insert(key.to_owned(), value);
+            if let Some(value) = (self.lookup)(key).filter(|_| named) {
+                self.define(key, value.to_owned(), self.span(key_start, key_start + key.len()));
             }
-            continue;
-        }
-        let value_at = key_start + key_len + 1;
-        let rest = text[value_at..].trim_start_matches([' ', '\t']);
-        let value_start = text.len() - rest.len();
-        let quote = rest.chars().next().filter(|c| matches!(c, '"' | '\''));
-        let raw = match quote {
-            Some(quote) => {
-                let Some(close) = closing_quote(rest, quote) else {
-                    let message = format!("this {quote} is never closed");
-                    report.error(span(value_start, value_start + 1), message);
-                    return values;
-                };
-                let next = value_start + close + 1;
-                at = text[next..].find('\n').map_or(text.len(), |found| next + found + 1);
-                rest[1..close].to_owned()
-            }
-            None => unquoted(&text[value_at..end.max(value_at)]).to_owned(),
+            return;
         };
-        let value = match quote {
-            Some('\'') => raw.replace("\\'", "'"),
+        // Also of a key that is none: its value may go over lines, and be wrong itself.
+        let value = self.value(key_start + separator + 1, line_end);
+        if let Some((value, span)) = value.filter(|_| named) {
+            self.define(key, value, span);
+        }
+    }
+
+    /// Whether `key`, at `start`, is a name; what is wrong with it is reported.
+    fn name(&mut self, key: &str, start: usize, separator: Option<usize>) -> bool {
+        let bad =
+            key.char_indices().find(|&(_, c)| !(is_blank(c) || c.is_alphanumeric() || "_.-[]".contains(c)));
+        let (message, span) = if let Some((at, c)) = bad {
+            let at = start + at;
+            // Spelled out where it does not show.
+            let shown = if "\"'".contains(c) { c.to_string() } else { c.escape_debug().to_string() };
+            (format!("`{shown}` cannot be in the name of a variable"), self.span(at, at + c.len_utf8()))
+        } else if let Some(at) = key.find(is_blank) {
+            let name = &key[..at];
+            let message = match separator {
+                Some(_) => "the name of a variable cannot have a space in it".to_owned(),
+                None => format!("`=` is missing behind `{name}`, or else a `#` before this line"),
+            };
+            (message, self.span(start, start + key.len()))
+        } else if let (true, Some(separator)) = (key.is_empty(), separator) {
+            let at = start + separator;
+            ("a variable's name is missing here".to_owned(), self.span(at, at + 1))
+        } else {
+            if let (Some(quote), false) = (self.closing_quote, self.said || key.is_empty()) {
+                self.said = true;
+                let span = self.span(start, start + key.len());
+                self.report
+                    .warning(span, format!("this is read as another variable, `{key}`"))
+                    .also(quote, "the value before it ends here");
+            }
+            return !key.is_empty();
+        };
+        let quote = self.closing_quote;
+        let found = self.report.error(span, message);
+        match quote {
+            Some(quote) => found
+                .also(quote, "the value before it ends here")
+                .help("write `\\` before a quote that is part of the value"),
+            None => found.help("an env file has lines such as `KEY=value`"),
+        };
+        false
+    }
+
+    /// The value behind a `=` that ends at `start`, and where it is; `None` where it has no end.
+    fn value(&mut self, start: usize, line_end: usize) -> Option<(String, Span)> {
+        let rest = self.text[start..].trim_start_matches(is_blank);
+        let start_of_value = self.text.len() - rest.len();
+        match rest.chars().next() {
+            Some(quote @ ('"' | '\'')) => self.quoted(quote, start_of_value),
             _ => {
-                let (value, findings) =
-                    expand(&if quote.is_some() { unescape(&raw) } else { raw }, &|name| {
-                        lookup(name).or_else(|| values.get(name).cloned())
-                    });
-                for finding in findings {
-                    if let Finding::Wrong { message, .. } = finding {
-                        report.error(span(value_start, end.max(value_start)), message);
-                    }
+                self.at = line_end;
+                let line = &self.text[start_of_value..line_end];
+                // Only a space and `#` begin a comment: not a tab and `#`, nor a `#` that the value begins with.
+                let value = line.split(" #").next().unwrap_or(line).trim_end();
+                let span = self.span(start_of_value, start_of_value + value.len());
+                if value.starts_with('#') && start_of_value > start {
+                    self.report
+                        .warning(span, "this is the variable's value, not a comment")
+                        .help("an empty value before a comment: `KEY=\"\" # comment`");
                 }
-                value
+                let value = self.expand(value, |at| start_of_value + at);
+                Some((value, span))
             }
+        }
+    }
+
+    /// A value in quotes; it may go over lines.
+    fn quoted(&mut self, quote: char, start: usize) -> Option<(String, Span)> {
+        let Some(value) = quoted::read(&self.text[start..], quote) else {
+            self.report
+                .error(self.span(start, start + 1), format!("this {quote} is never closed"))
+                .help("write the quote again behind the value's last character");
+            self.at = self.line_end(start);
+            return None;
         };
-        values.insert(key.to_owned(), value);
+        self.at = start + value.len;
+        self.closing_quote = Some(self.span(self.at - 1, self.at));
+        let text = match quote {
+            '"' => self.expand(&value.text, |at| start + value.origin(at)),
+            _ => value.text,
+        };
+        Some((text, self.span(start, self.at)))
     }
-    values
-}
 
-/// Reads an env file of `format: raw`: everything behind the first `=` is the value.
-pub(crate) fn parse_raw(text: &str, lookup: &dyn Fn(&str) -> Option<String>) -> BTreeMap<String, String> {
-    let lines = text.lines().map(str::trim_start).filter(|line| !line.is_empty() && !line.starts_with('#'));
-    lines
-        .filter_map(|line| match line.split_once('=') {
-            Some((key, value)) => Some((key.to_owned(), value.to_owned())),
-            None => lookup(line.trim_end()).map(|value| (line.trim_end().to_owned(), value)),
-        })
-        .collect()
-}
-
-fn unquoted(line: &str) -> &str {
-    let mut end = line.len();
-    for (at, _) in line.match_indices('#') {
-        if at == 0 || line[..at].ends_with(char::is_whitespace) {
-            end = at;
-            break;
+    /// `origin` says where a byte of `value` stands in the file.
+    fn expand(&mut self, value: &str, origin: impl Fn(usize) -> usize) -> String {
+        let (outer, variables) = (self.lookup, &*self.variables);
+        let lookup = |name: &str| outer(name).or_else(|| Some(variables.get(name)?.value.as_str()));
+        let (value, findings) = expand(value, &lookup, &mut self.room);
+        for finding in findings {
+            let range = finding.range();
+            let span = self.span(origin(range.start), origin(range.end));
+            finding.say(span, &mut self.warned, self.report);
         }
+        value
     }
-    line[..end].trim()
+
+    fn define(&mut self, key: &str, value: String, span: Span) {
+        self.variables.insert(key.to_owned(), Variable { value, span: Some(span) });
+    }
+
+    fn line_end(&mut self, from: usize) -> usize {
+        if !self.line.contains(&from) {
+            let end = self.text[from..].find('\n').map_or(self.text.len(), |found| from + found);
+            self.line = from..end;
+        }
+        self.line.end
+    }
+
+    fn span(&self, start: usize, end: usize) -> Span {
+        Span::new(self.source, start, end)
+    }
 }
 
-fn closing_quote(text: &str, quote: char) -> Option<usize> {
-    let mut escaped = false;
-    for (at, c) in text.char_indices().skip(1) {
-        if c == quote && !escaped {
-            return Some(at);
-        }
-        escaped = c == '\\' && !escaped;
-    }
-    None
-}
-
-fn unescape(text: &str) -> String {
-    let mut out = String::new();
-    let mut chars = text.chars();
-    while let Some(c) = chars.next() {
-        if c != '\\' {
-            out.push(c);
-            continue;
-        }
-        match chars.next() {
-            Some('n') => out.push('\n'),
-            Some('r') => out.push('\r'),
-            Some('t') => out.push('\t'),
-            Some('$') => out.push_str("$$"),
-            Some(other @ ('"' | '\\')) => out.push(other),
-            Some(other) => out.extend(['\\', other]),
-            None => out.push('\\'),
-        }
-    }
-    out
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn quotes_comments_export_and_variables() {
-        let text = "# c\nA=1 # one\nexport B = \"x\\n$A\\$\" \nC='$A#'\nD=\"two\nlines\"\nE=a#b\nF: y\nHOME\nNONE\nG=\nH=${A}-${Z:-z}\n";
-        let mut report = Report::default();
-        let lookup = |name: &str| (name == "HOME").then(|| "/root".to_owned());
-        let values = parse(Path::new(".env"), text.to_owned(), &lookup, &mut report);
-        let expected = [
-            ("A", "1"),
-            ("B", "x\n1$"),
-            ("C", "$A#"),
-            ("D", "two\nlines"),
-            ("E", "a#b"),
-            ("F", "y"),
-            ("G", ""),
-            ("H", "1-z"),
-            ("HOME", "/root"),
-        ];
-        let expected: BTreeMap<_, _> = expected.map(|(k, v)| (k.to_owned(), v.to_owned())).into();
-        assert_eq!(values, expected);
-        assert!(report.found.is_empty());
-    }
-
-    #[test]
-    fn raw_files_keep_quotes_and_dollars() {
-        let values = parse_raw("A=\"$x\" # y\n", &|_| None);
-        assert_eq!(values["A"], "\"$x\" # y");
-    }
+/// Space inside a line. (Other kinds of space are part of values, and wrong in names.)
+fn is_blank(c: char) -> bool {
+    matches!(c, '\t' | '\x0b' | '\x0c' | '\r' | ' ' | '\u{85}' | '\u{a0}')
 }

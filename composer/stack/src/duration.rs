@@ -1,30 +1,48 @@
-//! Durations as Go writes them: `1m30s`, `1.5h`, `100us`.
+//! Durations as Go writes them: `1m30s`, `1.5h`, `100us`; days and weeks too, which Compose adds.
 
 use std::time::Duration;
 
-const UNITS: [(&str, f64); 8] =
-    [("ns", 1.0), ("us", 1e3), ("µs", 1e3), ("μs", 1e3), ("ms", 1e6), ("s", 1e9), ("m", 60e9), ("h", 3600e9)];
+const UNITS: [(&str, u64); 10] = [
+    ("ns", 1),
+    ("us", 1_000),
+    ("µs", 1_000),
+    ("μs", 1_000),
+    ("ms", 1_000_000),
+    ("s", 1_000_000_000),
+    ("m", 60_000_000_000),
+    ("h", 3_600_000_000_000),
+    ("d", 86_400_000_000_000),
+    ("w", 604_800_000_000_000),
+];
 
-/// The duration of `text`; `None` where it is none. Days (`d`) and weeks (`w`) are not part of the syntax.
+/// The duration of `text`; `None` where it is none, or a negative one, which Go knows and nothing here has a use for.
 pub(crate) fn parse(text: &str) -> Option<Duration> {
     let mut rest = text.strip_prefix('+').unwrap_or(text);
     if rest == "0" {
         return Some(Duration::ZERO);
     }
-    let mut nanos = 0.0_f64;
+    let mut nanos = 0_u64;
     let mut any = false;
     while !rest.is_empty() {
         let digits = rest.find(|c: char| !(c.is_ascii_digit() || c == '.'))?;
-        let number: f64 = rest[..digits].parse().ok()?;
+        let number = &rest[..digits];
         rest = &rest[digits..];
         let length = rest.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(rest.len());
         let (_, scale) = UNITS.iter().find(|(unit, _)| *unit == &rest[..length])?;
-        nanos += number * scale;
+        let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+        if whole.is_empty() && fraction.is_empty() || fraction.contains('.') {
+            return None;
+        }
+        let whole: u64 = if whole.is_empty() { 0 } else { whole.parse().ok()? };
+        let fraction: f64 = if fraction.is_empty() { 0.0 } else { format!("0.{fraction}").parse().ok()? };
+        // Go cuts a fraction of a nanosecond off.
+        nanos =
+            nanos.checked_add(whole.checked_mul(*scale)?)?.checked_add((fraction * *scale as f64) as u64)?;
         rest = &rest[length..];
         any = true;
     }
     // Go counts nanoseconds in an i64.
-    (any && nanos < i64::MAX as f64).then(|| Duration::from_nanos(nanos.round() as u64))
+    (any && i64::try_from(nanos).is_ok()).then(|| Duration::from_nanos(nanos))
 }
 
 /// A duration as Go prints it.
@@ -66,10 +84,14 @@ mod tests {
             ("0s", "0s"),
             ("1h1ns", "1h0m0.000000001s"),
             ("1500µs", "1.5ms"),
+            ("1d2w", "360h0m0s"),
+            ("0.1s", "100ms"),
+            (".5m", "30s"),
+            ("1.s", "1s"),
         ] {
             assert_eq!(parse(text).map(show).as_deref(), Some(shown), "{text}");
         }
-        for text in ["", "5", "s", "-1s", "1d", "1.2.3s", "9999999999h", "1 s"] {
+        for text in ["", "5", "s", "-1s", "1y", "1.2.3s", ".s", "9999999999h", "1 s"] {
             assert_eq!(parse(text), None, "{text}");
         }
     }

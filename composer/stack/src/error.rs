@@ -1,17 +1,16 @@
 //! Why loading failed.
 
 use std::fmt;
-use std::io;
 use std::path::PathBuf;
 
-use crate::diagnostic::{Diagnostic, Severity};
+use crate::diagnostic::{Diagnostic, Diagnostics, Severity, clean};
 
 /// Why there is no stack.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     /// The files say something wrong: every error found, and the warnings beside them.
     #[error("{}", Rendered(.0))]
-    Diagnostics(Vec<Diagnostic>),
+    Diagnostics(Diagnostics),
     /// No file was named and none was found.
     #[error("no Compose file found: looked for {} in {} and the folders above it", names.join(", "), directory.display())]
     NotFound {
@@ -19,14 +18,6 @@ pub enum LoadError {
         directory: PathBuf,
         /// The file names looked for.
         names: Vec<String>,
-    },
-    /// A file that was named cannot be read.
-    #[error("cannot read {}: {source}", path.display())]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// The system's error.
-        source: io::Error,
     },
     /// The stack's name is not one.
     #[error("{message}")]
@@ -40,25 +31,29 @@ impl LoadError {
     /// Every diagnostic, one below the other. `color` uses ANSI escapes.
     pub fn render(&self, color: bool) -> String {
         match self {
-            Self::Diagnostics(found) => render_all(found, color),
-            Self::NotFound { .. } | Self::Io { .. } | Self::Name { .. } => format!("error: {self}"),
+            Self::Diagnostics(found) => found.render(color),
+            Self::NotFound { .. } | Self::Name { .. } => self.alone().render(color),
         }
     }
-}
 
-fn render_all(found: &[Diagnostic], color: bool) -> String {
-    let mut parts: Vec<String> = found.iter().map(|diagnostic| diagnostic.render(color)).collect();
-    let errors = found.iter().filter(|d| d.severity == Severity::Error).count();
-    if errors > 1 {
-        parts.push(format!("{errors} errors"));
+    /// The same for programs: one JSON object a line.
+    pub fn render_json(&self) -> String {
+        match self {
+            Self::Diagnostics(found) => found.render_json(),
+            Self::NotFound { .. } | Self::Name { .. } => self.alone().render_json(),
+        }
     }
-    parts.join("\n\n")
+
+    fn alone(&self) -> Diagnostic {
+        // Paths may be long, and hold anything.
+        Diagnostic::without_place(Severity::Error, clean(&self.to_string(), 5000))
+    }
 }
 
-struct Rendered<'a>(&'a [Diagnostic]);
+struct Rendered<'a>(&'a Diagnostics);
 
 impl fmt::Display for Rendered<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&render_all(self.0, false))
+        f.write_str(&self.0.render(false))
     }
 }

@@ -1,134 +1,154 @@
-//! Which files make up the project, and the text of each.
+//! Which files make up the project, its folder, and the environment that variables are looked up in.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::diagnostic::Report;
-use crate::dotenv;
+use crate::environment::Environment;
 use crate::error::LoadError;
-use crate::load::LoadOptions;
+use crate::options::LoadOptions;
+use crate::read::{self, is_stdin};
 
-const NAMES: [&str; 4] = ["compose.yaml", "compose.yml", "docker-compose.yaml", "docker-compose.yml"];
+const NAMES: [&str; 4] = ["compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml"];
 const OVERRIDES: [&str; 4] = [
-    "compose.override.yaml",
     "compose.override.yml",
-    "docker-compose.override.yaml",
+    "compose.override.yaml",
     "docker-compose.override.yml",
+    "docker-compose.override.yaml",
 ];
-
-/// A file's text.
-pub(crate) struct Input {
-    /// As diagnostics name it: relative to the current directory where it lies below it.
-    pub path: PathBuf,
-    pub text: String,
-}
 
 /// What was found.
 pub(crate) struct Found {
-    pub inputs: Vec<Input>,
-    /// Absolute.
+    /// Absolute, but for `-`.
     pub paths: Vec<PathBuf>,
     /// The project directory, absolute.
     pub directory: PathBuf,
-    /// `.env` or `--env-file`.
-    pub dotenv: BTreeMap<String, String>,
-    /// The caller's environment above `dotenv`, for COMPOSE_* variables.
-    pub variables: BTreeMap<String, String>,
+    /// The caller's environment above that of `.env` or `--env-file`.
+    pub environment: Environment,
 }
 
-/// Finds and reads the files of `options`.
+/// Finds the files of `options`. As in Docker Compose, two `.env` may count: the one where the search begins, which
+/// may say in `COMPOSE_FILE` where the files are, and the one in the project directory.
 pub(crate) fn find(options: &LoadOptions, report: &mut Report) -> Result<Found, LoadError> {
     let current = &options.current_dir;
     let explicit = options.project_directory.as_ref().map(|folder| clean(&current.join(folder)));
-    let named = !options.files.is_empty();
+    let mut environment = Environment::new(&options.environment);
+    if environment.get("PWD").is_none() {
+        environment.set("PWD", &current.display().to_string());
+    }
     let mut files = options.files.clone();
+    let start = explicit.clone().unwrap_or_else(|| folder(&absolute(&files, current), current));
+    read_env_files(options, &start, &mut environment, report);
     if files.is_empty() {
-        files = from_variable(&options.environment);
+        files = from_variable(&environment);
     }
-    // `.env` beside the current directory may name the files; afterwards the project directory's counts.
-    let here = explicit.clone().unwrap_or_else(|| current.clone());
-    let mut dotenv = if files.is_empty() && options.env_files.is_empty() {
-        let dotenv = read_dotenv(options, &here, &mut Report::default())?;
-        files = from_variable(&dotenv);
-        dotenv
-    } else {
-        BTreeMap::new()
-    };
     if files.is_empty() {
-        files = search(&here)?;
+        files = search(&start, report)?;
     }
-    let paths: Vec<PathBuf> = files
-        .iter()
-        .map(|file| if is_stdin(file) { file.clone() } else { clean(&current.join(file)) })
-        .collect();
-    let first = paths.iter().find(|path| !is_stdin(path)).and_then(|path| path.parent());
-    let directory = explicit.unwrap_or_else(|| first.unwrap_or(current).to_owned());
-    if named || directory != here || !options.env_files.is_empty() || dotenv.is_empty() {
-        dotenv = read_dotenv(options, &directory, report)?;
+    let paths = absolute(&files, current);
+    let directory = explicit.unwrap_or_else(|| folder(&paths, current));
+    if directory != start && options.env_files.is_empty() {
+        read_env_files(options, &directory, &mut environment, report);
     }
-    let mut variables = dotenv.clone();
-    variables.extend(options.environment.clone());
-    let mut inputs = Vec::new();
-    for path in &paths {
-        let text = if is_stdin(path) { options.stdin.clone().unwrap_or_default() } else { read(path)? };
-        inputs.push(Input { path: shown(path, current), text });
-    }
-    Ok(Found { inputs, paths, directory, dotenv, variables })
+    Ok(Found { paths, directory, environment })
 }
 
-fn is_stdin(path: &Path) -> bool {
-    path.as_os_str() == "-"
+/// The project directory and the environment alone, where the files are gone.
+pub(crate) fn surroundings(options: &LoadOptions) -> Found {
+    let current = &options.current_dir;
+    let explicit = options.project_directory.as_ref().map(|folder| clean(&current.join(folder)));
+    let paths = absolute(&options.files, current);
+    let directory = explicit.unwrap_or_else(|| folder(&paths, current));
+    let mut environment = Environment::new(&options.environment);
+    // What cannot be read says nothing about the name.
+    read_env_files(options, &directory, &mut environment, &mut Report::default());
+    Found { paths, directory, environment }
+}
+
+fn absolute(files: &[PathBuf], current: &Path) -> Vec<PathBuf> {
+    let kept = |file: &Path| is_stdin(file) || file.to_str().is_some_and(read::is_remote);
+    let path = |file: &PathBuf| if kept(file) { file.clone() } else { clean(&current.join(file)) };
+    files.iter().map(path).collect()
+}
+
+/// The folder of the first file.
+fn folder(paths: &[PathBuf], current: &Path) -> PathBuf {
+    let first = paths.iter().find(|path| path.is_absolute()).and_then(|path| path.parent());
+    first.unwrap_or(current).to_owned()
 }
 
 /// `COMPOSE_FILE`, split at `COMPOSE_PATH_SEPARATOR`.
-fn from_variable(variables: &BTreeMap<String, String>) -> Vec<PathBuf> {
-    let Some(files) = variables.get("COMPOSE_FILE").filter(|files| !files.is_empty()) else {
-        return Vec::new();
-    };
-    let separator = variables.get("COMPOSE_PATH_SEPARATOR").map_or(":", String::as_str);
-    let separator = if separator.is_empty() { ":" } else { separator };
-    files.split(separator).filter(|file| !file.is_empty()).map(PathBuf::from).collect()
+fn from_variable(environment: &Environment) -> Vec<PathBuf> {
+    let files = environment.get("COMPOSE_FILE").unwrap_or_default();
+    let separator = environment.get("COMPOSE_PATH_SEPARATOR").filter(|separator| !separator.is_empty());
+    files.split(separator.unwrap_or(":")).filter(|file| !file.is_empty()).map(PathBuf::from).collect()
 }
 
 /// Looks for a default file in `start` and above, and for the override file beside it.
-fn search(start: &Path) -> Result<Vec<PathBuf>, LoadError> {
+fn search(start: &Path, report: &mut Report) -> Result<Vec<PathBuf>, LoadError> {
     for folder in start.ancestors() {
-        let Some(file) = NAMES.iter().map(|name| folder.join(name)).find(|path| path.is_file()) else {
-            continue;
-        };
-        let extra = OVERRIDES.iter().map(|name| folder.join(name)).find(|path| path.is_file());
-        return Ok(std::iter::once(file).chain(extra).collect());
+        let mut found = Vec::new();
+        for (names, what) in [(NAMES, "Compose files"), (OVERRIDES, "override files")] {
+            let mut there = names.iter().map(|name| folder.join(name)).filter(|path| path.exists());
+            let Some(first) = there.next() else {
+                break;
+            };
+            if let Some(second) = there.next() {
+                report
+                    .warning_without_place(format!(
+                        "there are several {what} in {}: {} is read, {} is not",
+                        folder.display(),
+                        name(&first),
+                        name(&second)
+                    ))
+                    .help("keep one of them, or name the files with -f");
+            }
+            found.push(first);
+        }
+        if !found.is_empty() {
+            return Ok(found);
+        }
     }
     Err(LoadError::NotFound { directory: start.to_owned(), names: NAMES.map(str::to_owned).to_vec() })
 }
 
-fn read_dotenv(
+fn name(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+/// Adds `--env-file`, `COMPOSE_ENV_FILES` or the `.env` of `directory` to the environment.
+fn read_env_files(
     options: &LoadOptions,
     directory: &Path,
+    environment: &mut Environment,
     report: &mut Report,
-) -> Result<BTreeMap<String, String>, LoadError> {
-    let mut values: BTreeMap<String, String> = BTreeMap::new();
-    let default = directory.join(".env");
-    let paths: Vec<PathBuf> = match options.env_files.as_slice() {
-        [] if default.is_file() => vec![default],
-        files => files.iter().map(|file| clean(&options.current_dir.join(file))).collect(),
-    };
-    for path in paths {
-        let text = read(&path)?;
-        let lookup = |name: &str| options.environment.get(name).or_else(|| values.get(name)).cloned();
-        let read = dotenv::parse(&shown(&path, &options.current_dir), text, &lookup, report);
-        values.extend(read);
+) {
+    let mut variables = BTreeMap::new();
+    for path in env_files(options, directory) {
+        match read::text(&path) {
+            Ok(text) => {
+                environment.read(&read::shown(&path, &options.current_dir), text, &mut variables, report);
+            }
+            Err(error) => read::cannot(&path, &error, None, report),
+        }
     }
-    Ok(values)
+    environment.add(variables);
 }
 
-/// Reads a text file.
-pub(crate) fn read(path: &Path) -> Result<String, LoadError> {
-    std::fs::read_to_string(path).map_err(|source| LoadError::Io { path: path.to_owned(), source })
-}
-
-fn shown(path: &Path, current: &Path) -> PathBuf {
-    path.strip_prefix(current).unwrap_or(path).to_owned()
+fn env_files(options: &LoadOptions, directory: &Path) -> Vec<PathBuf> {
+    let caller = |name: &str| options.environment.get(name).map(String::as_str).unwrap_or_default();
+    if !options.env_files.is_empty() {
+        return absolute(&options.env_files, &options.current_dir);
+    }
+    let named: Vec<PathBuf> =
+        caller("COMPOSE_ENV_FILES").split(',').filter(|file| !file.is_empty()).map(PathBuf::from).collect();
+    if !named.is_empty() {
+        return absolute(&named, &options.current_dir);
+    }
+    let default = directory.join(".env");
+    let disabled = matches!(caller("COMPOSE_DISABLE_ENV_FILE"), "1" | "t" | "T" | "true" | "TRUE" | "True");
+    // A folder of that name is nothing of ours.
+    if disabled || !default.exists() || default.is_dir() { Vec::new() } else { vec![default] }
 }
 
 /// Takes `.` and `..` out of a path without looking at the disk, as Go's `filepath.Clean` does: Docker Compose
@@ -149,4 +169,20 @@ pub(crate) fn clean(path: &Path) -> PathBuf {
         }
     }
     out
+}
+
+/// The way from the folder `base` to `path`, both absolute and clean.
+pub(crate) fn relative(path: &Path, base: &Path) -> PathBuf {
+    let shared = path.components().zip(base.components()).take_while(|(a, b)| a == b).count();
+    let up = base.components().skip(shared).map(|_| std::path::Component::ParentDir);
+    up.chain(path.components().skip(shared)).collect()
+}
+
+/// The same for a path inside of a container.
+pub(crate) fn clean_text(path: &str) -> String {
+    if path.is_empty() {
+        return String::new();
+    }
+    let path = clean(Path::new(path)).display().to_string();
+    if path.is_empty() { ".".to_owned() } else { path }
 }

@@ -13,7 +13,11 @@ pub fn config_hash(service: &Service) -> String {
     service.replicas = 0;
     service.depends_on.clear();
     // Every map of the model has string keys, so writing it cannot fail; its fields have one order.
-    let text = serde_json::to_string(&service).unwrap_or_default();
+    sha256(&serde_json::to_string(&service).unwrap_or_default())
+}
+
+/// SHA-256 of a text, in hexadecimal.
+pub(crate) fn sha256(text: &str) -> String {
     let mut hex = String::with_capacity(64);
     for byte in Sha256::digest(text.as_bytes()) {
         let _ = write!(hex, "{byte:02x}");

@@ -1,43 +1,63 @@
 //! Reads Compose files: text to a checked [`Stack`], or every diagnostic at once, each with its place.
 //!
-//! The way of a file: text → spanned tree → interpolate → merge → decode → check. Places end here: a
-//! [`Stack`] holds final values alone. The environment and the host's facts come in as arguments.
+//! The way of a file: text → spanned tree → interpolate → shape by the table ([`spec`]) → `extends`, `include` and
+//! merge → normalize → check → print or lower. Places end here: a [`Stack`] holds final values alone. The environment and the host's facts come in as arguments.
 
-mod canonical;
 mod check;
 mod cpuset;
-mod decode;
+mod defaults;
 mod diagnostic;
 mod dotenv;
 mod duration;
 mod emit;
+mod environment;
 mod error;
+mod extends;
 mod files;
 mod hash;
+mod image;
+mod include;
 mod interpolate;
-mod keys;
+mod limits;
 mod load;
+mod loaded;
 mod lower;
 mod merge;
 pub mod model;
 mod name;
-mod old_merge;
+mod normalize;
+mod options;
+mod origins;
 mod print;
+mod profiles;
+mod project;
+mod read;
+mod resolve;
 mod schema;
 mod shape;
 mod signal;
 mod size;
 mod source;
 mod spec;
+mod subnet;
+mod suggest;
+mod tmpfs;
+mod tree;
+mod values;
+mod variables;
 mod words;
 mod yaml;
 
-pub use diagnostic::{Diagnostic, Place, Related, Severity};
+pub use diagnostic::{Diagnostic, Diagnostics, Link, Place, Related, Severity};
 pub use error::LoadError;
 pub use hash::config_hash;
-pub use load::{HostFacts, LoadOptions, Loaded, Purpose, load, project_name_only};
+pub use load::{load, project_name_only};
+pub use loaded::{Loaded, Variable};
 pub use model::{
     Condition, Dependency, Healthcheck, Mount, MountKind, Resources, Rootfs, Service, Stack, Volume,
 };
+pub use options::{HostFacts, LoadOptions, Purpose};
+pub use origins::{Origin, Via};
 pub use schema::schema;
-pub use source::Source;
+pub use source::{Source, StepKind};
+pub use variables::{json as variables_json, yaml as variables_yaml};

@@ -1,136 +1,134 @@
 //! The way of a load, from options to a checked stack.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::io;
 use std::path::PathBuf;
+use std::rc::Rc;
 
-use crate::canonical;
-use crate::decode::{self, project::Project};
-use crate::diagnostic::{Diagnostic, Report};
-use crate::emit::Document;
+use crate::diagnostic::Report;
+use crate::environment::Environment;
 use crate::error::LoadError;
-use crate::files::{self, Input};
-use crate::interpolate::{self, Variables};
-use crate::model::Stack;
-use crate::{check, emit, lower, name, old_merge as merge, yaml};
+use crate::files::{self, Found};
+use crate::interpolate::Interpolator;
+use crate::loaded::Loaded;
+use crate::options::LoadOptions;
+use crate::project::Project;
+use crate::read::{self, Reader};
+use crate::yaml::{Map, Node};
+use crate::{check, defaults, lower, name, normalize, profiles, resolve};
 
-/// What to load and with which surroundings.
-#[derive(Clone, Debug)]
-pub struct LoadOptions {
-    /// `-f`, in order; `-` is standard input. Empty: the files are searched for.
-    pub files: Vec<PathBuf>,
-    /// Standard input's text, for a file named `-`.
-    pub stdin: Option<String>,
-    /// `-p`.
-    pub project_name: Option<String>,
-    /// `--project-directory`; the first file's folder where absent.
-    pub project_directory: Option<PathBuf>,
-    /// `--env-file`; `.env` in the project directory where empty.
-    pub env_files: Vec<PathBuf>,
-    /// Where relative paths on the command line begin; absolute.
-    pub current_dir: PathBuf,
-    /// The caller's environment.
-    pub environment: BTreeMap<String, String>,
-    /// What `~` stands for.
-    pub home: Option<PathBuf>,
-    /// What the stack is for.
-    pub purpose: Purpose,
-    /// The host, for checks of limits; they are left out where absent.
-    pub host: Option<HostFacts>,
-}
+/// Files with their documents.
+type Inputs = Vec<(PathBuf, Rc<Vec<Node>>)>;
 
-/// What a stack is loaded for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Purpose {
-    /// To be shown: services that this version cannot run are fine, and not part of [`Loaded::stack`].
-    Config,
-    /// To be run: every service needs a root filesystem and something to execute.
-    Run,
-}
-
-/// What limits are held against.
-#[derive(Clone, Debug)]
-pub struct HostFacts {
-    /// CPUs that are online, by number.
-    pub cpus_online: BTreeSet<u32>,
-    /// Bytes of memory.
-    pub memory: u64,
-}
-
-/// A file that was read without errors.
-#[derive(Debug)]
-pub struct Loaded {
-    /// What can be run.
-    pub stack: Stack,
-    /// What is doubtful.
-    pub warnings: Vec<Diagnostic>,
-    project: Project,
-}
-
-impl Loaded {
-    /// Docker Compose's canonical model as YAML (`config`).
-    ///
-    /// # Errors
-    /// None is known; the writer's interface has room for one.
-    pub fn to_yaml(&self) -> io::Result<String> {
-        emit::yaml(&canonical::document(&self.project, canonical::Format::Yaml))
-    }
-
-    /// Docker Compose's canonical model as JSON (`config --format json`).
-    ///
-    /// # Errors
-    /// None is known; the writer's interface has room for one.
-    pub fn to_json(&self) -> io::Result<String> {
-        emit::json(&canonical::document(&self.project, canonical::Format::Json))
-    }
-
-    /// The names in a section of the canonical model, those of services too that cannot be run.
-    pub fn names(&self, section: &str) -> Vec<String> {
-        match canonical::document(&self.project, canonical::Format::Json).get(section) {
-            Some(Document::Map(map)) => map.keys().cloned().collect(),
-            _ => Vec::new(),
-        }
-    }
-}
-
-/// Reads, merges, decodes and checks the files.
+/// Reads, merges and checks the files.
 ///
 /// # Errors
 /// [`LoadError::Diagnostics`] has everything that is wrong at once; the others are about files that are not there.
 pub fn load(options: &LoadOptions) -> Result<Loaded, LoadError> {
     let mut report = Report::default();
-    let found = files::find(options, &mut report)?;
-    let mut variables = Variables::new(&options.environment, found.dotenv.clone());
-    let mut documents = Vec::new();
-    for Input { path, text } in found.inputs {
-        if let Some(read) = yaml::parse(&path, text, &mut report) {
-            documents.extend(read);
-        }
-    }
-    let name =
-        name::choose(options, &found.variables, &documents, &found.directory, &mut variables, &mut report)?;
-    variables.set("COMPOSE_PROJECT_NAME", &name);
-    for document in &mut documents {
-        interpolate::tree(document, &mut variables, &mut report);
-    }
-    let stop = |report: Report| LoadError::Diagnostics(report.found);
-    let Some(root) = merge::all(documents, &mut report) else {
+    let Found { paths, directory, mut environment } = files::find(options, &mut report)?;
+    let mut reader = Reader::new(options);
+    let inputs = read_all(&paths, &mut reader, &mut report);
+    let mut interpolator = Interpolator::new();
+    let documents: Vec<Node> = inputs.iter().flat_map(|(_, documents)| documents.iter().cloned()).collect();
+    let name = name::choose(options, &environment, &documents, &directory, &mut interpolator, &mut report)?;
+    drop(documents);
+    environment.set("COMPOSE_PROJECT_NAME", &name);
+    let mut project = Project::new(options, directory.clone(), reader, interpolator, report);
+    let scope = project.scope(directory.clone(), environment);
+    let root = project.model(&inputs, &scope, &[]);
+    // Where something is missing, the checks would be about what is not there.
+    let whole = !project.incomplete && inputs.len() == paths.len();
+    let Project { mut report, reader, contents, .. } = project;
+    let Some(mut root) = root else {
         if !report.has_errors() {
             report
                 .error_without_place("the Compose file is empty")
                 .help("name at least one service under `services:`");
         }
-        return Err(stop(report));
+        return Err(LoadError::Diagnostics(report.finish()));
     };
-    let context =
-        decode::Context { directory: &found.directory, home: options.home.as_deref(), variables: &variables };
-    let project = decode::project(&root, name, &context, &mut report);
-    check::all(&project, options, &mut report);
-    if report.has_errors() {
-        return Err(stop(report));
+    set_name(&mut root, &name);
+    let disabled = complete(&mut root, whole, &name, &directory, options, &scope.environment, &mut report);
+    if options.strict {
+        report.be_strict();
     }
-    let stack = lower::stack(&project, found.directory, found.paths);
-    Ok(Loaded { stack, warnings: report.found, project })
+    if report.has_errors() {
+        return Err(LoadError::Diagnostics(report.finish()));
+    }
+    // Not before the checks, for whom it would be a second source.
+    defaults::put_contents(&mut root, &contents);
+    let stack = lower::stack(&root, name, directory, paths);
+    defaults::take_contents(&mut root, &contents);
+    let variables = crate::loaded::uses(&reader);
+    let (warnings, sources) = report.finish_with_sources();
+    Ok(Loaded {
+        stack,
+        warnings,
+        root,
+        disabled,
+        sources,
+        variables,
+        environment: scope.environment.values(),
+        interpolated: options.interpolate,
+    })
+}
+
+/// From the merged tree to what counts; the services that are not wanted come back.
+fn complete(
+    root: &mut Node,
+    whole: bool,
+    name: &str,
+    directory: &std::path::Path,
+    options: &LoadOptions,
+    environment: &Environment,
+    report: &mut Report,
+) -> Map {
+    if options.normalize {
+        let environment = Some(environment).filter(|_| options.interpolate);
+        normalize::normalize(root, name, environment, report);
+    }
+    // What still has expressions in it cannot be held against itself.
+    if !options.interpolate {
+        return Map::new();
+    }
+    let mut disabled = profiles::disable(root, options, environment);
+    if options.check_consistency && whole {
+        check::all(root, &disabled, options, report);
+    }
+    profiles::select(root, options, &mut disabled, report);
+    if let Some(services) = root.get_mut("services").and_then(crate::tree::map_mut) {
+        resolve::resolve(services, options, environment, directory, report);
+    }
+    if !options.all_resources {
+        profiles::drop_unused(root);
+    }
+    disabled
+}
+
+fn set_name(root: &mut Node, name: &str) {
+    let span = match root.get("name") {
+        Some(node) if node.text_value() == Some(name) => node.span,
+        Some(_) | None => root.span.implied(),
+    };
+    if let Some(map) = crate::tree::map_mut(root) {
+        crate::tree::put(map, "name", Node::text(span, name));
+    }
+}
+
+/// Every file that `-f` names has to be there.
+fn read_all(paths: &[PathBuf], reader: &mut Reader, report: &mut Report) -> Inputs {
+    let mut inputs = Inputs::new();
+    for path in paths {
+        if let Some(text) = path.to_str().filter(|text| read::is_remote(text)) {
+            let message = format!("`{text}`: {}", read::NOT_FETCHED);
+            report.error_without_place(message).help(read::FETCH_IT);
+            continue;
+        }
+        match reader.documents(path, report) {
+            Ok(documents) => inputs.extend(documents.map(|documents| (path.clone(), documents))),
+            Err(error) => read::cannot(path, &error, None, report),
+        }
+    }
+    inputs
 }
 
 /// The project's name alone, for verbs such as `down` that have to work when the file is broken or gone.
@@ -139,22 +137,14 @@ pub fn load(options: &LoadOptions) -> Result<Loaded, LoadError> {
 /// When a name was given that is not one.
 pub fn project_name_only(options: &LoadOptions) -> Result<String, LoadError> {
     let mut report = Report::default();
-    let (documents, directory, variables, dotenv) = match files::find(options, &mut report) {
-        Ok(found) => {
-            let documents = found
-                .inputs
-                .into_iter()
-                .filter_map(|input| yaml::parse(&input.path, input.text, &mut report))
-                .flatten()
-                .collect();
-            (documents, found.directory, found.variables, found.dotenv)
+    let mut reader = Reader::new(options);
+    let found = files::find(options, &mut report).unwrap_or_else(|_| files::surroundings(options));
+    let mut documents = Vec::new();
+    for path in &found.paths {
+        if let Ok(Some(read)) = reader.documents(path, &mut report) {
+            documents.extend(read.iter().cloned());
         }
-        Err(_) => {
-            let directory = options.project_directory.as_ref().map(|folder| options.current_dir.join(folder));
-            let directory = directory.unwrap_or_else(|| options.current_dir.clone());
-            (Vec::new(), directory, options.environment.clone(), BTreeMap::new())
-        }
-    };
-    let mut values = Variables::new(&options.environment, dotenv);
-    name::choose(options, &variables, &documents, &directory, &mut values, &mut Report::default())
+    }
+    let interpolator = &mut Interpolator::new();
+    name::choose(options, &found.environment, &documents, &found.directory, interpolator, &mut report)
 }

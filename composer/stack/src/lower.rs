@@ -1,113 +1,178 @@
-//! Decoded project to [`Stack`]: places are dropped, defaults filled in, both ways to give a limit made one.
+//! Canonical tree to [`Stack`]: places are dropped, defaults filled in, both ways to give a limit made one.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::cpuset;
-use crate::decode::project::{self, At, Limits, MountKind as Kind, Project};
-use crate::model::{Dependency, Healthcheck, Mount, MountKind, Resources, Rootfs, Service, Stack, Volume};
-use crate::signal;
+use crate::limits::{self, Limits};
+use crate::model::{
+    Condition, Dependency, Healthcheck, Mount, MountKind, Resources, Rootfs, Service, Stack, Volume,
+};
+use crate::yaml::Node;
+use crate::{cpuset, signal, tmpfs, values};
 
 /// The stack of what can be run: services with a root filesystem.
-pub(crate) fn stack(project: &Project, directory: PathBuf, files: Vec<PathBuf>) -> Stack {
-    let services = project.services.iter().filter_map(|(name, decoded)| {
-        let rootfs = decoded.rootfs.as_ref()?.value.clone();
-        Some((name.clone(), service(name, decoded, rootfs)))
+pub(crate) fn stack(root: &Node, name: String, directory: PathBuf, files: Vec<PathBuf>) -> Stack {
+    let section = |key: &str| root.get(key).into_iter().flat_map(Node::entries);
+    let services = section("services").filter_map(|(name, entry)| {
+        let rootfs = rootfs(entry.node.get("x-rootfs")?)?;
+        Some((name.clone(), service(name, &entry.node, rootfs)))
     });
-    let volumes = project.volumes.iter().map(|(key, volume)| {
-        let project::Volume { name, external, labels, .. } = volume;
-        (key.clone(), Volume { name: name.value.clone(), external: *external, labels: labels.clone() })
-    });
+    let volumes = section("volumes").map(|(key, entry)| (key.clone(), volume(&name, key, &entry.node)));
     Stack {
-        name: project.name.clone(),
-        directory,
-        files,
-        resources: resources(&project.resources, None),
+        resources: resources(&Limits::of_stack(root)),
         services: services.collect(),
         volumes: volumes.collect(),
+        name,
+        directory,
+        files,
     }
 }
 
-fn service(name: &str, decoded: &project::Service, rootfs: Rootfs) -> Service {
-    let words = |at: &Option<At<Vec<String>>>| at.as_ref().map(|at| at.value.clone());
-    let environment = decoded.environment.iter();
-    let depends_on = decoded.depends_on.iter().map(|(name, dependency)| {
-        let project::Dependency { condition, required, restart, .. } = *dependency;
-        (name.clone(), Dependency { condition, required, restart })
-    });
+fn rootfs(node: &Node) -> Option<Rootfs> {
+    match node.text_value()? {
+        "" => None,
+        "host" => Some(Rootfs::Host),
+        path => Some(Rootfs::Path(path.into())),
+    }
+}
+
+fn volume(project: &str, key: &str, node: &Node) -> Volume {
+    let external = values::flag(node.get("external"));
+    let named = values::text(node.get("name"));
+    let derived = || if external { key.to_owned() } else { format!("{project}_{key}") };
+    Volume { name: named.unwrap_or_else(derived), external, labels: pairs(node.get("labels")) }
+}
+
+fn service(name: &str, node: &Node, rootfs: Rootfs) -> Service {
+    let words = |key: &str| node.get(key).and_then(values::texts);
+    let flag = |key: &str| values::flag(node.get(key));
+    let text = |key: &str| values::text(node.get(key)).filter(|text| !text.is_empty());
+    let aliases = node.get("networks").and_then(|networks| networks.get("default"));
+    let aliases = aliases.and_then(|default| default.get("aliases")).and_then(values::texts);
+    let replicas = limits::replicas(node).map_or(1, |at| at.value);
+    let stop_signal = node.get("stop_signal").and_then(values::scalar);
     Service {
         name: name.to_owned(),
         rootfs,
-        entrypoint: words(&decoded.entrypoint),
-        command: words(&decoded.command),
-        environment: environment.filter_map(|(key, value)| Some((key.clone(), value.clone()?))).collect(),
-        working_dir: decoded.working_dir.clone(),
-        user: decoded.user.as_ref().map(|at| at.value.clone()),
-        hostname: decoded.hostname.clone(),
-        domainname: decoded.domainname.clone(),
-        labels: decoded.labels.clone(),
-        container_name: decoded.container_name.as_ref().map(|at| at.value.clone()),
-        replicas: decoded.replicas().map_or(1, |at| at.value),
-        stop_signal: decoded.stop_signal.as_ref().map_or(signal::TERM, |at| at.value.1),
-        stop_grace_period: decoded.stop_grace_period,
-        aliases: decoded.networks.aliases.iter().cloned().collect(),
-        mounts: mounts(decoded),
-        init: decoded.init.unwrap_or(false),
-        tty: decoded.tty,
-        stdin_open: decoded.stdin_open,
-        read_only: decoded.read_only,
-        depends_on: depends_on.collect(),
-        healthcheck: decoded.healthcheck.as_ref().and_then(healthcheck),
-        resources: resources(&decoded.limits, decoded.deploy.as_ref().map(|deploy| &deploy.limits)),
-        attach: decoded.attach.unwrap_or(true),
+        entrypoint: words("entrypoint"),
+        command: words("command"),
+        environment: environment(node),
+        working_dir: text("working_dir"),
+        user: text("user"),
+        hostname: text("hostname"),
+        domainname: text("domainname"),
+        labels: pairs(node.get("labels")),
+        container_name: text("container_name"),
+        replicas: u32::try_from(replicas).unwrap_or_default(),
+        stop_signal: stop_signal.and_then(|text| signal::parse(&text)).unwrap_or(signal::TERM),
+        stop_grace_period: node.get("stop_grace_period").and_then(values::time),
+        aliases: aliases.into_iter().flatten().collect(),
+        mounts: mounts(node),
+        init: flag("init"),
+        tty: flag("tty"),
+        stdin_open: flag("stdin_open"),
+        read_only: flag("read_only"),
+        depends_on: dependencies(node),
+        healthcheck: node.get("healthcheck").and_then(healthcheck),
+        resources: resources(&Limits::of_service(node)),
+        attach: node.get("attach").and_then(Node::bool_value).unwrap_or(true),
     }
 }
 
-/// The limits of `first`, else of `second`. Zero means "no limit" to Compose, as an absent limit does here.
-fn resources(first: &Limits, second: Option<&Limits>) -> Resources {
-    fn pick<'a, T>(
-        first: &'a Limits,
-        second: Option<&'a Limits>,
-        field: impl Fn(&'a Limits) -> &'a Option<At<T>>,
-    ) -> Option<&'a T> {
-        field(first).as_ref().or_else(|| field(second?).as_ref()).map(|at| &at.value)
-    }
-    Resources {
-        cpus: pick(first, second, |limits| &limits.cpus).copied().filter(|cpus| *cpus > 0.0),
-        cpu_shares: pick(first, second, |limits| &limits.cpu_shares).copied().filter(|shares| *shares > 0),
-        cpuset: pick(first, second, |limits| &limits.cpuset).map(cpuset::show),
-        memory: pick(first, second, |limits| &limits.memory).copied().filter(|memory| *memory > 0),
-        memory_reservation: pick(first, second, |limits| &limits.reservation)
-            .copied()
-            .filter(|memory| *memory > 0),
-        memory_swap: pick(first, second, |limits| &limits.swap).copied().filter(|swap| *swap != 0),
-        pids: pick(first, second, |limits| &limits.pids).copied().filter(|pids| *pids != 0),
-    }
+/// A key without a value, as the caller's environment left it, is absent.
+fn environment(node: &Node) -> BTreeMap<String, String> {
+    let pairs = node.get("environment").into_iter().flat_map(Node::entries);
+    pairs.filter_map(|(key, entry)| Some((key.clone(), values::scalar(&entry.node)?))).collect()
 }
 
-fn mounts(decoded: &project::Service) -> Vec<Mount> {
-    let volumes = decoded.volumes.iter().map(|At { value: mount, .. }| {
-        let kind = match &mount.kind {
-            Kind::Bind { source, create_host_path, .. } => {
-                MountKind::Bind { source: source.clone(), create_host_path: *create_host_path }
-            }
-            Kind::Volume { source: Some(source), .. } => MountKind::Volume { source: source.clone() },
-            Kind::Volume { source: None, .. } => MountKind::Anonymous,
-            Kind::Tmpfs { size, mode, .. } => MountKind::Tmpfs { size: *size, mode: *mode },
+/// Labels: a missing value is an empty one.
+fn pairs(node: Option<&Node>) -> BTreeMap<String, String> {
+    let pairs = node.into_iter().flat_map(Node::entries);
+    pairs.map(|(key, entry)| (key.clone(), values::scalar(&entry.node).unwrap_or_default())).collect()
+}
+
+fn dependencies(node: &Node) -> BTreeMap<String, Dependency> {
+    let entries = node.get("depends_on").into_iter().flat_map(Node::entries);
+    let dependencies = entries.map(|(name, entry)| {
+        let condition = match entry.node.get("condition").and_then(Node::text_value) {
+            Some("service_healthy") => Condition::Healthy,
+            Some("service_completed_successfully") => Condition::CompletedSuccessfully,
+            Some(_) | None => Condition::Started,
         };
-        Mount { target: mount.target.clone(), read_only: mount.read_only, kind }
+        let required = entry.node.get("required").and_then(Node::bool_value).unwrap_or(true);
+        let restart = values::flag(entry.node.get("restart"));
+        (name.clone(), Dependency { condition, required, restart })
     });
-    let tmpfs = decoded.tmpfs.iter().map(|At { value, .. }| Mount {
-        target: value.target.clone(),
-        read_only: value.read_only,
-        kind: MountKind::Tmpfs { size: value.size, mode: value.mode },
+    dependencies.collect()
+}
+
+fn resources(limits: &Limits) -> Resources {
+    Resources {
+        cpus: limits.cpus.map(|at| at.value),
+        cpu_shares: limits.cpu_shares.and_then(|at| u64::try_from(at.value).ok()),
+        cpuset: limits.cpuset.as_ref().map(|at| cpuset::show(&at.value)),
+        memory: limits.memory.and_then(|at| u64::try_from(at.value).ok()),
+        memory_reservation: limits.reservation.and_then(|at| u64::try_from(at.value).ok()),
+        memory_swap: limits.swap.map(|at| at.value),
+        pids: limits.pids.map(|at| at.value),
+    }
+}
+
+fn mounts(node: &Node) -> Vec<Mount> {
+    let list = |key: &str| node.get(key).map(Node::items).unwrap_or_default();
+    let volumes = list("volumes").iter().filter_map(mount);
+    let tmpfs = list("tmpfs").iter().filter_map(|item| {
+        let (tmpfs, _) = tmpfs::parse(item.text_value()?);
+        let kind = MountKind::Tmpfs { size: tmpfs.size, mode: tmpfs.mode };
+        Some(Mount { target: tmpfs.target, read_only: tmpfs.read_only, kind })
     });
     volumes.chain(tmpfs).collect()
 }
 
+fn mount(node: &Node) -> Option<Mount> {
+    let source = node.get("source").and_then(Node::text_value).filter(|source| !source.is_empty());
+    let kind = match node.get("type")?.text_value()? {
+        "bind" => {
+            let options = node.get("bind");
+            let create = options.and_then(|bind| bind.get("create_host_path")).and_then(Node::bool_value);
+            // Docker makes the folder unless the long form has no options at all.
+            let create_host_path = create.unwrap_or(options.is_some());
+            MountKind::Bind { source: source?.into(), create_host_path }
+        }
+        "volume" => match source {
+            Some(source) => MountKind::Volume { source: source.to_owned() },
+            None => MountKind::Anonymous,
+        },
+        "tmpfs" => {
+            let option = |key: &str| node.get("tmpfs").and_then(|tmpfs| tmpfs.get(key));
+            let size = option("size").and_then(values::whole).and_then(|size| u64::try_from(size).ok());
+            MountKind::Tmpfs {
+                size: size.filter(|size| *size > 0),
+                mode: option("mode").and_then(permissions),
+            }
+        }
+        _ => return None,
+    };
+    let target = node.get("target")?.text_value()?.to_owned();
+    Some(Mount { target, read_only: values::flag(node.get("read_only")), kind })
+}
+
+/// A string is octal; a number has been read already.
+pub(crate) fn permissions(node: &Node) -> Option<u32> {
+    let bits = match node.text_value() {
+        Some(text) => tmpfs::permissions(text),
+        None => node.int_value().and_then(|bits| u32::try_from(bits).ok()),
+    };
+    bits.filter(|bits| *bits <= 0o7777)
+}
+
 /// Docker's defaults; zero means the default as well.
-fn healthcheck(decoded: &project::Healthcheck) -> Option<Healthcheck> {
-    let words = decoded.test.as_ref().filter(|_| !decoded.disable)?;
+fn healthcheck(node: &Node) -> Option<Healthcheck> {
+    if values::flag(node.get("disable")) {
+        return None;
+    }
+    let words = node.get("test").and_then(values::texts)?;
     let test = match words.split_first() {
         Some((kind, rest)) if kind == "CMD" => rest.to_vec(),
         Some((kind, rest)) if kind == "CMD-SHELL" => {
@@ -115,15 +180,15 @@ fn healthcheck(decoded: &project::Healthcheck) -> Option<Healthcheck> {
         }
         Some(_) | None => return None,
     };
-    let or = |value: Option<Duration>, default: u64| {
-        value.filter(|value| !value.is_zero()).unwrap_or(Duration::from_secs(default))
-    };
+    let time = |key: &str| node.get(key).and_then(values::time).filter(|time| !time.is_zero());
+    let or = |key: &str, default: u64| time(key).unwrap_or(Duration::from_secs(default));
+    let retries = node.get("retries").and_then(values::whole).and_then(|retries| u32::try_from(retries).ok());
     Some(Healthcheck {
         test,
-        interval: or(decoded.interval, 30),
-        timeout: or(decoded.timeout, 30),
-        retries: decoded.retries.filter(|retries| *retries > 0).unwrap_or(3),
-        start_period: decoded.start_period.unwrap_or_default(),
-        start_interval: decoded.start_interval.filter(|interval| !interval.is_zero()),
+        interval: or("interval", 30),
+        timeout: or("timeout", 30),
+        retries: retries.filter(|retries| *retries > 0).unwrap_or(3),
+        start_period: time("start_period").unwrap_or_default(),
+        start_interval: time("start_interval"),
     })
 }

@@ -1,11 +1,18 @@
 //! Two shaped documents to one, by the table: mappings deeply, lists by the rule of their key; `!reset` takes away,
 //! `!override` replaces.
 
+mod rules;
+#[cfg(test)]
+mod tests;
+
 use indexmap::map::Entry as Slot;
 
 use crate::diagnostic::Report;
+use crate::shape::text;
 use crate::spec::{Record, Shape};
-use crate::yaml::{Map, Node, Tag, Value};
+use crate::yaml::{Map, Node, Resolved, Tag, Value};
+
+pub(crate) use rules::*;
 
 /// How two values of one key become one.
 #[derive(Clone, Copy)]
@@ -27,6 +34,11 @@ pub(crate) fn records(base: Node, over: Node, record: &'static Record, report: &
     Merger { report }.deep(base, over, Kind::Record(record))
 }
 
+/// The same of any two values, by the usual rules alone.
+fn deep(base: Node, over: Node) -> Node {
+    Merger { report: &mut Report::default() }.deep(base, over, Kind::Other)
+}
+
 /// Of items with the same identity the last, in the place of the first: what [`Merge::Unique`] demands of one list.
 pub(crate) fn unique(items: Vec<Node>, identity: fn(&Node) -> Option<String>) -> Vec<Node> {
     let mut places = std::collections::HashMap::new();
@@ -38,11 +50,6 @@ pub(crate) fn unique(items: Vec<Node>, identity: fn(&Node) -> Option<String>) ->
         }
     }
     kept
-}
-
-/// The text of a scalar: the identity of an item in a list of strings.
-pub(crate) fn by_text(node: &Node) -> Option<String> {
-    node.text_value().map(str::to_owned)
 }
 
 /// After merging: what is marked `!reset` goes, lists lose their repetitions, the marks have done their work.
@@ -57,6 +64,8 @@ enum Kind {
     /// A mapping with free keys.
     Map(&'static Shape),
     List(&'static Shape),
+    /// A scalar that is an empty string where it is nothing.
+    EmptyIfNull,
     Other,
 }
 
@@ -65,19 +74,26 @@ impl Kind {
         match shape {
             Shape::Record(record) => Self::Record(record),
             Shape::Map(value) | Shape::Names(value) => Self::Map(value),
-            Shape::List(item) => Self::List(item),
-            Shape::OrNull(shape) => Self::of(shape),
+            Shape::List(item) | Shape::Set(item) => Self::List(item),
+            Shape::OrNull(shape) | Shape::Either(_, shape) => Self::of(shape),
             Shape::Short(conversion) => Self::of(&conversion.long),
+            Shape::ScalarOrEmpty | Shape::TextOrNumberOrEmpty => Self::EmptyIfNull,
             Shape::Any
             | Shape::Text
             | Shape::Scalar
             | Shape::ScalarOrNull
+            | Shape::TextOrNumber
             | Shape::Word(_)
             | Shape::Checked(_)
             | Shape::Bool
+            | Shape::StrictBool
             | Shape::Int(..)
+            | Shape::StrictInt
             | Shape::Float
             | Shape::Bytes
+            | Shape::BytesText
+            | Shape::BytesOrMinusOne
+            | Shape::Mode
             | Shape::Duration
             | Shape::Path => Self::Other,
         }
@@ -90,7 +106,7 @@ impl Kind {
                 .field(key)
                 .map_or((Self::Other, Merge::Deep), |field| (Self::of(&field.shape), field.merge)),
             Self::Map(value) => (Self::of(value), Merge::Deep),
-            Self::List(_) | Self::Other => (Self::Other, Merge::Deep),
+            Self::List(_) | Self::EmptyIfNull | Self::Other => (Self::Other, Merge::Deep),
         }
     }
 }
@@ -177,6 +193,9 @@ fn settle_kind(node: &mut Node, kind: Kind, rule: Merge) {
     match &mut node.value {
         Value::Map(map) => {
             map.retain(|_, entry| entry.node.tag != Tag::Reset);
+            if let Kind::Record(Record { fill: Some(fill), .. }) = kind {
+                fill(map, node.span);
+            }
             for (key, entry) in map.iter_mut() {
                 let (kind, rule) = kind.below(key);
                 settle_kind(&mut entry.node, kind, rule);
@@ -189,10 +208,14 @@ fn settle_kind(node: &mut Node, kind: Kind, rule: Merge) {
             }
             let item = match kind {
                 Kind::List(item) => Kind::of(item),
-                Kind::Record(_) | Kind::Map(_) | Kind::Other => Kind::Other,
+                Kind::Record(_) | Kind::Map(_) | Kind::EmptyIfNull | Kind::Other => Kind::Other,
             };
             items.iter_mut().for_each(|node| settle_kind(node, item, Merge::Deep));
         }
-        Value::Scalar(_) => {}
+        Value::Scalar(scalar) => {
+            if matches!(kind, Kind::EmptyIfNull) && scalar.resolve() == Resolved::Null {
+                *scalar = text("");
+            }
+        }
     }
 }

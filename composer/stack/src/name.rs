@@ -1,29 +1,30 @@
 //! The project's name: `-p`, COMPOSE_PROJECT_NAME, `name:`, or the project directory's own name.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::diagnostic::Report;
+use crate::environment::Environment;
 use crate::error::LoadError;
-use crate::interpolate::{self, Variables};
-use crate::load::LoadOptions;
+use crate::interpolate::Interpolator;
+use crate::options::LoadOptions;
 use crate::yaml::{Node, Value};
 
 /// Chooses the name in the order of Docker Compose.
 pub(crate) fn choose(
     options: &LoadOptions,
-    variables: &BTreeMap<String, String>,
+    environment: &Environment,
     documents: &[Node],
     directory: &Path,
-    values: &mut Variables,
+    interpolator: &mut Interpolator,
     report: &mut Report,
 ) -> Result<String, LoadError> {
-    let given = options.project_name.as_ref().map(|name| (name, "-p"));
+    let given = options.project_name.as_deref().map(|name| (name, "-p"));
+    let given = given.filter(|(name, _)| !name.is_empty());
     let given =
-        given.or_else(|| variables.get("COMPOSE_PROJECT_NAME").map(|name| (name, "COMPOSE_PROJECT_NAME")));
+        given.or_else(|| environment.get("COMPOSE_PROJECT_NAME").map(|name| (name, "COMPOSE_PROJECT_NAME")));
     if let Some((name, from)) = given.filter(|(name, _)| !name.is_empty()) {
         if is_valid(name) {
-            return Ok(name.clone());
+            return Ok(name.to_owned());
         }
         let fix = normalize(name);
         let fix = if fix.is_empty() { String::new() } else { format!(": `{fix}` would do") };
@@ -34,10 +35,13 @@ pub(crate) fn choose(
     let named =
         documents.iter().rev().find_map(|document| Some(document.as_map()?.get("name")?.node.clone()));
     if let Some(mut node) = named.filter(|node| !node.is_null()) {
-        interpolate::tree(&mut node, values, report);
+        if options.interpolate {
+            interpolator.tree(&mut node, environment, report);
+        }
         if let Value::Scalar(scalar) = &node.value {
-            if is_valid(&scalar.text) {
-                return Ok(scalar.text.clone());
+            let name = normalize(&scalar.text);
+            if !name.is_empty() {
+                return Ok(name);
             }
             report.error(node.span, format!("`{}` is not a project name", scalar.text)).help(RULE);
         }

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use indexmap::IndexMap;
 
-use crate::emit::Document;
-use crate::spec::{Print, Record, Shape};
+use crate::emit::{Document, natural};
+use crate::spec::{Field, Print, Record, Shape};
 use crate::yaml::{Map, Node, Resolved, Scalar, Value};
 
 /// What the document is for: compose-go prints a few empty values in JSON alone.
@@ -19,27 +19,46 @@ pub(crate) enum Format {
 /// The document of a canonical tree. `escape`: what is printed will be read with interpolation, so a dollar sign is
 /// doubled.
 pub(crate) fn document(root: &Node, record: &'static Record, format: Format, escape: bool) -> Document {
-    Printer { format, escape }.node(root, &Shape::Record(record))
+    // In JSON, Docker Compose leaves `x-` keys out below the top level.
+    let mut printer = Printer { format, escape, extensions: true };
+    let Value::Map(map) = &root.value else {
+        return printer.node(root, &Shape::Any);
+    };
+    if format == Format::Yaml {
+        return printer.record(map, record);
+    }
+    let others = map.iter().filter(|(key, _)| record.field(key).is_none());
+    let others: Vec<_> =
+        others.map(|(key, entry)| (key.clone(), printer.node(&entry.node, &Shape::Any))).collect();
+    printer.extensions = false;
+    let Document::Map(mut out) = printer.record(map, record) else {
+        return Document::Null;
+    };
+    out.extend(others);
+    out.sort_keys();
+    Document::Map(out)
 }
 
 struct Printer {
     format: Format,
     escape: bool,
+    /// `x-` keys that are none of ours are printed.
+    extensions: bool,
 }
 
 impl Printer {
     fn node(&self, node: &Node, shape: &Shape) -> Document {
         match (&node.value, shape) {
-            (_, Shape::OrNull(shape)) => self.node(node, shape),
+            (_, Shape::OrNull(shape) | Shape::Either(_, shape)) => self.node(node, shape),
             (_, Shape::Short(conversion)) => self.node(node, &conversion.long),
             (Value::Map(map), Shape::Record(record)) => self.record(map, record),
-            (Value::Map(map), Shape::Map(value) | Shape::Names(value)) => {
-                Document::Map(sorted(map).map(|(key, node)| (key.clone(), self.node(node, value))).collect())
-            }
-            (Value::Map(map), _) => Document::Map(
-                sorted(map).map(|(key, node)| (key.clone(), self.node(node, &Shape::Any))).collect(),
+            (Value::Map(map), Shape::Map(value) | Shape::Names(value)) => Document::Map(
+                self.sorted(map).map(|(key, node)| (key.clone(), self.node(node, value))).collect(),
             ),
-            (Value::List(items), Shape::List(item)) => {
+            (Value::Map(map), _) => Document::Map(
+                self.sorted(map).map(|(key, node)| (key.clone(), self.node(node, &Shape::Any))).collect(),
+            ),
+            (Value::List(items), Shape::List(item) | Shape::Set(item)) => {
                 Document::List(items.iter().map(|node| self.node(node, item)).collect())
             }
             (Value::List(items), _) => {
@@ -51,25 +70,73 @@ impl Printer {
 
     fn record(&self, map: &Map, record: &Record) -> Document {
         let mut out = IndexMap::new();
-        for field in record.fields {
-            let given = map.get(field.key).map(|entry| self.node(&entry.node, &field.shape));
-            let shown = match (field.print, given) {
-                (Print::Never, _) | (Print::Filled | Print::Given, None) => None,
-                (Print::Filled, Some(value)) => Some(value).filter(|value| !is_empty(value)),
-                (Print::Given | Print::NullInJson | Print::EmptyInJson, Some(value)) => Some(value),
-                (Print::NullInJson, None) => (self.format == Format::Json).then_some(Document::Null),
-                (Print::EmptyInJson, None) => {
-                    (self.format == Format::Json).then(|| Document::Map(IndexMap::new()))
-                }
-            };
-            if let Some(value) = shown {
-                out.insert(field.key.to_owned(), value);
+        let (own, plain): (Vec<&Field>, Vec<&Field>) =
+            record.fields.iter().partition(|field| field.key.starts_with("x-"));
+        for field in plain {
+            self.field(map, field, &mut out);
+        }
+        // Keys of ours are among the other `x-` keys, by name.
+        let mut extensions: BTreeMap<&str, Option<&Field>> =
+            own.iter().map(|field| (field.key, Some(*field))).collect();
+        if self.extensions {
+            let others = map.keys().filter(|key| record.field(key).is_none());
+            extensions.extend(others.map(|key| (key.as_str(), None)));
+        }
+        for (key, field) in extensions {
+            match (field, map.get(key)) {
+                (Some(field), _) => self.field(map, field, &mut out),
+                (None, Some(entry)) => drop(out.insert(key.to_owned(), self.node(&entry.node, &Shape::Any))),
+                (None, None) => {}
             }
         }
-        for (key, node) in sorted(map).filter(|(key, _)| record.field(key).is_none()) {
-            out.insert(key.clone(), self.node(node, &Shape::Any));
-        }
         Document::Map(out)
+    }
+
+    fn field(&self, map: &Map, field: &Field, out: &mut IndexMap<String, Document>) {
+        let given = map.get(field.key).map(|entry| match field.print {
+            Print::As(show) => self.node(&show(&entry.node), &field.shape),
+            _ => self.node(&entry.node, &field.shape),
+        });
+        let json = self.format == Format::Json;
+        let mut name = field.key;
+        let shown = match field.print {
+            Print::Never => None,
+            Print::Given | Print::As(_) => given,
+            Print::Filled => given.filter(|value| !is_empty(value, &field.shape)),
+            Print::FilledInYaml => given.filter(|value| !json && !is_empty(value, &field.shape)),
+            Print::GivenInYaml => given.filter(|value| !json || !is_empty(value, &field.shape)),
+            Print::NullInJson if json => Some(given.unwrap_or(Document::Null)),
+            Print::NullInJson => given.filter(|value| !matches!(value, Document::Null)),
+            Print::EmptyInJson if json => Some(given.unwrap_or_else(|| self.empty(&field.shape))),
+            Print::EmptyInJson => given.filter(|value| !is_empty(value, &field.shape)),
+            Print::Named(other) => {
+                if json {
+                    name = other;
+                }
+                given
+            }
+        };
+        if let Some(value) = shown {
+            out.insert(name.to_owned(), value);
+        }
+    }
+
+    /// What is printed where a mapping was not given.
+    fn empty(&self, shape: &Shape) -> Document {
+        match shape {
+            Shape::Record(record) => self.record(&Map::new(), record),
+            _ => Document::Map(IndexMap::new()),
+        }
+    }
+
+    /// Pairs in the order in which Go's encoders write them.
+    fn sorted<'a>(&self, map: &'a Map) -> impl Iterator<Item = (&'a String, &'a Node)> {
+        let mut sorted: Vec<(&String, &Node)> = map.iter().map(|(key, entry)| (key, &entry.node)).collect();
+        match self.format {
+            Format::Yaml => sorted.sort_by(|one, other| natural(one.0, other.0)),
+            Format::Json => sorted.sort_by_key(|(key, _)| *key),
+        }
+        sorted.into_iter()
     }
 
     fn scalar(&self, scalar: &Scalar) -> Document {
@@ -84,18 +151,18 @@ impl Printer {
     }
 }
 
-fn sorted(map: &Map) -> impl Iterator<Item = (&String, &Node)> {
-    let sorted: BTreeMap<&String, &Node> = map.iter().map(|(key, entry)| (key, &entry.node)).collect();
-    sorted.into_iter()
-}
-
-fn is_empty(value: &Document) -> bool {
+/// What Go's `omitempty` leaves out.
+fn is_empty(value: &Document, shape: &Shape) -> bool {
     match value {
+        Document::Text(text) => match shape {
+            Shape::Bytes | Shape::BytesText | Shape::BytesOrMinusOne => text == "0",
+            Shape::Duration => text == "0s",
+            _ => text.is_empty(),
+        },
         Document::Null => true,
         Document::Bool(value) => !value,
         Document::Int(value) => *value == 0,
         Document::Float(value) => *value == 0.0,
-        Document::Text(text) => text.is_empty(),
         Document::List(items) => items.is_empty(),
         Document::Map(map) => map.is_empty(),
     }

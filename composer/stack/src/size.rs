@@ -2,24 +2,22 @@
 
 /// Bytes of `text`; `None` where it is not an amount (docker/go-units `RAMInBytes`).
 pub(crate) fn parse(text: &str) -> Option<u64> {
-    let split = text.find(|c: char| !(c.is_ascii_digit() || c == '.')).unwrap_or(text.len());
-    let (number, unit) = text.split_at(split);
-    let number: f64 = number.parse().ok()?;
-    let unit = unit.trim_start().to_ascii_lowercase();
-    let letter = unit.strip_suffix("ib").or_else(|| unit.strip_suffix('b')).unwrap_or(&unit);
-    let power = match (letter, unit.as_str()) {
-        ("", "ib") => return None,
-        ("", _) => 0,
-        ("k", _) => 1,
-        ("m", _) => 2,
-        ("g", _) => 3,
-        ("t", _) => 4,
-        ("p", _) => 5,
+    let split = text.rfind(|c: char| c.is_ascii_digit() || matches!(c, '.' | ' '))?;
+    let (front, unit) = text.split_at(split + 1);
+    let number: f64 = front.strip_suffix(' ').unwrap_or(front).parse().ok()?;
+    let unit = unit.to_ascii_lowercase();
+    let power = match unit.strip_suffix("ib").or_else(|| unit.strip_suffix('b')).unwrap_or(&unit) {
+        "" if unit != "ib" => 0,
+        "k" => 1,
+        "m" => 2,
+        "g" => 3,
+        "t" => 4,
+        "p" => 5,
         _ => return None,
     };
     let bytes = number * 1024_f64.powi(power);
     // Beyond i64 neither Docker nor the kernel has a use for it.
-    (bytes < i64::MAX as f64).then_some(bytes as u64)
+    (bytes >= 0.0 && bytes < i64::MAX as f64).then_some(bytes as u64)
 }
 
 /// An amount for users: `64 MiB`.
@@ -52,6 +50,8 @@ mod tests {
             ("10 k", 10 << 10),
             ("5b", 5),
             ("2t", 2 << 40),
+            ("1e3", 1000),
+            ("1.5", 1),
         ] {
             assert_eq!(parse(text), Some(bytes), "{text}");
         }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// One text that was read: a Compose file, an env file or standard input.
 #[derive(Debug)]
@@ -13,7 +13,12 @@ pub struct Source {
     pub text: String,
     /// Byte offsets at which lines begin.
     lines: Vec<usize>,
+    /// How many characters there are before every [`BLOCK`]th byte, once somebody asks for a column.
+    characters: OnceLock<Vec<usize>>,
 }
+
+/// Columns are counted from the last multiple of this: a line may be as long as the file.
+const BLOCK: usize = 1 << 12;
 
 /// A stretch of bytes of one source, and the way from there to where it counts. Cheap to copy: every node of the tree
 /// has one.
@@ -32,6 +37,8 @@ pub(crate) struct Way(u32);
 impl Way {
     /// It counts where it is written.
     pub const DIRECT: Self = Self(0);
+    /// Nobody wrote it: it follows from what stands at the place.
+    pub const IMPLIED: Self = Self(u32::MAX);
 }
 
 /// One step of a [`Way`].
@@ -44,9 +51,10 @@ pub(crate) struct Step {
     pub before: Way,
 }
 
-/// What a [`Step`] is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum StepKind {
+/// What a step from where a value is written to where it counts is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StepKind {
     /// An alias, also below a merge key.
     Alias,
     /// `extends` of a service.
@@ -70,7 +78,7 @@ impl Source {
     /// Indexes the lines of `text`.
     pub fn new(path: &Path, text: String) -> Self {
         let lines = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
-        Self { path: path.to_owned(), text, lines }
+        Self { path: path.to_owned(), text, lines, characters: OnceLock::new() }
     }
 
     /// Line and column of a byte offset, both counted from 1, the column in characters.
@@ -78,7 +86,21 @@ impl Source {
         let offset = self.boundary(offset);
         let line = self.lines.partition_point(|&start| start <= offset).max(1);
         let start = self.lines.get(line - 1).copied().unwrap_or(0);
-        (line, self.text[start..offset].chars().count() + 1)
+        (line, self.characters_before(offset) - self.characters_before(start) + 1)
+    }
+
+    /// How many characters stand before a byte offset.
+    fn characters_before(&self, offset: usize) -> usize {
+        let blocks = self.characters.get_or_init(|| {
+            let blocks = self.text.as_bytes().chunks(BLOCK).scan(0, |sum, block| {
+                let before = *sum;
+                *sum += begun(block);
+                Some(before)
+            });
+            blocks.collect()
+        });
+        let block = (offset / BLOCK).min(blocks.len().saturating_sub(1));
+        blocks.get(block).copied().unwrap_or(0) + begun(&self.text.as_bytes()[block * BLOCK..offset])
     }
 
     /// The byte range of a line (counted from 1) without its line break.
@@ -99,10 +121,20 @@ impl Source {
     }
 }
 
+/// How many characters begin in these bytes of UTF-8.
+fn begun(bytes: &[u8]) -> usize {
+    bytes.iter().filter(|byte| **byte & 0xc0 != 0x80).count()
+}
+
 impl Span {
     /// A stretch of a source, where it is written.
     pub const fn new(source: u32, start: usize, end: usize) -> Self {
         Self { source, start, end, way: Way::DIRECT }
+    }
+
+    /// The place of what nobody wrote, but what stands here implies.
+    pub const fn implied(self) -> Self {
+        Self { way: Way::IMPLIED, ..self }
     }
 }
 
@@ -124,6 +156,14 @@ impl Sources {
         self.get(span.source).and_then(|source| source.text.get(span.start..span.end)).unwrap_or("")
     }
 
+    /// The line that a span begins in.
+    pub fn line(&self, span: Span) -> &str {
+        self.get(span.source).map_or("", |source| {
+            let (line, _) = source.position(span.start);
+            &source.text[source.line_range(line)]
+        })
+    }
+
     /// The way that goes one step further than `before`.
     pub fn step(&mut self, before: Way, kind: StepKind, at: Span) -> Way {
         let step = Step { kind, at, before };
@@ -134,6 +174,12 @@ impl Sources {
         let way = Way(u32::try_from(self.steps.len()).unwrap_or(0));
         self.known.insert(step, way);
         way
+    }
+
+    /// Whether nobody wrote what came this way.
+    pub fn is_implied(&self, way: Way) -> bool {
+        let before = |way: &Way| Some(self.steps.get((way.0 as usize).checked_sub(1)?)?.before);
+        std::iter::successors(Some(way), before).any(|way| way == Way::IMPLIED)
     }
 
     /// The steps of a way, the first one first.

@@ -1,7 +1,8 @@
 //! The exact text of diagnostics (`bad/`) and of the canonical model (`good/`).
 //!
 //! Each `NAME.yaml` has the expected text beside it in `NAME.txt`; `NAME.override.yaml`, where there is one, is merged
-//! over it. `COMPOSER_UPDATE_GOLDEN=1 cargo test -p composer-stack` writes the expected texts anew.
+//! over it. A folder `NAME` is a case as well: it is loaded as by `compose` in that folder, with the flags, variables
+//! (`KEY=value`) and services in its file `args`. `COMPOSER_UPDATE_GOLDEN=1 cargo test -p composer-stack` writes the expected texts anew.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,16 +14,54 @@ use composer_stack::{HostFacts, LoadOptions, Purpose, load};
 fn options(folder: &Path, files: Vec<PathBuf>, purpose: Purpose) -> LoadOptions {
     LoadOptions {
         files,
-        stdin: None,
-        project_name: None,
-        project_directory: None,
-        env_files: Vec::new(),
         current_dir: folder.to_owned(),
         environment: BTreeMap::from([("SET".to_owned(), "value".to_owned())]),
         home: Some(PathBuf::from("/home/ann")),
         purpose,
         host: Some(HostFacts { cpus_online: [0, 1].into(), memory: 4 << 30 }),
+        ..LoadOptions::default()
     }
+}
+
+/// Puts the words of a file `args` into the options.
+fn add_arguments(options: &mut LoadOptions, text: &str) {
+    let mut words = text.split_whitespace().map(str::to_owned);
+    while let Some(word) = words.next() {
+        let mut path = || PathBuf::from(words.next().unwrap());
+        match word.as_str() {
+            "-f" => options.files.push(path()),
+            "-p" => options.project_name = words.next(),
+            "--env-file" => options.env_files.push(path()),
+            "--profile" => options.profiles.extend(words.next()),
+            "--project-directory" => options.project_directory = Some(path()),
+            "--no-interpolate" => options.interpolate = false,
+            "--no-normalize" => options.normalize = false,
+            "--no-path-resolution" => options.resolve_paths = false,
+            "--no-consistency" => options.check_consistency = false,
+            "--no-env-resolution" => options.resolve_environment = false,
+            "--all-resources" => options.all_resources = true,
+            "--strict" => options.strict = true,
+            _ => match word.split_once('=') {
+                Some((key, value)) => drop(options.environment.insert(key.to_owned(), value.to_owned())),
+                None => options.services.push(word),
+            },
+        }
+    }
+}
+
+/// The options of a case: a file, or a folder.
+fn case(path: &Path, folder: &Path, purpose: Purpose) -> LoadOptions {
+    if path.is_dir() {
+        let mut options = options(path, Vec::new(), purpose);
+        add_arguments(&mut options, &fs::read_to_string(path.join("args")).unwrap_or_default());
+        return options;
+    }
+    let mut files = vec![PathBuf::from(path.file_name().unwrap())];
+    let over = path.with_extension("override.yaml");
+    if over.exists() {
+        files.push(PathBuf::from(over.file_name().unwrap()));
+    }
+    options(folder, files, purpose)
 }
 
 fn bad(options: &LoadOptions) -> String {
@@ -47,19 +86,16 @@ fn run(kind: &str, purpose: Purpose, least: usize, text: fn(&LoadOptions) -> Str
     let update = std::env::var_os("COMPOSER_UPDATE_GOLDEN").is_some();
     let mut names: Vec<PathBuf> = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     names.retain(|path| {
-        path.to_string_lossy().ends_with(".yaml") && !path.to_string_lossy().contains(".override.")
+        let text = path.to_string_lossy();
+        let one = text.ends_with(".yaml") && !text.contains(".override.");
+        one || path.join("compose.yaml").exists() || path.join("args").exists()
     });
     names.sort();
     assert!(names.len() >= least, "only {} cases in {}", names.len(), folder.display());
     let mut differences = Vec::new();
     for path in &names {
-        let mut files = vec![PathBuf::from(path.file_name().unwrap())];
-        let over = path.with_extension("override.yaml");
-        if over.exists() {
-            files.push(PathBuf::from(over.file_name().unwrap()));
-        }
         let shown = folder.display().to_string();
-        let actual = text(&options(&folder, files, purpose)).replace(&shown, "FOLDER");
+        let actual = text(&case(path, &folder, purpose)).replace(&shown, "FOLDER");
         let expected_path = path.with_extension("txt");
         let expected = fs::read_to_string(&expected_path).unwrap_or_default();
         if update {

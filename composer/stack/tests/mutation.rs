@@ -1,6 +1,5 @@
 //! Mutated files never make the loader panic: they are accepted or refused.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -80,14 +79,9 @@ fn mutated_files_never_panic() {
             let options = LoadOptions {
                 files: vec![PathBuf::from("-")],
                 stdin: Some(mutate(&text, &mut random)),
-                project_name: None,
-                project_directory: None,
-                env_files: Vec::new(),
                 current_dir: PathBuf::from("/stack"),
-                environment: BTreeMap::new(),
-                home: None,
                 purpose: if round % 2 == 0 { Purpose::Run } else { Purpose::Config },
-                host: None,
+                ..LoadOptions::default()
             };
             match load(&options) {
                 Ok(loaded) => {

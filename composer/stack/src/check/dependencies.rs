@@ -1,104 +1,129 @@
-//! `depends_on`: targets exist, and nothing waits for itself.
+//! Services that need others: those are there, and what is waited for can happen.
 
-use std::collections::BTreeMap;
-
-use crate::decode::project::Project;
-use crate::decode::suggest::nearest;
+use super::edges::{self, Edge, Kind};
+use super::project::{Named, Project, way_out};
 use crate::diagnostic::Report;
-use crate::model::Condition;
+use crate::yaml::{Entry, Node};
 
-#[derive(Clone, Copy, PartialEq)]
-enum Mark {
-    Open,
-    Done,
+pub(super) fn check(project: Project<'_>, report: &mut Report) {
+    for service in project.services() {
+        for edge in edges::of(service) {
+            match project.service(edge.to) {
+                None => missing(project, service, edge, report),
+                Some(_) if !project.running() => {}
+                Some(target) if edge.kind == Kind::DependsOn => waits(service, target, edge, report),
+                Some(_) => {}
+            }
+        }
+        contexts(project, service, report);
+    }
 }
 
-pub(super) fn check(project: &Project, report: &mut Report) {
-    for (name, service) in &project.services {
-        for (target, dependency) in &service.depends_on {
-            let Some(found) = project.services.get(target) else {
-                let message = format!("`{name}` depends on `{target}`, which is not defined");
-                let found = report.error(dependency.key, message);
-                if let Some(near) = nearest(target, project.services.keys().map(String::as_str)) {
-                    found.help(format!("did you mean `{near}`?"));
-                }
-                continue;
+fn missing(project: Project<'_>, service: Named<'_>, edge: Edge<'_>, report: &mut Report) {
+    let (name, to, verb) = (service.name, edge.to, edge.kind.verb());
+    if let Some(disabled) = project.disabled.get(to) {
+        if edge.required {
+            inactive(service, edge, disabled, report);
+        }
+        return;
+    }
+    let known = project.services().map(|known| known.name);
+    let help = way_out(to, known, "");
+    let found = report.error(edge.span, format!("`{name}` {verb} `{to}`, which is not defined"));
+    if !help.is_empty() {
+        found.help(help);
+    }
+}
+
+fn inactive(service: Named<'_>, edge: Edge<'_>, disabled: &Entry, report: &mut Report) {
+    let (name, to, verb) = (service.name, edge.to, edge.kind.verb());
+    let profiles = disabled.node.get("profiles");
+    let first = profiles.and_then(|list| list.items().first()).and_then(Node::text_value);
+    let bring = first.map(|first| format!("`--profile {first}` brings it in"));
+    let help = match (bring, edge.kind) {
+        (Some(bring), Kind::DependsOn) => format!("{bring}; with `required: false` nothing waits for it"),
+        (Some(bring), _) => bring,
+        (None, _) => format!("activate a profile of `{to}`"),
+    };
+    let place = profiles.map_or(disabled.key, |list| list.span);
+    report
+        .error(edge.span, format!("`{name}` {verb} `{to}`, which no active profile has"))
+        .help(help)
+        .also(place, format!("the profiles of `{to}`"));
+}
+
+/// What is waited for must be able to come.
+fn waits(service: Named<'_>, target: Named<'_>, edge: Edge<'_>, report: &mut Report) {
+    let (name, to) = (service.name, target.name);
+    match edges::condition(service, to) {
+        // An image may bring a health check of its own; a switched off one is none.
+        Some("service_healthy") if !edges::is_probed(target) => {
+            let check = target.node().as_map().and_then(|map| map.get("healthcheck"));
+            if check.is_none() && target.get("x-rootfs").is_none() {
+                return;
+            }
+            let only_timing = check
+                .is_some_and(|check| check.node.get("test").is_none() && check.node.get("disable").is_none());
+            if only_timing && target.get("x-rootfs").is_none() {
+                return;
+            }
+            let (place, label) = match check {
+                Some(check) => (check.key, "this checks nothing"),
+                None => (target.entry.key, "no `healthcheck` here"),
             };
-            let probe = found
-                .healthcheck
-                .as_ref()
-                .filter(|check| !check.disable)
-                .and_then(|check| check.test.as_ref());
-            let probed = probe.is_some_and(|test| test.first().map(String::as_str) != Some("NONE"));
-            // An image may bring a health check of its own.
-            if dependency.condition == Condition::Healthy && !probed && found.rootfs.is_some() {
+            report
+                .error(
+                    edge.span,
+                    format!("`{name}` waits for `{to}` to be healthy, but `{to}` has no health check"),
+                )
+                .help("give it a `healthcheck`, or wait for `service_started`")
+                .also(place, label);
+        }
+        Some("service_completed_successfully") => {
+            let restart = target.get("restart");
+            let word = restart.and_then(Node::text_value).unwrap_or_default();
+            if let Some(restart) = restart.filter(|_| matches!(word, "always" | "unless-stopped")) {
                 report
                     .error(
-                        dependency.key,
-                        format!(
-                            "`{name}` waits for `{target}` to be healthy, but `{target}` has no health check"
-                        ),
+                        edge.span,
+                        format!("`{name}` waits for `{to}` to complete, but `{to}` is always started again"),
                     )
-                    .help("give it a `healthcheck`, or wait for `service_started`")
-                    .also(found.key, "no `healthcheck` here");
+                    .help(format!("`restart: on-failure` for `{to}`, or wait for `service_started`"))
+                    .also(restart.span, "started again after every end");
             }
         }
+        Some(_) | None => {}
     }
-    cycles(project, report);
 }
 
-/// Reports every cycle that a depth-first walk closes, as its path. Iterative: chains may be long.
-fn cycles(project: &Project, report: &mut Report) {
-    let mut marks: BTreeMap<&str, Mark> = BTreeMap::new();
-    for root in project.services.keys() {
-        if marks.contains_key(root.as_str()) {
+/// `additional_contexts` may name other services that are built.
+fn contexts(project: Project<'_>, service: Named<'_>, report: &mut Report) {
+    let contexts = service.at(&["build", "additional_contexts"]);
+    for (context, entry) in contexts.into_iter().flat_map(Node::entries) {
+        let Some(to) = entry.node.text_value().and_then(|text| text.strip_prefix("service:")) else {
             continue;
-        }
-        marks.insert(root, Mark::Open);
-        let mut path = vec![(root.as_str(), targets(project, root))];
-        while let Some((name, rest)) = path.last_mut() {
-            let name = *name;
-            let Some(next) = rest.pop() else {
-                marks.insert(name, Mark::Done);
-                path.pop();
-                continue;
-            };
-            match marks.get(next) {
-                Some(Mark::Done) => {}
-                Some(Mark::Open) => {
-                    let begin = path.iter().position(|(name, _)| *name == next).unwrap_or(0);
-                    let names: Vec<&str> =
-                        path[begin..].iter().map(|(name, _)| *name).chain([next]).collect();
-                    say(project, &names, report);
-                }
-                None => {
-                    marks.insert(next, Mark::Open);
-                    path.push((next, targets(project, next)));
-                }
+        };
+        let name = service.name;
+        match project.service(to) {
+            None => {
+                let known = project.services().map(|known| known.name);
+                report
+                    .error(
+                        entry.node.span,
+                        format!("the build context `{context}` is that of `{to}`, which is not defined"),
+                    )
+                    .help(way_out(to, known, "`service:NAME` names another service of the file"));
             }
+            Some(target) if target.get("build").is_none() => {
+                report
+                    .error(
+                        entry.node.span,
+                        format!("`{name}` builds upon `{to}`, which is not built but has an image"),
+                    )
+                    .help("`docker-image://IMAGE` names an image as a context")
+                    .also(target.entry.key, "no `build` here");
+            }
+            Some(_) => {}
         }
-    }
-}
-
-/// What `name` depends on, last first.
-fn targets<'a>(project: &'a Project, name: &str) -> Vec<&'a str> {
-    let targets = project.services.get(name).into_iter().flat_map(|service| service.depends_on.keys().rev());
-    targets.filter(|target| project.services.contains_key(*target)).map(String::as_str).collect()
-}
-
-fn say(project: &Project, names: &[&str], report: &mut Report) {
-    let edges = names.windows(2).filter_map(|pair| match pair {
-        [from, to] => Some((project.services.get(*from)?.depends_on.get(*to)?.key, *from, *to)),
-        _ => None,
-    });
-    let edges: Vec<_> = edges.collect();
-    let Some((&(first, ..), others)) = edges.split_first() else {
-        return;
-    };
-    let mut found = report
-        .error(first, format!("services wait for each other: {}", names.join(" -> ")))
-        .help("remove one of these dependencies");
-    for (span, from, to) in others {
-        found = found.also(*span, format!("`{from}` waits for `{to}`"));
     }
 }

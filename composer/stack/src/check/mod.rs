@@ -1,63 +1,60 @@
-//! What no single section can see: references between sections, cycles, limits against each other and the host.
+//! What no single value shows: references between sections, cycles, clashes, limits against each other, the stack's
+//! cap and the host.
+//!
+//! Everything here reads the canonical tree, in which the table has left nothing of a wrong shape. What Docker Compose
+//! refuses when it reads a file is refused for every purpose; what only a container's start would show is refused
+//! when the stack is to be run.
 
+mod addresses;
+mod cycles;
+mod definitions;
 mod dependencies;
+mod develop;
+mod edges;
+mod health;
+mod kernel;
 mod mounts;
+mod names;
+mod networks;
+mod origin;
+mod ports;
+mod project;
+mod references;
+mod replicas;
 mod resources;
-mod runnable;
+mod support;
+#[cfg(test)]
+mod tests;
+mod unready;
+mod words;
 
-use crate::decode::project::Project;
 use crate::diagnostic::Report;
-use crate::load::{LoadOptions, Purpose};
+use crate::options::LoadOptions;
+use crate::yaml::{Map, Node};
 
-/// Runs every check.
-pub(crate) fn all(project: &Project, options: &LoadOptions, report: &mut Report) {
+use project::Project;
+
+/// Runs every check. `disabled` are the services that no active profile wants, with their definitions.
+pub(crate) fn all(root: &Node, disabled: &Map, options: &LoadOptions, report: &mut Report) {
+    let project = Project::new(root, disabled, options);
     dependencies::check(project, report);
-    mounts::check(project, options.purpose == Purpose::Run, report);
-    let running = options.purpose == Purpose::Run;
-    names(project, report);
-    if running {
-        lengths(project, report);
-    }
-    let host = options.host.as_ref().filter(|_| running);
-    resources::check(project, host, running, report);
-    runnable::check(project, running, report);
-}
-
-/// A container's name is that of a folder and of a cgroup: NAME_MAX of limits.h.
-const LONGEST: usize = 255;
-
-fn lengths(project: &Project, report: &mut Report) {
-    for (name, service) in project.services.iter().filter(|(_, service)| service.container_name.is_none()) {
-        let replicas = service.replicas().map_or(1, |at| at.value);
-        let container = format!("{}-{name}-{replicas}", project.name);
-        if container.len() > LONGEST {
-            report
-                .error(service.key, format!("the container's name would have {} characters", container.len()))
-                .help(format!("{LONGEST} fit: a shorter name for the service, or for the project with -p"));
-        }
-    }
-}
-
-/// `container_name` fits one container alone.
-fn names(project: &Project, report: &mut Report) {
-    let mut seen = std::collections::BTreeMap::new();
-    for (name, service) in &project.services {
-        let Some(container) = &service.container_name else {
-            continue;
-        };
-        if let Some(replicas) = service.replicas().filter(|replicas| replicas.value > 1) {
-            report
-                .error(
-                    container.span,
-                    format!("`{name}` has a `container_name`, so it cannot have {} replicas", replicas.value),
-                )
-                .help("container names are unique: remove `container_name`")
-                .also(replicas.span, "replicas given here");
-        }
-        if let Some(first) = seen.insert(&container.value, container.span) {
-            report
-                .error(container.span, format!("two services have the container name `{}`", container.value))
-                .also(first, "first here");
-        }
+    cycles::check(project, report);
+    references::check(project, report);
+    definitions::check(project, report);
+    replicas::check(project, report);
+    mounts::check(project, report);
+    names::check(project, report);
+    health::check(project, report);
+    develop::check(project, report);
+    words::check(project, report);
+    kernel::check(project, report);
+    ports::check(project, report);
+    networks::check(project, report);
+    addresses::check(project, report);
+    resources::check(project, report);
+    origin::check(project, report);
+    if project.running() {
+        unready::check(project, report);
+        support::check(root, report);
     }
 }

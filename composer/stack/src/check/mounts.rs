@@ -1,63 +1,119 @@
-//! Mounts: named volumes exist and have names, no two mounts share a target, none covers everything.
+//! What is mounted into a service: no two things at one target, nothing over everything.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::path::Path;
 
-use crate::decode::project::{MountKind, Project};
-use crate::decode::suggest::nearest;
+use super::project::{Named, Project};
 use crate::diagnostic::Report;
 use crate::files;
+use crate::lower::permissions;
+use crate::source::Span;
+use crate::tmpfs::{self, Problem};
+use crate::yaml::Node;
 
-pub(super) fn check(project: &Project, running: bool, report: &mut Report) {
-    for volume in project.volumes.values().filter(|volume| running && !is_name(&volume.name.value)) {
-        report
-            .error(volume.name.span, format!("`{}` is not a volume's name", volume.name.value))
-            .help("letters, digits, `_`, `.` and `-`, beginning with a letter or digit");
-    }
-    for service in project.services.values() {
-        let mut targets = BTreeMap::new();
-        let volumes = service.volumes.iter().map(|mount| (mount.value.target.as_str(), mount.span));
-        let tmpfs = service.tmpfs.iter().map(|tmpfs| (tmpfs.value.target.as_str(), tmpfs.span));
-        for (target, span) in volumes.chain(tmpfs) {
-            let clean = files::clean(Path::new(target));
-            if clean == Path::new("/") {
-                report
-                    .error(span, "nothing can be mounted over the whole root filesystem")
-                    .help("`x-rootfs: FOLDER` makes a folder the root filesystem");
+/// One thing that is mounted.
+struct Mount {
+    what: &'static str,
+    target: String,
+    span: Span,
+}
+
+pub(super) fn check(project: Project<'_>, report: &mut Report) {
+    for service in project.services() {
+        let mounts = mounts(service);
+        targets(&mounts, project.running(), report);
+        if project.running() {
+            for mount in &mounts {
+                place(mount, report);
             }
-            if clean.starts_with("/proc") {
-                report
-                    .error(span, format!("nothing can be mounted at `{target}`"))
-                    .help("/proc is the kernel's, and the container's own");
-            }
-            if let Some(first) = targets.insert(clean, span) {
-                report
-                    .error(span, format!("two mounts have the target `{target}`"))
-                    .also(first, "first here");
-            }
-        }
-        for mount in &service.volumes {
-            let MountKind::Volume { source: Some(source), .. } = &mount.value.kind else {
-                continue;
-            };
-            if project.volumes.contains_key(source) {
-                continue;
-            }
-            let near = nearest(source, project.volumes.keys().map(String::as_str));
-            let help = match near {
-                Some(near) => format!("did you mean `{near}`?"),
-                None => {
-                    format!("name it under `volumes:` at the top level, or write `./{source}` for a folder")
-                }
-            };
-            report.error(mount.span, format!("the volume `{source}` is not defined")).help(help);
+            options(service, report);
         }
     }
 }
 
-/// Docker's rule for volumes: it becomes the name of a folder.
-fn is_name(name: &str) -> bool {
-    name.starts_with(|c: char| c.is_ascii_alphanumeric())
-        && name.len() <= 255
-        && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-'))
+fn mounts(service: Named<'_>) -> Vec<Mount> {
+    let mut mounts = Vec::new();
+    let mut add = |what, target: String, span| mounts.push(Mount { what, target, span });
+    for item in service.list("volumes") {
+        if let Some(target) = item.get("target").and_then(Node::text_value) {
+            add("mount", target.to_owned(), item.span);
+        }
+    }
+    for item in service.list("tmpfs") {
+        if let Some(text) = item.text_value() {
+            add("mount", text.split(':').next().unwrap_or(text).to_owned(), item.span);
+        }
+    }
+    for (key, what, folder) in [("configs", "config", "/"), ("secrets", "secret", "/run/secrets/")] {
+        for item in service.list(key) {
+            let target = item.get("target").or_else(|| item.get("source")).and_then(Node::text_value);
+            if let Some(target) = target.filter(|target| !target.is_empty()) {
+                let whole =
+                    if target.starts_with('/') { target.to_owned() } else { format!("{folder}{target}") };
+                add(what, whole, item.span);
+            }
+        }
+    }
+    mounts
+}
+
+/// Docker Compose compares the targets of mounts as they are written; a container's start would meet the others.
+fn targets(mounts: &[Mount], running: bool, report: &mut Report) {
+    let mut seen: HashMap<_, &Mount> = HashMap::new();
+    for mount in mounts {
+        let clean = files::clean(Path::new(&mount.target));
+        if let Some(first) = seen.get(&clean) {
+            let plain = first.target == mount.target && first.what == "mount" && mount.what == "mount";
+            if plain || running {
+                let message = if first.what == mount.what {
+                    format!("two {}s have the target `{}`", mount.what, mount.target)
+                } else {
+                    format!("a {} and a {} have the target `{}`", first.what, mount.what, mount.target)
+                };
+                report.error(mount.span, message).also(first.span, "first here");
+            }
+        }
+        seen.insert(clean, mount);
+    }
+}
+
+fn place(mount: &Mount, report: &mut Report) {
+    let Mount { target, span, .. } = mount;
+    let clean = files::clean(Path::new(target));
+    if !target.starts_with('/') {
+        report
+            .error(*span, format!("`{target}` must be an absolute path inside the container"))
+            .help("short syntax is `SOURCE:TARGET` or `SOURCE:TARGET:ro`");
+    } else if clean == Path::new("/") {
+        report
+            .error(*span, "nothing can be mounted over the whole root filesystem")
+            .help("`x-rootfs: FOLDER` makes a folder the root filesystem");
+    } else if clean.starts_with("/proc") {
+        report
+            .error(*span, format!("nothing can be mounted at `{target}`"))
+            .help("/proc is the kernel's, and the container's own");
+    }
+}
+
+/// Permission bits, and the options of `tmpfs`.
+fn options(service: Named<'_>, report: &mut Report) {
+    let files = ["configs", "secrets"].into_iter().flat_map(|key| service.list(key));
+    let files = files.filter_map(|item| item.get("mode"));
+    let mounts = service.list("volumes").iter().filter_map(|item| item.get("tmpfs")?.get("mode"));
+    for mode in files.chain(mounts).filter(|mode| permissions(mode).is_none()) {
+        report.error(mode.span, "`mode` must be permission bits").help("write them in octal: `0440`");
+    }
+    for item in service.list("tmpfs") {
+        let (_, problems) = tmpfs::parse(item.text_value().unwrap_or_default());
+        for problem in problems {
+            match problem {
+                Problem::Key(key) => report
+                    .error(item.span, format!("the tmpfs option `{key}` is not supported yet"))
+                    .help("`size=` and `mode=` are"),
+                Problem::Value { key, value } => report
+                    .error(item.span, format!("`{value}` is not a {key} of a tmpfs"))
+                    .help("for example `/run:size=64m,mode=1770`"),
+            };
+        }
+    }
 }

@@ -2,77 +2,73 @@
 
 mod template;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 
 use crate::diagnostic::Report;
-use crate::source::Span;
-use crate::yaml::{Node, Value};
+use crate::environment::Environment;
+use crate::source::{Span, StepKind};
+use crate::yaml::{Node, Scalar, Value};
 
-pub(crate) use template::{Finding, expand};
+pub(crate) use template::{Lookup, Room, expand, variables};
 
-/// What variables stand for: the caller's environment above `.env`.
+/// What variables may add to a project: more than anyone writes, and less than a host's memory.
+const ROOM: usize = 16 << 20;
+
+/// What all trees of a load share.
 #[derive(Debug)]
-pub(crate) struct Variables {
-    values: BTreeMap<String, String>,
+pub(crate) struct Interpolator {
     /// Variables that a warning was given for: one each is enough.
     warned: BTreeSet<String>,
+    room: Room,
 }
 
-impl Variables {
-    pub fn new(environment: &BTreeMap<String, String>, dotenv: BTreeMap<String, String>) -> Self {
-        let mut values = dotenv;
-        values.extend(environment.iter().map(|(key, value)| (key.clone(), value.clone())));
-        Self { values, warned: BTreeSet::new() }
+impl Interpolator {
+    pub fn new() -> Self {
+        Self { warned: BTreeSet::new(), room: Room::new(ROOM) }
     }
 
-    pub fn get(&self, name: &str) -> Option<&str> {
-        self.values.get(name).map(String::as_str)
-    }
-
-    pub fn set(&mut self, name: &str, value: &str) {
-        self.values.insert(name.to_owned(), value.to_owned());
-    }
-}
-
-/// Interpolates every scalar below `node`.
-pub(crate) fn tree(node: &mut Node, variables: &mut Variables, report: &mut Report) {
-    match &mut node.value {
-        Value::Map(map) => map.values_mut().for_each(|entry| tree(&mut entry.node, variables, report)),
-        Value::List(items) => items.iter_mut().for_each(|item| tree(item, variables, report)),
-        Value::Scalar(scalar) => {
-            if !scalar.text.contains('$') {
-                return;
+    /// Interpolates every scalar below `node`.
+    pub fn tree(&mut self, node: &mut Node, environment: &Environment, report: &mut Report) {
+        match &mut node.value {
+            Value::Map(map) => {
+                map.values_mut().for_each(|entry| self.tree(&mut entry.node, environment, report));
             }
-            let (text, findings) = expand(&scalar.text, &|name| variables.values.get(name).cloned());
-            for finding in findings {
-                say(&scalar.text, node.span, finding, variables, report);
+            Value::List(items) => items.iter_mut().for_each(|item| self.tree(item, environment, report)),
+            Value::Scalar(scalar) if scalar.text.contains('$') => {
+                if let Some(text) = self.text(&scalar.text, &mut node.span, environment, report) {
+                    *scalar = Scalar { text, plain: false, interpolated: true };
+                }
             }
-            if text != scalar.text {
-                *scalar = crate::yaml::Scalar { text, plain: false, interpolated: true };
-            }
+            Value::Scalar(_) => {}
         }
     }
-}
 
-fn say(text: &str, span: Span, finding: Finding, variables: &mut Variables, report: &mut Report) {
-    let span = within(text, span, finding.range(), report);
-    match finding {
-        Finding::Unset { name, .. } => {
-            if variables.warned.insert(name.clone()) {
-                report
-                    .warning(
-                        span,
-                        format!("the variable `{name}` is not set; it stands for an empty string here"),
-                    )
-                    .help(format!("set it, or say what it defaults to: `${{{name}:-value}}`"));
+    /// What becomes of a text, if it changes. Its span then tells of the env file that a variable in it is from.
+    fn text(
+        &mut self,
+        text: &str,
+        span: &mut Span,
+        environment: &Environment,
+        report: &mut Report,
+    ) -> Option<String> {
+        let definition = RefCell::new(None);
+        let lookup = |name: &str| {
+            let value = environment.get(name)?;
+            if let Some(span) = environment.definition(name) {
+                definition.borrow_mut().get_or_insert(span);
             }
+            Some(value)
+        };
+        let (expanded, findings) = expand(text, &lookup, &mut self.room);
+        for finding in findings {
+            let span = within(text, *span, finding.range(), report);
+            finding.say(span, &mut self.warned, report);
         }
-        Finding::Wrong { message, help, .. } => {
-            let found = report.error(span, message);
-            if let Some(help) = help {
-                found.help(help);
-            }
+        if let Some(at) = definition.into_inner() {
+            span.way = report.sources.step(span.way, StepKind::Variable, at);
         }
+        (expanded != text).then_some(expanded)
     }
 }
 

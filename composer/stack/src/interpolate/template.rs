@@ -1,179 +1,193 @@
 //! `$A`, `${A}`, `${A:-word}` and their kin in one string (Compose Specification, "Interpolation").
 
+mod finding;
+mod scan;
+#[cfg_attr(not(test), expect(dead_code, reason = "for `config --variables`, which is not there yet"))]
+mod uses;
+
 use std::ops::Range;
 
-/// Words may hold expressions themselves; nobody nests deeper.
-const DEPTH: usize = 32;
+use self::finding::Finding;
+use self::scan::{Expression, Kind, Problem, Scanner, Token};
 
-/// Something about an expression, at a byte range of the string.
-#[derive(Debug, PartialEq)]
-pub(crate) enum Finding {
-    /// A variable without a value and without a default.
-    Unset { name: String, at: Range<usize> },
-    /// An expression that has no value.
-    Wrong { message: String, help: Option<String>, at: Range<usize> },
+#[cfg_attr(
+    not(test),
+    expect(unused_imports, reason = "for `config --variables`, which is not there yet")
+)]
+pub(crate) use self::uses::variables;
+
+/// Words may hold expressions themselves; nobody nests deeper.
+const DEPTH: usize = 100;
+
+/// Findings of a kind in one string, beyond which more would only bury the others.
+const FINDINGS: usize = 100;
+
+/// Where variables have their values.
+pub(crate) type Lookup<'a, 'v> = &'a dyn Fn(&str) -> Option<&'v str>;
+
+/// How many bytes values may still add to a file. Values are not expanded again, but an env file may define each
+/// variable as the one before it, twice: thirty lines would make a gigabyte.
+#[derive(Debug)]
+pub(crate) struct Room {
+    whole: usize,
+    /// `None` once an error has been given for it.
+    left: Option<usize>,
 }
 
-impl Finding {
-    pub fn range(&self) -> Range<usize> {
-        match self {
-            Self::Unset { at, .. } | Self::Wrong { at, .. } => at.clone(),
-        }
+impl Room {
+    pub fn new(bytes: usize) -> Self {
+        Self { whole: bytes, left: Some(bytes) }
     }
 }
 
 /// Replaces every expression of `text`; what was found on the way comes back beside it.
-pub(crate) fn expand(text: &str, lookup: &dyn Fn(&str) -> Option<String>) -> (String, Vec<Finding>) {
-    let mut expansion = Expansion { text, lookup, findings: Vec::new() };
-    let out = expansion.range(0, text.len(), 0);
+pub(crate) fn expand(text: &str, lookup: Lookup<'_, '_>, room: &mut Room) -> (String, Vec<Finding>) {
+    let mut expansion = Expansion { text, lookup, room, findings: Vec::new() };
+    let out = expansion.range(0..text.len(), 0);
     (out, expansion.findings)
 }
 
-struct Expansion<'a> {
+struct Expansion<'a, 'v> {
     text: &'a str,
-    lookup: &'a dyn Fn(&str) -> Option<String>,
+    lookup: Lookup<'a, 'v>,
+    room: &'a mut Room,
     findings: Vec<Finding>,
 }
 
-impl Expansion<'_> {
-    fn range(&mut self, start: usize, end: usize, depth: usize) -> String {
-        let text = self.text;
+impl<'a> Expansion<'a, '_> {
+    fn range(&mut self, range: Range<usize>, depth: usize) -> String {
         let mut out = String::new();
-        let mut at = start;
-        while let Some(dollar) = text[at..end].find('$').map(|found| at + found) {
-            out.push_str(&text[at..dollar]);
-            let rest = &text[dollar + 1..end];
-            let name = name_len(rest);
-            if rest.starts_with('$') {
-                out.push('$');
-                at = dollar + 2;
-            } else if name > 0 {
-                at = dollar + 1 + name;
-                out.push_str(&self.plain(&rest[..name], dollar..at));
-            } else if rest.starts_with('{') {
-                let Some(close) = closing(text, dollar + 2, end) else {
-                    self.wrong("this `${` has no closing `}`", dollar..end);
-                    out.push_str(&text[dollar..end]);
-                    return out;
-                };
-                at = close + 1;
-                out.push_str(&self.braced(dollar, close, depth));
-            } else {
-                // `$(date)`, `$1`, a `$` at the end: nothing of ours, as for Docker Compose.
-                out.push('$');
-                at = dollar + 1;
+        for token in Scanner::new(self.text, range) {
+            match token {
+                Token::Text(text) => out.push_str(text),
+                Token::Dollar => out.push('$'),
+                Token::Expression(expression) => self.expression(&expression, depth, &mut out),
+                Token::Wrong { problem, at } => {
+                    out.push_str(&self.text[at.clone()]);
+                    self.malformed(problem, at);
+                }
             }
         }
-        out.push_str(&text[at..end]);
         out
     }
 
-    fn plain(&mut self, name: &str, at: Range<usize>) -> String {
-        (self.lookup)(name).unwrap_or_else(|| {
-            self.findings.push(Finding::Unset { name: name.to_owned(), at });
-            String::new()
-        })
-    }
-
-    /// The expression from its `$` to its `}`.
-    fn braced(&mut self, dollar: usize, close: usize, depth: usize) -> String {
-        let inner = dollar + 2;
-        let length = name_len(&self.text[inner..close]);
-        let (name, operator) = self.text[inner..close].split_at(length);
-        let at = dollar..close + 1;
-        if length == 0 || depth >= DEPTH {
-            self.wrong("this is not a variable expression", at);
-            return String::new();
-        }
-        if operator.is_empty() {
-            return self.plain(name, at);
-        }
-        let (empty_counts, mark) = match operator.strip_prefix(':') {
-            Some(rest) => (true, rest),
-            None => (false, operator),
+    fn expression(&mut self, expression: &Expression<'a>, depth: usize, out: &mut String) {
+        let Expression { name, at, operator } = expression;
+        let value = (self.lookup)(name);
+        let Some(operator) = operator else {
+            match value {
+                Some(value) => self.put(value, at, out),
+                None => self.unset(name, at),
+            }
+            return;
         };
-        let word = close - mark.len() + mark.chars().next().map_or(0, char::len_utf8);
-        let value = (self.lookup)(name).filter(|value| !(empty_counts && value.is_empty()));
-        match (mark.chars().next(), value) {
-            (Some('-' | '?'), Some(value)) => value,
-            (Some('-'), None) | (Some('+'), Some(_)) => self.range(word, close, depth + 1),
-            (Some('+'), None) => String::new(),
-            (Some('?'), None) => {
-                let why = self.range(word, close, depth + 1);
-                let why = if why.is_empty() { String::new() } else { format!(": {why}") };
+        if depth >= DEPTH {
+            let message = format!("expressions are nested more than {DEPTH} deep here");
+            self.wrong(message, None, at.clone());
+            return;
+        }
+        // Before it is known whether the word is needed: Docker Compose warns, and fails, for unused words too.
+        let word = self.range(operator.word.clone(), depth + 1);
+        let value = value.filter(|value| !(operator.colon && value.is_empty()));
+        match (operator.kind, value) {
+            (Kind::Default | Kind::Required, Some(value)) => self.put(value, at, out),
+            (Kind::Default, None) | (Kind::Alternative, Some(_)) => out.push_str(&word),
+            (Kind::Alternative, None) => {}
+            (Kind::Required, None) => {
+                let why = if word.is_empty() { word } else { format!(": {word}") };
                 let message = format!("the variable `{name}` is required and has no value{why}");
-                self.findings.push(Finding::Wrong { message, help: Some(format!("set `{name}`")), at });
-                String::new()
-            }
-            _ => {
-                self.wrong("this is not a variable expression", at);
-                String::new()
+                let help = Some(format!("set `{name}`"));
+                self.wrong(message, help, at.clone());
             }
         }
     }
 
-    fn wrong(&mut self, message: &str, at: Range<usize>) {
+    fn put(&mut self, value: &str, at: &Range<usize>, out: &mut String) {
+        let Some(left) = self.room.left else { return };
+        self.room.left = left.checked_sub(value.len());
+        if self.room.left.is_some() {
+            out.push_str(value);
+            return;
+        }
+        let message =
+            format!("the values of variables add more than {} KiB to this file", self.room.whole >> 10);
+        self.wrong(message, None, at.clone());
+    }
+
+    fn malformed(&mut self, problem: Problem, at: Range<usize>) {
+        let message = match problem {
+            Problem::Form => "this is not a variable expression",
+            Problem::Unclosed => "this `${` has no closing `}`",
+            Problem::UnclosedLine => "this `${` has no closing `}` on its line",
+        };
         let help = Some("write `$$` for a dollar sign, or `$NAME`, `${NAME}`, `${NAME:-default}`".to_owned());
-        self.findings.push(Finding::Wrong { message: message.to_owned(), help, at });
+        self.wrong(message.to_owned(), help, at);
     }
-}
 
-fn name_len(text: &str) -> usize {
-    if !text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_') {
-        return 0;
-    }
-    text.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).unwrap_or(text.len())
-}
-
-/// The `}` that belongs to the `${` before `start`.
-fn closing(text: &str, start: usize, end: usize) -> Option<usize> {
-    let bytes = text.as_bytes();
-    let (mut at, mut open) = (start, 1);
-    while at < end {
-        match bytes[at] {
-            b'$' if bytes.get(at + 1) == Some(&b'{') && at + 1 < end => {
-                open += 1;
-                at += 1;
-            }
-            b'}' => {
-                open -= 1;
-                if open == 0 {
-                    return Some(at);
-                }
-            }
-            _ => {}
+    fn unset(&mut self, name: &str, at: &Range<usize>) {
+        let mut others = self.findings.iter().filter_map(|finding| match finding {
+            Finding::Unset { name, .. } => Some(name),
+            Finding::Wrong { .. } => None,
+        });
+        if others.clone().count() < FINDINGS && others.all(|other| other != name) {
+            self.findings.push(Finding::Unset { name: name.to_owned(), at: at.clone() });
         }
-        at += 1;
     }
-    None
+
+    fn wrong(&mut self, message: String, help: Option<String>, at: Range<usize>) {
+        let others = self.findings.iter().filter(|finding| matches!(finding, Finding::Wrong { .. }));
+        if others.count() < FINDINGS {
+            self.findings.push(Finding::Wrong { message, help, at });
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn with(text: &str, values: &[(&str, &str)]) -> (String, Vec<Finding>) {
+        let lookup = |name: &str| values.iter().find(|(key, _)| *key == name).map(|(_, value)| *value);
+        expand(text, &lookup, &mut Room::new(1 << 20))
+    }
+
     fn value(text: &str) -> String {
-        let lookup = |name: &str| match name {
-            "A" => Some("a".to_owned()),
-            "E" => Some(String::new()),
-            _ => None,
-        };
-        expand(text, &lookup).0
+        with(text, &[("A", "a"), ("B", "b"), ("E", ""), ("D", "$A${A}$$")]).0
     }
 
     #[test]
     fn every_form_has_its_value() {
         for (text, expected) in [
             ("$A-${A}", "a-a"),
-            ("$$A $${A}", "$A ${A}"),
+            ("$$A $${A} $$$A $$$$", "$A ${A} $a $$"),
             ("${A:-x}${E:-x}${U:-x}", "axx"),
             ("${A-x}${E-x}${U-x}", "ax"),
             ("${A:+x}${E:+x}${U:+x}", "x"),
             ("${A+x}${E+x}${U+x}", "xx"),
-            ("${U:-b${V:-c$A}d}", "bcad"),
             ("${A:?no}${E?no}", "a"),
-            ("$(date) $1 $", "$(date) $1 $"),
-            ("ü$Aü", "aü".replace('a', "üa").as_str()),
+            ("$(date) $1 $ $.", "$(date) $1 $ $."),
+            ("ü$Aü", "üaü"),
+            ("${U:-ü}$A_$B", "üb"),
+            ("$D", "$A${A}$$"),
+            ("%{A}{$A}{{${A}}}", "%{A}{a}{{a}}"),
+        ] {
+            assert_eq!(value(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn words_may_hold_expressions_and_braces() {
+        for (text, expected) in [
+            ("${U:-b${V:-c$A}d}", "bcad"),
+            ("${U-${V-${W-$A}}}", "a"),
+            ("${U:-$A}$B", "ab"),
+            ("${A:+${U:-y}}", "y"),
+            ("${U:-$$A}${U:-$}${U:-$1}", "$A$$1"),
+            ("${U:-:-x}${U-:-x}${U:--}${U:?-}", ":-x:-x-"),
+            ("${U:-{\"k\":1}}|${U:-{}}", "{\"k\":1}|{}"),
+            ("${U:-{x}y}z", "{x}yz"),
+            ("${U:-x}}${U:-x{y}", "x}x{y"),
+            ("${A} - ${U:-x}:-${B}", "a - x:-b"),
         ] {
             assert_eq!(value(text), expected, "{text}");
         }
@@ -181,12 +195,80 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_found_where_it_stands() {
-        let (_, findings) = expand("x ${U?must ${V:-be}} $U $1 ${ $1", &|_| None);
+        let (_, findings) = with("x ${U?must ${V:-be}} $U $1 ${ $1", &[]);
         let places: Vec<_> = findings.iter().map(Finding::range).collect();
         assert_eq!(places, [2..20, 21..23, 27..32]);
         assert!(
             matches!(&findings[0], Finding::Wrong { message, .. } if message.ends_with("no value: must be"))
         );
         assert!(matches!(&findings[1], Finding::Unset { name, .. } if name == "U"));
+    }
+
+    #[test]
+    fn every_error_is_found() {
+        let (_, findings) = with("${U!} ${V:?a} $A ${W?b${X?c}}\n${Y:-\n} ${Z", &[("A", "")]);
+        let places: Vec<_> = findings.iter().map(Finding::range).collect();
+        assert_eq!(places, [0..5, 6..13, 22..28, 17..29, 30..35, 38..41]);
+    }
+
+    #[test]
+    fn words_that_are_not_needed_are_looked_at_too() {
+        let (text, findings) = with("${A:-${U:?e}}${U:+$V}", &[("A", "a")]);
+        assert_eq!(text, "a");
+        assert!(matches!(&findings[0], Finding::Wrong { at, .. } if *at == (5..12)));
+        assert!(matches!(&findings[1], Finding::Unset { name, .. } if name == "V"));
+    }
+
+    #[test]
+    fn nesting_has_an_end() {
+        let nested = |depth: usize| format!("{}x{}", "${U:-".repeat(depth), "}".repeat(depth));
+        assert_eq!(value(&nested(DEPTH)), "x");
+        let (_, findings) = with(&nested(100_000), &[]);
+        assert_eq!(findings.len(), 1);
+    }
+
+    #[test]
+    fn errors_are_not_lost_among_warnings() {
+        let (_, findings) =
+            with(&format!("{}$V0 ${{", (0..1000).map(|n| format!("$V{n} ")).collect::<String>()), &[]);
+        assert_eq!(findings.len(), FINDINGS + 1);
+        assert!(matches!(findings.last(), Some(Finding::Wrong { .. })));
+    }
+
+    #[test]
+    fn growth_has_an_end() {
+        let big = "x".repeat(300 << 10);
+        let (text, findings) = with("$A ${A:+y}$A$A${A:-z}$A", &[("A", &big)]);
+        assert_eq!(text.len(), 3 * big.len() + 2);
+        assert_eq!(findings.len(), 1, "{findings:?}");
+        assert_eq!(findings[0].range(), 14..21);
+    }
+
+    #[test]
+    fn hostile_braces_take_no_time() {
+        for piece in ["${A:-", "${A:-{", "${A:-{}", "${", "$A${!", "}${A:-", "${A:-\n", "${A:-}\n{"] {
+            let text = piece.repeat(100_000);
+            let _ = with(&text, &[("A", "a")]);
+            let _ = variables(&text);
+        }
+    }
+
+    #[test]
+    fn no_input_panics_or_is_misplaced() {
+        let pieces =
+            ["$", "{", "}", "A", "ü", ":", "-", "+", "?", "\n", "${A", "${U:-", "$$", "🦀", " ", "1"];
+        let mut seed = 1_u64;
+        for _ in 0..20_000 {
+            let mut text = String::new();
+            for _ in 0..seed % 14 {
+                seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                text.push_str(pieces[(seed >> 33) as usize % pieces.len()]);
+            }
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407) >> 1;
+            for finding in with(&text, &[("A", "ä")]).1 {
+                assert!(text.get(finding.range()).is_some_and(|part| part.starts_with('$')), "{text}");
+            }
+            assert!(variables(&text).iter().all(|u| !u.name.is_empty()), "{text}");
+        }
     }
 }

@@ -1,19 +1,39 @@
 //! A document brought into its canonical shape by [`crate::spec`]: unknown keys and wrong values are reported and left
 //! out, short forms become long ones, paths absolute. What comes out holds to the table, so whoever reads it need
 //! not look again.
+//!
+//! What can only be told once every file is merged is told by [`complete`]: keys that are missing, and keys without a
+//! value, which an earlier file may have given one.
 
+mod checks;
+mod complete;
 mod forms;
+mod hosts;
+mod mounts;
+mod paths;
+mod ports;
+mod references;
+mod scalar;
+#[cfg(test)]
+pub(crate) mod tests;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use crate::decode::suggest::nearest;
-use crate::diagnostic::Report;
-use crate::files::clean;
-use crate::spec::{Field, Record, Shape, Wrong};
-use crate::yaml::{Map, Node, Resolved, Scalar, Tag, Value};
-use crate::{duration, size};
+use crate::diagnostic::{Found, Report};
+use crate::source::Span;
+use crate::spec::{FILE, Field, Record, Shape};
+use crate::suggest::nearest;
+use crate::yaml::{Map, Node, Scalar, Tag, Value};
 
+pub(crate) use checks::*;
+pub(crate) use complete::complete;
 pub(crate) use forms::*;
+pub(crate) use hosts::HOSTS;
+pub(crate) use mounts::{MOUNT, TMPFS_MODE, volume_resource};
+pub(crate) use paths::*;
+pub(crate) use ports::PORTS;
+pub(crate) use references::*;
+pub(crate) use scalar::{flag, text};
 
 /// A value with a short form.
 pub(crate) struct Conversion {
@@ -21,8 +41,9 @@ pub(crate) struct Conversion {
     pub what: &'static str,
     /// The short forms, for the schema.
     pub forms: &'static [Shape],
-    /// Makes the long form of any of them; `None` where it has reported why not.
-    pub lengthen: fn(Node, &mut Shaper<'_>) -> Option<Node>,
+    /// Makes the long form of any of them; `None` where it has reported why not. What it cannot make anything of it
+    /// hands back as it is.
+    pub lengthen: fn(Node, &str, &mut Shaper<'_>) -> Option<Node>,
     /// The long form.
     pub long: Shape,
 }
@@ -47,61 +68,104 @@ impl Shaper<'_> {
         if node.tag == Tag::Reset {
             return Some(node);
         }
-        if !self.interpolated && is_expression(&node) {
-            return Some(node);
-        }
         match shape {
+            Shape::Short(conversion) => self.short(node, conversion, name),
+            _ if !self.interpolated && is_expression(&node) => Some(node),
             Shape::Any => Some(node),
             Shape::OrNull(_) if node.is_null() => Some(node),
             Shape::OrNull(shape) => self.shape(node, shape, name),
-            Shape::List(item) => {
+            Shape::List(item) | Shape::Set(item) => {
                 let Value::List(items) = node.value else {
                     return self.wrong_type(&node, name, "a list");
                 };
-                let items = items.into_iter().filter_map(|each| self.shape(each, item, name)).collect();
+                let name = format!("an item of `{name}`");
+                let items = items.into_iter().filter_map(|each| self.shape(each, item, &name)).collect();
                 node.value = Value::List(items);
+                if matches!(shape, Shape::Set(_)) {
+                    complete::repetitions(&mut node, self.report);
+                }
                 Some(node)
             }
             Shape::Map(value) | Shape::Names(value) => {
-                let Value::Map(map) = node.value else {
-                    return self.wrong_type(&node, name, "a mapping");
-                };
                 let named = matches!(shape, Shape::Names(_));
-                let mut shaped = Map::with_capacity(map.len());
-                for (key, mut entry) in map {
-                    if named && !is_name(&key) {
-                        self.report
-                            .error(entry.key, format!("`{key}` is not a name"))
-                            .help("use letters, digits, `.`, `_` and `-`");
-                        continue;
-                    }
-                    if let Some(node) = self.shape(entry.node, value, &key) {
-                        entry.node = node;
-                        shaped.insert(key, entry);
-                    }
-                }
-                node.value = Value::Map(shaped);
-                Some(node)
+                self.mapping(node, value, named, name)
             }
             Shape::Record(record) => self.record(node, record, name),
-            Shape::Short(conversion) => {
-                let tag = node.tag;
-                let mut long = (conversion.lengthen)(node, self)?;
-                long.tag = tag;
-                self.shape(long, &conversion.long, name)
+            Shape::Either(scalar, mapping) => {
+                let shape = if node.as_map().is_some() { mapping } else { scalar };
+                self.shape(node, shape, name)
             }
             Shape::Text
             | Shape::Scalar
             | Shape::ScalarOrNull
+            | Shape::ScalarOrEmpty
+            | Shape::TextOrNumber
+            | Shape::TextOrNumberOrEmpty
             | Shape::Word(_)
             | Shape::Checked(_)
             | Shape::Bool
+            | Shape::StrictBool
             | Shape::Int(..)
+            | Shape::StrictInt
             | Shape::Float
             | Shape::Bytes
+            | Shape::BytesText
+            | Shape::BytesOrMinusOne
+            | Shape::Mode
             | Shape::Duration
             | Shape::Path => self.scalar(node, shape, name),
         }
+    }
+
+    fn short(&mut self, node: Node, conversion: &'static Conversion, name: &str) -> Option<Node> {
+        let tag = node.tag;
+        // Where expressions are kept, a short form may be one that cannot be taken apart.
+        let kept = (!self.interpolated && has_expression(&node)).then(|| node.clone());
+        let reported = self.report.mark();
+        let made = (conversion.lengthen)(node, name, self).and_then(|mut long| {
+            long.tag = tag;
+            let good = fits(&long, &conversion.long) || (kept.is_some() && is_expression(&long));
+            if !good {
+                return self.wrong_type(&long, name, conversion.what);
+            }
+            self.shape(long, &conversion.long, name)
+        });
+        match (made, kept) {
+            (None, Some(kept)) => {
+                self.report.forget(reported);
+                Some(kept)
+            }
+            (made, _) => made,
+        }
+    }
+
+    fn mapping(&mut self, mut node: Node, value: &'static Shape, named: bool, name: &str) -> Option<Node> {
+        let Value::Map(map) = node.value else {
+            return self.wrong_type(&node, name, "a mapping");
+        };
+        let mut shaped = Map::with_capacity(map.len());
+        for (key, mut entry) in map {
+            if named && !is_name(&key) {
+                let what = if name == "depends_on" { "service" } else { name.trim_end_matches('s') };
+                self.report
+                    .error(entry.key, format!("`{key}` is not a {what} name"))
+                    .help("use letters, digits, `.`, `_` and `-`");
+                continue;
+            }
+            if key.is_empty() {
+                self.report.error(entry.key, format!("a key of `{name}` is empty")).help("give it a name");
+                continue;
+            }
+            if !awaits_value(&entry.node) {
+                match self.shape(entry.node, value, &key) {
+                    Some(node) => entry.node = node,
+                    None => continue,
+                }
+            }
+            shaped.insert(key, entry);
+        }
+        node.value = Value::Map(shaped);
+        Some(node)
     }
 
     fn record(&mut self, mut node: Node, record: &'static Record, name: &str) -> Option<Node> {
@@ -109,135 +173,92 @@ impl Shaper<'_> {
             return self.wrong_type(&node, name, "a mapping");
         };
         let mut shaped = Map::with_capacity(map.len());
+        let mut whole = true;
         for (key, mut entry) in map {
-            if record.extensible && key.starts_with("x-") && record.field(&key).is_none() {
-                shaped.insert(key, entry);
-                continue;
-            }
             let Some(field) = record.field(&key) else {
-                self.unknown(&key, entry.key, record);
+                if record.extensible && key.starts_with("x-") {
+                    shaped.insert(key, entry);
+                } else if !record.open {
+                    self.unknown(&key, entry.key, record, name);
+                }
                 continue;
             };
-            if field.nullable && entry.node.is_null() && entry.node.tag == Tag::None {
+            if awaits_value(&entry.node) {
+                if !field.nullable {
+                    shaped.insert(key, entry);
+                }
                 continue;
             }
-            if let Some(node) = self.shape(entry.node, &field.shape, field.key) {
-                entry.node = node;
-                shaped.insert(key, entry);
+            match self.shape(entry.node, &field.shape, field.key) {
+                Some(node) => {
+                    entry.node = node;
+                    shaped.insert(key, entry);
+                }
+                None => whole &= !record.required.contains(&field.key),
             }
         }
         node.value = Value::Map(shaped);
-        Some(node)
+        // Without a key that has to be there, nothing is left that could be looked at further.
+        whole.then_some(node)
     }
 
-    fn unknown(&mut self, key: &str, span: crate::source::Span, record: &Record) {
-        let found = self.report.error(span, format!("`{key}` is not a key of {}", record.what));
+    fn unknown(&mut self, key: &str, span: Span, record: &Record, name: &str) {
+        let noun = record.what.strip_prefix("a ").filter(|noun| !noun.contains(' '));
+        let place = match noun {
+            Some(noun) if !name.starts_with("an item of ") => format!("in {noun} `{name}`"),
+            _ if std::ptr::eq(record, &FILE) => format!("at {}", record.what),
+            _ => format!("in {}", record.what),
+        };
+        let found = self.report.error(span, format!("unknown key `{key}`")).label(place);
         let keys = record.fields.iter().map(|field: &Field| field.key);
         if let Some(near) = nearest(key, keys) {
             found.help(format!("did you mean `{near}`?"));
         } else if record.extensible {
-            found.help(format!("keys of your own begin with `x-`: `x-{key}`"));
+            found.help("keys of your own begin with `x-`");
         }
-    }
-
-    fn scalar(&mut self, mut node: Node, shape: &'static Shape, name: &str) -> Option<Node> {
-        let Value::Scalar(scalar) = &node.value else {
-            return self.wrong_type(&node, name, expected(shape));
-        };
-        let known = match shape {
-            Shape::Text => plain_text(scalar),
-            Shape::Scalar => (!node.is_null()).then(|| text(scalar.to_text())),
-            Shape::ScalarOrNull => Some(if node.is_null() { scalar.clone() } else { text(scalar.to_text()) }),
-            Shape::Word(words) => {
-                let scalar = plain_text(scalar);
-                if let Some(scalar) = &scalar
-                    && !words.contains(&scalar.text.as_str())
-                {
-                    let near = nearest(&scalar.text, words.iter().copied());
-                    let message = format!("`{}` is not a value of `{name}`", scalar.text);
-                    let help = match near {
-                        Some(near) => format!("did you mean `{near}`? it may be {}", one_of(words)),
-                        None => format!("it may be {}", one_of(words)),
-                    };
-                    self.value(&node, message).help(help);
-                    return None;
-                }
-                scalar
-            }
-            Shape::Checked(check) => {
-                let scalar = plain_text(scalar);
-                if let Some(Wrong { message, help }) =
-                    scalar.as_ref().and_then(|scalar| (check.wrong)(&scalar.text))
-                {
-                    self.value(&node, message).help(help);
-                    return None;
-                }
-                scalar
-            }
-            Shape::Bool => boolean(scalar).map(|value| bare(value.to_string())),
-            Shape::Int(least, most) => {
-                let value = whole(scalar);
-                if let Some(value) = value.filter(|value| !(least..=most).contains(&value)) {
-                    let message = format!("`{name}` cannot be {value}");
-                    let help = if *most == i64::MAX {
-                        format!("the least is {least}")
-                    } else {
-                        format!("it may be {least} to {most}")
-                    };
-                    self.value(&node, message).help(help);
-                    return None;
-                }
-                value.map(|value| bare(value.to_string()))
-            }
-            Shape::Float => float(scalar).map(|value| bare(float_text(value))),
-            Shape::Bytes => amount(scalar).map(|value| text(value.to_string())),
-            Shape::Duration => {
-                let known = duration::parse(&scalar.to_text()).filter(|_| !node.is_null());
-                known.map(|value| text(duration::show(value)))
-            }
-            Shape::Path => plain_text(scalar).map(|path| text(self.path(&path.text))),
-            Shape::Any
-            | Shape::List(_)
-            | Shape::Map(_)
-            | Shape::Names(_)
-            | Shape::OrNull(_)
-            | Shape::Record(_)
-            | Shape::Short(_) => Some(scalar.clone()),
-        };
-        let Some(known) = known else {
-            return self.wrong_type(&node, name, expected(shape));
-        };
-        node.value = Value::Scalar(known);
-        Some(node)
-    }
-
-    /// A host path: `~` is the home directory, other relative paths begin at the folder.
-    pub fn path(&self, text: &str) -> String {
-        if !self.resolve_paths || text.is_empty() {
-            return text.to_owned();
-        }
-        let path = match (text.strip_prefix('~'), self.home) {
-            (Some(rest), Some(home)) => clean(&home.join(rest.trim_start_matches('/'))),
-            _ if text.starts_with('/') => PathBuf::from(text),
-            _ => clean(&self.folder.join(text)),
-        };
-        path.display().to_string()
     }
 
     /// Reports that a value has the wrong type.
     pub fn wrong_type<T>(&mut self, node: &Node, name: &str, expected: &str) -> Option<T> {
-        let found = match &node.value {
-            Value::Scalar(scalar) if !node.is_null() => format!("`{}`", scalar.text),
-            Value::Scalar(_) | Value::List(_) | Value::Map(_) => node.kind().to_owned(),
-        };
-        self.report.error(node.span, format!("`{name}` must be {expected}, not {found}"));
+        if node.is_null() {
+            complete::no_value(self.report, node.span, &quoted(name), expected);
+            return None;
+        }
+        let message = format!("{} must be {expected}, not {}", quoted(name), node.kind());
+        let found = self.report.error(node.span, message);
+        if let Value::Scalar(scalar) = &node.value
+            && expected == "a string"
+        {
+            found.help(format!("write it in quotes: \"{}\"", scalar.text));
+        } else if matches!(node.value, Value::Map(_)) && expected == "`KEY=value`" {
+            found.help("write `- KEY=value`, or leave the dashes away: `KEY: value`");
+        }
         None
     }
 
-    /// Reports that a value cannot be.
-    pub fn value(&mut self, node: &Node, message: impl Into<String>) -> crate::diagnostic::Found<'_> {
-        self.report.error(node.span, message)
+    /// Reports that a value cannot be; adds what it is after interpolation.
+    pub fn value(&mut self, node: &Node, message: impl Into<String>) -> Found<'_> {
+        let found = self.report.error(node.span, message);
+        match &node.value {
+            Value::Scalar(Scalar { text, interpolated: true, .. }) => {
+                found.note(format!("the value is `{text}` after interpolation"))
+            }
+            Value::Scalar(_) | Value::List(_) | Value::Map(_) => found,
+        }
     }
+
+    /// The string inside of an item; says so where it is none.
+    pub fn item(&mut self, node: &Node, list: &str, expected: &str) -> Option<String> {
+        match node.text_value() {
+            Some(text) => Some(text.to_owned()),
+            None => self.wrong_type(node, &format!("an item of `{list}`"), expected),
+        }
+    }
+}
+
+/// A key, or words that are none, as messages show it.
+fn quoted(name: &str) -> String {
+    if name.starts_with("an item of ") { name.to_owned() } else { format!("`{name}`") }
 }
 
 /// [`is_name`] as a regular expression.
@@ -248,92 +269,40 @@ pub(crate) fn is_name(name: &str) -> bool {
     !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-'))
 }
 
+/// Nothing was given, which an earlier file may make up for.
+fn awaits_value(node: &Node) -> bool {
+    node.tag == Tag::None && node.is_null()
+}
+
 fn is_expression(node: &Node) -> bool {
     matches!(&node.value, Value::Scalar(scalar) if scalar.text.contains('$'))
 }
 
-fn expected(shape: &Shape) -> &'static str {
-    match shape {
-        Shape::Text | Shape::Word(_) | Shape::Path => "a string",
-        Shape::Checked(check) => check.what,
-        Shape::Scalar | Shape::ScalarOrNull => "a string, a number or a boolean",
-        Shape::Bool => "`true` or `false`",
-        Shape::Int(..) => "a whole number",
-        Shape::Float => "a number",
-        Shape::Bytes => "an amount of bytes, such as `512m`",
-        Shape::Duration => "a span of time, such as `1m30s`",
-        Shape::List(_) => "a list",
-        Shape::Map(_) | Shape::Names(_) | Shape::Record(_) => "a mapping",
-        Shape::Any | Shape::OrNull(_) => "a value",
-        Shape::Short(conversion) => conversion.what,
+fn has_expression(node: &Node) -> bool {
+    match &node.value {
+        Value::Scalar(_) => is_expression(node),
+        Value::List(items) => items.iter().any(has_expression),
+        Value::Map(map) => map.values().any(|entry| has_expression(&entry.node)),
     }
 }
 
-fn one_of(words: &[&str]) -> String {
+/// Whether a value is of the kind that a long form is of; what is wrong inside is told later.
+fn fits(node: &Node, long: &Shape) -> bool {
+    match long {
+        Shape::OrNull(shape) => node.is_null() || fits(node, shape),
+        Shape::Short(_) | Shape::Any => true,
+        Shape::Either(..) => !node.is_null() && !matches!(node.value, Value::List(_)),
+        Shape::Record(_) | Shape::Map(_) | Shape::Names(_) => node.as_map().is_some(),
+        Shape::List(_) | Shape::Set(_) => matches!(node.value, Value::List(_)),
+        _ => matches!(node.value, Value::Scalar(_)) && !node.is_null(),
+    }
+}
+
+/// Words, for help: "`a`, `b` or `c`".
+pub(crate) fn one_of(words: &[&str]) -> String {
     let quoted: Vec<String> = words.iter().map(|word| format!("`{word}`")).collect();
     match quoted.split_last() {
         Some((last, rest)) if !rest.is_empty() => format!("{} or {last}", rest.join(", ")),
         _ => quoted.concat(),
-    }
-}
-
-/// A string scalar.
-pub(crate) fn text(text: impl Into<String>) -> Scalar {
-    Scalar { text: text.into(), plain: false, interpolated: false }
-}
-
-/// A number, boolean or null.
-fn bare(text: String) -> Scalar {
-    Scalar { text, plain: true, interpolated: false }
-}
-
-fn plain_text(scalar: &Scalar) -> Option<Scalar> {
-    match scalar.resolve() {
-        Resolved::Text(value) => Some(text(value)),
-        Resolved::Null | Resolved::Bool(_) | Resolved::Int(_) | Resolved::Float(_) => None,
-    }
-}
-
-fn boolean(scalar: &Scalar) -> Option<bool> {
-    match scalar.resolve() {
-        Resolved::Bool(value) => Some(value),
-        Resolved::Text(text) => match text.to_ascii_lowercase().as_str() {
-            "true" | "y" | "yes" | "on" | "1" | "t" => Some(true),
-            "false" | "n" | "no" | "off" | "0" | "f" => Some(false),
-            _ => None,
-        },
-        Resolved::Null | Resolved::Int(_) | Resolved::Float(_) => None,
-    }
-}
-
-fn whole(scalar: &Scalar) -> Option<i64> {
-    match scalar.resolve() {
-        Resolved::Int(value) => Some(value),
-        Resolved::Text(text) => text.trim().parse().ok(),
-        Resolved::Null | Resolved::Bool(_) | Resolved::Float(_) => None,
-    }
-}
-
-fn float(scalar: &Scalar) -> Option<f64> {
-    let value = match scalar.resolve() {
-        #[expect(clippy::cast_precision_loss, reason = "nobody has that many CPUs")]
-        Resolved::Int(value) => value as f64,
-        Resolved::Float(value) => value,
-        Resolved::Text(text) => text.trim().parse().ok()?,
-        Resolved::Null | Resolved::Bool(_) => return None,
-    };
-    value.is_finite().then_some(value)
-}
-
-fn float_text(value: f64) -> String {
-    format!("{value:?}")
-}
-
-fn amount(scalar: &Scalar) -> Option<i64> {
-    match scalar.resolve() {
-        Resolved::Int(value) => Some(value),
-        Resolved::Text("-1") => Some(-1),
-        Resolved::Text(text) => size::parse(text).and_then(|bytes| i64::try_from(bytes).ok()),
-        Resolved::Null | Resolved::Bool(_) | Resolved::Float(_) => None,
     }
 }

@@ -4,14 +4,23 @@
 //! One table serves reading ([`crate::shape`]), merging ([`crate::merge`]), printing ([`crate::print`]), `up`
 //! ([`Support`]) and the JSON schema (`schemas/`).
 
-mod build;
-mod deploy;
-mod service;
-mod top;
+pub(crate) mod build;
+pub(crate) mod container;
+pub(crate) mod deploy;
+pub(crate) mod mounts;
+mod own;
+mod resources;
+pub(crate) mod service;
+pub(crate) mod top;
+
+use std::borrow::Cow;
 
 use crate::merge::Merge;
 use crate::shape::Conversion;
+use crate::source::Span;
+use crate::yaml::{Map, Node};
 
+pub(crate) use service::SERVICE;
 pub(crate) use top::FILE;
 
 /// A mapping with keys of the specification.
@@ -24,6 +33,10 @@ pub(crate) struct Record {
     pub required: &'static [&'static str],
     /// `x-` keys may be given.
     pub extensible: bool,
+    /// Any other key may be given too, and is left out: the specification forgot to forbid it.
+    pub open: bool,
+    /// Puts in what is there without being given, once everything is merged.
+    pub fill: Option<fn(&mut Map, Span)>,
 }
 
 /// One key of a [`Record`].
@@ -49,28 +62,48 @@ pub(crate) enum Shape {
     Scalar,
     /// The same, or nothing.
     ScalarOrNull,
+    /// The same; nothing becomes an empty string once everything is merged.
+    ScalarOrEmpty,
+    /// A string or number, which becomes a string.
+    TextOrNumber,
+    /// The same; nothing becomes an empty string once everything is merged.
+    TextOrNumberOrEmpty,
     /// One of these words.
     Word(&'static [&'static str]),
     /// A string that a function finds nothing wrong with.
     Checked(&'static Check),
     /// `true` or `false`, also as a string.
     Bool,
+    /// `true` or `false`, never a string.
+    StrictBool,
     /// A whole number within these bounds, also as a string.
     Int(i64, i64),
+    /// A whole number, never a string.
+    StrictInt,
     /// A number that is not negative, also as a string.
     Float,
-    /// An amount of bytes, which becomes a string of digits.
+    /// An amount of bytes, also as a number, which becomes a string of digits.
     Bytes,
+    /// An amount of bytes as a string, which becomes one of digits.
+    BytesText,
+    /// An amount of bytes, or -1.
+    BytesOrMinusOne,
+    /// Permission bits: a string is octal. They become a string of octal digits that begins with a zero.
+    Mode,
     /// A span of time, which becomes Go's spelling: `1m30s`.
     Duration,
     /// A path on the host, which becomes absolute.
     Path,
     /// A list.
     List(&'static Shape),
-    /// A mapping whose keys the user chooses freely.
+    /// A list in which no string is there twice.
+    Set(&'static Shape),
+    /// A mapping whose keys the user chooses freely, though none is empty.
     Map(&'static Shape),
     /// A mapping of names of services, networks…: letters, digits, `.`, `_` and `-`.
     Names(&'static Shape),
+    /// A scalar of the first kind, or a mapping of the second.
+    Either(&'static Shape, &'static Shape),
     /// This, or nothing at all, which stays.
     OrNull(&'static Shape),
     /// A mapping with keys of the specification.
@@ -82,7 +115,7 @@ pub(crate) enum Shape {
 /// What is wrong with a string, and a way out.
 pub(crate) struct Wrong {
     pub message: String,
-    pub help: &'static str,
+    pub help: Cow<'static, str>,
 }
 
 /// A rule for strings.
@@ -93,16 +126,24 @@ pub(crate) struct Check {
 }
 
 /// When a key is printed, after compose-go's types.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 pub(crate) enum Print {
     /// Unless its value is empty, zero or false.
     Filled,
+    /// The same in YAML, never in JSON.
+    FilledInYaml,
     /// Wherever it was given.
     Given,
-    /// The same, and as `null` in JSON where it was not.
+    /// In YAML wherever it was given, in JSON unless it is zero.
+    GivenInYaml,
+    /// Wherever it was given and is something, and as `null` in JSON otherwise.
     NullInJson,
-    /// The same, and as `{}` in JSON where it was not.
+    /// In YAML unless it is empty, in JSON always, as `{}` where it was not given.
     EmptyInJson,
+    /// Wherever it was given, under another name in JSON.
+    Named(&'static str),
+    /// As what this makes of it.
+    As(fn(&Node) -> Node),
     /// Never: its work is done when the file is read.
     Never,
 }
@@ -127,6 +168,7 @@ impl Field {
         Self { key, shape, nullable: false, merge, print, support, help }
     }
 
+    /// `key:` without a value is the same as no key.
     pub const fn nullable(self) -> Self {
         Self { nullable: true, ..self }
     }
@@ -145,6 +187,28 @@ impl Field {
 }
 
 impl Record {
+    /// A mapping that may have `x-` keys and has to have none.
+    pub const fn new(what: &'static str, fields: &'static [Field]) -> Self {
+        Self { what, fields, required: &[], extensible: true, open: false, fill: None }
+    }
+
+    pub const fn required(self, required: &'static [&'static str]) -> Self {
+        Self { required, ..self }
+    }
+
+    /// Not even `x-` keys may be given.
+    pub const fn closed(self) -> Self {
+        Self { extensible: false, ..self }
+    }
+
+    pub const fn fill(self, fill: fn(&mut Map, Span)) -> Self {
+        Self { fill: Some(fill), ..self }
+    }
+
+    pub const fn open(self) -> Self {
+        Self { open: true, ..self }
+    }
+
     /// The field of a key.
     pub fn field(&self, key: &str) -> Option<&'static Field> {
         self.fields.iter().find(|field| field.key == key)
@@ -157,3 +221,9 @@ pub(crate) const INT: Shape = Shape::Int(i64::MIN, i64::MAX);
 pub(crate) const COUNT: Shape = Shape::Int(0, i64::MAX);
 /// A list of strings.
 pub(crate) const TEXTS: Shape = Shape::List(&Shape::Text);
+/// A list of strings, none of them twice.
+pub(crate) const SET: Shape = Shape::Set(&Shape::Text);
+/// A mapping of strings.
+pub(crate) const STRINGS: Shape = Shape::Map(&Shape::Text);
+/// Options that are handed on as they are: strings and numbers.
+pub(crate) const OPTIONS: Shape = Shape::Map(&Shape::TextOrNumber);

@@ -1,0 +1,178 @@
+//! Addresses that services ask for: inside their networks, and each taken once.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+
+use super::networks::{self, Range};
+use super::project::{Named, Project};
+use crate::diagnostic::Report;
+use crate::source::Span;
+use crate::values;
+use crate::yaml::Node;
+
+/// Who asks for what, and where that is written.
+type Taken<'a> = HashMap<(&'a str, String), (&'a str, Span)>;
+
+pub(super) fn check(project: Project<'_>, report: &mut Report) {
+    if !project.running() {
+        return;
+    }
+    let networks: HashMap<&str, (Named<'_>, Vec<Range>)> = project
+        .section("networks")
+        .map(|network| (network.name, (network, networks::ranges(network))))
+        .collect();
+    let mut taken = Taken::new();
+    for service in project.services() {
+        for (index, (network, entry)) in service.map("networks").enumerate() {
+            for (key, wants_v4) in [("ipv4_address", true), ("ipv6_address", false)] {
+                let Some(node) = entry.node.get(key) else { continue };
+                let Some(address) = parse(node, key, wants_v4, report) else { continue };
+                if let Some((definition, ranges)) = networks.get(network.as_str()) {
+                    inside(*definition, ranges, address, node, report);
+                }
+                once(&mut taken, (network, address.to_string()), service, node, report);
+            }
+            // The service's own is for its first network.
+            let own = service.get("mac_address").filter(|_| index == 0);
+            let mac = entry.node.get("mac_address").or(own);
+            if let Some(node) = mac
+                && let Some(mac) = hardware(node, report)
+            {
+                once(&mut taken, (network, mac), service, node, report);
+            }
+        }
+        servers(service, report);
+        hosts(service, report);
+    }
+}
+
+fn parse(node: &Node, key: &str, wants_v4: bool, report: &mut Report) -> Option<IpAddr> {
+    let text = node.text_value()?;
+    match text.parse::<IpAddr>() {
+        Ok(address) if address.is_ipv4() == wants_v4 => Some(address),
+        Ok(_) => {
+            let other = if wants_v4 { "ipv6_address" } else { "ipv4_address" };
+            report
+                .error(node.span, format!("`{text}` is not an address for `{key}`"))
+                .help(format!("`{other}: {text}`"));
+            None
+        }
+        Err(_) => {
+            let example = if wants_v4 { "172.28.0.10" } else { "fd00::10" };
+            report
+                .error(node.span, format!("`{text}` is not an IP address"))
+                .help(format!("for example `{example}`"));
+            None
+        }
+    }
+}
+
+/// An address must lie in a subnet that the file gives the network, and be free there.
+fn inside(network: Named<'_>, ranges: &[Range], address: IpAddr, node: &Node, report: &mut Report) {
+    let name = network.name;
+    if values::flag(network.get("external")) {
+        return;
+    }
+    let same_kind: Vec<&Range> =
+        ranges.iter().filter(|range| range.subnet.first().is_ipv4() == address.is_ipv4()).collect();
+    let Some(first) = same_kind.first() else {
+        let example = if address.is_ipv4() { "172.28.0.0/16" } else { "fd00::/64" };
+        report
+            .error(node.span, format!("{address} cannot be had: the network `{name}` has no subnet for it"))
+            .help(format!("give the network one: `ipam: {{config: [{{subnet: {example}}}]}}`"))
+            .also(network.entry.key, "this network");
+        return;
+    };
+    let Some(range) = same_kind.iter().find(|range| range.subnet.contains(address)) else {
+        report
+            .error(node.span, format!("{address} is outside of the subnet of the network `{name}`"))
+            .also(first.span, format!("its subnet: {} to {}", first.subnet.first(), first.subnet.last()));
+        return;
+    };
+    let gateway = range.gateway.map_or(range.subnet.gateway(), |(gateway, _)| gateway);
+    if address == gateway {
+        let place = range.gateway.map_or(range.span, |(_, span)| span);
+        let label =
+            if range.gateway.is_some() { "the gateway" } else { "its first address is the gateway's" };
+        report
+            .error(node.span, format!("{address} is the gateway of the network `{name}`"))
+            .help("take another address")
+            .also(place, label);
+    } else if address == range.subnet.first() || (address.is_ipv4() && address == range.subnet.last()) {
+        report
+            .error(node.span, format!("{address} is the first or the last address of the network `{name}`"))
+            .help("take one in between: these two stand for all of it")
+            .also(range.span, "its subnet");
+    }
+}
+
+fn once<'a>(
+    taken: &mut Taken<'a>,
+    key: (&'a str, String),
+    service: Named<'a>,
+    node: &Node,
+    report: &mut Report,
+) {
+    let (network, address) = (key.0, key.1.clone());
+    if let Some((first, place)) =
+        taken.insert(key, (service.name, node.span)).filter(|(_, place)| *place != node.span)
+    {
+        let name = service.name;
+        report
+            .error(
+                node.span,
+                format!("`{first}` and `{name}` both want {address} on the network `{network}`"),
+            )
+            .also(place, format!("`{first}` has it"));
+    }
+}
+
+/// A hardware address in lower case with colons.
+fn hardware(node: &Node, report: &mut Report) -> Option<String> {
+    let text = node.text_value().filter(|text| !text.is_empty())?;
+    let plain = text.replace('-', ":").to_lowercase();
+    let parts: Vec<&str> = plain.split(':').collect();
+    let good = parts.len() == 6
+        && parts.iter().all(|part| part.len() == 2 && part.bytes().all(|b| b.is_ascii_hexdigit()));
+    if !good {
+        report
+            .error(node.span, format!("`{text}` is not a hardware address"))
+            .help("six pairs of hexadecimal digits: `02:42:ac:11:00:02`");
+    }
+    good.then_some(plain)
+}
+
+/// `dns` has addresses of name servers.
+fn servers(service: Named<'_>, report: &mut Report) {
+    for node in service.list("dns") {
+        let Some(text) = node.text_value() else { continue };
+        if text.parse::<IpAddr>().is_err() {
+            report
+                .error(node.span, format!("`{text}` is not the IP address of a name server"))
+                .help("for example `1.1.1.1`");
+        }
+    }
+}
+
+/// `extra_hosts`: a name and an address, `host-gateway` being that of the host.
+fn hosts(service: Named<'_>, report: &mut Report) {
+    let Some(hosts) = service.get("extra_hosts") else { return };
+    let listed = hosts.items().iter().filter_map(|item| {
+        let (_, address) = item.text_value()?.split_once(['=', ':'])?;
+        Some((item.span, address.to_owned()))
+    });
+    let mapped = hosts.entries().flat_map(|(_, entry)| {
+        let one = entry.node.text_value().map(|text| (entry.node.span, text.to_owned()));
+        let many =
+            entry.node.items().iter().filter_map(|item| Some((item.span, item.text_value()?.to_owned())));
+        one.into_iter().chain(many)
+    });
+    for (span, address) in listed.chain(mapped) {
+        let bare = address.trim_start_matches('[').trim_end_matches(']');
+        if bare != "host-gateway" && bare.parse::<IpAddr>().is_err() {
+            report
+                .error(span, format!("`{address}` is not an IP address"))
+                .help("`NAME=ADDRESS`, or `NAME=host-gateway` for the host's own");
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! Networks, volumes, configs and secrets by themselves: whence they come, and their names.
+
+use super::project::{Named, Project};
+use crate::diagnostic::Report;
+use crate::values;
+
+pub(super) fn check(project: Project<'_>, report: &mut Report) {
+    for volume in project.section("volumes") {
+        external(project, "volume", volume, report);
+        if project.running() {
+            volume_name(volume, report);
+        }
+    }
+    for network in project.section("networks") {
+        external(project, "network", network, report);
+    }
+    for config in project.section("configs") {
+        external(project, "config", config, report);
+        content(config, "config", &["file", "environment", "content"], report);
+    }
+    for secret in project.section("secrets") {
+        external(project, "secret", secret, report);
+        content(secret, "secret", &["file", "environment"], report);
+    }
+}
+
+fn is_external(item: Named<'_>) -> bool {
+    values::flag(item.get("external"))
+}
+
+/// What others made cannot be described here. Docker Compose refuses that for volumes; elsewhere it looks away.
+fn external(project: Project<'_>, kind: &str, item: Named<'_>, report: &mut Report) {
+    let Some(external) = item.get("external").filter(|_| is_external(item)) else { return };
+    let name = item.name;
+    let strict = kind == "volume";
+    if !strict && !project.running() {
+        return;
+    }
+    for (key, entry) in item.node().entries() {
+        if matches!(key.as_str(), "name" | "external") || key.starts_with("x-") || is_empty(&entry.node) {
+            continue;
+        }
+        let found = if strict {
+            report.error(entry.key, format!("the {kind} `{name}` is external, so it has no `{key}`"))
+        } else {
+            report.warning(entry.key, format!("the {kind} `{name}` is external: `{key}` has no effect"))
+        };
+        found.help(format!("remove `{key}`, or `external`")).also(external.span, "made by somebody else");
+    }
+}
+
+/// What normalizing fills in is empty.
+fn is_empty(node: &crate::yaml::Node) -> bool {
+    node.is_null() || node.as_map().is_some_and(|map| map.is_empty())
+}
+
+/// A config or secret has one source.
+fn content(item: Named<'_>, kind: &str, keys: &[&str], report: &mut Report) {
+    let given: Vec<_> =
+        keys.iter().filter_map(|key| Some((*key, item.node().as_map()?.get(*key)?))).collect();
+    let name = item.name;
+    match given.as_slice() {
+        [(first, place), (second, other), ..] => {
+            report
+                .error(other.key, format!("the {kind} `{name}` has both `{first}` and `{second}`"))
+                .help("keep one of them")
+                .also(place.key, "the other one");
+        }
+        [(key, entry)] => {
+            let empty = entry.node.text_value() == Some("");
+            if empty && kind == "secret" {
+                report.error(entry.node.span, format!("`{key}` of the secret `{name}` is empty"));
+            }
+        }
+        [] => {
+            // As Docker Compose has it, `external: false` is content enough for a config.
+            let elsewhere = is_external(item) || (kind == "config" && item.get("external").is_some());
+            if !elsewhere {
+                let [others @ .., last] = keys else { return };
+                let others: Vec<String> = others.iter().map(|key| format!("`{key}`")).collect();
+                report
+                    .error(item.entry.key, format!("the {kind} `{name}` has no content"))
+                    .help(format!("give it {} or `{last}`", others.join(", ")));
+            }
+        }
+    }
+}
+
+/// Docker's rule: it becomes the name of a folder.
+fn volume_name(volume: Named<'_>, report: &mut Report) {
+    let Some(node) = volume.get("name") else { return };
+    let name = node.text_value().unwrap_or_default();
+    let good = name.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && name.len() <= 255
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-'));
+    if !good {
+        report
+            .error(node.span, format!("`{name}` is not a volume's name"))
+            .help("letters, digits, `_`, `.` and `-`, beginning with a letter or digit");
+    }
+}

@@ -1,0 +1,101 @@
+//! The ways in which one service needs another.
+
+use super::project::Named;
+use crate::source::Span;
+use crate::values;
+use crate::yaml::Node;
+
+/// Why a service needs another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    DependsOn,
+    Links,
+    VolumesFrom,
+    /// A key with the value `service:NAME`.
+    Namespace(&'static str),
+}
+
+/// One service needs another.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Edge<'a> {
+    pub kind: Kind,
+    pub to: &'a str,
+    pub span: Span,
+    /// Nothing is wrong where the other one is left out by its profiles.
+    pub required: bool,
+}
+
+/// Keys that may say `service:NAME`.
+const NAMESPACES: [&str; 5] = ["network_mode", "ipc", "pid", "uts", "cgroup"];
+
+impl Kind {
+    /// "`a` … `b`".
+    pub fn verb(self) -> &'static str {
+        match self {
+            Self::DependsOn => "depends on",
+            Self::Links => "links to",
+            Self::VolumesFrom => "takes its volumes from",
+            Self::Namespace("network_mode") => "uses the network of",
+            Self::Namespace("ipc") => "shares the IPC namespace of",
+            Self::Namespace("pid") => "shares the processes of",
+            Self::Namespace("uts") => "shares the host name of",
+            Self::Namespace(_) => "shares the cgroup of",
+        }
+    }
+}
+
+/// Every edge that begins at a service, each once.
+pub(super) fn of(service: Named<'_>) -> Vec<Edge<'_>> {
+    let mut edges: Vec<Edge<'_>> = Vec::new();
+    let mut add = |kind, to, span| edges.push(Edge { kind, to, span, required: true });
+    for link in service.list("links") {
+        if let Some(text) = link.text_value() {
+            add(Kind::Links, text.split(':').next().unwrap_or(text), link.span);
+        }
+    }
+    for key in NAMESPACES {
+        if let Some(node) = service.get(key)
+            && let Some(to) = node.text_value().and_then(|text| text.strip_prefix("service:"))
+        {
+            add(Kind::Namespace(key), to, node.span);
+        }
+    }
+    for from in service.list("volumes_from") {
+        if let Some(text) = from.text_value().filter(|text| !text.starts_with("container:")) {
+            add(Kind::VolumesFrom, text.split(':').next().unwrap_or(text), from.span);
+        }
+    }
+    let implied = edges.clone();
+    // Normalizing adds to `depends_on` what the other keys imply, in their places.
+    let own = service
+        .map("depends_on")
+        .filter(|(to, entry)| !implied.iter().any(|edge| edge.to == *to && same_place(edge.span, entry.key)));
+    edges.splice(
+        0..0,
+        own.map(|(to, entry)| Edge {
+            kind: Kind::DependsOn,
+            to,
+            span: entry.key,
+            required: entry.node.get("required").and_then(Node::bool_value).unwrap_or(true),
+        }),
+    );
+    edges
+}
+
+fn same_place(one: Span, other: Span) -> bool {
+    one.source == other.source && one.start == other.start
+}
+
+/// The condition of a dependency.
+pub(super) fn condition<'a>(service: Named<'a>, to: &str) -> Option<&'a str> {
+    service.at(&["depends_on", to, "condition"])?.text_value()
+}
+
+/// Whether a service has a health check of its own that is not switched off.
+pub(super) fn is_probed(service: Named<'_>) -> bool {
+    let Some(check) = service.get("healthcheck").filter(|check| !values::flag(check.get("disable"))) else {
+        return false;
+    };
+    let first = check.get("test").and_then(|test| test.items().first()).and_then(Node::text_value);
+    first.is_some_and(|first| first != "NONE")
+}

@@ -1,0 +1,234 @@
+//! What only the kernel knows: capabilities, its parameters, limits of processes, devices, signals.
+
+use super::project::{Named, Project, way_out};
+use crate::diagnostic::Report;
+use crate::yaml::Node;
+use crate::{signal, values};
+
+pub(super) fn check(project: Project<'_>, report: &mut Report) {
+    if !project.running() {
+        return;
+    }
+    for service in project.services() {
+        for key in ["cap_add", "cap_drop"] {
+            service.list(key).iter().for_each(|node| capability(node, report));
+        }
+        opposites(service, report);
+        parameters(service, report);
+        limits(service, report);
+        devices(service, report);
+        if let Some(node) = service.get("stop_signal") {
+            stop_signal(node, report);
+        }
+    }
+}
+
+/// capabilities(7), without `CAP_`.
+const CAPABILITIES: [&str; 42] = [
+    "ALL",
+    "AUDIT_CONTROL",
+    "AUDIT_READ",
+    "AUDIT_WRITE",
+    "BLOCK_SUSPEND",
+    "BPF",
+    "CHECKPOINT_RESTORE",
+    "CHOWN",
+    "DAC_OVERRIDE",
+    "DAC_READ_SEARCH",
+    "FOWNER",
+    "FSETID",
+    "IPC_LOCK",
+    "IPC_OWNER",
+    "KILL",
+    "LEASE",
+    "LINUX_IMMUTABLE",
+    "MAC_ADMIN",
+    "MAC_OVERRIDE",
+    "MKNOD",
+    "NET_ADMIN",
+    "NET_BIND_SERVICE",
+    "NET_BROADCAST",
+    "NET_RAW",
+    "PERFMON",
+    "SETFCAP",
+    "SETGID",
+    "SETPCAP",
+    "SETUID",
+    "SYSLOG",
+    "SYS_ADMIN",
+    "SYS_BOOT",
+    "SYS_CHROOT",
+    "SYS_MODULE",
+    "SYS_NICE",
+    "SYS_PACCT",
+    "SYS_PTRACE",
+    "SYS_RAWIO",
+    "SYS_RESOURCE",
+    "SYS_TIME",
+    "SYS_TTY_CONFIG",
+    "WAKE_ALARM",
+];
+
+fn bare(capability: &str) -> String {
+    let upper = capability.to_ascii_uppercase();
+    upper.strip_prefix("CAP_").unwrap_or(&upper).to_owned()
+}
+
+fn capability(node: &Node, report: &mut Report) {
+    let Some(text) = node.text_value() else { return };
+    let name = bare(text);
+    if !CAPABILITIES.contains(&name.as_str()) {
+        report.error(node.span, format!("`{text}` is not a capability")).help(way_out(
+            &name,
+            CAPABILITIES,
+            "capabilities(7) lists them: `NET_ADMIN`, `SYS_TIME`…",
+        ));
+    }
+}
+
+/// What is both added and dropped.
+fn opposites(service: Named<'_>, report: &mut Report) {
+    for dropped in service.list("cap_drop") {
+        let Some(text) = dropped.text_value().filter(|text| bare(text) != "ALL") else { continue };
+        let added = service.list("cap_add").iter();
+        let added = added.filter(|added| added.text_value().is_some_and(|added| bare(added) == bare(text)));
+        for added in added {
+            report
+                .warning(dropped.span, format!("the capability `{text}` is both added and dropped"))
+                .help("keep one of them")
+                .also(added.span, "added here");
+        }
+    }
+}
+
+/// Parameters of the IPC namespace, which a container has of its own.
+const IPC: [&str; 8] = [
+    "kernel.msgmax",
+    "kernel.msgmnb",
+    "kernel.msgmni",
+    "kernel.sem",
+    "kernel.shmall",
+    "kernel.shmmax",
+    "kernel.shmmni",
+    "kernel.shm_rmid_forced",
+];
+
+fn parameters(service: Named<'_>, report: &mut Report) {
+    for (key, entry) in service.map("sysctls") {
+        // sysctl(8) takes slashes for dots.
+        let name = key.replace('/', ".");
+        let mode = |key: &str| service.get(key).filter(|node| node.text_value() == Some("host"));
+        let foreign = if name.starts_with("net.") {
+            mode("network_mode").map(|node| (node, "network"))
+        } else if name.starts_with("fs.mqueue.") || IPC.contains(&name.as_str()) {
+            mode("ipc").map(|node| (node, "IPC namespace"))
+        } else if matches!(name.as_str(), "kernel.hostname" | "kernel.domainname") {
+            let field = name.trim_start_matches("kernel.");
+            report
+                .error(entry.key, format!("`{key}` is set with a key of its own"))
+                .help(format!("write `{field}:` in the service"));
+            continue;
+        } else {
+            report
+                .error(entry.key, format!("`{key}` belongs to the whole host, not to a container"))
+                .help(way_out(
+                    &name,
+                    IPC,
+                    "a container has `net.*`, `fs.mqueue.*`, `kernel.msg*`, `kernel.sem` and `kernel.shm*` of its own",
+                ));
+            continue;
+        };
+        if let Some((node, what)) = foreign {
+            report
+                .error(entry.key, format!("`{key}` cannot be set: the {what} is the host's"))
+                .also(node.span, "shared with the host");
+        }
+    }
+}
+
+/// setrlimit(2), in Docker's spelling.
+const LIMITS: [&str; 15] = [
+    "core",
+    "cpu",
+    "data",
+    "fsize",
+    "locks",
+    "memlock",
+    "msgqueue",
+    "nice",
+    "nofile",
+    "nproc",
+    "rss",
+    "rtprio",
+    "rttime",
+    "sigpending",
+    "stack",
+];
+
+fn limits(service: Named<'_>, report: &mut Report) {
+    for (name, entry) in service.map("ulimits") {
+        if !LIMITS.contains(&name.as_str()) {
+            report.error(entry.key, format!("`{name}` is not a limit of processes")).help(way_out(
+                name,
+                LIMITS,
+                format!("it may be {}", LIMITS.join(", ")),
+            ));
+        }
+        let part = |key: &str| entry.node.get(key).and_then(|node| Some((node, values::whole(node)?)));
+        // -1 is no limit.
+        if let (Some((soft, least)), Some((hard, most))) = (part("soft"), part("hard"))
+            && most >= 0
+            && (least > most || least < 0)
+        {
+            report
+                .error(soft.span, format!("the soft limit of `{name}` is above the hard one"))
+                .help("a process may raise its soft limit up to the hard one")
+                .also(hard.span, "the hard limit");
+        }
+    }
+}
+
+fn devices(service: Named<'_>, report: &mut Report) {
+    for device in service.list("devices") {
+        if let Some(node) = device.get("permissions")
+            && let Some(text) = node.text_value().filter(|text| !is_permissions(text))
+        {
+            report
+                .error(node.span, format!("`{text}` is not what may be done with a device"))
+                .help("`r` reads, `w` writes and `m` makes it: `rw`, `rwm`");
+        }
+    }
+    for rule in service.list("device_cgroup_rules") {
+        let Some(text) = rule.text_value() else { continue };
+        if !is_rule(text) {
+            report
+                .error(rule.span, format!("`{text}` is not a rule for devices"))
+                .help("type, numbers and permissions: `c 1:3 rwm`, `b 8:* r`, `a *:* rwm`");
+        }
+    }
+}
+
+fn is_permissions(text: &str) -> bool {
+    (1..=3).contains(&text.len()) && text.chars().all(|c| matches!(c, 'r' | 'w' | 'm'))
+}
+
+fn is_rule(text: &str) -> bool {
+    let words: Vec<&str> = text.split(' ').collect();
+    let [kind, numbers, permissions] = words.as_slice() else {
+        return false;
+    };
+    let number = |text: &str| text == "*" || (!text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()));
+    matches!(*kind, "a" | "b" | "c")
+        && numbers.split_once(':').is_some_and(|(major, minor)| number(major) && number(minor))
+        && is_permissions(permissions)
+}
+
+fn stop_signal(node: &Node, report: &mut Report) {
+    let Some(text) = values::scalar(node).filter(|text| !text.is_empty()) else { return };
+    if signal::parse(&text).is_none() {
+        let upper = text.to_ascii_uppercase();
+        let near = crate::suggest::nearest(upper.strip_prefix("SIG").unwrap_or(&upper), signal::names());
+        let help = near.map_or("see signal(7)".to_owned(), |near| format!("did you mean `SIG{near}`?"));
+        report.error(node.span, format!("`{text}` is not a signal")).help(help);
+    }
+}

@@ -1,0 +1,116 @@
+//! Networks of the file: subnets that are ones, do not overlap, and have their gateways inside.
+
+use std::net::IpAddr;
+
+use super::project::{Named, Project};
+use crate::diagnostic::Report;
+use crate::source::Span;
+use crate::subnet::Subnet;
+use crate::values;
+use crate::yaml::Node;
+
+/// A subnet of a network, with what else its entry under `ipam` says.
+pub(super) struct Range {
+    pub subnet: Subnet,
+    pub span: Span,
+    pub gateway: Option<(IpAddr, Span)>,
+}
+
+pub(super) fn check(project: Project<'_>, report: &mut Report) {
+    if !project.running() {
+        return;
+    }
+    let mut seen: Vec<(&str, Range)> = Vec::new();
+    for network in project.section("networks") {
+        for config in configs(network) {
+            entry(config, report);
+        }
+        for range in ranges(network) {
+            overlap(&seen, network.name, &range, report);
+            seen.push((network.name, range));
+        }
+    }
+}
+
+fn configs(network: Named<'_>) -> &[Node] {
+    network.at(&["ipam", "config"]).map(Node::items).unwrap_or_default()
+}
+
+/// The subnets of a network; those that are none are left out.
+pub(super) fn ranges(network: Named<'_>) -> Vec<Range> {
+    // Of a network that others made the file cannot know.
+    if values::flag(network.get("external")) {
+        return Vec::new();
+    }
+    let ranges = configs(network).iter().filter_map(|config| {
+        let node = config.get("subnet")?;
+        let subnet = Subnet::parse(node.text_value()?)?;
+        let gateway = config.get("gateway");
+        let gateway = gateway.and_then(|node| Some((node.text_value()?.parse().ok()?, node.span)));
+        Some(Range { subnet, span: node.span, gateway })
+    });
+    ranges.collect()
+}
+
+/// One entry of `ipam.config`.
+fn entry(config: &Node, report: &mut Report) {
+    let subnet =
+        config.get("subnet").and_then(|node| range("subnet", node, report).map(|at| (at, node.span)));
+    if let Some(node) = config.get("ip_range")
+        && let Some(inner) = range("ip_range", node, report)
+        && let Some((outer, span)) = subnet.filter(|(outer, _)| !outer.covers(&inner))
+    {
+        report
+            .error(node.span, format!("`ip_range` {inner} is outside of the subnet {outer}"))
+            .also(span, "the subnet");
+    }
+    let gateway = config.get("gateway");
+    let others = config.get("aux_addresses").into_iter().flat_map(Node::entries);
+    let others = others.map(|(_, entry)| ("the address", &entry.node));
+    for (what, node) in gateway.map(|node| ("the gateway", node)).into_iter().chain(others) {
+        let Some(text) = node.text_value().filter(|text| !text.is_empty()) else { continue };
+        let Ok(address) = text.parse::<IpAddr>() else {
+            report
+                .error(node.span, format!("`{text}` is not an IP address"))
+                .help("for example `172.28.0.1`");
+            continue;
+        };
+        if let Some((subnet, span)) = subnet.filter(|(subnet, _)| !subnet.contains(address)) {
+            report
+                .error(node.span, format!("{what} {address} is outside of the subnet {subnet}"))
+                .also(span, "the subnet");
+        }
+    }
+}
+
+fn range(key: &str, node: &Node, report: &mut Report) -> Option<Subnet> {
+    let text = node.text_value().filter(|text| !text.is_empty())?;
+    let Some(subnet) = Subnet::parse(text) else {
+        let help = match text.parse::<IpAddr>() {
+            Ok(address) => format!(
+                "say how many bits are fixed: `{address}/{}`",
+                if address.is_ipv4() { 24 } else { 64 }
+            ),
+            Err(_) => "for example `172.28.0.0/16`".to_owned(),
+        };
+        report.error(node.span, format!("`{text}` is not a subnet")).help(help);
+        return None;
+    };
+    if subnet.clean() != subnet {
+        report
+            .error(node.span, format!("`{key}` {subnet} has bits set beyond its prefix"))
+            .help(format!("write `{}`", subnet.clean()));
+    }
+    Some(subnet.clean())
+}
+
+fn overlap(seen: &[(&str, Range)], name: &str, range: &Range, report: &mut Report) {
+    if let Some((other, first)) = seen.iter().find(|(_, first)| first.subnet.overlaps(&range.subnet)) {
+        let message = if *other == name {
+            format!("two subnets of the network `{name}` overlap")
+        } else {
+            format!("the subnets of the networks `{name}` and `{other}` overlap")
+        };
+        report.error(range.span, message).also(first.span, "the other one");
+    }
+}

@@ -1,0 +1,191 @@
+//! Published ports: each port of the host is given once.
+
+use std::net::IpAddr;
+
+use super::edges;
+use super::project::{Named, Project, way_out};
+use crate::diagnostic::Report;
+use crate::limits;
+use crate::source::Span;
+use crate::yaml::Node;
+
+/// Ports of the host that a service wants.
+struct Wanted<'a> {
+    service: Named<'a>,
+    address: Option<IpAddr>,
+    protocol: &'a str,
+    first: u16,
+    last: u16,
+    span: Span,
+}
+
+pub(super) fn check(project: Project<'_>, report: &mut Report) {
+    let mut wanted = Vec::new();
+    for service in project.services() {
+        for port in service.list("ports") {
+            addresses(port, report);
+            if project.running() {
+                wanted.extend(read(service, port, report));
+            }
+        }
+        if project.running() {
+            without_network(service, report);
+        }
+    }
+    for port in &wanted {
+        replicas(port, report);
+    }
+    clashes(&wanted, report);
+}
+
+fn addresses(port: &Node, report: &mut Report) {
+    let Some(node) = port.get("host_ip") else { return };
+    let Some(text) = node.text_value().filter(|text| !text.is_empty()) else { return };
+    if text.parse::<IpAddr>().is_err() {
+        report
+            .error(node.span, format!("`{text}` is not an IP address"))
+            .help("write an address of this host, as `127.0.0.1`: `localhost` and other names will not do");
+    }
+}
+
+fn read<'a>(service: Named<'a>, port: &'a Node, report: &mut Report) -> Option<Wanted<'a>> {
+    if let Some(target) = port.get("target")
+        && target.int_value().is_some_and(|target| !(1..=65_535).contains(&target))
+    {
+        report.error(target.span, "there is no such port").help("ports are 1 to 65535");
+    }
+    if let Some(protocol) = port.get("protocol")
+        && let Some(text) = protocol.text_value()
+        && !["", "tcp", "udp", "sctp"].contains(&text.to_ascii_lowercase().as_str())
+    {
+        let known = ["tcp", "udp", "sctp"];
+        let help = way_out(text, known, "it may be `tcp`, `udp` or `sctp`");
+        report.error(protocol.span, format!("`{text}` is not a protocol")).help(help);
+    }
+    let published = port.get("published")?;
+    let text = crate::values::scalar(published)?;
+    let (first, last) = text.split_once('-').unwrap_or((&text, &text));
+    if text.is_empty() {
+        return None;
+    }
+    let (Ok(first), Ok(last)) = (first.trim().parse::<u16>(), last.trim().parse::<u16>()) else {
+        report
+            .error(published.span, format!("`{text}` is not a port of the host"))
+            .help("ports are 1 to 65535; a range is `8000-8010`");
+        return None;
+    };
+    if first > last {
+        report
+            .error(published.span, format!("the range `{text}` ends before it begins"))
+            .help(format!("write `{last}-{first}`"));
+        return None;
+    }
+    let address = port.get("host_ip").and_then(Node::text_value).and_then(|text| text.parse().ok());
+    let protocol = port.get("protocol").and_then(Node::text_value).unwrap_or("tcp");
+    // Zero is any free port.
+    (first > 0).then_some(Wanted { service, address, protocol, first, last, span: port.span })
+}
+
+/// Every replica needs a port of its own.
+fn replicas(port: &Wanted<'_>, report: &mut Report) {
+    let Some(replicas) = limits::replicas(port.service.node()) else { return };
+    let ports = i64::from(port.last - port.first) + 1;
+    if replicas.value > ports {
+        let name = port.service.name;
+        let what = if ports == 1 {
+            format!("the port {}", port.first)
+        } else {
+            format!("the {ports} ports {} to {}", port.first, port.last)
+        };
+        let last = i64::from(port.first) + replicas.value - 1;
+        let help = if last <= 65_535 {
+            format!("publish a range, `{}-{last}:PORT`, or the container's port alone", port.first)
+        } else {
+            "publish the container's port alone: each replica gets a free port".to_owned()
+        };
+        report
+            .error(port.span, format!("{} replicas of `{name}` cannot share {what}", replicas.value))
+            .help(help)
+            .also(replicas.span, "replicas given here");
+    }
+}
+
+/// Of a range any port will do, so only two fixed ports can clash. Sorted, so that thousands of ports are no matter.
+fn clashes(wanted: &[Wanted<'_>], report: &mut Report) {
+    let mut fixed: Vec<&Wanted<'_>> = wanted.iter().filter(|port| port.first == port.last).collect();
+    fixed.sort_by_key(|port| (port.protocol, port.first));
+    for group in fixed.chunk_by(|a, b| (a.protocol, a.first) == (b.protocol, b.first)) {
+        for (index, port) in group.iter().enumerate() {
+            let first = group[..index].iter().find(|first| {
+                same_address(first.address, port.address) && !follows(first.service, port.service)
+            });
+            if let Some(first) = first {
+                say(first, port, report);
+            }
+        }
+    }
+}
+
+fn say(first: &Wanted<'_>, port: &Wanted<'_>, report: &mut Report) {
+    let (one, other) = (first.service.name, port.service.name);
+    let who = if one == other {
+        format!("`{other}` publishes the port {}/{} twice", port.first, port.protocol)
+    } else {
+        format!("`{one}` and `{other}` both publish the port {}/{}", port.first, port.protocol)
+    };
+    let mut found = report.error(port.span, who).also(first.span, "the other one");
+    if first.address != port.address {
+        found =
+            found.note("without an address, or with 0.0.0.0, a port is taken on every address of the host");
+    }
+    found.help("give one of them another port of the host, or another address in front: `127.0.0.1:…`");
+}
+
+/// No address, or that of all, takes the port on every one. An IPv6 socket for all takes those of IPv4 too.
+fn same_address(one: Option<IpAddr>, other: Option<IpAddr>) -> bool {
+    match (one, other) {
+        (None, _) | (_, None) => true,
+        (Some(one), Some(other)) => {
+            one == other
+                || (one.is_ipv4() == other.is_ipv4() && (one.is_unspecified() || other.is_unspecified()))
+        }
+    }
+}
+
+/// Whether one of two services has ended before the other begins.
+fn follows(one: Named<'_>, other: Named<'_>) -> bool {
+    let waits =
+        |from, to: Named<'_>| edges::condition(from, to.name) == Some("service_completed_successfully");
+    waits(one, other) || waits(other, one)
+}
+
+/// A service without a network of its own has nothing to publish.
+fn without_network(service: Named<'_>, report: &mut Report) {
+    let Some(mode) = service.get("network_mode") else { return };
+    let Some(port) = service.list("ports").first() else { return };
+    match mode.text_value().unwrap_or_default() {
+        "host" => {
+            report
+                .warning(port.span, "published ports have no effect with `network_mode: host`")
+                .help("what the container listens on is the host's already: remove `ports`")
+                .also(mode.span, "the host's own network");
+        }
+        "none" => {
+            report
+                .error(port.span, "a container without a network can publish no ports")
+                .help("remove `ports`, or `network_mode`")
+                .also(mode.span, "no network");
+        }
+        text if text.starts_with("service:") || text.starts_with("container:") => {
+            let other = text.split_once(':').map_or("", |(_, other)| other);
+            report
+                .error(
+                    port.span,
+                    format!("the network is that of `{other}`, so ports cannot be published here"),
+                )
+                .help(format!("move `ports` to `{other}`"))
+                .also(mode.span, "the other's network");
+        }
+        _ => {}
+    }
+}

@@ -1,0 +1,122 @@
+//! What `up` makes of each key that was given, by the table.
+
+use indexmap::IndexMap;
+
+use crate::diagnostic::Report;
+use crate::source::Span;
+use crate::spec::{FILE, Field, Record, Shape, Support};
+use crate::yaml::{Map, Node, Resolved, Value};
+
+static ROOT: Shape = Shape::Record(&FILE);
+
+/// Keys without effect: why, the first place, and how many others there are.
+type Ignored = IndexMap<&'static str, (&'static str, Span, usize)>;
+
+/// Refuses what this version cannot do, and says once for each key that has no effect.
+pub(super) fn check(root: &Node, report: &mut Report) {
+    let mut walk = Walk { ignored: Ignored::new(), report };
+    walk.value(root, &ROOT, FILE.what);
+    let Walk { ignored, report } = walk;
+    for (key, (why, span, others)) in ignored {
+        let found = report.warning(span, format!("`{key}` has no effect: {why}"));
+        match others {
+            0 => {}
+            1 => drop(found.note("the same in one other place")),
+            _ => drop(found.note(format!("the same in {others} other places"))),
+        }
+    }
+}
+
+struct Walk<'a> {
+    ignored: Ignored,
+    report: &'a mut Report,
+}
+
+impl Walk<'_> {
+    /// `owner` is how messages call what the keys below belong to.
+    fn value(&mut self, node: &Node, shape: &'static Shape, owner: &str) {
+        match (shape, &node.value) {
+            (Shape::OrNull(shape), _) => self.value(node, shape, owner),
+            (Shape::Short(conversion), _) => self.value(node, &conversion.long, owner),
+            (Shape::Record(record), Value::Map(map)) => self.record(map, record, owner),
+            (Shape::List(item), Value::List(items)) => {
+                let owner = record_of(item).map_or(owner, |record| record.what);
+                items.iter().for_each(|node| self.value(node, item, owner));
+            }
+            (Shape::Map(value) | Shape::Names(value), Value::Map(map)) => {
+                let what = record_of(value).map(|record| kind(record.what));
+                for (key, entry) in map {
+                    let owner = what.map_or_else(|| owner.to_owned(), |what| format!("{what} `{key}`"));
+                    self.value(&entry.node, value, &owner);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn record(&mut self, map: &Map, record: &'static Record, owner: &str) {
+        for field in record.fields {
+            let Some(entry) = map.get(field.key) else { continue };
+            match field.support {
+                Support::Done => self.value(&entry.node, &field.shape, &below(field, owner)),
+                _ if says_nothing(field.key, &entry.node) => {}
+                Support::NotYet => {
+                    self.report
+                        .error(entry.key, format!("`{}` is not supported yet", field.key))
+                        .label(within(owner));
+                }
+                Support::Refused(why) => {
+                    self.report
+                        .error(entry.key, format!("`{}` cannot be done: {why}", field.key))
+                        .label(within(owner));
+                }
+                Support::Ignored(why) => {
+                    let place = self.ignored.entry(field.key).or_insert((why, entry.key, 0));
+                    if place.1 != entry.key {
+                        place.2 += 1;
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn within(owner: &str) -> String {
+    if owner == FILE.what { format!("at {owner}") } else { format!("in {owner}") }
+}
+
+/// The owner of the keys below a field: `deploy`, unless they are names of the user's.
+fn below(field: &Field, owner: &str) -> String {
+    match record_of(&field.shape) {
+        Some(_) => format!("`{}`", field.key),
+        None => owner.to_owned(),
+    }
+}
+
+fn record_of(shape: &Shape) -> Option<&'static Record> {
+    match shape {
+        Shape::Record(record) => Some(record),
+        Shape::OrNull(shape) => record_of(shape),
+        Shape::Short(conversion) => record_of(&conversion.long),
+        _ => None,
+    }
+}
+
+/// "a network of a service" is a `network`.
+fn kind(what: &str) -> &str {
+    let what = what.strip_prefix("a ").or_else(|| what.strip_prefix("an ")).unwrap_or(what);
+    what.split(" of ").next().unwrap_or(what)
+}
+
+/// What is empty or off asks for nothing; the few switches that are on by themselves do.
+fn says_nothing(key: &str, node: &Node) -> bool {
+    match &node.value {
+        Value::List(items) => items.is_empty(),
+        Value::Map(map) => map.is_empty(),
+        Value::Scalar(scalar) => match scalar.resolve() {
+            Resolved::Null | Resolved::Text("") => true,
+            Resolved::Bool(value) => !value && !matches!(key, "enable_ipv4"),
+            Resolved::Text(_) | Resolved::Int(_) | Resolved::Float(_) => false,
+        },
+    }
+}

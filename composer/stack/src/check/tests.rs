@@ -1,0 +1,87 @@
+//! The checks by themselves, over trees that are written canonically; `tests/bad` has the texts.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use super::all;
+use crate::diagnostic::Report;
+use crate::options::{HostFacts, LoadOptions, Purpose};
+use crate::spec::{FILE, Record, Shape};
+use crate::yaml::{self, Map};
+
+fn options(purpose: Purpose) -> LoadOptions {
+    let host = HostFacts { cpus_online: [0, 1].into(), memory: 4 << 30 };
+    LoadOptions { purpose, host: Some(host), ..LoadOptions::default() }
+}
+
+fn messages(text: &str, purpose: Purpose) -> Vec<String> {
+    let mut report = Report::default();
+    let mut roots = yaml::parse(Path::new("compose.yaml"), text.to_owned(), &mut report).unwrap();
+    all(&roots.remove(0), &Map::new(), &options(purpose), &mut report);
+    report.found.into_iter().map(|found| found.message).collect()
+}
+
+/// `count` services, each needing the next; `last` is what the last one needs.
+fn chain(count: usize, last: &str) -> String {
+    let mut text = "services:\n".to_owned();
+    for index in 0..count {
+        let next = if index + 1 < count { format!("s{}", index + 1) } else { last.to_owned() };
+        let needs = if next.is_empty() { String::new() } else { format!(", links: [{next}]") };
+        let _ = writeln!(text, "  s{index}: {{image: x{needs}}}");
+    }
+    text
+}
+
+#[test]
+fn long_chains_are_walked() {
+    assert_eq!(messages(&chain(10_000, ""), Purpose::Config), [""; 0]);
+}
+
+#[test]
+fn a_long_circle_is_one_error() {
+    let found = messages(&chain(10_000, "s0"), Purpose::Config);
+    let [message] = found.as_slice() else { panic!("{} messages", found.len()) };
+    assert!(message.starts_with("services wait for each other: s0 -> s1 -> "), "{message}");
+    assert!(message.ends_with(" -> s9999 -> s0") && message.len() < 200, "{message}");
+}
+
+#[test]
+fn many_errors_take_no_time() {
+    let begin = std::time::Instant::now();
+    let mut text = "services:\n".to_owned();
+    for index in 0..3_000 {
+        let _ =
+            writeln!(text, "  s{index}: {{image: x, depends_on: {{t{index}: }}, networks: {{n{index}: }}}}");
+    }
+    assert!(messages(&text, Purpose::Config).len() >= 1_000);
+    assert!(begin.elapsed().as_secs() < 30, "{:?}", begin.elapsed());
+}
+
+#[test]
+fn one_service_may_need_another_in_several_ways() {
+    let text = "services:\n  a: {image: x, links: [b], depends_on: {b: {condition: service_started}}}\n  b: {image: x}\n";
+    assert_eq!(messages(text, Purpose::Config), [""; 0]);
+}
+
+fn keys(record: &Record) -> impl Iterator<Item = &'static str> {
+    record.fields.iter().map(|field| field.key)
+}
+
+#[test]
+fn wrong_shapes_are_passed_over() {
+    let service = match FILE.field("services").map(|field| &field.shape) {
+        Some(Shape::Names(Shape::Record(service))) => service,
+        _ => panic!("services are no mapping of records"),
+    };
+    for value in ["5", "[1, {a: b}]", "{a: [b], source: {}, test: 1}", "~", "\"\"", "\":\"", "true"] {
+        for key in keys(service) {
+            messages(&format!("services:\n  a: {{{key}: {value}}}\n"), Purpose::Run);
+            messages(&format!("services:\n  a: {{{key}: [{value}]}}\n"), Purpose::Run);
+            messages(&format!("services:\n  a: {{{key}: {{x: {value}}}}}\n"), Purpose::Run);
+        }
+        for key in keys(&FILE) {
+            messages(&format!("{key}: {value}"), Purpose::Run);
+            messages(&format!("{key}: {{x: {value}}}"), Purpose::Run);
+        }
+    }
+}

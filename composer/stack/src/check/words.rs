@@ -1,0 +1,129 @@
+//! Values of services that are one of a few words, or have a form of their own.
+
+use super::project::{Named, Project, way_out};
+use crate::diagnostic::Report;
+
+pub(super) fn check(project: Project<'_>, report: &mut Report) {
+    for service in project.services() {
+        if let (Some(mode), Some(networks)) = (service.get("network_mode"), service.get("networks"))
+            && mode.text_value() != Some("")
+            && networks.entries().next().is_some()
+        {
+            report
+                .error(mode.span, "a service has either `network_mode` or `networks`")
+                .help("remove one of them")
+                .also(networks.span, "its networks");
+        }
+        if project.running() {
+            for (key, words) in WORDS {
+                word(service, key, words, report);
+            }
+            restart(service, report);
+            volumes_from(service, report);
+            user(service, report);
+            working_dir(service, report);
+            environment(service, report);
+        }
+    }
+}
+
+/// What namespaces may be; `service:NAME` and `container:NAME` besides.
+const WORDS: [(&str, &[&str]); 6] = [
+    ("network_mode", &["none", "host", "bridge", "default"]),
+    ("ipc", &["none", "private", "shareable", "host"]),
+    ("pid", &["host"]),
+    ("uts", &["host"]),
+    ("cgroup", &["host", "private"]),
+    ("userns_mode", &["host"]),
+];
+
+fn word(service: Named<'_>, key: &str, words: &[&'static str], report: &mut Report) {
+    let Some(node) = service.get(key) else { return };
+    let Some(text) = node.text_value().filter(|text| !text.is_empty()) else { return };
+    let (kind, name) = text.split_once(':').unwrap_or((text, ""));
+    let other = matches!(kind, "service" | "container") && !name.is_empty() && key != "userns_mode";
+    if !other && !words.contains(&text) {
+        let list: Vec<String> = words.iter().map(|word| format!("`{word}`")).collect();
+        let more = if key == "userns_mode" { "" } else { ", `service:NAME` or `container:NAME`" };
+        report.error(node.span, format!("`{text}` is not a value of `{key}`")).help(way_out(
+            text,
+            words.iter().copied(),
+            format!("it may be {}{more}", list.join(", ")),
+        ));
+    }
+}
+
+fn restart(service: Named<'_>, report: &mut Report) {
+    const WORDS: [&str; 4] = ["no", "always", "on-failure", "unless-stopped"];
+    let Some(node) = service.get("restart") else { return };
+    let Some(text) = node.text_value().filter(|text| !text.is_empty()) else { return };
+    let (word, count) = match text.split_once(':') {
+        Some((word, count)) => (word, Some(count)),
+        None => (text, None),
+    };
+    if !WORDS.contains(&word) {
+        let all = "it may be `\"no\"`, `always`, `on-failure`, `on-failure:5` or `unless-stopped`";
+        report.error(node.span, format!("`{text}` is not a restart policy")).help(way_out(word, WORDS, all));
+    } else if let Some(count) = count {
+        if word != "on-failure" {
+            report
+                .error(node.span, format!("`{word}` takes no number of attempts"))
+                .help(format!("write `{word}`, or `on-failure:{count}`"));
+        } else if count.parse::<u32>().is_err() {
+            report
+                .error(node.span, format!("`{count}` is not a number of attempts"))
+                .help("for example `on-failure:5`");
+        }
+    }
+}
+
+fn volumes_from(service: Named<'_>, report: &mut Report) {
+    for node in service.list("volumes_from") {
+        let Some(text) = node.text_value() else { continue };
+        let rest = text.strip_prefix("container:").unwrap_or(text);
+        let mode = rest.split_once(':').map(|(_, mode)| mode);
+        if let Some(mode) = mode.filter(|mode| !matches!(*mode, "ro" | "rw")) {
+            report
+                .error(node.span, format!("`{mode}` is not a mode of `volumes_from`"))
+                .help("`NAME`, `NAME:ro` or `NAME:rw`");
+        }
+    }
+}
+
+fn user(service: Named<'_>, report: &mut Report) {
+    let Some(node) = service.get("user") else { return };
+    let Some(text) = node.text_value() else { return };
+    let part = |part: &str| !part.is_empty() && !part.contains(char::is_whitespace) && !part.contains('/');
+    // A part of digits is an id, which has 32 bits; the last one means "none".
+    let id = |part: &str| {
+        !part.bytes().all(|b| b.is_ascii_digit()) || part.parse().is_ok_and(|id: u32| id < u32::MAX)
+    };
+    let mut parts = text.split(':');
+    let good = parts.clone().count() <= 2 && parts.all(|text| part(text) && id(text));
+    if !good {
+        report
+            .error(node.span, format!("`{text}` is not a user"))
+            .help("write a user, or a user and a group: `1000`, `www-data`, `1000:1000`");
+    }
+}
+
+fn working_dir(service: Named<'_>, report: &mut Report) {
+    let Some(node) = service.get("working_dir") else { return };
+    if let Some(text) = node.text_value().filter(|text| !text.is_empty() && !text.starts_with('/')) {
+        report.error(node.span, format!("`working_dir` must be an absolute path, not `{text}`"));
+    }
+}
+
+/// execve(2) takes no name without letters, and none with `=` in it.
+fn environment(service: Named<'_>, report: &mut Report) {
+    for (key, entry) in service.map("environment") {
+        if key.is_empty() {
+            report.error(entry.key, "a key of `environment` is empty");
+        } else if key.contains(['=', '\0']) || entry.node.text_value().is_some_and(|text| text.contains('\0'))
+        {
+            report
+                .error(entry.key, "an environment variable cannot have a zero byte, nor `=` in its name")
+                .help("write `KEY=value`");
+        }
+    }
+}

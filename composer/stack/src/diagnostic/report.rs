@@ -1,0 +1,213 @@
+//! Everything found while files are read: diagnostics are collected, never thrown.
+
+use std::collections::HashSet;
+use std::collections::hash_map::DefaultHasher;
+use std::hash::{Hash, Hasher};
+
+use super::render::clean;
+use super::{Diagnostic, Diagnostics, Link, Place, Related, Severity, step_label};
+use crate::source::{Sources, Span};
+
+/// So many errors, and as many warnings, are kept.
+const KEPT: usize = 1000;
+/// A message says no more than this, whatever values it quotes.
+const LENGTH: usize = 400;
+
+/// Everything found so far.
+#[derive(Debug, Default)]
+pub(crate) struct Report {
+    pub sources: Sources,
+    /// In the order in which it was found.
+    pub found: Vec<Diagnostic>,
+    /// How many errors and warnings there were.
+    counts: [usize; 2],
+    /// Hashes of places and messages: what is written once is wrong once, however many aliases lead to it.
+    seen: HashSet<u64>,
+}
+
+impl Report {
+    /// Adds an error at `span`; what comes back takes a label, help and other places.
+    pub fn error(&mut self, span: Span, message: impl Into<String>) -> Found<'_> {
+        self.add(Severity::Error, Some(span), message.into())
+    }
+
+    /// Adds a warning at `span`.
+    pub fn warning(&mut self, span: Span, message: impl Into<String>) -> Found<'_> {
+        self.add(Severity::Warning, Some(span), message.into())
+    }
+
+    /// Adds an error that no place in a file is to blame for.
+    pub fn error_without_place(&mut self, message: impl Into<String>) -> Found<'_> {
+        self.add(Severity::Error, None, message.into())
+    }
+
+    /// Adds a warning that no place in a file is to blame for.
+    pub fn warning_without_place(&mut self, message: impl Into<String>) -> Found<'_> {
+        self.add(Severity::Warning, None, message.into())
+    }
+
+    /// Makes an error of every warning.
+    pub fn be_strict(&mut self) {
+        for found in &mut self.found {
+            found.severity = Severity::Error;
+        }
+        self.counts = [self.counts.iter().sum(), 0];
+    }
+
+    /// How much has been found, for [`Self::forget`].
+    pub fn mark(&self) -> usize {
+        self.found.len()
+    }
+
+    /// Takes back what was found since then.
+    pub fn forget(&mut self, mark: usize) {
+        for found in self.found.drain(mark.min(self.found.len())..) {
+            self.counts[found.severity as usize] -= 1;
+        }
+    }
+
+    /// Whether an error has been found.
+    pub fn has_errors(&self) -> bool {
+        self.counts[Severity::Error as usize] > 0
+    }
+
+    /// What was found, in the order of the files and of the places in them; what has no place comes last.
+    pub fn finish(self) -> Diagnostics {
+        self.finish_with_sources().0
+    }
+
+    /// The same, and the texts the places are in.
+    pub fn finish_with_sources(mut self) -> (Diagnostics, Sources) {
+        let place = |each: &Diagnostic| each.place.as_ref().map(|place| (place.number, place.start));
+        self.found.sort_by_key(|each| place(each).map_or((true, (0, 0)), |place| (false, place)));
+        let more = [Severity::Error, Severity::Warning].map(|severity| {
+            let kept = self.found.iter().filter(|each| each.severity == severity).count();
+            self.counts[severity as usize] - kept
+        });
+        (Diagnostics { found: self.found, more }, self.sources)
+    }
+
+    fn add(&mut self, severity: Severity, span: Option<Span>, message: String) -> Found<'_> {
+        let mut hasher = DefaultHasher::new();
+        (span.map(|span| (span.source, span.start, span.end)), &message).hash(&mut hasher);
+        if !self.seen.insert(hasher.finish()) {
+            return Found { sources: &self.sources, diagnostic: None };
+        }
+        let count = &mut self.counts[severity as usize];
+        *count += 1;
+        if *count > KEPT {
+            return Found { sources: &self.sources, diagnostic: None };
+        }
+        let place = span.and_then(|span| Place::new(&self.sources, span));
+        let chain = span.map(|span| chain(&self.sources, span)).unwrap_or_default();
+        let message = clean(&message, LENGTH);
+        self.found.push(Diagnostic { place, chain, ..Diagnostic::without_place(severity, message) });
+        Found { sources: &self.sources, diagnostic: self.found.last_mut() }
+    }
+}
+
+/// The way of a span, from where it is written to where it counts.
+fn chain(sources: &Sources, span: Span) -> Vec<Link> {
+    let steps = sources.steps(span.way).into_iter();
+    let links = steps.filter_map(|step| {
+        let place = Place::new(sources, step.at)?;
+        Some(Link { kind: step.kind, place, label: step_label(step.kind, sources.line(step.at)) })
+    });
+    links.collect()
+}
+
+/// A diagnostic that was just added; none where it is known already, or one too many.
+pub(crate) struct Found<'a> {
+    sources: &'a Sources,
+    diagnostic: Option<&'a mut Diagnostic>,
+}
+
+impl Found<'_> {
+    /// A few words for the caret.
+    pub fn label(mut self, label: impl Into<String>) -> Self {
+        if let Some(diagnostic) = &mut self.diagnostic {
+            diagnostic.label = Some(clean(&label.into(), LENGTH));
+        }
+        self
+    }
+
+    /// A way out.
+    pub fn help(mut self, help: impl Into<String>) -> Self {
+        if let Some(diagnostic) = &mut self.diagnostic {
+            diagnostic.help = Some(clean(&help.into(), LENGTH));
+        }
+        self
+    }
+
+    /// A further fact.
+    pub fn note(mut self, note: impl Into<String>) -> Self {
+        if let Some(diagnostic) = &mut self.diagnostic {
+            diagnostic.note = Some(clean(&note.into(), LENGTH));
+        }
+        self
+    }
+
+    /// Another place that takes part.
+    pub fn also(mut self, span: Span, label: impl Into<String>) -> Self {
+        if let Some(diagnostic) = &mut self.diagnostic
+            && let Some(place) = Place::new(self.sources, span)
+        {
+            diagnostic.related.push(Related { place, label: clean(&label.into(), LENGTH) });
+        }
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::source::StepKind;
+
+    fn report(text: &str) -> Report {
+        let mut report = Report::default();
+        report.sources.add(Path::new("compose.yaml"), text.to_owned());
+        report
+    }
+
+    #[test]
+    fn the_order_is_that_of_the_file_and_nothing_is_said_twice() {
+        let mut report = report("abc\ndef\n");
+        report.error_without_place("nowhere");
+        report.error(Span::new(0, 4, 5), "second").help("once");
+        report.error(Span::new(0, 0, 1), "first");
+        let at = Span::new(0, 1, 2);
+        let way = report.sources.step(at.way, StepKind::Alias, at);
+        report.error(Span { way, ..Span::new(0, 4, 5) }, "second").help("twice");
+        let found = report.finish();
+        let messages: Vec<&str> = found.iter().map(|each| each.message.as_str()).collect();
+        assert_eq!(messages, ["first", "second", "nowhere"]);
+        assert_eq!(found.iter().nth(1).unwrap().help.as_deref(), Some("once"));
+    }
+
+    #[test]
+    fn too_many_are_counted_and_no_more() {
+        let mut report = report(&"a: 1\n".repeat(20_000));
+        for number in 0..100_000 {
+            report.error(Span::new(0, number, number + 1), format!("wrong {number}")).label("x");
+        }
+        report.warning(Span::new(0, 0, 1), "odd");
+        let found = report.finish();
+        assert_eq!((found.iter().len(), found.count(Severity::Error)), (1001, 100_000));
+        let text = found.render(false);
+        assert_eq!(text.matches("error: ").count(), 50);
+        assert!(text.ends_with("\n\nand 99950 more errors: 100000 in all"), "{text}");
+        assert!(found.render_json().ends_with(r#"{"severity":"error","message":"and 99000 more errors"}"#));
+    }
+
+    #[test]
+    fn what_a_message_quotes_does_no_harm() {
+        let mut report = report("a");
+        report.error(Span::new(0, 0, 1), format!("`\x1b[2J\n{}` is wrong", "x".repeat(1 << 20)));
+        let found = report.finish();
+        let message = &found.iter().next().unwrap().message;
+        assert!(message.starts_with("`\\u{1b}[2J\\nxxx") && message.ends_with("…"), "{message}");
+        assert!(message.len() < 500);
+    }
+}

@@ -1,0 +1,78 @@
+//! A document as YAML or JSON, laid out as Docker Compose lays it out.
+
+mod order;
+mod scalar;
+mod yaml;
+
+use std::io;
+
+use serde::ser::{Serialize, Serializer};
+
+use indexmap::IndexMap;
+
+pub(crate) use order::natural;
+pub(crate) use yaml::{Line, annotated, yaml, yaml_indented};
+
+/// A document in printing order.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Document {
+    Null,
+    Bool(bool),
+    Int(i64),
+    Float(f64),
+    Text(String),
+    List(Vec<Document>),
+    Map(IndexMap<String, Document>),
+}
+
+impl Document {
+    /// The value of a key, where this is a mapping.
+    pub(crate) fn get(&self, key: &str) -> Option<&Self> {
+        match self {
+            Self::Map(map) => map.get(key),
+            Self::Null | Self::Bool(_) | Self::Int(_) | Self::Float(_) | Self::Text(_) | Self::List(_) => {
+                None
+            }
+        }
+    }
+
+    /// Puts the keys of every mapping in order.
+    pub(crate) fn sort(&mut self) {
+        match self {
+            Self::Map(map) => {
+                map.sort_by(|one, _, other, _| natural(one, other));
+                map.values_mut().for_each(Self::sort);
+            }
+            Self::List(items) => items.iter_mut().for_each(Self::sort),
+            Self::Null | Self::Bool(_) | Self::Int(_) | Self::Float(_) | Self::Text(_) => {}
+        }
+    }
+}
+
+/// Above this, not every integer is a float of its own.
+const WHOLE: f64 = 9_007_199_254_740_992.0;
+
+impl Serialize for Document {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Null => serializer.serialize_unit(),
+            Self::Bool(value) => serializer.serialize_bool(*value),
+            Self::Int(value) => serializer.serialize_i64(*value),
+            // Go, and so Docker Compose, writes 1 where Rust writes 1.0.
+            Self::Float(value) if value.fract() == 0.0 && value.abs() < WHOLE =>
+            {
+                #[expect(clippy::cast_possible_truncation, reason = "whole and within the range of i64")]
+                serializer.serialize_i64(*value as i64)
+            }
+            Self::Float(value) => serializer.serialize_f64(*value),
+            Self::Text(text) => serializer.serialize_str(text),
+            Self::List(items) => serializer.collect_seq(items),
+            Self::Map(map) => serializer.collect_map(map),
+        }
+    }
+}
+
+/// Two spaces, one value a line.
+pub(crate) fn json(document: &impl Serialize) -> io::Result<String> {
+    Ok(serde_json::to_string_pretty(document)? + "\n")
+}

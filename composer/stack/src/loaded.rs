@@ -1,0 +1,211 @@
+//! What a load gives: the stack, and questions about the files it came from.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+
+use crate::diagnostic::Diagnostics;
+use crate::emit::{self, Document};
+use crate::model::Stack;
+use crate::origins::{self, Origin};
+use crate::print::{self, Format};
+use crate::profiles::profiles;
+use crate::read::Reader;
+use crate::source::Sources;
+use crate::spec::FILE;
+use crate::yaml::{Map, Node, Value};
+use crate::{hash, interpolate};
+
+/// Files that were read without errors.
+#[derive(Debug)]
+pub struct Loaded {
+    /// What can be run.
+    pub stack: Stack,
+    /// What is doubtful.
+    pub warnings: Diagnostics,
+    /// The canonical tree.
+    pub(crate) root: Node,
+    /// Services that are not wanted.
+    pub(crate) disabled: Map,
+    pub(crate) sources: Sources,
+    pub(crate) variables: Vec<Variable>,
+    pub(crate) environment: BTreeMap<String, String>,
+    pub(crate) interpolated: bool,
+}
+
+/// A variable that the files use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Variable {
+    /// Its name.
+    pub name: String,
+    /// `${NAME:?…}`: it has to have a value.
+    pub required: bool,
+    /// Of `${NAME:-default}`.
+    pub default: String,
+    /// Of `${NAME:+alternative}`.
+    pub alternative: String,
+}
+
+impl Loaded {
+    /// Docker Compose's canonical model as YAML (`config`).
+    ///
+    /// # Errors
+    /// None is known; the writer's interface has room for one.
+    pub fn to_yaml(&self) -> io::Result<String> {
+        Ok(emit::yaml(&self.document(Format::Yaml)))
+    }
+
+    /// Docker Compose's canonical model as JSON (`config --format json`).
+    ///
+    /// # Errors
+    /// None is known; the writer's interface has room for one.
+    pub fn to_json(&self) -> io::Result<String> {
+        emit::json(&self.document(Format::Json))
+    }
+
+    fn document(&self, format: Format) -> Document {
+        if self.interpolated {
+            return print::document(&self.root, &FILE, format, true);
+        }
+        // Docker Compose prints this before it has brought it into its types: without their order and their blanks.
+        let mut document = print::document(&self.root, &FILE, Format::Yaml, false);
+        document.sort();
+        document
+    }
+
+    /// The names in a section of the canonical model, sorted, those of services too that cannot be run.
+    pub fn names(&self, section: &str) -> Vec<String> {
+        let names = self.root.get(section).into_iter().flat_map(Node::entries).map(|(name, _)| name);
+        names.cloned().collect::<BTreeSet<String>>().into_iter().collect()
+    }
+
+    /// The image of every service, in the order of the services' names. One that is built and has no name is called
+    /// after the project and the service, with `separator` between.
+    pub fn images(&self, separator: char) -> Vec<String> {
+        let image = |(name, image): (String, Option<String>)| {
+            image.unwrap_or_else(|| format!("{}{separator}{name}", self.stack.name))
+        };
+        self.named_images().map(image).collect()
+    }
+
+    fn named_images(&self) -> impl Iterator<Item = (String, Option<String>)> {
+        self.names("services").into_iter().filter_map(|name| {
+            let image = self.root.get("services")?.get(&name)?.get("image");
+            let image = image.and_then(Node::text_value).filter(|image| !image.is_empty());
+            let image = image.map(str::to_owned);
+            Some((name, image))
+        })
+    }
+
+    /// Images that the files name without a digest.
+    pub fn images_without_digest(&self) -> Vec<String> {
+        self.named_images().filter_map(|(_, image)| image.filter(|image| !image.contains('@'))).collect()
+    }
+
+    /// The images of the services and nothing else (`config --lock-image-digests`).
+    fn locked(&self) -> Document {
+        let text = |image: String| ("image".to_owned(), Document::Text(image));
+        let service = |image: Option<String>| Document::Map(image.map(text).into_iter().collect());
+        let services = self.named_images().map(|(name, image)| (name, service(image)));
+        let mut services = Document::Map(services.collect());
+        services.sort();
+        Document::Map([("services".to_owned(), services)].into_iter().collect())
+    }
+
+    /// The same as YAML.
+    pub fn locked_yaml(&self) -> String {
+        emit::yaml(&self.locked())
+    }
+
+    /// The same as JSON.
+    ///
+    /// # Errors
+    /// None is known; the writer's interface has room for one.
+    pub fn locked_json(&self) -> io::Result<String> {
+        emit::json(&self.locked())
+    }
+
+    /// The models that services use, by the names the files give them in `model`.
+    pub fn models(&self) -> Vec<String> {
+        let models = self.root.get("models").into_iter().flat_map(Node::entries);
+        let model = models.filter_map(|(_, entry)| entry.node.get("model").and_then(Node::text_value));
+        let models: BTreeSet<&str> = model.filter(|model| !model.is_empty()).collect();
+        models.into_iter().map(str::to_owned).collect()
+    }
+
+    /// Whether there is a service that no active profile wants.
+    pub fn is_disabled(&self, service: &str) -> bool {
+        self.disabled.contains_key(service)
+    }
+
+    /// Every profile that a service of the files has, sorted.
+    pub fn profiles(&self) -> Vec<String> {
+        let enabled = self.root.get("services").into_iter().flat_map(Node::entries);
+        let services = enabled.chain(&self.disabled);
+        let names: BTreeSet<&str> = services.flat_map(|(_, entry)| profiles(&entry.node)).collect();
+        names.into_iter().map(str::to_owned).collect()
+    }
+
+    /// `KEY=value` of everything that variables are looked up in, sorted.
+    pub fn environment(&self) -> Vec<String> {
+        self.environment.iter().map(|(key, value)| format!("{key}={value}")).collect()
+    }
+
+    /// Every variable that the files use, sorted by name.
+    pub fn variables(&self) -> &[Variable] {
+        &self.variables
+    }
+
+    /// A service's configuration as one number, in hexadecimal; `None` where there is no such service.
+    pub fn hash(&self, service: &str) -> Option<String> {
+        if let Some(service) = self.stack.services.get(service) {
+            return Some(hash::config_hash(service));
+        }
+        // One that cannot be run: its canonical form stands for it.
+        let document = self.document(Format::Json);
+        let text = emit::json(document.get("services")?.get(service)?).ok()?;
+        Some(hash::sha256(&text))
+    }
+
+    /// Every value of the canonical model with its place, in the model's order.
+    pub fn origins(&self) -> Vec<Origin> {
+        origins::list(&self.document(Format::Yaml), &self.root, &self.sources)
+    }
+
+    /// The model as YAML with a comment behind every value that says where it came from; `color`: they are dim.
+    pub fn origins_yaml(&self, color: bool) -> String {
+        origins::text(&self.document(Format::Yaml), &self.root, &self.sources, color)
+    }
+
+    /// The same as a JSON object with every value's path as a key.
+    ///
+    /// # Errors
+    /// None is known; the writer's interface has room for one.
+    pub fn origins_json(&self) -> io::Result<String> {
+        origins::json(&self.origins())
+    }
+}
+
+/// Every variable that the files use, as its last use has it.
+pub(crate) fn uses(reader: &Reader) -> Vec<Variable> {
+    let mut found = BTreeMap::new();
+    reader.all().for_each(|document| collect_uses(document, &mut found));
+    found.into_values().collect()
+}
+
+fn collect_uses(node: &Node, found: &mut BTreeMap<String, Variable>) {
+    match &node.value {
+        Value::Map(map) => map.values().for_each(|entry| collect_uses(&entry.node, found)),
+        Value::List(items) => items.iter().for_each(|item| collect_uses(item, found)),
+        Value::Scalar(scalar) => {
+            for each in interpolate::variables(&scalar.text) {
+                let variable = Variable {
+                    name: each.name.to_owned(),
+                    required: each.required,
+                    default: each.default.unwrap_or_default().to_owned(),
+                    alternative: each.alternative.unwrap_or_default().to_owned(),
+                };
+                found.insert(variable.name.clone(), variable);
+            }
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! What makes two items of a list the same, and the rules of keys that follow none of the usual ones.
+
+use super::{deep, unique};
+use crate::yaml::{Node, Tag, Value};
+
+/// The text of a scalar: the identity of an item in a list of strings.
+pub(crate) fn by_text(node: &Node) -> Option<String> {
+    node.text_value().map(str::to_owned)
+}
+
+/// What stands before `=`.
+pub(crate) fn by_key(node: &Node) -> Option<String> {
+    let text = node.text_value()?;
+    Some(text.split_once('=').map_or(text, |(key, _)| key).to_owned())
+}
+
+/// Where a mount or a device is inside of the container.
+pub(crate) fn by_target(node: &Node) -> Option<String> {
+    key(node, "target")
+}
+
+/// The path of an env file.
+pub(crate) fn by_path(node: &Node) -> Option<String> {
+    key(node, "path")
+}
+
+/// Where a config is inside of the container.
+pub(crate) fn by_config_target(node: &Node) -> Option<String> {
+    key(node, "target").or_else(|| Some(format!("/{}", key(node, "source")?)))
+}
+
+/// Where a secret is inside of the container.
+pub(crate) fn by_secret_target(node: &Node) -> Option<String> {
+    key(node, "target").or_else(|| Some(format!("/run/secrets/{}", key(node, "source")?)))
+}
+
+/// The host's and the container's side of a port.
+pub(crate) fn by_port(node: &Node) -> Option<String> {
+    let target = node.get("target")?.int_value()?;
+    let address = key(node, "host_ip").unwrap_or_else(|| "0.0.0.0".to_owned());
+    let published = key(node, "published").unwrap_or_default();
+    let protocol = key(node, "protocol").unwrap_or_else(|| "tcp".to_owned());
+    Some(format!("{address}:{published}:{target}/{protocol}"))
+}
+
+fn key(node: &Node, key: &str) -> Option<String> {
+    node.get(key)?.text_value().map(str::to_owned)
+}
+
+/// `extra_hosts`: addresses of the same name stay side by side.
+pub(crate) fn hosts(base: Node, over: Node) -> Node {
+    let (Value::List(mut hosts), Value::List(more)) = (base.value.clone(), over.value.clone()) else {
+        return if over.is_null() { base } else { over };
+    };
+    for host in more {
+        if !hosts.iter().any(|known| known.text_value() == host.text_value()) {
+            hosts.push(host);
+        }
+    }
+    hosts.sort_by(|a, b| a.text_value().cmp(&b.text_value()));
+    Node { value: Value::List(hosts), span: over.span, tag: base.tag }
+}
+
+/// `logging`: options of one driver mean nothing to another.
+pub(crate) fn logging(base: Node, over: Node) -> Node {
+    if over.is_null() {
+        return base;
+    }
+    match (key(&base, "driver"), key(&over, "driver")) {
+        (Some(base), Some(other)) if base != other => over,
+        (Some(_) | None, Some(_) | None) => deep(base, over),
+    }
+}
+
+/// `ipam.config`: pools of the same subnet are merged.
+pub(crate) fn ipam_pools(base: Node, over: Node) -> Node {
+    let (Value::List(below), Value::List(above)) = (&base.value, &over.value) else {
+        return if over.is_null() { base } else { over };
+    };
+    let mut pools: Vec<Node> = Vec::new();
+    for pool in below {
+        for other in above {
+            let subnet = key(other, "subnet");
+            let known = pools.iter().any(|pool| key(pool, "subnet") == subnet);
+            if subnet != key(pool, "subnet") && !known {
+                pools.push(other.clone());
+                continue;
+            }
+            let merged = deep(pool.clone(), other.clone());
+            let place = pools.iter().position(|pool| key(pool, "subnet") == key(&merged, "subnet"));
+            match place {
+                Some(place) => pools[place] = merged,
+                None => pools.push(merged),
+            }
+        }
+    }
+    // Docker Compose drops pools that have no counterpart; with nothing above, those below stay.
+    if above.is_empty() {
+        return base;
+    }
+    let by_subnet = |node: &Node| key(node, "subnet");
+    let span = over.span;
+    Node { value: Value::List(unique(pools, by_subnet)), span, tag: Tag::None }
+}

@@ -1,0 +1,94 @@
+//! What to load, and with which surroundings: nothing is read from the process itself.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+/// What to load and with which surroundings.
+#[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of `config`")]
+pub struct LoadOptions {
+    /// `-f`, in order; `-` is standard input. Empty: `COMPOSE_FILE`, else the files are searched for.
+    pub files: Vec<PathBuf>,
+    /// Standard input's text, for a file named `-`.
+    pub stdin: Option<String>,
+    /// `-p`.
+    pub project_name: Option<String>,
+    /// `--project-directory`; the first file's folder where absent.
+    pub project_directory: Option<PathBuf>,
+    /// `--env-file`; `COMPOSE_ENV_FILES`, else `.env` in the project directory where empty.
+    pub env_files: Vec<PathBuf>,
+    /// `--profile`; `COMPOSE_PROFILES` where empty.
+    pub profiles: Vec<String>,
+    /// Services named on the command line: their profiles are on, and they and what they depend on is all that is
+    /// loaded. Empty: all.
+    pub services: Vec<String>,
+    /// Variables are put in.
+    pub interpolate: bool,
+    /// Names, networks and defaults that the file leaves open are filled in.
+    pub normalize: bool,
+    /// Relative paths become absolute.
+    pub resolve_paths: bool,
+    /// References between sections are checked.
+    pub check_consistency: bool,
+    /// `env_file` is read into `environment`.
+    pub resolve_environment: bool,
+    /// What no service uses is kept.
+    pub all_resources: bool,
+    /// A warning is an error.
+    pub strict: bool,
+    /// Where relative paths on the command line begin; absolute.
+    pub current_dir: PathBuf,
+    /// The caller's environment.
+    pub environment: BTreeMap<String, String>,
+    /// What `~` stands for.
+    pub home: Option<PathBuf>,
+    /// What the stack is for.
+    pub purpose: Purpose,
+    /// The host, for checks of limits; they are left out where absent.
+    pub host: Option<HostFacts>,
+}
+
+/// What a stack is loaded for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// To be shown: services that this version cannot run are fine, and not part of [`crate::Loaded::stack`].
+    Config,
+    /// To be run: every service needs a root filesystem and something to execute.
+    Run,
+}
+
+/// What limits are held against.
+#[derive(Clone, Debug)]
+pub struct HostFacts {
+    /// CPUs that are online, by number.
+    pub cpus_online: BTreeSet<u32>,
+    /// Bytes of memory.
+    pub memory: u64,
+}
+
+impl Default for LoadOptions {
+    /// The files of the root folder, to be shown, with an empty environment.
+    fn default() -> Self {
+        Self {
+            files: Vec::new(),
+            stdin: None,
+            project_name: None,
+            project_directory: None,
+            env_files: Vec::new(),
+            profiles: Vec::new(),
+            services: Vec::new(),
+            interpolate: true,
+            normalize: true,
+            resolve_paths: true,
+            check_consistency: true,
+            resolve_environment: true,
+            all_resources: false,
+            strict: false,
+            current_dir: PathBuf::from("/"),
+            environment: BTreeMap::new(),
+            home: None,
+            purpose: Purpose::Config,
+            host: None,
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! Texts from disk: Compose files, each read and parsed once, and env files.
+
+use std::collections::HashMap;
+use std::fs::{self, File, Metadata};
+use std::io::{self, Read};
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use crate::diagnostic::Report;
+use crate::options::LoadOptions;
+use crate::source::Span;
+use crate::suggest::nearest;
+use crate::yaml::{self, Node};
+
+/// Larger than any file that someone wrote.
+const LARGEST: u64 = 64 << 20;
+/// Device number of `/dev/null`, which stands for an empty file.
+const NULL_DEVICE: u64 = (1 << 8) | 3;
+
+/// The Compose files of a load.
+#[derive(Debug)]
+pub(crate) struct Reader {
+    current: PathBuf,
+    parsed: HashMap<PathBuf, Option<Rc<Vec<Node>>>>,
+    /// In the order of reading.
+    order: Vec<PathBuf>,
+    stdin: Option<String>,
+}
+
+impl Reader {
+    pub fn new(options: &LoadOptions) -> Self {
+        Self {
+            current: options.current_dir.clone(),
+            parsed: HashMap::new(),
+            order: Vec::new(),
+            stdin: options.stdin.clone(),
+        }
+    }
+
+    /// The documents of a file; `None` where it is not YAML, which has been reported.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn documents(&mut self, path: &Path, report: &mut Report) -> io::Result<Option<Rc<Vec<Node>>>> {
+        if let Some(known) = self.parsed.get(path) {
+            return Ok(known.clone());
+        }
+        let text = if is_stdin(path) { self.stdin.take().unwrap_or_default() } else { text(path)? };
+        let documents = yaml::parse(&self.shown(path), text, report).map(Rc::new);
+        self.parsed.insert(path.to_owned(), documents.clone());
+        self.order.push(path.to_owned());
+        Ok(documents)
+    }
+
+    /// Every document that was read, as it was written.
+    pub fn all(&self) -> impl Iterator<Item = &Node> {
+        self.order
+            .iter()
+            .filter_map(|path| self.parsed.get(path)?.as_ref())
+            .flat_map(|documents| documents.iter())
+    }
+
+    /// A path as messages have it: relative to the current directory where it lies below it.
+    pub fn shown(&self, path: &Path) -> PathBuf {
+        shown(path, &self.current)
+    }
+}
+
+pub(crate) fn is_stdin(path: &Path) -> bool {
+    path.as_os_str() == "-"
+}
+
+/// A path relative to `current` where it lies below it.
+pub(crate) fn shown(path: &Path, current: &Path) -> PathBuf {
+    match path.strip_prefix(current) {
+        Ok(rest) if !rest.as_os_str().is_empty() => rest.to_owned(),
+        Ok(_) | Err(_) => path.to_owned(),
+    }
+}
+
+/// Reads a text: of a file or of a pipe, for anything else might never end.
+///
+/// # Errors
+/// When it is neither, is too large, or the system says so.
+pub(crate) fn text(path: &Path) -> io::Result<String> {
+    // Looked at before it is opened as well: opening a device may do something.
+    let metadata = fs::metadata(path)?;
+    if is_null(&metadata) {
+        return Ok(String::new());
+    }
+    regular(&metadata)?;
+    let file = File::open(path)?;
+    regular(&file.metadata()?)?;
+    let mut text = String::new();
+    file.take(LARGEST + 1).read_to_string(&mut text).map_err(|error| match error.kind() {
+        io::ErrorKind::InvalidData => io::Error::other("it is not text in UTF-8"),
+        _ => error,
+    })?;
+    if text.len() as u64 > LARGEST {
+        return Err(io::Error::other("it is larger than 64 MiB"));
+    }
+    Ok(text)
+}
+
+fn is_null(metadata: &Metadata) -> bool {
+    metadata.file_type().is_char_device() && metadata.rdev() == NULL_DEVICE
+}
+
+fn regular(metadata: &Metadata) -> io::Result<()> {
+    let kind = metadata.file_type();
+    let what = if kind.is_dir() {
+        "it is a folder"
+    } else if kind.is_block_device() || kind.is_char_device() {
+        "it is a device"
+    } else if kind.is_socket() {
+        "it is a socket"
+    } else {
+        return Ok(());
+    };
+    Err(io::Error::other(what))
+}
+
+/// Reports a file that cannot be read, at the place that names it.
+pub(crate) fn cannot(path: &Path, error: &io::Error, at: Option<Span>, report: &mut Report) {
+    let message = format!("cannot read {}: {error}", path.display());
+    let found = match at {
+        Some(at) => report.error(at, message),
+        None => report.error_without_place(message),
+    };
+    if let Some(help) = near(path).filter(|_| error.kind() == io::ErrorKind::NotFound) {
+        found.help(help);
+    }
+}
+
+/// What may have been meant by a file that is not there.
+pub(crate) fn near(path: &Path) -> Option<String> {
+    let folder = path.parent()?;
+    let Ok(entries) = fs::read_dir(folder) else {
+        return (!folder.exists()).then(|| format!("there is no folder {}", folder.display()));
+    };
+    let mut names: Vec<String> =
+        entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).take(4096).collect();
+    names.sort();
+    let wanted = path.file_name()?.to_str()?;
+    nearest(wanted, names.iter().map(String::as_str)).map(|near| format!("did you mean `{near}`?"))
+}
+
+/// Whether a path names something that would have to be fetched.
+pub(crate) fn is_remote(path: &str) -> bool {
+    path.contains("://") || path.starts_with("git@") || path.starts_with("github.com/")
+}
+
+/// Said of what [`is_remote`].
+pub(crate) const NOT_FETCHED: &str = "files from elsewhere are not fetched";
+pub(crate) const FETCH_IT: &str = "fetch it yourself, and name the local file";

@@ -1,0 +1,230 @@
+//! Rules for strings: names, users, signals, CPUs, policies.
+
+use std::net::IpAddr;
+
+use super::{Conversion, scalar};
+use crate::spec::{Check, Shape, Wrong};
+use crate::suggest::nearest;
+use crate::yaml::{Node, Value};
+use crate::{cpuset, signal};
+
+/// PID_MAX_LIMIT of linux/threads.h: the kernel's pids.max takes no more on a 64-bit machine.
+const MOST_PIDS: i64 = 4 << 20;
+
+/// Processes and threads; -1 is no limit.
+pub(crate) const PIDS: Shape = Shape::Int(-1, MOST_PIDS);
+
+fn wrong(message: String, help: &'static str) -> Option<Wrong> {
+    Some(Wrong { message, help: help.into() })
+}
+
+/// `container_name`.
+pub(crate) const CONTAINER_NAME: Shape = Shape::Checked(&Check {
+    what: "a container name",
+    wrong: |text| {
+        let good = text.len() > 1 && is_object_name(text);
+        if good {
+            return None;
+        }
+        wrong(
+            format!("`{text}` is not a container name"),
+            "two or more letters, digits, `_`, `.` and `-`, beginning with a letter or digit",
+        )
+    },
+});
+
+/// `name` of a volume.
+pub(crate) const VOLUME_NAME: Shape = Shape::Checked(&Check {
+    what: "a volume's name",
+    wrong: |text| {
+        // An empty one, as an unset variable leaves it, is none.
+        if text.is_empty() || is_object_name(text) {
+            return None;
+        }
+        wrong(
+            format!("`{text}` is not a volume's name"),
+            "letters, digits, `_`, `.` and `-`, beginning with a letter or digit",
+        )
+    },
+});
+
+fn is_object_name(text: &str) -> bool {
+    text.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-'))
+}
+
+/// `hostname`.
+pub(crate) const HOSTNAME: Shape = Shape::Checked(&Check { what: "a host name", wrong: host_name });
+
+/// `domainname`: an empty one, as an unset variable leaves it, is none.
+pub(crate) const DOMAINNAME: Shape = HOSTNAME;
+
+/// What sethostname(2) takes and Docker accepts (RFC 1123, with dots).
+fn host_name(text: &str) -> Option<Wrong> {
+    let label = |label: &str| {
+        !label.is_empty()
+            && label.len() <= 63
+            && !label.starts_with('-')
+            && label.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'))
+    };
+    if text.is_empty() || (text.len() <= 64 && text.split('.').all(label)) {
+        return None;
+    }
+    wrong(format!("`{text}` is not a host name"), "letters, digits, `-` and dots, 64 at most")
+}
+
+/// `user`.
+pub(crate) const USER: Shape = Shape::Checked(&Check {
+    what: "a user",
+    wrong: |text| {
+        let part =
+            |part: &str| !part.is_empty() && !part.contains(char::is_whitespace) && !part.contains('/');
+        // A part of digits is an id, which has 32 bits; the last one means "none".
+        let id = |part: &str| {
+            !part.bytes().all(|b| b.is_ascii_digit()) || part.parse().is_ok_and(|id: u32| id < u32::MAX)
+        };
+        let mut parts = text.split(':');
+        // An empty one, as an unset variable leaves it, is none.
+        if text.is_empty() || (parts.clone().count() <= 2 && parts.all(|text| part(text) && id(text))) {
+            return None;
+        }
+        wrong(
+            format!("`{text}` is not a user"),
+            "write a user, or a user and a group: `1000`, `www-data`, `1000:1000`",
+        )
+    },
+});
+
+/// `working_dir`.
+pub(crate) const WORKING_DIR: Shape = Shape::Checked(&Check {
+    what: "an absolute path",
+    wrong: |text| {
+        if text.is_empty() || text.starts_with('/') {
+            return None;
+        }
+        wrong(format!("`working_dir` must be an absolute path, not `{text}`"), "")
+    },
+});
+
+/// `restart`.
+pub(crate) const RESTART: Shape = Shape::Checked(&Check {
+    what: "a restart policy",
+    wrong: |text| {
+        let (policy, count) =
+            text.split_once(':').map_or((text, None), |(policy, count)| (policy, Some(count)));
+        let good = match count {
+            None => matches!(policy, "" | "no" | "always" | "on-failure" | "unless-stopped"),
+            Some(count) => policy == "on-failure" && count.parse::<u32>().is_ok(),
+        };
+        if good {
+            return None;
+        }
+        wrong(
+            format!("`{text}` is not a restart policy"),
+            "it may be `\"no\"`, `always`, `on-failure`, `on-failure:3` or `unless-stopped`",
+        )
+    },
+});
+
+/// `pull_policy`, as loosely as Compose looks at it.
+pub(crate) const PULL_POLICY: Shape = Shape::Checked(&Check {
+    what: "a pull policy",
+    wrong: |text| {
+        const WORDS: [&str; 8] =
+            ["always", "never", "build", "if_not_present", "missing", "refresh", "daily", "weekly"];
+        let every = text.match_indices("every_").any(|(at, word)| {
+            let rest = text[at + word.len()..].trim_start_matches(|c: char| c.is_ascii_digit());
+            rest.len() < text.len() - at - word.len() && rest.starts_with(['w', 'd', 'h', 'm', 's'])
+        });
+        if every || WORDS.iter().any(|word| text.contains(word)) {
+            return None;
+        }
+        wrong(
+            format!("`{text}` is not a pull policy"),
+            "it may be `always`, `missing`, `never`, `build`, `daily`, `weekly` or `every_12h`",
+        )
+    },
+});
+
+/// `host_ip` of a port.
+pub(crate) const IP: Shape = Shape::Checked(&Check {
+    what: "an IP address",
+    wrong: |text| {
+        if text.parse::<IpAddr>().is_ok() {
+            return None;
+        }
+        wrong(format!("`{text}` is not an IP address"), "for example `127.0.0.1` or `::1`")
+    },
+});
+
+/// `protocol` of a port.
+pub(crate) const PROTOCOL: Shape = Shape::Checked(&Check {
+    what: "a protocol",
+    wrong: |text| {
+        if text.is_empty() || ["tcp", "udp", "sctp"].iter().any(|known| text.eq_ignore_ascii_case(known)) {
+            return None;
+        }
+        wrong(format!("`{text}` is not a protocol"), "it may be `tcp`, `udp` or `sctp`")
+    },
+});
+
+/// `x-bandwidth`: bits a second.
+pub(crate) const BIT_RATE: Shape = Shape::Checked(&Check {
+    what: "a rate",
+    wrong: |text| {
+        let unit = text.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.');
+        let number = &text[..text.len() - unit.len()];
+        if number.parse::<f64>().is_ok() && ["bit", "kbit", "mbit", "gbit"].contains(&unit) {
+            return None;
+        }
+        wrong(format!("`{text}` is not a rate"), "write a number with bit, kbit, mbit or gbit: `10mbit`")
+    },
+});
+
+/// `published` of a port: a port, a range, or nothing.
+pub(crate) const PUBLISHED: Shape = Shape::Short(&Conversion {
+    what: "a port or a range of ports",
+    forms: &[crate::spec::INT],
+    lengthen: |node, _, shaper| {
+        let Value::Scalar(scalar) = &node.value else {
+            return Some(node);
+        };
+        let text = scalar::spelled(scalar);
+        let port = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit()) && text.parse::<u16>().is_ok();
+        let (first, last) = text.split_once('-').unwrap_or((&text, &text));
+        let good = text.is_empty() || (port(first) && port(last));
+        if !good {
+            shaper
+                .value(&node, format!("`{text}` is neither a port nor a range of ports"))
+                .help("write a number from 1 to 65535, or two: `8000-8010`");
+            return None;
+        }
+        Some(Node { value: Value::Scalar(super::text(text)), ..node })
+    },
+    long: Shape::Text,
+});
+
+/// A signal's name or number.
+pub(crate) const SIGNAL: Shape = Shape::Checked(&Check {
+    what: "a signal",
+    wrong: |text| {
+        if text.is_empty() || signal::parse(text).is_some() {
+            return None;
+        }
+        let bare = text.to_ascii_uppercase();
+        let near = nearest(bare.strip_prefix("SIG").unwrap_or(&bare), signal::names());
+        let help = near.map_or("see signal(7)".into(), |near| format!("did you mean `SIG{near}`?").into());
+        Some(Wrong { message: format!("`{text}` is not a signal"), help })
+    },
+});
+
+/// A list of CPUs.
+pub(crate) const CPUSET: Shape = Shape::Checked(&Check {
+    what: "a list of CPUs",
+    wrong: |text| {
+        if text.is_empty() || cpuset::parse(text).is_some() {
+            return None;
+        }
+        wrong(format!("`{text}` is not a list of CPUs"), "write numbers and ranges: `\"0-2,4\"`")
+    },
+});

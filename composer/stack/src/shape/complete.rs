@@ -1,0 +1,134 @@
+//! What can be told of the merged document alone: required keys, keys without a value, repetitions.
+
+use std::collections::HashMap;
+
+use super::one_of;
+use super::scalar::expected;
+use crate::diagnostic::Report;
+use crate::source::Span;
+use crate::spec::{Record, Shape};
+use crate::yaml::{Map, Node, Value};
+
+/// Reports what is missing from a settled document, and takes out keys that were never given a value.
+pub(crate) fn complete(root: &mut Node, record: &'static Record, report: &mut Report) {
+    let place = Place { key: root.span, path: None };
+    Completer { report }.node(root, &Shape::Record(record), &place, "");
+}
+
+/// Where a value is.
+struct Place {
+    /// Its key, or the item itself.
+    key: Span,
+    /// `depends_on.db`, for an entry that the user has named.
+    path: Option<String>,
+}
+
+struct Completer<'a> {
+    report: &'a mut Report,
+}
+
+impl Completer<'_> {
+    fn node(&mut self, node: &mut Node, shape: &Shape, place: &Place, name: &str) {
+        match shape {
+            Shape::OrNull(shape) => self.node(node, shape, place, name),
+            Shape::Short(conversion) => self.node(node, &conversion.long, place, name),
+            Shape::Either(_, shape) => self.node(node, shape, place, name),
+            Shape::Record(record) => self.record(node, record, place),
+            Shape::Map(value) | Shape::Names(value) => {
+                let Value::Map(map) = &mut node.value else { return };
+                self.values(map, |_| Some(value), |key| Some(format!("{name}.{key}")));
+            }
+            Shape::List(item) | Shape::Set(item) => {
+                if matches!(shape, Shape::Set(_)) {
+                    repetitions(node, self.report);
+                }
+                let Value::List(items) = &mut node.value else { return };
+                for each in items {
+                    let place = Place { key: each.span, path: None };
+                    self.node(each, item, &place, name);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn record(&mut self, node: &mut Node, record: &Record, place: &Place) {
+        let Value::Map(map) = &mut node.value else { return };
+        self.values(map, |key| record.field(key).map(|field| &field.shape), |_| None);
+        for key in record.required.iter().filter(|key| !map.contains_key(**key)) {
+            let who = match &place.path {
+                Some(path) => format!("`{path}`"),
+                None => record.what.to_owned(),
+            };
+            let article = if key.starts_with('a') { "an" } else { "a" };
+            let found = self.report.error(place.key, format!("{who} needs {article} `{key}`"));
+            match record.field(key).map(|field| &field.shape) {
+                Some(Shape::Word(words)) => drop(found.help(format!("it may be {}", one_of(words)))),
+                Some(Shape::Int(..)) => drop(found.help(format!("`{key}: 1024`"))),
+                _ => {}
+            }
+        }
+    }
+
+    /// Takes out values that are missing where something has to be, and goes below the others.
+    fn values<'s>(
+        &mut self,
+        map: &mut Map,
+        shape: impl Fn(&str) -> Option<&'s Shape>,
+        path: impl Fn(&str) -> Option<String>,
+    ) {
+        let mut without = Vec::new();
+        for (key, entry) in map.iter_mut() {
+            let Some(shape) = shape(key) else { continue };
+            if entry.node.is_null() {
+                if !may_be_null(shape) {
+                    without.push((key.clone(), entry.node.span, expected(shape)));
+                }
+                continue;
+            }
+            let place = Place { key: entry.key, path: path(key) };
+            self.node(&mut entry.node, shape, &place, key);
+        }
+        for (key, span, expected) in without {
+            map.shift_remove(&key);
+            no_value(self.report, span, &format!("`{key}`"), expected);
+        }
+    }
+}
+
+fn may_be_null(shape: &Shape) -> bool {
+    match shape {
+        Shape::Any
+        | Shape::OrNull(_)
+        | Shape::ScalarOrNull
+        | Shape::ScalarOrEmpty
+        | Shape::TextOrNumberOrEmpty => true,
+        Shape::Short(conversion) => may_be_null(&conversion.long),
+        _ => false,
+    }
+}
+
+/// Reports a key that stands alone.
+pub(super) fn no_value(report: &mut Report, span: Span, name: &str, expected: &str) {
+    report
+        .error(span, format!("{name} has no value"))
+        .help(format!("give it {expected}, or remove the line"));
+}
+
+/// Reports strings that a list has twice, and takes them out.
+pub(super) fn repetitions(list: &mut Node, report: &mut Report) {
+    let Value::List(items) = &mut list.value else { return };
+    let mut seen: HashMap<String, Span> = HashMap::new();
+    items.retain(|item| {
+        let Some(text) = item.text_value() else { return true };
+        let Some(first) = seen.get(text) else {
+            seen.insert(text.to_owned(), item.span);
+            return true;
+        };
+        report
+            .error(item.span, format!("`{text}` is given twice"))
+            .also(*first, "first here")
+            .help("remove one of them");
+        false
+    });
+}

@@ -1,0 +1,244 @@
+//! `volumes` of a service: `SOURCE:TARGET:OPTIONS`, or mappings; and what a volume at the top level has of a mount.
+
+use super::forms::mapping;
+use super::paths::resolved;
+use super::scalar::{mode, number};
+use super::{Conversion, Shaper, external, flag};
+use crate::spec::mounts::MOUNT as MOUNT_RECORD;
+use crate::spec::{INT, Shape};
+use crate::yaml::{Entry, Map, Node, Value};
+
+/// A mount.
+pub(crate) const MOUNT: Shape = Shape::Short(&Conversion {
+    what: "a string or a mapping",
+    forms: &[Shape::Text],
+    lengthen: mount,
+    long: Shape::Record(&MOUNT_RECORD),
+});
+
+/// Permission bits of a tmpfs, which Compose prints as a number.
+pub(crate) const TMPFS_MODE: Shape = Shape::Short(&Conversion {
+    what: "permission bits such as 0755",
+    forms: &[Shape::Text],
+    lengthen: |node, _, shaper| {
+        let bits = match &node.value {
+            Value::Scalar(scalar) => mode(scalar),
+            Value::List(_) | Value::Map(_) => return Some(node),
+        };
+        if bits.is_none() {
+            shaper.value(&node, "`mode` must be permission bits").help("write them in octal: `0755`");
+        }
+        bits.map(|bits| number(node.span, bits.into()))
+    },
+    long: INT,
+});
+
+fn mount(node: Node, _: &str, shaper: &mut Shaper<'_>) -> Option<Node> {
+    let mut node = match node.text_value() {
+        Some(text) => {
+            let text = text.to_owned();
+            short(&node, &text, shaper)?
+        }
+        None => node,
+    };
+    let span = node.span;
+    if let Value::Map(map) = &mut node.value
+        && map.get("type").and_then(|entry| entry.node.text_value()) == Some("bind")
+    {
+        let Some(source) = map.get_mut("source").filter(|entry| !entry.node.is_null()) else {
+            shaper.report.error(span, "a bind mount needs a `source`").help("`source: ./data`");
+            return None;
+        };
+        let source = &mut source.node;
+        *source = resolved(source.clone(), |text| shaper.mount_path(text));
+    }
+    Some(node)
+}
+
+/// Whether the source of a short form is a path: the rest are keys of volumes.
+fn is_path(source: &str) -> bool {
+    let mut chars = source.chars();
+    let first = chars.next();
+    source.starts_with(['.', '/', '~'])
+        || source.starts_with("\\\\")
+        || (first.is_some_and(char::is_alphabetic) && chars.next() == Some(':'))
+}
+
+/// The parts between the colons; those behind a Windows drive and inside of `${…}` part nothing.
+fn parts(text: &str) -> Vec<String> {
+    let mut parts = vec![String::new()];
+    let mut depth = 0_usize;
+    let mut chars = text.chars().peekable();
+    while let Some(c) = chars.next() {
+        let Some(part) = parts.last_mut() else { break };
+        match c {
+            '$' if chars.peek() == Some(&'{') => {
+                depth += 1;
+                part.push(c);
+            }
+            '}' if depth > 0 => {
+                depth -= 1;
+                part.push(c);
+            }
+            ':' if depth == 0 => {
+                let mut before = part.chars();
+                let drive = before.next().is_some_and(char::is_alphabetic) && before.next().is_none();
+                if drive {
+                    part.push(c);
+                } else {
+                    parts.push(String::new());
+                }
+            }
+            _ => part.push(c),
+        }
+    }
+    parts
+}
+
+fn short(node: &Node, text: &str, shaper: &mut Shaper<'_>) -> Option<Node> {
+    let span = node.span;
+    // As short as this, Compose takes it for a target as it is.
+    if (1..=2).contains(&text.len()) {
+        return Some(mapping(
+            span,
+            [("type", Node::text(span, "volume")), ("target", Node::text(span, text))],
+        ));
+    }
+    let parts = parts(text);
+    let (source, target, options) = match parts.as_slice() {
+        _ if parts.iter().any(String::is_empty) => {
+            shaper.value(node, format!("`{text}` lacks a source or a target")).help("write `SOURCE:TARGET`");
+            return None;
+        }
+        [target] => ("", target.as_str(), ""),
+        [source, target] => (source.as_str(), target.as_str(), ""),
+        [source, target, options] => (source.as_str(), target.as_str(), options.as_str()),
+        _ => {
+            shaper.value(node, format!("`{text}` has too many `:`")).help("write `SOURCE:TARGET:OPTIONS`");
+            return None;
+        }
+    };
+    let bind = is_path(source);
+    let entry = |node: Node| Entry { key: span, node };
+    let words = |text: &str| entry(Node::text(span, text));
+    let mut map = Map::new();
+    map.insert("type".to_owned(), words(if bind { "bind" } else { "volume" }));
+    if !source.is_empty() {
+        map.insert("source".to_owned(), words(source));
+    }
+    map.insert("target".to_owned(), words(&clean_target(target)));
+    let mut below = [Map::new(), Map::new()];
+    let [of_bind, of_volume] = &mut below;
+    let (mut has_bind, mut has_volume) = (bind, !bind);
+    for option in options.split(',').filter(|_| !options.is_empty()) {
+        match option {
+            "ro" => drop(map.insert("read_only".to_owned(), entry(flag(span, true)))),
+            "rw" => drop(map.shift_remove("read_only")),
+            "nocopy" => {
+                has_volume = true;
+                of_volume.insert("nocopy".to_owned(), entry(flag(span, true)));
+            }
+            "z" | "Z" => {
+                has_bind = true;
+                of_bind.insert("selinux".to_owned(), words(option));
+            }
+            "private" | "rprivate" | "shared" | "rshared" | "slave" | "rslave" => {
+                has_bind = true;
+                of_bind.insert("propagation".to_owned(), words(option));
+            }
+            // Compose passes over what it does not know; these are other tools' own.
+            "cached" | "delegated" | "consistent" | "" => {}
+            _ => {
+                let message = format!("`{option}` is not a mount option, and does nothing");
+                shaper
+                    .report
+                    .warning(span, message)
+                    .help("`ro`, `rw`, `z`, `Z`, `nocopy` and propagations such as `rshared` are");
+            }
+        }
+    }
+    if bind {
+        of_bind.insert("create_host_path".to_owned(), entry(flag(span, true)));
+    }
+    let [of_bind, of_volume] = below;
+    if has_bind {
+        map.insert("bind".to_owned(), entry(Node::map(span, of_bind)));
+    }
+    if has_volume {
+        map.insert("volume".to_owned(), entry(Node::map(span, of_volume)));
+    }
+    Some(Node::map(span, map))
+}
+
+/// Go's `path.Clean`: without `.`, `..` and doubled or trailing slashes.
+fn clean_target(target: &str) -> String {
+    let rooted = target.starts_with('/');
+    let mut kept: Vec<&str> = Vec::new();
+    for part in target.split('/') {
+        match part {
+            "" | "." => {}
+            ".." if kept.last().is_some_and(|last| *last != "..") => drop(kept.pop()),
+            ".." if rooted => {}
+            other => kept.push(other),
+        }
+    }
+    let path = kept.join("/");
+    match (rooted, path.is_empty()) {
+        (true, _) => format!("/{path}"),
+        (false, true) => ".".to_owned(),
+        (false, false) => path,
+    }
+}
+
+/// A volume at the top level: one of the driver `local` with `o: bind` has a path of the host.
+pub(crate) fn volume_resource(node: Node, _: &str, shaper: &mut Shaper<'_>) -> Option<Node> {
+    let mut node = external(node, "volumes", shaper)?;
+    let local = node.get("driver").and_then(Node::text_value) == Some("local");
+    if let Some(options) = node.get_mut("driver_opts")
+        && local
+        && options.get("o").and_then(Node::text_value) == Some("bind")
+        && let Some(device) = options.get_mut("device")
+    {
+        *device = resolved(device.clone(), |text| shaper.mount_path(text));
+    }
+    Some(node)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_of_short_forms() {
+        for (text, expected) in [
+            ("/data", &["/data"][..]),
+            ("./a:/b:ro", &["./a", "/b", "ro"]),
+            (r"C:\x:/c", &[r"C:\x", "/c"]),
+            ("a:b:c:d", &["a:b", "c:d"]),
+            ("${A:-b}:/c", &["${A:-b}", "/c"]),
+            ("ab::c", &["ab", "", "c"]),
+        ] {
+            assert_eq!(parts(text), expected, "{text}");
+        }
+        for (path, yes) in [
+            ("./a", true),
+            ("~", true),
+            ("/a", true),
+            ("data", false),
+            (r"C:\x", true),
+            (r"\\h\s", true),
+            ("", false),
+        ] {
+            assert_eq!(is_path(path), yes, "{path}");
+        }
+    }
+
+    #[test]
+    fn targets_are_cleaned() {
+        for (target, clean) in
+            [("/b/../c/", "/c"), ("/", "/"), ("/..", "/"), ("a/./b//", "a/b"), ("../a", "../a"), (".", ".")]
+        {
+            assert_eq!(clean_target(target), clean);
+        }
+    }
+}

@@ -1,0 +1,284 @@
+//! Scalars: what each may be, and how it is written canonically.
+
+use super::{Shaper, one_of};
+use crate::source::Span;
+use crate::spec::{Shape, Wrong};
+use crate::suggest::nearest;
+use crate::yaml::{Node, Resolved, Scalar, Tag, Value};
+use crate::{duration, size};
+
+impl Shaper<'_> {
+    pub(super) fn scalar(&mut self, mut node: Node, shape: &'static Shape, name: &str) -> Option<Node> {
+        let Value::Scalar(scalar) = &node.value else {
+            return self.wrong_type(&node, name, expected(shape));
+        };
+        if node.is_null() {
+            return match shape {
+                Shape::ScalarOrNull | Shape::ScalarOrEmpty | Shape::TextOrNumberOrEmpty => Some(node),
+                _ => self.wrong_type(&node, name, expected(shape)),
+            };
+        }
+        let known = match shape {
+            Shape::Text => plain_text(scalar),
+            Shape::Scalar | Shape::ScalarOrNull | Shape::ScalarOrEmpty => Some(text(spelled(scalar))),
+            Shape::TextOrNumber | Shape::TextOrNumberOrEmpty => {
+                (!matches!(scalar.resolve(), Resolved::Bool(_))).then(|| text(spelled(scalar)))
+            }
+            Shape::Word(words) => match plain_text(scalar) {
+                Some(known) if !words.contains(&known.text.as_str()) => {
+                    return self.not_a_word(&node, &known.text, words, name);
+                }
+                known => known,
+            },
+            Shape::Checked(check) => {
+                let scalar = plain_text(scalar);
+                if let Some(Wrong { message, help }) =
+                    scalar.as_ref().and_then(|scalar| (check.wrong)(&scalar.text))
+                {
+                    let found = self.value(&node, message);
+                    if !help.is_empty() {
+                        found.help(help);
+                    }
+                    return None;
+                }
+                scalar
+            }
+            Shape::Bool | Shape::StrictBool => {
+                let value = boolean(scalar).filter(|_| is_loose(shape) || is_bool(scalar));
+                let Some(value) = value else {
+                    self.value(&node, format!("`{name}` must be true or false"));
+                    return None;
+                };
+                Some(bare(value.to_string()))
+            }
+            Shape::Int(..) | Shape::StrictInt => {
+                let value = whole(scalar).filter(|_| is_loose(shape) || !is_text(scalar));
+                let Some(value) = value else {
+                    self.value(&node, format!("`{name}` must be a whole number"));
+                    return None;
+                };
+                if let Shape::Int(least, most) = shape
+                    && (value < *least || value > *most)
+                {
+                    let limits = if *most >= i64::from(u32::MAX) {
+                        format!("at least {least}")
+                    } else {
+                        format!("{least} to {most}")
+                    };
+                    self.value(&node, format!("`{name}` must be {limits}"));
+                    return None;
+                }
+                Some(bare(value.to_string()))
+            }
+            Shape::Float => {
+                let value = float(scalar).filter(|value| *value >= 0.0);
+                let Some(value) = value else {
+                    self.value(&node, format!("`{name}` must be a number of at least 0"));
+                    return None;
+                };
+                Some(bare(float_text(value)))
+            }
+            Shape::Bytes | Shape::BytesText | Shape::BytesOrMinusOne => {
+                if matches!(shape, Shape::BytesText) && !is_text(scalar) {
+                    return self.wrong_type(&node, name, "a string");
+                }
+                let value = amount(scalar).filter(|value| match shape {
+                    Shape::BytesOrMinusOne => *value >= -1,
+                    _ => *value >= 0,
+                });
+                let Some(value) = value else {
+                    let unquoted = matches!(shape, Shape::BytesOrMinusOne) && scalar.text == "-1";
+                    self.value(&node, format!("`{}` is not an amount of memory", scalar.text)).help(
+                        if unquoted {
+                            "write -1 without quotes"
+                        } else {
+                            "write a number with b, k, m, g or t: `64m`, `1.5g`"
+                        },
+                    );
+                    return None;
+                };
+                Some(text(value.to_string()))
+            }
+            Shape::Duration => {
+                let value = if is_text(scalar) { duration::parse(&scalar.text) } else { None };
+                let Some(value) = value else {
+                    self.value(&node, format!("`{}` is not a duration", scalar.text))
+                        .help("write numbers with ns, us, ms, s, m, h, d or w: `10s`, `1m30s`");
+                    return None;
+                };
+                Some(text(duration::show(value)))
+            }
+            Shape::Mode => {
+                let Some(value) = mode(scalar) else {
+                    self.value(&node, format!("`{name}` must be permission bits"))
+                        .help("write them in octal: `0755`");
+                    return None;
+                };
+                Some(text(format!("0{value:o}")))
+            }
+            Shape::Path => plain_text(scalar).map(|path| text(self.path(&path.text))),
+            Shape::Any
+            | Shape::List(_)
+            | Shape::Set(_)
+            | Shape::Map(_)
+            | Shape::Names(_)
+            | Shape::OrNull(_)
+            | Shape::Either(..)
+            | Shape::Record(_)
+            | Shape::Short(_) => Some(scalar.clone()),
+        };
+        let Some(known) = known else {
+            return self.wrong_type(&node, name, expected(shape));
+        };
+        node.value = Value::Scalar(Scalar { interpolated: scalar.interpolated, ..known });
+        Some(node)
+    }
+
+    fn not_a_word<T>(&mut self, node: &Node, text: &str, words: &[&str], name: &str) -> Option<T> {
+        let what = match name {
+            "condition" => "a condition".to_owned(),
+            "type" => "a type of mount".to_owned(),
+            _ => format!("a value of `{name}`"),
+        };
+        let help = match nearest(text, words.iter().copied()) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!("it may be {}", one_of(words)),
+        };
+        self.value(node, format!("`{text}` is not {what}")).help(help);
+        None
+    }
+}
+
+/// Whether a string will do for a boolean or a number.
+fn is_loose(shape: &Shape) -> bool {
+    !matches!(shape, Shape::StrictBool | Shape::StrictInt)
+}
+
+/// What a shape is, for messages.
+pub(super) fn expected(shape: &Shape) -> &'static str {
+    match shape {
+        Shape::Text | Shape::Word(_) | Shape::Path | Shape::Checked(_) | Shape::BytesText => "a string",
+        Shape::Scalar | Shape::ScalarOrNull | Shape::ScalarOrEmpty => "a string, a number or a boolean",
+        Shape::TextOrNumber | Shape::TextOrNumberOrEmpty => "a string or a number",
+        Shape::Bool | Shape::StrictBool => "true or false",
+        Shape::Int(..) | Shape::StrictInt => "a whole number",
+        Shape::Float => "a number",
+        Shape::Bytes | Shape::BytesOrMinusOne => "an amount such as 64m",
+        Shape::Duration => "a duration such as 1m30s",
+        Shape::Mode => "permission bits such as 0755",
+        Shape::List(_) | Shape::Set(_) => "a list",
+        Shape::Map(_) | Shape::Names(_) | Shape::Record(_) => "a mapping",
+        Shape::OrNull(shape) | Shape::Either(shape, _) => expected(shape),
+        Shape::Any => "a value",
+        Shape::Short(conversion) => conversion.what,
+    }
+}
+
+/// A string scalar.
+pub(crate) fn text(text: impl Into<String>) -> Scalar {
+    Scalar { text: text.into(), plain: false, interpolated: false }
+}
+
+/// A number, boolean or null.
+pub(super) fn bare(text: String) -> Scalar {
+    Scalar { text, plain: true, interpolated: false }
+}
+
+/// A boolean that the file does not hold.
+pub(crate) fn flag(span: Span, value: bool) -> Node {
+    Node { span, tag: Tag::None, value: Value::Scalar(bare(value.to_string())) }
+}
+
+/// A number that the file does not hold.
+pub(super) fn number(span: Span, value: i64) -> Node {
+    Node { span, tag: Tag::None, value: Value::Scalar(bare(value.to_string())) }
+}
+
+/// The string that any scalar is where a string is wanted, as Go spells it.
+pub(super) fn spelled(scalar: &Scalar) -> String {
+    // Beyond i64 Go still has unsigned numbers, where YAML's own reading here has floats.
+    let digits = scalar.text.bytes().all(|byte| byte.is_ascii_digit()) && !scalar.text.starts_with('0');
+    match scalar.resolve() {
+        Resolved::Float(_) if digits && scalar.text.parse::<u64>().is_ok() => scalar.text.clone(),
+        _ => scalar.to_text(),
+    }
+}
+
+fn plain_text(scalar: &Scalar) -> Option<Scalar> {
+    match scalar.resolve() {
+        Resolved::Text(value) => Some(text(value)),
+        Resolved::Null | Resolved::Bool(_) | Resolved::Int(_) | Resolved::Float(_) => None,
+    }
+}
+
+fn is_text(scalar: &Scalar) -> bool {
+    matches!(scalar.resolve(), Resolved::Text(_))
+}
+
+fn is_bool(scalar: &Scalar) -> bool {
+    matches!(scalar.resolve(), Resolved::Bool(_))
+}
+
+/// YAML 1.1's words count in strings.
+fn boolean(scalar: &Scalar) -> Option<bool> {
+    match scalar.resolve() {
+        Resolved::Bool(value) => Some(value),
+        Resolved::Text(text) => match text.to_ascii_lowercase().as_str() {
+            "true" | "y" | "yes" | "on" => Some(true),
+            "false" | "n" | "no" | "off" => Some(false),
+            _ => None,
+        },
+        Resolved::Null | Resolved::Int(_) | Resolved::Float(_) => None,
+    }
+}
+
+/// A float will do where it is whole.
+pub(super) fn whole(scalar: &Scalar) -> Option<i64> {
+    match scalar.resolve() {
+        Resolved::Int(value) => Some(value),
+        Resolved::Text(text) => text.parse().ok(),
+        Resolved::Float(value) => truncated(value).filter(|_| value.fract() == 0.0),
+        Resolved::Null | Resolved::Bool(_) => None,
+    }
+}
+
+fn float(scalar: &Scalar) -> Option<f64> {
+    let value = match scalar.resolve() {
+        Resolved::Int(value) => value as f64,
+        Resolved::Float(value) => value,
+        Resolved::Text(text) => text.parse().ok()?,
+        Resolved::Null | Resolved::Bool(_) => return None,
+    };
+    value.is_finite().then_some(value)
+}
+
+/// As Go prints it, which keeps such numbers in 32 bits; a whole one has no fraction.
+fn float_text(value: f64) -> String {
+    (value as f32).to_string()
+}
+
+fn amount(scalar: &Scalar) -> Option<i64> {
+    match scalar.resolve() {
+        Resolved::Int(value) => Some(value),
+        Resolved::Float(value) => truncated(value),
+        Resolved::Text(text) => size::parse(text).and_then(|bytes| i64::try_from(bytes).ok()),
+        Resolved::Null | Resolved::Bool(_) => None,
+    }
+}
+
+fn truncated(value: f64) -> Option<i64> {
+    (value.abs() < i64::MAX as f64).then_some(value as i64)
+}
+
+/// Permission bits: a number means what it means in YAML, a string is octal.
+pub(super) fn mode(scalar: &Scalar) -> Option<u32> {
+    let value = match scalar.resolve() {
+        Resolved::Int(value) => u32::try_from(value).ok(),
+        Resolved::Text(text) => {
+            let digits = !text.is_empty() && text.bytes().all(|byte| (b'0'..=b'7').contains(&byte));
+            digits.then(|| u32::from_str_radix(text, 8).ok()).flatten()
+        }
+        Resolved::Null | Resolved::Bool(_) | Resolved::Float(_) => None,
+    };
+    value.filter(|mode| *mode <= 0o7777)
+}

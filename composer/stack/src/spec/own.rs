@@ -1,0 +1,171 @@
+//! Our own `x-` keys: what the Compose Specification cannot say.
+
+use super::{COUNT, Field, INT, Print, Record, Shape, Support};
+use crate::shape;
+
+/// `x-resources`, at the top level: the parent cgroup.
+pub(crate) const STACK_RESOURCES: Field = Field::new(
+    "x-resources",
+    Shape::Record(&RESOURCES),
+    "Limits and reservations of the whole stack together, kept by a parent cgroup.",
+)
+.print(Print::Given);
+
+static RESOURCES: Record = Record::new(
+    "`x-resources`",
+    &[
+        Field::new("limits", Shape::Record(&LIMITS), "What all services together cannot exceed.")
+            .print(Print::Given),
+        Field::new(
+            "reservations",
+            Shape::Record(&RESERVATIONS),
+            "What the stack keeps when the host runs short.",
+        )
+        .print(Print::Given),
+    ],
+);
+
+static LIMITS: Record = Record::new(
+    "`limits`",
+    &[
+        Field::new("cpus", Shape::Float, "CPU time of all services together, in CPUs."),
+        Field::new("memory", Shape::Bytes, "Memory of all services together."),
+        Field::new("pids", shape::PIDS, "Processes and threads of all services together; -1 is no limit."),
+        Field::new("cpuset", shape::CPUSET, "CPUs that the processes of the stack may run on: `0-2,4`."),
+        Field::new("swap", Shape::BytesOrMinusOne, "Swap of all services together; -1 is no limit.")
+            .support(Support::NotYet),
+    ],
+);
+
+static RESERVATIONS: Record = Record::new(
+    "`reservations`",
+    &[
+        Field::new("cpus", Shape::Float, "CPU time that the stack's share is reckoned from, in CPUs."),
+        Field::new("memory", Shape::Bytes, "Memory that is protected when the host runs short."),
+    ],
+);
+
+/// `x-rootfs`.
+pub(crate) const ROOTFS: Field = Field::new(
+    "x-rootfs",
+    shape::ROOTFS,
+    "Runs the service without an image: on the `host`'s own programs or on a root folder, copy-on-write.",
+)
+.print(Print::Given);
+
+/// `x-oom`.
+pub(crate) const OOM: Field = Field::new(
+    "x-oom",
+    Shape::Record(&OOM_POLICY),
+    "What happens when the service runs out of memory: raise its limit, kill or pause it.",
+)
+.print(Print::Given)
+.support(Support::NotYet);
+
+static OOM_POLICY: Record = Record::new(
+    "`x-oom`",
+    &[
+        Field::new(
+            "policy",
+            Shape::Word(&["kill", "kill-group", "pause", "raise"]),
+            "Kill one process, kill the container, freeze it, or raise its memory limit.",
+        ),
+        Field::new("step", Shape::Bytes, "By how much `raise` lifts the limit each time."),
+        Field::new("max", Shape::Bytes, "How far `raise` lifts the limit."),
+    ],
+)
+.required(&["policy"]);
+
+/// `x-bandwidth`.
+pub(crate) const BANDWIDTH: Field = Field::new(
+    "x-bandwidth",
+    Shape::Record(&RATES),
+    "Limits how fast the service receives and sends over its networks.",
+)
+.print(Print::Given)
+.support(Support::NotYet);
+
+static RATES: Record = Record::new(
+    "`x-bandwidth`",
+    &[
+        Field::new("ingress", shape::BIT_RATE, "How much it receives at most: `10mbit`."),
+        Field::new("egress", shape::BIT_RATE, "How much it sends at most: `10mbit`."),
+    ],
+);
+
+/// `x-probe`.
+pub(crate) const PROBE: Field = Field::new(
+    "x-probe",
+    Shape::Record(&PROBES),
+    "A health check made from outside, without a program inside of the container.",
+)
+.print(Print::Given)
+.support(Support::NotYet);
+
+static PROBES: Record = Record::new(
+    "`x-probe`",
+    &[
+        Field::new("http", Shape::Record(&HTTP), "Healthy when an HTTP request is answered with success."),
+        Field::new("tcp", Shape::Int(1, 65535), "Healthy when this port takes a connection."),
+        Field::new("log", Shape::Text, "Healthy once a line of its log contains this."),
+    ],
+);
+
+static HTTP: Record = Record::new(
+    "`http`",
+    &[
+        Field::new("port", Shape::Int(1, 65535), "Port inside of the container."),
+        Field::new("path", Shape::Text, "Path of the request; `/` where it is not given."),
+    ],
+)
+.required(&["port"]);
+
+/// `x-run`.
+pub(crate) const RUN: Field = Field::new(
+    "x-run",
+    Shape::Word(&["always", "once"]),
+    "`once`: a one-shot that succeeded with this configuration is not run again.",
+)
+.print(Print::Given)
+.support(Support::NotYet);
+
+/// `x-userns`.
+pub(crate) const USERNS: Field = Field::new(
+    "x-userns",
+    Shape::Word(&["auto", "host"]),
+    "`auto`: root inside of the container is nobody outside of it.",
+)
+.print(Print::Given)
+.support(Support::NotYet);
+
+/// `x-mem-high`.
+pub(crate) const MEM_HIGH: Field = Field::new(
+    "x-mem-high",
+    Shape::Bytes,
+    "Memory above which the service is slowed down and reclaimed from instead of killed.",
+)
+.print(Print::Given)
+.support(Support::NotYet);
+
+/// `x-cpu-burst`.
+pub(crate) const CPU_BURST: Field = Field::new(
+    "x-cpu-burst",
+    COUNT,
+    "Microseconds of unused CPU time that the service may save up for a burst.",
+)
+.print(Print::Given)
+.support(Support::NotYet);
+
+/// `x-cpus-exclusive`.
+pub(crate) const CPUS_EXCLUSIVE: Field =
+    Field::new("x-cpus-exclusive", INT_OR_BOOL, "CPUs of its own, which nothing else on the host runs on.")
+        .print(Print::Given)
+        .support(Support::NotYet);
+
+/// How many, or `true` for those of `cpuset`.
+const INT_OR_BOOL: Shape = Shape::Short(&shape::Conversion {
+    what: "a number of CPUs or `true`",
+    forms: &[INT, Shape::StrictBool],
+    lengthen: |node, _, _| Some(node),
+    long: Shape::Any,
+});

@@ -1,0 +1,120 @@
+//! Subnets: `172.28.0.0/16`.
+
+use std::fmt;
+use std::net::IpAddr;
+
+/// A range of addresses with a common prefix.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Subnet {
+    /// As given: it may have bits set beyond the prefix.
+    pub address: IpAddr,
+    pub length: u8,
+}
+
+impl Subnet {
+    /// The subnet of `text`; `None` where it is none.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (address, length) = text.split_once('/')?;
+        let address: IpAddr = address.parse().ok()?;
+        if length.is_empty() || !length.bytes().all(|byte| byte.is_ascii_digit()) {
+            return None;
+        }
+        let length = length.parse().ok()?;
+        (u32::from(length) <= width(address)).then_some(Self { address, length })
+    }
+
+    /// Its lowest address: that of the network itself.
+    pub fn first(&self) -> IpAddr {
+        put(self.address, bits(self.address) & self.mask())
+    }
+
+    /// Its highest address: the broadcast address of IPv4.
+    pub fn last(&self) -> IpAddr {
+        put(self.address, bits(self.address) & self.mask() | !self.mask() & full(self.address))
+    }
+
+    /// The address that a network gives its gateway where none was chosen.
+    pub fn gateway(&self) -> IpAddr {
+        put(self.address, (bits(self.first()) + 1).min(bits(self.last())))
+    }
+
+    pub fn contains(&self, address: IpAddr) -> bool {
+        address.is_ipv4() == self.address.is_ipv4() && bits(address) & self.mask() == bits(self.first())
+    }
+
+    /// Whether all of `other` lies inside.
+    pub fn covers(&self, other: &Self) -> bool {
+        other.length >= self.length && self.contains(other.first())
+    }
+
+    pub fn overlaps(&self, other: &Self) -> bool {
+        self.covers(other) || other.covers(self)
+    }
+
+    /// The same without the bits beyond the prefix.
+    pub fn clean(&self) -> Self {
+        Self { address: self.first(), length: self.length }
+    }
+
+    fn mask(&self) -> u128 {
+        let free = width(self.address) - u32::from(self.length);
+        full(self.address) & full(self.address).checked_shl(free).unwrap_or(0)
+    }
+}
+
+impl fmt::Display for Subnet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.address, self.length)
+    }
+}
+
+fn width(address: IpAddr) -> u32 {
+    if address.is_ipv4() { 32 } else { 128 }
+}
+
+fn full(address: IpAddr) -> u128 {
+    if address.is_ipv4() { u128::from(u32::MAX) } else { u128::MAX }
+}
+
+fn bits(address: IpAddr) -> u128 {
+    match address {
+        IpAddr::V4(address) => u128::from(u32::from(address)),
+        IpAddr::V6(address) => u128::from(address),
+    }
+}
+
+/// An address of the kind of `like`.
+fn put(like: IpAddr, bits: u128) -> IpAddr {
+    match like {
+        IpAddr::V4(_) => IpAddr::V4(u32::try_from(bits).unwrap_or(u32::MAX).into()),
+        IpAddr::V6(_) => IpAddr::V6(bits.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn subnet(text: &str) -> Subnet {
+        Subnet::parse(text).unwrap()
+    }
+
+    #[test]
+    fn ranges() {
+        let net = subnet("172.28.5.1/16");
+        assert_eq!(net.clean().to_string(), "172.28.0.0/16");
+        assert_eq!(net.last().to_string(), "172.28.255.255");
+        assert_eq!(net.gateway().to_string(), "172.28.0.1");
+        assert!(net.contains("172.28.9.9".parse().unwrap()));
+        assert!(!net.contains("172.29.0.1".parse().unwrap()) && !net.contains("::1".parse().unwrap()));
+        assert!(net.overlaps(&subnet("172.28.4.0/24")) && subnet("172.28.4.0/24").overlaps(&net));
+        assert!(!net.overlaps(&subnet("172.29.0.0/16")) && subnet("0.0.0.0/0").overlaps(&net));
+        assert!(!subnet("::/0").overlaps(&net));
+        assert_eq!(subnet("10.0.0.7/32").gateway().to_string(), "10.0.0.7");
+        assert_eq!(subnet("fd00::/64").gateway().to_string(), "fd00::1");
+        assert_eq!(subnet("::/0").last().to_string(), "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff");
+        for text in ["", "10.0.0.0", "10.0.0.0/33", "10.0.0/8", "10.0.0.0/", "10.0.0.0/+8", "x/8", "::/129"] {
+            assert_eq!(Subnet::parse(text), None, "{text}");
+        }
+    }
+}
