@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use composer_stack::{HostFacts, LoadError, LoadOptions, Loaded, Purpose, load, project_name_only};
 use libfuzzer_sys::{Corpus, fuzz_target};
@@ -18,6 +19,8 @@ const OVERRIDE: &str = "\n#%over\n";
 const ENV: &str = "\n#%env\n";
 /// Diagnostics rendered per input: they look alike, and more of them would only slow the search down.
 const RENDERED: usize = 4;
+/// No input is larger than 8 KiB, and all that is done with it together takes less; with the checks that fuzzing adds.
+const SLOW: Duration = Duration::from_secs(3);
 
 /// The folder that the override and `.env` lie in: the current one, which is empty at first.
 fn folder() -> &'static Path {
@@ -86,7 +89,21 @@ fn again(printed: &str) {
     }
 }
 
+/// Processor time that this thread has had: the clock would blame an input for what else the machine does.
+fn processor_time() -> Duration {
+    let text = fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    Duration::from_nanos(text.split(' ').next().and_then(|count| count.parse().ok()).unwrap_or(0))
+}
+
 fn run(data: &[u8]) -> Corpus {
+    let before = processor_time();
+    let kept = try_out(data);
+    let took = processor_time().saturating_sub(before);
+    assert!(took < SLOW, "{} bytes took {took:?}", data.len());
+    kept
+}
+
+fn try_out(data: &[u8]) -> Corpus {
     let Ok(text) = std::str::from_utf8(data) else {
         return Corpus::Reject;
     };
