@@ -104,6 +104,17 @@ fn aliases_that_explode_are_refused() {
 }
 
 #[test]
+fn long_keys_weigh_what_they_hold() {
+    let key = format!("? \"{}\"\n  : v", "k".repeat(1_000_000));
+    let aliases = |count: usize| format!("x-a: &a\n  {key}\nx-b: [{}]\n{SERVICE}", "*a,".repeat(count));
+    assert!(read(aliases(2)).is_ok());
+    refused(aliases(100), "the aliases in this file stand for too much");
+    // The same where the key comes by `<<`.
+    let merged = format!("x-a: &a\n  {key}\nx-b: &b {{<<: *a}}\nx-c: [{}]\n{SERVICE}", "*b,".repeat(100));
+    refused(merged, "the aliases in this file stand for too much");
+}
+
+#[test]
 fn anchors_inside_of_anchors_hold_no_more_than_a_bound() {
     let nested = (0..90).map(|level| format!("&a{level} [")).collect::<String>();
     let text = format!("x-a: {nested}{}{}\n{SERVICE}", "x,".repeat(50_000), "]".repeat(90));
@@ -143,6 +154,7 @@ fn errors_without_end_end() {
         "`command` is given twice",
     );
     refused("x-a:\n".to_owned() + &lines(100_000, |_| "  ? [a]\n  : b".to_owned()), "a key must be a string");
+    refused(format!("x-a:\n  <<: [{}]\n", "1,".repeat(100_000)), "`<<` must be a mapping");
     let one_line = format!("x-a: {{{}}}\n{SERVICE}", "a: b,".repeat(20_000));
     let Err(error) = read(one_line) else { panic!("accepted") };
     assert!(error.render(false).len() < 100_000, "{} bytes", error.render(false).len());

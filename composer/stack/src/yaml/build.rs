@@ -138,7 +138,7 @@ impl<'a> Builder<'a, '_> {
                 {
                     plain = tag.suffix != "str" && (plain || tag.suffix != "binary");
                 }
-                let weight = 1 + text.len() / 64;
+                let weight = text_weight(&text);
                 let value = Value::Scalar(Scalar { text: text.into_owned(), plain, interpolated: false });
                 let tag = compose_tag(tag.as_deref());
                 self.keep(anchor, Built { node: Node { span, tag, value }, height: 0, weight })
@@ -212,7 +212,7 @@ impl<'a> Builder<'a, '_> {
                 merged.push(node);
                 continue;
             }
-            (height, weight) = (height.max(below + 1), weight + more + 1);
+            (height, weight) = (height.max(below + 1), weight + more + text_weight(&scalar.text));
             if let Some(first) = map.get(&scalar.text) {
                 let first: Span = first.key;
                 self.error(key.span, format!("`{}` is given twice", scalar.text))?
@@ -223,11 +223,14 @@ impl<'a> Builder<'a, '_> {
             map.insert(scalar.text.clone(), Entry { key: key.span, node });
         }
         let own = map.len();
-        merge_keys::apply(&mut map, merged, self.report);
+        for (span, kind) in merge_keys::apply(&mut map, merged) {
+            self.error(span, format!("`<<` must be a mapping or a list of mappings, not {kind}"))?
+                .help("name an anchored mapping: `<<: *anchor`");
+        }
         // What was merged lies a level higher than it was written, and in part not at all.
-        for entry in map.values().skip(own) {
+        for (key, entry) in map.iter().skip(own) {
             let (below, more) = measure(&entry.node);
-            (height, weight) = (height.max(below + 1), weight + more + 1);
+            (height, weight) = (height.max(below + 1), weight + more + text_weight(key));
         }
         let node = Node { span: Span { end, ..span }, tag, value: Value::Map(map) };
         Ok(Built { node, height, weight })
@@ -262,15 +265,21 @@ impl<'a> Builder<'a, '_> {
 
 /// Height and weight of a tree.
 fn measure(node: &Node) -> (usize, usize) {
-    let add = |(height, weight): (usize, usize), node: &Node| {
+    let above = |(height, weight): (usize, usize), node: &Node| {
         let (below, more) = measure(node);
         (height.max(below + 1), weight + more)
     };
     match &node.value {
-        Value::Scalar(scalar) => (0, 1 + scalar.text.len() / 64),
-        Value::List(items) => items.iter().fold((0, 1), add),
-        Value::Map(map) => map.values().map(|entry| &entry.node).fold((0, 1 + map.len()), add),
+        Value::Scalar(scalar) => (0, text_weight(&scalar.text)),
+        Value::List(items) => items.iter().fold((0, 1), above),
+        Value::Map(map) => map.iter().fold((0, 1), |(height, weight), (key, entry)| {
+            above((height, weight + text_weight(key)), &entry.node)
+        }),
     }
+}
+
+fn text_weight(text: &str) -> usize {
+    1 + text.len() / 64
 }
 
 fn compose_tag(tag: Option<&saphyr_parser::Tag>) -> Tag {
