@@ -35,7 +35,8 @@ impl Writer {
     fn record(&mut self, record: &'static Record) -> Value {
         let properties: Map<String, Value> =
             record.fields.iter().map(|field| (field.key.to_owned(), self.field(field))).collect();
-        let mut out = json!({ "type": "object", "properties": properties, "additionalProperties": false });
+        let mut out =
+            json!({ "type": "object", "properties": properties, "additionalProperties": record.open });
         if record.extensible {
             out["patternProperties"] = json!({ "^x-": {} });
         }
@@ -46,7 +47,7 @@ impl Writer {
     fn field(&mut self, field: &'static Field) -> Value {
         let mut shape = self.shape(&field.shape);
         if field.nullable {
-            shape = either(vec![json!({ "type": "null" }), shape]);
+            shape = either(vec![types(&["null"]), shape]);
         }
         // Beside `$ref` draft 7 ignores everything.
         if shape.get("$ref").is_some() {
@@ -59,23 +60,30 @@ impl Writer {
     fn shape(&mut self, shape: &'static Shape) -> Value {
         match shape {
             Shape::Any => json!({}),
-            Shape::Text | Shape::Checked(_) | Shape::Duration | Shape::Path => json!({ "type": "string" }),
-            Shape::Scalar => json!({ "type": ["string", "number", "boolean"] }),
-            Shape::ScalarOrNull => json!({ "type": ["string", "number", "boolean", "null"] }),
+            Shape::Text | Shape::Checked(_) | Shape::BytesText | Shape::Duration | Shape::Path => {
+                types(&["string"])
+            }
+            Shape::Scalar => types(&["string", "number", "boolean"]),
+            Shape::ScalarOrNull | Shape::ScalarOrEmpty => types(&["string", "number", "boolean", "null"]),
+            Shape::TextOrNumber | Shape::Float | Shape::Mode => types(&["string", "number"]),
+            Shape::TextOrNumberOrEmpty => types(&["string", "number", "null"]),
             Shape::Word(words) => either(vec![json!({ "enum": words }), expression()]),
-            Shape::Bool => either(vec![json!({ "type": "boolean" }), json!({ "type": "string" })]),
+            Shape::Bool => types(&["boolean", "string"]),
+            Shape::StrictBool => either(vec![types(&["boolean"]), expression()]),
+            Shape::StrictInt => either(vec![types(&["integer"]), expression()]),
             Shape::Int(least, most) => {
-                let mut number = json!({ "type": "integer" });
+                let mut number = types(&["integer"]);
                 if *least > i64::MIN {
                     number["minimum"] = json!(least);
                 }
                 if *most < i64::MAX {
                     number["maximum"] = json!(most);
                 }
-                either(vec![number, json!({ "type": "string" })])
+                either(vec![number, types(&["string"])])
             }
-            Shape::Float => json!({ "type": ["number", "string"] }),
-            Shape::Bytes => json!({ "type": ["integer", "string"] }),
+            Shape::Bytes | Shape::BytesOrMinusOne => types(&["integer", "string"]),
+            Shape::Set(item) => json!({ "type": "array", "items": self.shape(item), "uniqueItems": true }),
+            Shape::Either(scalar, mapping) => either(vec![self.shape(scalar), self.shape(mapping)]),
             Shape::List(item) => json!({ "type": "array", "items": self.shape(item) }),
             Shape::Map(value) => json!({ "type": "object", "additionalProperties": self.shape(value) }),
             Shape::Names(value) => json!({
@@ -83,7 +91,7 @@ impl Writer {
                 "patternProperties": { NAME: self.shape(value) },
                 "additionalProperties": false,
             }),
-            Shape::OrNull(shape) => either(vec![json!({ "type": "null" }), self.shape(shape)]),
+            Shape::OrNull(shape) => either(vec![types(&["null"]), self.shape(shape)]),
             Shape::Record(record) => {
                 let name = definition(record);
                 if !self.definitions.contains_key(&name) {
@@ -104,6 +112,13 @@ impl Writer {
     }
 }
 
+fn types(names: &[&str]) -> Value {
+    match names {
+        [name] => json!({ "type": name }),
+        names => json!({ "type": names }),
+    }
+}
+
 /// A string that variables are put into: what comes out is looked at by the loader.
 fn expression() -> Value {
     json!({ "type": "string", "pattern": "\\$" })
@@ -113,10 +128,11 @@ fn either(forms: Vec<Value>) -> Value {
     json!({ "anyOf": forms })
 }
 
-/// "a device request" is `device_request`.
+/// "a device request" is `device_request`; "`volume`", which is a key, `volume_key`.
 fn definition(record: &Record) -> String {
     let words = record.what.trim_start_matches("the ").trim_start_matches("an ").trim_start_matches("a ");
-    words.replace('`', "").replace([' ', '.'], "_")
+    let key = if words.starts_with('`') { "_key" } else { "" };
+    words.replace('`', "").replace([' ', '.'], "_") + key
 }
 
 #[cfg(test)]
@@ -130,8 +146,14 @@ mod tests {
         fn below(shape: &'static Shape, found: &mut BTreeMap<String, &'static Record>) {
             match shape {
                 Shape::Record(record) => records(record, found),
-                Shape::List(shape) | Shape::Map(shape) | Shape::Names(shape) | Shape::OrNull(shape) => {
-                    below(shape, found);
+                Shape::List(shape)
+                | Shape::Set(shape)
+                | Shape::Map(shape)
+                | Shape::Names(shape)
+                | Shape::OrNull(shape) => below(shape, found),
+                Shape::Either(scalar, mapping) => {
+                    below(scalar, found);
+                    below(mapping, found);
                 }
                 Shape::Short(conversion) => {
                     conversion.forms.iter().for_each(|form| below(form, found));
@@ -141,12 +163,20 @@ mod tests {
                 | Shape::Text
                 | Shape::Scalar
                 | Shape::ScalarOrNull
+                | Shape::ScalarOrEmpty
+                | Shape::TextOrNumber
+                | Shape::TextOrNumberOrEmpty
                 | Shape::Word(_)
                 | Shape::Checked(_)
                 | Shape::Bool
+                | Shape::StrictBool
                 | Shape::Int(..)
+                | Shape::StrictInt
                 | Shape::Float
                 | Shape::Bytes
+                | Shape::BytesText
+                | Shape::BytesOrMinusOne
+                | Shape::Mode
                 | Shape::Duration
                 | Shape::Path => {}
             }
