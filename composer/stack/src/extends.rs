@@ -25,6 +25,8 @@ struct Unit {
     folder: PathBuf,
     /// The `services` of each document.
     services: Vec<Map>,
+    /// What names the file first.
+    asked: Option<Span>,
     /// Whether they are shaped: those of another file are when somebody wants them, for what nobody wants of it need
     /// not be right.
     shaped: bool,
@@ -71,6 +73,7 @@ impl Project<'_> {
             path: path.to_owned(),
             folder: scope.folder.clone(),
             services: vec![std::mem::take(services)],
+            asked: None,
             shaped: true,
             done: HashMap::new(),
         };
@@ -136,11 +139,14 @@ impl Project<'_> {
 
     /// A service as its unit has it, shaped.
     fn definition(&mut self, unit: usize, name: &str) -> Option<Node> {
-        let Unit { services, shaped, folder, .. } = &self.units.list[unit];
-        let (shaped, folder) = (*shaped, folder.clone());
+        let Unit { services, shaped, folder, asked, .. } = &self.units.list[unit];
+        let (shaped, folder, asked) = (*shaped, folder.clone(), *asked);
         let found: Vec<Node> =
             services.iter().filter_map(|map| map.get(name)).map(|entry| entry.node.clone()).collect();
         let mut merged: Option<Node> = None;
+        if let Some(at) = asked {
+            self.report.enter(StepKind::Extends, at);
+        }
         for node in found {
             let as_it_is = shaped || node.is_null();
             let node = if as_it_is { Some(node) } else { self.shape_service(node, name, &folder) };
@@ -148,6 +154,9 @@ impl Project<'_> {
                 (Some(base), Some(node)) => Some(merge::records(base, node, &SERVICE, &mut self.report)),
                 (merged, node) => node.or(merged),
             };
+        }
+        if asked.is_some() {
+            self.report.leave();
         }
         merged
     }
@@ -200,7 +209,10 @@ impl Project<'_> {
     }
 
     fn read_unit(&mut self, path: &Path, at: Span, scope: &Scope) -> Option<usize> {
-        let documents = match self.reader.documents(path, &mut self.report) {
+        self.report.enter(StepKind::Extends, at);
+        let documents = self.reader.documents(path, &mut self.report);
+        self.report.leave();
+        let documents = match documents {
             Ok(documents) => documents?,
             Err(error) => {
                 self.cannot_read(path, &error, at);
@@ -210,7 +222,9 @@ impl Project<'_> {
         let mut services = Vec::new();
         for document in documents.iter() {
             let mut node = document.clone();
+            self.report.enter(StepKind::Extends, at);
             self.interpolate(&mut node, scope);
+            self.report.leave();
             if let Some(map) = node.get_mut("services").and_then(map_mut) {
                 services.push(std::mem::take(map));
             }
@@ -221,7 +235,14 @@ impl Project<'_> {
             return None;
         }
         let folder = path.parent().unwrap_or(path).to_owned();
-        let unit = Unit { path: path.to_owned(), folder, services, shaped: false, done: HashMap::new() };
+        let unit = Unit {
+            path: path.to_owned(),
+            folder,
+            services,
+            asked: Some(at),
+            shaped: false,
+            done: HashMap::new(),
+        };
         self.units.list.push(unit);
         Some(self.units.list.len() - 1)
     }

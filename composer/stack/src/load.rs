@@ -90,6 +90,7 @@ fn complete(
     if !options.interpolate {
         return Map::new();
     }
+    normalize::fill_resources(root);
     let mut disabled = profiles::disable(root, options, environment);
     if options.check_consistency && whole {
         check::all(root, &disabled, options, report);

@@ -6,7 +6,7 @@ use std::hash::{Hash, Hasher};
 
 use super::render::clean;
 use super::{Diagnostic, Diagnostics, Link, Place, Related, Severity, step_label};
-use crate::source::{Sources, Span};
+use crate::source::{Sources, Span, StepKind};
 
 /// So many errors, and as many warnings, are kept.
 const KEPT: usize = 1000;
@@ -19,6 +19,8 @@ pub(crate) struct Report {
     pub sources: Sources,
     /// In the order in which it was found.
     pub found: Vec<Diagnostic>,
+    /// What has the file read that is looked at: the outermost first.
+    outer: Vec<(StepKind, Span)>,
     /// How many errors and warnings there were.
     counts: [usize; 2],
     /// Hashes of places and messages: what is written once is wrong once, however many aliases lead to it.
@@ -52,6 +54,15 @@ impl Report {
             found.severity = Severity::Error;
         }
         self.counts = [self.counts.iter().sum(), 0];
+    }
+
+    /// What is found from now on is in a file that is read because of what stands at `at`, until [`Self::leave`].
+    pub fn enter(&mut self, kind: StepKind, at: Span) {
+        self.outer.push((kind, at));
+    }
+
+    pub fn leave(&mut self) {
+        self.outer.pop();
     }
 
     /// How much has been found, for [`Self::forget`].
@@ -99,19 +110,20 @@ impl Report {
             return Found { sources: &self.sources, diagnostic: None };
         }
         let place = span.and_then(|span| Place::new(&self.sources, span));
-        let chain = span.map(|span| chain(&self.sources, span)).unwrap_or_default();
+        let outer = self.outer.iter().rev().copied();
+        let chain = span.map(|span| chain(&self.sources, span, outer)).unwrap_or_default();
         let message = clean(&message, LENGTH);
         self.found.push(Diagnostic { place, chain, ..Diagnostic::without_place(severity, message) });
         Found { sources: &self.sources, diagnostic: self.found.last_mut() }
     }
 }
 
-/// The way of a span, from where it is written to where it counts.
-fn chain(sources: &Sources, span: Span) -> Vec<Link> {
-    let steps = sources.steps(span.way).into_iter();
-    let links = steps.filter_map(|step| {
-        let place = Place::new(sources, step.at)?;
-        Some(Link { kind: step.kind, place, label: step_label(step.kind, sources.line(step.at)) })
+/// The way of a span, from where it is written to where it counts, and then through the files that are being read.
+fn chain(sources: &Sources, span: Span, outer: impl Iterator<Item = (StepKind, Span)>) -> Vec<Link> {
+    let steps = sources.steps(span.way).into_iter().map(|step| (step.kind, step.at));
+    let links = steps.chain(outer).filter_map(|(kind, at)| {
+        let place = Place::new(sources, at)?;
+        Some(Link { kind, place, label: step_label(kind, sources.slice(at)) })
     });
     links.collect()
 }
@@ -163,7 +175,6 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::source::StepKind;
 
     fn report(text: &str) -> Report {
         let mut report = Report::default();
