@@ -21,11 +21,11 @@ pub(super) fn check(project: Project<'_>, report: &mut Report) {
             origin(project, service, report);
         }
         build(service, report);
-        if project.running() {
-            if let Some(rootfs) = service.get("x-rootfs") {
-                root_folder(rootfs, report);
-                words(service, report);
-            }
+        if project.running()
+            && let Some(rootfs) = service.get("x-rootfs")
+        {
+            root_folder(rootfs, report);
+            words(service, report);
         }
     }
 }

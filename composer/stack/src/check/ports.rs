@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::edges;
-use super::project::{Named, Project};
+use super::project::{Named, Project, way_out};
 use crate::diagnostic::Report;
 use crate::limits;
 use crate::source::Span;
@@ -53,6 +53,14 @@ fn read<'a>(service: Named<'a>, port: &'a Node, report: &mut Report) -> Option<W
         && target.int_value().is_some_and(|target| !(1..=65_535).contains(&target))
     {
         report.error(target.span, "there is no such port").help("ports are 1 to 65535");
+    }
+    if let Some(protocol) = port.get("protocol")
+        && let Some(text) = protocol.text_value()
+        && !["", "tcp", "udp", "sctp"].contains(&text.to_ascii_lowercase().as_str())
+    {
+        let known = ["tcp", "udp", "sctp"];
+        let help = way_out(text, known, "it may be `tcp`, `udp` or `sctp`");
+        report.error(protocol.span, format!("`{text}` is not a protocol")).help(help);
     }
     let published = port.get("published")?;
     let text = crate::values::scalar(published)?;

@@ -3,6 +3,7 @@
 use super::project::{Named, Project, way_out};
 use crate::diagnostic::Report;
 use crate::source::Span;
+use crate::yaml::Node;
 
 pub(super) fn check(project: Project<'_>, report: &mut Report) {
     for service in project.services() {
@@ -13,17 +14,22 @@ pub(super) fn check(project: Project<'_>, report: &mut Report) {
             defined(project, "model", name, entry.key, report);
         }
         volumes(project, service, report);
-        for (kind, items) in [("config", service.list("configs")), ("secret", service.list("secrets"))] {
-            for source in items.iter().filter_map(|item| item.get("source")) {
-                if let Some(name) = source.text_value() {
-                    defined(project, kind, name, source.span, report);
+        let build = service.at(&["build", "secrets"]).map(Node::items).unwrap_or_default();
+        for (kind, items) in
+            [("config", service.list("configs")), ("secret", service.list("secrets")), ("secret", build)]
+        {
+            for item in items {
+                match item.get("source") {
+                    Some(source) => {
+                        defined(project, kind, source.text_value().unwrap_or_default(), source.span, report);
+                    }
+                    None if item.as_map().is_some() => {
+                        let found =
+                            report.error(item.span, format!("a {kind} of a service needs a `source`"));
+                        found.help(format!("`source: NAME`, which is under `{kind}s:` at the top level"));
+                    }
+                    None => {}
                 }
-            }
-        }
-        let build = service.at(&["build", "secrets"]).map(|node| node.items()).unwrap_or_default();
-        for source in build.iter().filter_map(|item| item.get("source")) {
-            if let Some(name) = source.text_value() {
-                defined(project, "secret", name, source.span, report);
             }
         }
     }

@@ -24,6 +24,7 @@ pub(super) fn check(project: Project<'_>, report: &mut Report) {
     }
     reservation(&stack, report);
     for service in project.services() {
+        negative(service, report);
         cpuset(service.get("cpuset"), report);
         bounds::weights(service, report);
         let (own, deployed) = (Limits::beside(service.node()), Limits::deployed(service.node()));
@@ -78,6 +79,19 @@ fn twice(service: Named<'_>, report: &mut Report) {
                     .also(others.span, "with this there, every limit belongs into it")
                     .help(format!("move it there, as `{below}`"));
             }
+        }
+    }
+}
+
+/// Docker Compose hands these on, and its engine refuses them.
+fn negative(service: Named<'_>, report: &mut Report) {
+    let deployed = |group, key| service.at(&["deploy", "resources", group, key]);
+    let own = ["cpus", "mem_limit", "mem_reservation"].into_iter().map(|key| (key, service.get(key)));
+    let others = [("limits", "cpus"), ("limits", "memory"), ("reservations", "memory")];
+    let others = others.into_iter().map(|(group, key)| (key, deployed(group, key)));
+    for (key, node) in own.chain(others) {
+        if let Some(node) = node.filter(|node| values::number(node).is_some_and(|value| value < 0.0)) {
+            report.error(node.span, format!("`{key}` cannot be negative")).help("0 is no limit");
         }
     }
 }
