@@ -102,7 +102,12 @@ impl Project<'_> {
         let mut places: HashMap<(PathBuf, String), usize> = HashMap::new();
         loop {
             if let Some((unit, name)) = next.take() {
-                let Some(mut own) = self.definition(unit, &name) else {
+                let because: Vec<Span> =
+                    open.iter().filter_map(|open| open.base.as_ref()).map(|base| base.at).collect();
+                because.iter().for_each(|at| self.report.enter(StepKind::Extends, *at));
+                let own = self.definition(unit, &name);
+                self.report.leave(because.len());
+                let Some(mut own) = own else {
                     // Nothing of it can be used, which has been said.
                     self.units.list[unit].done.insert(name, Node::null(Span::new(0, 0, 0)));
                     continue;
@@ -193,7 +198,9 @@ impl Project<'_> {
         if let Some(known) = self.units.files.get(&key) {
             return *known;
         }
+        self.report.enter(StepKind::Extends, file.span);
         let read = self.read_unit(&key.0, file.span, scope);
+        self.report.leave(1);
         self.units.files.insert(key, read);
         read
     }

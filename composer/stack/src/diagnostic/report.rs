@@ -6,12 +6,15 @@ use std::hash::{Hash, Hasher};
 
 use super::render::clean;
 use super::{Diagnostic, Diagnostics, Link, Place, Related, Severity, step_label};
-use crate::source::{Sources, Span};
+use crate::source::{Sources, Span, StepKind};
 
 /// So many errors, and as many warnings, are kept.
 const KEPT: usize = 1000;
 /// A message says no more than this, whatever values it quotes.
 const LENGTH: usize = 400;
+
+/// So many steps of a chain are told of, half of them nearest to the error and half at its other end.
+const STEPS: usize = 16;
 
 /// Everything found so far.
 #[derive(Debug, Default)]
@@ -23,6 +26,8 @@ pub(crate) struct Report {
     counts: [usize; 2],
     /// Hashes of places and messages: what is written once is wrong once, however many aliases lead to it.
     seen: HashSet<u64>,
+    /// What is read right now is read because of these, the outermost first.
+    because: Vec<(StepKind, Span)>,
 }
 
 impl Report {
@@ -52,6 +57,16 @@ impl Report {
             found.severity = Severity::Error;
         }
         self.counts = [self.counts.iter().sum(), 0];
+    }
+
+    /// What is found from now on was read because of what stands at `at`.
+    pub fn enter(&mut self, kind: StepKind, at: Span) {
+        self.because.push((kind, at));
+    }
+
+    /// Takes back the last `count` [`Report::enter`].
+    pub fn leave(&mut self, count: usize) {
+        self.because.truncate(self.because.len().saturating_sub(count));
     }
 
     /// Whether an error has been found.
@@ -87,21 +102,28 @@ impl Report {
             return Found { sources: &self.sources, diagnostic: None };
         }
         let place = span.and_then(|span| Place::new(&self.sources, span));
-        let chain = span.map(|span| chain(&self.sources, span)).unwrap_or_default();
+        let chain = span.map(|span| self.chain(span)).unwrap_or_default();
         let message = clean(&message, LENGTH);
         self.found.push(Diagnostic { place, chain, ..Diagnostic::without_place(severity, message) });
         Found { sources: &self.sources, diagnostic: self.found.last_mut() }
     }
-}
 
-/// The way of a span, from where it is written to where it counts.
-fn chain(sources: &Sources, span: Span) -> Vec<Link> {
-    let steps = sources.steps(span.way).into_iter();
-    let links = steps.filter_map(|step| {
-        let place = Place::new(sources, step.at)?;
-        Some(Link { kind: step.kind, place, label: step_label(step.kind, sources.line(step.at)) })
-    });
-    links.collect()
+    /// The way of a span, from where it is written to where it counts.
+    fn chain(&self, span: Span) -> Vec<Link> {
+        let mut steps: Vec<(StepKind, Span)> =
+            self.sources.steps(span.way).into_iter().map(|step| (step.kind, step.at)).collect();
+        steps.extend(self.because.iter().rev());
+        if steps.len() > STEPS {
+            steps.drain(STEPS / 2..steps.len() - STEPS / 2);
+        }
+        // What is said about the step itself needs no step.
+        steps.retain(|(_, at)| (at.source, at.start, at.end) != (span.source, span.start, span.end));
+        let links = steps.into_iter().filter_map(|(kind, at)| {
+            let place = Place::new(&self.sources, at)?;
+            Some(Link { kind, place, label: step_label(kind, self.sources.line(at)) })
+        });
+        links.collect()
+    }
 }
 
 /// A diagnostic that was just added; none where it is known already, or one too many.
@@ -151,7 +173,6 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::source::StepKind;
 
     fn report(text: &str) -> Report {
         let mut report = Report::default();
