@@ -25,8 +25,6 @@ struct Unit {
     folder: PathBuf,
     /// The `services` of each document.
     services: Vec<Map>,
-    /// What names the file first.
-    asked: Option<Span>,
     /// Whether they are shaped: those of another file are when somebody wants them, for what nobody wants of it need
     /// not be right.
     shaped: bool,
@@ -73,7 +71,6 @@ impl Project<'_> {
             path: path.to_owned(),
             folder: scope.folder.clone(),
             services: vec![std::mem::take(services)],
-            asked: None,
             shaped: true,
             done: HashMap::new(),
         };
@@ -114,6 +111,9 @@ impl Project<'_> {
                 let extends = extends.filter(|entry| !is_reset(&entry.node));
                 let base = extends.and_then(|entry| self.base(unit, &name, &entry.node, scope));
                 places.insert((self.units.list[unit].path.clone(), name.clone()), open.len());
+                if let Some(base) = &base {
+                    self.report.enter(StepKind::Extends, base.at);
+                }
                 open.push(Open { unit, name, own, base });
             }
             let Some(top) = open.last_mut() else {
@@ -130,6 +130,7 @@ impl Project<'_> {
             let place = (self.units.list[base.unit].path.clone(), base.name.clone());
             if let Some(&first) = places.get(&place) {
                 top.base = None;
+                self.report.leave(1);
                 self.circle(&open[first..], &base);
                 continue;
             }
@@ -139,14 +140,11 @@ impl Project<'_> {
 
     /// A service as its unit has it, shaped.
     fn definition(&mut self, unit: usize, name: &str) -> Option<Node> {
-        let Unit { services, shaped, folder, asked, .. } = &self.units.list[unit];
-        let (shaped, folder, asked) = (*shaped, folder.clone(), *asked);
+        let Unit { services, shaped, folder, .. } = &self.units.list[unit];
+        let (shaped, folder) = (*shaped, folder.clone());
         let found: Vec<Node> =
             services.iter().filter_map(|map| map.get(name)).map(|entry| entry.node.clone()).collect();
         let mut merged: Option<Node> = None;
-        if let Some(at) = asked {
-            self.report.enter(StepKind::Extends, at);
-        }
         for node in found {
             let as_it_is = shaped || node.is_null();
             let node = if as_it_is { Some(node) } else { self.shape_service(node, name, &folder) };
@@ -154,9 +152,6 @@ impl Project<'_> {
                 (Some(base), Some(node)) => Some(merge::records(base, node, &SERVICE, &mut self.report)),
                 (merged, node) => node.or(merged),
             };
-        }
-        if asked.is_some() {
-            self.report.leave();
         }
         merged
     }
@@ -203,16 +198,15 @@ impl Project<'_> {
         if let Some(known) = self.units.files.get(&key) {
             return *known;
         }
+        self.report.enter(StepKind::Extends, file.span);
         let read = self.read_unit(&key.0, file.span, scope);
+        self.report.leave(1);
         self.units.files.insert(key, read);
         read
     }
 
     fn read_unit(&mut self, path: &Path, at: Span, scope: &Scope) -> Option<usize> {
-        self.report.enter(StepKind::Extends, at);
-        let documents = self.reader.documents(path, &mut self.report);
-        self.report.leave();
-        let documents = match documents {
+        let documents = match self.reader.documents(path, &mut self.report) {
             Ok(documents) => documents?,
             Err(error) => {
                 self.cannot_read(path, &error, at);
@@ -222,9 +216,7 @@ impl Project<'_> {
         let mut services = Vec::new();
         for document in documents.iter() {
             let mut node = document.clone();
-            self.report.enter(StepKind::Extends, at);
             self.interpolate(&mut node, scope);
-            self.report.leave();
             if let Some(map) = node.get_mut("services").and_then(map_mut) {
                 services.push(std::mem::take(map));
             }
@@ -235,14 +227,7 @@ impl Project<'_> {
             return None;
         }
         let folder = path.parent().unwrap_or(path).to_owned();
-        let unit = Unit {
-            path: path.to_owned(),
-            folder,
-            services,
-            asked: Some(at),
-            shaped: false,
-            done: HashMap::new(),
-        };
+        let unit = Unit { path: path.to_owned(), folder, services, shaped: false, done: HashMap::new() };
         self.units.list.push(unit);
         Some(self.units.list.len() - 1)
     }
@@ -259,6 +244,7 @@ impl Project<'_> {
             return;
         };
         places.remove(&(self.units.list[unit].path.clone(), name.clone()));
+        self.report.leave(usize::from(base.is_some()));
         let made = match base.and_then(|base| self.brought(&base)) {
             Some(base) if own.is_null() => base,
             Some(base) => merge::records(base, own, &SERVICE, &mut self.report),

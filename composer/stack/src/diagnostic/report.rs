@@ -13,18 +13,21 @@ const KEPT: usize = 1000;
 /// A message says no more than this, whatever values it quotes.
 const LENGTH: usize = 400;
 
+/// So many steps of a chain are told of, half of them nearest to the error and half at its other end.
+const STEPS: usize = 16;
+
 /// Everything found so far.
 #[derive(Debug, Default)]
 pub(crate) struct Report {
     pub sources: Sources,
     /// In the order in which it was found.
     pub found: Vec<Diagnostic>,
-    /// What has the file read that is looked at: the outermost first.
-    outer: Vec<(StepKind, Span)>,
     /// How many errors and warnings there were.
     counts: [usize; 2],
     /// Hashes of places and messages: what is written once is wrong once, however many aliases lead to it.
     seen: HashSet<u64>,
+    /// What is read right now is read because of these, the outermost first.
+    because: Vec<(StepKind, Span)>,
 }
 
 impl Report {
@@ -56,13 +59,14 @@ impl Report {
         self.counts = [self.counts.iter().sum(), 0];
     }
 
-    /// What is found from now on is in a file that is read because of what stands at `at`, until [`Self::leave`].
+    /// What is found from now on was read because of what stands at `at`.
     pub fn enter(&mut self, kind: StepKind, at: Span) {
-        self.outer.push((kind, at));
+        self.because.push((kind, at));
     }
 
-    pub fn leave(&mut self) {
-        self.outer.pop();
+    /// Takes back the last `count` [`Report::enter`].
+    pub fn leave(&mut self, count: usize) {
+        self.because.truncate(self.because.len().saturating_sub(count));
     }
 
     /// How much has been found, for [`Self::forget`].
@@ -110,22 +114,28 @@ impl Report {
             return Found { sources: &self.sources, diagnostic: None };
         }
         let place = span.and_then(|span| Place::new(&self.sources, span));
-        let outer = self.outer.iter().rev().copied();
-        let chain = span.map(|span| chain(&self.sources, span, outer)).unwrap_or_default();
+        let chain = span.map(|span| self.chain(span)).unwrap_or_default();
         let message = clean(&message, LENGTH);
         self.found.push(Diagnostic { place, chain, ..Diagnostic::without_place(severity, message) });
         Found { sources: &self.sources, diagnostic: self.found.last_mut() }
     }
-}
 
-/// The way of a span, from where it is written to where it counts, and then through the files that are being read.
-fn chain(sources: &Sources, span: Span, outer: impl Iterator<Item = (StepKind, Span)>) -> Vec<Link> {
-    let steps = sources.steps(span.way).into_iter().map(|step| (step.kind, step.at));
-    let links = steps.chain(outer).filter_map(|(kind, at)| {
-        let place = Place::new(sources, at)?;
-        Some(Link { kind, place, label: step_label(kind, sources.slice(at)) })
-    });
-    links.collect()
+    /// The way of a span, from where it is written to where it counts.
+    fn chain(&self, span: Span) -> Vec<Link> {
+        let mut steps: Vec<(StepKind, Span)> =
+            self.sources.steps(span.way).into_iter().map(|step| (step.kind, step.at)).collect();
+        steps.extend(self.because.iter().rev());
+        if steps.len() > STEPS {
+            steps.drain(STEPS / 2..steps.len() - STEPS / 2);
+        }
+        // What is said about the step itself needs no step.
+        steps.retain(|(_, at)| (at.source, at.start, at.end) != (span.source, span.start, span.end));
+        let links = steps.into_iter().filter_map(|(kind, at)| {
+            let place = Place::new(&self.sources, at)?;
+            Some(Link { kind, place, label: step_label(kind, self.sources.line(at)) })
+        });
+        links.collect()
+    }
 }
 
 /// A diagnostic that was just added; none where it is known already, or one too many.
