@@ -270,6 +270,10 @@ impl Project<'_> {
     }
 
     fn circle(&mut self, open: &[Open], last: &Base) {
+        // The message shows all of the circle: it needs no chain through it.
+        let inside =
+            open.iter().filter_map(|open| open.base.as_ref()).map(|base| base.at).collect::<Vec<_>>();
+        self.report.leave(inside.len());
         let alone = open.iter().all(|each| each.unit == last.unit);
         let name = |unit: usize, name: &str| {
             let shown = self.reader.shown(&self.units.list[unit].path);
@@ -289,5 +293,6 @@ impl Project<'_> {
         for (open, base) in edges.take(SHOWN) {
             found = found.also(base.at, format!("`{}` extends `{}`", open.name, base.name));
         }
+        inside.into_iter().for_each(|at| self.report.enter(StepKind::Extends, at));
     }
 }
