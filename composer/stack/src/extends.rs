@@ -158,12 +158,12 @@ impl Project<'_> {
 
     /// What `extends` of a service names.
     fn base(&mut self, unit: usize, service: &str, extends: &Node, scope: &Scope) -> Option<Base> {
-        let Some(node) = extends.get("service") else {
+        let Some(node) = extends.get("service").filter(|node| !node.is_null()) else {
             self.missing(extends.span, "`extends` needs a `service`").help("name the service to begin with");
             return None;
         };
         let (name, at) = (node.text_value()?.to_owned(), node.span);
-        let base = match extends.get("file") {
+        let base = match extends.get("file").filter(|node| !node.is_null()) {
             Some(file) => self.file(file, scope)?,
             None => unit,
         };

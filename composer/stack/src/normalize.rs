@@ -145,6 +145,18 @@ fn imply_dependencies(service: &mut Map, key: Span) {
     }
 }
 
+/// `scale` is another way to say `deploy.replicas`.
+pub(crate) fn scale(root: &mut Node) {
+    for (_, entry) in root.get_mut("services").and_then(map_mut).into_iter().flatten() {
+        let Some(scale) = entry.node.get("scale").cloned() else {
+            continue;
+        };
+        if let Some(deploy) = entry.node.get_mut("deploy").and_then(map_mut) {
+            default(deploy, "replicas", scale);
+        }
+    }
+}
+
 /// A resource that only its key tells of is one without settings.
 pub(crate) fn fill_resources(root: &mut Node) {
     for section in ["networks", "volumes", "configs", "secrets"] {

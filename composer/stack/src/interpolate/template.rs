@@ -2,7 +2,6 @@
 
 mod finding;
 mod scan;
-#[cfg_attr(not(test), expect(dead_code, reason = "for `config --variables`, which is not there yet"))]
 mod uses;
 
 use std::ops::Range;
@@ -10,10 +9,6 @@ use std::ops::Range;
 use self::finding::Finding;
 use self::scan::{Expression, Kind, Problem, Scanner, Token};
 
-#[cfg_attr(
-    not(test),
-    expect(unused_imports, reason = "for `config --variables`, which is not there yet")
-)]
 pub(crate) use self::uses::variables;
 
 /// Words may hold expressions themselves; nobody nests deeper.
