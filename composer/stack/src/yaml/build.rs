@@ -1,80 +1,63 @@
 //! Parser events to tree: places, anchors, merge keys, duplicate keys, and bounds on depth and size.
 
-use std::collections::HashMap;
 use std::path::Path;
 
 use saphyr_parser::{Event, Parser, ScalarStyle, Span as EventSpan, StrInput};
 
-use super::{Entry, Map, Node, Scalar, Tag, Value, merge_keys};
-use crate::diagnostic::Report;
+use super::anchors::{Anchors, Refused};
+use super::offsets::Offsets;
+use super::{Entry, Map, Node, Scalar, Tag, Value, explain, limits, merge_keys};
+use crate::diagnostic::{Found, Report};
 use crate::source::{Span, StepKind};
-
-/// Deeper nesting than any file has; keeps recursion over the tree within a thread's stack.
-const DEPTH: usize = 100;
-/// How much aliases may add to a document, in nodes and 64-byte pieces of text: enough for every honest file, too
-/// little for a file that doubles itself thirty times.
-const ALIAS_BUDGET: usize = 250_000;
 
 /// Reads every document of `text`; `None` after an error that leaves nothing to go on with.
 pub(crate) fn parse(path: &Path, text: String, report: &mut Report) -> Option<Vec<Node>> {
+    if text.len() > limits::TEXT {
+        let (path, most) = (path.display(), limits::TEXT >> 20);
+        report.error_without_place(format!("{path} is larger than {most} MiB, which no Compose file is"));
+        return None;
+    }
     let text = match text.strip_prefix('\u{feff}') {
         Some(rest) => rest.to_owned(),
         None => text,
     };
     let (number, source) = report.sources.add(path, text);
-    let offsets = Offsets::new(&source.text);
     let mut builder = Builder {
         parser: Parser::new_from_str(&source.text),
         source: number,
         text: &source.text,
-        offsets,
-        anchors: HashMap::new(),
-        budget: ALIAS_BUDGET,
+        offsets: Offsets::new(&source.text),
+        anchors: Anchors::default(),
+        values: 0,
+        errors: 0,
         report,
     };
     builder.documents().ok()
 }
 
-/// The parser counts characters, everything else here counts bytes.
-struct Offsets(Option<Vec<usize>>);
-
-impl Offsets {
-    fn new(text: &str) -> Self {
-        Self((!text.is_ascii()).then(|| text.char_indices().map(|(at, _)| at).collect()))
-    }
-
-    fn byte(&self, index: usize, len: usize) -> usize {
-        match &self.0 {
-            None => index.min(len),
-            Some(offsets) => offsets.get(index).copied().unwrap_or(len),
-        }
-    }
-}
-
 /// The document cannot be read on; why is in the report.
 struct Stop;
-
-struct Anchor {
-    node: Node,
-    height: usize,
-    weight: usize,
-}
 
 struct Builder<'a, 'r> {
     parser: Parser<'a, StrInput<'a>>,
     source: u32,
     text: &'a str,
-    offsets: Offsets,
-    anchors: HashMap<usize, Anchor>,
-    budget: usize,
+    offsets: Offsets<'a>,
+    anchors: Anchors,
+    /// Counted against [`limits::VALUES`].
+    values: usize,
+    /// Counted against [`limits::ERRORS`].
+    errors: usize,
     report: &'r mut Report,
 }
 
 /// A node with what an alias to it would cost.
-struct Built {
-    node: Node,
-    height: usize,
-    weight: usize,
+pub(super) struct Built {
+    pub node: Node,
+    /// Levels below it.
+    pub height: usize,
+    /// Values in it, and 64-byte pieces of text.
+    pub weight: usize,
 }
 
 impl<'a> Builder<'a, '_> {
@@ -84,7 +67,7 @@ impl<'a> Builder<'a, '_> {
             match self.next()? {
                 (Event::StreamEnd, _) => return Ok(documents),
                 (Event::DocumentStart(_), _) => {
-                    self.anchors.clear();
+                    self.anchors.forget();
                     let event = self.next()?;
                     documents.push(self.node(event, 0)?.node);
                 }
@@ -98,39 +81,53 @@ impl<'a> Builder<'a, '_> {
             Some(Ok((event, span))) => Ok((event, self.span(span))),
             None => Ok((Event::StreamEnd, Span::new(self.source, 0, 0))),
             Some(Err(error)) => {
-                let at = self.offsets.byte(error.marker().index(), self.text.len());
-                self.syntax_error(at, error.info());
+                let at = self.offsets.byte(error.marker().index());
+                let said = explain::explain(self.text, at, error.info());
+                let found = self.report.error(self.place(said.at), said.message);
+                let found = match said.help {
+                    Some(help) => found.help(help),
+                    None => found,
+                };
+                if let Some((at, label)) = said.also {
+                    let span = Span::new(self.source, at.start, at.end);
+                    found.also(span, label);
+                }
                 Err(Stop)
             }
         }
     }
 
-    fn span(&self, span: EventSpan) -> Span {
-        let start = self.offsets.byte(span.start.index(), self.text.len());
-        let end = self.offsets.byte(span.end.index(), self.text.len()).max(start);
-        let end = start + self.text.get(start..end).map_or(0, |text| text.trim_end().len());
-        Span::new(self.source, start, end)
+    fn place(&self, at: std::ops::Range<usize>) -> Span {
+        Span::new(self.source, at.start, at.end)
     }
 
-    fn syntax_error(&mut self, at: usize, info: &str) {
-        let before = self.text.get(..at).unwrap_or("");
-        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-        let line = self.text.get(line_start..).and_then(|rest| rest.lines().next()).unwrap_or("");
-        let indent = line.len() - line.trim_start().len();
-        let tab = line.get(..indent).and_then(|indent| indent.find('\t'));
-        if let Some(tab) = tab {
-            let start = line_start + tab;
-            let span = Span::new(self.source, start, start + 1);
-            self.report.error(span, "a tab cannot be used to indent YAML").help("indent with spaces");
-            return;
+    fn span(&self, span: EventSpan) -> Span {
+        let start = self.offsets.byte(span.start.index());
+        let end = self.offsets.byte(span.end.index()).max(start);
+        let end = start + self.text.get(start..end).map_or(0, |text| text.trim_end().len());
+        self.place(start..end)
+    }
+
+    /// Reports an error after which reading goes on, unless there are too many.
+    fn error(&mut self, span: Span, message: String) -> Result<Found<'_>, Stop> {
+        self.errors += 1;
+        if self.errors > limits::ERRORS {
+            self.report.error(span, "too many errors: reading stops here");
+            return Err(Stop);
         }
-        let span = Span::new(self.source, at, at);
-        self.report.error(span, format!("this is not valid YAML: {info}"));
+        Ok(self.report.error(span, message))
     }
 
     fn node(&mut self, (event, span): (Event<'a>, Span), depth: usize) -> Result<Built, Stop> {
-        if depth > DEPTH {
-            self.report.error(span, format!("nested more than {DEPTH} levels deep"));
+        if depth > limits::DEPTH {
+            self.report.error(span, explain::too_deep());
+            return Err(Stop);
+        }
+        self.values += 1;
+        if self.values > limits::VALUES {
+            let most = limits::VALUES;
+            self.report
+                .error(span, format!("this file holds more than {most} values, which no Compose file does"));
             return Err(Stop);
         }
         match event {
@@ -141,10 +138,10 @@ impl<'a> Builder<'a, '_> {
                 {
                     plain = tag.suffix != "str" && (plain || tag.suffix != "binary");
                 }
-                let weight = 1 + text.len() / 64;
+                let weight = text_weight(&text);
                 let value = Value::Scalar(Scalar { text: text.into_owned(), plain, interpolated: false });
                 let tag = compose_tag(tag.as_deref());
-                Ok(self.keep(anchor, Built { node: Node { span, tag, value }, height: 0, weight }))
+                self.keep(anchor, Built { node: Node { span, tag, value }, height: 0, weight })
             }
             Event::SequenceStart(anchor, tag) => {
                 let (mut items, mut height, mut weight, mut end) = (Vec::new(), 0, 1, span.end);
@@ -164,11 +161,11 @@ impl<'a> Builder<'a, '_> {
                     tag: compose_tag(tag.as_deref()),
                     value: Value::List(items),
                 };
-                Ok(self.keep(anchor, Built { node, height, weight }))
+                self.keep(anchor, Built { node, height, weight })
             }
             Event::MappingStart(anchor, tag) => {
                 let built = self.mapping(span, compose_tag(tag.as_deref()), depth)?;
-                Ok(self.keep(anchor, built))
+                self.keep(anchor, built)
             }
             Event::Alias(id) => self.alias(id, span, depth),
             Event::Nothing
@@ -193,8 +190,7 @@ impl<'a> Builder<'a, '_> {
             let key = self.node(next, depth + 1)?.node;
             let next = self.next()?;
             let value = self.node(next, depth + 1)?;
-            (height, weight) = (height.max(value.height + 1), weight + value.weight + 1);
-            let mut node = value.node;
+            let Built { mut node, height: below, weight: more } = value;
             end = end.max(key.span.end);
             if node.span.source == self.source && node.span.start >= span.start {
                 end = end.max(node.span.end);
@@ -204,56 +200,88 @@ impl<'a> Builder<'a, '_> {
                 node.span = key.span;
             }
             let Value::Scalar(scalar) = &key.value else {
-                self.report.error(key.span, format!("a key must be a string, not {}", key.kind()));
+                let template = self.text.get(span.start..).is_some_and(|text| text.starts_with("{{"));
+                let found = self.error(key.span, format!("a key must be a string, not {}", key.kind()))?;
+                if template {
+                    found
+                        .help("quote text that begins with `{`; Compose's own variables look like `${NAME}`");
+                }
                 continue;
             };
             if scalar.text == "<<" && scalar.plain {
                 merged.push(node);
                 continue;
             }
+            (height, weight) = (height.max(below + 1), weight + more + text_weight(&scalar.text));
             if let Some(first) = map.get(&scalar.text) {
-                let first: &Entry = first;
-                self.report
-                    .error(key.span, format!("`{}` is given twice", scalar.text))
+                let first: Span = first.key;
+                self.error(key.span, format!("`{}` is given twice", scalar.text))?
                     .label("again here")
-                    .also(first.key, "first here");
+                    .also(first, "first here");
                 continue;
             }
             map.insert(scalar.text.clone(), Entry { key: key.span, node });
         }
-        merge_keys::apply(&mut map, merged, self.report);
+        let own = map.len();
+        for (span, kind) in merge_keys::apply(&mut map, merged) {
+            self.error(span, format!("`<<` must be a mapping or a list of mappings, not {kind}"))?
+                .help("name an anchored mapping: `<<: *anchor`");
+        }
+        // What was merged lies a level higher than it was written, and in part not at all.
+        for (key, entry) in map.iter().skip(own) {
+            let (below, more) = measure(&entry.node);
+            (height, weight) = (height.max(below + 1), weight + more + text_weight(key));
+        }
         let node = Node { span: Span { end, ..span }, tag, value: Value::Map(map) };
         Ok(Built { node, height, weight })
     }
 
-    fn keep(&mut self, anchor: usize, built: Built) -> Built {
-        if anchor > 0 {
-            let Built { node, height, weight } = &built;
-            self.anchors.insert(anchor, Anchor { node: node.clone(), height: *height, weight: *weight });
+    fn keep(&mut self, anchor: usize, built: Built) -> Result<Built, Stop> {
+        if anchor > 0
+            && let Err(refused) = self.anchors.keep(anchor, &built)
+        {
+            return Err(self.refuse(built.node.span, refused));
         }
-        built
+        Ok(built)
     }
 
     fn alias(&mut self, id: usize, span: Span, depth: usize) -> Result<Built, Stop> {
-        let Some(anchor) = self.anchors.get(&id) else {
-            self.report.error(span, "this alias is inside of what it stands for").help("remove the alias");
-            return Err(Stop);
-        };
-        if depth + anchor.height > DEPTH {
-            self.report.error(span, format!("this alias nests more than {DEPTH} levels deep"));
-            return Err(Stop);
-        }
-        let Some(left) = self.budget.checked_sub(anchor.weight) else {
-            self.report
-                .error(span, "the aliases in this file stand for too much")
-                .note(format!("aliases may stand for {ALIAS_BUDGET} values in all"));
-            return Err(Stop);
-        };
-        self.budget = left;
-        let (mut node, height, weight) = (anchor.node.clone(), anchor.height, anchor.weight);
-        node.bring(&mut self.report.sources, StepKind::Alias, span);
-        Ok(Built { node, height, weight })
+        let mut built = self.anchors.copy(id, depth).map_err(|refused| self.refuse(span, refused))?;
+        built.node.bring(&mut self.report.sources, StepKind::Alias, span);
+        Ok(built)
     }
+
+    fn refuse(&mut self, span: Span, refused: Refused) -> Stop {
+        let found = self.report.error(span, refused.message());
+        match refused {
+            Refused::InsideItself => found.help("remove the alias"),
+            Refused::Aliased => {
+                found.note(format!("aliases may stand for {} values in all", limits::ALIASED))
+            }
+            Refused::Anchored => found.note(format!("anchors may hold {} values in all", limits::ANCHORED)),
+            Refused::Deep => found,
+        };
+        Stop
+    }
+}
+
+/// Height and weight of a tree.
+fn measure(node: &Node) -> (usize, usize) {
+    let above = |(height, weight): (usize, usize), node: &Node| {
+        let (below, more) = measure(node);
+        (height.max(below + 1), weight + more)
+    };
+    match &node.value {
+        Value::Scalar(scalar) => (0, text_weight(&scalar.text)),
+        Value::List(items) => items.iter().fold((0, 1), above),
+        Value::Map(map) => map.iter().fold((0, 1), |(height, weight), (key, entry)| {
+            above((height, weight + text_weight(key)), &entry.node)
+        }),
+    }
+}
+
+fn text_weight(text: &str) -> usize {
+    1 + text.len() / 64
 }
 
 fn compose_tag(tag: Option<&saphyr_parser::Tag>) -> Tag {

@@ -1,10 +1,11 @@
 //! YAML merge keys: `<<: *base` and `<<: [*a, *b]`. Keys beside `<<` win, then earlier mappings over later ones.
 
 use super::{Entry, Map, Node, Value};
-use crate::diagnostic::Report;
+use crate::source::Span;
 
-/// Puts what `<<` names below the mapping's own keys.
-pub(super) fn apply(own: &mut Map, merged: Vec<Node>, report: &mut Report) {
+/// Puts what `<<` names below the mapping's own keys; places and kinds of what cannot be merged come back.
+pub(super) fn apply(own: &mut Map, merged: Vec<Node>) -> Vec<(Span, &'static str)> {
+    let mut wrong = Vec::new();
     for node in merged {
         match node.value {
             Value::Map(map) => fill(own, map),
@@ -13,23 +14,18 @@ pub(super) fn apply(own: &mut Map, merged: Vec<Node>, report: &mut Report) {
                     let (span, kind) = (item.span, item.kind());
                     match item.value {
                         Value::Map(map) => fill(own, map),
-                        Value::Scalar(_) | Value::List(_) => wrong(span, kind, report),
+                        Value::Scalar(_) | Value::List(_) => wrong.push((span, kind)),
                     }
                 }
             }
-            Value::Scalar(_) => wrong(node.span, node.kind(), report),
+            Value::Scalar(_) => wrong.push((node.span, node.kind())),
         }
     }
+    wrong
 }
 
 fn fill(own: &mut Map, map: Map) {
     for (key, Entry { key: span, node }) in map {
         own.entry(key).or_insert(Entry { key: span, node });
     }
-}
-
-fn wrong(span: crate::source::Span, kind: &str, report: &mut Report) {
-    report
-        .error(span, format!("`<<` must be a mapping or a list of mappings, not {kind}"))
-        .help("name an anchored mapping: `<<: *anchor`");
 }

@@ -1,7 +1,11 @@
 //! The spanned tree: YAML with a place for every key and value, anchors and merge keys already resolved.
 
+mod anchors;
 mod build;
+mod explain;
+pub(crate) mod limits;
 mod merge_keys;
+mod offsets;
 mod scalar;
 
 use indexmap::IndexMap;

@@ -52,15 +52,17 @@ fn number(text: &str) -> Option<Resolved<'static>> {
         Some(rest) => (true, rest),
         None => (false, bare.strip_prefix('+').unwrap_or(&bare)),
     };
-    let radix = |prefix: &str, radix| {
-        digits.strip_prefix(prefix).and_then(|rest| i64::from_str_radix(rest, radix).ok())
+    let radix = |digits: &str, radix| {
+        // Rust would take a second sign behind the prefix.
+        let digits = Some(digits).filter(|digits| !digits.starts_with(['+', '-']))?;
+        let sign = if negative { "-" } else { "" };
+        i64::from_str_radix(&format!("{sign}{digits}"), radix).ok()
     };
-    let octal = || {
-        if digits.len() > 1 && digits.starts_with('0') { i64::from_str_radix(digits, 8).ok() } else { None }
-    };
-    let whole = radix("0x", 16).or_else(|| radix("0o", 8)).or_else(|| radix("0b", 2)).or_else(octal);
+    let prefixed = |prefix: &str, base| digits.strip_prefix(prefix).and_then(|rest| radix(rest, base));
+    let octal = || if digits.len() > 1 && digits.starts_with('0') { radix(digits, 8) } else { None };
+    let whole = prefixed("0x", 16).or_else(|| prefixed("0o", 8)).or_else(|| prefixed("0b", 2)).or_else(octal);
     if let Some(value) = whole {
-        return Some(Resolved::Int(if negative { -value } else { value }));
+        return Some(Resolved::Int(value));
     }
     if digits.bytes().all(|b| b.is_ascii_digit())
         && let Ok(value) = bare.parse()
@@ -96,4 +98,32 @@ fn float_text(value: f64) -> String {
         return format!("{mantissa}e{sign}{digits:0>2}");
     }
     format!("{value}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_have_one_sign_in_front() {
+        let bare = |text: &str| Scalar { text: text.to_owned(), plain: true, interpolated: false };
+        for text in
+            ["0x-a", "0x+a", "-0x-a", "-0x-8000000000000000", "0o-7", "0b+1", "0-7", "--1", "+-1", "0x", "-"]
+        {
+            assert_eq!(bare(text).resolve(), Resolved::Text(text));
+        }
+        let numbers = [
+            ("0x10", 16),
+            ("-0x10", -16),
+            ("+0o17", 15),
+            ("0755", 493),
+            ("-0b11", -3),
+            ("1_000", 1000),
+            ("-0x8000000000000000", i64::MIN),
+            ("-9223372036854775808", i64::MIN),
+        ];
+        for (text, number) in numbers {
+            assert_eq!(bare(text).resolve(), Resolved::Int(number));
+        }
+    }
 }

@@ -1,0 +1,16 @@
+//! How much one file may hold: far more than any honest file, and so little that a file made to do harm is refused
+//! in a second and some hundred MiB.
+
+/// Bytes of text. Larger files are refused unread by whoever reads them, and here.
+pub(crate) const TEXT: usize = 16 << 20;
+/// Levels of nesting: keeps recursion over the tree within a thread's stack.
+pub(super) const DEPTH: usize = 100;
+/// Values, keys and items counted alike.
+pub(super) const VALUES: usize = 1_000_000;
+/// How much aliases may add to a document, in values and 64-byte pieces of text: too little for a file that doubles
+/// itself thirty times.
+pub(super) const ALIASED: usize = 250_000;
+/// How much anchors may hold, counted alike: each keeps a copy, and anchors inside of anchors copies of copies.
+pub(super) const ANCHORED: usize = 1_000_000;
+/// Errors after which reading stops: nobody reads on, and each costs as much as the lines it shows.
+pub(super) const ERRORS: usize = 50;

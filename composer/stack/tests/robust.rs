@@ -1,0 +1,218 @@
+//! Files made to do harm get an answer that is bounded in time and memory: a refusal, or work that grows with the
+//! file's length. No test here measures absolute time; where growth matters, two sizes are compared.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use composer_stack::{LoadError, LoadOptions, Loaded, Purpose, load};
+
+const SERVICE: &str = "services:\n  a:\n    x-rootfs: host\n    command: a\n";
+
+fn read(text: String) -> Result<Loaded, LoadError> {
+    load(&LoadOptions {
+        files: vec![PathBuf::from("-")],
+        stdin: Some(text),
+        project_name: None,
+        project_directory: None,
+        env_files: Vec::new(),
+        current_dir: PathBuf::from("/stack"),
+        environment: BTreeMap::new(),
+        home: None,
+        purpose: Purpose::Config,
+        host: None,
+    })
+}
+
+/// Why the text is refused: the first message, with how many there are.
+fn refusal(text: String) -> (String, usize) {
+    match read(text) {
+        Err(LoadError::Diagnostics(found)) => (found[0].message.clone(), found.len()),
+        Err(error) => panic!("{error}"),
+        Ok(_) => panic!("accepted"),
+    }
+}
+
+#[track_caller]
+fn refused(text: String, message: &str) {
+    let (first, count) = refusal(text);
+    assert!(first.contains(message), "{first}");
+    assert!(count <= 60, "{count} messages");
+}
+
+fn lines(count: usize, line: impl Fn(usize) -> String) -> String {
+    (0..count).fold(String::new(), |mut text, index| {
+        writeln!(text, "{}", line(index)).unwrap();
+        text
+    })
+}
+
+/// What this thread has had of a processor, where the kernel counts it: other tests and programs are left out.
+fn processor_time(start: Instant) -> Duration {
+    let counted = std::fs::read_to_string("/proc/thread-self/schedstat").ok();
+    let nanoseconds = counted.and_then(|text| text.split(' ').next()?.parse().ok());
+    nanoseconds.map_or_else(|| start.elapsed(), Duration::from_nanos)
+}
+
+/// The quickest of three.
+fn time(text: &str) -> Duration {
+    let once = || {
+        let text = text.to_owned();
+        let start = Instant::now();
+        let before = processor_time(start);
+        let _ = read(text);
+        processor_time(start).saturating_sub(before)
+    };
+    (0..3).map(|_| once()).min().unwrap()
+}
+
+/// Eight times the file may take forty times as long: linear with much room, far from the square, which is 64.
+#[track_caller]
+fn grows_with_length(make: impl Fn(usize) -> String) {
+    let (short, long) = (time(&make(2_000)), time(&make(16_000)));
+    assert!(long < short * 40 + Duration::from_millis(20), "{short:?} became {long:?}");
+}
+
+#[test]
+fn depth_of_any_kind_is_refused() {
+    let deep = 100_000;
+    refused("a: ".to_owned() + &"[".repeat(deep), "nested more than 100 levels");
+    refused("a: ".to_owned() + &"{a: ".repeat(deep), "nested more than 100 levels");
+    refused("- ".repeat(deep), "nested more than 100 levels");
+    refused("? ".repeat(deep), "nested more than 100 levels");
+    refused(lines(1_000, |level| " ".repeat(level) + "a:"), "nested more than 100 levels");
+}
+
+#[test]
+fn a_closed_deep_list_is_refused_too() {
+    refused("a: ".to_owned() + &"[".repeat(250) + &"]".repeat(250), "nested more than 100 levels");
+}
+
+#[test]
+fn aliases_that_explode_are_refused() {
+    let doubling = lines(40, |level| match level {
+        0 => "x-0: &a0 [x, x]".to_owned(),
+        _ => format!("x-{level}: &a{level} [*a{0}, *a{0}]", level - 1),
+    });
+    refused(doubling, "the aliases in this file stand for too much");
+    let many = "x-a: &a 1\nx-b: [".to_owned() + &"*a,".repeat(1_000_000) + "]\n" + SERVICE;
+    refused(many, "the aliases in this file stand for too much");
+    let long =
+        format!("x-a: &a {}\n", "x".repeat(1_000_000)) + "x-b: [" + &"*a,".repeat(100) + "]\n" + SERVICE;
+    refused(long, "the aliases in this file stand for too much");
+}
+
+#[test]
+fn long_keys_weigh_what_they_hold() {
+    let key = format!("? \"{}\"\n  : v", "k".repeat(1_000_000));
+    let aliases = |count: usize| format!("x-a: &a\n  {key}\nx-b: [{}]\n{SERVICE}", "*a,".repeat(count));
+    assert!(read(aliases(2)).is_ok());
+    refused(aliases(100), "the aliases in this file stand for too much");
+    // The same where the key comes by `<<`.
+    let merged = format!("x-a: &a\n  {key}\nx-b: &b {{<<: *a}}\nx-c: [{}]\n{SERVICE}", "*b,".repeat(100));
+    refused(merged, "the aliases in this file stand for too much");
+}
+
+#[test]
+fn anchors_inside_of_anchors_hold_no_more_than_a_bound() {
+    let nested = (0..90).map(|level| format!("&a{level} [")).collect::<String>();
+    let text = format!("x-a: {nested}{}{}\n{SERVICE}", "x,".repeat(50_000), "]".repeat(90));
+    refused(text, "the anchors in this file hold too much");
+}
+
+#[test]
+fn chains_of_merge_keys_are_flat() {
+    let chain = |count: usize, key: fn(usize) -> String| {
+        "x-m:\n  a0: &a0 {k: v}\n".to_owned()
+            + &lines(count, |index| format!("  a{0}: &a{0} {{<<: *a{index}, {1}: v}}", index + 1, key(index)))
+            + SERVICE
+    };
+    // Ten thousand times the same key is ten thousand keys in all.
+    assert!(read(chain(10_000, |_| "k".to_owned())).is_ok());
+    // A key more in each step is the sum of all numbers to ten thousand.
+    refused(chain(10_000, |index| format!("k{index}")), "the aliases in this file stand for too much");
+}
+
+#[test]
+fn what_is_merged_counts_as_deep_as_it_lies() {
+    let text = "x-m:\n  a0: &a0 {k: {l: v}}\n".to_owned()
+        + &lines(300, |index| format!("  a{0}: &a{0}\n    <<: *a{index}", index + 1))
+        + SERVICE;
+    assert!(read(text).is_ok());
+    // Each level is one more here: the merged mapping is a value below a key.
+    let text = "x-m:\n  a0: &a0 {k: v}\n".to_owned()
+        + &lines(120, |index| format!("  a{0}: &a{0}\n    <<: {{k: *a{index}}}", index + 1))
+        + SERVICE;
+    refused(text, "this alias nests more than 100 levels deep");
+}
+
+#[test]
+fn errors_without_end_end() {
+    refused(
+        SERVICE.to_owned() + &lines(100_000, |_| "    command: b".to_owned()),
+        "`command` is given twice",
+    );
+    refused("x-a:\n".to_owned() + &lines(100_000, |_| "  ? [a]\n  : b".to_owned()), "a key must be a string");
+    refused(format!("x-a:\n  <<: [{}]\n", "1,".repeat(100_000)), "`<<` must be a mapping");
+    let one_line = format!("x-a: {{{}}}\n{SERVICE}", "a: b,".repeat(20_000));
+    let Err(error) = read(one_line) else { panic!("accepted") };
+    assert!(error.render(false).len() < 100_000, "{} bytes", error.render(false).len());
+}
+
+#[test]
+fn more_values_or_bytes_than_any_file_has_are_refused() {
+    refused(format!("x-a: [{}]\n{SERVICE}", "a,".repeat(1_100_000)), "more than 1000000 values");
+    refused("#".repeat(17 << 20), "larger than 16 MiB");
+}
+
+#[test]
+fn long_lines_and_texts_are_taken() {
+    for word in ["a", "漢", "\\t"] {
+        let text = SERVICE.to_owned() + "x-a: \"" + &word.repeat(10_000_000 / word.len()) + "\"\n";
+        let Ok(loaded) = read(text) else { panic!("refused") };
+        assert!(loaded.to_yaml().unwrap().len() > 5_000_000);
+    }
+    let block = SERVICE.to_owned() + "x-a: |\n" + &lines(100_000, |line| format!("  line {line}"));
+    assert!(read(block).is_ok());
+}
+
+#[test]
+fn rubbish_is_refused() {
+    refused(SERVICE.to_owned() + &"\0".repeat(100_000), "unprintable character U+0000");
+    refused("\0".repeat(100_000), "unprintable character U+0000");
+    refused("\u{7f}ELF\u{2}\u{1}".to_owned(), "");
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut byte = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 32) as u8
+    };
+    for length in [1, 10, 100, 1_000, 1_000_000] {
+        let bytes: Vec<u8> = (0..length).map(|_| byte()).collect();
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        assert!(!read(text).map(|_| String::new()).unwrap_or_else(|error| error.render(true)).is_empty());
+    }
+}
+
+#[test]
+fn time_grows_with_length() {
+    grows_with_length(|count| {
+        "services:\n".to_owned()
+            + &lines(count / 5, |n| {
+                format!(
+                    "  s{n}:\n    x-rootfs: host\n    command: [sleep, \"{n}\"]\n    environment:\n      A: b"
+                )
+            })
+    });
+    grows_with_length(|count| {
+        SERVICE.to_owned() + "    environment:\n" + &lines(count, |n| format!("      - K{n}=v"))
+    });
+    grows_with_length(|count| SERVICE.to_owned() + "x-a: |\n" + &lines(count, |n| format!("  line {n}")));
+    grows_with_length(|count| SERVICE.to_owned() + "x-a: [" + &"[a, 漢], ".repeat(count) + "]\n");
+    grows_with_length(|count| {
+        SERVICE.to_owned() + "x-a: &a [b]\nx-b:\n" + &lines(count, |_| "  - *a".to_owned())
+    });
+    grows_with_length(|count| lines(count, |_| "---\n".to_owned() + SERVICE));
+}
