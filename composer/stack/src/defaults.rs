@@ -1,5 +1,7 @@
 //! What keys mean that a file leaves out, where that depends on nothing but its own surroundings.
 
+use std::collections::BTreeMap;
+
 use crate::project::{Project, Scope};
 use crate::tree::{at_mut, bare, boolean, default, items_mut, map_mut, put, resolve_nulls};
 use crate::yaml::{Map, Node};
@@ -22,14 +24,34 @@ pub(crate) fn fill(root: &mut Node, project: &mut Project<'_>, scope: &Scope) {
     if !project.options.interpolate {
         return;
     }
-    for (_, entry) in root.get_mut("configs").and_then(map_mut).into_iter().flatten() {
-        let Some(name) = entry.node.get("environment") else {
+    for (name, entry) in root.get("configs").into_iter().flat_map(Node::entries) {
+        let Some(variable) = entry.node.get("environment") else {
             continue;
         };
-        let value = name.text_value().and_then(|name| scope.environment.get(name));
-        let content = value.map(|value| Node::text(name.span, value));
-        if let (Some(config), Some(content)) = (map_mut(&mut entry.node), content) {
-            put(config, "content", content);
+        if let Some(value) = variable.text_value().and_then(|variable| scope.environment.get(variable)) {
+            project.contents.insert(name.clone(), Node::text(variable.span, value));
+        }
+    }
+}
+
+/// Gives configs that are a variable's value that value.
+pub(crate) fn put_contents(root: &mut Node, contents: &BTreeMap<String, Node>) {
+    each_config(root, contents, |map, content| put(map, "content", content.clone()));
+}
+
+/// Takes it away again, for it is not printed.
+pub(crate) fn take_contents(root: &mut Node, contents: &BTreeMap<String, Node>) {
+    each_config(root, contents, |map, _| drop(map.shift_remove("content")));
+}
+
+fn each_config(root: &mut Node, contents: &BTreeMap<String, Node>, change: fn(&mut Map, &Node)) {
+    let Some(configs) = root.get_mut("configs").and_then(map_mut) else {
+        return;
+    };
+    for (name, content) in contents {
+        let config = configs.get_mut(name).filter(|entry| entry.node.get("environment").is_some());
+        if let Some(map) = config.and_then(|entry| map_mut(&mut entry.node)) {
+            change(map, content);
         }
     }
 }

@@ -1,7 +1,6 @@
 //! Why loading failed.
 
 use std::fmt;
-use std::io;
 use std::path::PathBuf;
 
 use crate::diagnostic::{Diagnostic, Diagnostics, Severity, clean};
@@ -20,14 +19,6 @@ pub enum LoadError {
         /// The file names looked for.
         names: Vec<String>,
     },
-    /// A file that was named cannot be read.
-    #[error("cannot read {}: {source}", path.display())]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// The system's error.
-        source: io::Error,
-    },
     /// The stack's name is not one.
     #[error("{message}")]
     Name {
@@ -41,7 +32,7 @@ impl LoadError {
     pub fn render(&self, color: bool) -> String {
         match self {
             Self::Diagnostics(found) => found.render(color),
-            Self::NotFound { .. } | Self::Io { .. } | Self::Name { .. } => self.alone().render(color),
+            Self::NotFound { .. } | Self::Name { .. } => self.alone().render(color),
         }
     }
 
@@ -49,7 +40,7 @@ impl LoadError {
     pub fn render_json(&self) -> String {
         match self {
             Self::Diagnostics(found) => found.render_json(),
-            Self::NotFound { .. } | Self::Io { .. } | Self::Name { .. } => self.alone().render_json(),
+            Self::NotFound { .. } | Self::Name { .. } => self.alone().render_json(),
         }
     }
 

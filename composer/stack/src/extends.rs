@@ -25,6 +25,8 @@ struct Unit {
     folder: PathBuf,
     /// The `services` of each document.
     services: Vec<Map>,
+    /// What names the file first.
+    asked: Option<Span>,
     /// Whether they are shaped: those of another file are when somebody wants them, for what nobody wants of it need
     /// not be right.
     shaped: bool,
@@ -71,6 +73,7 @@ impl Project<'_> {
             path: path.to_owned(),
             folder: scope.folder.clone(),
             services: vec![std::mem::take(services)],
+            asked: None,
             shaped: true,
             done: HashMap::new(),
         };
@@ -102,12 +105,7 @@ impl Project<'_> {
         let mut places: HashMap<(PathBuf, String), usize> = HashMap::new();
         loop {
             if let Some((unit, name)) = next.take() {
-                let because: Vec<Span> =
-                    open.iter().filter_map(|open| open.base.as_ref()).map(|base| base.at).collect();
-                because.iter().for_each(|at| self.report.enter(StepKind::Extends, *at));
-                let own = self.definition(unit, &name);
-                self.report.leave(because.len());
-                let Some(mut own) = own else {
+                let Some(mut own) = self.definition(unit, &name) else {
                     // Nothing of it can be used, which has been said.
                     self.units.list[unit].done.insert(name, Node::null(Span::new(0, 0, 0)));
                     continue;
@@ -141,17 +139,24 @@ impl Project<'_> {
 
     /// A service as its unit has it, shaped.
     fn definition(&mut self, unit: usize, name: &str) -> Option<Node> {
-        let Unit { services, shaped, folder, .. } = &self.units.list[unit];
-        let (shaped, folder) = (*shaped, folder.clone());
+        let Unit { services, shaped, folder, asked, .. } = &self.units.list[unit];
+        let (shaped, folder, asked) = (*shaped, folder.clone(), *asked);
         let found: Vec<Node> =
             services.iter().filter_map(|map| map.get(name)).map(|entry| entry.node.clone()).collect();
         let mut merged: Option<Node> = None;
+        if let Some(at) = asked {
+            self.report.enter(StepKind::Extends, at);
+        }
         for node in found {
-            let node = if shaped { Some(node) } else { self.shape_record(node, &SERVICE, name, &folder) };
+            let as_it_is = shaped || node.is_null();
+            let node = if as_it_is { Some(node) } else { self.shape_service(node, name, &folder) };
             merged = match (merged, node) {
                 (Some(base), Some(node)) => Some(merge::records(base, node, &SERVICE, &mut self.report)),
                 (merged, node) => node.or(merged),
             };
+        }
+        if asked.is_some() {
+            self.report.leave();
         }
         merged
     }
@@ -198,15 +203,16 @@ impl Project<'_> {
         if let Some(known) = self.units.files.get(&key) {
             return *known;
         }
-        self.report.enter(StepKind::Extends, file.span);
         let read = self.read_unit(&key.0, file.span, scope);
-        self.report.leave(1);
         self.units.files.insert(key, read);
         read
     }
 
     fn read_unit(&mut self, path: &Path, at: Span, scope: &Scope) -> Option<usize> {
-        let documents = match self.reader.documents(path, &mut self.report) {
+        self.report.enter(StepKind::Extends, at);
+        let documents = self.reader.documents(path, &mut self.report);
+        self.report.leave();
+        let documents = match documents {
             Ok(documents) => documents?,
             Err(error) => {
                 self.cannot_read(path, &error, at);
@@ -216,7 +222,9 @@ impl Project<'_> {
         let mut services = Vec::new();
         for document in documents.iter() {
             let mut node = document.clone();
+            self.report.enter(StepKind::Extends, at);
             self.interpolate(&mut node, scope);
+            self.report.leave();
             if let Some(map) = node.get_mut("services").and_then(map_mut) {
                 services.push(std::mem::take(map));
             }
@@ -227,19 +235,22 @@ impl Project<'_> {
             return None;
         }
         let folder = path.parent().unwrap_or(path).to_owned();
-        let unit = Unit { path: path.to_owned(), folder, services, shaped: false, done: HashMap::new() };
+        let unit = Unit {
+            path: path.to_owned(),
+            folder,
+            services,
+            asked: Some(at),
+            shaped: false,
+            done: HashMap::new(),
+        };
         self.units.list.push(unit);
         Some(self.units.list.len() - 1)
     }
 
     /// Reports a file that a file names and that cannot be read.
     pub fn cannot_read(&mut self, path: &Path, error: &std::io::Error, at: Span) {
-        let found = self.missing(at, format!("cannot read {}: {error}", path.display()));
-        if error.kind() == std::io::ErrorKind::NotFound
-            && let Some(help) = read::near(path)
-        {
-            found.help(help);
-        }
+        self.incomplete = true;
+        read::cannot(path, error, Some(at), &mut self.report);
     }
 
     /// Puts the service on top of the stack over what it extends.

@@ -38,7 +38,7 @@ pub(crate) fn find(options: &LoadOptions, report: &mut Report) -> Result<Found, 
     }
     let mut files = options.files.clone();
     let start = explicit.clone().unwrap_or_else(|| folder(&absolute(&files, current), current));
-    read_env_files(options, &start, &mut environment, report)?;
+    read_env_files(options, &start, &mut environment, report);
     if files.is_empty() {
         files = from_variable(&environment);
     }
@@ -48,7 +48,7 @@ pub(crate) fn find(options: &LoadOptions, report: &mut Report) -> Result<Found, 
     let paths = absolute(&files, current);
     let directory = explicit.unwrap_or_else(|| folder(&paths, current));
     if directory != start && options.env_files.is_empty() {
-        read_env_files(options, &directory, &mut environment, report)?;
+        read_env_files(options, &directory, &mut environment, report);
     }
     Ok(Found { paths, directory, environment })
 }
@@ -61,18 +61,19 @@ pub(crate) fn surroundings(options: &LoadOptions) -> Found {
     let directory = explicit.unwrap_or_else(|| folder(&paths, current));
     let mut environment = Environment::new(&options.environment);
     // What cannot be read says nothing about the name.
-    let _ = read_env_files(options, &directory, &mut environment, &mut Report::default());
+    read_env_files(options, &directory, &mut environment, &mut Report::default());
     Found { paths, directory, environment }
 }
 
 fn absolute(files: &[PathBuf], current: &Path) -> Vec<PathBuf> {
-    let path = |file: &PathBuf| if is_stdin(file) { file.clone() } else { clean(&current.join(file)) };
+    let kept = |file: &Path| is_stdin(file) || file.to_str().is_some_and(read::is_remote);
+    let path = |file: &PathBuf| if kept(file) { file.clone() } else { clean(&current.join(file)) };
     files.iter().map(path).collect()
 }
 
 /// The folder of the first file.
 fn folder(paths: &[PathBuf], current: &Path) -> PathBuf {
-    let first = paths.iter().find(|path| !is_stdin(path)).and_then(|path| path.parent());
+    let first = paths.iter().find(|path| path.is_absolute()).and_then(|path| path.parent());
     first.unwrap_or(current).to_owned()
 }
 
@@ -121,14 +122,17 @@ fn read_env_files(
     directory: &Path,
     environment: &mut Environment,
     report: &mut Report,
-) -> Result<(), LoadError> {
+) {
     let mut variables = BTreeMap::new();
     for path in env_files(options, directory) {
-        let text = read::text(&path).map_err(|source| LoadError::Io { path: path.clone(), source })?;
-        environment.read(&read::shown(&path, &options.current_dir), text, &mut variables, report);
+        match read::text(&path) {
+            Ok(text) => {
+                environment.read(&read::shown(&path, &options.current_dir), text, &mut variables, report);
+            }
+            Err(error) => read::cannot(&path, &error, None, report),
+        }
     }
     environment.add(variables);
-    Ok(())
 }
 
 fn env_files(options: &LoadOptions, directory: &Path) -> Vec<PathBuf> {

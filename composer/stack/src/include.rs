@@ -101,13 +101,6 @@ impl Project<'_> {
                 .help("include the file from nearer to the top");
             return None;
         }
-        self.report.enter(StepKind::Include, request.at);
-        let included = self.read_included(request, scope, chain);
-        self.report.leave(1);
-        included
-    }
-
-    fn read_included(&mut self, request: &Request, scope: &Scope, chain: &[Link]) -> Included {
         let inner = self.included_scope(request, scope);
         let paths = request.files.iter().map(|(path, _)| path.clone()).collect();
         let key: IncludeKey = (paths, inner.folder.clone(), inner.number);
@@ -116,13 +109,18 @@ impl Project<'_> {
         }
         let mut files = Vec::new();
         for (path, span) in &request.files {
-            match self.reader.documents(path, &mut self.report) {
+            self.report.enter(StepKind::Include, *span);
+            let documents = self.reader.documents(path, &mut self.report);
+            self.report.leave();
+            match documents {
                 Ok(Some(documents)) => files.push((path.clone(), documents)),
                 Ok(None) => {}
                 Err(error) => self.cannot_read(path, &error, *span),
             }
         }
+        self.report.enter(StepKind::Include, request.at);
         let included = self.model(&files, &inner, chain).map(Rc::new);
+        self.report.leave();
         self.included.insert(key, included.clone());
         included
     }
@@ -137,7 +135,9 @@ impl Project<'_> {
             match read::text(path) {
                 Ok(text) => {
                     let shown = self.reader.shown(path);
+                    self.report.enter(StepKind::Include, request.at);
                     scope.environment.read(&shown, text, &mut variables, &mut self.report);
+                    self.report.leave();
                 }
                 Err(error) => self.cannot_read(path, &error, *span),
             }

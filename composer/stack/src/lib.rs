@@ -18,7 +18,6 @@ mod hash;
 mod image;
 mod include;
 mod interpolate;
-mod keys;
 mod limits;
 mod load;
 mod loaded;

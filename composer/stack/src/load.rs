@@ -13,7 +13,7 @@ use crate::options::LoadOptions;
 use crate::project::Project;
 use crate::read::{self, Reader};
 use crate::yaml::{Map, Node};
-use crate::{check, lower, name, normalize, profiles, resolve};
+use crate::{check, defaults, lower, name, normalize, profiles, resolve};
 
 /// Files with their documents.
 type Inputs = Vec<(PathBuf, Rc<Vec<Node>>)>;
@@ -26,7 +26,7 @@ pub fn load(options: &LoadOptions) -> Result<Loaded, LoadError> {
     let mut report = Report::default();
     let Found { paths, directory, mut environment } = files::find(options, &mut report)?;
     let mut reader = Reader::new(options);
-    let inputs = read_all(&paths, &mut reader, &mut report)?;
+    let inputs = read_all(&paths, &mut reader, &mut report);
     let mut interpolator = Interpolator::new();
     let documents: Vec<Node> = inputs.iter().flat_map(|(_, documents)| documents.iter().cloned()).collect();
     let name = name::choose(options, &environment, &documents, &directory, &mut interpolator, &mut report)?;
@@ -37,7 +37,7 @@ pub fn load(options: &LoadOptions) -> Result<Loaded, LoadError> {
     let root = project.model(&inputs, &scope, &[]);
     // Where something is missing, the checks would be about what is not there.
     let whole = !project.incomplete && inputs.len() == paths.len();
-    let Project { mut report, reader, .. } = project;
+    let Project { mut report, reader, contents, .. } = project;
     let Some(mut root) = root else {
         if !report.has_errors() {
             report
@@ -54,7 +54,10 @@ pub fn load(options: &LoadOptions) -> Result<Loaded, LoadError> {
     if report.has_errors() {
         return Err(LoadError::Diagnostics(report.finish()));
     }
+    // Not before the checks, for whom it would be a second source.
+    defaults::put_contents(&mut root, &contents);
     let stack = lower::stack(&root, name, directory, paths);
+    defaults::take_contents(&mut root, &contents);
     let variables = crate::loaded::uses(&reader);
     let (warnings, sources) = report.finish_with_sources();
     Ok(Loaded {
@@ -87,6 +90,7 @@ fn complete(
     if !options.interpolate {
         return Map::new();
     }
+    normalize::fill_resources(root);
     let mut disabled = profiles::disable(root, options, environment);
     if options.check_consistency && whole {
         check::all(root, &disabled, options, report);
@@ -112,7 +116,7 @@ fn set_name(root: &mut Node, name: &str) {
 }
 
 /// Every file that `-f` names has to be there.
-fn read_all(paths: &[PathBuf], reader: &mut Reader, report: &mut Report) -> Result<Inputs, LoadError> {
+fn read_all(paths: &[PathBuf], reader: &mut Reader, report: &mut Report) -> Inputs {
     let mut inputs = Inputs::new();
     for path in paths {
         if let Some(text) = path.to_str().filter(|text| read::is_remote(text)) {
@@ -120,11 +124,12 @@ fn read_all(paths: &[PathBuf], reader: &mut Reader, report: &mut Report) -> Resu
             report.error_without_place(message).help(read::FETCH_IT);
             continue;
         }
-        let documents =
-            reader.documents(path, report).map_err(|source| LoadError::Io { path: path.clone(), source })?;
-        inputs.extend(documents.map(|documents| (path.clone(), documents)));
+        match reader.documents(path, report) {
+            Ok(documents) => inputs.extend(documents.map(|documents| (path.clone(), documents))),
+            Err(error) => read::cannot(path, &error, None, report),
+        }
     }
-    Ok(inputs)
+    inputs
 }
 
 /// The project's name alone, for verbs such as `down` that have to work when the file is broken or gone.

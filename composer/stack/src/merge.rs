@@ -2,6 +2,8 @@
 //! `!override` replaces.
 
 mod rules;
+#[cfg(test)]
+mod tests;
 
 use indexmap::map::Entry as Slot;
 

@@ -103,6 +103,7 @@ impl Printer {
             Print::Never => None,
             Print::Given | Print::As(_) => given,
             Print::Filled => given.filter(|value| !is_empty(value, &field.shape)),
+            Print::FilledInYaml => given.filter(|value| !json && !is_empty(value, &field.shape)),
             Print::GivenInYaml => given.filter(|value| !json || !is_empty(value, &field.shape)),
             Print::NullInJson if json => Some(given.unwrap_or(Document::Null)),
             Print::NullInJson => given.filter(|value| !matches!(value, Document::Null)),

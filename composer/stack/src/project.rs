@@ -1,6 +1,6 @@
 //! Files to one tree: each document interpolated and shaped, then `extends`, `include` and the rules of merging.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -16,7 +16,7 @@ use crate::options::LoadOptions;
 use crate::read::Reader;
 use crate::shape::{self, Shaper};
 use crate::source::Span;
-use crate::spec::{FILE, Record, Shape};
+use crate::spec::{FILE, Record, SERVICE, Shape};
 use crate::yaml::{Node, Tag, Value};
 
 /// How much `extends` and `include` may add to a project, in values: enough for every honest file, too little for a
@@ -34,10 +34,12 @@ pub(crate) struct Project<'a> {
     pub units: Units,
     pub included: HashMap<IncludeKey, Included>,
     environments: Vec<Rc<Environment>>,
-    known_environments: HashMap<std::collections::BTreeMap<String, String>, usize>,
+    known_environments: HashMap<BTreeMap<String, String>, usize>,
     budget: usize,
     /// Something that files name could not be taken over: whoever misses it later on would be told twice.
     pub incomplete: bool,
+    /// What configs hold that are the value of a variable.
+    pub contents: BTreeMap<String, Node>,
 }
 
 /// The surroundings of a file: those of the project, or of an entry of `include`.
@@ -70,6 +72,7 @@ impl<'a> Project<'a> {
             known_environments: HashMap::new(),
             budget: BUDGET,
             incomplete: false,
+            contents: BTreeMap::new(),
         }
     }
 
@@ -94,7 +97,7 @@ impl<'a> Project<'a> {
         let mut merged: Option<Node> = None;
         for (path, documents) in files {
             for document in documents.iter() {
-                let Some(mut node) = self.document(document, scope) else {
+                let Some(mut node) = self.document(document, scope, chain.is_empty()) else {
                     continue;
                 };
                 self.extend_services(&mut node, path, scope);
@@ -113,7 +116,7 @@ impl<'a> Project<'a> {
     }
 
     /// One document: interpolated and shaped. `None` where there is nothing in it.
-    fn document(&mut self, document: &Node, scope: &Scope) -> Option<Node> {
+    fn document(&mut self, document: &Node, scope: &Scope, direct: bool) -> Option<Node> {
         if document.is_null() {
             return None;
         }
@@ -130,8 +133,8 @@ impl<'a> Project<'a> {
         {
             self.report.warning(entry.key, "`version` is obsolete and has no effect").help("remove the line");
         }
-        let folder = scope.folder.clone();
-        self.shape_record(node, &FILE, "the file", &folder)
+        let begin = self.begin(&scope.folder, direct);
+        self.shape_record(node, &FILE, "the file", begin)
     }
 
     pub fn interpolate(&mut self, node: &mut Node, scope: &Scope) {
@@ -140,17 +143,16 @@ impl<'a> Project<'a> {
         }
     }
 
-    /// Shapes a mapping whose relative paths begin at `folder`.
-    pub fn shape_record(
+    /// Shapes a mapping whose relative paths begin at a folder.
+    fn shape_record(
         &mut self,
         node: Node,
         record: &'static Record,
         name: &str,
-        folder: &Path,
+        (folder, resolve_paths): (PathBuf, bool),
     ) -> Option<Node> {
-        let (begin, resolve_paths) = self.begin(folder);
         let mut shaper = Shaper {
-            folder: &begin,
+            folder: &folder,
             home: self.options.home.as_deref(),
             resolve_paths,
             interpolated: self.options.interpolate,
@@ -159,13 +161,19 @@ impl<'a> Project<'a> {
         shaper.shape(node, shape_of(record), name)
     }
 
-    /// What relative paths of a folder become relative to. Where paths are left as they are, those of other folders
-    /// than the project's still have to be found from there.
-    fn begin(&self, folder: &Path) -> (PathBuf, bool) {
+    /// Shapes a service of a file that `extends` names.
+    pub fn shape_service(&mut self, node: Node, name: &str, folder: &Path) -> Option<Node> {
+        let begin = self.begin(folder, false);
+        self.shape_record(node, &SERVICE, name, begin)
+    }
+
+    /// What relative paths of a folder become relative to, and whether they do. Where paths are left as they are,
+    /// those of files that are not the project's own (`direct`) still have to be found from its directory.
+    fn begin(&self, folder: &Path, direct: bool) -> (PathBuf, bool) {
         if self.options.resolve_paths {
             (folder.to_owned(), true)
         } else {
-            (relative(folder, &self.root), folder != self.root)
+            (relative(folder, &self.root), !direct)
         }
     }
 
@@ -180,7 +188,7 @@ impl<'a> Project<'a> {
 
     /// The project directory of a scope as paths in the tree have it.
     pub fn shown_folder(&self, scope: &Scope) -> String {
-        match self.begin(&scope.folder) {
+        match self.begin(&scope.folder, false) {
             (folder, true) if !folder.as_os_str().is_empty() => folder.display().to_string(),
             _ => ".".to_owned(),
         }
@@ -215,7 +223,7 @@ fn shape_of(record: &'static Record) -> &'static Shape {
 }
 
 static FILE_SHAPE: Shape = Shape::Record(&FILE);
-static SERVICE_SHAPE: Shape = Shape::Record(&crate::spec::SERVICE);
+static SERVICE_SHAPE: Shape = Shape::Record(&SERVICE);
 
 fn weight(node: &Node) -> usize {
     match &node.value {

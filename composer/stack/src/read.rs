@@ -9,6 +9,7 @@ use std::rc::Rc;
 
 use crate::diagnostic::Report;
 use crate::options::LoadOptions;
+use crate::source::Span;
 use crate::suggest::nearest;
 use crate::yaml::{self, Node};
 
@@ -118,6 +119,18 @@ fn regular(metadata: &Metadata) -> io::Result<()> {
         return Ok(());
     };
     Err(io::Error::other(what))
+}
+
+/// Reports a file that cannot be read, at the place that names it.
+pub(crate) fn cannot(path: &Path, error: &io::Error, at: Option<Span>, report: &mut Report) {
+    let message = format!("cannot read {}: {error}", path.display());
+    let found = match at {
+        Some(at) => report.error(at, message),
+        None => report.error_without_place(message),
+    };
+    if let Some(help) = near(path).filter(|_| error.kind() == io::ErrorKind::NotFound) {
+        found.help(help);
+    }
 }
 
 /// What may have been meant by a file that is not there.

@@ -86,7 +86,10 @@ impl Resolver<'_> {
         let mut spans = BTreeMap::new();
         for node in files.node.items() {
             if let Some((path, text)) = read(node, true, self.options, self.folder, self.report) {
-                dotenv::parse(&path, text, &|_| None, &mut variables, self.report);
+                // What files before this one say comes first where it uses variables.
+                let before = variables.clone();
+                let lookup = |name: &str| before.get(name).map(|known: &Variable| known.value.as_str());
+                dotenv::parse(&path, text, &lookup, &mut variables, self.report);
             }
             for name in variables.keys() {
                 spans.entry(name.clone()).or_insert(node.span);

@@ -7,7 +7,12 @@ pub(crate) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) 
     // Words of very different lengths need no look.
     let alike =
         known.into_iter().filter(|known| known.chars().count().min(LONGEST).abs_diff(word.len()) <= most);
-    let near = alike.filter_map(|known| Some((distance(&word, &letters(known), most)?, known)));
+    // A word with no letter in common is no slip, however short it is.
+    let near = alike.filter_map(|known| {
+        let letters = letters(known);
+        let distance = distance(&word, &letters, most)?;
+        (distance < word.len().max(letters.len()) || distance == 0).then_some((distance, known))
+    });
     near.min_by_key(|(distance, _)| *distance).map(|(_, known)| known)
 }
 
@@ -54,5 +59,7 @@ mod tests {
         assert_eq!(nearest("dependsOn", known), Some("depends_on"));
         assert_eq!(nearest("comand", known), Some("command"));
         assert_eq!(nearest("zebra", known), None);
+        assert_eq!(nearest("x", ["a", "b"]), None);
+        assert_eq!(nearest("dbb", ["db"]), Some("db"));
     }
 }

@@ -1,41 +1,72 @@
-//! Splits a command line into words as a shell would (`command: echo "a b"`): quotes and backslashes, nothing else.
+//! Splits a command line into words as Docker Compose does (mattn/go-shellwords): quotes and backslashes, nothing
+//! else. An operator of the shell ends the command.
 
-/// The words of `text`; `None` where a quote is never closed or a backslash ends it.
+/// A command line, taken apart.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Line {
+    /// The words before the operator.
+    pub words: Vec<String>,
+    /// The operator that ends the command: what follows it is not looked at.
+    pub operator: Option<char>,
+}
+
+/// The words of `text`; `None` where a quote is never closed, a backslash ends it, or it has parentheses.
 pub(crate) fn split(text: &str) -> Option<Vec<String>> {
+    line(text).map(|line| line.words)
+}
+
+/// The same, with what ends it.
+pub(crate) fn line(text: &str) -> Option<Line> {
     let mut words = Vec::new();
     let mut word: Option<String> = None;
+    // Inside of quotes, backticks and `$(…)` nothing parts words; in the last two, the marks stay.
+    let (mut single, mut double, mut backtick, mut dollar) = (false, false, false, false);
     let mut chars = text.chars();
     while let Some(c) = chars.next() {
+        let quoted = single || double;
+        let open = quoted || backtick || dollar;
         match c {
-            ' ' | '\t' | '\r' | '\n' => words.extend(word.take()),
-            '\'' => {
-                let into = word.get_or_insert_default();
-                loop {
-                    match chars.next()? {
-                        '\'' => break,
-                        other => into.push(other),
-                    }
-                }
+            '\\' if !single => {
+                word.get_or_insert_default().push(chars.next()?);
+                continue;
             }
-            '"' => {
-                let into = word.get_or_insert_default();
-                loop {
-                    match chars.next()? {
-                        '"' => break,
-                        '\\' => match chars.next()? {
-                            escaped @ ('"' | '\\' | '$' | '`') => into.push(escaped),
-                            other => into.extend(['\\', other]),
-                        },
-                        other => into.push(other),
-                    }
-                }
+            ' ' | '\t' | '\r' | '\n' if !open => {
+                words.extend(word.take());
+                continue;
             }
-            '\\' => word.get_or_insert_default().push(chars.next()?),
-            other => word.get_or_insert_default().push(other),
+            '"' if !single && !dollar => {
+                double = !double;
+                word.get_or_insert_default();
+                continue;
+            }
+            '\'' if !double && !dollar => {
+                single = !single;
+                word.get_or_insert_default();
+                continue;
+            }
+            '`' if !quoted && !dollar => backtick = !backtick,
+            '(' if !quoted && !backtick => {
+                if dollar || !word.as_ref().is_some_and(|word| word.ends_with('$')) {
+                    return None;
+                }
+                dollar = true;
+            }
+            ')' if !quoted && !backtick => dollar = !dollar,
+            ';' | '&' | '|' | '<' | '>' if !open => {
+                // `2>` has a number of its own, which is no word.
+                let number = |word: &String| word.starts_with(|c: char| c.is_ascii_digit());
+                words.extend(word.filter(|word| c != '>' || !number(word)));
+                return Some(Line { words, operator: Some(c) });
+            }
+            _ => {}
         }
+        word.get_or_insert_default().push(c);
+    }
+    if single || double || backtick || dollar {
+        return None;
     }
     words.extend(word);
-    Some(words)
+    Some(Line { words, operator: None })
 }
 
 #[cfg(test)]
@@ -44,12 +75,21 @@ mod tests {
 
     #[test]
     fn words() {
-        assert_eq!(
-            split(r#"echo "a b" 'c "d' e\ f "" g"h"i"#).unwrap(),
-            ["echo", "a b", "c \"d", "e f", "", "ghi"]
-        );
-        assert_eq!(split("  ").unwrap(), [""; 0]);
-        assert_eq!(split(r#""a\"b\n""#).unwrap(), [r#"a"b\n"#]);
-        assert!(split("a 'b").is_none() && split("a \"b").is_none() && split("a\\").is_none());
+        for (text, words) in [
+            (r#"echo "a b" 'c "d' e\ f "" g"h"i"#, &["echo", "a b", "c \"d", "e f", "", "ghi"][..]),
+            ("  ", &[]),
+            (r#""a\"b\n" \q 'x\y'"#, &["a\"bn", "q", r"x\y"]),
+            ("a `b c` $(d 'e f')", &["a", "`b c`", "$(d 'e f')"]),
+            ("`a \"b\"`", &["`a b`"]),
+            ("a \"b|c\" | d", &["a", "b|c"]),
+            ("a 2>x", &["a"]),
+            ("a;b", &["a"]),
+        ] {
+            assert_eq!(split(text).unwrap(), words, "{text}");
+        }
+        assert_eq!(line("a && b").unwrap().operator, Some('&'));
+        for text in ["a 'b", "a \"b", "a\\", "a (b)", "a)", "`a", "$(a"] {
+            assert_eq!(split(text), None, "{text}");
+        }
     }
 }

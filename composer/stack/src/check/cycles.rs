@@ -87,7 +87,8 @@ fn say(circle: &[Visit<'_>], report: &mut Report) {
 }
 
 fn sentence(from: &str, edge: &Edge<'_>) -> String {
-    format!("`{from}` {} `{}`", edge.kind.verb(), edge.to)
+    let verb = if edge.kind == Kind::DependsOn { "waits for" } else { edge.kind.verb() };
+    format!("`{from}` {verb} `{}`", edge.to)
 }
 
 /// The way around; of a long one both ends.

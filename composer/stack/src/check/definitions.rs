@@ -73,8 +73,8 @@ fn content(item: Named<'_>, kind: &str, keys: &[&str], report: &mut Report) {
             }
         }
         [] => {
-            // A driver of its own may know where a config's content is.
-            let elsewhere = is_external(item) || (kind == "config" && item.get("driver").is_some());
+            // As Docker Compose has it, `external: false` is content enough for a config.
+            let elsewhere = is_external(item) || (kind == "config" && item.get("external").is_some());
             if !elsewhere {
                 let [others @ .., last] = keys else { return };
                 let others: Vec<String> = others.iter().map(|key| format!("`{key}`")).collect();

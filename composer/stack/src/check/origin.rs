@@ -16,10 +16,12 @@ pub(super) fn check(project: Project<'_>, report: &mut Report) {
         };
     }
     for service in project.services() {
-        origin(project, service, report);
+        let known = !project.running() || reference(service, report);
+        if known {
+            origin(project, service, report);
+        }
         build(service, report);
         if project.running() {
-            reference(service, report);
             if let Some(rootfs) = service.get("x-rootfs") {
                 root_folder(rootfs, report);
                 words(service, report);
@@ -80,12 +82,14 @@ fn given_platform<'a>(service: Named<'a>) -> Option<&'a Node> {
     filled(service, "platform")
 }
 
-/// The form of `image`, where it is what will be pulled or what the built image is called.
-fn reference(service: Named<'_>, report: &mut Report) {
-    let Some(node) = filled(service, "image") else { return };
-    if let Some(wrong) = node.text_value().and_then(image::wrong) {
-        report.error(node.span, wrong.message).help(wrong.help);
+/// Whether `image`, which is what will be pulled or what the built image is called, has the form of a reference.
+fn reference(service: Named<'_>, report: &mut Report) -> bool {
+    let Some(node) = filled(service, "image") else { return true };
+    let wrong = node.text_value().and_then(image::wrong);
+    if let Some(wrong) = &wrong {
+        report.error(node.span, &*wrong.message).help(&*wrong.help);
     }
+    wrong.is_none()
 }
 
 fn root_folder(rootfs: &Node, report: &mut Report) {

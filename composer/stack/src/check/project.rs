@@ -71,11 +71,6 @@ impl<'a> Named<'a> {
         path.iter().try_fold(self.node(), |node, key| node.get(key))
     }
 
-    /// The string of a key.
-    pub fn text(&self, key: &str) -> Option<&'a str> {
-        self.get(key)?.text_value()
-    }
-
     /// The items of a list.
     pub fn list(&self, key: &str) -> &'a [Node] {
         self.get(key).map(Node::items).unwrap_or_default()

@@ -73,9 +73,9 @@ fn twice(service: Named<'_>, report: &mut Report) {
                 report
                     .error(
                         own.span,
-                        format!("`{key}` stands beside `deploy.resources.{group}`, which lacks it"),
+                        format!("`{key}` is given, but `deploy.resources.{group}` has no `{below}`"),
                     )
-                    .also(others.span, "where one is given, all have to be")
+                    .also(others.span, "with this there, every limit belongs into it")
                     .help(format!("move it there, as `{below}`"));
             }
         }

@@ -44,7 +44,7 @@ impl Walk<'_> {
                 items.iter().for_each(|node| self.value(node, item, owner));
             }
             (Shape::Map(value) | Shape::Names(value), Value::Map(map)) => {
-                let what = record_of(value).map(|record| without_article(record.what));
+                let what = record_of(value).map(|record| kind(record.what));
                 for (key, entry) in map {
                     let owner = what.map_or_else(|| owner.to_owned(), |what| format!("{what} `{key}`"));
                     self.value(&entry.node, value, &owner);
@@ -63,12 +63,12 @@ impl Walk<'_> {
                 Support::NotYet => {
                     self.report
                         .error(entry.key, format!("`{}` is not supported yet", field.key))
-                        .label(format!("in {owner}"));
+                        .label(within(owner));
                 }
                 Support::Refused(why) => {
                     self.report
                         .error(entry.key, format!("`{}` cannot be done: {why}", field.key))
-                        .label(format!("in {owner}"));
+                        .label(within(owner));
                 }
                 Support::Ignored(why) => {
                     let place = self.ignored.entry(field.key).or_insert((why, entry.key, 0));
@@ -79,6 +79,10 @@ impl Walk<'_> {
             }
         }
     }
+}
+
+fn within(owner: &str) -> String {
+    if owner == FILE.what { format!("at {owner}") } else { format!("in {owner}") }
 }
 
 /// The owner of the keys below a field: `deploy`, unless they are names of the user's.
@@ -98,8 +102,10 @@ fn record_of(shape: &Shape) -> Option<&'static Record> {
     }
 }
 
-fn without_article(what: &str) -> &str {
-    what.trim_start_matches("a ").trim_start_matches("an ").trim_start_matches("the ")
+/// "a network of a service" is a `network`.
+fn kind(what: &str) -> &str {
+    let what = what.strip_prefix("a ").or_else(|| what.strip_prefix("an ")).unwrap_or(what);
+    what.split(" of ").next().unwrap_or(what)
 }
 
 /// What is empty or off asks for nothing; the few switches that are on by themselves do.

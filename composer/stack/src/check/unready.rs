@@ -7,7 +7,9 @@ pub(super) fn check(project: Project<'_>, report: &mut Report) {
     for service in project.services() {
         restart(service, report);
         for (network, entry) in service.map("networks") {
-            other_network(network, entry.key, report);
+            if project.find("networks", network).is_some() {
+                other_network(network, entry.key, report);
+            }
         }
         for kind in service.list("volumes").iter().filter_map(|mount| mount.get("type")) {
             let word = kind.text_value().unwrap_or_default();

@@ -192,7 +192,8 @@ pub(crate) const PUBLISHED: Shape = Shape::Short(&Conversion {
         let text = scalar::spelled(scalar);
         let port = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit()) && text.parse::<u16>().is_ok();
         let (first, last) = text.split_once('-').unwrap_or((&text, &text));
-        if !text.is_empty() && !(port(first) && port(last)) {
+        let good = text.is_empty() || (port(first) && port(last));
+        if !good {
             shaper
                 .value(&node, format!("`{text}` is neither a port nor a range of ports"))
                 .help("write a number from 1 to 65535, or two: `8000-8010`");

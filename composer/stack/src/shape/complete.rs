@@ -115,19 +115,20 @@ pub(super) fn no_value(report: &mut Report, span: Span, name: &str, expected: &s
         .help(format!("give it {expected}, or remove the line"));
 }
 
-/// Reports strings that a list has twice.
-pub(super) fn repetitions(list: &Node, report: &mut Report) {
-    let mut seen: HashMap<&str, Span> = HashMap::new();
-    for item in list.items() {
-        let Some(text) = item.text_value() else { continue };
-        match seen.get(text) {
-            Some(first) => {
-                report
-                    .error(item.span, format!("`{text}` is given twice"))
-                    .also(*first, "first here")
-                    .help("remove one of them");
-            }
-            None => drop(seen.insert(text, item.span)),
-        }
-    }
+/// Reports strings that a list has twice, and takes them out.
+pub(super) fn repetitions(list: &mut Node, report: &mut Report) {
+    let Value::List(items) = &mut list.value else { return };
+    let mut seen: HashMap<String, Span> = HashMap::new();
+    items.retain(|item| {
+        let Some(text) = item.text_value() else { return true };
+        let Some(first) = seen.get(text) else {
+            seen.insert(text.to_owned(), item.span);
+            return true;
+        };
+        report
+            .error(item.span, format!("`{text}` is given twice"))
+            .also(*first, "first here")
+            .help("remove one of them");
+        false
+    });
 }

@@ -190,12 +190,24 @@ fn command(node: Node, name: &str, shaper: &mut Shaper<'_>) -> Option<Node> {
     let Resolved::Text(text) = scalar.resolve() else {
         return Some(node);
     };
-    let Some(words) = words::split(text) else {
+    let Some(words::Line { words, operator }) = words::line(text) else {
+        let parentheses = text.contains(['(', ')']) && !text.contains(['"', '\'', '\\']);
+        let (message, help) = if parentheses {
+            ("has parentheses, which only a shell understands", "write a list")
+        } else {
+            ("has a quote that is never closed", "close it, or write a list")
+        };
         shaper
-            .value(&node, format!("`{name}` has a quote that is never closed"))
-            .help("close it, or write a list: `[\"sh\", \"-c\", \"...\"]`");
+            .value(&node, format!("`{name}` {message}"))
+            .help(format!("{help}: `[\"sh\", \"-c\", \"...\"]`"));
         return None;
     };
+    if let Some(operator) = operator {
+        shaper
+            .report
+            .warning(node.span, format!("`{name}` ends at `{operator}`: there is no shell to understand it"))
+            .help("write a list: `[\"sh\", \"-c\", \"...\"]`");
+    }
     let words = words.into_iter().map(|word| Node::text(node.span, word)).collect();
     Some(Node { value: Value::List(words), ..node })
 }

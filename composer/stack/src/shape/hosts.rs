@@ -12,7 +12,8 @@ pub(crate) const HOSTS: Shape = Shape::Short(&Conversion {
     long: TEXTS,
 });
 
-fn hosts(node: Node, _: &str, shaper: &mut Shaper<'_>) -> Option<Node> {
+fn hosts(mut node: Node, _: &str, shaper: &mut Shaper<'_>) -> Option<Node> {
+    super::complete::repetitions(&mut node, shaper.report);
     let mut out: Vec<Node> = Vec::new();
     match &node.value {
         Value::Map(map) => {
@@ -31,7 +32,6 @@ fn hosts(node: Node, _: &str, shaper: &mut Shaper<'_>) -> Option<Node> {
             }
         }
         Value::List(items) => {
-            super::complete::repetitions(&node, shaper.report);
             for item in items {
                 let Some(text) = shaper.item(item, "extra_hosts", "a string") else { continue };
                 let Some((name, addresses)) = text.split_once('=').or_else(|| text.split_once(':')) else {

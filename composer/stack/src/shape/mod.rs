@@ -14,12 +14,14 @@ mod paths;
 mod ports;
 mod references;
 mod scalar;
+#[cfg(test)]
+pub(crate) mod tests;
 
 use std::path::Path;
 
 use crate::diagnostic::{Found, Report};
 use crate::source::Span;
-use crate::spec::{Field, Record, Shape};
+use crate::spec::{FILE, Field, Record, Shape};
 use crate::suggest::nearest;
 use crate::yaml::{Map, Node, Scalar, Tag, Value};
 
@@ -80,7 +82,7 @@ impl Shaper<'_> {
                 let items = items.into_iter().filter_map(|each| self.shape(each, item, &name)).collect();
                 node.value = Value::List(items);
                 if matches!(shape, Shape::Set(_)) {
-                    complete::repetitions(&node, self.report);
+                    complete::repetitions(&mut node, self.report);
                 }
                 Some(node)
             }
@@ -119,17 +121,18 @@ impl Shaper<'_> {
         let tag = node.tag;
         // Where expressions are kept, a short form may be one that cannot be taken apart.
         let kept = (!self.interpolated && has_expression(&node)).then(|| node.clone());
-        let reported = self.report.found.len();
+        let reported = self.report.mark();
         let made = (conversion.lengthen)(node, name, self).and_then(|mut long| {
             long.tag = tag;
-            if !fits(&long, &conversion.long) && !(kept.is_some() && is_expression(&long)) {
+            let good = fits(&long, &conversion.long) || (kept.is_some() && is_expression(&long));
+            if !good {
                 return self.wrong_type(&long, name, conversion.what);
             }
             self.shape(long, &conversion.long, name)
         });
         match (made, kept) {
             (None, Some(kept)) => {
-                self.report.found.truncate(reported);
+                self.report.forget(reported);
                 Some(kept)
             }
             (made, _) => made,
@@ -203,6 +206,7 @@ impl Shaper<'_> {
         let noun = record.what.strip_prefix("a ").filter(|noun| !noun.contains(' '));
         let place = match noun {
             Some(noun) if !name.starts_with("an item of ") => format!("in {noun} `{name}`"),
+            _ if std::ptr::eq(record, &FILE) => format!("at {}", record.what),
             _ => format!("in {}", record.what),
         };
         let found = self.report.error(span, format!("unknown key `{key}`")).label(place);

@@ -155,11 +155,11 @@ fn is_windows(text: &str) -> bool {
     (bytes.get(1) == Some(&b':') && separator(2)) || (text.starts_with('\\') && separator(1))
 }
 
-fn contexts(node: Node, _: &str, shaper: &mut Shaper<'_>) -> Option<Node> {
+fn contexts(mut node: Node, _: &str, shaper: &mut Shaper<'_>) -> Option<Node> {
+    super::complete::repetitions(&mut node, shaper.report);
     let Value::List(items) = &node.value else {
         return Some(node);
     };
-    super::complete::repetitions(&node, shaper.report);
     let mut map = Map::new();
     for item in items {
         let text = shaper.item(item, "additional_contexts", "a string")?;
@@ -174,7 +174,8 @@ fn contexts(node: Node, _: &str, shaper: &mut Shaper<'_>) -> Option<Node> {
     Some(Node { value: Value::Map(map), ..node })
 }
 
-fn ssh(node: Node, _: &str, shaper: &mut Shaper<'_>) -> Option<Node> {
+fn ssh(mut node: Node, _: &str, shaper: &mut Shaper<'_>) -> Option<Node> {
+    super::complete::repetitions(&mut node, shaper.report);
     let mut map = Map::new();
     match &node.value {
         Value::Map(given) => {
@@ -184,7 +185,6 @@ fn ssh(node: Node, _: &str, shaper: &mut Shaper<'_>) -> Option<Node> {
             }
         }
         Value::List(items) => {
-            super::complete::repetitions(&node, shaper.report);
             for item in items {
                 let text = shaper.item(item, "ssh", "a string")?;
                 let (id, value) = match text.split_once('=') {
@@ -217,6 +217,6 @@ pub(crate) fn shown_ssh(node: &Node) -> Node {
             (id, Node::text(entry.node.span, text))
         })
         .collect();
-    items.sort_by(|(a, _), (b, _)| a.cmp(b));
+    items.sort_by_key(|(id, _)| *id);
     Node { value: Value::List(items.into_iter().map(|(_, item)| item).collect()), ..node.clone() }
 }

@@ -112,7 +112,11 @@ fn parse(text: &str) -> Result<Vec<Port>, String> {
         && last != first
         && to - from != last - first
     {
-        return Err(format!("{} ports of the host for {} of the container", to - from + 1, last - first + 1));
+        return Err(format!(
+            "{} ports of the host for {} of the container",
+            count(from, to),
+            count(first, last)
+        ));
     }
     let mut out: Vec<Port> = (first..=last)
         .map(|target| {
@@ -152,6 +156,10 @@ fn range(text: &str) -> Option<(u16, u16)> {
     };
     let (first, last): (u16, u16) = (port(first)?, port(last)?);
     (first <= last).then_some((first, last))
+}
+
+fn count(first: u16, last: u16) -> u32 {
+    u32::from(last) - u32::from(first) + 1
 }
 
 fn wrong_range(text: &str) -> String {
@@ -205,6 +213,7 @@ mod tests {
             "2-1",
             "+1",
             "1-2-3",
+            "0-65535:1-2",
         ] {
             assert!(parse(text).is_err(), "{text}");
         }

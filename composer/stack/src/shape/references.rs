@@ -189,16 +189,16 @@ fn keyed(node: Node, key: &str) -> Node {
 
 /// A list of names as a mapping.
 fn named(
-    node: Node,
+    mut node: Node,
     shaper: &mut Shaper<'_>,
     list: &str,
     expected: &str,
     value: fn(&Node) -> Node,
 ) -> Option<Node> {
+    super::complete::repetitions(&mut node, shaper.report);
     let Value::List(items) = &node.value else {
         return Some(node);
     };
-    super::complete::repetitions(&node, shaper.report);
     let mut map = Map::new();
     for item in items {
         if let Some(name) = shaper.item(item, list, expected) {

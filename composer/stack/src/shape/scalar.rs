@@ -87,8 +87,14 @@ impl Shaper<'_> {
                     _ => *value >= 0,
                 });
                 let Some(value) = value else {
-                    self.value(&node, format!("`{}` is not an amount of memory", scalar.text))
-                        .help("write a number with b, k, m, g or t: `64m`, `1.5g`");
+                    let unquoted = matches!(shape, Shape::BytesOrMinusOne) && scalar.text == "-1";
+                    self.value(&node, format!("`{}` is not an amount of memory", scalar.text)).help(
+                        if unquoted {
+                            "write -1 without quotes"
+                        } else {
+                            "write a number with b, k, m, g or t: `64m`, `1.5g`"
+                        },
+                    );
                     return None;
                 };
                 Some(text(value.to_string()))

@@ -22,7 +22,7 @@ pub(crate) static BUILD: Record = Record::new(
             .support(Support::Ignored("no attestations are made")),
         Field::new("ssh", shape::SSH, "SSH agent sockets or keys for `RUN --mount=type=ssh`.")
             .print(Print::As(shape::shown_ssh)),
-        Field::new("labels", shape::LABELS, "Labels of the image."),
+        Field::new("labels", shape::LABELS, "Labels of the image.").merge(Merge::Pairs),
         Field::new("cache_from", TEXTS, "Images and caches that layers may be taken from.").support(CACHE),
         Field::new("cache_to", TEXTS, "Where layers are stored for later builds.").support(CACHE),
         Field::new("no_cache", Shape::Bool, "Builds every step anew."),

@@ -1,6 +1,7 @@
 //! `deploy`: what Swarm was made for, of which Compose honours replicas, resources and restarts.
 
 use super::{COUNT, Field, Print, Record, SET, Shape, Support, TEXTS};
+use crate::merge::Merge;
 use crate::shape;
 
 /// For what only a cluster can do.
@@ -22,6 +23,7 @@ pub(crate) static DEPLOY: Record = Record::new(
             shape::LABELS,
             "Labels of the service in a cluster; containers do not get them.",
         )
+        .merge(Merge::Pairs)
         .support(SWARM),
         Field::new("update_config", Shape::Record(&UPDATE), "How a cluster rolls a new version out.")
             .print(Print::Given)

@@ -130,6 +130,8 @@ pub(crate) struct Check {
 pub(crate) enum Print {
     /// Unless its value is empty, zero or false.
     Filled,
+    /// The same in YAML, never in JSON.
+    FilledInYaml,
     /// Wherever it was given.
     Given,
     /// In YAML wherever it was given, in JSON unless it is zero.

@@ -57,7 +57,7 @@ static NETWORK_RECORD: Record = Record::new(
             "Containers from elsewhere may join a network that spans hosts.",
         )
         .support(Support::Ignored("every network of one host can be joined")),
-        Field::new("labels", shape::LABELS, "Labels of the network."),
+        Field::new("labels", shape::LABELS, "Labels of the network.").merge(Merge::Pairs),
         Field::new("enable_ipv4", Shape::Bool, "Gives the network IPv4 addresses, which it has by default.")
             .print(Print::Given)
             .support(Support::NotYet),
@@ -108,7 +108,7 @@ static VOLUME_RECORD: Record = Record::new(
         )
         .support(Support::NotYet),
         Field::new("external", Shape::Bool, "The volume is there already; it is neither made nor removed."),
-        Field::new("labels", shape::LABELS, "Labels of the volume."),
+        Field::new("labels", shape::LABELS, "Labels of the volume.").merge(Merge::Pairs),
     ],
 );
 

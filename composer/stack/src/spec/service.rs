@@ -19,6 +19,7 @@ pub(crate) static SERVICE: Record = Record::new(
         Field::new("profiles", TEXTS, "The service is there only when one of these profiles is asked for.")
             .merge(KEYED),
         Field::new("annotations", shape::LABELS, "Annotations of the container's OCI specification.")
+            .merge(Merge::Pairs)
             .support(Support::NotYet),
         Field::new("attach", Shape::Bool, "Whether `up` shows what the service writes.").print(Print::Given),
         Field::new("build", shape::BUILD, "How to build the image: a context, or a mapping.")
@@ -184,7 +185,7 @@ pub(crate) static SERVICE: Record = Record::new(
         )
         .support(Support::NotYet),
         Field::new("isolation", Shape::Text, "How a Windows container is isolated.").support(WINDOWS),
-        Field::new("labels", shape::LABELS, "Labels of the container."),
+        Field::new("labels", shape::LABELS, "Labels of the container.").merge(Merge::Pairs),
         Field::new("label_file", shape::LABEL_FILES, "Files with labels, below those of `labels`."),
         Field::new(
             "links",
@@ -275,6 +276,7 @@ pub(crate) static SERVICE: Record = Record::new(
         Field::new("storage_opt", Shape::Map(&shape::TEXT_OR_INT), "Options of Docker's storage driver.")
             .support(Support::Ignored("they are options of Docker's storage drivers")),
         Field::new("sysctls", shape::LABELS, "Kernel parameters of the container's namespaces.")
+            .merge(Merge::Pairs)
             .support(Support::NotYet),
         Field::new(
             "tmpfs",

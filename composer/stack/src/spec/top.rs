@@ -7,7 +7,7 @@ use crate::shape;
 
 /// The whole file.
 pub(crate) static FILE: Record = Record::new(
-    "the file",
+    "the top level",
     &[
         Field::new("name", Shape::Text, "Name of the project, in front of every name on the host."),
         Field::new(
@@ -43,6 +43,7 @@ pub(crate) static FILE: Record = Record::new(
             Shape::Map(&Shape::Record(&MODEL)),
             "Language models that services use, run by Docker's model runner.",
         )
+        .print(Print::FilledInYaml)
         .support(Support::Refused("language models are run by Docker's model runner, which is not here")),
         Field::new(
             "include",
