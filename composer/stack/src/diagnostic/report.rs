@@ -22,12 +22,14 @@ pub(crate) struct Report {
     pub sources: Sources,
     /// In the order in which it was found.
     pub found: Vec<Diagnostic>,
+    /// What has the file read that is looked at: the outermost first.
+    outer: Vec<(StepKind, Span)>,
     /// How many errors and warnings there were.
     counts: [usize; 2],
     /// Hashes of places and messages: what is written once is wrong once, however many aliases lead to it.
     seen: HashSet<u64>,
-    /// What is read right now is read because of these, the outermost first.
-    because: Vec<(StepKind, Span)>,
+    /// The hashes of those that are kept.
+    kept: Vec<u64>,
 }
 
 impl Report {
@@ -59,14 +61,13 @@ impl Report {
         self.counts = [self.counts.iter().sum(), 0];
     }
 
-    /// What is found from now on was read because of what stands at `at`.
+    /// What is found from now on is in a file that is read because of what stands at `at`, until [`Self::leave`].
     pub fn enter(&mut self, kind: StepKind, at: Span) {
-        self.because.push((kind, at));
+        self.outer.push((kind, at));
     }
 
-    /// Takes back the last `count` [`Report::enter`].
-    pub fn leave(&mut self, count: usize) {
-        self.because.truncate(self.because.len().saturating_sub(count));
+    pub fn leave(&mut self) {
+        self.outer.pop();
     }
 
     /// How much has been found, for [`Self::forget`].
@@ -76,8 +77,12 @@ impl Report {
 
     /// Takes back what was found since then.
     pub fn forget(&mut self, mark: usize) {
-        for found in self.found.drain(mark.min(self.found.len())..) {
+        let mark = mark.min(self.found.len());
+        for found in self.found.drain(mark..) {
             self.counts[found.severity as usize] -= 1;
+        }
+        for hash in self.kept.drain(mark..) {
+            self.seen.remove(&hash);
         }
     }
 
@@ -105,7 +110,8 @@ impl Report {
     fn add(&mut self, severity: Severity, span: Option<Span>, message: String) -> Found<'_> {
         let mut hasher = DefaultHasher::new();
         (span.map(|span| (span.source, span.start, span.end)), &message).hash(&mut hasher);
-        if !self.seen.insert(hasher.finish()) {
+        let hash = hasher.finish();
+        if !self.seen.insert(hash) {
             return Found { sources: &self.sources, diagnostic: None };
         }
         let count = &mut self.counts[severity as usize];
@@ -116,6 +122,7 @@ impl Report {
         let place = span.and_then(|span| Place::new(&self.sources, span));
         let chain = span.map(|span| self.chain(span)).unwrap_or_default();
         let message = clean(&message, LENGTH);
+        self.kept.push(hash);
         self.found.push(Diagnostic { place, chain, ..Diagnostic::without_place(severity, message) });
         Found { sources: &self.sources, diagnostic: self.found.last_mut() }
     }
@@ -124,7 +131,7 @@ impl Report {
     fn chain(&self, span: Span) -> Vec<Link> {
         let mut steps: Vec<(StepKind, Span)> =
             self.sources.steps(span.way).into_iter().map(|step| (step.kind, step.at)).collect();
-        steps.extend(self.because.iter().rev());
+        steps.extend(self.outer.iter().rev());
         if steps.len() > STEPS {
             steps.drain(STEPS / 2..steps.len() - STEPS / 2);
         }
