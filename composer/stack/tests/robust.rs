@@ -1,12 +1,11 @@
 //! Files made to do harm get an answer that is bounded in time and memory: a refusal, or work that grows with the
 //! file's length. No test here measures absolute time; where growth matters, two sizes are compared.
 
-use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use composer_stack::{LoadError, LoadOptions, Loaded, Purpose, load};
+use composer_stack::{LoadError, LoadOptions, Loaded, load};
 
 const SERVICE: &str = "services:\n  a:\n    x-rootfs: host\n    command: a\n";
 
@@ -15,20 +14,17 @@ fn read(text: String) -> Result<Loaded, LoadError> {
         files: vec![PathBuf::from("-")],
         stdin: Some(text),
         project_name: None,
-        project_directory: None,
-        env_files: Vec::new(),
         current_dir: PathBuf::from("/stack"),
-        environment: BTreeMap::new(),
-        home: None,
-        purpose: Purpose::Config,
-        host: None,
+        ..LoadOptions::default()
     })
 }
 
 /// Why the text is refused: the first message, with how many there are.
 fn refusal(text: String) -> (String, usize) {
     match read(text) {
-        Err(LoadError::Diagnostics(found)) => (found[0].message.clone(), found.len()),
+        Err(LoadError::Diagnostics(found)) => {
+            (found.iter().next().unwrap().message.clone(), found.iter().count())
+        }
         Err(error) => panic!("{error}"),
         Ok(_) => panic!("accepted"),
     }
