@@ -7,6 +7,7 @@ mod attached;
 mod basics;
 mod cgroups;
 mod cli;
+mod config;
 mod crash;
 mod databases;
 mod errors;

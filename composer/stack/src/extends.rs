@@ -111,6 +111,9 @@ impl Project<'_> {
                 let extends = extends.filter(|entry| !is_reset(&entry.node));
                 let base = extends.and_then(|entry| self.base(unit, &name, &entry.node, scope));
                 places.insert((self.units.list[unit].path.clone(), name.clone()), open.len());
+                if let Some(base) = &base {
+                    self.report.enter(StepKind::Extends, base.at);
+                }
                 open.push(Open { unit, name, own, base });
             }
             let Some(top) = open.last_mut() else {
@@ -127,6 +130,7 @@ impl Project<'_> {
             let place = (self.units.list[base.unit].path.clone(), base.name.clone());
             if let Some(&first) = places.get(&place) {
                 top.base = None;
+                self.report.leave();
                 self.circle(&open[first..], &base);
                 continue;
             }
@@ -154,12 +158,12 @@ impl Project<'_> {
 
     /// What `extends` of a service names.
     fn base(&mut self, unit: usize, service: &str, extends: &Node, scope: &Scope) -> Option<Base> {
-        let Some(node) = extends.get("service") else {
+        let Some(node) = extends.get("service").filter(|node| !node.is_null()) else {
             self.missing(extends.span, "`extends` needs a `service`").help("name the service to begin with");
             return None;
         };
         let (name, at) = (node.text_value()?.to_owned(), node.span);
-        let base = match extends.get("file") {
+        let base = match extends.get("file").filter(|node| !node.is_null()) {
             Some(file) => self.file(file, scope)?,
             None => unit,
         };
@@ -194,7 +198,9 @@ impl Project<'_> {
         if let Some(known) = self.units.files.get(&key) {
             return *known;
         }
+        self.report.enter(StepKind::Extends, file.span);
         let read = self.read_unit(&key.0, file.span, scope);
+        self.report.leave();
         self.units.files.insert(key, read);
         read
     }
@@ -238,6 +244,9 @@ impl Project<'_> {
             return;
         };
         places.remove(&(self.units.list[unit].path.clone(), name.clone()));
+        if base.is_some() {
+            self.report.leave();
+        }
         let made = match base.and_then(|base| self.brought(&base)) {
             Some(base) if own.is_null() => base,
             Some(base) => merge::records(base, own, &SERVICE, &mut self.report),
@@ -263,6 +272,10 @@ impl Project<'_> {
     }
 
     fn circle(&mut self, open: &[Open], last: &Base) {
+        // The message shows all of the circle: it needs no chain through it.
+        let inside =
+            open.iter().filter_map(|open| open.base.as_ref()).map(|base| base.at).collect::<Vec<_>>();
+        inside.iter().for_each(|_| self.report.leave());
         let alone = open.iter().all(|each| each.unit == last.unit);
         let name = |unit: usize, name: &str| {
             let shown = self.reader.shown(&self.units.list[unit].path);
@@ -282,5 +295,6 @@ impl Project<'_> {
         for (open, base) in edges.take(SHOWN) {
             found = found.also(base.at, format!("`{}` extends `{}`", open.name, base.name));
         }
+        inside.into_iter().for_each(|at| self.report.enter(StepKind::Extends, at));
     }
 }

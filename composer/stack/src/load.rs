@@ -27,6 +27,9 @@ pub fn load(options: &LoadOptions) -> Result<Loaded, LoadError> {
     let Found { paths, directory, mut environment } = files::find(options, &mut report)?;
     let mut reader = Reader::new(options);
     let inputs = read_all(&paths, &mut reader, &mut report);
+    if inputs.is_empty() && report.has_errors() {
+        return Err(LoadError::Diagnostics(report.finish()));
+    }
     let mut interpolator = Interpolator::new();
     let documents: Vec<Node> = inputs.iter().flat_map(|(_, documents)| documents.iter().cloned()).collect();
     let name = name::choose(options, &environment, &documents, &directory, &mut interpolator, &mut report)?;
@@ -90,9 +93,11 @@ fn complete(
     if !options.interpolate {
         return Map::new();
     }
+    normalize::fill_resources(root);
     let mut disabled = profiles::disable(root, options, environment);
     if options.check_consistency && whole {
         check::all(root, &disabled, options, report);
+        normalize::scale(root);
     }
     profiles::select(root, options, &mut disabled, report);
     if let Some(services) = root.get_mut("services").and_then(crate::tree::map_mut) {

@@ -32,6 +32,10 @@ pub(crate) fn normalize(root: &mut Node, name: &str, environment: Option<&Enviro
             default(networks, "default", Node::null(span));
         }
     }
+    fill_resources(root);
+    let Some(map) = map_mut(root) else {
+        return;
+    };
     for section in ["networks", "volumes", "configs", "secrets"] {
         for (key, entry) in
             map.get_mut(section).and_then(|entry| map_mut(&mut entry.node)).into_iter().flatten()
@@ -141,11 +145,31 @@ fn imply_dependencies(service: &mut Map, key: Span) {
     }
 }
 
+/// `scale` is another way to say `deploy.replicas`.
+pub(crate) fn scale(root: &mut Node) {
+    for (_, entry) in root.get_mut("services").and_then(map_mut).into_iter().flatten() {
+        let Some(scale) = entry.node.get("scale").cloned() else {
+            continue;
+        };
+        if let Some(deploy) = entry.node.get_mut("deploy").and_then(map_mut) {
+            default(deploy, "replicas", scale);
+        }
+    }
+}
+
+/// A resource that only its key tells of is one without settings.
+pub(crate) fn fill_resources(root: &mut Node) {
+    for section in ["networks", "volumes", "configs", "secrets"] {
+        for (_, entry) in root.get_mut(section).and_then(map_mut).into_iter().flatten() {
+            if entry.node.is_null() {
+                entry.node.value = Node::map(entry.key, Map::new()).value;
+            }
+        }
+    }
+}
+
 /// A resource without a name is called after its key.
 fn name_resource(key: &str, entry: &mut Entry, project: &str) {
-    if entry.node.is_null() {
-        entry.node.value = Node::map(entry.key, Map::new()).value;
-    }
     let external = entry.node.get("external").and_then(Node::bool_value).unwrap_or(false);
     let name = if external { key.to_owned() } else { format!("{project}_{key}") };
     if let Some(map) = map_mut(&mut entry.node) {

@@ -61,7 +61,14 @@ impl Resolver<'_> {
             let Some(node) = file.get("path") else {
                 continue;
             };
-            let raw = file.get("format").and_then(Node::text_value) == Some("raw");
+            let format = file.get("format");
+            let raw = format.and_then(Node::text_value) == Some("raw");
+            if let Some(format) = format.filter(|format| !raw && format.text_value() != Some("")) {
+                let text = format.text_value().unwrap_or_default();
+                self.report
+                    .error(format.span, format!("`{text}` is not a format of env files"))
+                    .help("`raw` is");
+            }
             let required = file.get("required").and_then(Node::bool_value).unwrap_or(true);
             let Some((path, text)) = read(node, required, self.options, self.folder, self.report) else {
                 continue;

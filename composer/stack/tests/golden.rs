@@ -109,9 +109,39 @@ fn run(kind: &str, purpose: Purpose, least: usize, text: fn(&LoadOptions) -> Str
     assert!(differences.is_empty(), "{count} of {} differ:\n\n{}", names.len(), differences.join("\n"));
 }
 
+/// For editors: what they get, line by line.
+#[test]
+fn chains_are_in_the_json_as_well() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/bad");
+    let mut found = Vec::new();
+    for name in ["chain_include_of_include", "chain_env_file", "chain_alias"] {
+        let options = case(&folder.join(name), &folder, Purpose::Run);
+        let json = load(&options).unwrap_err().render_json();
+        let [line] = json.lines().collect::<Vec<_>>()[..] else { panic!("{json}") };
+        found.push(serde_json::from_str::<serde_json::Value>(line).unwrap());
+    }
+    let [include, variable, alias] = &found[..] else { panic!("{found:?}") };
+    assert_eq!(include["severity"], "error");
+    assert_eq!(
+        (&include["file"], &include["line"], &include["column"]),
+        (&"two.yaml".into(), &2.into(), &38.into())
+    );
+    assert_eq!((&include["endLine"], &include["endColumn"]), (&2.into(), &45.into()));
+    assert_eq!(include["source"], "  deep: {x-rootfs: host, command: a, hostnam: x}");
+    let step = |found: &serde_json::Value, index: usize| {
+        let step = &found["chain"][index];
+        format!("{} {}:{}:{} {}", step["kind"], step["file"], step["line"], step["column"], step["label"])
+            .replace('"', "")
+    };
+    assert_eq!(step(include, 0), "include one.yaml:3:11 included here");
+    assert_eq!(step(include, 1), "include compose.yaml:1:11 included here");
+    assert_eq!(step(variable, 0), "variable .env:3:7 `LIMIT` is set here");
+    assert_eq!(step(alias, 0), "alias compose.yaml:20:9 used through this alias");
+}
+
 #[test]
 fn diagnostics_read_as_written_down() {
-    run("bad", Purpose::Run, 30, bad);
+    run("bad", Purpose::Run, 60, bad);
 }
 
 #[test]

@@ -6,12 +6,15 @@ use std::hash::{Hash, Hasher};
 
 use super::render::clean;
 use super::{Diagnostic, Diagnostics, Link, Place, Related, Severity, step_label};
-use crate::source::{Sources, Span};
+use crate::source::{Sources, Span, StepKind};
 
 /// So many errors, and as many warnings, are kept.
 const KEPT: usize = 1000;
 /// A message says no more than this, whatever values it quotes.
 const LENGTH: usize = 400;
+
+/// So many steps of a chain are told of, half of them nearest to the error and half at its other end.
+const STEPS: usize = 16;
 
 /// Everything found so far.
 #[derive(Debug, Default)]
@@ -19,10 +22,14 @@ pub(crate) struct Report {
     pub sources: Sources,
     /// In the order in which it was found.
     pub found: Vec<Diagnostic>,
+    /// What has the file read that is looked at: the outermost first.
+    outer: Vec<(StepKind, Span)>,
     /// How many errors and warnings there were.
     counts: [usize; 2],
     /// Hashes of places and messages: what is written once is wrong once, however many aliases lead to it.
     seen: HashSet<u64>,
+    /// The hashes of those that are kept.
+    kept: Vec<u64>,
 }
 
 impl Report {
@@ -54,6 +61,15 @@ impl Report {
         self.counts = [self.counts.iter().sum(), 0];
     }
 
+    /// What is found from now on is in a file that is read because of what stands at `at`, until [`Self::leave`].
+    pub fn enter(&mut self, kind: StepKind, at: Span) {
+        self.outer.push((kind, at));
+    }
+
+    pub fn leave(&mut self) {
+        self.outer.pop();
+    }
+
     /// How much has been found, for [`Self::forget`].
     pub fn mark(&self) -> usize {
         self.found.len()
@@ -61,8 +77,12 @@ impl Report {
 
     /// Takes back what was found since then.
     pub fn forget(&mut self, mark: usize) {
-        for found in self.found.drain(mark.min(self.found.len())..) {
+        let mark = mark.min(self.found.len());
+        for found in self.found.drain(mark..) {
             self.counts[found.severity as usize] -= 1;
+        }
+        for hash in self.kept.drain(mark..) {
+            self.seen.remove(&hash);
         }
     }
 
@@ -90,7 +110,8 @@ impl Report {
     fn add(&mut self, severity: Severity, span: Option<Span>, message: String) -> Found<'_> {
         let mut hasher = DefaultHasher::new();
         (span.map(|span| (span.source, span.start, span.end)), &message).hash(&mut hasher);
-        if !self.seen.insert(hasher.finish()) {
+        let hash = hasher.finish();
+        if !self.seen.insert(hash) {
             return Found { sources: &self.sources, diagnostic: None };
         }
         let count = &mut self.counts[severity as usize];
@@ -99,21 +120,29 @@ impl Report {
             return Found { sources: &self.sources, diagnostic: None };
         }
         let place = span.and_then(|span| Place::new(&self.sources, span));
-        let chain = span.map(|span| chain(&self.sources, span)).unwrap_or_default();
+        let chain = span.map(|span| self.chain(span)).unwrap_or_default();
         let message = clean(&message, LENGTH);
+        self.kept.push(hash);
         self.found.push(Diagnostic { place, chain, ..Diagnostic::without_place(severity, message) });
         Found { sources: &self.sources, diagnostic: self.found.last_mut() }
     }
-}
 
-/// The way of a span, from where it is written to where it counts.
-fn chain(sources: &Sources, span: Span) -> Vec<Link> {
-    let steps = sources.steps(span.way).into_iter();
-    let links = steps.filter_map(|step| {
-        let place = Place::new(sources, step.at)?;
-        Some(Link { kind: step.kind, place, label: step_label(step.kind, sources.line(step.at)) })
-    });
-    links.collect()
+    /// The way of a span, from where it is written to where it counts.
+    fn chain(&self, span: Span) -> Vec<Link> {
+        let mut steps: Vec<(StepKind, Span)> =
+            self.sources.steps(span.way).into_iter().map(|step| (step.kind, step.at)).collect();
+        steps.extend(self.outer.iter().rev());
+        if steps.len() > STEPS {
+            steps.drain(STEPS / 2..steps.len() - STEPS / 2);
+        }
+        // What is said about the step itself needs no step.
+        steps.retain(|(_, at)| (at.source, at.start, at.end) != (span.source, span.start, span.end));
+        let links = steps.into_iter().filter_map(|(kind, at)| {
+            let place = Place::new(&self.sources, at)?;
+            Some(Link { kind, place, label: step_label(kind, self.sources.line(at)) })
+        });
+        links.collect()
+    }
 }
 
 /// A diagnostic that was just added; none where it is known already, or one too many.
@@ -163,7 +192,6 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::source::StepKind;
 
     fn report(text: &str) -> Report {
         let mut report = Report::default();

@@ -158,7 +158,7 @@ fn short(node: &Node, text: &str, shaper: &mut Shaper<'_>) -> Option<Node> {
         }
     }
     if bind {
-        of_bind.insert("create_host_path".to_owned(), entry(flag(span, true)));
+        of_bind.insert("create_host_path".to_owned(), entry(flag(span.implied(), true)));
     }
     let [of_bind, of_volume] = below;
     if has_bind {

@@ -71,7 +71,7 @@ impl Port {
         let mut node = mapping(
             span,
             [
-                ("mode", Node::text(span, "ingress")),
+                ("mode", Node::text(span.implied(), "ingress")),
                 ("target", number(span, self.target.into())),
                 ("protocol", Node::text(span, self.protocol)),
             ],
