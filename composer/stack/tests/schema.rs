@@ -29,14 +29,14 @@ fn documents(path: &Path) -> Vec<Value> {
         .unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
+/// Files that stand for themselves: where something is merged with, nothing is a value too.
 fn yaml_files(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
-        if path.is_dir() {
-            found.extend(yaml_files(&path));
+        if path.is_dir() && path.join("compose.yaml").exists() {
+            found.push(path.join("compose.yaml"));
         } else if path.extension().is_some_and(|extension| extension == "yaml")
-            // Where something is merged with, nothing is a value too.
             && !path.to_string_lossy().contains(".override.")
         {
             found.push(path);
