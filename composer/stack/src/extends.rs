@@ -198,7 +198,9 @@ impl Project<'_> {
         if let Some(known) = self.units.files.get(&key) {
             return *known;
         }
+        self.report.enter(StepKind::Extends, file.span);
         let read = self.read_unit(&key.0, file.span, scope);
+        self.report.leave(1);
         self.units.files.insert(key, read);
         read
     }

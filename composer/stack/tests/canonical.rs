@@ -1,7 +1,6 @@
 //! What `config` prints is a Compose file that means the same: strings of every kind come back as they were, through
 //! the writer, the parser and the reading of bare words.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use composer_stack::{LoadOptions, Loaded, Purpose, load};
@@ -15,13 +14,9 @@ fn read(text: String) -> Loaded {
         files: vec![PathBuf::from("-")],
         stdin: Some(text),
         project_name: Some("p".to_owned()),
-        project_directory: None,
-        env_files: Vec::new(),
         current_dir: PathBuf::from("/stack"),
-        environment: BTreeMap::new(),
-        home: None,
         purpose: Purpose::Config,
-        host: None,
+        ..LoadOptions::default()
     };
     load(&options).unwrap_or_else(|error| panic!("{:?}:\n{}", options.stdin, error.render(false)))
 }

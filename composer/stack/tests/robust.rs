@@ -1,7 +1,6 @@
 //! Files made to do harm get an answer that is bounded in time and memory: a refusal, or work that grows with the
 //! file's length. No test here measures absolute time; where growth matters, two sizes are compared.
 
-use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -14,21 +13,19 @@ fn read(text: String) -> Result<Loaded, LoadError> {
     load(&LoadOptions {
         files: vec![PathBuf::from("-")],
         stdin: Some(text),
-        project_name: None,
-        project_directory: None,
-        env_files: Vec::new(),
         current_dir: PathBuf::from("/stack"),
-        environment: BTreeMap::new(),
-        home: None,
         purpose: Purpose::Config,
-        host: None,
+        ..LoadOptions::default()
     })
 }
 
 /// Why the text is refused: the first message, with how many there are.
 fn refusal(text: String) -> (String, usize) {
     match read(text) {
-        Err(LoadError::Diagnostics(found)) => (found[0].message.clone(), found.len()),
+        Err(LoadError::Diagnostics(found)) => {
+            let mut found = found.iter();
+            (found.next().unwrap().message.clone(), 1 + found.count())
+        }
         Err(error) => panic!("{error}"),
         Ok(_) => panic!("accepted"),
     }
