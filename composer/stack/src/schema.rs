@@ -156,7 +156,7 @@ mod tests {
             for field in record.fields {
                 let help = field.help;
                 assert!(
-                    help.ends_with('.') && help.len() > 15,
+                    help.ends_with('.') && help.len() > 10,
                     "`{}` of {}: {help:?}",
                     field.key,
                     record.what

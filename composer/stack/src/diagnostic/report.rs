@@ -66,8 +66,9 @@ impl Report {
         self.outer.push((kind, at));
     }
 
-    pub fn leave(&mut self) {
-        self.outer.pop();
+    /// Takes back the last `count` of them.
+    pub fn leave(&mut self, count: usize) {
+        self.outer.truncate(self.outer.len().saturating_sub(count));
     }
 
     /// How much has been found, for [`Self::forget`].
@@ -152,6 +153,11 @@ pub(crate) struct Found<'a> {
 }
 
 impl Found<'_> {
+    /// Whether anybody will see it, where it takes time to say more.
+    pub fn is_kept(&self) -> bool {
+        self.diagnostic.is_some()
+    }
+
     /// A few words for the caret.
     pub fn label(mut self, label: impl Into<String>) -> Self {
         if let Some(diagnostic) = &mut self.diagnostic {

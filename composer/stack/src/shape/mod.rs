@@ -210,6 +210,10 @@ impl Shaper<'_> {
             _ => format!("in {}", record.what),
         };
         let found = self.report.error(span, format!("unknown key `{key}`")).label(place);
+        // Of very many, the last ones are counted alone: nobody would see what is meant.
+        if !found.is_kept() {
+            return;
+        }
         let keys = record.fields.iter().map(|field: &Field| field.key);
         if let Some(near) = nearest(key, keys) {
             found.help(format!("did you mean `{near}`?"));

@@ -282,7 +282,7 @@ pub(crate) static HOOK: Record = Record::new(
 .required(&["command"]);
 
 const HOOK_COMMAND: Field =
-    Field::new("command", shape::COMMAND, "What is run.").merge(Merge::Replace).print(Print::NullInJson);
+    Field::new("command", shape::COMMAND, "Program that is run in the container, with its arguments.").merge(Merge::Replace).print(Print::NullInJson);
 
 /// An item of `pre_start`.
 pub(crate) static PRE_START: Record = Record::new(
