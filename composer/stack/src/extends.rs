@@ -200,11 +200,7 @@ impl Project<'_> {
         }
         self.report.enter(StepKind::Extends, file.span);
         let read = self.read_unit(&key.0, file.span, scope);
-<<<<<<< HEAD
         self.report.leave();
-=======
-        self.report.leave(1);
->>>>>>> wt-diag
         self.units.files.insert(key, read);
         read
     }

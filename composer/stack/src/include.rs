@@ -103,11 +103,7 @@ impl Project<'_> {
         }
         self.report.enter(StepKind::Include, request.at);
         let included = self.read_included(request, scope, chain);
-<<<<<<< HEAD
         self.report.leave();
-=======
-        self.report.leave(1);
->>>>>>> wt-diag
         included
     }
 

@@ -15,11 +15,6 @@ fn read(text: String) -> Loaded {
         stdin: Some(text),
         project_name: Some("p".to_owned()),
         current_dir: PathBuf::from("/stack"),
-<<<<<<< HEAD
-        environment: BTreeMap::new(),
-=======
-        purpose: Purpose::Config,
->>>>>>> wt-diag
         ..LoadOptions::default()
     };
     load(&options).unwrap_or_else(|error| panic!("{:?}:\n{}", options.stdin, error.render(false)))

@@ -45,7 +45,7 @@ pub(crate) static HEALTHCHECK: Record = Record::new(
 pub(crate) static LOGGING: Record = Record::new(
     "`logging`",
     &[
-        Field::new("driver", Shape::Text, "Where output goes: `json-file`, `local`, `journald`, `none`…"),
+        Field::new("driver", Shape::Text, "Where output goes: `json-file`, `local`, `journald`, `none` and others."),
         Field::new(
             "options",
             Shape::Map(&Shape::TextOrNumberOrEmpty),
