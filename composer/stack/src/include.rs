@@ -103,7 +103,7 @@ impl Project<'_> {
         }
         self.report.enter(StepKind::Include, request.at);
         let included = self.read_included(request, scope, chain);
-        self.report.leave(1);
+        self.report.leave();
         included
     }
 

@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use composer_stack::{LoadOptions, Loaded, Purpose, load};
+use composer_stack::{LoadOptions, Loaded, load};
 
 /// Pieces of double-quoted strings: what YAML marks, breaks lines at, reads as a number or a word, or cannot print.
 const PIECES: &str = r#"a b \n \t \r \x01 \x7f \u0085 \u2028 \ufeff \0 ' \" \\ # & * ! | > - ? : , [ ] { } % @ ` ~ = << 0 1 . e
@@ -15,7 +15,6 @@ fn read(text: String) -> Loaded {
         stdin: Some(text),
         project_name: Some("p".to_owned()),
         current_dir: PathBuf::from("/stack"),
-        purpose: Purpose::Config,
         ..LoadOptions::default()
     };
     load(&options).unwrap_or_else(|error| panic!("{:?}:\n{}", options.stdin, error.render(false)))

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use composer_stack::{LoadError, LoadOptions, Loaded, Purpose, load};
+use composer_stack::{LoadError, LoadOptions, Loaded, load};
 
 const SERVICE: &str = "services:\n  a:\n    x-rootfs: host\n    command: a\n";
 
@@ -13,8 +13,8 @@ fn read(text: String) -> Result<Loaded, LoadError> {
     load(&LoadOptions {
         files: vec![PathBuf::from("-")],
         stdin: Some(text),
+        project_name: None,
         current_dir: PathBuf::from("/stack"),
-        purpose: Purpose::Config,
         ..LoadOptions::default()
     })
 }
@@ -23,8 +23,7 @@ fn read(text: String) -> Result<Loaded, LoadError> {
 fn refusal(text: String) -> (String, usize) {
     match read(text) {
         Err(LoadError::Diagnostics(found)) => {
-            let mut found = found.iter();
-            (found.next().unwrap().message.clone(), 1 + found.count())
+            (found.iter().next().unwrap().message.clone(), found.iter().count())
         }
         Err(error) => panic!("{error}"),
         Ok(_) => panic!("accepted"),

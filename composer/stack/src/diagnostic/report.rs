@@ -66,9 +66,9 @@ impl Report {
         self.outer.push((kind, at));
     }
 
-    /// Takes back the last `count` of them.
-    pub fn leave(&mut self, count: usize) {
-        self.outer.truncate(self.outer.len().saturating_sub(count));
+    /// Takes back the last [`Self::enter`].
+    pub fn leave(&mut self) {
+        self.outer.pop();
     }
 
     /// How much has been found, for [`Self::forget`].
