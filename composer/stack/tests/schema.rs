@@ -23,6 +23,10 @@ fn the_committed_schema_is_the_codes() {
 
 fn documents(path: &Path) -> Vec<Value> {
     let text = fs::read_to_string(path).unwrap();
+    // What is taken away may be anything, which a schema cannot say: it does not see tags.
+    if text.contains("!reset") {
+        return Vec::new();
+    }
     // `y` is a string, as in YAML 1.2.
     let options = serde_saphyr::options! { strict_booleans: true };
     serde_saphyr::from_multiple_with_options(&text, options)

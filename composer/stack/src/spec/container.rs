@@ -45,7 +45,11 @@ pub(crate) static HEALTHCHECK: Record = Record::new(
 pub(crate) static LOGGING: Record = Record::new(
     "`logging`",
     &[
-        Field::new("driver", Shape::Text, "Where output goes: `json-file`, `local`, `journald`, `none` and others."),
+        Field::new(
+            "driver",
+            Shape::Text,
+            "Where output goes: `json-file`, `local`, `journald`, `none` and others.",
+        ),
         Field::new(
             "options",
             Shape::Map(&Shape::TextOrNumberOrEmpty),
@@ -282,7 +286,9 @@ pub(crate) static HOOK: Record = Record::new(
 .required(&["command"]);
 
 const HOOK_COMMAND: Field =
-    Field::new("command", shape::COMMAND, "Program that is run in the container, with its arguments.").merge(Merge::Replace).print(Print::NullInJson);
+    Field::new("command", shape::COMMAND, "Program that is run in the container, with its arguments.")
+        .merge(Merge::Replace)
+        .print(Print::NullInJson);
 
 /// An item of `pre_start`.
 pub(crate) static PRE_START: Record = Record::new(
