@@ -91,7 +91,8 @@ impl Shown<'_> {
 
     /// Goes on until no container runs any more, nor is about to be started anew, or `--until` has passed.
     fn follow(&mut self, mut watch: Client, span: Span, context: &mut Context) -> Result<()> {
-        let mut more = false;
+        // What has come since the command began may have been read, and not shown: nothing would wake for it.
+        let mut more = true;
         while !self.running.is_empty() || self.unsettled {
             let limit = (span.until != u64::MAX).then(|| time::between(time::now(), span.until));
             if limit.is_some_and(|limit| limit.is_zero()) {
