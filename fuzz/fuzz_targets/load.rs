@@ -38,9 +38,6 @@ fn options(main: &str, purpose: Purpose) -> LoadOptions {
     LoadOptions {
         files: vec![PathBuf::from("-")],
         stdin: Some(main.to_owned()),
-        project_name: None,
-        project_directory: None,
-        env_files: Vec::new(),
         current_dir: folder().to_owned(),
         environment: BTreeMap::from([
             ("SET".to_owned(), "value".to_owned()),

@@ -33,6 +33,7 @@ mod profiles;
 mod project;
 mod read;
 mod resolve;
+mod schema;
 mod shape;
 mod signal;
 mod size;
@@ -57,5 +58,6 @@ pub use model::{
 };
 pub use options::{HostFacts, LoadOptions, Purpose};
 pub use origins::{Origin, Via};
+pub use schema::schema;
 pub use source::{Source, StepKind};
 pub use variables::{json as variables_json, yaml as variables_yaml};

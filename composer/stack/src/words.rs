@@ -11,11 +11,6 @@ pub(crate) struct Line {
 }
 
 /// The words of `text`; `None` where a quote is never closed, a backslash ends it, or it has parentheses.
-pub(crate) fn split(text: &str) -> Option<Vec<String>> {
-    line(text).map(|line| line.words)
-}
-
-/// The same, with what ends it.
 pub(crate) fn line(text: &str) -> Option<Line> {
     let mut words = Vec::new();
     let mut word: Option<String> = None;
@@ -85,11 +80,11 @@ mod tests {
             ("a 2>x", &["a"]),
             ("a;b", &["a"]),
         ] {
-            assert_eq!(split(text).unwrap(), words, "{text}");
+            assert_eq!(line(text).unwrap().words, words, "{text}");
         }
         assert_eq!(line("a && b").unwrap().operator, Some('&'));
         for text in ["a 'b", "a \"b", "a\\", "a (b)", "a)", "`a", "$(a"] {
-            assert_eq!(split(text), None, "{text}");
+            assert_eq!(line(text), None, "{text}");
         }
     }
 }

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use composer_stack::{LoadOptions, Loaded, Purpose, load};
+use composer_stack::{LoadOptions, Loaded, load};
 
 /// Pieces of double-quoted strings: what YAML marks, breaks lines at, reads as a number or a word, or cannot print.
 const PIECES: &str = r#"a b \n \t \r \x01 \x7f \u0085 \u2028 \ufeff \0 ' \" \\ # & * ! | > - ? : , [ ] { } % @ ` ~ = << 0 1 . e
@@ -15,13 +15,9 @@ fn read(text: String) -> Loaded {
         files: vec![PathBuf::from("-")],
         stdin: Some(text),
         project_name: Some("p".to_owned()),
-        project_directory: None,
-        env_files: Vec::new(),
         current_dir: PathBuf::from("/stack"),
         environment: BTreeMap::new(),
-        home: None,
-        purpose: Purpose::Config,
-        host: None,
+        ..LoadOptions::default()
     };
     load(&options).unwrap_or_else(|error| panic!("{:?}:\n{}", options.stdin, error.render(false)))
 }

@@ -6,7 +6,7 @@ use std::fmt::Write;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use composer_stack::{LoadError, LoadOptions, Loaded, Purpose, load};
+use composer_stack::{LoadError, LoadOptions, Loaded, Severity, load};
 
 const SERVICE: &str = "services:\n  a:\n    x-rootfs: host\n    command: a\n";
 
@@ -14,21 +14,19 @@ fn read(text: String) -> Result<Loaded, LoadError> {
     load(&LoadOptions {
         files: vec![PathBuf::from("-")],
         stdin: Some(text),
-        project_name: None,
-        project_directory: None,
-        env_files: Vec::new(),
         current_dir: PathBuf::from("/stack"),
         environment: BTreeMap::new(),
-        home: None,
-        purpose: Purpose::Config,
-        host: None,
+        ..LoadOptions::default()
     })
 }
 
 /// Why the text is refused: the first message, with how many there are.
 fn refusal(text: String) -> (String, usize) {
     match read(text) {
-        Err(LoadError::Diagnostics(found)) => (found[0].message.clone(), found.len()),
+        Err(LoadError::Diagnostics(found)) => (
+            found.iter().next().map(|first| first.message.clone()).unwrap_or_default(),
+            found.count(Severity::Error),
+        ),
         Err(error) => panic!("{error}"),
         Ok(_) => panic!("accepted"),
     }

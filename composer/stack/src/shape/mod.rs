@@ -261,6 +261,9 @@ fn quoted(name: &str) -> String {
     if name.starts_with("an item of ") { name.to_owned() } else { format!("`{name}`") }
 }
 
+/// [`is_name`] as a regular expression.
+pub(crate) const NAME: &str = "^[a-zA-Z0-9._-]+$";
+
 /// Letters, digits, `.`, `_` and `-`.
 pub(crate) fn is_name(name: &str) -> bool {
     !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-'))

@@ -1,0 +1,211 @@
+//! The JSON schema of the file, made from the table ([`crate::spec`]): what editors complete and check with.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value, json};
+
+use crate::shape::NAME;
+use crate::spec::{FILE, Field, Record, Shape};
+
+/// The schema as JSON text (draft 7, which every editor's YAML server reads).
+///
+/// # Errors
+/// None is known; the writer's interface has room for one.
+pub fn schema() -> std::io::Result<String> {
+    let mut writer = Writer::default();
+    let mut root = writer.record(&FILE);
+    if let Value::Object(root) = &mut root {
+        root.insert("$schema".to_owned(), json!("http://json-schema.org/draft-07/schema#"));
+        root.insert("title".to_owned(), json!("Compose file"));
+        root.insert(
+            "description".to_owned(),
+            json!("The Compose Specification, and the x- keys of composer."),
+        );
+        root.insert("definitions".to_owned(), Value::Object(writer.definitions.into_iter().collect()));
+    }
+    Ok(serde_json::to_string_pretty(&root)? + "\n")
+}
+
+#[derive(Default)]
+struct Writer {
+    definitions: BTreeMap<String, Value>,
+}
+
+impl Writer {
+    fn record(&mut self, record: &'static Record) -> Value {
+        let properties: Map<String, Value> =
+            record.fields.iter().map(|field| (field.key.to_owned(), self.field(field))).collect();
+        let mut out =
+            json!({ "type": "object", "properties": properties, "additionalProperties": record.open });
+        if record.extensible {
+            out["patternProperties"] = json!({ "^x-": {} });
+        }
+        // What is required may come from another file: the loader asks for it once everything is merged.
+        out
+    }
+
+    fn field(&mut self, field: &'static Field) -> Value {
+        let mut shape = self.shape(&field.shape);
+        if field.nullable {
+            shape = either(vec![types(&["null"]), shape]);
+        }
+        // Beside `$ref` draft 7 ignores everything.
+        if shape.get("$ref").is_some() {
+            shape = json!({ "allOf": [shape] });
+        }
+        shape["description"] = json!(field.help);
+        shape
+    }
+
+    fn shape(&mut self, shape: &'static Shape) -> Value {
+        match shape {
+            Shape::Any => json!({}),
+            Shape::Text | Shape::Checked(_) | Shape::BytesText | Shape::Duration | Shape::Path => {
+                types(&["string"])
+            }
+            Shape::Scalar => types(&["string", "number", "boolean"]),
+            Shape::ScalarOrNull | Shape::ScalarOrEmpty => types(&["string", "number", "boolean", "null"]),
+            Shape::TextOrNumber | Shape::Float | Shape::Mode => types(&["string", "number"]),
+            Shape::TextOrNumberOrEmpty => types(&["string", "number", "null"]),
+            Shape::Word(words) => either(vec![json!({ "enum": words }), expression()]),
+            Shape::Bool => types(&["boolean", "string"]),
+            Shape::StrictBool => either(vec![types(&["boolean"]), expression()]),
+            Shape::StrictInt => either(vec![types(&["integer"]), expression()]),
+            Shape::Int(least, most) => {
+                let mut number = types(&["integer"]);
+                if *least > i64::MIN {
+                    number["minimum"] = json!(least);
+                }
+                if *most < i64::MAX {
+                    number["maximum"] = json!(most);
+                }
+                either(vec![number, types(&["string"])])
+            }
+            Shape::Bytes | Shape::BytesOrMinusOne => types(&["integer", "string"]),
+            Shape::Set(item) => json!({ "type": "array", "items": self.shape(item), "uniqueItems": true }),
+            Shape::Either(scalar, mapping) => either(vec![self.shape(scalar), self.shape(mapping)]),
+            Shape::List(item) => json!({ "type": "array", "items": self.shape(item) }),
+            Shape::Map(value) => json!({ "type": "object", "additionalProperties": self.shape(value) }),
+            Shape::Names(value) => json!({
+                "type": "object",
+                "patternProperties": { NAME: self.shape(value) },
+                "additionalProperties": false,
+            }),
+            Shape::OrNull(shape) => either(vec![types(&["null"]), self.shape(shape)]),
+            Shape::Record(record) => {
+                let name = definition(record);
+                if !self.definitions.contains_key(&name) {
+                    // Its place is kept: what lies in itself would not come to an end.
+                    self.definitions.insert(name.clone(), Value::Null);
+                    let made = self.record(record);
+                    self.definitions.insert(name.clone(), made);
+                }
+                json!({ "$ref": format!("#/definitions/{name}") })
+            }
+            Shape::Short(conversion) => {
+                let mut forms: Vec<Value> = conversion.forms.iter().map(|form| self.shape(form)).collect();
+                forms.push(self.shape(&conversion.long));
+                forms.dedup();
+                either(forms)
+            }
+        }
+    }
+}
+
+fn types(names: &[&str]) -> Value {
+    match names {
+        [name] => json!({ "type": name }),
+        names => json!({ "type": names }),
+    }
+}
+
+/// A string that variables are put into: what comes out is looked at by the loader.
+fn expression() -> Value {
+    json!({ "type": "string", "pattern": "\\$" })
+}
+
+fn either(forms: Vec<Value>) -> Value {
+    json!({ "anyOf": forms })
+}
+
+/// "a device request" is `device_request`; "`volume`", which is a key, `volume_key`.
+fn definition(record: &Record) -> String {
+    let words = record.what.trim_start_matches("the ").trim_start_matches("an ").trim_start_matches("a ");
+    let key = if words.starts_with('`') { "_key" } else { "" };
+    words.replace('`', "").replace([' ', '.'], "_") + key
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    /// Every record below one, once each.
+    fn records(record: &'static Record, found: &mut BTreeMap<String, &'static Record>) {
+        fn below(shape: &'static Shape, found: &mut BTreeMap<String, &'static Record>) {
+            match shape {
+                Shape::Record(record) => records(record, found),
+                Shape::List(shape)
+                | Shape::Set(shape)
+                | Shape::Map(shape)
+                | Shape::Names(shape)
+                | Shape::OrNull(shape) => below(shape, found),
+                Shape::Either(scalar, mapping) => {
+                    below(scalar, found);
+                    below(mapping, found);
+                }
+                Shape::Short(conversion) => {
+                    conversion.forms.iter().for_each(|form| below(form, found));
+                    below(&conversion.long, found);
+                }
+                Shape::Any
+                | Shape::Text
+                | Shape::Scalar
+                | Shape::ScalarOrNull
+                | Shape::ScalarOrEmpty
+                | Shape::TextOrNumber
+                | Shape::TextOrNumberOrEmpty
+                | Shape::Word(_)
+                | Shape::Checked(_)
+                | Shape::Bool
+                | Shape::StrictBool
+                | Shape::Int(..)
+                | Shape::StrictInt
+                | Shape::Float
+                | Shape::Bytes
+                | Shape::BytesText
+                | Shape::BytesOrMinusOne
+                | Shape::Mode
+                | Shape::Duration
+                | Shape::Path => {}
+            }
+        }
+        if let Some(known) = found.insert(definition(record), record) {
+            assert!(std::ptr::eq(known, record), "two records are called {}", record.what);
+            return;
+        }
+        record.fields.iter().for_each(|field| below(&field.shape, found));
+    }
+
+    #[test]
+    fn every_key_has_a_sentence_of_help() {
+        let mut found = BTreeMap::new();
+        records(&FILE, &mut found);
+        for record in found.values() {
+            for field in record.fields {
+                let help = field.help;
+                assert!(
+                    help.ends_with('.') && help.len() > 15,
+                    "`{}` of {}: {help:?}",
+                    field.key,
+                    record.what
+                );
+                assert!(record.fields.iter().filter(|other| other.key == field.key).count() == 1);
+            }
+            for key in record.required {
+                assert!(record.field(key).is_some(), "`{key}` is required of {}", record.what);
+            }
+        }
+    }
+}
