@@ -88,9 +88,12 @@ impl Kind {
             | Shape::Bool
             | Shape::StrictBool
             | Shape::Int(..)
-            | Shape::StrictInt
+            | Shape::Bounded(..)
+            | Shape::Number(..)
+            | Shape::StrictNumber
             | Shape::Float
             | Shape::Bytes
+            | Shape::BytesOrFraction
             | Shape::BytesText
             | Shape::BytesOrMinusOne
             | Shape::Mode

@@ -155,7 +155,7 @@ impl Printer {
 fn is_empty(value: &Document, shape: &Shape) -> bool {
     match value {
         Document::Text(text) => match shape {
-            Shape::Bytes | Shape::BytesText | Shape::BytesOrMinusOne => text == "0",
+            Shape::Bytes | Shape::BytesOrFraction | Shape::BytesText | Shape::BytesOrMinusOne => text == "0",
             Shape::Duration => text == "0s",
             _ => text.is_empty(),
         },

@@ -12,7 +12,7 @@ use crate::files::{clean, relative};
 use crate::include::{IncludeKey, Included};
 use crate::interpolate::Interpolator;
 use crate::merge;
-use crate::options::LoadOptions;
+use crate::options::{LoadOptions, Purpose};
 use crate::read::Reader;
 use crate::shape::{self, Shaper};
 use crate::source::Span;
@@ -155,6 +155,7 @@ impl<'a> Project<'a> {
             folder: &folder,
             home: self.options.home.as_deref(),
             resolve_paths,
+            lenient: self.options.purpose == Purpose::Config,
             interpolated: self.options.interpolate,
             report: &mut self.report,
         };

@@ -70,9 +70,10 @@ impl Writer {
             Shape::Word(words) => either(vec![json!({ "enum": words }), expression()]),
             Shape::Bool => types(&["boolean", "string"]),
             Shape::StrictBool => either(vec![types(&["boolean"]), expression()]),
-            Shape::StrictInt => either(vec![types(&["integer"]), expression()]),
-            Shape::Int(least, most) => {
-                let mut number = types(&["integer"]);
+            Shape::StrictNumber => either(vec![types(&["number"]), expression()]),
+            Shape::Int(least, most) | Shape::Bounded(least, most) | Shape::Number(least, most) => {
+                let whole = !matches!(shape, Shape::Number(..));
+                let mut number = types(&[if whole { "integer" } else { "number" }]);
                 if *least > i64::MIN {
                     number["minimum"] = json!(least);
                 }
@@ -81,7 +82,8 @@ impl Writer {
                 }
                 either(vec![number, types(&["string"])])
             }
-            Shape::Bytes | Shape::BytesOrMinusOne => types(&["integer", "string"]),
+            Shape::Bytes => types(&["integer", "string"]),
+            Shape::BytesOrFraction | Shape::BytesOrMinusOne => types(&["number", "string"]),
             Shape::Set(item) => json!({ "type": "array", "items": self.shape(item), "uniqueItems": true }),
             Shape::Either(scalar, mapping) => either(vec![self.shape(scalar), self.shape(mapping)]),
             Shape::List(item) => json!({ "type": "array", "items": self.shape(item) }),
@@ -171,9 +173,12 @@ mod tests {
                 | Shape::Bool
                 | Shape::StrictBool
                 | Shape::Int(..)
-                | Shape::StrictInt
+                | Shape::Bounded(..)
+                | Shape::Number(..)
+                | Shape::StrictNumber
                 | Shape::Float
                 | Shape::Bytes
+                | Shape::BytesOrFraction
                 | Shape::BytesText
                 | Shape::BytesOrMinusOne
                 | Shape::Mode

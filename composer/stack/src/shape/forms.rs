@@ -121,20 +121,6 @@ pub(crate) const DEVICE_COUNT: Shape = Shape::Short(&Conversion {
     long: INT,
 });
 
-/// CPU shares, which 1 would be too few of.
-pub(crate) const CPU_SHARES: Shape = Shape::Short(&Conversion {
-    what: "a whole number",
-    forms: &[],
-    lengthen: |node, _, shaper| match &node.value {
-        Value::Scalar(scalar) if matches!(whole(scalar), Some(..=-1 | 1 | 262_145..)) => {
-            shaper.value(&node, "`cpu_shares` must be 2 to 262144");
-            None
-        }
-        Value::Scalar(_) | Value::List(_) | Value::Map(_) => Some(node),
-    },
-    long: COUNT,
-});
-
 /// One limit, or a soft and a hard one. Go has no way to tell a limit of 0 from none, and prints two.
 pub(crate) fn ulimit(mut node: Node, _: &str, _: &mut Shaper<'_>) -> Option<Node> {
     if let Value::Scalar(scalar) = &node.value
@@ -227,10 +213,13 @@ fn test(node: Node, _: &str, shaper: &mut Shaper<'_>) -> Option<Node> {
         Some(_) => Some("a `test` list must begin with `CMD`, `CMD-SHELL` or `NONE`"),
     };
     if let Some(complaint) = complaint {
-        shaper
-            .value(&node, complaint)
-            .help("for example `test: [\"CMD\", \"curl\", \"-f\", \"http://localhost\"]`");
-        return None;
+        // `[CMD]` is well-formed as far as Docker Compose is concerned.
+        let refused = first != Some("CMD");
+        let found = if refused { shaper.value(&node, complaint) } else { shaper.doubt(&node, complaint) };
+        found.help("for example `test: [\"CMD\", \"curl\", \"-f\", \"http://localhost\"]`");
+        if refused {
+            return None;
+        }
     }
     Some(node)
 }

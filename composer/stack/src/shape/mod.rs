@@ -56,6 +56,8 @@ pub(crate) struct Shaper<'a> {
     pub home: Option<&'a Path>,
     /// Paths are made absolute.
     pub resolve_paths: bool,
+    /// What Docker Compose takes though nobody can run it is a warning, and stays as it is.
+    pub lenient: bool,
     /// Expressions have been replaced: what has a `$` in it is no expression.
     pub interpolated: bool,
     pub report: &'a mut Report,
@@ -106,9 +108,12 @@ impl Shaper<'_> {
             | Shape::Bool
             | Shape::StrictBool
             | Shape::Int(..)
-            | Shape::StrictInt
+            | Shape::Bounded(..)
+            | Shape::Number(..)
+            | Shape::StrictNumber
             | Shape::Float
             | Shape::Bytes
+            | Shape::BytesOrFraction
             | Shape::BytesText
             | Shape::BytesOrMinusOne
             | Shape::Mode
@@ -153,8 +158,14 @@ impl Shaper<'_> {
                 continue;
             }
             if key.is_empty() {
-                self.report.error(entry.key, format!("a key of `{name}` is empty")).help("give it a name");
-                continue;
+                let message = format!("a key of `{name}` is empty");
+                // An item of a list has no place for its key alone: there, Docker Compose takes it.
+                if self.lenient && entry.key.start == entry.node.span.start {
+                    self.report.warning(entry.key, message).help("give it a name");
+                } else {
+                    self.report.error(entry.key, message).help("give it a name");
+                    continue;
+                }
             }
             if !awaits_value(&entry.node) {
                 match self.shape(entry.node, value, &key) {
@@ -239,6 +250,21 @@ impl Shaper<'_> {
     /// Reports that a value cannot be; adds what it is after interpolation.
     pub fn value(&mut self, node: &Node, message: impl Into<String>) -> Found<'_> {
         let found = self.report.error(node.span, message);
+        Self::after_interpolation(node, found)
+    }
+
+    /// Reports that a value cannot be run, which Docker Compose finds nothing wrong with when it reads the file: it
+    /// stays as it is.
+    pub fn doubt(&mut self, node: &Node, message: impl Into<String>) -> Found<'_> {
+        let found = if self.lenient {
+            self.report.warning(node.span, message)
+        } else {
+            self.report.error(node.span, message)
+        };
+        Self::after_interpolation(node, found)
+    }
+
+    fn after_interpolation<'f>(node: &Node, found: Found<'f>) -> Found<'f> {
         match &node.value {
             Value::Scalar(Scalar { text, interpolated: true, .. }) => {
                 found.note(format!("the value is `{text}` after interpolation"))

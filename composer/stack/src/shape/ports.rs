@@ -95,7 +95,8 @@ fn parse(text: &str) -> Result<Vec<Port>, String> {
     };
     let (ports, protocol) = match container.split_once('/') {
         Some((ports, "")) => (ports, "tcp"),
-        Some((ports, protocol)) => (ports, protocol),
+        // What follows a second slash is not looked at.
+        Some((ports, rest)) => (ports, rest.split('/').next().unwrap_or(rest)),
         None => (container, "tcp"),
     };
     let protocol = protocol.to_ascii_lowercase();

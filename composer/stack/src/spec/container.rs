@@ -1,6 +1,6 @@
 //! The mappings below a service, mounts and `deploy` aside.
 
-use super::{COUNT, Field, INT, OPTIONS, Print, Record, Shape, Support, TEXTS};
+use super::{Field, INT, OPTIONS, Print, Record, Shape, Support, TEXTS, UNITS};
 use crate::merge::{Merge, by_key};
 use crate::shape::{self, Conversion};
 use crate::yaml::Entry;
@@ -25,7 +25,7 @@ pub(crate) static HEALTHCHECK: Record = Record::new(
             .print(Print::Given),
         Field::new(
             "retries",
-            COUNT,
+            UNITS,
             "How many failures in a row make the container unhealthy; 3 by default.",
         )
         .print(Print::Given),
@@ -92,7 +92,7 @@ pub(crate) static SERVICE_NETWORK: Record = Record::new(
             .support(Support::NotYet),
         Field::new(
             "gw_priority",
-            Shape::StrictInt,
+            Shape::StrictNumber,
             "The network with the highest one gives the default route.",
         )
         .support(Support::NotYet),
@@ -108,7 +108,7 @@ pub(crate) static SERVICE_NETWORK: Record = Record::new(
         Field::new("mac_address", Shape::Text, "Hardware address of the interface.").support(Support::NotYet),
         Field::new(
             "priority",
-            Shape::StrictInt,
+            Shape::StrictNumber,
             "In which order networks are joined; the highest one first.",
         )
         .support(Support::NotYet),
@@ -131,7 +131,7 @@ pub(crate) static PORT: Record = Record::new(
         Field::new("name", Shape::Text, "What the port is for, for people."),
         Field::new("mode", Shape::Text, "`ingress` or `host`: how a cluster publishes the port."),
         Field::new("host_ip", shape::IP, "Address of the host to listen on; all of them by default."),
-        Field::new("target", Shape::Int(1, 65535), "Port inside of the container."),
+        Field::new("target", Shape::Bounded(1, 65535), "Port inside of the container."),
         Field::new(
             "published",
             shape::PUBLISHED,

@@ -118,7 +118,7 @@ static DISCRETE: Record = Record::new(
     "`discrete_resource_spec`",
     &[
         Field::new("kind", Shape::Text, "What the resource is called.").print(Print::Given),
-        Field::new("value", super::INT, "How much of it.").print(Print::Given),
+        Field::new("value", super::NUMBER, "How much of it.").print(Print::Given),
     ],
 );
 

@@ -86,7 +86,7 @@ static MODEL: Record = Record::new(
     &[
         Field::new("name", Shape::Text, "Name of the model, instead of its key."),
         Field::new("model", Shape::Text, "The model's reference, as an OCI artifact."),
-        Field::new("context_size", Shape::StrictInt, "How many tokens the model's context holds."),
+        Field::new("context_size", Shape::StrictNumber, "How many tokens the model's context holds."),
         Field::new("runtime_flags", TEXTS, "Flags that are handed to the inference engine."),
     ],
 )

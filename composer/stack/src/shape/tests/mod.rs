@@ -27,6 +27,7 @@ pub(crate) fn shaped(texts: &[&str], interpolated: bool) -> (Option<Node>, Repor
                 folder: Path::new("/w"),
                 home: Some(Path::new("/home/u")),
                 resolve_paths: true,
+                lenient: false,
                 interpolated,
                 report: &mut report,
             };
