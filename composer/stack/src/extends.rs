@@ -130,7 +130,7 @@ impl Project<'_> {
             let place = (self.units.list[base.unit].path.clone(), base.name.clone());
             if let Some(&first) = places.get(&place) {
                 top.base = None;
-                self.report.leave(1);
+                self.report.leave();
                 self.circle(&open[first..], &base);
                 continue;
             }
@@ -198,7 +198,9 @@ impl Project<'_> {
         if let Some(known) = self.units.files.get(&key) {
             return *known;
         }
+        self.report.enter(StepKind::Extends, file.span);
         let read = self.read_unit(&key.0, file.span, scope);
+        self.report.leave();
         self.units.files.insert(key, read);
         read
     }
@@ -242,7 +244,9 @@ impl Project<'_> {
             return;
         };
         places.remove(&(self.units.list[unit].path.clone(), name.clone()));
-        self.report.leave(usize::from(base.is_some()));
+        if base.is_some() {
+            self.report.leave();
+        }
         let made = match base.and_then(|base| self.brought(&base)) {
             Some(base) if own.is_null() => base,
             Some(base) => merge::records(base, own, &SERVICE, &mut self.report),
@@ -271,7 +275,7 @@ impl Project<'_> {
         // The message shows all of the circle: it needs no chain through it.
         let inside =
             open.iter().filter_map(|open| open.base.as_ref()).map(|base| base.at).collect::<Vec<_>>();
-        self.report.leave(inside.len());
+        inside.iter().for_each(|_| self.report.leave());
         let alone = open.iter().all(|each| each.unit == last.unit);
         let name = |unit: usize, name: &str| {
             let shown = self.reader.shown(&self.units.list[unit].path);

@@ -101,6 +101,13 @@ impl Project<'_> {
                 .help("include the file from nearer to the top");
             return None;
         }
+        self.report.enter(StepKind::Include, request.at);
+        let included = self.read_included(request, scope, chain);
+        self.report.leave();
+        included
+    }
+
+    fn read_included(&mut self, request: &Request, scope: &Scope, chain: &[Link]) -> Included {
         let inner = self.included_scope(request, scope);
         let paths = request.files.iter().map(|(path, _)| path.clone()).collect();
         let key: IncludeKey = (paths, inner.folder.clone(), inner.number);

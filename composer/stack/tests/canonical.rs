@@ -1,7 +1,6 @@
 //! What `config` prints is a Compose file that means the same: strings of every kind come back as they were, through
 //! the writer, the parser and the reading of bare words.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use composer_stack::{LoadOptions, Loaded, load};
@@ -16,7 +15,6 @@ fn read(text: String) -> Loaded {
         stdin: Some(text),
         project_name: Some("p".to_owned()),
         current_dir: PathBuf::from("/stack"),
-        environment: BTreeMap::new(),
         ..LoadOptions::default()
     };
     load(&options).unwrap_or_else(|error| panic!("{:?}:\n{}", options.stdin, error.render(false)))
