@@ -140,6 +140,9 @@ impl Printer {
     }
 
     fn scalar(&self, scalar: &Scalar) -> Document {
+        if let Some(time) = scalar.timestamp() {
+            return Document::Text(time);
+        }
         match scalar.resolve() {
             Resolved::Null => Document::Null,
             Resolved::Bool(value) => Document::Bool(value),

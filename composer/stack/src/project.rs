@@ -106,6 +106,10 @@ impl<'a> Project<'a> {
                     Some(base) => merge::records(base, node, &FILE, &mut self.report),
                     None => node,
                 });
+                // What a file leaves without a value or a key that it needs, a later one cannot make up for.
+                if let Some(merged) = &mut merged {
+                    shape::complete(merged, &FILE, &mut self.report);
+                }
             }
         }
         let mut root = merged?;
@@ -131,7 +135,13 @@ impl<'a> Project<'a> {
         if let Value::Map(map) = &mut node.value
             && let Some(entry) = map.shift_remove("version")
         {
-            self.report.warning(entry.key, "`version` is obsolete and has no effect").help("remove the line");
+            if entry.node.text_value().is_some() {
+                let message = "`version` is obsolete and has no effect";
+                self.report.warning(entry.key, message).help("remove the line");
+            } else {
+                let message = format!("`version` must be a string, not {}", entry.node.kind());
+                self.report.error(entry.key, message).help("remove the line: it has no effect");
+            }
         }
         let begin = self.begin(&scope.folder, direct);
         self.shape_record(node, &FILE, "the file", begin)

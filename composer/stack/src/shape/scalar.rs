@@ -18,6 +18,11 @@ impl Shaper<'_> {
                 _ => self.wrong_type(&node, name, expected(shape)),
             };
         }
+        if scalar.timestamp().is_some() {
+            let message = format!("{} must be {}, not a date", super::quoted(name), expected(shape));
+            self.report.error(node.span, message).help(format!("write it in quotes: \"{}\"", scalar.text));
+            return None;
+        }
         let known = match shape {
             Shape::Text => plain_text(scalar),
             Shape::Scalar | Shape::ScalarOrNull | Shape::ScalarOrEmpty => Some(text(spelled(scalar))),
