@@ -17,7 +17,7 @@ use crate::read::Reader;
 use crate::shape::{self, Shaper};
 use crate::source::Span;
 use crate::spec::{FILE, Record, SERVICE, Shape};
-use crate::yaml::{Node, Tag, Value};
+use crate::yaml::{Map, Node, Tag, Value};
 
 /// How much `extends` and `include` may add to a project, in values: enough for every honest file, too little for a
 /// chain of services that each hands on all it has.
@@ -97,6 +97,11 @@ impl<'a> Project<'a> {
         let mut merged: Option<Node> = None;
         for (path, documents) in files {
             for document in documents.iter() {
+                if document.is_null() && documents.len() > 1 {
+                    self.report
+                        .error(document.span, "one of several documents is empty")
+                        .help("remove its `---`");
+                }
                 let Some(mut node) = self.document(document, scope, chain.is_empty()) else {
                     continue;
                 };
@@ -121,7 +126,7 @@ impl<'a> Project<'a> {
 
     /// One document: interpolated and shaped. `None` where there is nothing in it.
     fn document(&mut self, document: &Node, scope: &Scope, direct: bool) -> Option<Node> {
-        if document.is_null() {
+        if document.is_null() || document.as_map().is_some_and(Map::is_empty) {
             return None;
         }
         if document.as_map().is_none() {

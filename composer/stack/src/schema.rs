@@ -71,6 +71,7 @@ impl Writer {
             Shape::Bool => types(&["boolean", "string"]),
             Shape::StrictBool => either(vec![types(&["boolean"]), expression()]),
             Shape::StrictNumber => either(vec![types(&["number"]), expression()]),
+            Shape::StrictInt(..) => either(vec![types(&["integer"]), expression()]),
             Shape::Int(least, most) | Shape::Bounded(least, most) | Shape::Number(least, most) => {
                 let whole = !matches!(shape, Shape::Number(..));
                 let mut number = types(&[if whole { "integer" } else { "number" }]);
@@ -176,6 +177,7 @@ mod tests {
                 | Shape::Bounded(..)
                 | Shape::Number(..)
                 | Shape::StrictNumber
+                | Shape::StrictInt(..)
                 | Shape::Float
                 | Shape::Bytes
                 | Shape::BytesOrFraction

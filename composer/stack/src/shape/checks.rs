@@ -11,6 +11,9 @@ use crate::{cpuset, signal};
 /// PID_MAX_LIMIT of linux/threads.h: the kernel's pids.max takes no more on a 64-bit machine.
 const MOST_PIDS: i64 = 4 << 20;
 
+/// The same under `deploy`, without fractions.
+pub(crate) const WHOLE_PIDS: Shape = Shape::Bounded(-1, MOST_PIDS);
+
 /// Processes and threads; -1 is no limit.
 pub(crate) const PIDS: Shape = Shape::Number(-1, MOST_PIDS);
 

@@ -65,21 +65,31 @@ pub(crate) const ONE_OR_MORE: Shape = Shape::Short(&Conversion {
 pub(crate) const TEXT_OR_INT: Shape = Shape::Short(&Conversion {
     what: "a string or a whole number",
     forms: &[Shape::Text, INT],
-    lengthen: |mut node, name, shaper| {
-        let Value::Scalar(scalar) = &node.value else {
-            return Some(node);
-        };
-        match scalar.resolve() {
-            Resolved::Int(_) => node.value = Value::Scalar(super::text(spelled(scalar))),
-            Resolved::Bool(_) | Resolved::Float(_) => {
-                return shaper.wrong_type(&node, name, "a string or a whole number");
-            }
-            Resolved::Null | Resolved::Text(_) => {}
-        }
-        Some(node)
-    },
+    lengthen: text_or_int,
     long: Shape::Text,
 });
+
+/// The same, or nothing, which becomes an empty string.
+pub(crate) const TEXT_OR_INT_OR_EMPTY: Shape = Shape::Short(&Conversion {
+    what: "a string or a whole number",
+    forms: &[Shape::Text, INT],
+    lengthen: text_or_int,
+    long: Shape::ScalarOrEmpty,
+});
+
+fn text_or_int(mut node: Node, name: &str, shaper: &mut Shaper<'_>) -> Option<Node> {
+    let Value::Scalar(scalar) = &node.value else {
+        return Some(node);
+    };
+    match scalar.resolve() {
+        Resolved::Int(_) => node.value = Value::Scalar(super::text(spelled(scalar))),
+        Resolved::Bool(_) | Resolved::Float(_) => {
+            return shaper.wrong_type(&node, name, "a string or a whole number");
+        }
+        Resolved::Null | Resolved::Text(_) => {}
+    }
+    Some(node)
+}
 
 /// A string or a boolean, which becomes a string.
 pub(crate) const STRING_OR_X: Shape = Shape::Short(&Conversion {
@@ -120,6 +130,17 @@ pub(crate) const DEVICE_COUNT: Shape = Shape::Short(&Conversion {
     },
     long: INT,
 });
+
+/// Go's unsigned numbers.
+pub(crate) fn not_negative(node: Node, name: &str, shaper: &mut Shaper<'_>) -> Option<Node> {
+    if let Value::Scalar(scalar) = &node.value
+        && matches!(whole(scalar), Some(..=-1))
+    {
+        shaper.value(&node, format!("`{name}` must be at least 0"));
+        return None;
+    }
+    Some(node)
+}
 
 /// One limit, or a soft and a hard one. Go has no way to tell a limit of 0 from none, and prints two.
 pub(crate) fn ulimit(mut node: Node, _: &str, _: &mut Shaper<'_>) -> Option<Node> {

@@ -29,11 +29,11 @@ pub(crate) use checks::*;
 pub(crate) use complete::complete;
 pub(crate) use forms::*;
 pub(crate) use hosts::HOSTS;
-pub(crate) use mounts::{MOUNT, TMPFS_MODE, volume_resource};
+pub(crate) use mounts::{MOUNT, TMPFS_MODE, TMPFS_SIZE, volume_resource};
 pub(crate) use paths::*;
 pub(crate) use ports::PORTS;
 pub(crate) use references::*;
-pub(crate) use scalar::{flag, text};
+pub(crate) use scalar::{flag, number, text};
 
 /// A value with a short form.
 pub(crate) struct Conversion {
@@ -111,6 +111,7 @@ impl Shaper<'_> {
             | Shape::Bounded(..)
             | Shape::Number(..)
             | Shape::StrictNumber
+            | Shape::StrictInt(..)
             | Shape::Float
             | Shape::Bytes
             | Shape::BytesOrFraction
@@ -189,7 +190,7 @@ impl Shaper<'_> {
             let Some(field) = record.field(&key) else {
                 if record.extensible && key.starts_with("x-") {
                     shaped.insert(key, entry);
-                } else if !record.open {
+                } else {
                     self.unknown(&key, entry.key, record, name);
                 }
                 continue;
@@ -220,7 +221,14 @@ impl Shaper<'_> {
             _ if std::ptr::eq(record, &FILE) => format!("at {}", record.what),
             _ => format!("in {}", record.what),
         };
-        let found = self.report.error(span, format!("unknown key `{key}`")).label(place);
+        let message = format!("unknown key `{key}`");
+        // The specification forgot to forbid it.
+        let found = if record.open && self.lenient {
+            self.report.warning(span, message)
+        } else {
+            self.report.error(span, message)
+        };
+        let found = found.label(place);
         let keys = record.fields.iter().map(|field: &Field| field.key);
         if let Some(near) = nearest(key, keys) {
             found.help(format!("did you mean `{near}`?"));

@@ -106,6 +106,9 @@ fn parse(text: &str) -> Result<Vec<Port>, String> {
     if ports.is_empty() {
         return Err("the port of the container is missing".to_owned());
     }
+    if ports == "0" {
+        return Err("the container has no port 0".to_owned());
+    }
     let address = (!address.is_empty()).then(|| self::address(address)).transpose()?;
     let (first, last) = range(ports).ok_or_else(|| wrong_range(ports))?;
     let host = (!host.is_empty()).then(|| range(host).ok_or_else(|| wrong_range(host))).transpose()?;

@@ -59,9 +59,11 @@ impl Shaper<'_> {
                 };
                 Some(bare(value.to_string()))
             }
-            Shape::Int(..) | Shape::Bounded(..) | Shape::Number(..) | Shape::StrictNumber => {
-                Some(bare(self.number(&node, scalar, shape, name)?.to_string()))
-            }
+            Shape::Int(..)
+            | Shape::StrictInt(..)
+            | Shape::Bounded(..)
+            | Shape::Number(..)
+            | Shape::StrictNumber => Some(bare(self.number(&node, scalar, shape, name)?.to_string())),
             Shape::Float => {
                 let Some(value) = float(scalar) else {
                     self.value(&node, format!("`{name}` must be a number of at least 0"));
@@ -106,7 +108,7 @@ impl Shaper<'_> {
         let cut = matches!(shape, Shape::Number(..) | Shape::StrictNumber);
         let value = match scalar.resolve() {
             Resolved::Float(value) if cut => truncated(value),
-            Resolved::Text(_) if matches!(shape, Shape::StrictNumber) => None,
+            Resolved::Text(_) if matches!(shape, Shape::StrictNumber | Shape::StrictInt(..)) => None,
             _ => whole(scalar),
         };
         let Some(value) = value else {
@@ -117,7 +119,10 @@ impl Shaper<'_> {
             self.doubt(node, format!("`{name}` must be a whole number"))
                 .note(format!("it counts as {value}"));
         }
-        let (Shape::Int(least, most) | Shape::Bounded(least, most) | Shape::Number(least, most)) = shape
+        let (Shape::Int(least, most)
+        | Shape::StrictInt(least, most)
+        | Shape::Bounded(least, most)
+        | Shape::Number(least, most)) = shape
         else {
             return Some(value);
         };
@@ -131,7 +136,7 @@ impl Shaper<'_> {
         };
         let message = format!("`{name}` must be {limits}");
         // What 32 bits cannot hold, Docker Compose shows as another number: nothing is lost if that is refused.
-        if matches!(shape, Shape::Int(..))
+        if matches!(shape, Shape::Int(..) | Shape::StrictInt(..))
             || (matches!(shape, Shape::Bounded(..)) && u32::try_from(value).is_err())
         {
             self.value(node, message);
@@ -217,7 +222,11 @@ pub(super) fn expected(shape: &Shape) -> &'static str {
         Shape::Scalar | Shape::ScalarOrNull | Shape::ScalarOrEmpty => "a string, a number or a boolean",
         Shape::TextOrNumber | Shape::TextOrNumberOrEmpty => "a string or a number",
         Shape::Bool | Shape::StrictBool => "true or false",
-        Shape::Int(..) | Shape::Bounded(..) | Shape::Number(..) | Shape::StrictNumber => "a whole number",
+        Shape::Int(..)
+        | Shape::StrictInt(..)
+        | Shape::Bounded(..)
+        | Shape::Number(..)
+        | Shape::StrictNumber => "a whole number",
         Shape::Float => "a number",
         Shape::Bytes | Shape::BytesOrFraction | Shape::BytesOrMinusOne => "an amount such as 64m",
         Shape::Duration => "a duration such as 1m30s",
@@ -246,7 +255,7 @@ pub(crate) fn flag(span: Span, value: bool) -> Node {
 }
 
 /// A number that the file does not hold.
-pub(super) fn number(span: Span, value: i64) -> Node {
+pub(crate) fn number(span: Span, value: i64) -> Node {
     Node { span, tag: Tag::None, value: Value::Scalar(bare(value.to_string())) }
 }
 

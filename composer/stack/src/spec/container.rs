@@ -3,7 +3,8 @@
 use super::{Field, INT, OPTIONS, Print, Record, Shape, Support, TEXTS, UNITS};
 use crate::merge::{Merge, by_key};
 use crate::shape::{self, Conversion};
-use crate::yaml::Entry;
+use crate::tree::default;
+use crate::yaml::{Entry, Node};
 
 /// `healthcheck`.
 pub(crate) static HEALTHCHECK: Record = Record::new(
@@ -204,7 +205,7 @@ pub(crate) static EXTENDS: Record = Record::new(
     ],
 )
 .required(&["service"])
-.closed();
+.open();
 
 /// One limit of `ulimits`.
 pub(crate) const ULIMIT: Shape = Shape::Short(&Conversion {
@@ -229,7 +230,11 @@ static ULIMITS: Record = Record::new(
 pub(crate) static BLKIO: Record = Record::new(
     "`blkio_config`",
     &[
-        Field::new("weight", Shape::Int(0, 1000), "Share of the disk's time, 10 to 1000; 500 is neutral."),
+        Field::new(
+            "weight",
+            Shape::StrictInt(0, 1000),
+            "Share of the disk's time, 10 to 1000; 500 is neutral.",
+        ),
         Field::new("weight_device", Shape::List(&Shape::Record(&WEIGHT)), "The same for single devices."),
         Field::new("device_read_bps", Shape::List(&RATE), "Bytes that may be read each second, by device."),
         Field::new("device_read_iops", Shape::List(&RATE), "Reads that may be made each second, by device."),
@@ -251,10 +256,15 @@ static WEIGHT: Record = Record::new(
     "an entry of `weight_device`",
     &[
         Field::new("path", Shape::Text, "The device: `/dev/sda`.").print(Print::Named("Path")),
-        Field::new("weight", Shape::Int(0, 1000), "Its share, 10 to 1000.").print(Print::Named("Weight")),
+        Field::new("weight", Shape::StrictInt(0, 1000), "Its share, 10 to 1000.")
+            .print(Print::Named("Weight")),
     ],
 )
-.closed();
+.closed()
+.fill(|map, span| {
+    default(map, "path", Node::text(span, ""));
+    default(map, "weight", shape::number(span, 0));
+});
 
 const RATE: Shape = Shape::Record(&THROTTLE);
 
@@ -265,7 +275,11 @@ static THROTTLE: Record = Record::new(
         Field::new("rate", Shape::Bytes, "How much each second.").print(Print::Named("Rate")),
     ],
 )
-.closed();
+.closed()
+.fill(|map, span| {
+    default(map, "path", Node::text(span, ""));
+    default(map, "rate", Node::text(span, "0"));
+});
 
 /// An item of `post_start` and `pre_stop`.
 pub(crate) static HOOK: Record = Record::new(
@@ -347,7 +361,8 @@ pub(crate) static PROVIDER: Record = Record::new(
     "`provider`",
     &[
         Field::new("type", Shape::Text, "The program that provides the service."),
-        Field::new("options", Shape::Map(&shape::ONE_OR_MORE), "Options that are handed to it."),
+        Field::new("options", Shape::Map(&shape::ONE_OR_MORE), "Options that are handed to it.")
+            .merge(Merge::AsWritten),
     ],
 )
 .required(&["type"]);

@@ -16,7 +16,7 @@ pub(crate) mod top;
 use std::borrow::Cow;
 
 use crate::merge::Merge;
-use crate::shape::Conversion;
+use crate::shape::{self, Conversion};
 use crate::source::Span;
 use crate::yaml::{Map, Node};
 
@@ -33,7 +33,7 @@ pub(crate) struct Record {
     pub required: &'static [&'static str],
     /// `x-` keys may be given.
     pub extensible: bool,
-    /// Any other key may be given too, and is left out: the specification forgot to forbid it.
+    /// Any other key can be shown too, and is left out: the specification forgot to forbid it.
     pub open: bool,
     /// Puts in what is there without being given, once everything is merged.
     pub fill: Option<fn(&mut Map, Span)>,
@@ -84,6 +84,8 @@ pub(crate) enum Shape {
     Number(i64, i64),
     /// A number whose fraction is cut off, never a string.
     StrictNumber,
+    /// A whole number within these bounds, never a string.
+    StrictInt(i64, i64),
     /// A number, also as a string; a negative one can be shown and not be run.
     Float,
     /// An amount of bytes, also as a number, which becomes a string of digits. One below zero can be shown and not
@@ -228,8 +230,13 @@ impl Record {
 pub(crate) const INT: Shape = Shape::Int(i64::MIN, i64::MAX);
 /// Any number, of which the fraction is cut off.
 pub(crate) const NUMBER: Shape = Shape::Number(i64::MIN, i64::MAX);
-/// The same, where only what is not negative can be run.
-pub(crate) const UNITS: Shape = Shape::Number(0, i64::MAX);
+/// The same, where nothing is negative.
+pub(crate) const UNITS: Shape = Shape::Short(&Conversion {
+    what: "a whole number",
+    forms: &[],
+    lengthen: shape::not_negative,
+    long: NUMBER,
+});
 /// A whole number that is not negative.
 pub(crate) const COUNT: Shape = Shape::Int(0, i64::MAX);
 /// A list of strings.

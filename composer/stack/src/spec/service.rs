@@ -159,7 +159,9 @@ pub(crate) static SERVICE: Record = Record::new(
             .support(Support::NotYet),
         Field::new("group_add", Shape::Set(&shape::TEXT_OR_INT), "Further groups of the container's user.")
             .support(Support::NotYet),
-        Field::new("gpus", shape::GPUS, "GPUs that the container gets: `all`, or a list.").support(DRIVERS),
+        Field::new("gpus", shape::GPUS, "GPUs that the container gets: `all`, or a list.")
+            .merge(Merge::Lists)
+            .support(DRIVERS),
         Field::new(
             "hostname",
             shape::HOSTNAME,
@@ -273,8 +275,12 @@ pub(crate) static SERVICE: Record = Record::new(
         )
         .print(Print::Given),
         Field::new("stop_signal", shape::SIGNAL, "The signal that asks it to stop; SIGTERM by default."),
-        Field::new("storage_opt", Shape::Map(&shape::TEXT_OR_INT), "Options of Docker's storage driver.")
-            .support(Support::Ignored("they are options of Docker's storage drivers")),
+        Field::new(
+            "storage_opt",
+            Shape::Map(&shape::TEXT_OR_INT_OR_EMPTY),
+            "Options of Docker's storage driver.",
+        )
+        .support(Support::Ignored("they are options of Docker's storage drivers")),
         Field::new("sysctls", shape::LABELS, "Kernel parameters of the container's namespaces.")
             .merge(Merge::Pairs)
             .support(Support::NotYet),
