@@ -227,6 +227,9 @@ pub(crate) const PUBLISHED: Shape = Shape::Short(&Conversion {
             shaper
                 .doubt(&node, format!("`{text}` is neither a port nor a range of ports"))
                 .help("write a number from 1 to 65535, or two: `8000-8010`");
+            if !shaper.lenient {
+                return None;
+            }
         }
         Some(Node { value: Value::Scalar(super::text(text)), ..node })
     },

@@ -238,7 +238,7 @@ fn test(node: Node, _: &str, shaper: &mut Shaper<'_>) -> Option<Node> {
         let refused = first != Some("CMD");
         let found = if refused { shaper.value(&node, complaint) } else { shaper.doubt(&node, complaint) };
         found.help("for example `test: [\"CMD\", \"curl\", \"-f\", \"http://localhost\"]`");
-        if refused {
+        if refused || !shaper.lenient {
             return None;
         }
     }

@@ -262,7 +262,7 @@ impl Shaper<'_> {
     }
 
     /// Reports that a value cannot be run, which Docker Compose finds nothing wrong with when it reads the file: it
-    /// stays as it is.
+    /// stays as it is. Otherwise the caller leaves it out, so that no check finds it again.
     pub fn doubt(&mut self, node: &Node, message: impl Into<String>) -> Found<'_> {
         let found = if self.lenient {
             self.report.warning(node.span, message)

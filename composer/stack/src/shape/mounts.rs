@@ -38,6 +38,9 @@ pub(crate) const TMPFS_MODE: Shape = Shape::Short(&Conversion {
         };
         if bits > 0o7777 || !matches!(scalar.resolve(), Resolved::Int(_)) {
             shaper.doubt(&node, "`mode` must be permission bits").help("write them in octal: `0755`");
+            if !shaper.lenient {
+                return None;
+            }
         }
         Some(number(node.span, bits.into()))
     },

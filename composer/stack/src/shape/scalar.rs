@@ -45,7 +45,7 @@ impl Shaper<'_> {
                     if !help.is_empty() {
                         found.help(help);
                     }
-                    if refused {
+                    if refused || !self.lenient {
                         return None;
                     }
                 }
@@ -71,6 +71,9 @@ impl Shaper<'_> {
                 };
                 if value < 0.0 {
                     self.doubt(&node, format!("`{name}` must be a number of at least 0"));
+                    if !self.lenient {
+                        return None;
+                    }
                 }
                 Some(bare(float_text(value)))
             }
@@ -143,7 +146,7 @@ impl Shaper<'_> {
             return None;
         }
         self.doubt(node, message);
-        Some(value)
+        self.lenient.then_some(value)
     }
 
     fn bytes(&mut self, node: &Node, scalar: &Scalar, shape: &Shape, name: &str) -> Option<i64> {
@@ -175,6 +178,7 @@ impl Shaper<'_> {
         if value < least {
             self.doubt(node, format!("`{value}` is not an amount of memory"))
                 .help("write a number with b, k, m, g or t: `64m`, `1.5g`");
+            return self.lenient.then_some(value);
         }
         Some(value)
     }
@@ -192,7 +196,7 @@ impl Shaper<'_> {
             return Some(shown);
         }
         self.doubt(node, format!("`{}` is a negative duration", scalar.text)).help("remove the `-`");
-        Some(format!("-{shown}"))
+        self.lenient.then(|| format!("-{shown}"))
     }
 
     fn not_a_word<T>(&mut self, node: &Node, text: &str, words: &[&str], name: &str) -> Option<T> {
