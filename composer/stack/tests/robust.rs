@@ -1,11 +1,12 @@
 //! Files made to do harm get an answer that is bounded in time and memory: a refusal, or work that grows with the
 //! file's length. No test here measures absolute time; where growth matters, two sizes are compared.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use composer_stack::{LoadError, LoadOptions, Loaded, load};
+use composer_stack::{LoadError, LoadOptions, Loaded, Severity, load};
 
 const SERVICE: &str = "services:\n  a:\n    x-rootfs: host\n    command: a\n";
 
@@ -13,8 +14,8 @@ fn read(text: String) -> Result<Loaded, LoadError> {
     load(&LoadOptions {
         files: vec![PathBuf::from("-")],
         stdin: Some(text),
-        project_name: None,
         current_dir: PathBuf::from("/stack"),
+        environment: BTreeMap::new(),
         ..LoadOptions::default()
     })
 }
@@ -22,9 +23,10 @@ fn read(text: String) -> Result<Loaded, LoadError> {
 /// Why the text is refused: the first message, with how many there are.
 fn refusal(text: String) -> (String, usize) {
     match read(text) {
-        Err(LoadError::Diagnostics(found)) => {
-            (found.iter().next().unwrap().message.clone(), found.iter().count())
-        }
+        Err(LoadError::Diagnostics(found)) => (
+            found.iter().next().map(|first| first.message.clone()).unwrap_or_default(),
+            found.count(Severity::Error),
+        ),
         Err(error) => panic!("{error}"),
         Ok(_) => panic!("accepted"),
     }

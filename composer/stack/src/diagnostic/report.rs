@@ -66,6 +66,7 @@ impl Report {
         self.outer.push((kind, at));
     }
 
+    /// Takes back the last [`Self::enter`].
     pub fn leave(&mut self) {
         self.outer.pop();
     }
@@ -152,6 +153,11 @@ pub(crate) struct Found<'a> {
 }
 
 impl Found<'_> {
+    /// Whether anybody will see it, where it takes time to say more.
+    pub fn is_kept(&self) -> bool {
+        self.diagnostic.is_some()
+    }
+
     /// A few words for the caret.
     pub fn label(mut self, label: impl Into<String>) -> Self {
         if let Some(diagnostic) = &mut self.diagnostic {

@@ -26,9 +26,7 @@ pub(super) fn style(text: &str, is_key: bool) -> Style {
     if text.contains('\n') {
         return if is_key || seen.bad_lines { Style::Double } else { Style::Literal };
     }
-    if has_another_meaning(text) {
-        Style::Double
-    } else if text.contains('\t') {
+    if has_another_meaning(text) || text.contains('\t') {
         Style::Double
     } else if seen.indicators || text.starts_with(' ') || text.ends_with(' ') {
         Style::Single

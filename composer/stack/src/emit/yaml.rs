@@ -390,7 +390,6 @@ mod tests {
         }
     }
 
-    /// For other readers: scripts/yaml_readers.py checks the same with `PyYAML` and Docker Compose.
     #[test]
     fn the_style_is_that_of_docker_compose() {
         let written = |text: &str| {

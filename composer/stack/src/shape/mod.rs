@@ -229,6 +229,10 @@ impl Shaper<'_> {
             self.report.error(span, message)
         };
         let found = found.label(place);
+        // Of very many, the last ones are counted alone: nobody would see what is meant.
+        if !found.is_kept() {
+            return;
+        }
         let keys = record.fields.iter().map(|field: &Field| field.key);
         if let Some(near) = nearest(key, keys) {
             found.help(format!("did you mean `{near}`?"));

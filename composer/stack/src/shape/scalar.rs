@@ -121,6 +121,9 @@ impl Shaper<'_> {
         if matches!(scalar.resolve(), Resolved::Float(written) if written.fract() != 0.0) {
             self.doubt(node, format!("`{name}` must be a whole number"))
                 .note(format!("it counts as {value}"));
+            if !self.lenient {
+                return None;
+            }
         }
         let (Shape::Int(least, most)
         | Shape::StrictInt(least, most)

@@ -46,7 +46,11 @@ pub(crate) static HEALTHCHECK: Record = Record::new(
 pub(crate) static LOGGING: Record = Record::new(
     "`logging`",
     &[
-        Field::new("driver", Shape::Text, "Where output goes: `json-file`, `local`, `journald`, `none`…"),
+        Field::new(
+            "driver",
+            Shape::Text,
+            "Where output goes: `json-file`, `local`, `journald`, `none` and others.",
+        ),
         Field::new(
             "options",
             Shape::Map(&Shape::TextOrNumberOrEmpty),
@@ -296,7 +300,9 @@ pub(crate) static HOOK: Record = Record::new(
 .required(&["command"]);
 
 const HOOK_COMMAND: Field =
-    Field::new("command", shape::COMMAND, "What is run.").merge(Merge::Replace).print(Print::NullInJson);
+    Field::new("command", shape::COMMAND, "Program that is run in the container, with its arguments.")
+        .merge(Merge::Replace)
+        .print(Print::NullInJson);
 
 /// An item of `pre_start`.
 pub(crate) static PRE_START: Record = Record::new(

@@ -72,7 +72,7 @@ static LIMITS: Record = Record::new(
     "`limits`",
     &[
         Field::new("cpus", Shape::Float, "CPU time, in CPUs: `0.5`."),
-        Field::new("memory", Shape::BytesText, "Memory: `64m`."),
+        Field::new("memory", Shape::BytesText, "Most memory it may use: `64m`."),
         Field::new("pids", shape::WHOLE_PIDS, "Processes and threads; -1 is no limit."),
     ],
 );

@@ -10,7 +10,7 @@ pub(crate) static MOUNT: Record = Record::new(
         Field::new(
             "type",
             Shape::Word(&["bind", "volume", "tmpfs", "cluster", "npipe", "image"]),
-            "What is mounted: a path of the host, a volume, memory…",
+            "What is mounted: a path of the host, a volume, memory and others.",
         ),
         Field::new("source", Shape::Text, "The path of the host, the volume's key, or the image."),
         Field::new("target", Shape::Text, "Absolute path inside of the container."),

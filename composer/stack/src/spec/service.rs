@@ -249,7 +249,7 @@ pub(crate) static SERVICE: Record = Record::new(
         Field::new(
             "pull_policy",
             shape::PULL_POLICY,
-            "When the image is pulled: `always`, `missing`, `never`, `build`, `daily`…",
+            "When the image is pulled: `always`, `missing`, `never`, `build`, `daily`, `weekly` or `every_12h`.",
         )
         .support(Support::NotYet),
         Field::new("pull_refresh_after", Shape::Text, "After how long the image is pulled again.")

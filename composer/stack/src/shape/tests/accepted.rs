@@ -2,7 +2,7 @@
 
 use serde_json::{Value as Json, json};
 
-use super::{json, service, shaped};
+use super::{json, service, service_for, shaped};
 
 #[test]
 fn as_docker_compose_reads_it() {
@@ -227,11 +227,7 @@ fn what_docker_compose_shows_is_not_run() {
         ("mem_limit: -1", json!({"mem_limit": "-1"}), "`-1` is not an amount of memory"),
         ("mem_limit: 1e9", json!({}), "`1e9` is not a whole number of bytes"),
         ("stop_grace_period: -5s", json!({"stop_grace_period": "-5s"}), "`-5s` is a negative duration"),
-        (
-            "healthcheck: {test: [CMD]}",
-            json!({"healthcheck": {"test": ["CMD"]}}),
-            "`CMD` needs a program",
-        ),
+        ("healthcheck: {test: [CMD]}", json!({"healthcheck": {"test": ["CMD"]}}), "`CMD` needs a program"),
         (
             "ports: [{target: 65536, published: abc}]",
             json!({"ports": [{"target": 65536, "published": "abc"}]}),
