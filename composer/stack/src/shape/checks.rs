@@ -23,7 +23,6 @@ fn wrong(message: String, help: &'static str) -> Option<Wrong> {
 
 /// `container_name`.
 pub(crate) const CONTAINER_NAME: Shape = Shape::Checked(&Check {
-    what: "a container name",
     refused: |text| !has_long_name(text),
     wrong: |text| {
         let good = text.len() > 1 && is_object_name(text);
@@ -39,7 +38,6 @@ pub(crate) const CONTAINER_NAME: Shape = Shape::Checked(&Check {
 
 /// `name` of a volume.
 pub(crate) const VOLUME_NAME: Shape = Shape::Checked(&Check {
-    what: "a volume's name",
     refused: never,
     wrong: |text| {
         // An empty one, as an unset variable leaves it, is none.
@@ -73,8 +71,7 @@ fn is_object_name(text: &str) -> bool {
 }
 
 /// `hostname`.
-pub(crate) const HOSTNAME: Shape =
-    Shape::Checked(&Check { what: "a host name", wrong: host_name, refused: never });
+pub(crate) const HOSTNAME: Shape = Shape::Checked(&Check { wrong: host_name, refused: never });
 
 /// `domainname`: an empty one, as an unset variable leaves it, is none.
 pub(crate) const DOMAINNAME: Shape = HOSTNAME;
@@ -95,7 +92,6 @@ fn host_name(text: &str) -> Option<Wrong> {
 
 /// `user`.
 pub(crate) const USER: Shape = Shape::Checked(&Check {
-    what: "a user",
     refused: never,
     wrong: |text| {
         let part =
@@ -118,7 +114,6 @@ pub(crate) const USER: Shape = Shape::Checked(&Check {
 
 /// `working_dir`.
 pub(crate) const WORKING_DIR: Shape = Shape::Checked(&Check {
-    what: "an absolute path",
     refused: never,
     wrong: |text| {
         if text.is_empty() || text.starts_with('/') {
@@ -130,7 +125,6 @@ pub(crate) const WORKING_DIR: Shape = Shape::Checked(&Check {
 
 /// `restart`.
 pub(crate) const RESTART: Shape = Shape::Checked(&Check {
-    what: "a restart policy",
     refused: never,
     wrong: |text| {
         let (policy, count) =
@@ -151,7 +145,6 @@ pub(crate) const RESTART: Shape = Shape::Checked(&Check {
 
 /// `pull_policy`, as loosely as Compose looks at it.
 pub(crate) const PULL_POLICY: Shape = Shape::Checked(&Check {
-    what: "a pull policy",
     refused: always,
     wrong: |text| {
         const WORDS: [&str; 8] =
@@ -172,7 +165,6 @@ pub(crate) const PULL_POLICY: Shape = Shape::Checked(&Check {
 
 /// `host_ip` of a port.
 pub(crate) const IP: Shape = Shape::Checked(&Check {
-    what: "an IP address",
     refused: always,
     wrong: |text| {
         if text.parse::<IpAddr>().is_ok() {
@@ -184,7 +176,6 @@ pub(crate) const IP: Shape = Shape::Checked(&Check {
 
 /// `protocol` of a port.
 pub(crate) const PROTOCOL: Shape = Shape::Checked(&Check {
-    what: "a protocol",
     refused: never,
     wrong: |text| {
         if text.is_empty() || ["tcp", "udp", "sctp"].iter().any(|known| text.eq_ignore_ascii_case(known)) {
@@ -196,7 +187,6 @@ pub(crate) const PROTOCOL: Shape = Shape::Checked(&Check {
 
 /// `x-bandwidth`: bits a second.
 pub(crate) const BIT_RATE: Shape = Shape::Checked(&Check {
-    what: "a rate",
     refused: always,
     wrong: |text| {
         let unit = text.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.');
@@ -238,7 +228,6 @@ pub(crate) const PUBLISHED: Shape = Shape::Short(&Conversion {
 
 /// A signal's name or number.
 pub(crate) const SIGNAL: Shape = Shape::Checked(&Check {
-    what: "a signal",
     refused: never,
     wrong: |text| {
         if text.is_empty() || signal::parse(text).is_some() {
@@ -253,7 +242,6 @@ pub(crate) const SIGNAL: Shape = Shape::Checked(&Check {
 
 /// A list of CPUs.
 pub(crate) const CPUSET: Shape = Shape::Checked(&Check {
-    what: "a list of CPUs",
     refused: never,
     wrong: |text| {
         if text.is_empty() || cpuset::parse(text).is_some() {

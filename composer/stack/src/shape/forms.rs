@@ -3,7 +3,7 @@
 use super::scalar::{number, spelled, whole};
 use super::{Conversion, Shaper};
 use crate::source::Span;
-use crate::spec::{COUNT, INT, SET, Shape, TEXTS};
+use crate::spec::{INT, SET, Shape, TEXTS};
 use crate::words;
 use crate::yaml::{Entry, Map, Node, Resolved, Tag, Value};
 

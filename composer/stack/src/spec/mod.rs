@@ -129,8 +129,6 @@ pub(crate) struct Wrong {
 
 /// A rule for strings.
 pub(crate) struct Check {
-    /// What it is, for the schema's readers: "a signal".
-    pub what: &'static str,
     pub wrong: fn(&str) -> Option<Wrong>,
     /// Whether Docker Compose refuses what is wrong too. Where it does not, it can be shown and not be run.
     pub refused: fn(&str) -> bool,

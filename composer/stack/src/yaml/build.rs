@@ -145,7 +145,7 @@ impl<'a> Builder<'a, '_> {
                 let mut text = text.into_owned();
                 if matches!(style, ScalarStyle::Literal | ScalarStyle::Folded) && self.ends_at(span) {
                     // The last line has no end that could be kept.
-                    drop(text.pop());
+                    text.pop();
                 }
                 let weight = text_weight(&text);
                 let value = Value::Scalar(Scalar { text, plain, interpolated: false });

@@ -84,7 +84,7 @@ mod tests {
     fn lines_are_joined_and_places_stay() {
         for (text, expected) in [
             ("a:\n  b: [\n    \"c\",\n  ]\n  d: e\n", "a:\n  b: [\n    \"c\",   ]\n  d: e\n"),
-            ("a:\n  b: [\n    'd' # e ]\n  ]\n", "a:\n  b: [\n    'd'          ]\n"),
+            ("a:\n  b: [\n    'd' # e ]\n  ]\n", "a:\n  b: [\n    'd'         ]\n"),
             ("a:\n  b: [\n    '#',\r\n  ]\n", "a:\n  b: [\n    '#',    ]\n"),
             ("a:\n  b: [\n    c,\n  ]\n", "a:\n  b: [\n    c,\n  ]\n"),
             ("a: |\n  [\n  ]\n", "a: |\n  [\n  ]\n"),
