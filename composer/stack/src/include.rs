@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
+use crate::options::Purpose;
 use crate::project::{Project, Scope, is_reset};
 use crate::read;
 use crate::source::{Span, StepKind};
@@ -71,6 +72,12 @@ impl Project<'_> {
             files.push((self.path(text), node.span));
         }
         let Some((first, _)) = files.first() else {
+            if self.options.purpose == Purpose::Config {
+                // Docker Compose passes over it.
+                let message = "an entry of `include` without a `path` includes nothing";
+                self.report.warning(at, message).help("name the file to include");
+                return None;
+            }
             self.missing(at, "an entry of `include` needs a `path`").help("name the file to include");
             return None;
         };

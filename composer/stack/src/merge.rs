@@ -23,6 +23,11 @@ pub(crate) enum Merge {
     Replace,
     /// Mappings key by key, also where the later value is nothing.
     Pairs,
+    /// Lists one after the other, where one value cannot be merged into a list.
+    Lists,
+    /// The same of every value of a mapping, where one value is also replaced: Docker Compose makes lists of values when
+    /// everything is merged.
+    AsWritten,
     /// Lists one after the other; of items with the same identity the later one, in the earlier one's place.
     Unique(fn(&Node) -> Option<String>),
     /// By a rule of its own.
@@ -88,9 +93,13 @@ impl Kind {
             | Shape::Bool
             | Shape::StrictBool
             | Shape::Int(..)
-            | Shape::StrictInt
+            | Shape::Bounded(..)
+            | Shape::Number(..)
+            | Shape::StrictNumber
+            | Shape::StrictInt(..)
             | Shape::Float
             | Shape::Bytes
+            | Shape::BytesOrFraction
             | Shape::BytesText
             | Shape::BytesOrMinusOne
             | Shape::Mode
@@ -111,6 +120,11 @@ impl Kind {
     }
 }
 
+/// Whether a list was written as its only item.
+fn is_lengthened(node: &Node) -> bool {
+    matches!(node.items(), [only] if only.span == node.span)
+}
+
 struct Merger<'a> {
     report: &'a mut Report,
 }
@@ -124,7 +138,12 @@ impl Merger<'_> {
             Merge::Replace => over,
             Merge::Own(merge) => merge(base, over),
             Merge::Pairs => self.mappings(base, over, kind, true),
-            Merge::Deep | Merge::Unique(_) => self.deep(base, over, kind),
+            Merge::AsWritten => self.as_written(base, over, kind),
+            Merge::Lists if is_lengthened(&over) && !base.items().is_empty() => {
+                self.unlike(&base, &over, "one value");
+                over
+            }
+            Merge::Lists | Merge::Deep | Merge::Unique(_) => self.deep(base, over, kind),
         }
     }
 
@@ -142,18 +161,38 @@ impl Merger<'_> {
                 Node { value: Value::List(items), span: over.span, tag: base.tag }
             }
             (Value::Map(_) | Value::List(_), _) if !base.is_null() => {
-                let (over_kind, base_kind) = (over.kind(), base.kind());
-                self.report
-                    .error(
-                        over.span,
-                        format!("this is {over_kind}, and {base_kind} in what it is merged with"),
-                    )
-                    .help("`!override` replaces what was there")
-                    .also(base.span, "merged with this");
+                self.unlike(&base, &over, over.kind());
                 over
             }
             (Value::Scalar(_) | Value::Map(_) | Value::List(_), _) => over,
         }
+    }
+
+    fn as_written(&mut self, base: Node, over: Node, kind: Kind) -> Node {
+        match (&base.value, &over.value) {
+            (Value::Map(_), Value::Map(above)) => {
+                let above = above.clone();
+                let mut merged = base;
+                let Value::Map(below) = &mut merged.value else { return merged };
+                for (key, mut entry) in above {
+                    if let Some(old) = below.get_mut(&key) {
+                        let old = std::mem::replace(&mut old.node, Node::null(entry.key));
+                        entry.node = self.two(old, entry.node, kind.below(&key).0, Merge::AsWritten);
+                    }
+                    below.insert(key, entry);
+                }
+                merged
+            }
+            (Value::List(_), Value::List(_)) if is_lengthened(&base) => over,
+            _ => self.two(base, over, kind, Merge::Lists),
+        }
+    }
+
+    fn unlike(&mut self, base: &Node, over: &Node, kind: &str) {
+        self.report
+            .error(over.span, format!("this is {kind}, and {} in what it is merged with", base.kind()))
+            .help("`!override` replaces what was there")
+            .also(base.span, "merged with this");
     }
 
     fn mappings(&mut self, base: Node, over: Node, kind: Kind, nulls_count: bool) -> Node {

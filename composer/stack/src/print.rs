@@ -53,13 +53,17 @@ impl Printer {
             (_, Shape::Short(conversion)) => self.node(node, &conversion.long),
             (Value::Map(map), Shape::Record(record)) => self.record(map, record),
             (Value::Map(map), Shape::Map(value) | Shape::Names(value)) => Document::Map(
-                self.sorted(map).map(|(key, node)| (key.clone(), self.node(node, value))).collect(),
+                self.sorted(map).map(|(key, node)| (self.key(key), self.node(node, value))).collect(),
             ),
             (Value::Map(map), _) => Document::Map(
-                self.sorted(map).map(|(key, node)| (key.clone(), self.node(node, &Shape::Any))).collect(),
+                self.sorted(map).map(|(key, node)| (self.key(key), self.node(node, &Shape::Any))).collect(),
             ),
             (Value::List(items), Shape::List(item) | Shape::Set(item)) => {
                 Document::List(items.iter().map(|node| self.node(node, item)).collect())
+            }
+            // An empty list of Go's that nothing is known of.
+            (Value::List(items), Shape::Any) if items.is_empty() && self.format == Format::Json => {
+                Document::Null
             }
             (Value::List(items), _) => {
                 Document::List(items.iter().map(|node| self.node(node, &Shape::Any)).collect())
@@ -101,7 +105,8 @@ impl Printer {
         let mut name = field.key;
         let shown = match field.print {
             Print::Never => None,
-            Print::Given | Print::As(_) => given,
+            Print::Given => given,
+            Print::As(_) => given.filter(|value| !is_empty(value, &field.shape)),
             Print::Filled => given.filter(|value| !is_empty(value, &field.shape)),
             Print::FilledInYaml => given.filter(|value| !json && !is_empty(value, &field.shape)),
             Print::GivenInYaml => given.filter(|value| !json || !is_empty(value, &field.shape)),
@@ -139,7 +144,15 @@ impl Printer {
         sorted.into_iter()
     }
 
+    /// Docker Compose doubles the dollar signs of the whole text.
+    fn key(&self, key: &str) -> String {
+        if self.escape { key.replace('$', "$$") } else { key.to_owned() }
+    }
+
     fn scalar(&self, scalar: &Scalar) -> Document {
+        if let Some(time) = scalar.timestamp() {
+            return Document::Text(time);
+        }
         match scalar.resolve() {
             Resolved::Null => Document::Null,
             Resolved::Bool(value) => Document::Bool(value),
@@ -153,9 +166,12 @@ impl Printer {
 
 /// What Go's `omitempty` leaves out.
 fn is_empty(value: &Document, shape: &Shape) -> bool {
+    if let Shape::Short(conversion) = shape {
+        return is_empty(value, &conversion.long);
+    }
     match value {
         Document::Text(text) => match shape {
-            Shape::Bytes | Shape::BytesText | Shape::BytesOrMinusOne => text == "0",
+            Shape::Bytes | Shape::BytesOrFraction | Shape::BytesText | Shape::BytesOrMinusOne => text == "0",
             Shape::Duration => text == "0s",
             _ => text.is_empty(),
         },

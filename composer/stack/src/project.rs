@@ -12,12 +12,12 @@ use crate::files::{clean, relative};
 use crate::include::{IncludeKey, Included};
 use crate::interpolate::Interpolator;
 use crate::merge;
-use crate::options::LoadOptions;
+use crate::options::{LoadOptions, Purpose};
 use crate::read::Reader;
 use crate::shape::{self, Shaper};
 use crate::source::Span;
 use crate::spec::{FILE, Record, SERVICE, Shape};
-use crate::yaml::{Node, Tag, Value};
+use crate::yaml::{Map, Node, Tag, Value};
 
 /// How much `extends` and `include` may add to a project, in values: enough for every honest file, too little for a
 /// chain of services that each hands on all it has.
@@ -97,6 +97,11 @@ impl<'a> Project<'a> {
         let mut merged: Option<Node> = None;
         for (path, documents) in files {
             for document in documents.iter() {
+                if document.is_null() && documents.len() > 1 {
+                    self.report
+                        .error(document.span, "one of several documents is empty")
+                        .help("remove its `---`");
+                }
                 let Some(mut node) = self.document(document, scope, chain.is_empty()) else {
                     continue;
                 };
@@ -106,6 +111,10 @@ impl<'a> Project<'a> {
                     Some(base) => merge::records(base, node, &FILE, &mut self.report),
                     None => node,
                 });
+                // What a file leaves without a value or a key that it needs, a later one cannot make up for.
+                if let Some(merged) = &mut merged {
+                    shape::complete(merged, &FILE, &mut self.report);
+                }
             }
         }
         let mut root = merged?;
@@ -117,7 +126,7 @@ impl<'a> Project<'a> {
 
     /// One document: interpolated and shaped. `None` where there is nothing in it.
     fn document(&mut self, document: &Node, scope: &Scope, direct: bool) -> Option<Node> {
-        if document.is_null() {
+        if document.is_null() || document.as_map().is_some_and(Map::is_empty) {
             return None;
         }
         if document.as_map().is_none() {
@@ -131,7 +140,13 @@ impl<'a> Project<'a> {
         if let Value::Map(map) = &mut node.value
             && let Some(entry) = map.shift_remove("version")
         {
-            self.report.warning(entry.key, "`version` is obsolete and has no effect").help("remove the line");
+            if entry.node.text_value().is_some() {
+                let message = "`version` is obsolete and has no effect";
+                self.report.warning(entry.key, message).help("remove the line");
+            } else {
+                let message = format!("`version` must be a string, not {}", entry.node.kind());
+                self.report.error(entry.key, message).help("remove the line: it has no effect");
+            }
         }
         let begin = self.begin(&scope.folder, direct);
         self.shape_record(node, &FILE, "the file", begin)
@@ -155,6 +170,7 @@ impl<'a> Project<'a> {
             folder: &folder,
             home: self.options.home.as_deref(),
             resolve_paths,
+            lenient: self.options.purpose == Purpose::Config,
             interpolated: self.options.interpolate,
             report: &mut self.report,
         };

@@ -87,9 +87,11 @@ impl Writer {
             Shape::Word(words) => either(vec![json!({ "enum": words }), expression()]),
             Shape::Bool => types(&["boolean", "string"]),
             Shape::StrictBool => either(vec![types(&["boolean"]), expression()]),
-            Shape::StrictInt => either(vec![types(&["integer"]), expression()]),
-            Shape::Int(least, most) => {
-                let mut number = types(&["integer"]);
+            Shape::StrictNumber => either(vec![types(&["number"]), expression()]),
+            Shape::StrictInt(..) => either(vec![types(&["integer"]), expression()]),
+            Shape::Int(least, most) | Shape::Bounded(least, most) | Shape::Number(least, most) => {
+                let whole = !matches!(shape, Shape::Number(..));
+                let mut number = types(&[if whole { "integer" } else { "number" }]);
                 if *least > i64::MIN {
                     number["minimum"] = json!(least);
                 }
@@ -98,7 +100,8 @@ impl Writer {
                 }
                 either(vec![number, types(&["string"])])
             }
-            Shape::Bytes | Shape::BytesOrMinusOne => types(&["integer", "string"]),
+            Shape::Bytes => types(&["integer", "string"]),
+            Shape::BytesOrFraction | Shape::BytesOrMinusOne => types(&["number", "string"]),
             Shape::Set(item) => json!({ "type": "array", "items": self.shape(item), "uniqueItems": true }),
             Shape::Either(scalar, mapping) => either(vec![self.shape(scalar), self.shape(mapping)]),
             Shape::List(item) => json!({ "type": "array", "items": self.shape(item) }),

@@ -4,7 +4,16 @@
 pub(crate) fn parse(text: &str) -> Option<u64> {
     let split = text.rfind(|c: char| c.is_ascii_digit() || matches!(c, '.' | ' '))?;
     let (front, unit) = text.split_at(split + 1);
-    let number: f64 = front.strip_suffix(' ').unwrap_or(front).parse().ok()?;
+    let front = front.strip_suffix(' ').unwrap_or(front);
+    // Go lets underscores stand between digits.
+    let bytes = front.as_bytes();
+    let parted = bytes
+        .windows(3)
+        .all(|three| three[1] != b'_' || (three[0].is_ascii_digit() && three[2].is_ascii_digit()));
+    if !parted || front.starts_with('_') || front.ends_with('_') {
+        return None;
+    }
+    let number: f64 = front.replace('_', "").parse().ok()?;
     let unit = unit.to_ascii_lowercase();
     let power = match unit.strip_suffix("ib").or_else(|| unit.strip_suffix('b')).unwrap_or(&unit) {
         "" if unit != "ib" => 0,

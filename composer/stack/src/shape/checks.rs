@@ -5,14 +5,17 @@ use std::net::IpAddr;
 use super::{Conversion, scalar};
 use crate::spec::{Check, Shape, Wrong};
 use crate::suggest::nearest;
-use crate::yaml::{Node, Value};
+use crate::yaml::{Node, Resolved, Value};
 use crate::{cpuset, signal};
 
 /// PID_MAX_LIMIT of linux/threads.h: the kernel's pids.max takes no more on a 64-bit machine.
 const MOST_PIDS: i64 = 4 << 20;
 
+/// The same under `deploy`, without fractions.
+pub(crate) const WHOLE_PIDS: Shape = Shape::Bounded(-1, MOST_PIDS);
+
 /// Processes and threads; -1 is no limit.
-pub(crate) const PIDS: Shape = Shape::Int(-1, MOST_PIDS);
+pub(crate) const PIDS: Shape = Shape::Number(-1, MOST_PIDS);
 
 fn wrong(message: String, help: &'static str) -> Option<Wrong> {
     Some(Wrong { message, help: help.into() })
@@ -20,7 +23,7 @@ fn wrong(message: String, help: &'static str) -> Option<Wrong> {
 
 /// `container_name`.
 pub(crate) const CONTAINER_NAME: Shape = Shape::Checked(&Check {
-    what: "a container name",
+    refused: |text| !has_long_name(text),
     wrong: |text| {
         let good = text.len() > 1 && is_object_name(text);
         if good {
@@ -35,7 +38,7 @@ pub(crate) const CONTAINER_NAME: Shape = Shape::Checked(&Check {
 
 /// `name` of a volume.
 pub(crate) const VOLUME_NAME: Shape = Shape::Checked(&Check {
-    what: "a volume's name",
+    refused: never,
     wrong: |text| {
         // An empty one, as an unset variable leaves it, is none.
         if text.is_empty() || is_object_name(text) {
@@ -48,13 +51,27 @@ pub(crate) const VOLUME_NAME: Shape = Shape::Checked(&Check {
     },
 });
 
+/// Docker Compose's pattern for names of containers is not anchored.
+fn has_long_name(text: &str) -> bool {
+    let inside = |c: &u8| c.is_ascii_alphanumeric() || matches!(c, b'_' | b'.' | b'-');
+    text.as_bytes().windows(2).any(|pair| pair[0].is_ascii_alphanumeric() && inside(&pair[1]))
+}
+
+fn never(_: &str) -> bool {
+    false
+}
+
+fn always(_: &str) -> bool {
+    true
+}
+
 fn is_object_name(text: &str) -> bool {
     text.starts_with(|c: char| c.is_ascii_alphanumeric())
         && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-'))
 }
 
 /// `hostname`.
-pub(crate) const HOSTNAME: Shape = Shape::Checked(&Check { what: "a host name", wrong: host_name });
+pub(crate) const HOSTNAME: Shape = Shape::Checked(&Check { wrong: host_name, refused: never });
 
 /// `domainname`: an empty one, as an unset variable leaves it, is none.
 pub(crate) const DOMAINNAME: Shape = HOSTNAME;
@@ -75,7 +92,7 @@ fn host_name(text: &str) -> Option<Wrong> {
 
 /// `user`.
 pub(crate) const USER: Shape = Shape::Checked(&Check {
-    what: "a user",
+    refused: never,
     wrong: |text| {
         let part =
             |part: &str| !part.is_empty() && !part.contains(char::is_whitespace) && !part.contains('/');
@@ -97,7 +114,7 @@ pub(crate) const USER: Shape = Shape::Checked(&Check {
 
 /// `working_dir`.
 pub(crate) const WORKING_DIR: Shape = Shape::Checked(&Check {
-    what: "an absolute path",
+    refused: never,
     wrong: |text| {
         if text.is_empty() || text.starts_with('/') {
             return None;
@@ -108,7 +125,7 @@ pub(crate) const WORKING_DIR: Shape = Shape::Checked(&Check {
 
 /// `restart`.
 pub(crate) const RESTART: Shape = Shape::Checked(&Check {
-    what: "a restart policy",
+    refused: never,
     wrong: |text| {
         let (policy, count) =
             text.split_once(':').map_or((text, None), |(policy, count)| (policy, Some(count)));
@@ -128,7 +145,7 @@ pub(crate) const RESTART: Shape = Shape::Checked(&Check {
 
 /// `pull_policy`, as loosely as Compose looks at it.
 pub(crate) const PULL_POLICY: Shape = Shape::Checked(&Check {
-    what: "a pull policy",
+    refused: always,
     wrong: |text| {
         const WORDS: [&str; 8] =
             ["always", "never", "build", "if_not_present", "missing", "refresh", "daily", "weekly"];
@@ -148,7 +165,7 @@ pub(crate) const PULL_POLICY: Shape = Shape::Checked(&Check {
 
 /// `host_ip` of a port.
 pub(crate) const IP: Shape = Shape::Checked(&Check {
-    what: "an IP address",
+    refused: always,
     wrong: |text| {
         if text.parse::<IpAddr>().is_ok() {
             return None;
@@ -159,7 +176,7 @@ pub(crate) const IP: Shape = Shape::Checked(&Check {
 
 /// `protocol` of a port.
 pub(crate) const PROTOCOL: Shape = Shape::Checked(&Check {
-    what: "a protocol",
+    refused: never,
     wrong: |text| {
         if text.is_empty() || ["tcp", "udp", "sctp"].iter().any(|known| text.eq_ignore_ascii_case(known)) {
             return None;
@@ -170,7 +187,7 @@ pub(crate) const PROTOCOL: Shape = Shape::Checked(&Check {
 
 /// `x-bandwidth`: bits a second.
 pub(crate) const BIT_RATE: Shape = Shape::Checked(&Check {
-    what: "a rate",
+    refused: always,
     wrong: |text| {
         let unit = text.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.');
         let number = &text[..text.len() - unit.len()];
@@ -185,19 +202,24 @@ pub(crate) const BIT_RATE: Shape = Shape::Checked(&Check {
 pub(crate) const PUBLISHED: Shape = Shape::Short(&Conversion {
     what: "a port or a range of ports",
     forms: &[crate::spec::INT],
-    lengthen: |node, _, shaper| {
+    lengthen: |node, name, shaper| {
         let Value::Scalar(scalar) = &node.value else {
             return Some(node);
         };
+        if matches!(scalar.resolve(), Resolved::Float(_)) {
+            return shaper.wrong_type(&node, name, "a port or a range of ports");
+        }
         let text = scalar::spelled(scalar);
         let port = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit()) && text.parse::<u16>().is_ok();
         let (first, last) = text.split_once('-').unwrap_or((&text, &text));
         let good = text.is_empty() || (port(first) && port(last));
         if !good {
             shaper
-                .value(&node, format!("`{text}` is neither a port nor a range of ports"))
+                .doubt(&node, format!("`{text}` is neither a port nor a range of ports"))
                 .help("write a number from 1 to 65535, or two: `8000-8010`");
-            return None;
+            if !shaper.lenient {
+                return None;
+            }
         }
         Some(Node { value: Value::Scalar(super::text(text)), ..node })
     },
@@ -206,7 +228,7 @@ pub(crate) const PUBLISHED: Shape = Shape::Short(&Conversion {
 
 /// A signal's name or number.
 pub(crate) const SIGNAL: Shape = Shape::Checked(&Check {
-    what: "a signal",
+    refused: never,
     wrong: |text| {
         if text.is_empty() || signal::parse(text).is_some() {
             return None;
@@ -220,7 +242,7 @@ pub(crate) const SIGNAL: Shape = Shape::Checked(&Check {
 
 /// A list of CPUs.
 pub(crate) const CPUSET: Shape = Shape::Checked(&Check {
-    what: "a list of CPUs",
+    refused: never,
     wrong: |text| {
         if text.is_empty() || cpuset::parse(text).is_some() {
             return None;

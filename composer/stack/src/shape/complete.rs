@@ -7,7 +7,7 @@ use super::scalar::expected;
 use crate::diagnostic::Report;
 use crate::source::Span;
 use crate::spec::{Record, Shape};
-use crate::yaml::{Map, Node, Value};
+use crate::yaml::{Map, Node, Tag, Value};
 
 /// Reports what is missing from a settled document, and takes out keys that were never given a value.
 pub(crate) fn complete(root: &mut Node, record: &'static Record, report: &mut Report) {
@@ -80,6 +80,9 @@ impl Completer<'_> {
         let mut without = Vec::new();
         for (key, entry) in map.iter_mut() {
             let Some(shape) = shape(key) else { continue };
+            if entry.node.tag == Tag::Reset {
+                continue;
+            }
             if entry.node.is_null() {
                 if !may_be_null(shape) {
                     without.push((key.clone(), entry.node.span, expected(shape)));

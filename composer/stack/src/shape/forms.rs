@@ -3,7 +3,7 @@
 use super::scalar::{number, spelled, whole};
 use super::{Conversion, Shaper};
 use crate::source::Span;
-use crate::spec::{COUNT, INT, SET, Shape, TEXTS};
+use crate::spec::{INT, SET, Shape, TEXTS};
 use crate::words;
 use crate::yaml::{Entry, Map, Node, Resolved, Tag, Value};
 
@@ -65,21 +65,31 @@ pub(crate) const ONE_OR_MORE: Shape = Shape::Short(&Conversion {
 pub(crate) const TEXT_OR_INT: Shape = Shape::Short(&Conversion {
     what: "a string or a whole number",
     forms: &[Shape::Text, INT],
-    lengthen: |mut node, name, shaper| {
-        let Value::Scalar(scalar) = &node.value else {
-            return Some(node);
-        };
-        match scalar.resolve() {
-            Resolved::Int(_) => node.value = Value::Scalar(super::text(spelled(scalar))),
-            Resolved::Bool(_) | Resolved::Float(_) => {
-                return shaper.wrong_type(&node, name, "a string or a whole number");
-            }
-            Resolved::Null | Resolved::Text(_) => {}
-        }
-        Some(node)
-    },
+    lengthen: text_or_int,
     long: Shape::Text,
 });
+
+/// The same, or nothing, which becomes an empty string.
+pub(crate) const TEXT_OR_INT_OR_EMPTY: Shape = Shape::Short(&Conversion {
+    what: "a string or a whole number",
+    forms: &[Shape::Text, INT],
+    lengthen: text_or_int,
+    long: Shape::ScalarOrEmpty,
+});
+
+fn text_or_int(mut node: Node, name: &str, shaper: &mut Shaper<'_>) -> Option<Node> {
+    let Value::Scalar(scalar) = &node.value else {
+        return Some(node);
+    };
+    match scalar.resolve() {
+        Resolved::Int(_) => node.value = Value::Scalar(super::text(spelled(scalar))),
+        Resolved::Bool(_) | Resolved::Float(_) => {
+            return shaper.wrong_type(&node, name, "a string or a whole number");
+        }
+        Resolved::Null | Resolved::Text(_) => {}
+    }
+    Some(node)
+}
 
 /// A string or a boolean, which becomes a string.
 pub(crate) const STRING_OR_X: Shape = Shape::Short(&Conversion {
@@ -121,19 +131,16 @@ pub(crate) const DEVICE_COUNT: Shape = Shape::Short(&Conversion {
     long: INT,
 });
 
-/// CPU shares, which 1 would be too few of.
-pub(crate) const CPU_SHARES: Shape = Shape::Short(&Conversion {
-    what: "a whole number",
-    forms: &[],
-    lengthen: |node, _, shaper| match &node.value {
-        Value::Scalar(scalar) if matches!(whole(scalar), Some(..=-1 | 1 | 262_145..)) => {
-            shaper.value(&node, "`cpu_shares` must be 2 to 262144");
-            None
-        }
-        Value::Scalar(_) | Value::List(_) | Value::Map(_) => Some(node),
-    },
-    long: COUNT,
-});
+/// Go's unsigned numbers.
+pub(crate) fn not_negative(node: Node, name: &str, shaper: &mut Shaper<'_>) -> Option<Node> {
+    if let Value::Scalar(scalar) = &node.value
+        && matches!(whole(scalar), Some(..=-1))
+    {
+        shaper.value(&node, format!("`{name}` must be at least 0"));
+        return None;
+    }
+    Some(node)
+}
 
 /// One limit, or a soft and a hard one. Go has no way to tell a limit of 0 from none, and prints two.
 pub(crate) fn ulimit(mut node: Node, _: &str, _: &mut Shaper<'_>) -> Option<Node> {
@@ -227,10 +234,13 @@ fn test(node: Node, _: &str, shaper: &mut Shaper<'_>) -> Option<Node> {
         Some(_) => Some("a `test` list must begin with `CMD`, `CMD-SHELL` or `NONE`"),
     };
     if let Some(complaint) = complaint {
-        shaper
-            .value(&node, complaint)
-            .help("for example `test: [\"CMD\", \"curl\", \"-f\", \"http://localhost\"]`");
-        return None;
+        // `[CMD]` is well-formed as far as Docker Compose is concerned.
+        let refused = first != Some("CMD");
+        let found = if refused { shaper.value(&node, complaint) } else { shaper.doubt(&node, complaint) };
+        found.help("for example `test: [\"CMD\", \"curl\", \"-f\", \"http://localhost\"]`");
+        if refused || !shaper.lenient {
+            return None;
+        }
     }
     Some(node)
 }

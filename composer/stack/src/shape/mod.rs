@@ -29,11 +29,11 @@ pub(crate) use checks::*;
 pub(crate) use complete::complete;
 pub(crate) use forms::*;
 pub(crate) use hosts::HOSTS;
-pub(crate) use mounts::{MOUNT, TMPFS_MODE, volume_resource};
+pub(crate) use mounts::{MOUNT, TMPFS_MODE, TMPFS_SIZE, volume_resource};
 pub(crate) use paths::*;
 pub(crate) use ports::PORTS;
 pub(crate) use references::*;
-pub(crate) use scalar::{flag, text};
+pub(crate) use scalar::{flag, number, text};
 
 /// A value with a short form.
 pub(crate) struct Conversion {
@@ -56,6 +56,8 @@ pub(crate) struct Shaper<'a> {
     pub home: Option<&'a Path>,
     /// Paths are made absolute.
     pub resolve_paths: bool,
+    /// What Docker Compose takes though nobody can run it is a warning, and stays as it is.
+    pub lenient: bool,
     /// Expressions have been replaced: what has a `$` in it is no expression.
     pub interpolated: bool,
     pub report: &'a mut Report,
@@ -106,9 +108,13 @@ impl Shaper<'_> {
             | Shape::Bool
             | Shape::StrictBool
             | Shape::Int(..)
-            | Shape::StrictInt
+            | Shape::Bounded(..)
+            | Shape::Number(..)
+            | Shape::StrictNumber
+            | Shape::StrictInt(..)
             | Shape::Float
             | Shape::Bytes
+            | Shape::BytesOrFraction
             | Shape::BytesText
             | Shape::BytesOrMinusOne
             | Shape::Mode
@@ -153,8 +159,14 @@ impl Shaper<'_> {
                 continue;
             }
             if key.is_empty() {
-                self.report.error(entry.key, format!("a key of `{name}` is empty")).help("give it a name");
-                continue;
+                let message = format!("a key of `{name}` is empty");
+                // An item of a list has no place for its key alone: there, Docker Compose takes it.
+                if self.lenient && entry.key.start == entry.node.span.start {
+                    self.report.warning(entry.key, message).help("give it a name");
+                } else {
+                    self.report.error(entry.key, message).help("give it a name");
+                    continue;
+                }
             }
             if !awaits_value(&entry.node) {
                 match self.shape(entry.node, value, &key) {
@@ -178,7 +190,7 @@ impl Shaper<'_> {
             let Some(field) = record.field(&key) else {
                 if record.extensible && key.starts_with("x-") {
                     shaped.insert(key, entry);
-                } else if !record.open {
+                } else {
                     self.unknown(&key, entry.key, record, name);
                 }
                 continue;
@@ -209,7 +221,14 @@ impl Shaper<'_> {
             _ if std::ptr::eq(record, &FILE) => format!("at {}", record.what),
             _ => format!("in {}", record.what),
         };
-        let found = self.report.error(span, format!("unknown key `{key}`")).label(place);
+        let message = format!("unknown key `{key}`");
+        // The specification forgot to forbid it.
+        let found = if record.open && self.lenient {
+            self.report.warning(span, message)
+        } else {
+            self.report.error(span, message)
+        };
+        let found = found.label(place);
         // Of very many, the last ones are counted alone: nobody would see what is meant.
         if !found.is_kept() {
             return;
@@ -243,6 +262,21 @@ impl Shaper<'_> {
     /// Reports that a value cannot be; adds what it is after interpolation.
     pub fn value(&mut self, node: &Node, message: impl Into<String>) -> Found<'_> {
         let found = self.report.error(node.span, message);
+        Self::after_interpolation(node, found)
+    }
+
+    /// Reports that a value cannot be run, which Docker Compose finds nothing wrong with when it reads the file: it
+    /// stays as it is. Otherwise the caller leaves it out, so that no check finds it again.
+    pub fn doubt(&mut self, node: &Node, message: impl Into<String>) -> Found<'_> {
+        let found = if self.lenient {
+            self.report.warning(node.span, message)
+        } else {
+            self.report.error(node.span, message)
+        };
+        Self::after_interpolation(node, found)
+    }
+
+    fn after_interpolation<'f>(node: &Node, found: Found<'f>) -> Found<'f> {
         match &node.value {
             Value::Scalar(Scalar { text, interpolated: true, .. }) => {
                 found.note(format!("the value is `{text}` after interpolation"))

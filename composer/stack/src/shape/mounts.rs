@@ -2,11 +2,11 @@
 
 use super::forms::mapping;
 use super::paths::resolved;
-use super::scalar::{mode, number};
+use super::scalar::number;
 use super::{Conversion, Shaper, external, flag};
 use crate::spec::mounts::MOUNT as MOUNT_RECORD;
 use crate::spec::{INT, Shape};
-use crate::yaml::{Entry, Map, Node, Value};
+use crate::yaml::{Entry, Map, Node, Resolved, Value};
 
 /// A mount.
 pub(crate) const MOUNT: Shape = Shape::Short(&Conversion {
@@ -19,18 +19,40 @@ pub(crate) const MOUNT: Shape = Shape::Short(&Conversion {
 /// Permission bits of a tmpfs, which Compose prints as a number.
 pub(crate) const TMPFS_MODE: Shape = Shape::Short(&Conversion {
     what: "permission bits such as 0755",
-    forms: &[Shape::Text],
+    forms: &[],
     lengthen: |node, _, shaper| {
-        let bits = match &node.value {
-            Value::Scalar(scalar) => mode(scalar),
-            Value::List(_) | Value::Map(_) => return Some(node),
+        let Value::Scalar(scalar) = &node.value else {
+            return Some(node);
         };
-        if bits.is_none() {
-            shaper.value(&node, "`mode` must be permission bits").help("write them in octal: `0755`");
+        // Docker Compose cuts fractions off, and knows no octal strings here.
+        let bits = match scalar.resolve() {
+            Resolved::Int(bits) => u32::try_from(bits).ok(),
+            Resolved::Float(bits) if (0.0..f64::from(u32::MAX)).contains(&bits) => Some(bits as u32),
+            _ => None,
+        };
+        let Some(bits) = bits else {
+            shaper
+                .value(&node, "`mode` must be permission bits")
+                .help("write them in octal, without quotes: `0755`");
+            return None;
+        };
+        if bits > 0o7777 || !matches!(scalar.resolve(), Resolved::Int(_)) {
+            shaper.doubt(&node, "`mode` must be permission bits").help("write them in octal: `0755`");
+            if !shaper.lenient {
+                return None;
+            }
         }
-        bits.map(|bits| number(node.span, bits.into()))
+        Some(number(node.span, bits.into()))
     },
     long: INT,
+});
+
+/// Bytes that a tmpfs holds at most.
+pub(crate) const TMPFS_SIZE: Shape = Shape::Short(&Conversion {
+    what: "an amount such as 64m",
+    forms: &[],
+    lengthen: |node, name, shaper| super::not_negative(node, name, shaper),
+    long: Shape::Bytes,
 });
 
 fn mount(node: Node, _: &str, shaper: &mut Shaper<'_>) -> Option<Node> {

@@ -95,7 +95,8 @@ fn parse(text: &str) -> Result<Vec<Port>, String> {
     };
     let (ports, protocol) = match container.split_once('/') {
         Some((ports, "")) => (ports, "tcp"),
-        Some((ports, protocol)) => (ports, protocol),
+        // What follows a second slash is not looked at.
+        Some((ports, rest)) => (ports, rest.split('/').next().unwrap_or(rest)),
         None => (container, "tcp"),
     };
     let protocol = protocol.to_ascii_lowercase();
@@ -104,6 +105,9 @@ fn parse(text: &str) -> Result<Vec<Port>, String> {
     }
     if ports.is_empty() {
         return Err("the port of the container is missing".to_owned());
+    }
+    if ports == "0" {
+        return Err("the container has no port 0".to_owned());
     }
     let address = (!address.is_empty()).then(|| self::address(address)).transpose()?;
     let (first, last) = range(ports).ok_or_else(|| wrong_range(ports))?;

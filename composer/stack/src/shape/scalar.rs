@@ -18,6 +18,11 @@ impl Shaper<'_> {
                 _ => self.wrong_type(&node, name, expected(shape)),
             };
         }
+        if scalar.timestamp().is_some() {
+            let message = format!("{} must be {}, not a date", super::quoted(name), expected(shape));
+            self.report.error(node.span, message).help(format!("write it in quotes: \"{}\"", scalar.text));
+            return None;
+        }
         let known = match shape {
             Shape::Text => plain_text(scalar),
             Shape::Scalar | Shape::ScalarOrNull | Shape::ScalarOrEmpty => Some(text(spelled(scalar))),
@@ -35,11 +40,14 @@ impl Shaper<'_> {
                 if let Some(Wrong { message, help }) =
                     scalar.as_ref().and_then(|scalar| (check.wrong)(&scalar.text))
                 {
-                    let found = self.value(&node, message);
+                    let refused = scalar.as_ref().is_none_or(|scalar| (check.refused)(&scalar.text));
+                    let found = if refused { self.value(&node, message) } else { self.doubt(&node, message) };
                     if !help.is_empty() {
                         found.help(help);
                     }
-                    return None;
+                    if refused || !self.lenient {
+                        return None;
+                    }
                 }
                 scalar
             }
@@ -51,63 +59,28 @@ impl Shaper<'_> {
                 };
                 Some(bare(value.to_string()))
             }
-            Shape::Int(..) | Shape::StrictInt => {
-                let value = whole(scalar).filter(|_| is_loose(shape) || !is_text(scalar));
-                let Some(value) = value else {
-                    self.value(&node, format!("`{name}` must be a whole number"));
-                    return None;
-                };
-                if let Shape::Int(least, most) = shape
-                    && (value < *least || value > *most)
-                {
-                    let limits = if *most >= i64::from(u32::MAX) {
-                        format!("at least {least}")
-                    } else {
-                        format!("{least} to {most}")
-                    };
-                    self.value(&node, format!("`{name}` must be {limits}"));
-                    return None;
-                }
-                Some(bare(value.to_string()))
-            }
+            Shape::Int(..)
+            | Shape::StrictInt(..)
+            | Shape::Bounded(..)
+            | Shape::Number(..)
+            | Shape::StrictNumber => Some(bare(self.number(&node, scalar, shape, name)?.to_string())),
             Shape::Float => {
-                let value = float(scalar).filter(|value| *value >= 0.0);
-                let Some(value) = value else {
+                let Some(value) = float(scalar) else {
                     self.value(&node, format!("`{name}` must be a number of at least 0"));
                     return None;
                 };
+                if value < 0.0 {
+                    self.doubt(&node, format!("`{name}` must be a number of at least 0"));
+                    if !self.lenient {
+                        return None;
+                    }
+                }
                 Some(bare(float_text(value)))
             }
-            Shape::Bytes | Shape::BytesText | Shape::BytesOrMinusOne => {
-                if matches!(shape, Shape::BytesText) && !is_text(scalar) {
-                    return self.wrong_type(&node, name, "a string");
-                }
-                let value = amount(scalar).filter(|value| match shape {
-                    Shape::BytesOrMinusOne => *value >= -1,
-                    _ => *value >= 0,
-                });
-                let Some(value) = value else {
-                    let unquoted = matches!(shape, Shape::BytesOrMinusOne) && scalar.text == "-1";
-                    self.value(&node, format!("`{}` is not an amount of memory", scalar.text)).help(
-                        if unquoted {
-                            "write -1 without quotes"
-                        } else {
-                            "write a number with b, k, m, g or t: `64m`, `1.5g`"
-                        },
-                    );
-                    return None;
-                };
-                Some(text(value.to_string()))
+            Shape::Bytes | Shape::BytesOrFraction | Shape::BytesText | Shape::BytesOrMinusOne => {
+                Some(text(self.bytes(&node, scalar, shape, name)?.to_string()))
             }
-            Shape::Duration => {
-                let value = if is_text(scalar) { duration::parse(&scalar.text) } else { None };
-                let Some(value) = value else {
-                    self.value(&node, format!("`{}` is not a duration", scalar.text))
-                        .help("write numbers with ns, us, ms, s, m, h, d or w: `10s`, `1m30s`");
-                    return None;
-                };
-                Some(text(duration::show(value)))
-            }
+            Shape::Duration => Some(text(self.duration(&node, scalar)?)),
             Shape::Mode => {
                 let Some(value) = mode(scalar) else {
                     self.value(&node, format!("`{name}` must be permission bits"))
@@ -134,6 +107,101 @@ impl Shaper<'_> {
         Some(node)
     }
 
+    fn number(&mut self, node: &Node, scalar: &Scalar, shape: &Shape, name: &str) -> Option<i64> {
+        let cut = matches!(shape, Shape::Number(..) | Shape::StrictNumber);
+        let value = match scalar.resolve() {
+            Resolved::Float(value) if cut => truncated(value),
+            Resolved::Text(_) if matches!(shape, Shape::StrictNumber | Shape::StrictInt(..)) => None,
+            _ => whole(scalar),
+        };
+        let Some(value) = value else {
+            self.value(node, format!("`{name}` must be a whole number"));
+            return None;
+        };
+        if matches!(scalar.resolve(), Resolved::Float(written) if written.fract() != 0.0) {
+            self.doubt(node, format!("`{name}` must be a whole number"))
+                .note(format!("it counts as {value}"));
+            if !self.lenient {
+                return None;
+            }
+        }
+        let (Shape::Int(least, most)
+        | Shape::StrictInt(least, most)
+        | Shape::Bounded(least, most)
+        | Shape::Number(least, most)) = shape
+        else {
+            return Some(value);
+        };
+        if value >= *least && value <= *most {
+            return Some(value);
+        }
+        let limits = if *most >= i64::from(u32::MAX) {
+            format!("at least {least}")
+        } else {
+            format!("{least} to {most}")
+        };
+        let message = format!("`{name}` must be {limits}");
+        // What 32 bits cannot hold, Docker Compose shows as another number: nothing is lost if that is refused.
+        if matches!(shape, Shape::Int(..) | Shape::StrictInt(..))
+            || (matches!(shape, Shape::Bounded(..)) && u32::try_from(value).is_err())
+        {
+            self.value(node, message);
+            return None;
+        }
+        self.doubt(node, message);
+        self.lenient.then_some(value)
+    }
+
+    fn bytes(&mut self, node: &Node, scalar: &Scalar, shape: &Shape, name: &str) -> Option<i64> {
+        if matches!(shape, Shape::BytesText) && !is_text(scalar) {
+            return self.wrong_type(node, name, "a string");
+        }
+        if let Resolved::Float(value) = scalar.resolve() {
+            let fraction = matches!(shape, Shape::BytesOrFraction | Shape::BytesOrMinusOne);
+            let message = format!("`{}` is not a whole number of bytes", scalar.text);
+            let found = if fraction || value.fract() == 0.0 {
+                // Docker Compose looks at whole numbers and strings, and passes over the rest.
+                self.doubt(node, message).note("it counts as nothing at all")
+            } else {
+                self.value(node, message)
+            };
+            found.help("write a number with b, k, m, g or t: `64m`, `1.5g`");
+            return None;
+        }
+        let Some(value) = amount(scalar) else {
+            let unquoted = matches!(shape, Shape::BytesOrMinusOne) && scalar.text == "-1";
+            self.value(node, format!("`{}` is not an amount of memory", scalar.text)).help(if unquoted {
+                "write -1 without quotes"
+            } else {
+                "write a number with b, k, m, g or t: `64m`, `1.5g`"
+            });
+            return None;
+        };
+        let least = if matches!(shape, Shape::BytesOrMinusOne) { -1 } else { 0 };
+        if value < least {
+            self.doubt(node, format!("`{value}` is not an amount of memory"))
+                .help("write a number with b, k, m, g or t: `64m`, `1.5g`");
+            return self.lenient.then_some(value);
+        }
+        Some(value)
+    }
+
+    fn duration(&mut self, node: &Node, scalar: &Scalar) -> Option<String> {
+        let positive = scalar.text.strip_prefix('-');
+        let known = if is_text(scalar) { duration::parse(positive.unwrap_or(&scalar.text)) } else { None };
+        let Some(known) = known else {
+            self.value(node, format!("`{}` is not a duration", scalar.text))
+                .help("write numbers with ns, us, ms, s, m, h, d or w: `10s`, `1m30s`");
+            return None;
+        };
+        let shown = duration::show(known);
+        if positive.is_none() || known.is_zero() {
+            return Some(shown);
+        }
+        self.doubt(node, format!("`{}` is a negative duration", scalar.text)).help("remove the `-`");
+        self.lenient.then(|| format!("-{shown}"))
+    }
+
     fn not_a_word<T>(&mut self, node: &Node, text: &str, words: &[&str], name: &str) -> Option<T> {
         let what = match name {
             "condition" => "a condition".to_owned(),
@@ -151,7 +219,7 @@ impl Shaper<'_> {
 
 /// Whether a string will do for a boolean or a number.
 fn is_loose(shape: &Shape) -> bool {
-    !matches!(shape, Shape::StrictBool | Shape::StrictInt)
+    !matches!(shape, Shape::StrictBool)
 }
 
 /// What a shape is, for messages.
@@ -161,9 +229,13 @@ pub(super) fn expected(shape: &Shape) -> &'static str {
         Shape::Scalar | Shape::ScalarOrNull | Shape::ScalarOrEmpty => "a string, a number or a boolean",
         Shape::TextOrNumber | Shape::TextOrNumberOrEmpty => "a string or a number",
         Shape::Bool | Shape::StrictBool => "true or false",
-        Shape::Int(..) | Shape::StrictInt => "a whole number",
+        Shape::Int(..)
+        | Shape::StrictInt(..)
+        | Shape::Bounded(..)
+        | Shape::Number(..)
+        | Shape::StrictNumber => "a whole number",
         Shape::Float => "a number",
-        Shape::Bytes | Shape::BytesOrMinusOne => "an amount such as 64m",
+        Shape::Bytes | Shape::BytesOrFraction | Shape::BytesOrMinusOne => "an amount such as 64m",
         Shape::Duration => "a duration such as 1m30s",
         Shape::Mode => "permission bits such as 0755",
         Shape::List(_) | Shape::Set(_) => "a list",
@@ -190,7 +262,7 @@ pub(crate) fn flag(span: Span, value: bool) -> Node {
 }
 
 /// A number that the file does not hold.
-pub(super) fn number(span: Span, value: i64) -> Node {
+pub(crate) fn number(span: Span, value: i64) -> Node {
     Node { span, tag: Tag::None, value: Value::Scalar(bare(value.to_string())) }
 }
 

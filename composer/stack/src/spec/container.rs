@@ -1,9 +1,10 @@
 //! The mappings below a service, mounts and `deploy` aside.
 
-use super::{COUNT, Field, INT, OPTIONS, Print, Record, Shape, Support, TEXTS};
+use super::{Field, INT, OPTIONS, Print, Record, Shape, Support, TEXTS, UNITS};
 use crate::merge::{Merge, by_key};
 use crate::shape::{self, Conversion};
-use crate::yaml::Entry;
+use crate::tree::default;
+use crate::yaml::{Entry, Node};
 
 /// `healthcheck`.
 pub(crate) static HEALTHCHECK: Record = Record::new(
@@ -25,7 +26,7 @@ pub(crate) static HEALTHCHECK: Record = Record::new(
             .print(Print::Given),
         Field::new(
             "retries",
-            COUNT,
+            UNITS,
             "How many failures in a row make the container unhealthy; 3 by default.",
         )
         .print(Print::Given),
@@ -96,7 +97,7 @@ pub(crate) static SERVICE_NETWORK: Record = Record::new(
             .support(Support::NotYet),
         Field::new(
             "gw_priority",
-            Shape::StrictInt,
+            Shape::StrictNumber,
             "The network with the highest one gives the default route.",
         )
         .support(Support::NotYet),
@@ -112,7 +113,7 @@ pub(crate) static SERVICE_NETWORK: Record = Record::new(
         Field::new("mac_address", Shape::Text, "Hardware address of the interface.").support(Support::NotYet),
         Field::new(
             "priority",
-            Shape::StrictInt,
+            Shape::StrictNumber,
             "In which order networks are joined; the highest one first.",
         )
         .support(Support::NotYet),
@@ -135,7 +136,7 @@ pub(crate) static PORT: Record = Record::new(
         Field::new("name", Shape::Text, "What the port is for, for people."),
         Field::new("mode", Shape::Text, "`ingress` or `host`: how a cluster publishes the port."),
         Field::new("host_ip", shape::IP, "Address of the host to listen on; all of them by default."),
-        Field::new("target", Shape::Int(1, 65535), "Port inside of the container."),
+        Field::new("target", Shape::Bounded(1, 65535), "Port inside of the container."),
         Field::new(
             "published",
             shape::PUBLISHED,
@@ -208,7 +209,7 @@ pub(crate) static EXTENDS: Record = Record::new(
     ],
 )
 .required(&["service"])
-.closed();
+.open();
 
 /// One limit of `ulimits`.
 pub(crate) const ULIMIT: Shape = Shape::Short(&Conversion {
@@ -233,7 +234,11 @@ static ULIMITS: Record = Record::new(
 pub(crate) static BLKIO: Record = Record::new(
     "`blkio_config`",
     &[
-        Field::new("weight", Shape::Int(0, 1000), "Share of the disk's time, 10 to 1000; 500 is neutral."),
+        Field::new(
+            "weight",
+            Shape::StrictInt(0, 1000),
+            "Share of the disk's time, 10 to 1000; 500 is neutral.",
+        ),
         Field::new("weight_device", Shape::List(&Shape::Record(&WEIGHT)), "The same for single devices."),
         Field::new("device_read_bps", Shape::List(&RATE), "Bytes that may be read each second, by device."),
         Field::new("device_read_iops", Shape::List(&RATE), "Reads that may be made each second, by device."),
@@ -255,10 +260,15 @@ static WEIGHT: Record = Record::new(
     "an entry of `weight_device`",
     &[
         Field::new("path", Shape::Text, "The device: `/dev/sda`.").print(Print::Named("Path")),
-        Field::new("weight", Shape::Int(0, 1000), "Its share, 10 to 1000.").print(Print::Named("Weight")),
+        Field::new("weight", Shape::StrictInt(0, 1000), "Its share, 10 to 1000.")
+            .print(Print::Named("Weight")),
     ],
 )
-.closed();
+.closed()
+.fill(|map, span| {
+    default(map, "path", Node::text(span, ""));
+    default(map, "weight", shape::number(span, 0));
+});
 
 const RATE: Shape = Shape::Record(&THROTTLE);
 
@@ -269,7 +279,11 @@ static THROTTLE: Record = Record::new(
         Field::new("rate", Shape::Bytes, "How much each second.").print(Print::Named("Rate")),
     ],
 )
-.closed();
+.closed()
+.fill(|map, span| {
+    default(map, "path", Node::text(span, ""));
+    default(map, "rate", Node::text(span, "0"));
+});
 
 /// An item of `post_start` and `pre_stop`.
 pub(crate) static HOOK: Record = Record::new(
@@ -353,7 +367,8 @@ pub(crate) static PROVIDER: Record = Record::new(
     "`provider`",
     &[
         Field::new("type", Shape::Text, "The program that provides the service."),
-        Field::new("options", Shape::Map(&shape::ONE_OR_MORE), "Options that are handed to it."),
+        Field::new("options", Shape::Map(&shape::ONE_OR_MORE), "Options that are handed to it.")
+            .merge(Merge::AsWritten),
     ],
 )
 .required(&["type"]);

@@ -3,6 +3,8 @@
 use super::{COUNT, Field, Print, Record, SET, Shape, Support, TEXTS};
 use crate::merge::Merge;
 use crate::shape;
+use crate::tree::default;
+use crate::yaml::Node;
 
 /// For what only a cluster can do.
 const SWARM: Support = Support::Ignored("it is for clusters; Docker Compose ignores it too");
@@ -71,7 +73,7 @@ static LIMITS: Record = Record::new(
     &[
         Field::new("cpus", Shape::Float, "CPU time, in CPUs: `0.5`."),
         Field::new("memory", Shape::BytesText, "Most memory it may use: `64m`."),
-        Field::new("pids", shape::PIDS, "Processes and threads; -1 is no limit."),
+        Field::new("pids", shape::WHOLE_PIDS, "Processes and threads; -1 is no limit."),
     ],
 );
 
@@ -118,9 +120,13 @@ static DISCRETE: Record = Record::new(
     "`discrete_resource_spec`",
     &[
         Field::new("kind", Shape::Text, "What the resource is called.").print(Print::Given),
-        Field::new("value", super::INT, "How much of it.").print(Print::Given),
+        Field::new("value", super::NUMBER, "How much of it.").print(Print::Given),
     ],
-);
+)
+.fill(|map, span| {
+    default(map, "kind", Node::text(span, ""));
+    default(map, "value", shape::number(span, 0));
+});
 
 static UPDATE: Record = Record::new(
     "an update policy",

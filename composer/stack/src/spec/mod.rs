@@ -16,7 +16,7 @@ pub(crate) mod top;
 use std::borrow::Cow;
 
 use crate::merge::Merge;
-use crate::shape::Conversion;
+use crate::shape::{self, Conversion};
 use crate::source::Span;
 use crate::yaml::{Map, Node};
 
@@ -33,7 +33,7 @@ pub(crate) struct Record {
     pub required: &'static [&'static str],
     /// `x-` keys may be given.
     pub extensible: bool,
-    /// Any other key may be given too, and is left out: the specification forgot to forbid it.
+    /// Any other key can be shown too, and is left out: the specification forgot to forbid it.
     pub open: bool,
     /// Puts in what is there without being given, once everything is merged.
     pub fill: Option<fn(&mut Map, Span)>,
@@ -78,15 +78,24 @@ pub(crate) enum Shape {
     StrictBool,
     /// A whole number within these bounds, also as a string.
     Int(i64, i64),
-    /// A whole number, never a string.
-    StrictInt,
-    /// A number that is not negative, also as a string.
+    /// The same; one that is not within these bounds can be shown and not be run.
+    Bounded(i64, i64),
+    /// A number whose fraction is cut off, also as a string of a whole one; bounds are those of [`Shape::Bounded`].
+    Number(i64, i64),
+    /// A number whose fraction is cut off, never a string.
+    StrictNumber,
+    /// A whole number within these bounds, never a string.
+    StrictInt(i64, i64),
+    /// A number, also as a string; a negative one can be shown and not be run.
     Float,
-    /// An amount of bytes, also as a number, which becomes a string of digits.
+    /// An amount of bytes, also as a number, which becomes a string of digits. One below zero can be shown and not
+    /// be run.
     Bytes,
+    /// The same, also as a number with a fraction, for which Docker Compose shows nothing at all.
+    BytesOrFraction,
     /// An amount of bytes as a string, which becomes one of digits.
     BytesText,
-    /// An amount of bytes, or -1.
+    /// The same, or -1.
     BytesOrMinusOne,
     /// Permission bits: a string is octal. They become a string of octal digits that begins with a zero.
     Mode,
@@ -120,9 +129,9 @@ pub(crate) struct Wrong {
 
 /// A rule for strings.
 pub(crate) struct Check {
-    /// What it is, for the schema's readers: "a signal".
-    pub what: &'static str,
     pub wrong: fn(&str) -> Option<Wrong>,
+    /// Whether Docker Compose refuses what is wrong too. Where it does not, it can be shown and not be run.
+    pub refused: fn(&str) -> bool,
 }
 
 /// When a key is printed, after compose-go's types.
@@ -217,6 +226,15 @@ impl Record {
 
 /// Any whole number.
 pub(crate) const INT: Shape = Shape::Int(i64::MIN, i64::MAX);
+/// Any number, of which the fraction is cut off.
+pub(crate) const NUMBER: Shape = Shape::Number(i64::MIN, i64::MAX);
+/// The same, where nothing is negative.
+pub(crate) const UNITS: Shape = Shape::Short(&Conversion {
+    what: "a whole number",
+    forms: &[],
+    lengthen: shape::not_negative,
+    long: NUMBER,
+});
 /// A whole number that is not negative.
 pub(crate) const COUNT: Shape = Shape::Int(0, i64::MAX);
 /// A list of strings.

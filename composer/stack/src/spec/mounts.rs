@@ -65,7 +65,7 @@ static VOLUME: Record = Record::new(
 static TMPFS: Record = Record::new(
     "`tmpfs`",
     &[
-        Field::new("size", Shape::Bytes, "How much it holds at most."),
+        Field::new("size", shape::TMPFS_SIZE, "How much it holds at most."),
         Field::new("mode", shape::TMPFS_MODE, "Permission bits of its root, in octal."),
     ],
 );

@@ -6,7 +6,7 @@ use super::container::{
     SERVICE_MODEL, SERVICE_NETWORK, ULIMIT,
 };
 use super::deploy::{DEPLOY, DRIVERS};
-use super::{COUNT, Field, INT, Print, Record, SET, Shape, Support, TEXTS, own};
+use super::{COUNT, Field, NUMBER, Print, Record, SET, Shape, Support, TEXTS, own};
 use crate::merge::{self, Merge};
 use crate::shape;
 
@@ -52,21 +52,21 @@ pub(crate) static SERVICE: Record = Record::new(
         Field::new("cpu_count", COUNT, "How many CPUs a Windows container has.").support(WINDOWS),
         Field::new("cpu_percent", Shape::Int(0, 100), "How much of the CPUs a Windows container has.")
             .support(WINDOWS),
-        Field::new("cpu_period", INT, "The period that `cpu_quota` is reckoned in, in microseconds.")
+        Field::new("cpu_period", NUMBER, "The period that `cpu_quota` is reckoned in, in microseconds.")
             .support(Support::NotYet),
-        Field::new("cpu_quota", INT, "CPU time in each `cpu_period`, in microseconds.")
+        Field::new("cpu_quota", NUMBER, "CPU time in each `cpu_period`, in microseconds.")
             .support(Support::NotYet),
-        Field::new("cpu_rt_period", INT, "The period that `cpu_rt_runtime` is reckoned in, in microseconds.")
-            .support(Support::NotYet),
-        Field::new("cpu_rt_runtime", INT, "Real-time CPU time in each `cpu_rt_period`, in microseconds.")
+        Field::new(
+            "cpu_rt_period",
+            NUMBER,
+            "The period that `cpu_rt_runtime` is reckoned in, in microseconds.",
+        )
+        .support(Support::NotYet),
+        Field::new("cpu_rt_runtime", NUMBER, "Real-time CPU time in each `cpu_rt_period`, in microseconds.")
             .support(Support::NotYet),
         Field::new("cpus", Shape::Float, "CPU time that the container may use, in CPUs: `0.5`."),
         Field::new("cpuset", shape::CPUSET, "CPUs that the container may run on: `0-2,4`."),
-        Field::new(
-            "cpu_shares",
-            shape::CPU_SHARES,
-            "Weight when CPUs are busy, 2 to 262144; 1024 is neutral.",
-        ),
+        Field::new("cpu_shares", NUMBER, "Weight when CPUs are busy, 2 to 262144; 1024 is neutral."),
         Field::new(
             "command",
             shape::COMMAND,
@@ -159,7 +159,9 @@ pub(crate) static SERVICE: Record = Record::new(
             .support(Support::NotYet),
         Field::new("group_add", Shape::Set(&shape::TEXT_OR_INT), "Further groups of the container's user.")
             .support(Support::NotYet),
-        Field::new("gpus", shape::GPUS, "GPUs that the container gets: `all`, or a list.").support(DRIVERS),
+        Field::new("gpus", shape::GPUS, "GPUs that the container gets: `all`, or a list.")
+            .merge(Merge::Lists)
+            .support(DRIVERS),
         Field::new(
             "hostname",
             shape::HOSTNAME,
@@ -198,7 +200,7 @@ pub(crate) static SERVICE: Record = Record::new(
             .merge(Merge::Own(merge::logging))
             .print(Print::Given)
             .support(Support::NotYet),
-        Field::new("mem_limit", Shape::Bytes, "Memory that the container may use at most: `64m`."),
+        Field::new("mem_limit", Shape::BytesOrFraction, "Memory that the container may use at most: `64m`."),
         Field::new("mem_reservation", Shape::Bytes, "Memory that is protected when the host runs short."),
         Field::new(
             "memswap_limit",
@@ -263,7 +265,7 @@ pub(crate) static SERVICE: Record = Record::new(
             .support(Support::NotYet),
         Field::new("security_opt", SET, "Seccomp and LSM profiles, and `no-new-privileges`.")
             .support(Support::NotYet),
-        Field::new("shm_size", Shape::Bytes, "Size of `/dev/shm`: `64m` by default.")
+        Field::new("shm_size", Shape::BytesOrFraction, "Size of `/dev/shm`: `64m` by default.")
             .support(Support::NotYet),
         Field::new("stdin_open", Shape::Bool, "Standard input stays open."),
         Field::new(
@@ -273,8 +275,12 @@ pub(crate) static SERVICE: Record = Record::new(
         )
         .print(Print::Given),
         Field::new("stop_signal", shape::SIGNAL, "The signal that asks it to stop; SIGTERM by default."),
-        Field::new("storage_opt", Shape::Map(&shape::TEXT_OR_INT), "Options of Docker's storage driver.")
-            .support(Support::Ignored("they are options of Docker's storage drivers")),
+        Field::new(
+            "storage_opt",
+            Shape::Map(&shape::TEXT_OR_INT_OR_EMPTY),
+            "Options of Docker's storage driver.",
+        )
+        .support(Support::Ignored("they are options of Docker's storage drivers")),
         Field::new("sysctls", shape::LABELS, "Kernel parameters of the container's namespaces.")
             .merge(Merge::Pairs)
             .support(Support::NotYet),

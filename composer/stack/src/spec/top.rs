@@ -47,7 +47,7 @@ pub(crate) static FILE: Record = Record::new(
         .support(Support::Refused("language models are run by Docker's model runner, which is not here")),
         Field::new(
             "include",
-            Shape::List(&shape::INCLUDE),
+            Shape::List(&Shape::OrNull(&shape::INCLUDE)),
             "Other Compose files, whose services and resources become part of this project.",
         )
         .print(Print::Never),
@@ -79,14 +79,18 @@ pub(crate) static INCLUDE: Record = Record::new(
         ),
     ],
 )
-.closed();
+.open();
 
 static MODEL: Record = Record::new(
     "a model",
     &[
         Field::new("name", Shape::Text, "Name of the model, instead of its key."),
         Field::new("model", Shape::Text, "The model's reference, as an OCI artifact."),
-        Field::new("context_size", Shape::StrictInt, "How many tokens the model's context holds."),
+        Field::new(
+            "context_size",
+            Shape::StrictInt(i64::MIN, i64::MAX),
+            "How many tokens the model's context holds.",
+        ),
         Field::new("runtime_flags", TEXTS, "Flags that are handed to the inference engine."),
     ],
 )

@@ -6,7 +6,7 @@ use saphyr_parser::{Event, Parser, ScalarStyle, Span as EventSpan, StrInput};
 
 use super::anchors::{Anchors, Refused};
 use super::offsets::Offsets;
-use super::{Entry, Map, Node, Scalar, Tag, Value, explain, limits, merge_keys};
+use super::{Entry, Map, Node, Resolved, Scalar, Tag, Value, explain, flow, limits, merge_keys};
 use crate::diagnostic::{Found, Report};
 use crate::source::{Span, StepKind};
 
@@ -22,8 +22,9 @@ pub(crate) fn parse(path: &Path, text: String, report: &mut Report) -> Option<Ve
         None => text,
     };
     let (number, source) = report.sources.add(path, text);
+    let text = flow::joined(&source.text);
     let mut builder = Builder {
-        parser: Parser::new_from_str(&source.text),
+        parser: Parser::new_from_str(&text),
         source: number,
         text: &source.text,
         offsets: Offsets::new(&source.text),
@@ -138,9 +139,16 @@ impl<'a> Builder<'a, '_> {
                 {
                     plain = tag.suffix != "str" && (plain || tag.suffix != "binary");
                 }
-                let weight = text_weight(&text);
-                let value = Value::Scalar(Scalar { text: text.into_owned(), plain, interpolated: false });
                 let tag = compose_tag(tag.as_deref());
+                // Go's library takes what has a tag that it does not know for a string.
+                plain &= tag != Tag::Override;
+                let mut text = text.into_owned();
+                if matches!(style, ScalarStyle::Literal | ScalarStyle::Folded) && self.ends_at(span) {
+                    // The last line has no end that could be kept.
+                    text.pop();
+                }
+                let weight = text_weight(&text);
+                let value = Value::Scalar(Scalar { text, plain, interpolated: false });
                 self.keep(anchor, Built { node: Node { span, tag, value }, height: 0, weight })
             }
             Event::SequenceStart(anchor, tag) => {
@@ -178,6 +186,12 @@ impl<'a> Builder<'a, '_> {
         }
     }
 
+    /// Whether a scalar is the last of the text, without the end of a line.
+    fn ends_at(&self, span: Span) -> bool {
+        let rest = self.text.get(span.end..).unwrap_or("");
+        rest.trim_matches([' ', '\t']).is_empty() && !rest.contains('\n') && !self.text.ends_with('\n')
+    }
+
     fn mapping(&mut self, span: Span, tag: Tag, depth: usize) -> Result<Built, Stop> {
         let (mut map, mut merged) = (Map::new(), Vec::new());
         let (mut height, mut weight, mut end) = (0, 1, span.end);
@@ -209,8 +223,19 @@ impl<'a> Builder<'a, '_> {
                 continue;
             };
             if scalar.text == "<<" && scalar.plain {
+                if !merged.is_empty() {
+                    self.error(key.span, "`<<` is given twice".to_owned())?
+                        .help("give it a list: `<<: [*one, *other]`");
+                }
                 merged.push(node);
                 continue;
+            }
+            if scalar.plain
+                && (!matches!(scalar.resolve(), Resolved::Text(_)) || scalar.timestamp().is_some())
+            {
+                let shown = if scalar.text.is_empty() { "null" } else { &scalar.text };
+                let message = format!("the key `{shown}` is not a string");
+                self.error(key.span, message)?.help(format!("write it in quotes: \"{shown}\""));
             }
             (height, weight) = (height.max(below + 1), weight + more + text_weight(&scalar.text));
             if let Some(first) = map.get(&scalar.text) {

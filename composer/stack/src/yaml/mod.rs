@@ -3,6 +3,7 @@
 mod anchors;
 mod build;
 mod explain;
+mod flow;
 pub(crate) mod limits;
 mod merge_keys;
 mod offsets;

@@ -31,6 +31,11 @@ impl Scalar {
         }
     }
 
+    /// A point in time, which Go's library makes of some bare scalars: as it is printed. No key of Compose takes one.
+    pub fn timestamp(&self) -> Option<String> {
+        if self.plain && !self.interpolated { timestamp(&self.text) } else { None }
+    }
+
     /// The scalar as the string Compose makes of it where any scalar will do: `1.50` is `1.5`, `0x10` is `16`.
     pub fn to_text(&self) -> String {
         match self.resolve() {
@@ -41,6 +46,72 @@ impl Scalar {
             Resolved::Text(text) => text.to_owned(),
         }
     }
+}
+
+/// Go's layouts of `yyyy-m-d`, and of that with a time of day.
+fn timestamp(text: &str) -> Option<String> {
+    let digits = |text: &str, least: usize, most: usize| {
+        let good = (least..=most).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
+        good.then(|| text.parse::<u32>().ok()).flatten()
+    };
+    let (date, time) = match text.find(['T', 't', ' ']) {
+        Some(at) => (&text[..at], Some(&text[at + 1..])),
+        None => (text, None),
+    };
+    let mut parts = date.splitn(3, '-');
+    let year = digits(parts.next()?, 4, 4)?;
+    let (month, day) = (digits(parts.next()?, 1, 2)?, digits(parts.next()?, 1, 2)?);
+    let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let days = match month {
+        2 => 28 + u32::from(leap),
+        4 | 6 | 9 | 11 => 30,
+        1..=12 => 31,
+        _ => return None,
+    };
+    if !(1..=days).contains(&day) {
+        return None;
+    }
+    let date = format!("{year:04}-{month:02}-{day:02}T");
+    let Some(time) = time else {
+        return Some(date + "00:00:00Z");
+    };
+    // A `T` demands a zone, a blank forbids one.
+    let zone = time.find(['Z', '+', '-']).unwrap_or(time.len());
+    let (time, zone) = time.split_at(zone);
+    let spaced = text.contains(' ');
+    if spaced != zone.is_empty() {
+        return None;
+    }
+    let mut parts = time.splitn(3, ':');
+    let (hour, minute) = (digits(parts.next()?, 1, 2)?, digits(parts.next()?, 1, 2)?);
+    let (second, fraction) = {
+        let second = parts.next()?;
+        second.split_once('.').map_or((second, None), |(second, fraction)| (second, Some(fraction)))
+    };
+    let second = digits(second, 1, 2)?;
+    let fraction = match fraction {
+        Some(fraction) => {
+            digits(fraction, 1, 9)?;
+            fraction.trim_end_matches('0')
+        }
+        None => "",
+    };
+    if hour > 23 || minute > 59 || second > 59 {
+        return None;
+    }
+    let zone = match zone.strip_prefix(['+', '-']) {
+        Some(offset) => {
+            let (hours, minutes) = offset.split_once(':')?;
+            if digits(hours, 2, 2)? > 24 || digits(minutes, 2, 2)? > 60 {
+                return None;
+            }
+            zone
+        }
+        None if zone.is_empty() || zone == "Z" => "Z",
+        None => return None,
+    };
+    let dot = if fraction.is_empty() { "" } else { "." };
+    Some(format!("{date}{hour:02}:{minute:02}:{second:02}{dot}{fraction}{zone}"))
 }
 
 fn number(text: &str) -> Option<Resolved<'static>> {
@@ -64,7 +135,9 @@ fn number(text: &str) -> Option<Resolved<'static>> {
     if let Some(value) = whole {
         return Some(Resolved::Int(value));
     }
-    if digits.bytes().all(|b| b.is_ascii_digit())
+    // What begins with a zero and is not octal is a float.
+    if (digits.len() == 1 || !digits.starts_with('0'))
+        && digits.bytes().all(|b| b.is_ascii_digit())
         && let Ok(value) = bare.parse()
     {
         return Some(Resolved::Int(value));
@@ -76,7 +149,7 @@ fn number(text: &str) -> Option<Resolved<'static>> {
     None
 }
 
-/// A float as Go prints it with `%v`: shortest, with an exponent below 1e-4 and from 1e21 on.
+/// A float as Go prints it with `%v`: shortest, with an exponent below 1e-4 and from 1e6 on.
 fn float_text(value: f64) -> String {
     if !value.is_finite() {
         let text = if value.is_nan() {
@@ -88,7 +161,7 @@ fn float_text(value: f64) -> String {
         };
         return text.to_owned();
     }
-    if value != 0.0 && (value.abs() < 1e-4 || value.abs() >= 1e21) {
+    if value != 0.0 && (value.abs() < 1e-4 || value.abs() >= 1e6) {
         let text = format!("{value:e}");
         let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
         let (sign, digits) = match exponent.strip_prefix('-') {

@@ -2,7 +2,7 @@
 
 use serde_json::{Value as Json, json};
 
-use super::{json, service, shaped};
+use super::{json, service, service_for, shaped};
 
 #[test]
 fn as_docker_compose_reads_it() {
@@ -210,21 +210,61 @@ fn as_docker_compose_reads_it() {
         (r#"label_file: [x]"#, r#"{"label_file":["/w/x"]}"#),
     ] {
         let expected: Json = serde_json::from_str(expected).unwrap();
-        assert_eq!(service(&[fragment]), Ok(expected), "{fragment}");
+        assert_eq!(service_for(&[fragment], true), Ok(expected), "{fragment}");
+    }
+}
+
+#[test]
+fn what_docker_compose_shows_is_not_run() {
+    for (fragment, shown, why) in [
+        ("hostname: a b", json!({"hostname": "a b"}), "`a b` is not a host name"),
+        ("container_name: it's", json!({"container_name": "it's"}), "`it's` is not a container name"),
+        ("cpuset: foo", json!({"cpuset": "foo"}), "`foo` is not a list of CPUs"),
+        ("restart: ALWAYS", json!({"restart": "ALWAYS"}), "`ALWAYS` is not a restart policy"),
+        ("cpu_quota: 1.5", json!({"cpu_quota": 1}), "`cpu_quota` must be a whole number"),
+        ("pids_limit: -2", json!({"pids_limit": -2}), "`pids_limit` must be -1 to 4194304"),
+        ("cpus: -1", json!({"cpus": -1}), "`cpus` must be a number of at least 0"),
+        ("mem_limit: -1", json!({"mem_limit": "-1"}), "`-1` is not an amount of memory"),
+        ("mem_limit: 1e9", json!({}), "`1e9` is not a whole number of bytes"),
+        ("stop_grace_period: -5s", json!({"stop_grace_period": "-5s"}), "`-5s` is a negative duration"),
+        ("healthcheck: {test: [CMD]}", json!({"healthcheck": {"test": ["CMD"]}}), "`CMD` needs a program"),
+        (
+            "ports: [{target: 65536, published: abc}]",
+            json!({"ports": [{"target": 65536, "published": "abc"}]}),
+            "`target` must be 1 to 65535; `abc` is neither a port nor a range of ports",
+        ),
+        ("environment: ['']", json!({"environment": {"": null}}), "a key of `environment` is empty"),
+        (
+            "volumes: [{type: tmpfs, target: /a, tmpfs: {mode: 1.5}}]",
+            json!({"volumes": [{"type": "tmpfs", "target": "/a", "tmpfs": {"mode": 1}}]}),
+            "`mode` must be permission bits",
+        ),
+        ("gpus: [{driver: a, b: c}]", json!({"gpus": [{"driver": "a"}]}), "unknown key `b`"),
+    ] {
+        assert_eq!(service_for(&[fragment], true), Ok(shown), "{fragment}");
+        assert_eq!(service(&[fragment]), Err(why.to_owned()), "{fragment}");
+    }
+}
+
+#[test]
+fn values_are_merged_as_they_are_written() {
+    let provider = |options: &str| format!("provider: {{type: a, options: {{b: {options}}}}}");
+    for (base, over, merged) in [
+        ("c", "d", Ok(json!(["d"]))),
+        ("c", "[d, 1]", Ok(json!(["d", "1"]))),
+        ("[c]", "[d]", Ok(json!(["c", "d"]))),
+        ("[c]", "d", Err("this is one value, and a list in what it is merged with".to_owned())),
+        ("c", "!override null", Ok(json!(["null"]))),
+    ] {
+        let found = service(&[&provider(base), &provider(over)]);
+        let found = found.map(|service| service["provider"]["options"]["b"].clone());
+        assert_eq!(found, merged, "{base} {over}");
     }
 }
 
 #[test]
 fn more_than_docker_compose_reads() {
     for (fragment, expected) in [
-        // Docker Compose drops a fraction without a word.
-        ("mem_limit: 1e9", json!({"mem_limit": "1000000000"})),
-        // Its schema has room for these strings, its types have not.
-        (
-            "volumes: [{type: tmpfs, target: /a, tmpfs: {mode: \"0755\"}}]",
-            json!({"volumes": [{"type": "tmpfs", "target": "/a", "tmpfs": {"mode": 493}}]}),
-        ),
-        ("blkio_config: {weight: \"300\"}", json!({"blkio_config": {"weight": 300}})),
         // Keys of specifications newer than it.
         (
             "pre_start: [{command: a, per_replica: true}]",

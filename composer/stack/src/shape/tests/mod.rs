@@ -18,6 +18,10 @@ static ROOT: Shape = Shape::Record(&FILE);
 
 /// A document through shaping, merging and completing.
 pub(crate) fn shaped(texts: &[&str], interpolated: bool) -> (Option<Node>, Report) {
+    shaped_for(texts, interpolated, false)
+}
+
+fn shaped_for(texts: &[&str], interpolated: bool, lenient: bool) -> (Option<Node>, Report) {
     let mut report = Report::default();
     let mut root: Option<Node> = None;
     for text in texts {
@@ -27,6 +31,7 @@ pub(crate) fn shaped(texts: &[&str], interpolated: bool) -> (Option<Node>, Repor
                 folder: Path::new("/w"),
                 home: Some(Path::new("/home/u")),
                 resolve_paths: true,
+                lenient,
                 interpolated,
                 report: &mut report,
             };
@@ -62,12 +67,17 @@ pub(crate) fn json(root: &Node) -> Json {
 
 /// The only service of a file, one fragment a file, without what is always there.
 pub(crate) fn service(fragments: &[&str]) -> Result<Json, String> {
+    service_for(fragments, false)
+}
+
+/// The same as it is shown, or as it is run.
+fn service_for(fragments: &[&str], lenient: bool) -> Result<Json, String> {
     let texts: Vec<String> = fragments
         .iter()
         .map(|fragment| format!("services:\n  a:\n    {}\n", fragment.replace('\n', "\n    ")))
         .collect();
     let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-    let (root, report) = shaped(&texts, true);
+    let (root, report) = shaped_for(&texts, true, lenient);
     let errors = messages(&report, Severity::Error);
     if !errors.is_empty() {
         return Err(errors.join("; "));

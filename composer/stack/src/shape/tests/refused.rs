@@ -41,7 +41,7 @@ fn each_mistake_has_its_own_message() {
         (r#"healthcheck: {test: [foo]}"#, r#"a `test` list must begin with `CMD`, `CMD-SHELL` or `NONE`"#),
         (
             r#"healthcheck: {test: foo bar, interval: -5s, timeout: 90s, start_period: 0s}"#,
-            r#"`-5s` is not a duration"#,
+            r#"`-5s` is a negative duration"#,
         ),
         (r#"healthcheck: {interval: 5}"#, r#"`5` is not a duration"#),
         (r#"healthcheck: {interval: "5"}"#, r#"`5` is not a duration"#),
