@@ -10,13 +10,13 @@ fn a_one_shot_is_waited_for_and_its_failure_stops_its_dependents() {
         format!(
             r#"
 services:
-  prepare: {{ x-rootfs: @busybox@, command: ["sh", "-c", "echo ready > /shared/flag; exit {code}"], volumes: ["s:/shared"] }}
+  prepare: {{ x-rootfs: @busybox@, command: ["sh", "-c", "echo ready > /shared/flag; exit {code}"], volumes: ["shared:/shared"] }}
   app:
     x-rootfs: @busybox@
     command: ["sh", "-c", "cat /shared/flag; exec sleep 1000"]
-    volumes: ["s:/shared"]
+    volumes: ["shared:/shared"]
     depends_on: {{ prepare: {{ condition: service_completed_successfully }} }}
-volumes: {{ s: }}
+volumes: {{ shared: }}
 "#
         )
     };

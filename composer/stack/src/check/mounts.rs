@@ -81,9 +81,15 @@ fn place(mount: &Mount, report: &mut Report) {
     let Mount { target, span, .. } = mount;
     let clean = files::clean(Path::new(target));
     if !target.starts_with('/') {
-        report
-            .error(*span, format!("`{target}` must be an absolute path inside the container"))
-            .help("short syntax is `SOURCE:TARGET` or `SOURCE:TARGET:ro`");
+        // `c:/data` is one path to Docker Compose.
+        let is_drive = target.as_bytes().get(1) == Some(&b':');
+        report.error(*span, format!("`{target}` must be an absolute path inside the container")).help(
+            if is_drive {
+                "one letter before a `:` is a drive of Windows: give the volume a longer name"
+            } else {
+                "short syntax is `SOURCE:TARGET` or `SOURCE:TARGET:ro`"
+            },
+        );
     } else if clean == Path::new("/") {
         report
             .error(*span, "nothing can be mounted over the whole root filesystem")
