@@ -101,11 +101,11 @@ fn model(context: &Context, verb: &Config, loaded: &Loaded) -> Result<String> {
             );
             return Err(Error::Usage(message));
         }
-        if json { loaded.locked_json() } else { Ok(loaded.locked_yaml()) }
+        if json { loaded.locked_json() } else { loaded.locked_yaml() }
     } else {
         match (verb.origins, json) {
             (true, true) => loaded.origins_json(),
-            (true, false) => Ok(loaded.origins_yaml(context.out.color && verb.output.is_none())),
+            (true, false) => loaded.origins_yaml(context.out.color && verb.output.is_none()),
             (false, true) => loaded.to_json(),
             (false, false) => loaded.to_yaml(),
         }
@@ -130,7 +130,9 @@ fn hashes(loaded: &Loaded, services: &str) -> Result<String> {
 
 fn variables(loaded: &Loaded, format: Option<ConfigFormat>) -> Result<String> {
     match format {
-        Some(ConfigFormat::Yaml) => Ok(composer_stack::variables_yaml(loaded.variables())),
+        Some(ConfigFormat::Yaml) => {
+            composer_stack::variables_yaml(loaded.variables()).map_err(doing("write the variables"))
+        }
         Some(ConfigFormat::Json) => {
             composer_stack::variables_json(loaded.variables()).map_err(doing("write the variables"))
         }

@@ -51,7 +51,7 @@ impl Loaded {
     /// # Errors
     /// None is known; the writer's interface has room for one.
     pub fn to_yaml(&self) -> io::Result<String> {
-        Ok(emit::yaml(&self.document(Format::Yaml)))
+        emit::yaml(&self.document(Format::Yaml), 2)
     }
 
     /// Docker Compose's canonical model as JSON (`config --format json`).
@@ -112,8 +112,11 @@ impl Loaded {
     }
 
     /// The same as YAML.
-    pub fn locked_yaml(&self) -> String {
-        emit::yaml(&self.locked())
+    ///
+    /// # Errors
+    /// None is known; the writer's interface has room for one.
+    pub fn locked_yaml(&self) -> io::Result<String> {
+        emit::yaml(&self.locked(), 2)
     }
 
     /// The same as JSON.
@@ -172,7 +175,10 @@ impl Loaded {
     }
 
     /// The model as YAML with a comment behind every value that says where it came from; `color`: they are dim.
-    pub fn origins_yaml(&self, color: bool) -> String {
+    ///
+    /// # Errors
+    /// None is known; the writer's interface has room for one.
+    pub fn origins_yaml(&self, color: bool) -> io::Result<String> {
         origins::text(&self.document(Format::Yaml), &self.root, &self.sources, color)
     }
 

@@ -39,7 +39,8 @@ fn rootfs(node: &Node) -> Option<Rootfs> {
 
 fn volume(project: &str, key: &str, node: &Node) -> Volume {
     let external = values::flag(node.get("external"));
-    let named = values::text(node.get("name"));
+    // Also where a variable in it is empty.
+    let named = values::text(node.get("name")).filter(|name| !name.is_empty());
     let derived = || if external { key.to_owned() } else { format!("{project}_{key}") };
     Volume { name: named.unwrap_or_else(derived), external, labels: pairs(node.get("labels")) }
 }

@@ -148,8 +148,14 @@ pub(crate) fn json(origins: &[Origin]) -> std::io::Result<String> {
 }
 
 /// The document as YAML with a comment behind every value. `color`: the comments are dim.
-pub(crate) fn text(document: &Document, root: &Node, sources: &Sources, color: bool) -> String {
-    let (text, lines) = emit::annotated(document, root);
+pub(crate) fn text(
+    document: &Document,
+    root: &Node,
+    sources: &Sources,
+    color: bool,
+) -> std::io::Result<String> {
+    let text = emit::yaml(document, 2)?;
+    let lines = emit::lines(&text, root);
     let (dim, plain) = if color { ("\x1b[2m", "\x1b[0m") } else { ("", "") };
     let width = |end: usize| text[text[..end].rfind('\n').map_or(0, |at| at + 1)..end].chars().count();
     let widths: Vec<usize> = lines.iter().map(|line| width(line.end)).collect();
@@ -165,7 +171,7 @@ pub(crate) fn text(document: &Document, root: &Node, sources: &Sources, color: b
         let _ = write!(out, "{:pad$}  {dim}# {comment}{plain}", "");
     }
     out.push_str(&text[at..]);
-    out
+    Ok(out)
 }
 
 /// The place where a value counts, and back from there step by step to where it is written.

@@ -16,6 +16,7 @@ pub fn schema() -> std::io::Result<String> {
     let mut root = writer.record(&FILE);
     if let Value::Object(root) = &mut root {
         root.insert("$schema".to_owned(), json!("http://json-schema.org/draft-07/schema#"));
+        root.insert("$id".to_owned(), json!("compose.schema.json"));
         root.insert("title".to_owned(), json!("Compose file"));
         root.insert(
             "description".to_owned(),
@@ -116,11 +117,24 @@ impl Writer {
             Shape::Short(conversion) => {
                 let mut forms: Vec<Value> = conversion.forms.iter().map(|form| self.shape(form)).collect();
                 forms.push(self.shape(&conversion.long));
-                forms.dedup();
-                either(forms)
+                either(one_list(forms))
             }
         }
     }
+}
+
+/// Lists of different items as one list in which both may stand.
+fn one_list(forms: Vec<Value>) -> Vec<Value> {
+    let is_list = |form: &Value| form["type"] == "array" && form["uniqueItems"].is_null();
+    let (lists, mut forms): (Vec<Value>, Vec<Value>) = forms.into_iter().partition(is_list);
+    let mut items: Vec<Value> = lists.into_iter().map(|mut list| list["items"].take()).collect();
+    items.dedup();
+    match items.len() {
+        0 => {}
+        1 => forms.push(json!({ "type": "array", "items": items.remove(0) })),
+        _ => forms.push(json!({ "type": "array", "items": either(items) })),
+    }
+    forms
 }
 
 fn types(names: &[&str]) -> Value {
@@ -135,8 +149,12 @@ fn expression() -> Value {
     json!({ "type": "string", "pattern": "\\$" })
 }
 
-fn either(forms: Vec<Value>) -> Value {
-    json!({ "anyOf": forms })
+fn either(mut forms: Vec<Value>) -> Value {
+    forms.dedup();
+    match forms.len() {
+        1 => forms.remove(0),
+        _ => json!({ "anyOf": forms }),
+    }
 }
 
 /// "a device request" is `device_request`; "`volume`", which is a key, `volume_key`.

@@ -8,7 +8,10 @@ use crate::emit::{self, Document, natural};
 use crate::loaded::Variable;
 
 /// As Go's encoder writes a structure without names of its own: in lower case, four spaces a level.
-pub fn yaml(variables: &[Variable]) -> String {
+///
+/// # Errors
+/// None is known; the writer's interface has room for one.
+pub fn yaml(variables: &[Variable]) -> io::Result<String> {
     let mut sorted: Vec<&Variable> = variables.iter().collect();
     sorted.sort_by(|one, other| natural(&one.name, &other.name));
     let pairs = |variable: &Variable| {
@@ -21,7 +24,7 @@ pub fn yaml(variables: &[Variable]) -> String {
         ])
     };
     let all = sorted.into_iter().map(|variable| (variable.name.clone(), pairs(variable)));
-    emit::yaml_indented(&Document::Map(all.collect()), 4)
+    emit::yaml(&Document::Map(all.collect()), 4)
 }
 
 /// The same as JSON, with the structure's own names.

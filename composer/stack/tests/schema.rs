@@ -85,6 +85,21 @@ fn files_that_are_accepted_hold_to_the_schema() {
 }
 
 #[test]
+fn short_and_long_forms_may_stand_in_one_list() {
+    let validator = Validator::new();
+    for text in [
+        "services: {a: {image: x, ports: [80, '81:81', {target: 82}]}}",
+        "services: {a: {image: x, volumes: [/a, {type: tmpfs, target: /b}]}}",
+        "services: {a: {image: x, env_file: [a, {path: b, required: false}]}}",
+        "services: {a: {image: x, secrets: [a, {source: b}]}}",
+        "include: [a.yaml, {path: b.yaml}]",
+    ] {
+        let document: Value = serde_saphyr::from_str(text).unwrap();
+        assert_eq!(validator.errors(&document), None, "{text}");
+    }
+}
+
+#[test]
 fn the_schema_refuses_what_the_code_refuses() {
     let validator = Validator::new();
     for text in [

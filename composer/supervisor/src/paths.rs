@@ -149,7 +149,8 @@ impl ContainerPaths {
 pub fn volume(name: &str) -> PathBuf {
     let name = name.replace('%', "%25").replace('/', "%2F");
     let name = if name.starts_with('.') { name.replacen('.', "%2E", 1) } else { name };
-    volumes().join(name)
+    // Joined as it is, an empty name would be the folder of all volumes.
+    volumes().join(if name.is_empty() { "%" } else { &name })
 }
 
 /// All named volumes.
@@ -225,4 +226,22 @@ pub fn stacks() -> Vec<String> {
     names.sort();
     names.dedup();
     names
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn every_name_of_a_volume_is_a_folder_of_its_own_among_the_others() {
+        let names = ["", ".", "..", "%", "%2E", "a", "a/b", "/", "../x", "a%2Fb", "%25"];
+        let folders: HashSet<PathBuf> = names.iter().map(|name| volume(name)).collect();
+        assert_eq!(folders.len(), names.len());
+        for folder in folders {
+            assert_eq!(folder.parent(), Some(volumes().as_path()), "{}", folder.display());
+            assert!(folder.file_name().is_some_and(|name| name != ".."));
+        }
+    }
 }

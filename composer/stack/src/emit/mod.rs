@@ -1,7 +1,6 @@
 //! A document as YAML or JSON, laid out as Docker Compose lays it out.
 
 mod order;
-mod scalar;
 mod yaml;
 
 use std::io;
@@ -11,7 +10,7 @@ use serde::ser::{Serialize, Serializer};
 use indexmap::IndexMap;
 
 pub(crate) use order::natural;
-pub(crate) use yaml::{Line, annotated, yaml, yaml_indented};
+pub(crate) use yaml::{Line, lines, yaml};
 
 /// A document in printing order.
 #[derive(Clone, Debug, PartialEq)]
@@ -65,6 +64,8 @@ impl Serialize for Document {
                 serializer.serialize_i64(*value as i64)
             }
             Self::Float(value) => serializer.serialize_f64(*value),
+            // To JSON this is a string like any other.
+            Self::Text(text) if yaml::is_block(text) => serde_saphyr::LitStr(text).serialize(serializer),
             Self::Text(text) => serializer.serialize_str(text),
             Self::List(items) => serializer.collect_seq(items),
             Self::Map(map) => serializer.collect_map(map),

@@ -1,12 +1,13 @@
-//! Block style, two spaces, lists indented; of every line it is known which value stands there, for those who say
-//! something about each.
+//! A document as YAML, for readers of version 1.1 and 1.2 alike: what either could take for anything but a string
+//! (`yes`, `on`, `22:22`, a date) is quoted.
+
+use std::path::Path;
+
+use serde_saphyr::ser_options;
 
 use super::Document;
-use super::scalar::{self, Style};
-use crate::yaml::{Entry, Node};
-
-/// Readers may look no further than this for the `:` behind a key (YAML 1.2, 7.4; Go's writer holds to less).
-const KEY: usize = 128;
+use crate::diagnostic::Report;
+use crate::yaml::{Entry, Node, Value, parse};
 
 /// A line that a value begins in.
 pub(crate) struct Line<'a> {
@@ -18,176 +19,91 @@ pub(crate) struct Line<'a> {
     pub entry: Option<&'a Entry>,
 }
 
-/// The document as YAML.
-pub(crate) fn yaml(document: &Document) -> String {
-    yaml_indented(document, 2)
+/// The document in block style, with so many spaces a level; lists are indented, as Docker Compose prints them.
+///
+/// # Errors
+/// None is known; the writer's interface has room for one.
+pub(crate) fn yaml(document: &Document, indent: usize) -> std::io::Result<String> {
+    let options = ser_options! {
+        indent_step: indent,
+        compact_list_indent: false,
+        // A long line is one line, as Docker Compose leaves it; of several lines only what `is_block` is one.
+        prefer_block_scalars: false,
+        folded_wrap_chars: usize::MAX,
+    };
+    serde_saphyr::to_string_with_options(document, options).map_err(std::io::Error::other)
 }
 
-/// The same with so many spaces a level.
-pub(crate) fn yaml_indented(document: &Document, width: usize) -> String {
-    let mut writer = Writer { out: String::new(), lines: None, width };
-    writer.root(document, None);
-    writer.out
+/// Whether every reader takes a string of several lines from a block as it is: blanks at the ends of lines get lost on
+/// the way through editors, and not all agree on those at the beginning.
+pub(super) fn is_block(text: &str) -> bool {
+    let is_printable = |c: char| !c.is_control() && !matches!(c, '\u{2028}' | '\u{2029}' | '\u{feff}');
+    text.contains('\n')
+        && !text.starts_with([' ', '\n'])
+        && text.split('\n').all(|line| line.chars().all(is_printable) && !line.ends_with(' '))
 }
 
-/// The same, and what stands in each of its lines. `root` is the tree that the document was made from.
-pub(crate) fn annotated<'a>(document: &Document, root: &'a Node) -> (String, Vec<Line<'a>>) {
-    let mut writer = Writer { out: String::new(), lines: Some(Vec::new()), width: 2 };
-    writer.root(document, Some(root));
-    (writer.out, writer.lines.unwrap_or_default())
-}
-
-struct Writer<'a> {
-    out: String,
-    lines: Option<Vec<Line<'a>>>,
-    width: usize,
-}
-
-/// Where a value came from.
-#[derive(Clone, Copy)]
-struct From<'a> {
-    node: Option<&'a Node>,
-    entry: Option<&'a Entry>,
-}
-
-impl<'a> Writer<'a> {
-    fn root(&mut self, document: &Document, node: Option<&'a Node>) {
-        let from = From { node, entry: None };
-        match document {
-            Document::Map(map) if !map.is_empty() => self.block(document, 0, from),
-            Document::List(items) if !items.is_empty() => self.block(document, 0, from),
-            _ => self.inline(document, 0, from),
-        }
+/// The lines of what [`yaml`] has written in which a value begins. `root` is the tree that the document was made from.
+pub(crate) fn lines<'a>(text: &str, root: &'a Node) -> Vec<Line<'a>> {
+    let mut lines = Lines { text, found: Vec::new() };
+    // The reader knows where everything lies, whatever the writer's layout is.
+    let read = parse(Path::new(""), text.to_owned(), &mut Report::default());
+    if let Some(node) = read.and_then(|mut documents| documents.pop()) {
+        lines.below(&node, Some(root));
     }
+    lines.found
+}
 
-    /// A mapping or list with something in it, the first line where the writer stands.
-    fn block(&mut self, document: &Document, depth: usize, from: From<'a>) {
-        let mut first = true;
-        let mut begin = |writer: &mut Self| {
-            if !std::mem::take(&mut first) {
-                writer.indent(depth);
-            }
-        };
-        match document {
-            Document::Map(map) => {
-                for (key, value) in map {
-                    let entry = from.node.and_then(Node::as_map).and_then(|map| map.get(key));
-                    let below = From { node: entry.map(|entry| &entry.node), entry };
-                    begin(self);
-                    self.key(key, depth, below);
-                    self.value(value, depth, below);
+struct Lines<'t, 'a> {
+    text: &'t str,
+    found: Vec<Line<'a>>,
+}
+
+impl<'a> Lines<'_, 'a> {
+    fn below(&mut self, written: &Node, root: Option<&'a Node>) {
+        match &written.value {
+            Value::Map(map) => {
+                for (key, Entry { key: place, node }) in map {
+                    let entry = root.and_then(Node::as_map).and_then(|map| map.get(key));
+                    let from = entry.map(|entry| &entry.node);
+                    self.line(place.start, from, entry);
+                    self.below(node, from);
                 }
             }
-            Document::List(items) => {
+            Value::List(items) => {
                 for (index, item) in items.iter().enumerate() {
-                    let node = from.node.and_then(|node| node.items().get(index));
-                    let below = From { node, entry: None };
-                    begin(self);
-                    self.out.push_str("- ");
-                    if is_block(item) {
-                        self.block(item, depth + 1, below);
+                    let from = root.and_then(|root| root.items().get(index));
+                    let is_line = match &item.value {
+                        Value::Scalar(_) => true,
+                        Value::List(items) => items.is_empty(),
+                        Value::Map(map) => map.is_empty(),
+                    };
+                    if is_line {
+                        self.line(item.span.start, from, None);
                     } else {
-                        self.inline(item, depth, below);
+                        self.below(item, from);
                     }
                 }
             }
-            _ => {}
+            Value::Scalar(_) => {}
         }
     }
 
-    fn key(&mut self, key: &str, depth: usize, from: From<'a>) {
-        let style = scalar::style(key, true);
-        if key.len() > KEY {
-            self.out.push_str("? ");
-            scalar::write(&mut self.out, key, style);
-            self.end_line(from);
-            self.indent(depth);
-        } else {
-            scalar::write(&mut self.out, key, style);
-        }
-        self.out.push(':');
-    }
-
-    /// What stands behind a key.
-    fn value(&mut self, value: &Document, depth: usize, from: From<'a>) {
-        if is_block(value) {
-            self.end_line(from);
-            self.indent(depth + 1);
-            self.block(value, depth + 1, from);
-        } else {
-            self.out.push(' ');
-            self.inline(value, depth, from);
-        }
-    }
-
-    /// A scalar, or a mapping or list with nothing in it.
-    fn inline(&mut self, value: &Document, depth: usize, from: From<'a>) {
-        match value {
-            Document::Null => self.out.push_str("null"),
-            Document::Bool(value) => self.out.push_str(if *value { "true" } else { "false" }),
-            Document::Int(value) => self.out.push_str(&value.to_string()),
-            Document::Float(value) => self.out.push_str(&scalar::float(*value)),
-            Document::Text(text) => match scalar::style(text, false) {
-                Style::Literal => return self.literal(text, depth + 1, from),
-                style => scalar::write(&mut self.out, text, style),
-            },
-            Document::List(_) => self.out.push_str("[]"),
-            Document::Map(_) => self.out.push_str("{}"),
-        }
-        self.end_line(from);
-    }
-
-    fn literal(&mut self, text: &str, depth: usize, from: From<'a>) {
-        let body = text.strip_suffix('\n');
-        self.out.push_str(match body {
-            None => "|-",
-            // More than one line break at the end, or nothing else.
-            Some(body) if body.is_empty() || body.ends_with('\n') => "|+",
-            Some(_) => "|",
-        });
-        self.end_line(from);
-        for line in body.unwrap_or(text).split('\n') {
-            if !line.is_empty() {
-                self.indent(depth);
-                self.out.push_str(line);
-            }
-            self.out.push('\n');
-        }
-    }
-
-    fn indent(&mut self, depth: usize) {
-        for _ in 0..depth * self.width {
-            self.out.push(' ');
-        }
-    }
-
-    fn end_line(&mut self, from: From<'a>) {
-        if let Some(lines) = &mut self.lines {
-            lines.push(Line { end: self.out.len(), node: from.node, entry: from.entry });
-        }
-        self.out.push('\n');
-    }
-}
-
-fn is_block(document: &Document) -> bool {
-    match document {
-        Document::Map(map) => !map.is_empty(),
-        Document::List(items) => !items.is_empty(),
-        Document::Null | Document::Bool(_) | Document::Int(_) | Document::Float(_) | Document::Text(_) => {
-            false
+    fn line(&mut self, start: usize, node: Option<&'a Node>, entry: Option<&'a Entry>) {
+        let end = self.text[start..].find('\n').map_or(self.text.len(), |length| start + length);
+        // A key too long for one line is followed by its value on the next.
+        if self.found.last().is_none_or(|last| last.end < end) {
+            self.found.push(Line { end, node, entry });
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use indexmap::IndexMap;
 
     use super::*;
-    use crate::diagnostic::Report;
-    use crate::yaml::{Resolved, Value, parse};
+    use crate::yaml::Resolved;
 
     /// Strings that one or another reader takes for something else unless they are written with care.
     pub(super) const TRAPS: &[&str] = &[
@@ -379,7 +295,7 @@ mod tests {
             let map = IndexMap::from([((*text).to_owned(), item()), ("last".to_owned(), item())]);
             let nested =
                 Document::List(vec![Document::List(vec![item(), item()]), Document::Map(map.clone())]);
-            let written = yaml(&nested);
+            let written = yaml(&nested, 2).unwrap();
             let node = read(&written);
             assert_eq!(texts(&node.items()[0]), [*text, *text], "{written}");
             let pairs: Vec<(&str, &str)> = node.items()[1]
@@ -388,36 +304,6 @@ mod tests {
                 .collect();
             assert_eq!(pairs, [(*text, *text), ("last", *text)], "{written}");
         }
-    }
-
-    #[test]
-    fn the_style_is_that_of_docker_compose() {
-        let written = |text: &str| {
-            let text = yaml(&Document::List(vec![Document::Text(text.to_owned())]));
-            text.strip_prefix("- ").unwrap().trim_end().to_owned()
-        };
-        for plain in
-            ["abc", "a:b", "/a", "-f", "3a9f", "http://x", "a#b", "127.0.0.1:80:80", "a, b", "é", "it's"]
-        {
-            assert_eq!(written(plain), plain);
-        }
-        for double in ["", "yes", "22:22", "2020-01-01", "1e3", "0x1f", "n", "1_0", ".5", "~", "null"] {
-            assert_eq!(written(double), format!("\"{double}\""));
-        }
-        for single in ["- a", "a: b", "#", "*a", "'", "@", " a", "a ", "[", "---"] {
-            assert_eq!(written(single), format!("'{}'", single.replace('\'', "''")));
-        }
-        assert_eq!(written("a\tb\u{85}😀\u{1}"), r#""a\tb\N\U0001F600\x01""#);
-        assert_eq!(written("a\nb"), "|-\n  a\n  b");
-        let long = "word ".repeat(40) + "end";
-        assert_eq!(written(&long), long);
-    }
-
-    #[test]
-    fn numbers_are_those_of_go() {
-        let shown = |value| yaml(&Document::Float(value)).trim_end().to_owned();
-        assert_eq!([2.0, 0.5, 1e-5, 1e21, -0.0].map(shown), ["2", "0.5", "1.0e-05", "1.0e+21", "-0"]);
-        assert_eq!(shown(f64::INFINITY), ".inf");
     }
 
     #[test]
@@ -434,7 +320,8 @@ mod tests {
             ("added", Document::Null),
             ("a", Document::Int(1)),
         ]);
-        let (written, lines) = annotated(&document, &root);
+        let written = yaml(&document, 2).unwrap();
+        let lines = lines(&written, &root);
         assert_eq!(written, "b:\n  - x\n  - c: d\n    e: f\nt: |\n  1\n  2\nadded: null\na: 1\n");
         let starts: Vec<Option<usize>> =
             lines.iter().map(|line| line.node.map(|node| node.span.start)).collect();
