@@ -54,7 +54,8 @@ fn lists_are_docker_composes() {
 #[test]
 fn every_value_has_its_origin() {
     let project = project("cfgorigins");
-    project.write("compose.override.yaml", "services:\n  db:\n    environment:\n      VALUE: $NEEDED\n");
+    let over = "services:\n  db:\n    environment:\n      VALUE: $NEEDED\n      MANY: \"$HOME/${NOT_SET:-x}$NEEDED\"\n";
+    project.write("compose.override.yaml", over);
     let shown = project.ok(&["config", "--origins"]);
     let line = |start: &str| {
         let line = shown.lines().find(|line| line.trim_start().starts_with(start));
@@ -62,6 +63,8 @@ fn every_value_has_its_origin() {
     };
     assert!(line("image: pg").ends_with("  # compose.yaml:8:12"), "{shown}");
     assert!(line("VALUE:").ends_with("  # compose.override.yaml:4:14 <- .env:1 (NEEDED)"), "{shown}");
+    let many = " <- environment (HOME) <- not set (NOT_SET) <- .env:1 (NEEDED)";
+    assert!(line("MANY:").ends_with(&format!("  # compose.override.yaml:5:13{many}")), "{shown}");
     assert!(line("default: null").ends_with("  # default"), "{shown}");
     let json: Value =
         serde_json::from_str(&project.ok(&["config", "--origins", "--format", "json"])).unwrap();

@@ -125,8 +125,11 @@ fn written(node: Option<&Node>, entry: Option<&Entry>, value: &Document, sources
 
 fn steps(span: Span, sources: &Sources) -> Vec<Via> {
     let via = sources.steps(span.way).into_iter().filter_map(|step| {
-        let name = || variable_name(sources.line(step.at)).to_owned();
-        let variable = (step.kind == StepKind::Variable).then(name);
+        let variable = match step.kind {
+            StepKind::Variable => Some(variable_name(sources.line(step.at)).to_owned()),
+            StepKind::Environment | StepKind::Default => Some(sources.slice(step.at).to_owned()),
+            StepKind::Alias | StepKind::Extends | StepKind::Include => None,
+        };
         Some(Via { kind: step.kind, place: Place::new(sources, step.at)?, variable })
     });
     via.collect()
@@ -189,8 +192,7 @@ fn comment(line: &Line<'_>, sources: &Sources) -> String {
         return "default".to_owned();
     };
     let steps = steps(span, sources);
-    let (variables, steps): (Vec<&Via>, Vec<&Via>) =
-        steps.iter().partition(|step| step.kind == StepKind::Variable);
+    let (variables, steps): (Vec<&Via>, Vec<&Via>) = steps.iter().partition(|step| step.kind.is_variable());
     // From the place that counts in the end back to where the value is written.
     let mut places: Vec<&Place> = steps.iter().rev().map(|step| &step.place).collect();
     places.push(&place);
@@ -203,8 +205,15 @@ fn comment(line: &Line<'_>, sources: &Sources) -> String {
         };
     }
     for step in variables {
-        let at = format!("{}:{}", clean(&step.place.file().to_string_lossy(), usize::MAX), step.place.line());
-        let _ = write!(out, " <- {at} ({})", step.variable.as_deref().unwrap_or_default());
+        let name = step.variable.as_deref().unwrap_or_default();
+        let _ = match step.kind {
+            StepKind::Environment => write!(out, " <- environment ({name})"),
+            StepKind::Default => write!(out, " <- not set ({name})"),
+            _ => {
+                let at = clean(&step.place.file().to_string_lossy(), usize::MAX);
+                write!(out, " <- {at}:{} ({name})", step.place.line())
+            }
+        };
     }
     out
 }
@@ -214,6 +223,6 @@ fn word(kind: StepKind) -> &'static str {
         StepKind::Alias => "anchor",
         StepKind::Extends => "extends",
         StepKind::Include => "include",
-        StepKind::Variable => "variable",
+        StepKind::Variable | StepKind::Environment | StepKind::Default => "variable",
     }
 }

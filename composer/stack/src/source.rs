@@ -63,6 +63,17 @@ pub enum StepKind {
     Include,
     /// The line of an env file that a variable in the value has its own from.
     Variable,
+    /// A variable in the value has its own from the caller's environment. The place is its name in the value.
+    Environment,
+    /// A variable in the value has none: what stands there is its default, or nothing. The place is its name.
+    Default,
+}
+
+impl StepKind {
+    /// Whether it is about a variable in the value, not about where the value was brought to.
+    pub const fn is_variable(self) -> bool {
+        matches!(self, Self::Variable | Self::Environment | Self::Default)
+    }
 }
 
 /// Every source of one load, and the ways from one to another.

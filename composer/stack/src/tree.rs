@@ -62,9 +62,11 @@ pub(crate) fn resolve_nulls(map: &mut Map, environment: &Environment, report: &m
             continue;
         };
         let mut span = entry.node.span;
-        if let Some(at) = environment.definition(name) {
-            span.way = report.sources.step(span.way, StepKind::Variable, at);
-        }
+        let (kind, at) = match environment.definition(name) {
+            Some(definition) => (StepKind::Variable, definition),
+            None => (StepKind::Environment, entry.key),
+        };
+        span.way = report.sources.step(span.way, kind, at);
         entry.node = Node::text(span, value);
     }
 }

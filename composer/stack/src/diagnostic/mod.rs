@@ -83,6 +83,8 @@ fn step_label(kind: StepKind, line: &str) -> String {
         StepKind::Extends => "extended here".to_owned(),
         StepKind::Include => "included here".to_owned(),
         StepKind::Variable => format!("`{}` is set here", variable_name(line)),
+        StepKind::Environment => "from the environment".to_owned(),
+        StepKind::Default => "not set".to_owned(),
     }
 }
 

@@ -130,8 +130,14 @@ impl Report {
 
     /// The way of a span, from where it is written to where it counts.
     fn chain(&self, span: Span) -> Vec<Link> {
-        let mut steps: Vec<(StepKind, Span)> =
-            self.sources.steps(span.way).into_iter().map(|step| (step.kind, step.at)).collect();
+        let mut steps: Vec<(StepKind, Span)> = self
+            .sources
+            .steps(span.way)
+            .into_iter()
+            // These lie in the value itself.
+            .filter(|step| !matches!(step.kind, StepKind::Environment | StepKind::Default))
+            .map(|step| (step.kind, step.at))
+            .collect();
         steps.extend(self.outer.iter().rev());
         if steps.len() > STEPS {
             steps.drain(STEPS / 2..steps.len() - STEPS / 2);

@@ -15,6 +15,9 @@ pub(crate) use template::{Lookup, Room, expand, variables};
 /// What variables may add to a project: more than anyone writes, and less than a host's memory.
 const ROOM: usize = 16 << 20;
 
+/// Of so many variables in one value it is told where they are from.
+const TOLD: usize = 8;
+
 /// What all trees of a load share.
 #[derive(Debug)]
 pub(crate) struct Interpolator {
@@ -44,7 +47,7 @@ impl Interpolator {
         }
     }
 
-    /// What becomes of a text, if it changes. Its span then tells of the env file that a variable in it is from.
+    /// What becomes of a text, if it changes. Its span then tells where the variables in it are from.
     fn text(
         &mut self,
         text: &str,
@@ -52,21 +55,30 @@ impl Interpolator {
         environment: &Environment,
         report: &mut Report,
     ) -> Option<String> {
-        let definition = RefCell::new(None);
+        let used = RefCell::new(Vec::new());
         let lookup = |name: &str| {
-            let value = environment.get(name)?;
-            if let Some(span) = environment.definition(name) {
-                definition.borrow_mut().get_or_insert(span);
+            let mut used = used.borrow_mut();
+            if used.len() < TOLD && !used.iter().any(|known| known == name) {
+                used.push(name.to_owned());
             }
-            Some(value)
+            environment.get(name)
         };
         let (expanded, findings) = expand(text, &lookup, &mut self.room);
         for finding in findings {
             let span = within(text, *span, finding.range(), report);
             finding.say(span, &mut self.warned, report);
         }
-        if let Some(at) = definition.into_inner() {
-            span.way = report.sources.step(span.way, StepKind::Variable, at);
+        for name in used.into_inner() {
+            let found = text.match_indices(&name).find(|(at, _)| text[..*at].ends_with(['$', '{']));
+            let (kind, at) = match (environment.get(&name), environment.definition(&name)) {
+                (_, Some(definition)) => (StepKind::Variable, definition),
+                (value, None) => {
+                    let range = found.map_or(0..0, |(at, name)| at..at + name.len());
+                    let kind = if value.is_some() { StepKind::Environment } else { StepKind::Default };
+                    (kind, within(text, *span, range, report))
+                }
+            };
+            span.way = report.sources.step(span.way, kind, at);
         }
         (expanded != text).then_some(expanded)
     }
