@@ -64,7 +64,7 @@ fn service(name: &str, node: &Node, rootfs: Rootfs) -> Service {
         domainname: text("domainname"),
         labels: pairs(node.get("labels")),
         container_name: text("container_name"),
-        replicas: u32::try_from(replicas).unwrap_or_default(),
+        replicas: u32::try_from(replicas.clamp(0, limits::MOST_REPLICAS)).unwrap_or_default(),
         stop_signal: stop_signal.and_then(|text| signal::parse(&text)).unwrap_or(signal::TERM),
         stop_grace_period: node.get("stop_grace_period").and_then(values::time),
         aliases: aliases.into_iter().flatten().collect(),

@@ -35,7 +35,7 @@ impl Subnet {
 
     /// The address that a network gives its gateway where none was chosen.
     pub fn gateway(&self) -> IpAddr {
-        put(self.address, (bits(self.first()) + 1).min(bits(self.last())))
+        put(self.address, bits(self.first()).saturating_add(1).min(bits(self.last())))
     }
 
     pub fn contains(&self, address: IpAddr) -> bool {
@@ -111,8 +111,10 @@ mod tests {
         assert!(!net.overlaps(&subnet("172.29.0.0/16")) && subnet("0.0.0.0/0").overlaps(&net));
         assert!(!subnet("::/0").overlaps(&net));
         assert_eq!(subnet("10.0.0.7/32").gateway().to_string(), "10.0.0.7");
+        let highest = "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff";
+        assert_eq!(subnet(&format!("{highest}/128")).gateway().to_string(), highest);
         assert_eq!(subnet("fd00::/64").gateway().to_string(), "fd00::1");
-        assert_eq!(subnet("::/0").last().to_string(), "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff");
+        assert_eq!(subnet("::/0").last().to_string(), highest);
         for text in ["", "10.0.0.0", "10.0.0.0/33", "10.0.0/8", "10.0.0.0/", "10.0.0.0/+8", "x/8", "::/129"] {
             assert_eq!(Subnet::parse(text), None, "{text}");
         }

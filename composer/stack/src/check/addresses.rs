@@ -89,7 +89,7 @@ fn inside(network: Named<'_>, ranges: &[Range], address: IpAddr, node: &Node, re
             .also(first.span, format!("its subnet: {} to {}", first.subnet.first(), first.subnet.last()));
         return;
     };
-    let gateway = range.gateway.map_or(range.subnet.gateway(), |(gateway, _)| gateway);
+    let gateway = range.gateway.map_or_else(|| range.subnet.gateway(), |(gateway, _)| gateway);
     if address == gateway {
         let place = range.gateway.map_or(range.span, |(_, span)| span);
         let label =

@@ -97,7 +97,7 @@ fn replicas(port: &Wanted<'_>, report: &mut Report) {
         } else {
             format!("the {ports} ports {} to {}", port.first, port.last)
         };
-        let last = i64::from(port.first) + replicas.value - 1;
+        let last = i64::from(port.first).saturating_add(replicas.value - 1);
         let help = if last <= 65_535 {
             format!("publish a range, `{}-{last}:PORT`, or the container's port alone", port.first)
         } else {

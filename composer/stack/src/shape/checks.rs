@@ -3,10 +3,10 @@
 use std::net::IpAddr;
 
 use super::{Conversion, scalar};
-use crate::spec::{Check, Shape, Wrong};
+use crate::spec::{COUNT, Check, Shape, Wrong};
 use crate::suggest::nearest;
 use crate::yaml::{Node, Resolved, Value};
-use crate::{cpuset, signal};
+use crate::{cpuset, limits, signal};
 
 /// PID_MAX_LIMIT of linux/threads.h: the kernel's pids.max takes no more on a 64-bit machine.
 const MOST_PIDS: i64 = 4 << 20;
@@ -16,6 +16,31 @@ pub(crate) const WHOLE_PIDS: Shape = Shape::Bounded(-1, MOST_PIDS);
 
 /// Processes and threads; -1 is no limit.
 pub(crate) const PIDS: Shape = Shape::Number(-1, MOST_PIDS);
+
+/// `scale` and `replicas`. A host has room for fewer containers; Docker Compose shows any number.
+pub(crate) const REPLICAS: Shape = Shape::Short(&Conversion {
+    what: "a whole number",
+    forms: &[],
+    lengthen: |node, name, shaper| {
+        let Value::Scalar(scalar) = &node.value else {
+            return Some(node);
+        };
+        if scalar::whole(scalar).is_none_or(|count| count <= limits::MOST_REPLICAS) {
+            return Some(node);
+        }
+        shaper.doubt(&node, format!("`{name}` must be at most {}", limits::MOST_REPLICAS));
+        shaper.lenient.then_some(node)
+    },
+    long: COUNT,
+});
+
+/// `retries` of a health check.
+pub(crate) const RETRIES: Shape = Shape::Short(&Conversion {
+    what: "a whole number",
+    forms: &[],
+    lengthen: super::not_negative,
+    long: Shape::Number(0, i32::MAX as i64),
+});
 
 fn wrong(message: String, help: &'static str) -> Option<Wrong> {
     Some(Wrong { message, help: help.into() })
