@@ -211,12 +211,16 @@ impl Project<'_> {
             .take(SHOWN)
             .map(|(path, span)| (*span, format!("{} includes this", shown(path))))
             .collect();
+        // The message shows all of the circle: it needs no chain through it.
+        let inside = chain.split_last().map_or(&[][..], |(_, inside)| inside);
+        inside.iter().for_each(|_| self.report.leave());
         let mut found = self
             .missing(at, format!("files include each other: {text}"))
             .help("remove one of these entries of `include`");
         for (span, label) in edges.into_iter().rev() {
             found = found.also(span, label);
         }
+        inside.iter().for_each(|(_, span)| self.report.enter(StepKind::Include, *span));
     }
 }
 

@@ -148,8 +148,11 @@ impl<'a> Project<'a> {
                 self.report.error(entry.key, message).help("remove the line: it has no effect");
             }
         }
+        let includes = node.get("include").is_some_and(|include| !include.is_null());
         let begin = self.begin(&scope.folder, direct);
-        self.shape_record(node, &FILE, "the file", begin)
+        let shaped = self.shape_record(node, &FILE, "the file", begin);
+        self.incomplete |= includes && shaped.as_ref().is_none_or(|node| node.get("include").is_none());
+        shaped
     }
 
     pub fn interpolate(&mut self, node: &mut Node, scope: &Scope) {

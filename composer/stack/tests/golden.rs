@@ -67,6 +67,8 @@ fn case(path: &Path, folder: &Path, purpose: Purpose) -> LoadOptions {
 fn bad(options: &LoadOptions) -> String {
     match load(options) {
         Ok(loaded) => {
+            // What is right is a case of `good`.
+            assert!(!loaded.warnings.is_empty(), "accepted without a warning: {:?}", options.files);
             let warnings: Vec<String> = loaded.warnings.iter().map(|warning| warning.render(false)).collect();
             format!("accepted\n\n{}\n", warnings.join("\n\n"))
         }

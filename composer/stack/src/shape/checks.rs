@@ -144,7 +144,8 @@ pub(crate) const WORKING_DIR: Shape = Shape::Checked(&Check {
         if text.is_empty() || text.starts_with('/') {
             return None;
         }
-        wrong(format!("`working_dir` must be an absolute path, not `{text}`"), "")
+        let message = format!("`working_dir` must be an absolute path, not `{text}`");
+        Some(Wrong { message, help: format!("begin it with a slash: `/{text}`").into() })
     },
 });
 

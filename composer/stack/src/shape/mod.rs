@@ -70,6 +70,9 @@ impl Shaper<'_> {
         if node.tag == Tag::Reset {
             return Some(node);
         }
+        if node.tag == Tag::Damaged && node.as_map().is_none() {
+            return None;
+        }
         match shape {
             Shape::Short(conversion) => self.short(node, conversion, name),
             _ if !self.interpolated && is_expression(&node) => Some(node),
@@ -184,8 +187,9 @@ impl Shaper<'_> {
         let Value::Map(map) = node.value else {
             return self.wrong_type(&node, name, "a mapping");
         };
-        let mut shaped = Map::with_capacity(map.len());
-        let mut whole = true;
+        let given = map.len();
+        let mut shaped = Map::with_capacity(given);
+        let (mut whole, mut without_value) = (true, 0);
         for (key, mut entry) in map {
             let Some(field) = record.field(&key) else {
                 if record.extensible && key.starts_with("x-") {
@@ -196,7 +200,9 @@ impl Shaper<'_> {
                 continue;
             };
             if awaits_value(&entry.node) {
-                if !field.nullable {
+                if field.nullable {
+                    without_value += 1;
+                } else {
                     shaped.insert(key, entry);
                 }
                 continue;
@@ -208,6 +214,9 @@ impl Shaper<'_> {
                 }
                 None => whole &= !record.required.contains(&field.key),
             }
+        }
+        if node.tag == Tag::None && shaped.len() + without_value < given {
+            node.tag = Tag::Damaged;
         }
         node.value = Value::Map(shaped);
         // Without a key that has to be there, nothing is left that could be looked at further.

@@ -78,7 +78,7 @@ pub(super) fn against_host(limits: &Limits, host: &HostFacts, report: &mut Repor
         let missing: BTreeSet<u32> = cpus.value.difference(&host.cpus_online).copied().collect();
         if !missing.is_empty() {
             report
-                .error(cpus.span, format!("CPU {} is not online on this host", cpuset::show(&missing)))
+                .error(cpus.span, format!("{} not online on this host", are(&missing)))
                 .note(has_cpus(host));
         }
     }
@@ -90,6 +90,12 @@ pub(super) fn against_host(limits: &Limits, host: &HostFacts, report: &mut Repor
                 .note(format!("this host has {}", shown(memory)));
         }
     }
+}
+
+/// "CPU 2 is", "CPUs 2-3 are".
+fn are(cpus: &BTreeSet<u32>) -> String {
+    let shown = cpuset::show(cpus);
+    if cpus.len() == 1 { format!("CPU {shown} is") } else { format!("CPUs {shown} are") }
 }
 
 fn has_cpus(host: &HostFacts) -> String {
@@ -121,11 +127,8 @@ pub(super) fn against_stack(limits: &Limits, stack: &Limits, report: &mut Report
     if let (Some(own), Some(cap)) = (&limits.cpuset, &stack.cpuset) {
         let outside: BTreeSet<u32> = own.value.difference(&cap.value).copied().collect();
         if !outside.is_empty() {
-            let message = format!(
-                "CPU {} is outside of the whole stack's {}",
-                cpuset::show(&outside),
-                cpuset::show(&cap.value)
-            );
+            let message =
+                format!("{} outside of the whole stack's {}", are(&outside), cpuset::show(&cap.value));
             report.error(own.span, message).also(cap.span, "the CPUs of the whole stack");
         }
     }

@@ -50,7 +50,7 @@ fn each_mistake_has_its_own_message() {
         (r#"gpus: 1"#, r#"`gpus` must be `all` or a list, not a number"#),
         (
             r#"deploy: {resources: {reservations: {devices: [{count: 1}]}}}"#,
-            r#"a device reservation needs a `capabilities`"#,
+            r#"a device reservation needs `capabilities`"#,
         ),
         (r#"deploy: {resources: {limits: {memory: 1}}}"#, r#"`memory` must be a string, not a number"#),
         (r#"deploy: {update_config: {order: x}}"#, r#"`x` is not a value of `order`"#),
