@@ -149,22 +149,13 @@ fn mount(node: &Node) -> Option<Mount> {
             let size = option("size").and_then(values::whole).and_then(|size| u64::try_from(size).ok());
             MountKind::Tmpfs {
                 size: size.filter(|size| *size > 0),
-                mode: option("mode").and_then(permissions),
+                mode: option("mode").and_then(Node::int_value).and_then(|mode| u32::try_from(mode).ok()),
             }
         }
         _ => return None,
     };
     let target = node.get("target")?.text_value()?.to_owned();
     Some(Mount { target, read_only: values::flag(node.get("read_only")), kind })
-}
-
-/// A string is octal; a number has been read already.
-pub(crate) fn permissions(node: &Node) -> Option<u32> {
-    let bits = match node.text_value() {
-        Some(text) => tmpfs::permissions(text),
-        None => node.int_value().and_then(|bits| u32::try_from(bits).ok()),
-    };
-    bits.filter(|bits| *bits <= 0o7777)
 }
 
 /// Docker's defaults; zero means the default as well.

@@ -1,9 +1,9 @@
-//! What only the kernel knows: capabilities, its parameters, limits of processes, devices, signals.
+//! What only the kernel knows: capabilities, its parameters, limits of processes, devices.
 
 use super::project::{Named, Project, way_out};
 use crate::diagnostic::Report;
+use crate::values;
 use crate::yaml::Node;
-use crate::{signal, values};
 
 pub(super) fn check(project: Project<'_>, report: &mut Report) {
     if !project.running() {
@@ -17,9 +17,6 @@ pub(super) fn check(project: Project<'_>, report: &mut Report) {
         parameters(service, report);
         limits(service, report);
         devices(service, report);
-        if let Some(node) = service.get("stop_signal") {
-            stop_signal(node, report);
-        }
     }
 }
 
@@ -221,14 +218,4 @@ fn is_rule(text: &str) -> bool {
     matches!(*kind, "a" | "b" | "c")
         && numbers.split_once(':').is_some_and(|(major, minor)| number(major) && number(minor))
         && is_permissions(permissions)
-}
-
-fn stop_signal(node: &Node, report: &mut Report) {
-    let Some(text) = values::scalar(node).filter(|text| !text.is_empty()) else { return };
-    if signal::parse(&text).is_none() {
-        let upper = text.to_ascii_uppercase();
-        let near = crate::suggest::nearest(upper.strip_prefix("SIG").unwrap_or(&upper), signal::names());
-        let help = near.map_or("see signal(7)".to_owned(), |near| format!("did you mean `SIG{near}`?"));
-        report.error(node.span, format!("`{text}` is not a signal")).help(help);
-    }
 }

@@ -98,9 +98,7 @@ fn reference(service: Named<'_>, report: &mut Report) -> bool {
 
 fn root_folder(rootfs: &Node, report: &mut Report) {
     let Some(path) = rootfs.text_value().filter(|path| *path != "host").map(Path::new) else { return };
-    if path == Path::new("") {
-        report.error(rootfs.span, "`x-rootfs` is empty").help("write `host`, or the path of a root folder");
-    } else if path == Path::new("/") {
+    if path == Path::new("/") {
         report
             .error(rootfs.span, "the host's own root cannot be a root folder")
             .help("`x-rootfs: host` shows its programs, copy-on-write");

@@ -46,6 +46,12 @@ fn wrong(message: String, help: &'static str) -> Option<Wrong> {
     Some(Wrong { message, help: help.into() })
 }
 
+/// The nearest of some words, or another way out.
+fn did_you_mean(word: &str, words: &[&'static str], otherwise: &str) -> String {
+    nearest(word, words.iter().copied())
+        .map_or_else(|| otherwise.to_owned(), |near| format!("did you mean `{near}`?"))
+}
+
 /// `container_name`.
 pub(crate) const CONTAINER_NAME: Shape = Shape::Checked(&Check {
     refused: |text| !has_long_name(text),
@@ -162,10 +168,21 @@ pub(crate) const RESTART: Shape = Shape::Checked(&Check {
         if good {
             return None;
         }
-        wrong(
-            format!("`{text}` is not a restart policy"),
-            "it may be `\"no\"`, `always`, `on-failure`, `on-failure:3` or `unless-stopped`",
-        )
+        const WORDS: [&str; 4] = ["no", "always", "on-failure", "unless-stopped"];
+        let (message, help) = match count {
+            Some(count) if policy == "on-failure" => {
+                (format!("`{count}` is not a number of attempts"), "for example `on-failure:5`".to_owned())
+            }
+            Some(count) if WORDS.contains(&policy) => (
+                format!("`{policy}` takes no number of attempts"),
+                format!("write `{policy}`, or `on-failure:{count}`"),
+            ),
+            Some(_) | None => {
+                let all = "it may be `\"no\"`, `always`, `on-failure`, `on-failure:5` or `unless-stopped`";
+                (format!("`{text}` is not a restart policy"), did_you_mean(policy, &WORDS, all))
+            }
+        };
+        Some(Wrong { message, help: help.into() })
     },
 });
 
@@ -189,6 +206,9 @@ pub(crate) const PULL_POLICY: Shape = Shape::Checked(&Check {
     },
 });
 
+const ADDRESS: &str =
+    "write an address of this host, as `127.0.0.1` or `::1`: `localhost` and other names will not do";
+
 /// `host_ip` of a port.
 pub(crate) const IP: Shape = Shape::Checked(&Check {
     refused: always,
@@ -196,18 +216,21 @@ pub(crate) const IP: Shape = Shape::Checked(&Check {
         if text.parse::<IpAddr>().is_ok() {
             return None;
         }
-        wrong(format!("`{text}` is not an IP address"), "for example `127.0.0.1` or `::1`")
+        wrong(format!("`{text}` is not an IP address"), ADDRESS)
     },
 });
+
+const PROTOCOLS: [&str; 3] = ["tcp", "udp", "sctp"];
 
 /// `protocol` of a port.
 pub(crate) const PROTOCOL: Shape = Shape::Checked(&Check {
     refused: never,
     wrong: |text| {
-        if text.is_empty() || ["tcp", "udp", "sctp"].iter().any(|known| text.eq_ignore_ascii_case(known)) {
+        if text.is_empty() || PROTOCOLS.iter().any(|known| text.eq_ignore_ascii_case(known)) {
             return None;
         }
-        wrong(format!("`{text}` is not a protocol"), "it may be `tcp`, `udp` or `sctp`")
+        let help = did_you_mean(text, &PROTOCOLS, "it may be `tcp`, `udp` or `sctp`");
+        Some(Wrong { message: format!("`{text}` is not a protocol"), help: help.into() })
     },
 });
 
