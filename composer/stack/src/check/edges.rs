@@ -1,5 +1,7 @@
 //! The ways in which one service needs another.
 
+use std::collections::HashSet;
+
 use super::project::Named;
 use crate::source::Span;
 use crate::values;
@@ -65,11 +67,11 @@ pub(super) fn of(service: Named<'_>) -> Vec<Edge<'_>> {
             add(Kind::VolumesFrom, text.split(':').next().unwrap_or(text), from.span);
         }
     }
-    let implied = edges.clone();
+    let place = |to, span: Span| (to, span.source, span.start);
+    let implied: HashSet<_> = edges.iter().map(|edge| place(edge.to, edge.span)).collect();
     // Normalizing adds to `depends_on` what the other keys imply, in their places.
-    let own = service
-        .map("depends_on")
-        .filter(|(to, entry)| !implied.iter().any(|edge| edge.to == *to && same_place(edge.span, entry.key)));
+    let own =
+        service.map("depends_on").filter(|(to, entry)| !implied.contains(&place(to.as_str(), entry.key)));
     edges.splice(
         0..0,
         own.map(|(to, entry)| Edge {
@@ -80,10 +82,6 @@ pub(super) fn of(service: Named<'_>) -> Vec<Edge<'_>> {
         }),
     );
     edges
-}
-
-fn same_place(one: Span, other: Span) -> bool {
-    one.source == other.source && one.start == other.start
 }
 
 /// The condition of a dependency.

@@ -1,7 +1,10 @@
 //! What only the kernel knows: capabilities, its parameters, limits of processes, devices.
 
+use std::collections::HashMap;
+
 use super::project::{Named, Project, way_out};
 use crate::diagnostic::Report;
+use crate::source::Span;
 use crate::values;
 use crate::yaml::Node;
 
@@ -85,15 +88,16 @@ fn capability(node: &Node, report: &mut Report) {
 
 /// What is both added and dropped.
 fn opposites(service: Named<'_>, report: &mut Report) {
+    let added =
+        service.list("cap_add").iter().filter_map(|added| Some((bare(added.text_value()?), added.span)));
+    let added: HashMap<String, Span> = added.collect();
     for dropped in service.list("cap_drop") {
         let Some(text) = dropped.text_value().filter(|text| bare(text) != "ALL") else { continue };
-        let added = service.list("cap_add").iter();
-        let added = added.filter(|added| added.text_value().is_some_and(|added| bare(added) == bare(text)));
-        for added in added {
+        if let Some(span) = added.get(&bare(text)) {
             report
                 .warning(dropped.span, format!("the capability `{text}` is both added and dropped"))
                 .help("keep one of them")
-                .also(added.span, "added here");
+                .also(*span, "added here");
         }
     }
 }

@@ -60,6 +60,8 @@ pub(crate) struct Shaper<'a> {
     pub lenient: bool,
     /// Expressions have been replaced: what has a `$` in it is no expression.
     pub interpolated: bool,
+    /// How many ports the short forms of the project may still become; `None` once an error has been given for it.
+    pub ports: &'a mut Option<usize>,
     pub report: &'a mut Report,
 }
 

@@ -147,3 +147,11 @@ fn warnings() {
         assert_eq!(messages(&report, Severity::Warning), [message], "{fragment}");
     }
 }
+
+/// Each of these few words would be tens of thousands of mappings.
+#[test]
+fn ranges_of_ports_have_an_end() {
+    let text = "services: {a: {ports: [1-65535, 1-65535/udp, 1-65535/sctp]}, b: {ports: [1-65535, 80]}}";
+    let (_, report) = shaped(&[text], true);
+    assert_eq!(messages(&report, Severity::Error), ["the ports of all services add up to too many"]);
+}
