@@ -19,6 +19,7 @@ mod image;
 mod include;
 mod interpolate;
 mod limits;
+mod links;
 mod load;
 mod loaded;
 mod lower;

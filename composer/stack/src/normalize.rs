@@ -3,6 +3,7 @@
 use crate::diagnostic::Report;
 use crate::environment::Environment;
 use crate::files::clean_text;
+use crate::links;
 use crate::source::Span;
 use crate::tree::{boolean, default, items_mut, map_mut, put, resolve_nulls};
 use crate::yaml::{Entry, Map, Node};
@@ -110,13 +111,9 @@ fn imply_dependencies(service: &mut Map, key: Span) {
         items.iter().filter_map(|item| Some((item.text_value()?, item.span)))
     };
     for (link, span) in texts("links") {
-        let target = match link.split_once(':') {
-            Some((target, alias)) if !alias.contains(':') => target,
-            Some(_) | None => link,
-        };
-        implied.push((target.to_owned(), span, true));
+        implied.push((links::target(link).to_owned(), span, true));
     }
-    for namespace in ["network_mode", "ipc", "pid", "uts", "cgroup"] {
+    for namespace in links::NAMESPACES {
         let Some(entry) = service.get(namespace) else {
             continue;
         };

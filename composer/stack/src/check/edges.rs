@@ -1,6 +1,7 @@
 //! The ways in which one service needs another.
 
 use super::project::Named;
+use crate::links;
 use crate::source::Span;
 use crate::values;
 use crate::yaml::Node;
@@ -25,9 +26,6 @@ pub(super) struct Edge<'a> {
     pub required: bool,
 }
 
-/// Keys that may say `service:NAME`.
-const NAMESPACES: [&str; 5] = ["network_mode", "ipc", "pid", "uts", "cgroup"];
-
 impl Kind {
     /// "`a` … `b`".
     pub fn verb(self) -> &'static str {
@@ -50,10 +48,10 @@ pub(super) fn of(service: Named<'_>) -> Vec<Edge<'_>> {
     let mut add = |kind, to, span| edges.push(Edge { kind, to, span, required: true });
     for link in service.list("links") {
         if let Some(text) = link.text_value() {
-            add(Kind::Links, text.split(':').next().unwrap_or(text), link.span);
+            add(Kind::Links, links::target(text), link.span);
         }
     }
-    for key in NAMESPACES {
+    for key in links::NAMESPACES {
         if let Some(node) = service.get(key)
             && let Some(to) = node.text_value().and_then(|text| text.strip_prefix("service:"))
         {
