@@ -141,11 +141,8 @@ impl Project<'_> {
         }
         let mut variables = BTreeMap::new();
         for (path, span) in &request.env_files {
-            match read::text(path) {
-                Ok(text) => {
-                    let shown = self.reader.shown(path);
-                    scope.environment.read(&shown, text, &mut variables, &mut self.report);
-                }
+            match self.reader.env_file(path, &mut self.report) {
+                Ok(file) => scope.environment.read(&file, &mut variables, &mut self.report),
                 Err(error) => self.cannot_read(path, &error, *span),
             }
         }

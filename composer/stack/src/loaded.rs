@@ -1,5 +1,6 @@
 //! What a load gives: the stack, and questions about the files it came from.
 
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
@@ -30,6 +31,8 @@ pub struct Loaded {
     pub(crate) variables: Vec<Variable>,
     pub(crate) environment: BTreeMap<String, String>,
     pub(crate) interpolated: bool,
+    /// The document as JSON has it, once somebody asks for a hash.
+    pub(crate) hashed: OnceCell<Document>,
 }
 
 /// A variable that the files use.
@@ -161,7 +164,7 @@ impl Loaded {
             return Some(hash::config_hash(service));
         }
         // One that cannot be run: its canonical form stands for it.
-        let document = self.document(Format::Json);
+        let document = self.hashed.get_or_init(|| self.document(Format::Json));
         let text = emit::json(document.get("services")?.get(service)?).ok()?;
         Some(hash::sha256(&text))
     }

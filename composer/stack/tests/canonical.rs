@@ -12,12 +12,12 @@ const PIECES: &str = r#"a b \n \t \r \x01 \x7f \u0085 \u2028 \ufeff \0 ' \" \\ #
 fn read(text: String) -> Loaded {
     let options = LoadOptions {
         files: vec![PathBuf::from("-")],
-        stdin: Some(text),
+        stdin: Some(text.clone().into()),
         project_name: Some("p".to_owned()),
         current_dir: PathBuf::from("/stack"),
         ..LoadOptions::default()
     };
-    load(&options).unwrap_or_else(|error| panic!("{:?}:\n{}", options.stdin, error.render(false)))
+    load(&options).unwrap_or_else(|error| panic!("{text:?}:\n{}", error.render(false)))
 }
 
 /// xorshift64: the same strings in every run.

@@ -78,7 +78,7 @@ fn mutated_files_never_panic() {
         for round in 0..60 {
             let options = LoadOptions {
                 files: vec![PathBuf::from("-")],
-                stdin: Some(mutate(&text, &mut random)),
+                stdin: Some(mutate(&text, &mut random).into()),
                 current_dir: PathBuf::from("/stack"),
                 purpose: if round % 2 == 0 { Purpose::Run } else { Purpose::Config },
                 ..LoadOptions::default()
