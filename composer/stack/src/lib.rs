@@ -60,8 +60,7 @@ pub use model::{
     Condition, Dependency, Healthcheck, Mount, MountKind, Resources, Rootfs, Service, Stack, Volume,
 };
 pub use options::{HostFacts, LoadOptions, Purpose};
-pub use origins::{Origin, Via};
 pub use schema::schema;
-pub use source::{Source, StepKind};
+pub use source::StepKind;
 pub use stdin::Stdin;
 pub use variables::{json as variables_json, yaml as variables_yaml};

@@ -14,7 +14,7 @@ use crate::project::Project;
 use crate::read::{self, Reader};
 use crate::resolve::Resolver;
 use crate::yaml::{Map, Node};
-use crate::{check, defaults, lower, name, normalize, profiles};
+use crate::{check, lower, name, normalize, profiles};
 
 /// Files with their documents.
 type Inputs = Vec<(PathBuf, Rc<Vec<Node>>)>;
@@ -45,7 +45,7 @@ pub fn load(options: &LoadOptions) -> Result<Loaded, LoadError> {
     let root = project.model(&inputs, &scope, &[]);
     // Where something is missing, the checks would be about what is not there.
     let whole = !project.incomplete && inputs.len() == paths.len();
-    let Project { mut report, mut reader, contents, .. } = project;
+    let Project { mut report, mut reader, .. } = project;
     let Some(mut root) = root else {
         if !report.has_errors() {
             report
@@ -69,10 +69,7 @@ pub fn load(options: &LoadOptions) -> Result<Loaded, LoadError> {
     if report.has_errors() {
         return Err(LoadError::Diagnostics(report.finish()));
     }
-    // Not before the checks, for whom it would be a second source.
-    defaults::put_contents(&mut root, &contents);
     let stack = lower::stack(&root, name, directory, paths);
-    defaults::take_contents(&mut root, &contents);
     let variables = crate::loaded::uses(&reader);
     let (warnings, sources) = report.finish_with_sources();
     Ok(Loaded {
@@ -91,6 +88,9 @@ pub fn load(options: &LoadOptions) -> Result<Loaded, LoadError> {
 /// From the merged tree to what counts; the services that are not wanted come back.
 fn complete(root: &mut Node, whole: bool, name: &str, resolver: &mut Resolver<'_>) -> Map {
     let (options, environment) = (resolver.options, resolver.environment);
+    if options.normalize || options.interpolate {
+        normalize::fill_resources(root);
+    }
     if options.normalize {
         let environment = Some(environment).filter(|_| options.interpolate);
         normalize::normalize(root, name, environment, resolver.report);
@@ -99,7 +99,6 @@ fn complete(root: &mut Node, whole: bool, name: &str, resolver: &mut Resolver<'_
     if !options.interpolate {
         return Map::new();
     }
-    normalize::fill_resources(root);
     let mut disabled = profiles::disable(root, options, environment);
     if options.check_consistency && whole {
         check::all(root, &disabled, options, resolver.report);

@@ -7,7 +7,7 @@ use std::io;
 use crate::diagnostic::Diagnostics;
 use crate::emit::{self, Document};
 use crate::model::Stack;
-use crate::origins::{self, Origin};
+use crate::origins;
 use crate::print::{self, Format};
 use crate::profiles::profiles;
 use crate::read::Reader;
@@ -169,11 +169,6 @@ impl Loaded {
         Some(hash::sha256(&text))
     }
 
-    /// Every value of the canonical model with its place, in the model's order.
-    pub fn origins(&self) -> Vec<Origin> {
-        origins::list(&self.document(Format::Yaml), &self.root, &self.sources)
-    }
-
     /// The model as YAML with a comment behind every value that says where it came from; `color`: they are dim.
     pub fn origins_yaml(&self, color: bool) -> String {
         origins::text(&self.document(Format::Yaml), &self.root, &self.sources, color)
@@ -184,7 +179,7 @@ impl Loaded {
     /// # Errors
     /// None is known; the writer's interface has room for one.
     pub fn origins_json(&self) -> io::Result<String> {
-        origins::json(&self.origins())
+        origins::json(&origins::list(&self.document(Format::Yaml), &self.root, &self.sources))
     }
 }
 
@@ -203,7 +198,9 @@ fn collect_uses(node: &Node, found: &mut BTreeMap<String, Variable>) {
             for each in interpolate::variables(&scalar.text) {
                 let variable = Variable {
                     name: each.name.to_owned(),
-                    required: each.required,
+                    // Whoever sets the variables has to set it, whatever its other uses say.
+                    required: each.required
+                        || found.get(each.name).is_some_and(|known: &Variable| known.required),
                     default: each.default.unwrap_or_default().to_owned(),
                     alternative: each.alternative.unwrap_or_default().to_owned(),
                 };

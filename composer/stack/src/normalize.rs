@@ -30,13 +30,9 @@ pub(crate) fn normalize(root: &mut Node, name: &str, environment: Option<&Enviro
             networks.node = Node::map(span, Map::new());
         }
         if let Some(networks) = map_mut(&mut networks.node) {
-            default(networks, "default", Node::null(span));
+            default(networks, "default", Node::map(span, Map::new()));
         }
     }
-    fill_resources(root);
-    let Some(map) = map_mut(root) else {
-        return;
-    };
     for section in ["networks", "volumes", "configs", "secrets"] {
         for (key, entry) in
             map.get_mut(section).and_then(|entry| map_mut(&mut entry.node)).into_iter().flatten()
@@ -71,11 +67,6 @@ fn normalize_service(service: &mut Map, key: Span, environment: Option<&Environm
     }
     if let Some(build) = service.get_mut("build") {
         normalize_build(build, environment, report);
-    }
-    if let Some(environment) = environment
-        && let Some(map) = service.get_mut("environment").and_then(|entry| map_mut(&mut entry.node))
-    {
-        resolve_nulls(map, environment, report);
     }
     for volume in service.get_mut("volumes").map(|entry| items_mut(&mut entry.node)).unwrap_or_default() {
         if let Some(target) = volume.get_mut("target")

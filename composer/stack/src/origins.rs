@@ -18,7 +18,7 @@ const WIDEST: usize = 72;
 
 /// A value of the canonical model and where it was written.
 #[derive(Clone, Debug, Serialize)]
-pub struct Origin {
+pub(crate) struct Origin {
     /// Such as `services.web.ports[0].published`, or `services.web.labels["com.example"]`.
     #[serde(skip)]
     pub path: String,
@@ -37,7 +37,7 @@ pub struct Origin {
 
 /// One step from where a value is written to where it counts.
 #[derive(Clone, Debug, Serialize)]
-pub struct Via {
+pub(crate) struct Via {
     /// What it is.
     pub kind: StepKind,
     /// What asked for it.

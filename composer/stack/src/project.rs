@@ -38,8 +38,6 @@ pub(crate) struct Project<'a> {
     budget: usize,
     /// Something that files name could not be taken over: whoever misses it later on would be told twice.
     pub incomplete: bool,
-    /// What configs hold that are the value of a variable.
-    pub contents: BTreeMap<String, Node>,
 }
 
 /// The surroundings of a file: those of the project, or of an entry of `include`.
@@ -72,7 +70,6 @@ impl<'a> Project<'a> {
             known_environments: HashMap::new(),
             budget: BUDGET,
             incomplete: false,
-            contents: BTreeMap::new(),
         }
     }
 

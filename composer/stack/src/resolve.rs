@@ -9,7 +9,7 @@ use crate::environment::Environment;
 use crate::options::LoadOptions;
 use crate::read::{self, Numbered, Reader};
 use crate::source::Span;
-use crate::tree::{map_mut, resolve_nulls};
+use crate::tree::map_mut;
 use crate::yaml::{Entry, Map, Node};
 
 /// What reading needs to know.
@@ -37,9 +37,6 @@ impl Resolver<'_> {
     }
 
     fn environment(&mut self, service: &mut Map, key: Span) {
-        if let Some(own) = service.get_mut("environment").and_then(|entry| map_mut(&mut entry.node)) {
-            resolve_nulls(own, self.environment, self.report);
-        }
         let Some(files) = service.shift_remove("env_file") else {
             return;
         };

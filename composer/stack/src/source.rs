@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 
 /// One text that was read: a Compose file, an env file or standard input.
 #[derive(Debug)]
-pub struct Source {
+pub(crate) struct Source {
     /// The file's path as the user knows it.
     pub path: PathBuf,
     /// Its whole text.
