@@ -31,14 +31,14 @@ pub fn load(options: &LoadOptions) -> Result<Loaded, LoadError> {
         return Err(LoadError::NotFound(report.finish()));
     }
     let inputs = read_all(&paths, &mut reader, &mut report);
-    if inputs.is_empty() && report.has_errors() {
-        return Err(LoadError::Diagnostics(report.finish()));
-    }
     let mut interpolator = Interpolator::new();
     let documents: Vec<&Node> = inputs.iter().flat_map(|(_, documents)| documents.iter()).collect();
     let name = name::choose(options, &environment, &documents, &directory, &mut interpolator, &mut report);
     // Without one the load fails, but not before everything else that is wrong is known.
     let name = name.unwrap_or_else(|| "project".to_owned());
+    if inputs.is_empty() && report.has_errors() {
+        return Err(LoadError::Diagnostics(report.finish()));
+    }
     environment.set("COMPOSE_PROJECT_NAME", &name);
     let mut project = Project::new(options, directory.clone(), reader, interpolator, report);
     let scope = project.scope(directory.clone(), environment);

@@ -47,7 +47,11 @@ pub(crate) fn choose(
     let base = directory.file_name().map(|name| normalize(&name.to_string_lossy())).unwrap_or_default();
     if base.is_empty() {
         let folder = directory.display();
-        report.error_without_place(format!("no project name can be made from {folder}: give one with -p"));
+        // A file that is wrong may have one.
+        if !report.has_errors() {
+            report
+                .error_without_place(format!("no project name can be made from {folder}: give one with -p"));
+        }
         return None;
     }
     Some(base)
