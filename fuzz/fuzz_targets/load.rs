@@ -37,7 +37,7 @@ fn canonical() -> bool {
 fn options(main: &str, purpose: Purpose) -> LoadOptions {
     LoadOptions {
         files: vec![PathBuf::from("-")],
-        stdin: Some(main.to_owned()),
+        stdin: Some(main.to_owned().into()),
         current_dir: folder().to_owned(),
         environment: BTreeMap::from([
             ("SET".to_owned(), "value".to_owned()),
@@ -52,18 +52,12 @@ fn options(main: &str, purpose: Purpose) -> LoadOptions {
 }
 
 fn look_at_error(error: &LoadError) {
-    match error {
-        LoadError::Diagnostics(found) => {
-            assert!(!found.is_empty(), "refused without a reason");
-            for diagnostic in found.iter().take(RENDERED) {
-                assert!(!diagnostic.render(true).is_empty());
-                if let Some(place) = &diagnostic.place {
-                    assert!(place.line() > 0 && place.column() > 0 && place.source_line().len() < usize::MAX);
-                }
-            }
-        }
-        LoadError::NotFound { .. } | LoadError::Name { .. } => {
-            assert!(!error.render(true).is_empty());
+    let found = error.diagnostics();
+    assert!(!found.is_empty(), "refused without a reason");
+    for diagnostic in found.iter().take(RENDERED) {
+        assert!(!diagnostic.render(true).is_empty());
+        if let Some(place) = &diagnostic.place {
+            assert!(place.line() > 0 && place.column() > 0 && place.source_line().len() < usize::MAX);
         }
     }
 }

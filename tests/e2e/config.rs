@@ -134,3 +134,36 @@ fn a_file_is_the_callers_and_whole() {
     assert!(std::fs::read_to_string(&file).unwrap().contains("image: pg"));
     std::os::unix::fs::chown(&project.folder, Some(0), Some(0)).unwrap();
 }
+
+#[test]
+fn standard_input_is_one_file_among_others() {
+    let project = project("cfgstdin");
+    project.write("over.yaml", "services: {one: {image: over}}\n");
+    let config = |arguments: &[&str], variable: Option<&str>| {
+        let mut command = project.command(arguments);
+        command.args(["config", "--images"]).envs(variable.map(|files| ("COMPOSE_FILE", files)));
+        let file = std::fs::File::open(project.folder.join("in.yaml")).unwrap();
+        text(&command.stdin(file).output().unwrap().stdout)
+    };
+    project.write("in.yaml", "services: {one: {image: x}, two: {image: two}}\n");
+    assert_eq!(config(&[], Some("-:over.yaml")), "over\ntwo\n");
+    assert_eq!(config(&["-f", "over.yaml", "-f", "-"], None), "x\ntwo\n");
+    project.write(".env", "COMPOSE_FILE=-\n");
+    assert_eq!(config(&[], None), "x\ntwo\n");
+}
+
+#[test]
+fn everything_wrong_is_told_at_once() {
+    let project = project("cfgall");
+    project.write(".env", "A B\n");
+    project.write("compose.yaml", "services: [\n");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_compose"));
+    let failed = command.current_dir(&project.folder).args(["-p", "X", "config"]).output().unwrap();
+    let told = text(&failed.stderr);
+    for part in [".env:1:1", "compose.yaml:", "`X` (-p) is not a project name"] {
+        assert!(told.contains(part), "{told}");
+    }
+    std::fs::remove_file(project.folder.join("compose.yaml")).unwrap();
+    let (_, told) = project.fails(&["config"]);
+    assert!(told.contains(".env:1:1") && told.contains("no Compose file found"), "{told}");
+}

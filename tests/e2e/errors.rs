@@ -1,6 +1,6 @@
 //! Bad input: a clear error, non-zero, everything undone.
 
-use crate::stack::Project;
+use crate::stack::{Project, text};
 
 fn one(body: &str) -> String {
     format!("services:\n  api:\n    x-rootfs: @busybox@\n{body}")
@@ -45,4 +45,18 @@ fn a_cycle_is_shown_as_its_path() {
 fn a_missing_root_folder_is_named() {
     let (_, message) = refused("rootless", "services:\n  api: {x-rootfs: /no/such/root, command: x}\n");
     assert!(message.contains("/no/such/root"), "{message}");
+}
+
+#[test]
+fn a_broken_file_is_told_of_where_only_it_would_know() {
+    let project = Project::new("broken", &one("    command: sleep 1000\n"));
+    project.ok(&["up", "-d"]);
+    project.write("compose.yaml", "services: {api: {x-rootfs: @busybox@, cpus: many}}\n");
+    let (_, message) = project.fails(&["ps", "other"]);
+    assert!(message.contains("compose.yaml:1:") && !message.contains("no such service"), "{message}");
+    let down = project.run(&["down", "-v", "-t", "0"]);
+    let message = text(&down.stderr);
+    assert!(down.status.success(), "{message}");
+    assert!(message.contains("the volumes that only") && message.contains("compose.yaml:1:"), "{message}");
+    project.assert_nothing_left();
 }

@@ -104,3 +104,19 @@ services:
     assert!(message.contains("unhealthy"), "{message}");
     project.down();
 }
+
+#[test]
+fn a_service_that_is_named_is_there_without_its_profile() {
+    let file = r#"
+services:
+  web: {x-rootfs: @busybox@, command: sleep 1000}
+  debug: {x-rootfs: @busybox@, command: sleep 1000, profiles: [debug]}
+"#;
+    let project = Project::new("profiled", file);
+    project.ok(&["up", "-d"]);
+    assert_eq!(project.containers().len(), 1);
+    assert_eq!(project.ok(&["ps", "-q", "debug"]), "");
+    project.ok(&["up", "-d", "debug"]);
+    assert_eq!(project.containers().len(), 2);
+    project.down();
+}

@@ -1,11 +1,9 @@
 //! What every verb works with: the global flags, the caller and the output.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Read;
-use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
-use composer_stack::{Diagnostic, LoadOptions, Loaded, Purpose, Severity};
+use composer_stack::{Diagnostic, LoadError, LoadOptions, Loaded, Purpose, Severity, Stdin};
 use composer_supervisor::client::Client;
 use composer_supervisor::protocol::{Action, ContainerStatus, Event, Reply, Request, State, Subject};
 
@@ -21,8 +19,7 @@ pub struct Context {
     global: Global,
     pub caller: Caller,
     pub out: Output,
-    /// Standard input's text: it can be read once.
-    stdin: Option<String>,
+    stdin: Stdin,
     /// Errors and warnings are told as JSON, one object a line.
     pub json: bool,
 }
@@ -34,36 +31,16 @@ impl Context {
         let flag = if global.no_ansi { Some(Ansi::Never) } else { global.ansi };
         let ansi = flag.or_else(|| chosen(&caller, "COMPOSE_ANSI")).unwrap_or_default();
         let out = Output::new(ansi, &caller.environment);
-        Self { global, caller, out, stdin: None, json: false }
+        Self { global, caller, out, stdin: Stdin::new(std::io::stdin()), json: false }
     }
 
-    fn load_options(&mut self, purpose: Purpose) -> Result<LoadOptions> {
-        let variable = |name: &str| self.caller.environment.get(name).map(String::as_str).unwrap_or_default();
-        let from_stdin = match self.global.files.as_slice() {
-            [] => variable("COMPOSE_FILE") == "-",
-            files => files.iter().any(|file| file.as_path() == Path::new("-")),
-        };
-        let env_files = match self.global.env_files.as_slice() {
-            [] => variable("COMPOSE_ENV_FILES")
-                .split(',')
-                .filter(|file| !file.is_empty())
-                .map(PathBuf::from)
-                .collect(),
-            files => files.to_vec(),
-        };
-        if from_stdin && self.stdin.is_none() {
-            let mut text = String::new();
-            std::io::stdin()
-                .read_to_string(&mut text)
-                .map_err(doing("read the Compose file from standard input"))?;
-            self.stdin = Some(text);
-        }
+    fn load_options(&self, purpose: Purpose) -> Result<LoadOptions> {
         Ok(LoadOptions {
             files: self.global.files.clone(),
-            stdin: self.stdin.clone(),
+            stdin: Some(self.stdin.clone()),
             project_name: self.global.project_name.clone(),
             project_directory: self.global.project_directory.clone(),
-            env_files,
+            env_files: self.global.env_files.clone(),
             profiles: self.global.profiles.clone(),
             all_resources: self.global.all_resources,
             strict: self.global.strict || self.is_set("COMPOSE_STRICT"),
@@ -96,14 +73,14 @@ impl Context {
     }
 
     /// Reads the files and tells of what is doubtful in them.
-    pub fn load(&mut self, purpose: Purpose) -> Result<Loaded> {
+    pub fn load(&mut self, purpose: Purpose, change: impl FnOnce(&mut LoadOptions)) -> Result<Loaded> {
         if self.separator() == '_' {
             self.out.warning("`--compatibility` changes no names of containers here: they have `-`");
         }
-        self.load_with(purpose, |_| {})
+        self.load_with(purpose, change)
     }
 
-    /// The same with further options.
+    /// The same without a word about `--compatibility`.
     pub fn load_with(&mut self, purpose: Purpose, change: impl FnOnce(&mut LoadOptions)) -> Result<Loaded> {
         let mut options = self.load_options(purpose)?;
         change(&mut options);
@@ -120,18 +97,27 @@ impl Context {
     }
 
     /// The project's name, even where the files are wrong or gone.
-    pub fn project(&mut self) -> Result<String> {
+    pub fn project(&self) -> Result<String> {
         let options = self.load_options(Purpose::Config)?;
         Ok(composer_stack::project_name_only(&options)?)
     }
 
-    /// The volumes of the files that are the stack's own, by their names on the host; none where the files are wrong
-    /// or gone.
-    pub fn volumes(&mut self) -> Vec<String> {
-        let loaded =
-            self.load_options(Purpose::Config).ok().and_then(|options| composer_stack::load(&options).ok());
-        let volumes = loaded.map(|loaded| loaded.stack.volumes).unwrap_or_default();
-        volumes.into_values().filter(|volume| !volume.external).map(|volume| volume.name).collect()
+    /// The volumes of the files that are the stack's own, by their names on the host; none where the files are gone,
+    /// or wrong, which is told.
+    pub fn volumes(&mut self) -> Result<Vec<String>> {
+        match composer_stack::load(&self.load_options(Purpose::Config)?) {
+            Ok(loaded) => {
+                let volumes = loaded.stack.volumes.into_values();
+                Ok(volumes.filter(|volume| !volume.external).map(|volume| volume.name).collect())
+            }
+            Err(LoadError::NotFound(_)) => Ok(Vec::new()),
+            Err(error) => {
+                self.out.warning(&format!(
+                    "the volumes that only the Compose files name are kept, for the files are wrong:\n{error}"
+                ));
+                Ok(Vec::new())
+            }
+        }
     }
 
     /// How progress is shown, under a title such as `up`.
@@ -155,9 +141,16 @@ impl Context {
         }
         // The file is read only now: these verbs are to be fast, and to work without it.
         let options = self.load_options(Purpose::Config)?;
-        let named = composer_stack::load(&options).map(|loaded| loaded.names("services"));
-        let named = named.unwrap_or_default();
-        match missing.find(|service| !named.contains(service)) {
+        let loaded = match composer_stack::load(&options) {
+            Ok(loaded) => Some(loaded),
+            Err(LoadError::NotFound(_)) => None,
+            Err(error) => return Err(Error::Load(error)),
+        };
+        let is_named = |service: &String| {
+            let loaded = loaded.as_ref();
+            loaded.is_some_and(|all| all.names("services").contains(service) || all.is_disabled(service))
+        };
+        match missing.find(|service| !is_named(service)) {
             Some(unknown) => Err(Error::Usage(format!("no such service: {unknown}"))),
             None => Ok(()),
         }

@@ -13,7 +13,7 @@ use crate::options::Down;
 /// Takes a stack away. It needs the project's name only, so it works where the file is wrong or gone.
 pub fn run(context: &mut Context, verb: Down) -> Result {
     let stack = context.project()?;
-    let named = if verb.volumes && verb.services.is_empty() { context.volumes() } else { Vec::new() };
+    let named = if verb.volumes && verb.services.is_empty() { context.volumes()? } else { Vec::new() };
     let found = match Client::find(&stack)? {
         // Volumes outlive everything else of a stack.
         None if named.iter().any(|name| paths::volume(name).is_dir()) => Some(Client::find_or_start(&stack)?),

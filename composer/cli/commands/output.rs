@@ -69,7 +69,7 @@ fn aside(
                 let _ = fchown(&file, Some(there.uid()), Some(there.gid()));
                 file.set_permissions(fs::Permissions::from_mode(there.mode() & 0o7777))?;
             }
-            (None, Some((user, group))) if is_theirs(folder, user) => {
+            (None, Some(owner @ (user, group))) if is_theirs(folder, owner) => {
                 let _ = fchown(&file, Some(user), Some(group));
             }
             (None, _) => {}
@@ -102,8 +102,11 @@ fn create(folder: &Path, name: &std::ffi::OsStr) -> io::Result<(PathBuf, File)> 
 }
 
 /// Whether a user could have written into a folder without being root. A file in a folder of root's stays root's.
-fn is_theirs(folder: &Path, user: u32) -> bool {
-    fs::metadata(folder).is_ok_and(|folder| folder.uid() == user || folder.mode() & 0o022 != 0)
+fn is_theirs(folder: &Path, (user, group): (u32, u32)) -> bool {
+    fs::metadata(folder).is_ok_and(|folder| {
+        let writes = |bit: u32| folder.mode() & bit != 0;
+        folder.uid() == user || (folder.gid() == group && writes(0o020)) || writes(0o002)
+    })
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ use crate::time;
 
 /// Brings a stack up, in the background or with its logs in sight.
 pub fn run(context: &mut Context, verb: Up) -> Result {
-    let loaded = context.load(Purpose::Run)?;
+    let loaded = context.load(Purpose::Run, |options| options.enabled.clone_from(&verb.services))?;
     let stack = loaded.stack;
     let named = verb.services.iter().chain(&verb.attach).chain(&verb.no_attach).chain(&verb.exit_code_from);
     for service in named {

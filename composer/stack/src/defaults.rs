@@ -1,9 +1,7 @@
 //! What keys mean that a file leaves out, where that depends on nothing but its own surroundings.
 
-use std::collections::BTreeMap;
-
 use crate::project::{Project, Scope};
-use crate::tree::{at_mut, bare, boolean, default, items_mut, map_mut, put, resolve_nulls};
+use crate::tree::{at_mut, bare, default, items_mut, map_mut, resolve_nulls};
 use crate::yaml::{Map, Node};
 
 /// Fills in the defaults of a project's merged tree.
@@ -19,39 +17,6 @@ pub(crate) fn fill(root: &mut Node, project: &mut Project<'_>, scope: &Scope) {
                 service.get_mut("environment").and_then(|entry| map_mut(&mut entry.node))
         {
             resolve_nulls(environment, &scope.environment, &mut project.report);
-        }
-    }
-    if !project.options.interpolate {
-        return;
-    }
-    for (name, entry) in root.get("configs").into_iter().flat_map(Node::entries) {
-        let Some(variable) = entry.node.get("environment") else {
-            continue;
-        };
-        if let Some(value) = variable.text_value().and_then(|variable| scope.environment.get(variable)) {
-            project.contents.insert(name.clone(), Node::text(variable.span, value));
-        }
-    }
-}
-
-/// Gives configs that are a variable's value that value.
-pub(crate) fn put_contents(root: &mut Node, contents: &BTreeMap<String, Node>) {
-    each_config(root, contents, |map, content| put(map, "content", content.clone()));
-}
-
-/// Takes it away again, for it is not printed.
-pub(crate) fn take_contents(root: &mut Node, contents: &BTreeMap<String, Node>) {
-    each_config(root, contents, |map, _| drop(map.shift_remove("content")));
-}
-
-fn each_config(root: &mut Node, contents: &BTreeMap<String, Node>, change: fn(&mut Map, &Node)) {
-    let Some(configs) = root.get_mut("configs").and_then(map_mut) else {
-        return;
-    };
-    for (name, content) in contents {
-        let config = configs.get_mut(name).filter(|entry| entry.node.get("environment").is_some());
-        if let Some(map) = config.and_then(|entry| map_mut(&mut entry.node)) {
-            change(map, content);
         }
     }
 }
@@ -71,20 +36,11 @@ fn fill_service(service: &mut Map, context: &str) {
         default(map, "protocol", Node::text(item.span, "tcp"));
         default(map, "mode", Node::text(item.span, "ingress"));
     });
-    each(service, "env_file", |map, item| default(map, "required", boolean(item.span, true)));
     each(service, "gpus", devices);
     if let Some(deploy) = service.get_mut("deploy")
         && let Some(list) = at_mut(&mut deploy.node, &["resources", "reservations", "devices"])
     {
         each_item(list, devices);
-    }
-    let dependencies = service.get_mut("depends_on").and_then(|entry| map_mut(&mut entry.node));
-    for (_, entry) in dependencies.into_iter().flatten() {
-        let span = entry.key;
-        if let Some(map) = map_mut(&mut entry.node) {
-            default(map, "condition", Node::text(span, "service_started"));
-            default(map, "required", boolean(span, true));
-        }
     }
 }
 

@@ -7,10 +7,10 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
-use std::path::Path;
 
 use crate::diagnostic::Report;
 use crate::interpolate::{Lookup, Room, expand};
+use crate::read::Numbered;
 use crate::source::Span;
 
 pub(crate) use self::raw::parse_raw;
@@ -32,20 +32,19 @@ pub(crate) struct Variable {
 /// An expression stands for what `lookup` says (the caller's environment), then for what `variables` has, the lines
 /// above it included.
 pub(crate) fn parse(
-    path: &Path,
-    text: String,
+    file: &Numbered,
     lookup: Lookup<'_, '_>,
     variables: &mut BTreeMap<String, Variable>,
     report: &mut Report,
 ) {
-    let (number, source) = report.sources.add(path, text);
+    let (number, source) = file;
     let text = source.text.as_str();
     let at = text.len() - text.strip_prefix('\u{feff}').unwrap_or(text).len();
     let (room, warned) = (Room::new(ROOM), BTreeSet::new());
     let mut parser = Parser {
         text,
         at,
-        source: number,
+        source: *number,
         lookup,
         variables,
         report,

@@ -1,10 +1,10 @@
 //! What variables are looked up in: the caller's environment, and below it what env files define.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use crate::diagnostic::Report;
 use crate::dotenv::{self, Variable};
+use crate::read::Numbered;
 use crate::source::Span;
 
 /// Variables by name.
@@ -40,14 +40,8 @@ impl Environment {
 
     /// Reads an env file: its variables come over `variables`, those of the files before it; what is here comes
     /// first where it uses variables itself.
-    pub fn read(
-        &self,
-        path: &Path,
-        text: String,
-        variables: &mut BTreeMap<String, Variable>,
-        report: &mut Report,
-    ) {
-        dotenv::parse(path, text, &|name| self.get(name), variables, report);
+    pub fn read(&self, file: &Numbered, variables: &mut BTreeMap<String, Variable>, report: &mut Report) {
+        dotenv::parse(file, &|name| self.get(name), variables, report);
     }
 
     /// Names and values.

@@ -5,9 +5,8 @@ use std::path::{Path, PathBuf};
 
 use crate::diagnostic::Report;
 use crate::environment::Environment;
-use crate::error::LoadError;
 use crate::options::LoadOptions;
-use crate::read::{self, is_stdin};
+use crate::read::{self, Reader, is_stdin};
 
 const NAMES: [&str; 4] = ["compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml"];
 const OVERRIDES: [&str; 4] = [
@@ -19,7 +18,7 @@ const OVERRIDES: [&str; 4] = [
 
 /// What was found.
 pub(crate) struct Found {
-    /// Absolute, but for `-`.
+    /// Absolute, but for `-`; empty where none was named and none is there, which has been reported.
     pub paths: Vec<PathBuf>,
     /// The project directory, absolute.
     pub directory: PathBuf,
@@ -29,7 +28,7 @@ pub(crate) struct Found {
 
 /// Finds the files of `options`. As in Docker Compose, two `.env` may count: the one where the search begins, which
 /// may say in `COMPOSE_FILE` where the files are, and the one in the project directory.
-pub(crate) fn find(options: &LoadOptions, report: &mut Report) -> Result<Found, LoadError> {
+pub(crate) fn find(options: &LoadOptions, reader: &mut Reader, report: &mut Report) -> Found {
     let current = &options.current_dir;
     let explicit = options.project_directory.as_ref().map(|folder| clean(&current.join(folder)));
     let mut environment = Environment::new(&options.environment);
@@ -38,30 +37,18 @@ pub(crate) fn find(options: &LoadOptions, report: &mut Report) -> Result<Found, 
     }
     let mut files = options.files.clone();
     let start = explicit.clone().unwrap_or_else(|| folder(&absolute(&files, current), current));
-    read_env_files(options, &start, &mut environment, report);
+    read_env_files(options, &start, &mut environment, reader, report);
     if files.is_empty() {
         files = from_variable(&environment);
     }
     if files.is_empty() {
-        files = search(&start, report)?;
+        files = search(&start, report);
     }
     let paths = absolute(&files, current);
     let directory = explicit.unwrap_or_else(|| folder(&paths, current));
     if directory != start && options.env_files.is_empty() {
-        read_env_files(options, &directory, &mut environment, report);
+        read_env_files(options, &directory, &mut environment, reader, report);
     }
-    Ok(Found { paths, directory, environment })
-}
-
-/// The project directory and the environment alone, where the files are gone.
-pub(crate) fn surroundings(options: &LoadOptions) -> Found {
-    let current = &options.current_dir;
-    let explicit = options.project_directory.as_ref().map(|folder| clean(&current.join(folder)));
-    let paths = absolute(&options.files, current);
-    let directory = explicit.unwrap_or_else(|| folder(&paths, current));
-    let mut environment = Environment::new(&options.environment);
-    // What cannot be read says nothing about the name.
-    read_env_files(options, &directory, &mut environment, &mut Report::default());
     Found { paths, directory, environment }
 }
 
@@ -85,7 +72,7 @@ fn from_variable(environment: &Environment) -> Vec<PathBuf> {
 }
 
 /// Looks for a default file in `start` and above, and for the override file beside it.
-fn search(start: &Path, report: &mut Report) -> Result<Vec<PathBuf>, LoadError> {
+fn search(start: &Path, report: &mut Report) -> Vec<PathBuf> {
     for folder in start.ancestors() {
         let mut found = Vec::new();
         for (names, what) in [(NAMES, "Compose files"), (OVERRIDES, "override files")] {
@@ -106,10 +93,15 @@ fn search(start: &Path, report: &mut Report) -> Result<Vec<PathBuf>, LoadError> 
             found.push(first);
         }
         if !found.is_empty() {
-            return Ok(found);
+            return found;
         }
     }
-    Err(LoadError::NotFound { directory: start.to_owned(), names: NAMES.map(str::to_owned).to_vec() })
+    report.error_without_place(format!(
+        "no Compose file found: looked for {} in {} and the folders above it",
+        NAMES.join(", "),
+        start.display()
+    ));
+    Vec::new()
 }
 
 fn name(path: &Path) -> String {
@@ -121,14 +113,13 @@ fn read_env_files(
     options: &LoadOptions,
     directory: &Path,
     environment: &mut Environment,
+    reader: &mut Reader,
     report: &mut Report,
 ) {
     let mut variables = BTreeMap::new();
     for path in env_files(options, directory) {
-        match read::text(&path) {
-            Ok(text) => {
-                environment.read(&read::shown(&path, &options.current_dir), text, &mut variables, report);
-            }
+        match reader.env_file(&path, report) {
+            Ok(file) => environment.read(&file, &mut variables, report),
             Err(error) => read::cannot(&path, &error, None, report),
         }
     }

@@ -141,11 +141,8 @@ impl Project<'_> {
         }
         let mut variables = BTreeMap::new();
         for (path, span) in &request.env_files {
-            match read::text(path) {
-                Ok(text) => {
-                    let shown = self.reader.shown(path);
-                    scope.environment.read(&shown, text, &mut variables, &mut self.report);
-                }
+            match self.reader.env_file(path, &mut self.report) {
+                Ok(file) => scope.environment.read(&file, &mut variables, &mut self.report),
                 Err(error) => self.cannot_read(path, &error, *span),
             }
         }
@@ -211,12 +208,16 @@ impl Project<'_> {
             .take(SHOWN)
             .map(|(path, span)| (*span, format!("{} includes this", shown(path))))
             .collect();
+        // The message shows all of the circle: it needs no chain through it.
+        let inside = chain.split_last().map_or(&[][..], |(_, inside)| inside);
+        inside.iter().for_each(|_| self.report.leave());
         let mut found = self
             .missing(at, format!("files include each other: {text}"))
             .help("remove one of these entries of `include`");
         for (span, label) in edges.into_iter().rev() {
             found = found.also(span, label);
         }
+        inside.iter().for_each(|(_, span)| self.report.enter(StepKind::Include, *span));
     }
 }
 

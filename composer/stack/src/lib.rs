@@ -1,7 +1,8 @@
 //! Reads Compose files: text to a checked [`Stack`], or every diagnostic at once, each with its place.
 //!
 //! The way of a file: text → spanned tree → interpolate → shape by the table ([`spec`]) → `extends`, `include` and
-//! merge → normalize → check → print or lower. Places end here: a [`Stack`] holds final values alone. The environment and the host's facts come in as arguments.
+//! merge → normalize → check → print or lower. Places end here: a [`Stack`] holds final values alone. The environment
+//! and the host's facts come in as arguments.
 
 mod check;
 mod cpuset;
@@ -19,6 +20,7 @@ mod image;
 mod include;
 mod interpolate;
 mod limits;
+mod links;
 mod load;
 mod loaded;
 mod lower;
@@ -39,6 +41,7 @@ mod signal;
 mod size;
 mod source;
 mod spec;
+mod stdin;
 mod subnet;
 mod suggest;
 mod tmpfs;
@@ -57,7 +60,7 @@ pub use model::{
     Condition, Dependency, Healthcheck, Mount, MountKind, Resources, Rootfs, Service, Stack, Volume,
 };
 pub use options::{HostFacts, LoadOptions, Purpose};
-pub use origins::{Origin, Via};
 pub use schema::schema;
-pub use source::{Source, StepKind};
+pub use source::StepKind;
+pub use stdin::Stdin;
 pub use variables::{json as variables_json, yaml as variables_yaml};

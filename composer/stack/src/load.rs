@@ -1,10 +1,10 @@
 //! The way of a load, from options to a checked stack.
 
+use std::cell::OnceCell;
 use std::path::PathBuf;
 use std::rc::Rc;
 
 use crate::diagnostic::Report;
-use crate::environment::Environment;
 use crate::error::LoadError;
 use crate::files::{self, Found};
 use crate::interpolate::Interpolator;
@@ -12,8 +12,9 @@ use crate::loaded::Loaded;
 use crate::options::LoadOptions;
 use crate::project::Project;
 use crate::read::{self, Reader};
+use crate::resolve::Resolver;
 use crate::yaml::{Map, Node};
-use crate::{check, defaults, lower, name, normalize, profiles, resolve};
+use crate::{check, lower, name, normalize, profiles};
 
 /// Files with their documents.
 type Inputs = Vec<(PathBuf, Rc<Vec<Node>>)>;
@@ -21,26 +22,30 @@ type Inputs = Vec<(PathBuf, Rc<Vec<Node>>)>;
 /// Reads, merges and checks the files.
 ///
 /// # Errors
-/// [`LoadError::Diagnostics`] has everything that is wrong at once; the others are about files that are not there.
+/// [`LoadError::Diagnostics`] has everything that is wrong at once; [`LoadError::NotFound`] says that there is no file.
 pub fn load(options: &LoadOptions) -> Result<Loaded, LoadError> {
     let mut report = Report::default();
-    let Found { paths, directory, mut environment } = files::find(options, &mut report)?;
     let mut reader = Reader::new(options);
+    let Found { paths, directory, mut environment } = files::find(options, &mut reader, &mut report);
+    if paths.is_empty() {
+        return Err(LoadError::NotFound(report.finish()));
+    }
     let inputs = read_all(&paths, &mut reader, &mut report);
+    let mut interpolator = Interpolator::new();
+    let documents: Vec<&Node> = inputs.iter().flat_map(|(_, documents)| documents.iter()).collect();
+    let name = name::choose(options, &environment, &documents, &directory, &mut interpolator, &mut report);
+    // Without one the load fails, but not before everything else that is wrong is known.
+    let name = name.unwrap_or_else(|| "project".to_owned());
     if inputs.is_empty() && report.has_errors() {
         return Err(LoadError::Diagnostics(report.finish()));
     }
-    let mut interpolator = Interpolator::new();
-    let documents: Vec<Node> = inputs.iter().flat_map(|(_, documents)| documents.iter().cloned()).collect();
-    let name = name::choose(options, &environment, &documents, &directory, &mut interpolator, &mut report)?;
-    drop(documents);
     environment.set("COMPOSE_PROJECT_NAME", &name);
     let mut project = Project::new(options, directory.clone(), reader, interpolator, report);
     let scope = project.scope(directory.clone(), environment);
     let root = project.model(&inputs, &scope, &[]);
     // Where something is missing, the checks would be about what is not there.
     let whole = !project.incomplete && inputs.len() == paths.len();
-    let Project { mut report, reader, contents, .. } = project;
+    let Project { mut report, mut reader, .. } = project;
     let Some(mut root) = root else {
         if !report.has_errors() {
             report
@@ -50,17 +55,21 @@ pub fn load(options: &LoadOptions) -> Result<Loaded, LoadError> {
         return Err(LoadError::Diagnostics(report.finish()));
     };
     set_name(&mut root, &name);
-    let disabled = complete(&mut root, whole, &name, &directory, options, &scope.environment, &mut report);
+    let mut resolver = Resolver {
+        options,
+        environment: &scope.environment,
+        folder: &directory,
+        reader: &mut reader,
+        report: &mut report,
+    };
+    let disabled = complete(&mut root, whole, &name, &mut resolver);
     if options.strict {
         report.be_strict();
     }
     if report.has_errors() {
         return Err(LoadError::Diagnostics(report.finish()));
     }
-    // Not before the checks, for whom it would be a second source.
-    defaults::put_contents(&mut root, &contents);
     let stack = lower::stack(&root, name, directory, paths);
-    defaults::take_contents(&mut root, &contents);
     let variables = crate::loaded::uses(&reader);
     let (warnings, sources) = report.finish_with_sources();
     Ok(Loaded {
@@ -72,36 +81,32 @@ pub fn load(options: &LoadOptions) -> Result<Loaded, LoadError> {
         variables,
         environment: scope.environment.values(),
         interpolated: options.interpolate,
+        hashed: OnceCell::new(),
     })
 }
 
 /// From the merged tree to what counts; the services that are not wanted come back.
-fn complete(
-    root: &mut Node,
-    whole: bool,
-    name: &str,
-    directory: &std::path::Path,
-    options: &LoadOptions,
-    environment: &Environment,
-    report: &mut Report,
-) -> Map {
+fn complete(root: &mut Node, whole: bool, name: &str, resolver: &mut Resolver<'_>) -> Map {
+    let (options, environment) = (resolver.options, resolver.environment);
+    if options.normalize || options.interpolate {
+        normalize::fill_resources(root);
+    }
     if options.normalize {
         let environment = Some(environment).filter(|_| options.interpolate);
-        normalize::normalize(root, name, environment, report);
+        normalize::normalize(root, name, environment, resolver.report);
     }
     // What still has expressions in it cannot be held against itself.
     if !options.interpolate {
         return Map::new();
     }
-    normalize::fill_resources(root);
     let mut disabled = profiles::disable(root, options, environment);
     if options.check_consistency && whole {
-        check::all(root, &disabled, options, report);
+        check::all(root, &disabled, options, resolver.report);
         normalize::scale(root);
     }
-    profiles::select(root, options, &mut disabled, report);
+    profiles::select(root, options, &mut disabled, resolver.report);
     if let Some(services) = root.get_mut("services").and_then(crate::tree::map_mut) {
-        resolve::resolve(services, options, environment, directory, report);
+        resolver.services(services);
     }
     if !options.all_resources {
         profiles::drop_unused(root);
@@ -143,13 +148,13 @@ fn read_all(paths: &[PathBuf], reader: &mut Reader, report: &mut Report) -> Inpu
 pub fn project_name_only(options: &LoadOptions) -> Result<String, LoadError> {
     let mut report = Report::default();
     let mut reader = Reader::new(options);
-    let found = files::find(options, &mut report).unwrap_or_else(|_| files::surroundings(options));
-    let mut documents = Vec::new();
-    for path in &found.paths {
-        if let Ok(Some(read)) = reader.documents(path, &mut report) {
-            documents.extend(read.iter().cloned());
-        }
-    }
+    let found = files::find(options, &mut reader, &mut report);
+    let documents: Vec<Rc<Vec<Node>>> =
+        found.paths.iter().filter_map(|path| reader.documents(path, &mut report).ok()?).collect();
+    let documents: Vec<&Node> = documents.iter().flat_map(|documents| documents.iter()).collect();
     let interpolator = &mut Interpolator::new();
+    // What else is wrong matters to others.
+    let mut report = Report::default();
     name::choose(options, &found.environment, &documents, &found.directory, interpolator, &mut report)
+        .ok_or_else(|| LoadError::Diagnostics(report.finish()))
 }

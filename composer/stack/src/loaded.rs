@@ -1,12 +1,13 @@
 //! What a load gives: the stack, and questions about the files it came from.
 
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
 use crate::diagnostic::Diagnostics;
 use crate::emit::{self, Document};
 use crate::model::Stack;
-use crate::origins::{self, Origin};
+use crate::origins;
 use crate::print::{self, Format};
 use crate::profiles::profiles;
 use crate::read::Reader;
@@ -30,6 +31,8 @@ pub struct Loaded {
     pub(crate) variables: Vec<Variable>,
     pub(crate) environment: BTreeMap<String, String>,
     pub(crate) interpolated: bool,
+    /// The document as JSON has it, once somebody asks for a hash.
+    pub(crate) hashed: OnceCell<Document>,
 }
 
 /// A variable that the files use.
@@ -164,14 +167,9 @@ impl Loaded {
             return Some(hash::config_hash(service));
         }
         // One that cannot be run: its canonical form stands for it.
-        let document = self.document(Format::Json);
+        let document = self.hashed.get_or_init(|| self.document(Format::Json));
         let text = emit::json(document.get("services")?.get(service)?).ok()?;
         Some(hash::sha256(&text))
-    }
-
-    /// Every value of the canonical model with its place, in the model's order.
-    pub fn origins(&self) -> Vec<Origin> {
-        origins::list(&self.document(Format::Yaml), &self.root, &self.sources)
     }
 
     /// The model as YAML with a comment behind every value that says where it came from; `color`: they are dim.
@@ -187,7 +185,7 @@ impl Loaded {
     /// # Errors
     /// None is known; the writer's interface has room for one.
     pub fn origins_json(&self) -> io::Result<String> {
-        origins::json(&self.origins())
+        origins::json(&origins::list(&self.document(Format::Yaml), &self.root, &self.sources))
     }
 }
 
@@ -206,7 +204,9 @@ fn collect_uses(node: &Node, found: &mut BTreeMap<String, Variable>) {
             for each in interpolate::variables(&scalar.text) {
                 let variable = Variable {
                     name: each.name.to_owned(),
-                    required: each.required,
+                    // Whoever sets the variables has to set it, whatever its other uses say.
+                    required: each.required
+                        || found.get(each.name).is_some_and(|known: &Variable| known.required),
                     default: each.default.unwrap_or_default().to_owned(),
                     alternative: each.alternative.unwrap_or_default().to_owned(),
                 };

@@ -65,7 +65,7 @@ fn service(name: &str, node: &Node, rootfs: Rootfs) -> Service {
         domainname: text("domainname"),
         labels: pairs(node.get("labels")),
         container_name: text("container_name"),
-        replicas: u32::try_from(replicas).unwrap_or_default(),
+        replicas: u32::try_from(replicas.clamp(0, limits::MOST_REPLICAS)).unwrap_or_default(),
         stop_signal: stop_signal.and_then(|text| signal::parse(&text)).unwrap_or(signal::TERM),
         stop_grace_period: node.get("stop_grace_period").and_then(values::time),
         aliases: aliases.into_iter().flatten().collect(),
@@ -150,22 +150,13 @@ fn mount(node: &Node) -> Option<Mount> {
             let size = option("size").and_then(values::whole).and_then(|size| u64::try_from(size).ok());
             MountKind::Tmpfs {
                 size: size.filter(|size| *size > 0),
-                mode: option("mode").and_then(permissions),
+                mode: option("mode").and_then(Node::int_value).and_then(|mode| u32::try_from(mode).ok()),
             }
         }
         _ => return None,
     };
     let target = node.get("target")?.text_value()?.to_owned();
     Some(Mount { target, read_only: values::flag(node.get("read_only")), kind })
-}
-
-/// A string is octal; a number has been read already.
-pub(crate) fn permissions(node: &Node) -> Option<u32> {
-    let bits = match node.text_value() {
-        Some(text) => tmpfs::permissions(text),
-        None => node.int_value().and_then(|bits| u32::try_from(bits).ok()),
-    };
-    bits.filter(|bits| *bits <= 0o7777)
 }
 
 /// Docker's defaults; zero means the default as well.

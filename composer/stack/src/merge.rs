@@ -131,7 +131,7 @@ struct Merger<'a> {
 
 impl Merger<'_> {
     fn two(&mut self, base: Node, over: Node, kind: Kind, rule: Merge) -> Node {
-        if over.tag != Tag::None || base.tag == Tag::Reset {
+        if matches!(over.tag, Tag::Reset | Tag::Override) || base.tag == Tag::Reset {
             return over;
         }
         match rule {
@@ -196,7 +196,8 @@ impl Merger<'_> {
     }
 
     fn mappings(&mut self, base: Node, over: Node, kind: Kind, nulls_count: bool) -> Node {
-        let (tag, span) = (base.tag, over.span);
+        let tag = if over.tag == Tag::Damaged { Tag::Damaged } else { base.tag };
+        let span = over.span;
         let (mut below, above): (Map, Map) = match (base.value, over.value) {
             (Value::Map(below), Value::Map(above)) => (below, above),
             (
@@ -228,7 +229,9 @@ impl Merger<'_> {
 }
 
 fn settle_kind(node: &mut Node, kind: Kind, rule: Merge) {
-    node.tag = Tag::None;
+    if node.tag != Tag::Damaged {
+        node.tag = Tag::None;
+    }
     match &mut node.value {
         Value::Map(map) => {
             map.retain(|_, entry| entry.node.tag != Tag::Reset);

@@ -4,33 +4,31 @@ use std::path::Path;
 
 use crate::diagnostic::Report;
 use crate::environment::Environment;
-use crate::error::LoadError;
 use crate::interpolate::Interpolator;
 use crate::options::LoadOptions;
 use crate::yaml::{Node, Value};
 
-/// Chooses the name in the order of Docker Compose.
+/// Chooses the name in the order of Docker Compose; `None` where there is none, which has been reported.
 pub(crate) fn choose(
     options: &LoadOptions,
     environment: &Environment,
-    documents: &[Node],
+    documents: &[&Node],
     directory: &Path,
     interpolator: &mut Interpolator,
     report: &mut Report,
-) -> Result<String, LoadError> {
+) -> Option<String> {
     let given = options.project_name.as_deref().map(|name| (name, "-p"));
     let given = given.filter(|(name, _)| !name.is_empty());
     let given =
         given.or_else(|| environment.get("COMPOSE_PROJECT_NAME").map(|name| (name, "COMPOSE_PROJECT_NAME")));
     if let Some((name, from)) = given.filter(|(name, _)| !name.is_empty()) {
         if is_valid(name) {
-            return Ok(name.to_owned());
+            return Some(name.to_owned());
         }
         let fix = normalize(name);
         let fix = if fix.is_empty() { String::new() } else { format!(": `{fix}` would do") };
-        return Err(LoadError::Name {
-            message: format!("`{name}` ({from}) is not a project name: {RULE}{fix}"),
-        });
+        report.error_without_place(format!("`{name}` ({from}) is not a project name: {RULE}{fix}"));
+        return None;
     }
     let named =
         documents.iter().rev().find_map(|document| Some(document.as_map()?.get("name")?.node.clone()));
@@ -41,18 +39,22 @@ pub(crate) fn choose(
         if let Value::Scalar(scalar) = &node.value {
             let name = normalize(&scalar.text);
             if !name.is_empty() {
-                return Ok(name);
+                return Some(name);
             }
             report.error(node.span, format!("`{}` is not a project name", scalar.text)).help(RULE);
         }
     }
     let base = directory.file_name().map(|name| normalize(&name.to_string_lossy())).unwrap_or_default();
     if base.is_empty() {
-        return Err(LoadError::Name {
-            message: format!("no project name can be made from {}: give one with -p", directory.display()),
-        });
+        let folder = directory.display();
+        // A file that is wrong may have one.
+        if !report.has_errors() {
+            report
+                .error_without_place(format!("no project name can be made from {folder}: give one with -p"));
+        }
+        return None;
     }
-    Ok(base)
+    Some(base)
 }
 
 const RULE: &str = "lower-case letters, digits, `-` and `_`, beginning with a letter or digit";

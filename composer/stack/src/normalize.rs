@@ -3,6 +3,7 @@
 use crate::diagnostic::Report;
 use crate::environment::Environment;
 use crate::files::clean_text;
+use crate::links;
 use crate::source::Span;
 use crate::tree::{boolean, default, items_mut, map_mut, put, resolve_nulls};
 use crate::yaml::{Entry, Map, Node};
@@ -29,13 +30,9 @@ pub(crate) fn normalize(root: &mut Node, name: &str, environment: Option<&Enviro
             networks.node = Node::map(span, Map::new());
         }
         if let Some(networks) = map_mut(&mut networks.node) {
-            default(networks, "default", Node::null(span));
+            default(networks, "default", Node::map(span, Map::new()));
         }
     }
-    fill_resources(root);
-    let Some(map) = map_mut(root) else {
-        return;
-    };
     for section in ["networks", "volumes", "configs", "secrets"] {
         for (key, entry) in
             map.get_mut(section).and_then(|entry| map_mut(&mut entry.node)).into_iter().flatten()
@@ -71,11 +68,6 @@ fn normalize_service(service: &mut Map, key: Span, environment: Option<&Environm
     if let Some(build) = service.get_mut("build") {
         normalize_build(build, environment, report);
     }
-    if let Some(environment) = environment
-        && let Some(map) = service.get_mut("environment").and_then(|entry| map_mut(&mut entry.node))
-    {
-        resolve_nulls(map, environment, report);
-    }
     for volume in service.get_mut("volumes").map(|entry| items_mut(&mut entry.node)).unwrap_or_default() {
         if let Some(target) = volume.get_mut("target")
             && let Some(text) = target.text_value()
@@ -110,13 +102,9 @@ fn imply_dependencies(service: &mut Map, key: Span) {
         items.iter().filter_map(|item| Some((item.text_value()?, item.span)))
     };
     for (link, span) in texts("links") {
-        let target = match link.split_once(':') {
-            Some((target, alias)) if !alias.contains(':') => target,
-            Some(_) | None => link,
-        };
-        implied.push((target.to_owned(), span, true));
+        implied.push((links::target(link).to_owned(), span, true));
     }
-    for namespace in ["network_mode", "ipc", "pid", "uts", "cgroup"] {
+    for namespace in links::NAMESPACES {
         let Some(entry) = service.get(namespace) else {
             continue;
         };

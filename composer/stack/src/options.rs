@@ -3,14 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
+use crate::stdin::Stdin;
+
 /// What to load and with which surroundings.
 #[derive(Clone, Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of `config`")]
 pub struct LoadOptions {
     /// `-f`, in order; `-` is standard input. Empty: `COMPOSE_FILE`, else the files are searched for.
     pub files: Vec<PathBuf>,
-    /// Standard input's text, for a file named `-`.
-    pub stdin: Option<String>,
+    /// Standard input, for a file named `-`: not read before one is met.
+    pub stdin: Option<Stdin>,
     /// `-p`.
     pub project_name: Option<String>,
     /// `--project-directory`; the first file's folder where absent.
@@ -22,6 +24,8 @@ pub struct LoadOptions {
     /// Services named on the command line: their profiles are on, and they and what they depend on is all that is
     /// loaded. Empty: all.
     pub services: Vec<String>,
+    /// Services whose profiles are on besides, with nothing else left out for it.
+    pub enabled: Vec<String>,
     /// Variables are put in.
     pub interpolate: bool,
     /// Names, networks and defaults that the file leaves open are filled in.
@@ -77,6 +81,7 @@ impl Default for LoadOptions {
             env_files: Vec::new(),
             profiles: Vec::new(),
             services: Vec::new(),
+            enabled: Vec::new(),
             interpolate: true,
             normalize: true,
             resolve_paths: true,

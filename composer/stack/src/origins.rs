@@ -10,7 +10,7 @@ use serde::{Serialize, Serializer, ser::SerializeMap};
 
 use crate::diagnostic::{Place, clean, variable_name};
 use crate::emit::{self, Document, Line};
-use crate::source::{Sources, Span, StepKind};
+use crate::source::{Sources, Span, StepKind, ends};
 use crate::yaml::{Entry, Node};
 
 /// Comments stand no further to the right, unless their line is longer.
@@ -18,7 +18,7 @@ const WIDEST: usize = 72;
 
 /// A value of the canonical model and where it was written.
 #[derive(Clone, Debug, Serialize)]
-pub struct Origin {
+pub(crate) struct Origin {
     /// Such as `services.web.ports[0].published`, or `services.web.labels["com.example"]`.
     #[serde(skip)]
     pub path: String,
@@ -37,7 +37,7 @@ pub struct Origin {
 
 /// One step from where a value is written to where it counts.
 #[derive(Clone, Debug, Serialize)]
-pub struct Via {
+pub(crate) struct Via {
     /// What it is.
     pub kind: StepKind,
     /// What asked for it.
@@ -124,7 +124,7 @@ fn written(node: Option<&Node>, entry: Option<&Entry>, value: &Document, sources
 }
 
 fn steps(span: Span, sources: &Sources) -> Vec<Via> {
-    let via = sources.steps(span.way).into_iter().filter_map(|step| {
+    let via = ends(sources.steps(span.way)).into_iter().filter_map(|step| {
         let variable = match step.kind {
             StepKind::Variable => Some(variable_name(sources.line(step.at)).to_owned()),
             StepKind::Environment | StepKind::Default => Some(sources.slice(step.at).to_owned()),
@@ -197,9 +197,10 @@ fn comment(line: &Line<'_>, sources: &Sources) -> String {
     let mut places: Vec<&Place> = steps.iter().rev().map(|step| &step.place).collect();
     places.push(&place);
     let mut out = String::new();
-    for (index, place) in places.iter().enumerate() {
+    let leading = std::iter::once(None).chain(steps.iter().rev().map(Some));
+    for (place, step) in places.iter().zip(leading) {
         let at = format!("{}:{}", clean(&place.file().to_string_lossy(), usize::MAX), place.line());
-        let _ = match index.checked_sub(1).and_then(|before| steps.iter().rev().nth(before)) {
+        let _ = match step {
             None => write!(out, "{at}:{}", place.column()),
             Some(step) => write!(out, " <- {at} ({})", word(step.kind)),
         };

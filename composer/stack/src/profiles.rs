@@ -18,7 +18,7 @@ pub(crate) fn disable(root: &mut Node, options: &LoadOptions, environment: &Envi
         active = named.split(',').map(|profile| profile.trim().to_owned()).collect();
     }
     let services = take_map(root, "services");
-    let named = options.services.iter().filter_map(|name| services.get(name));
+    let named = options.services.iter().chain(&options.enabled).filter_map(|name| services.get(name));
     let implied: Vec<&Entry> = named.filter(|entry| !is_wanted(&entry.node, &active)).collect();
     let implied: Vec<String> =
         implied.into_iter().flat_map(|entry| profiles(&entry.node)).map(str::to_owned).collect();

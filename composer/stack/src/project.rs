@@ -17,7 +17,7 @@ use crate::read::Reader;
 use crate::shape::{self, Shaper};
 use crate::source::Span;
 use crate::spec::{FILE, Record, SERVICE, Shape};
-use crate::yaml::{Map, Node, Tag, Value};
+use crate::yaml::{Map, Node, Tag, Value, limits};
 
 /// How much `extends` and `include` may add to a project, in values: enough for every honest file, too little for a
 /// chain of services that each hands on all it has.
@@ -36,10 +36,10 @@ pub(crate) struct Project<'a> {
     environments: Vec<Rc<Environment>>,
     known_environments: HashMap<BTreeMap<String, String>, usize>,
     budget: usize,
+    /// How many ports the short forms of all documents may still become.
+    ports: Option<usize>,
     /// Something that files name could not be taken over: whoever misses it later on would be told twice.
     pub incomplete: bool,
-    /// What configs hold that are the value of a variable.
-    pub contents: BTreeMap<String, Node>,
 }
 
 /// The surroundings of a file: those of the project, or of an entry of `include`.
@@ -71,8 +71,8 @@ impl<'a> Project<'a> {
             environments: Vec::new(),
             known_environments: HashMap::new(),
             budget: BUDGET,
+            ports: Some(limits::PORTS),
             incomplete: false,
-            contents: BTreeMap::new(),
         }
     }
 
@@ -148,8 +148,11 @@ impl<'a> Project<'a> {
                 self.report.error(entry.key, message).help("remove the line: it has no effect");
             }
         }
+        let includes = node.get("include").is_some_and(|include| !include.is_null());
         let begin = self.begin(&scope.folder, direct);
-        self.shape_record(node, &FILE, "the file", begin)
+        let shaped = self.shape_record(node, &FILE, "the file", begin);
+        self.incomplete |= includes && shaped.as_ref().is_none_or(|node| node.get("include").is_none());
+        shaped
     }
 
     pub fn interpolate(&mut self, node: &mut Node, scope: &Scope) {
@@ -172,6 +175,7 @@ impl<'a> Project<'a> {
             resolve_paths,
             lenient: self.options.purpose == Purpose::Config,
             interpolated: self.options.interpolate,
+            ports: &mut self.ports,
             report: &mut self.report,
         };
         shaper.shape(node, shape_of(record), name)

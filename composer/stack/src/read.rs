@@ -6,15 +6,15 @@ use std::io::{self, Read};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::sync::Arc;
 
 use crate::diagnostic::Report;
 use crate::options::LoadOptions;
-use crate::source::Span;
+use crate::source::{Source, Span};
+use crate::stdin::Stdin;
 use crate::suggest::nearest;
-use crate::yaml::{self, Node};
+use crate::yaml::{self, Node, limits};
 
-/// Larger than any file that someone wrote.
-const LARGEST: u64 = 64 << 20;
 /// Device number of `/dev/null`, which stands for an empty file.
 const NULL_DEVICE: u64 = (1 << 8) | 3;
 
@@ -25,8 +25,12 @@ pub(crate) struct Reader {
     parsed: HashMap<PathBuf, Option<Rc<Vec<Node>>>>,
     /// In the order of reading.
     order: Vec<PathBuf>,
-    stdin: Option<String>,
+    stdin: Option<Stdin>,
+    env_files: HashMap<PathBuf, Numbered>,
 }
+
+/// A text that was read, with its number among the sources.
+pub(crate) type Numbered = (u32, Arc<Source>);
 
 impl Reader {
     pub fn new(options: &LoadOptions) -> Self {
@@ -35,6 +39,7 @@ impl Reader {
             parsed: HashMap::new(),
             order: Vec::new(),
             stdin: options.stdin.clone(),
+            env_files: HashMap::new(),
         }
     }
 
@@ -46,11 +51,28 @@ impl Reader {
         if let Some(known) = self.parsed.get(path) {
             return Ok(known.clone());
         }
-        let text = if is_stdin(path) { self.stdin.take().unwrap_or_default() } else { text(path)? };
+        let text = match &self.stdin {
+            Some(stdin) if is_stdin(path) => stdin.text()?,
+            None if is_stdin(path) => return Err(io::Error::other("there is no standard input")),
+            Some(_) | None => text(path)?,
+        };
         let documents = yaml::parse(&self.shown(path), text, report).map(Rc::new);
         self.parsed.insert(path.to_owned(), documents.clone());
         self.order.push(path.to_owned());
         Ok(documents)
+    }
+
+    /// The text of an env file. What is wrong in one that is used again is then wrong at the same place, and told once.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn env_file(&mut self, path: &Path, report: &mut Report) -> io::Result<Numbered> {
+        if let Some(known) = self.env_files.get(path) {
+            return Ok(known.clone());
+        }
+        let read = report.sources.add(&self.shown(path), text(path)?);
+        self.env_files.insert(path.to_owned(), read.clone());
+        Ok(read)
     }
 
     /// Every document that was read, as it was written.
@@ -92,15 +114,20 @@ pub(crate) fn text(path: &Path) -> io::Result<String> {
     regular(&metadata)?;
     let file = File::open(path)?;
     regular(&file.metadata()?)?;
-    let mut text = String::new();
-    file.take(LARGEST + 1).read_to_string(&mut text).map_err(|error| match error.kind() {
-        io::ErrorKind::InvalidData => io::Error::other("it is not text in UTF-8"),
-        _ => error,
-    })?;
-    if text.len() as u64 > LARGEST {
-        return Err(io::Error::other("it is larger than 64 MiB"));
+    bounded(file)
+}
+
+/// A text that is not larger than any that somebody wrote.
+///
+/// # Errors
+/// When it is larger, or the system says so.
+pub(crate) fn bounded(from: impl Read) -> io::Result<String> {
+    let mut text = Vec::new();
+    from.take(limits::TEXT as u64 + 1).read_to_end(&mut text)?;
+    if text.len() > limits::TEXT {
+        return Err(io::Error::other(format!("it is larger than {} MiB", limits::TEXT >> 20)));
     }
-    Ok(text)
+    String::from_utf8(text).map_err(|_| io::Error::other("it is not text in UTF-8"))
 }
 
 fn is_null(metadata: &Metadata) -> bool {

@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 
 /// One text that was read: a Compose file, an env file or standard input.
 #[derive(Debug)]
-pub struct Source {
+pub(crate) struct Source {
     /// The file's path as the user knows it.
     pub path: PathBuf,
     /// Its whole text.
@@ -81,6 +81,8 @@ impl StepKind {
 pub(crate) struct Sources {
     texts: Vec<Arc<Source>>,
     steps: Vec<Step>,
+    /// Of every step, whether its way begins at [`Way::IMPLIED`].
+    implied: Vec<bool>,
     /// The same step again has the same number: a tree that is brought along step by step does not grow the list.
     known: HashMap<Step, Way>,
 }
@@ -132,6 +134,17 @@ impl Source {
     }
 }
 
+/// So many steps of a chain are told of.
+const STEPS: usize = 16;
+
+/// What is told of a chain: half of the steps nearest to its beginning, and half at its other end.
+pub(crate) fn ends<T>(mut steps: Vec<T>) -> Vec<T> {
+    if steps.len() > STEPS {
+        steps.drain(STEPS / 2..steps.len() - STEPS / 2);
+    }
+    steps
+}
+
 /// How many characters begin in these bytes of UTF-8.
 fn begun(bytes: &[u8]) -> usize {
     bytes.iter().filter(|byte| **byte & 0xc0 != 0x80).count()
@@ -181,6 +194,7 @@ impl Sources {
         if let Some(known) = self.known.get(&step) {
             return *known;
         }
+        self.implied.push(self.is_implied(before));
         self.steps.push(step);
         let way = Way(u32::try_from(self.steps.len()).unwrap_or(0));
         self.known.insert(step, way);
@@ -189,8 +203,8 @@ impl Sources {
 
     /// Whether nobody wrote what came this way.
     pub fn is_implied(&self, way: Way) -> bool {
-        let before = |way: &Way| Some(self.steps.get((way.0 as usize).checked_sub(1)?)?.before);
-        std::iter::successors(Some(way), before).any(|way| way == Way::IMPLIED)
+        let known = |way: Way| self.implied.get((way.0 as usize).checked_sub(1)?).copied();
+        way == Way::IMPLIED || known(way).unwrap_or(false)
     }
 
     /// The steps of a way, the first one first.

@@ -55,7 +55,7 @@ pub(crate) fn parse(text: &str) -> (Tmpfs, Vec<Problem>) {
 }
 
 /// Permission bits written in octal.
-pub(crate) fn permissions(text: &str) -> Option<u32> {
+fn permissions(text: &str) -> Option<u32> {
     let digits = text.strip_prefix("0o").unwrap_or(text);
     let octal = !digits.is_empty() && digits.bytes().all(|byte| (b'0'..=b'7').contains(&byte));
     octal.then(|| u32::from_str_radix(digits, 8).ok()).flatten().filter(|mode| *mode <= 0o7777)

@@ -2,7 +2,9 @@
 //!
 //! Each `NAME.yaml` has the expected text beside it in `NAME.txt`; `NAME.override.yaml`, where there is one, is merged
 //! over it. A folder `NAME` is a case as well: it is loaded as by `compose` in that folder, with the flags, variables
-//! (`KEY=value`) and services in its file `args`. `COMPOSER_UPDATE_GOLDEN=1 cargo test -p composer-stack` writes the expected texts anew.
+//! (`KEY=value`) and services in its file `args`.
+//!
+//! `COMPOSER_UPDATE_GOLDEN=1 cargo test -p composer-stack` writes the expected texts anew.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -67,6 +69,8 @@ fn case(path: &Path, folder: &Path, purpose: Purpose) -> LoadOptions {
 fn bad(options: &LoadOptions) -> String {
     match load(options) {
         Ok(loaded) => {
+            // What is right is a case of `good`.
+            assert!(!loaded.warnings.is_empty(), "accepted without a warning: {:?}", options.files);
             let warnings: Vec<String> = loaded.warnings.iter().map(|warning| warning.render(false)).collect();
             format!("accepted\n\n{}\n", warnings.join("\n\n"))
         }
@@ -141,10 +145,10 @@ fn chains_are_in_the_json_as_well() {
 
 #[test]
 fn diagnostics_read_as_written_down() {
-    run("bad", Purpose::Run, 60, bad);
+    run("bad", Purpose::Run, 180, bad);
 }
 
 #[test]
 fn accepted_files_have_their_canonical_form() {
-    run("good", Purpose::Config, 5, good);
+    run("good", Purpose::Config, 30, good);
 }

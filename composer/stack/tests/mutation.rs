@@ -62,23 +62,33 @@ fn mutate(text: &str, random: &mut Random) -> String {
     chars.into_iter().collect()
 }
 
+/// Every Compose file below a folder, those of cases of several files as well, each by itself.
+fn collect(folder: &Path, seeds: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            collect(&path, seeds);
+        } else if path.extension().is_some_and(|extension| extension == "yaml") {
+            seeds.push(path);
+        }
+    }
+}
+
 #[test]
 fn mutated_files_never_panic() {
     let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
-    let mut seeds: Vec<PathBuf> = ["good", "bad"]
-        .iter()
-        .flat_map(|folder| fs::read_dir(tests.join(folder)).unwrap())
-        .map(|entry| entry.unwrap().path())
-        .filter(|path| path.extension().is_some_and(|extension| extension == "yaml"))
-        .collect();
+    let mut seeds = Vec::new();
+    for folder in ["good", "bad"] {
+        collect(&tests.join(folder), &mut seeds);
+    }
     seeds.sort();
     let mut random = Random(0x9e37_79b9_7f4a_7c15);
     for path in seeds {
         let text = fs::read_to_string(&path).unwrap();
-        for round in 0..60 {
+        for round in 0..40 {
             let options = LoadOptions {
                 files: vec![PathBuf::from("-")],
-                stdin: Some(mutate(&text, &mut random)),
+                stdin: Some(mutate(&text, &mut random).into()),
                 current_dir: PathBuf::from("/stack"),
                 purpose: if round % 2 == 0 { Purpose::Run } else { Purpose::Config },
                 ..LoadOptions::default()

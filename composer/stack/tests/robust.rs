@@ -13,7 +13,7 @@ const SERVICE: &str = "services:\n  a:\n    x-rootfs: host\n    command: a\n";
 fn read(text: String) -> Result<Loaded, LoadError> {
     load(&LoadOptions {
         files: vec![PathBuf::from("-")],
-        stdin: Some(text),
+        stdin: Some(text.into()),
         current_dir: PathBuf::from("/stack"),
         environment: BTreeMap::new(),
         ..LoadOptions::default()

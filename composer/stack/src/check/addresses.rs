@@ -89,7 +89,7 @@ fn inside(network: Named<'_>, ranges: &[Range], address: IpAddr, node: &Node, re
             .also(first.span, format!("its subnet: {} to {}", first.subnet.first(), first.subnet.last()));
         return;
     };
-    let gateway = range.gateway.map_or(range.subnet.gateway(), |(gateway, _)| gateway);
+    let gateway = range.gateway.map_or_else(|| range.subnet.gateway(), |(gateway, _)| gateway);
     if address == gateway {
         let place = range.gateway.map_or(range.span, |(_, span)| span);
         let label =
@@ -157,21 +157,12 @@ fn servers(service: Named<'_>, report: &mut Report) {
 /// `extra_hosts`: a name and an address, `host-gateway` being that of the host.
 fn hosts(service: Named<'_>, report: &mut Report) {
     let Some(hosts) = service.get("extra_hosts") else { return };
-    let listed = hosts.items().iter().filter_map(|item| {
-        let (_, address) = item.text_value()?.split_once(['=', ':'])?;
-        Some((item.span, address.to_owned()))
-    });
-    let mapped = hosts.entries().flat_map(|(_, entry)| {
-        let one = entry.node.text_value().map(|text| (entry.node.span, text.to_owned()));
-        let many =
-            entry.node.items().iter().filter_map(|item| Some((item.span, item.text_value()?.to_owned())));
-        one.into_iter().chain(many)
-    });
-    for (span, address) in listed.chain(mapped) {
+    for item in hosts.items() {
+        let Some((_, address)) = item.text_value().and_then(|text| text.split_once('=')) else { continue };
         let bare = address.trim_start_matches('[').trim_end_matches(']');
         if bare != "host-gateway" && bare.parse::<IpAddr>().is_err() {
             report
-                .error(span, format!("`{address}` is not an IP address"))
+                .error(item.span, format!("`{address}` is not an IP address"))
                 .help("`NAME=ADDRESS`, or `NAME=host-gateway` for the host's own");
         }
     }

@@ -86,16 +86,16 @@ fn content(item: Named<'_>, kind: &str, keys: &[&str], report: &mut Report) {
     }
 }
 
-/// Docker's rule: it becomes the name of a folder.
+/// It becomes the name of a folder: NAME_MAX of limits.h.
+const LONGEST: usize = 255;
+
+/// Also a derived name may be too long.
 fn volume_name(volume: Named<'_>, report: &mut Report) {
     let Some(node) = volume.get("name") else { return };
-    let name = node.text_value().unwrap_or_default();
-    let good = name.starts_with(|c: char| c.is_ascii_alphanumeric())
-        && name.len() <= 255
-        && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-'));
-    if !good {
+    let length = node.text_value().map_or(0, str::len);
+    if length > LONGEST {
         report
-            .error(node.span, format!("`{name}` is not a volume's name"))
-            .help("letters, digits, `_`, `.` and `-`, beginning with a letter or digit");
+            .error(node.span, format!("the volume's name would have {length} characters"))
+            .help(format!("{LONGEST} fit: give it a shorter `name`"));
     }
 }

@@ -27,9 +27,12 @@ fn missing(project: Project<'_>, service: Named<'_>, edge: Edge<'_>, report: &mu
         }
         return;
     }
-    let known = project.services().map(|known| known.name);
-    let help = way_out(to, known, "");
     let found = report.error(edge.span, format!("`{name}` {verb} `{to}`, which is not defined"));
+    // Of very many, nobody would see what is meant.
+    if !found.is_kept() {
+        return;
+    }
+    let help = way_out(to, project.services().map(|known| known.name), "");
     if !help.is_empty() {
         found.help(help);
     }

@@ -22,9 +22,6 @@ pub(super) fn check(project: Project<'_>, report: &mut Report) {
 
 fn watch(service: Named<'_>, report: &mut Report) {
     for rule in service.at(&["develop", "watch"]).map(Node::items).unwrap_or_default() {
-        if let Some(path) = rule.get("path").filter(|path| path.text_value() == Some("")) {
-            report.error(path.span, "`path` is empty").help("write the folder or file to watch");
-        }
         let Some(action) = rule.get("action") else { continue };
         let word = action.text_value().unwrap_or_default();
         let has_target = rule.get("target").and_then(Node::text_value).is_some_and(|text| !text.is_empty());

@@ -1,6 +1,9 @@
 //! The ways in which one service needs another.
 
+use std::collections::HashSet;
+
 use super::project::Named;
+use crate::links;
 use crate::source::Span;
 use crate::values;
 use crate::yaml::Node;
@@ -25,9 +28,6 @@ pub(super) struct Edge<'a> {
     pub required: bool,
 }
 
-/// Keys that may say `service:NAME`.
-const NAMESPACES: [&str; 5] = ["network_mode", "ipc", "pid", "uts", "cgroup"];
-
 impl Kind {
     /// "`a` … `b`".
     pub fn verb(self) -> &'static str {
@@ -50,10 +50,10 @@ pub(super) fn of(service: Named<'_>) -> Vec<Edge<'_>> {
     let mut add = |kind, to, span| edges.push(Edge { kind, to, span, required: true });
     for link in service.list("links") {
         if let Some(text) = link.text_value() {
-            add(Kind::Links, text.split(':').next().unwrap_or(text), link.span);
+            add(Kind::Links, links::target(text), link.span);
         }
     }
-    for key in NAMESPACES {
+    for key in links::NAMESPACES {
         if let Some(node) = service.get(key)
             && let Some(to) = node.text_value().and_then(|text| text.strip_prefix("service:"))
         {
@@ -65,11 +65,11 @@ pub(super) fn of(service: Named<'_>) -> Vec<Edge<'_>> {
             add(Kind::VolumesFrom, text.split(':').next().unwrap_or(text), from.span);
         }
     }
-    let implied = edges.clone();
+    let place = |to, span: Span| (to, span.source, span.start);
+    let implied: HashSet<_> = edges.iter().map(|edge| place(edge.to, edge.span)).collect();
     // Normalizing adds to `depends_on` what the other keys imply, in their places.
-    let own = service
-        .map("depends_on")
-        .filter(|(to, entry)| !implied.iter().any(|edge| edge.to == *to && same_place(edge.span, entry.key)));
+    let own =
+        service.map("depends_on").filter(|(to, entry)| !implied.contains(&place(to.as_str(), entry.key)));
     edges.splice(
         0..0,
         own.map(|(to, entry)| Edge {
@@ -80,10 +80,6 @@ pub(super) fn of(service: Named<'_>) -> Vec<Edge<'_>> {
         }),
     );
     edges
-}
-
-fn same_place(one: Span, other: Span) -> bool {
-    one.source == other.source && one.start == other.start
 }
 
 /// The condition of a dependency.

@@ -12,28 +12,23 @@ const LEAST: Duration = Duration::from_millis(1);
 const EXAMPLE: &str = "for example `test: [\"CMD\", \"curl\", \"-f\", \"http://localhost\"]`";
 
 pub(super) fn check(project: Project<'_>, report: &mut Report) {
+    if !project.running() {
+        return;
+    }
     for service in project.services() {
-        test(project, service, report);
-        if project.running() {
-            times(service, report);
-        }
+        test(service, report);
+        times(service, report);
     }
 }
 
-fn test(project: Project<'_>, service: Named<'_>, report: &mut Report) {
+/// Words that Docker Compose passes over.
+fn test(service: Named<'_>, report: &mut Report) {
     let Some(test) = service.at(&["healthcheck", "test"]) else { return };
     let words = test.items();
-    let first = words.first().and_then(Node::text_value);
-    let complaint = match first {
-        None if words.is_empty() => return,
-        Some("NONE") if words.len() == 1 => return,
-        Some("CMD") if words.len() > 1 => return,
-        Some("CMD-SHELL") if words.len() == 2 => return,
-        Some("NONE" | "CMD" | "CMD-SHELL") if !project.running() => return,
-        Some("NONE") => "`NONE` takes no further words",
-        Some("CMD") => "`CMD` needs a program",
-        Some("CMD-SHELL") => "`CMD-SHELL` needs one string, a shell's command line",
-        Some(_) | None => "a `test` list must begin with `CMD`, `CMD-SHELL` or `NONE`",
+    let complaint = match words.first().and_then(Node::text_value) {
+        Some("NONE") if words.len() > 1 => "`NONE` takes no further words",
+        Some("CMD-SHELL") if words.len() > 2 => "`CMD-SHELL` needs one string, a shell's command line",
+        Some(_) | None => return,
     };
     report.error(test.span, complaint).help(EXAMPLE);
 }

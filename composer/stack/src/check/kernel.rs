@@ -1,9 +1,12 @@
-//! What only the kernel knows: capabilities, its parameters, limits of processes, devices, signals.
+//! What only the kernel knows: capabilities, its parameters, limits of processes, devices.
+
+use std::collections::HashMap;
 
 use super::project::{Named, Project, way_out};
 use crate::diagnostic::Report;
+use crate::source::Span;
+use crate::values;
 use crate::yaml::Node;
-use crate::{signal, values};
 
 pub(super) fn check(project: Project<'_>, report: &mut Report) {
     if !project.running() {
@@ -17,9 +20,6 @@ pub(super) fn check(project: Project<'_>, report: &mut Report) {
         parameters(service, report);
         limits(service, report);
         devices(service, report);
-        if let Some(node) = service.get("stop_signal") {
-            stop_signal(node, report);
-        }
     }
 }
 
@@ -88,15 +88,16 @@ fn capability(node: &Node, report: &mut Report) {
 
 /// What is both added and dropped.
 fn opposites(service: Named<'_>, report: &mut Report) {
+    let added =
+        service.list("cap_add").iter().filter_map(|added| Some((bare(added.text_value()?), added.span)));
+    let added: HashMap<String, Span> = added.collect();
     for dropped in service.list("cap_drop") {
         let Some(text) = dropped.text_value().filter(|text| bare(text) != "ALL") else { continue };
-        let added = service.list("cap_add").iter();
-        let added = added.filter(|added| added.text_value().is_some_and(|added| bare(added) == bare(text)));
-        for added in added {
+        if let Some(span) = added.get(&bare(text)) {
             report
                 .warning(dropped.span, format!("the capability `{text}` is both added and dropped"))
                 .help("keep one of them")
-                .also(added.span, "added here");
+                .also(*span, "added here");
         }
     }
 }
@@ -221,14 +222,4 @@ fn is_rule(text: &str) -> bool {
     matches!(*kind, "a" | "b" | "c")
         && numbers.split_once(':').is_some_and(|(major, minor)| number(major) && number(minor))
         && is_permissions(permissions)
-}
-
-fn stop_signal(node: &Node, report: &mut Report) {
-    let Some(text) = values::scalar(node).filter(|text| !text.is_empty()) else { return };
-    if signal::parse(&text).is_none() {
-        let upper = text.to_ascii_uppercase();
-        let near = crate::suggest::nearest(upper.strip_prefix("SIG").unwrap_or(&upper), signal::names());
-        let help = near.map_or("see signal(7)".to_owned(), |near| format!("did you mean `SIG{near}`?"));
-        report.error(node.span, format!("`{text}` is not a signal")).help(help);
-    }
 }

@@ -6,7 +6,6 @@ use std::path::Path;
 use super::project::{Named, Project};
 use crate::diagnostic::Report;
 use crate::files;
-use crate::lower::permissions;
 use crate::source::Span;
 use crate::tmpfs::{self, Problem};
 use crate::yaml::Node;
@@ -101,14 +100,8 @@ fn place(mount: &Mount, report: &mut Report) {
     }
 }
 
-/// Permission bits, and the options of `tmpfs`.
+/// The options of `tmpfs`.
 fn options(service: Named<'_>, report: &mut Report) {
-    let files = ["configs", "secrets"].into_iter().flat_map(|key| service.list(key));
-    let files = files.filter_map(|item| item.get("mode"));
-    let mounts = service.list("volumes").iter().filter_map(|item| item.get("tmpfs")?.get("mode"));
-    for mode in files.chain(mounts).filter(|mode| permissions(mode).is_none()) {
-        report.error(mode.span, "`mode` must be permission bits").help("write them in octal: `0440`");
-    }
     for item in service.list("tmpfs") {
         let (_, problems) = tmpfs::parse(item.text_value().unwrap_or_default());
         for problem in problems {

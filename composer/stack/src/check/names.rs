@@ -1,4 +1,4 @@
-//! Names of containers and hosts.
+//! Names of containers, and other names that hosts have on networks.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -17,12 +17,11 @@ pub(super) fn check(project: Project<'_>, report: &mut Report) {
     }
     containers(project, report);
     for service in project.services() {
-        hosts(service, report);
         aliases(project, service, report);
     }
 }
 
-/// Given names are valid and unique, also among the derived ones; those are not too long.
+/// Given names are unique, also among the derived ones; those are not too long.
 fn containers(project: Project<'_>, report: &mut Report) {
     let mut derived: BTreeMap<String, Span> = BTreeMap::new();
     for service in project.services().filter(|service| service.get("container_name").is_none()) {
@@ -41,12 +40,6 @@ fn containers(project: Project<'_>, report: &mut Report) {
     let mut seen: HashMap<&str, Span> = HashMap::new();
     for node in project.services().filter_map(|service| service.get("container_name")) {
         let name = node.text_value().unwrap_or_default();
-        if !is_container(name) {
-            report
-                .error(node.span, format!("`{name}` is not a container name"))
-                .help("two or more letters, digits, `_`, `.` and `-`, beginning with a letter or digit");
-            continue;
-        }
         if name.len() > LONGEST {
             report
                 .error(node.span, "the container's name is too long")
@@ -65,36 +58,6 @@ fn containers(project: Project<'_>, report: &mut Report) {
                 .also(*place, "this service");
         }
     }
-}
-
-fn is_container(name: &str) -> bool {
-    name.len() > 1
-        && name.starts_with(|c: char| c.is_ascii_alphanumeric())
-        && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-'))
-}
-
-fn hosts(service: Named<'_>, report: &mut Report) {
-    for key in ["hostname", "domainname"] {
-        let Some(node) = service.get(key) else { continue };
-        // An empty one, as an unset variable leaves it, is none.
-        let Some(text) = node.text_value().filter(|text| !text.is_empty()) else { continue };
-        if !is_host(text) {
-            report
-                .error(node.span, format!("`{text}` is not a host name"))
-                .help("letters, digits, `-` and dots, 64 at most");
-        }
-    }
-}
-
-/// What sethostname(2) takes and Docker accepts (RFC 1123, with dots).
-fn is_host(text: &str) -> bool {
-    let label = |label: &str| {
-        !label.is_empty()
-            && label.len() <= 63
-            && !label.starts_with('-')
-            && label.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'))
-    };
-    text.len() <= 64 && text.split('.').all(label)
 }
 
 /// A name that answers for two services is seldom meant.

@@ -1,5 +1,6 @@
 //! Networks of the file: subnets that are ones, do not overlap, and have their gateways inside.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use super::project::{Named, Project};
@@ -20,14 +21,15 @@ pub(super) fn check(project: Project<'_>, report: &mut Report) {
     if !project.running() {
         return;
     }
-    let mut seen: Vec<(&str, Range)> = Vec::new();
+    let mut seen = Seen::new();
     for network in project.section("networks") {
         for config in configs(network) {
             entry(config, report);
         }
         for range in ranges(network) {
             overlap(&seen, network.name, &range, report);
-            seen.push((network.name, range));
+            let key = (range.subnet.first(), range.subnet.length);
+            seen.entry(key).or_insert((network.name, range.span));
         }
     }
 }
@@ -104,13 +106,21 @@ fn range(key: &str, node: &Node, report: &mut Report) -> Option<Subnet> {
     Some(subnet.clean())
 }
 
-fn overlap(seen: &[(&str, Range)], name: &str, range: &Range, report: &mut Report) {
-    if let Some((other, first)) = seen.iter().find(|(_, first)| first.subnet.overlaps(&range.subnet)) {
+/// The networks' subnets, by their first address and their length.
+type Seen<'a> = BTreeMap<(IpAddr, u8), (&'a str, Span)>;
+
+/// Of two subnets that overlap, one lies inside of the other.
+fn overlap(seen: &Seen<'_>, name: &str, range: &Range, report: &mut Report) {
+    let Range { subnet, span, .. } = range;
+    let around =
+        (0..=subnet.length).find_map(|length| seen.get(&(Subnet { length, ..*subnet }.first(), length)));
+    let inside = || seen.range((subnet.first(), 0)..=(subnet.last(), u8::MAX)).next().map(|(_, first)| first);
+    if let Some((other, first)) = around.or_else(inside) {
         let message = if *other == name {
             format!("two subnets of the network `{name}` overlap")
         } else {
             format!("the subnets of the networks `{name}` and `{other}` overlap")
         };
-        report.error(range.span, message).also(first.span, "the other one");
+        report.error(*span, message).also(*first, "the other one");
     }
 }

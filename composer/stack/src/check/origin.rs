@@ -5,7 +5,7 @@ use std::path::Path;
 use super::project::{Named, Project};
 use crate::diagnostic::Report;
 use crate::image;
-use crate::yaml::Node;
+use crate::yaml::{Node, Tag};
 
 pub(super) fn check(project: Project<'_>, report: &mut Report) {
     if project.running() && project.services().next().is_none() && !report.has_errors() {
@@ -16,8 +16,10 @@ pub(super) fn check(project: Project<'_>, report: &mut Report) {
         };
     }
     for service in project.services() {
+        // What is missing may be what had to be left out. What counts as nothing to Docker Compose is no error.
+        let whole = service.node().tag != Tag::Damaged || !report.has_errors();
         let known = !project.running() || reference(service, report);
-        if known {
+        if known && whole {
             origin(project, service, report);
         }
         build(service, report);
@@ -25,7 +27,9 @@ pub(super) fn check(project: Project<'_>, report: &mut Report) {
             && let Some(rootfs) = service.get("x-rootfs")
         {
             root_folder(rootfs, report);
-            words(service, report);
+            if whole {
+                words(service, report);
+            }
         }
     }
 }
@@ -94,9 +98,7 @@ fn reference(service: Named<'_>, report: &mut Report) -> bool {
 
 fn root_folder(rootfs: &Node, report: &mut Report) {
     let Some(path) = rootfs.text_value().filter(|path| *path != "host").map(Path::new) else { return };
-    if path == Path::new("") {
-        report.error(rootfs.span, "`x-rootfs` is empty").help("write `host`, or the path of a root folder");
-    } else if path == Path::new("/") {
+    if path == Path::new("/") {
         report
             .error(rootfs.span, "the host's own root cannot be a root folder")
             .help("`x-rootfs: host` shows its programs, copy-on-write");

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::edges;
-use super::project::{Named, Project, way_out};
+use super::project::{Named, Project};
 use crate::diagnostic::Report;
 use crate::limits;
 use crate::source::Span;
@@ -20,17 +20,15 @@ struct Wanted<'a> {
 }
 
 pub(super) fn check(project: Project<'_>, report: &mut Report) {
+    if !project.running() {
+        return;
+    }
     let mut wanted = Vec::new();
     for service in project.services() {
         for port in service.list("ports") {
-            addresses(port, report);
-            if project.running() {
-                wanted.extend(read(service, port, report));
-            }
+            wanted.extend(read(service, port, report));
         }
-        if project.running() {
-            without_network(service, report);
-        }
+        without_network(service, report);
     }
     for port in &wanted {
         replicas(port, report);
@@ -38,42 +36,11 @@ pub(super) fn check(project: Project<'_>, report: &mut Report) {
     clashes(&wanted, report);
 }
 
-fn addresses(port: &Node, report: &mut Report) {
-    let Some(node) = port.get("host_ip") else { return };
-    let Some(text) = node.text_value().filter(|text| !text.is_empty()) else { return };
-    if text.parse::<IpAddr>().is_err() {
-        report
-            .error(node.span, format!("`{text}` is not an IP address"))
-            .help("write an address of this host, as `127.0.0.1`: `localhost` and other names will not do");
-    }
-}
-
 fn read<'a>(service: Named<'a>, port: &'a Node, report: &mut Report) -> Option<Wanted<'a>> {
-    if let Some(target) = port.get("target")
-        && target.int_value().is_some_and(|target| !(1..=65_535).contains(&target))
-    {
-        report.error(target.span, "there is no such port").help("ports are 1 to 65535");
-    }
-    if let Some(protocol) = port.get("protocol")
-        && let Some(text) = protocol.text_value()
-        && !["", "tcp", "udp", "sctp"].contains(&text.to_ascii_lowercase().as_str())
-    {
-        let known = ["tcp", "udp", "sctp"];
-        let help = way_out(text, known, "it may be `tcp`, `udp` or `sctp`");
-        report.error(protocol.span, format!("`{text}` is not a protocol")).help(help);
-    }
     let published = port.get("published")?;
     let text = crate::values::scalar(published)?;
     let (first, last) = text.split_once('-').unwrap_or((&text, &text));
-    if text.is_empty() {
-        return None;
-    }
-    let (Ok(first), Ok(last)) = (first.trim().parse::<u16>(), last.trim().parse::<u16>()) else {
-        report
-            .error(published.span, format!("`{text}` is not a port of the host"))
-            .help("ports are 1 to 65535; a range is `8000-8010`");
-        return None;
-    };
+    let (first, last): (u16, u16) = (first.parse().ok()?, last.parse().ok()?);
     if first > last {
         report
             .error(published.span, format!("the range `{text}` ends before it begins"))
@@ -97,7 +64,7 @@ fn replicas(port: &Wanted<'_>, report: &mut Report) {
         } else {
             format!("the {ports} ports {} to {}", port.first, port.last)
         };
-        let last = i64::from(port.first) + replicas.value - 1;
+        let last = i64::from(port.first).saturating_add(replicas.value - 1);
         let help = if last <= 65_535 {
             format!("publish a range, `{}-{last}:PORT`, or the container's port alone", port.first)
         } else {

@@ -54,11 +54,4 @@ fn counts(service: Named<'_>, report: &mut Report) {
             .also(other.span, "the other value")
             .help("keep one of them");
     }
-    for (key, given) in [("scale", scale), ("replicas", deployed)] {
-        if let Some((node, value)) = given.filter(|(_, value)| *value < 0) {
-            report
-                .error(node.span, format!("`{key}` cannot be {value}"))
-                .help("0 makes no container, and 1 is the default");
-        }
-    }
 }

@@ -5,7 +5,6 @@ use crate::diagnostic::Report;
 use crate::limits::{self, Limits};
 use crate::size;
 use crate::values::{self, At};
-use crate::yaml::Node;
 
 mod bounds;
 
@@ -24,8 +23,6 @@ pub(super) fn check(project: Project<'_>, report: &mut Report) {
     }
     reservation(&stack, report);
     for service in project.services() {
-        negative(service, report);
-        cpuset(service.get("cpuset"), report);
         bounds::weights(service, report);
         let (own, deployed) = (Limits::beside(service.node()), Limits::deployed(service.node()));
         let both = Limits::of_service(service.node());
@@ -39,8 +36,6 @@ pub(super) fn check(project: Project<'_>, report: &mut Report) {
         swap(&both, report);
         reservation(&both, report);
     }
-    let limits = project.root.get("x-resources").and_then(|node| node.get("limits"));
-    cpuset(limits.and_then(|limits| limits.get("cpuset")), report);
     reservations(project, &stack, report);
 }
 
@@ -80,29 +75,6 @@ fn twice(service: Named<'_>, report: &mut Report) {
                     .help(format!("move it there, as `{below}`"));
             }
         }
-    }
-}
-
-/// Docker Compose hands these on, and its engine refuses them.
-fn negative(service: Named<'_>, report: &mut Report) {
-    let deployed = |group, key| service.at(&["deploy", "resources", group, key]);
-    let own = ["cpus", "mem_limit", "mem_reservation"].into_iter().map(|key| (key, service.get(key)));
-    let others = [("limits", "cpus"), ("limits", "memory"), ("reservations", "memory")];
-    let others = others.into_iter().map(|(group, key)| (key, deployed(group, key)));
-    for (key, node) in own.chain(others) {
-        if let Some(node) = node.filter(|node| values::number(node).is_some_and(|value| value < 0.0)) {
-            report.error(node.span, format!("`{key}` cannot be negative")).help("0 is no limit");
-        }
-    }
-}
-
-fn cpuset(node: Option<&Node>, report: &mut Report) {
-    let Some(node) = node else { return };
-    let Some(text) = values::scalar(node).filter(|text| !text.is_empty()) else { return };
-    if crate::cpuset::parse(&text).is_none() {
-        report
-            .error(node.span, format!("`{text}` is not a list of CPUs"))
-            .help("write numbers and ranges: `\"0-2,4\"`");
     }
 }
 

@@ -46,6 +46,10 @@ impl Walk<'_> {
             (Shape::Map(value) | Shape::Names(value), Value::Map(map)) => {
                 let what = record_of(value).map(|record| kind(record.what));
                 for (key, entry) in map {
+                    // Of any other network it has been said that there are none yet.
+                    if what == Some("network") && key != "default" {
+                        continue;
+                    }
                     let owner = what.map_or_else(|| owner.to_owned(), |what| format!("{what} `{key}`"));
                     self.value(&entry.node, value, &owner);
                 }

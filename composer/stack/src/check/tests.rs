@@ -57,6 +57,29 @@ fn many_errors_take_no_time() {
     assert!(begin.elapsed().as_secs() < 30, "{:?}", begin.elapsed());
 }
 
+/// Sections of many entries that are each held against each other.
+#[test]
+fn many_entries_take_no_time() {
+    let begin = std::time::Instant::now();
+    let mut text = "services:\n  a:\n    image: x\n    links: [b]\n    depends_on:\n".to_owned();
+    for index in 0..20_000 {
+        let _ = writeln!(text, "      s{index}: {{condition: service_started}}");
+    }
+    text.push_str("  b: {image: x}\nnetworks:\n");
+    for index in 0..20_000 {
+        let _ = writeln!(
+            text,
+            "  n{index}: {{ipam: {{config: [{{subnet: 10.{}.{}.0/24}}]}}}}",
+            index / 256,
+            index % 256
+        );
+    }
+    let found = messages(&text, Purpose::Run);
+    assert!(found.iter().any(|message| message == "`a` depends on `s9`, which is not defined"));
+    assert!(!found.iter().any(|message| message.contains("overlap")));
+    assert!(begin.elapsed().as_secs() < 30, "{:?}", begin.elapsed());
+}
+
 #[test]
 fn one_service_may_need_another_in_several_ways() {
     let text = "services:\n  a: {image: x, links: [b], depends_on: {b: {condition: service_started}}}\n  b: {image: x}\n";

@@ -6,11 +6,6 @@ use crate::diagnostic::Report;
 pub(super) fn check(project: Project<'_>, report: &mut Report) {
     for service in project.services() {
         restart(service, report);
-        for (network, entry) in service.map("networks") {
-            if project.find("networks", network).is_some() {
-                other_network(network, entry.key, report);
-            }
-        }
         for kind in service.list("volumes").iter().filter_map(|mount| mount.get("type")) {
             let word = kind.text_value().unwrap_or_default();
             if !matches!(word, "bind" | "volume" | "tmpfs") {
@@ -18,15 +13,13 @@ pub(super) fn check(project: Project<'_>, report: &mut Report) {
             }
         }
     }
-    for network in project.section("networks") {
-        other_network(network.name, network.entry.key, report);
-    }
-}
-
-fn other_network(name: &str, span: crate::source::Span, report: &mut Report) {
-    if name != "default" {
+    for network in project.section("networks").filter(|network| network.name != "default") {
+        let name = network.name;
         report
-            .error(span, format!("network `{name}`: networks besides `default` are not supported yet"))
+            .error(
+                network.entry.key,
+                format!("network `{name}`: networks besides `default` are not supported yet"),
+            )
             .help("every service is on the stack's own network, `default`");
     }
 }

@@ -18,10 +18,7 @@ pub(super) fn check(project: Project<'_>, report: &mut Report) {
             for (key, words) in WORDS {
                 word(service, key, words, report);
             }
-            restart(service, report);
             volumes_from(service, report);
-            user(service, report);
-            working_dir(service, report);
             environment(service, report);
         }
     }
@@ -53,30 +50,6 @@ fn word(service: Named<'_>, key: &str, words: &[&'static str], report: &mut Repo
     }
 }
 
-fn restart(service: Named<'_>, report: &mut Report) {
-    const WORDS: [&str; 4] = ["no", "always", "on-failure", "unless-stopped"];
-    let Some(node) = service.get("restart") else { return };
-    let Some(text) = node.text_value().filter(|text| !text.is_empty()) else { return };
-    let (word, count) = match text.split_once(':') {
-        Some((word, count)) => (word, Some(count)),
-        None => (text, None),
-    };
-    if !WORDS.contains(&word) {
-        let all = "it may be `\"no\"`, `always`, `on-failure`, `on-failure:5` or `unless-stopped`";
-        report.error(node.span, format!("`{text}` is not a restart policy")).help(way_out(word, WORDS, all));
-    } else if let Some(count) = count {
-        if word != "on-failure" {
-            report
-                .error(node.span, format!("`{word}` takes no number of attempts"))
-                .help(format!("write `{word}`, or `on-failure:{count}`"));
-        } else if count.parse::<u32>().is_err() {
-            report
-                .error(node.span, format!("`{count}` is not a number of attempts"))
-                .help("for example `on-failure:5`");
-        }
-    }
-}
-
 fn volumes_from(service: Named<'_>, report: &mut Report) {
     for node in service.list("volumes_from") {
         let Some(text) = node.text_value() else { continue };
@@ -90,37 +63,10 @@ fn volumes_from(service: Named<'_>, report: &mut Report) {
     }
 }
 
-fn user(service: Named<'_>, report: &mut Report) {
-    let Some(node) = service.get("user") else { return };
-    let Some(text) = node.text_value() else { return };
-    let part = |part: &str| !part.is_empty() && !part.contains(char::is_whitespace) && !part.contains('/');
-    // A part of digits is an id, which has 32 bits; the last one means "none".
-    let id = |part: &str| {
-        !part.bytes().all(|b| b.is_ascii_digit()) || part.parse().is_ok_and(|id: u32| id < u32::MAX)
-    };
-    let mut parts = text.split(':');
-    let good = parts.clone().count() <= 2 && parts.all(|text| part(text) && id(text));
-    if !good {
-        report
-            .error(node.span, format!("`{text}` is not a user"))
-            .help("write a user, or a user and a group: `1000`, `www-data`, `1000:1000`");
-    }
-}
-
-fn working_dir(service: Named<'_>, report: &mut Report) {
-    let Some(node) = service.get("working_dir") else { return };
-    if let Some(text) = node.text_value().filter(|text| !text.is_empty() && !text.starts_with('/')) {
-        report.error(node.span, format!("`working_dir` must be an absolute path, not `{text}`"));
-    }
-}
-
-/// execve(2) takes no name without letters, and none with `=` in it.
+/// execve(2) takes no name with `=` in it.
 fn environment(service: Named<'_>, report: &mut Report) {
     for (key, entry) in service.map("environment") {
-        if key.is_empty() {
-            report.error(entry.key, "a key of `environment` is empty");
-        } else if key.contains(['=', '\0']) || entry.node.text_value().is_some_and(|text| text.contains('\0'))
-        {
+        if key.contains(['=', '\0']) || entry.node.text_value().is_some_and(|text| text.contains('\0')) {
             report
                 .error(entry.key, "an environment variable cannot have a zero byte, nor `=` in its name")
                 .help("write `KEY=value`");

@@ -6,15 +6,12 @@ use std::hash::{Hash, Hasher};
 
 use super::render::clean;
 use super::{Diagnostic, Diagnostics, Link, Place, Related, Severity, step_label};
-use crate::source::{Sources, Span, StepKind};
+use crate::source::{Sources, Span, StepKind, ends};
 
 /// So many errors, and as many warnings, are kept.
 const KEPT: usize = 1000;
 /// A message says no more than this, whatever values it quotes.
 const LENGTH: usize = 400;
-
-/// So many steps of a chain are told of, half of them nearest to the error and half at its other end.
-const STEPS: usize = 16;
 
 /// Everything found so far.
 #[derive(Debug, Default)]
@@ -139,9 +136,7 @@ impl Report {
             .map(|step| (step.kind, step.at))
             .collect();
         steps.extend(self.outer.iter().rev());
-        if steps.len() > STEPS {
-            steps.drain(STEPS / 2..steps.len() - STEPS / 2);
-        }
+        let mut steps = ends(steps);
         // What is said about the step itself needs no step.
         steps.retain(|(_, at)| (at.source, at.start, at.end) != (span.source, span.start, span.end));
         let links = steps.into_iter().filter_map(|(kind, at)| {

@@ -1,22 +1,21 @@
 //! Env files of `format: raw`: what stands behind the first `=` of a line is the value, whatever it is.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use super::Variable;
 use crate::diagnostic::Report;
 use crate::interpolate::Lookup;
+use crate::read::Numbered;
 use crate::source::Span;
 
 /// Reads an env file of `format: raw` and puts its variables over `variables`.
 pub(crate) fn parse_raw(
-    path: &Path,
-    text: String,
+    file: &Numbered,
     lookup: Lookup<'_, '_>,
     variables: &mut BTreeMap<String, Variable>,
     report: &mut Report,
 ) {
-    let (number, source) = report.sources.add(path, text);
+    let (number, source) = file;
     let text = source.text.strip_prefix('\u{feff}').unwrap_or(&source.text);
     let mut next = source.text.len() - text.len();
     for line in text.split('\n') {
@@ -28,7 +27,7 @@ pub(crate) fn parse_raw(
             continue;
         }
         let start = start + line.len() - statement.len();
-        let span = |from: usize, to: usize| Span::new(number, start + from, start + to);
+        let span = |from: usize, to: usize| Span::new(*number, start + from, start + to);
         let (key, value) = match statement.split_once('=') {
             Some((key, value)) => (key, Some(value)),
             None => (statement, None),

@@ -1,6 +1,7 @@
 //! Values here are what Docker Compose 2.40.3 read from the same text, except where a test says otherwise.
 
 use std::fmt::Write as _;
+use std::path::Path;
 
 use super::*;
 
@@ -21,7 +22,7 @@ impl Outcome {
     fn over(
         mut variables: BTreeMap<String, Variable>,
         text: &str,
-        parse: fn(&Path, String, Lookup<'_, '_>, &mut BTreeMap<String, Variable>, &mut Report),
+        parse: fn(&Numbered, Lookup<'_, '_>, &mut BTreeMap<String, Variable>, &mut Report),
     ) -> Self {
         let mut report = Report::default();
         let lookup = |name: &str| match name {
@@ -30,7 +31,8 @@ impl Outcome {
             "DOLLAR" => Some("a$B"),
             _ => None,
         };
-        parse(Path::new("f.env"), text.to_owned(), &lookup, &mut variables, &mut report);
+        let file = report.sources.add(Path::new("f.env"), text.to_owned());
+        parse(&file, &lookup, &mut variables, &mut report);
         Self { variables, report }
     }
 

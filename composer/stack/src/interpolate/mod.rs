@@ -8,8 +8,9 @@ use std::collections::BTreeSet;
 use crate::diagnostic::Report;
 use crate::environment::Environment;
 use crate::source::{Span, StepKind};
-use crate::yaml::{Node, Scalar, Value};
+use crate::yaml::{Node, Scalar, Tag, Value};
 
+use template::Finding;
 pub(crate) use template::{Lookup, Room, expand, variables};
 
 /// What variables may add to a project: more than anyone writes, and less than a host's memory.
@@ -37,17 +38,25 @@ impl Interpolator {
             Value::Map(map) => {
                 map.values_mut().for_each(|entry| self.tree(&mut entry.node, environment, report));
             }
-            Value::List(items) => items.iter_mut().for_each(|item| self.tree(item, environment, report)),
+            Value::List(items) => {
+                items.iter_mut().for_each(|item| self.tree(item, environment, report));
+                // Without one of its items it says something else.
+                if items.iter().any(|item| item.tag == Tag::Damaged) {
+                    node.tag = Tag::Damaged;
+                }
+            }
             Value::Scalar(scalar) if scalar.text.contains('$') => {
-                if let Some(text) = self.text(&scalar.text, &mut node.span, environment, report) {
-                    *scalar = Scalar { text, plain: false, interpolated: true };
+                match self.text(&scalar.text, &mut node.span, environment, report) {
+                    Some(text) if text == scalar.text => {}
+                    Some(text) => *scalar = Scalar { text, plain: false, interpolated: true },
+                    None => node.tag = Tag::Damaged,
                 }
             }
             Value::Scalar(_) => {}
         }
     }
 
-    /// What becomes of a text, if it changes. Its span then tells where the variables in it are from.
+    /// What becomes of a text; `None` where it cannot be told. Its span then tells where the variables in it are from.
     fn text(
         &mut self,
         text: &str,
@@ -64,6 +73,7 @@ impl Interpolator {
             environment.get(name)
         };
         let (expanded, findings) = expand(text, &lookup, &mut self.room);
+        let good = findings.iter().all(|finding| matches!(finding, Finding::Unset { .. }));
         for finding in findings {
             let span = within(text, *span, finding.range(), report);
             finding.say(span, &mut self.warned, report);
@@ -80,7 +90,7 @@ impl Interpolator {
             };
             span.way = report.sources.step(span.way, kind, at);
         }
-        (expanded != text).then_some(expanded)
+        good.then_some(expanded)
     }
 }
 

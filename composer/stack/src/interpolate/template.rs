@@ -6,7 +6,7 @@ mod uses;
 
 use std::ops::Range;
 
-use self::finding::Finding;
+pub(super) use self::finding::Finding;
 use self::scan::{Expression, Kind, Problem, Scanner, Token};
 
 pub(crate) use self::uses::variables;

@@ -1,5 +1,7 @@
 //! What makes two items of a list the same, and the rules of keys that follow none of the usual ones.
 
+use std::collections::{HashMap, HashSet};
+
 use super::{deep, unique};
 use crate::yaml::{Node, Tag, Value};
 
@@ -52,11 +54,8 @@ pub(crate) fn hosts(base: Node, over: Node) -> Node {
     let (Value::List(mut hosts), Value::List(more)) = (base.value.clone(), over.value.clone()) else {
         return if over.is_null() { base } else { over };
     };
-    for host in more {
-        if !hosts.iter().any(|known| known.text_value() == host.text_value()) {
-            hosts.push(host);
-        }
-    }
+    let mut known: HashSet<Option<String>> = hosts.iter().map(by_text).collect();
+    hosts.extend(more.into_iter().filter(|host| known.insert(by_text(host))));
     hosts.sort_by(|a, b| a.text_value().cmp(&b.text_value()));
     Node { value: Value::List(hosts), span: over.span, tag: base.tag }
 }
@@ -78,19 +77,16 @@ pub(crate) fn ipam_pools(base: Node, over: Node) -> Node {
         return if over.is_null() { base } else { over };
     };
     let mut pools: Vec<Node> = Vec::new();
+    let mut places: HashMap<Option<String>, usize> = HashMap::new();
     for pool in below {
         for other in above {
             let subnet = key(other, "subnet");
-            let known = pools.iter().any(|pool| key(pool, "subnet") == subnet);
-            if subnet != key(pool, "subnet") && !known {
-                pools.push(other.clone());
-                continue;
-            }
-            let merged = deep(pool.clone(), other.clone());
-            let place = pools.iter().position(|pool| key(pool, "subnet") == key(&merged, "subnet"));
-            match place {
-                Some(place) => pools[place] = merged,
-                None => pools.push(merged),
+            let unlike = subnet != key(pool, "subnet") && !places.contains_key(&subnet);
+            let made = if unlike { other.clone() } else { deep(pool.clone(), other.clone()) };
+            let place = *places.entry(key(&made, "subnet")).or_insert(pools.len());
+            match pools.get_mut(place) {
+                Some(known) => *known = made,
+                None => pools.push(made),
             }
         }
     }

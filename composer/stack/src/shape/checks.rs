@@ -3,10 +3,10 @@
 use std::net::IpAddr;
 
 use super::{Conversion, scalar};
-use crate::spec::{Check, Shape, Wrong};
+use crate::spec::{COUNT, Check, Shape, Wrong};
 use crate::suggest::nearest;
 use crate::yaml::{Node, Resolved, Value};
-use crate::{cpuset, signal};
+use crate::{cpuset, limits, signal};
 
 /// PID_MAX_LIMIT of linux/threads.h: the kernel's pids.max takes no more on a 64-bit machine.
 const MOST_PIDS: i64 = 4 << 20;
@@ -17,8 +17,39 @@ pub(crate) const WHOLE_PIDS: Shape = Shape::Bounded(-1, MOST_PIDS);
 /// Processes and threads; -1 is no limit.
 pub(crate) const PIDS: Shape = Shape::Number(-1, MOST_PIDS);
 
+/// `scale` and `replicas`. A host has room for fewer containers; Docker Compose shows any number.
+pub(crate) const REPLICAS: Shape = Shape::Short(&Conversion {
+    what: "a whole number",
+    forms: &[],
+    lengthen: |node, name, shaper| {
+        let Value::Scalar(scalar) = &node.value else {
+            return Some(node);
+        };
+        if scalar::whole(scalar).is_none_or(|count| count <= limits::MOST_REPLICAS) {
+            return Some(node);
+        }
+        shaper.doubt(&node, format!("`{name}` must be at most {}", limits::MOST_REPLICAS));
+        shaper.lenient.then_some(node)
+    },
+    long: COUNT,
+});
+
+/// `retries` of a health check.
+pub(crate) const RETRIES: Shape = Shape::Short(&Conversion {
+    what: "a whole number",
+    forms: &[],
+    lengthen: super::not_negative,
+    long: Shape::Number(0, i32::MAX as i64),
+});
+
 fn wrong(message: String, help: &'static str) -> Option<Wrong> {
     Some(Wrong { message, help: help.into() })
+}
+
+/// The nearest of some words, or another way out.
+fn did_you_mean(word: &str, words: &[&'static str], otherwise: &str) -> String {
+    nearest(word, words.iter().copied())
+        .map_or_else(|| otherwise.to_owned(), |near| format!("did you mean `{near}`?"))
 }
 
 /// `container_name`.
@@ -119,7 +150,8 @@ pub(crate) const WORKING_DIR: Shape = Shape::Checked(&Check {
         if text.is_empty() || text.starts_with('/') {
             return None;
         }
-        wrong(format!("`working_dir` must be an absolute path, not `{text}`"), "")
+        let message = format!("`working_dir` must be an absolute path, not `{text}`");
+        Some(Wrong { message, help: format!("begin it with a slash: `/{text}`").into() })
     },
 });
 
@@ -136,10 +168,21 @@ pub(crate) const RESTART: Shape = Shape::Checked(&Check {
         if good {
             return None;
         }
-        wrong(
-            format!("`{text}` is not a restart policy"),
-            "it may be `\"no\"`, `always`, `on-failure`, `on-failure:3` or `unless-stopped`",
-        )
+        const WORDS: [&str; 4] = ["no", "always", "on-failure", "unless-stopped"];
+        let (message, help) = match count {
+            Some(count) if policy == "on-failure" => {
+                (format!("`{count}` is not a number of attempts"), "for example `on-failure:5`".to_owned())
+            }
+            Some(count) if WORDS.contains(&policy) => (
+                format!("`{policy}` takes no number of attempts"),
+                format!("write `{policy}`, or `on-failure:{count}`"),
+            ),
+            Some(_) | None => {
+                let all = "it may be `\"no\"`, `always`, `on-failure`, `on-failure:5` or `unless-stopped`";
+                (format!("`{text}` is not a restart policy"), did_you_mean(policy, &WORDS, all))
+            }
+        };
+        Some(Wrong { message, help: help.into() })
     },
 });
 
@@ -163,6 +206,9 @@ pub(crate) const PULL_POLICY: Shape = Shape::Checked(&Check {
     },
 });
 
+const ADDRESS: &str =
+    "write an address of this host, as `127.0.0.1` or `::1`: `localhost` and other names will not do";
+
 /// `host_ip` of a port.
 pub(crate) const IP: Shape = Shape::Checked(&Check {
     refused: always,
@@ -170,18 +216,21 @@ pub(crate) const IP: Shape = Shape::Checked(&Check {
         if text.parse::<IpAddr>().is_ok() {
             return None;
         }
-        wrong(format!("`{text}` is not an IP address"), "for example `127.0.0.1` or `::1`")
+        wrong(format!("`{text}` is not an IP address"), ADDRESS)
     },
 });
+
+const PROTOCOLS: [&str; 3] = ["tcp", "udp", "sctp"];
 
 /// `protocol` of a port.
 pub(crate) const PROTOCOL: Shape = Shape::Checked(&Check {
     refused: never,
     wrong: |text| {
-        if text.is_empty() || ["tcp", "udp", "sctp"].iter().any(|known| text.eq_ignore_ascii_case(known)) {
+        if text.is_empty() || PROTOCOLS.iter().any(|known| text.eq_ignore_ascii_case(known)) {
             return None;
         }
-        wrong(format!("`{text}` is not a protocol"), "it may be `tcp`, `udp` or `sctp`")
+        let help = did_you_mean(text, &PROTOCOLS, "it may be `tcp`, `udp` or `sctp`");
+        Some(Wrong { message: format!("`{text}` is not a protocol"), help: help.into() })
     },
 });
 

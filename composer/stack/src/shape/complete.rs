@@ -54,14 +54,20 @@ impl Completer<'_> {
 
     fn record(&mut self, node: &mut Node, record: &Record, place: &Place) {
         let Value::Map(map) = &mut node.value else { return };
-        self.values(map, |key| record.field(key).map(|field| &field.shape), |_| None);
+        if self.values(map, |key| record.field(key).map(|field| &field.shape), |_| None) {
+            node.tag = Tag::Damaged;
+        }
         for key in record.required.iter().filter(|key| !map.contains_key(**key)) {
             let who = match &place.path {
                 Some(path) => format!("`{path}`"),
                 None => record.what.to_owned(),
             };
-            let article = if key.starts_with('a') { "an" } else { "a" };
-            let found = self.report.error(place.key, format!("{who} needs {article} `{key}`"));
+            let article = match key.as_bytes() {
+                [.., b's'] => "",
+                [b'a', ..] => "an ",
+                _ => "a ",
+            };
+            let found = self.report.error(place.key, format!("{who} needs {article}`{key}`"));
             match record.field(key).map(|field| &field.shape) {
                 Some(Shape::Word(words)) => drop(found.help(format!("it may be {}", one_of(words)))),
                 Some(Shape::Int(..)) => drop(found.help(format!("`{key}: 1024`"))),
@@ -70,13 +76,14 @@ impl Completer<'_> {
         }
     }
 
-    /// Takes out values that are missing where something has to be, and goes below the others.
+    /// Takes out values that are missing where something has to be, and goes below the others. Whether any were taken
+    /// out.
     fn values<'s>(
         &mut self,
         map: &mut Map,
         shape: impl Fn(&str) -> Option<&'s Shape>,
         path: impl Fn(&str) -> Option<String>,
-    ) {
+    ) -> bool {
         let mut without = Vec::new();
         for (key, entry) in map.iter_mut() {
             let Some(shape) = shape(key) else { continue };
@@ -92,10 +99,12 @@ impl Completer<'_> {
             let place = Place { key: entry.key, path: path(key) };
             self.node(&mut entry.node, shape, &place, key);
         }
+        let damaged = !without.is_empty();
         for (key, span, expected) in without {
             map.shift_remove(&key);
             no_value(self.report, span, &format!("`{key}`"), expected);
         }
+        damaged
     }
 }
 

@@ -60,6 +60,8 @@ pub(crate) struct Shaper<'a> {
     pub lenient: bool,
     /// Expressions have been replaced: what has a `$` in it is no expression.
     pub interpolated: bool,
+    /// How many ports the short forms of the project may still become; `None` once an error has been given for it.
+    pub ports: &'a mut Option<usize>,
     pub report: &'a mut Report,
 }
 
@@ -69,6 +71,9 @@ impl Shaper<'_> {
         // What is taken away may be anything.
         if node.tag == Tag::Reset {
             return Some(node);
+        }
+        if node.tag == Tag::Damaged && node.as_map().is_none() {
+            return None;
         }
         match shape {
             Shape::Short(conversion) => self.short(node, conversion, name),
@@ -184,8 +189,9 @@ impl Shaper<'_> {
         let Value::Map(map) = node.value else {
             return self.wrong_type(&node, name, "a mapping");
         };
-        let mut shaped = Map::with_capacity(map.len());
-        let mut whole = true;
+        let given = map.len();
+        let mut shaped = Map::with_capacity(given);
+        let (mut whole, mut without_value) = (true, 0);
         for (key, mut entry) in map {
             let Some(field) = record.field(&key) else {
                 if record.extensible && key.starts_with("x-") {
@@ -196,7 +202,9 @@ impl Shaper<'_> {
                 continue;
             };
             if awaits_value(&entry.node) {
-                if !field.nullable {
+                if field.nullable {
+                    without_value += 1;
+                } else {
                     shaped.insert(key, entry);
                 }
                 continue;
@@ -208,6 +216,9 @@ impl Shaper<'_> {
                 }
                 None => whole &= !record.required.contains(&field.key),
             }
+        }
+        if node.tag == Tag::None && shaped.len() + without_value < given {
+            node.tag = Tag::Damaged;
         }
         node.value = Value::Map(shaped);
         // Without a key that has to be there, nothing is left that could be looked at further.

@@ -4,6 +4,7 @@ use super::forms::mapping;
 use super::paths::resolved;
 use super::scalar::number;
 use super::{Conversion, Shaper, external, flag};
+use crate::files::clean_text;
 use crate::spec::mounts::MOUNT as MOUNT_RECORD;
 use crate::spec::{INT, Shape};
 use crate::yaml::{Entry, Map, Node, Resolved, Value};
@@ -148,7 +149,7 @@ fn short(node: &Node, text: &str, shaper: &mut Shaper<'_>) -> Option<Node> {
     if !source.is_empty() {
         map.insert("source".to_owned(), words(source));
     }
-    map.insert("target".to_owned(), words(&clean_target(target)));
+    map.insert("target".to_owned(), words(&clean_text(target)));
     let mut below = [Map::new(), Map::new()];
     let [of_bind, of_volume] = &mut below;
     let (mut has_bind, mut has_volume) = (bind, !bind);
@@ -190,26 +191,6 @@ fn short(node: &Node, text: &str, shaper: &mut Shaper<'_>) -> Option<Node> {
         map.insert("volume".to_owned(), entry(Node::map(span, of_volume)));
     }
     Some(Node::map(span, map))
-}
-
-/// Go's `path.Clean`: without `.`, `..` and doubled or trailing slashes.
-fn clean_target(target: &str) -> String {
-    let rooted = target.starts_with('/');
-    let mut kept: Vec<&str> = Vec::new();
-    for part in target.split('/') {
-        match part {
-            "" | "." => {}
-            ".." if kept.last().is_some_and(|last| *last != "..") => drop(kept.pop()),
-            ".." if rooted => {}
-            other => kept.push(other),
-        }
-    }
-    let path = kept.join("/");
-    match (rooted, path.is_empty()) {
-        (true, _) => format!("/{path}"),
-        (false, true) => ".".to_owned(),
-        (false, false) => path,
-    }
 }
 
 /// A volume at the top level: one of the driver `local` with `o: bind` has a path of the host.
@@ -260,7 +241,7 @@ mod tests {
         for (target, clean) in
             [("/b/../c/", "/c"), ("/", "/"), ("/..", "/"), ("a/./b//", "a/b"), ("../a", "../a"), (".", ".")]
         {
-            assert_eq!(clean_target(target), clean);
+            assert_eq!(clean_text(target), clean);
         }
     }
 }

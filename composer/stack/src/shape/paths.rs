@@ -71,7 +71,7 @@ pub(crate) const MOUNT_PATH: Shape = Shape::Short(&Conversion {
     long: Shape::Text,
 });
 
-/// A path that is watched, with symbolic links followed.
+/// A path that is watched.
 pub(crate) const WATCH_PATH: Shape = Shape::Short(&Conversion {
     what: "a string",
     forms: &[],

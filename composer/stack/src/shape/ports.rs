@@ -8,7 +8,7 @@ use super::scalar::number;
 use super::{Conversion, Shaper};
 use crate::spec::container::PORT;
 use crate::spec::{INT, Shape};
-use crate::yaml::{Entry, Node, Resolved, Value};
+use crate::yaml::{Entry, Node, Resolved, Value, limits};
 
 const HELP: &str = "write `CONTAINER`, `HOST:CONTAINER` or `ADDRESS:HOST:CONTAINER`, such as `8080:80`";
 
@@ -32,7 +32,17 @@ fn ports(node: Node, _: &str, shaper: &mut Shaper<'_>) -> Option<Node> {
                 Resolved::Text(_) | Resolved::Int(_) => {
                     let text = scalar_text(&item).unwrap_or_default();
                     match parse(&text) {
-                        Ok(ports) => out.extend(ports.into_iter().map(|port| port.node(&item))),
+                        Ok(ports) => {
+                            let left = (*shaper.ports)?;
+                            *shaper.ports = left.checked_sub(ports.len());
+                            if shaper.ports.is_none() {
+                                shaper.value(&item, "the ports of all services add up to too many").note(
+                                    format!("short forms may stand for {} ports in all", limits::PORTS),
+                                );
+                                return None;
+                            }
+                            out.extend(ports.into_iter().map(|port| port.node(&item)));
+                        }
                         Err(wrong) => {
                             shaper.value(&item, format!("`{text}` is not a port: {wrong}")).help(HELP);
                             // Where expressions are kept, so is this one's list.

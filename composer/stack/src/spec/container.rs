@@ -1,6 +1,6 @@
 //! The mappings below a service, mounts and `deploy` aside.
 
-use super::{Field, INT, OPTIONS, Print, Record, Shape, Support, TEXTS, UNITS};
+use super::{Field, INT, OPTIONS, Print, Record, Shape, Support, TEXTS};
 use crate::merge::{Merge, by_key};
 use crate::shape::{self, Conversion};
 use crate::tree::default;
@@ -26,7 +26,7 @@ pub(crate) static HEALTHCHECK: Record = Record::new(
             .print(Print::Given),
         Field::new(
             "retries",
-            UNITS,
+            shape::RETRIES,
             "How many failures in a row make the container unhealthy; 3 by default.",
         )
         .print(Print::Given),

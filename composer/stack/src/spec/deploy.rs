@@ -19,7 +19,7 @@ pub(crate) static DEPLOY: Record = Record::new(
     &[
         Field::new("mode", Shape::Text, "`replicated` or `global`: how a cluster places containers.")
             .support(SWARM),
-        Field::new("replicas", COUNT, "How many containers run.").print(Print::Given),
+        Field::new("replicas", shape::REPLICAS, "How many containers run.").print(Print::Given),
         Field::new(
             "labels",
             shape::LABELS,

@@ -16,7 +16,7 @@ pub(crate) mod top;
 use std::borrow::Cow;
 
 use crate::merge::Merge;
-use crate::shape::{self, Conversion};
+use crate::shape::Conversion;
 use crate::source::Span;
 use crate::yaml::{Map, Node};
 
@@ -228,13 +228,6 @@ impl Record {
 pub(crate) const INT: Shape = Shape::Int(i64::MIN, i64::MAX);
 /// Any number, of which the fraction is cut off.
 pub(crate) const NUMBER: Shape = Shape::Number(i64::MIN, i64::MAX);
-/// The same, where nothing is negative.
-pub(crate) const UNITS: Shape = Shape::Short(&Conversion {
-    what: "a whole number",
-    forms: &[],
-    lengthen: shape::not_negative,
-    long: NUMBER,
-});
 /// A whole number that is not negative.
 pub(crate) const COUNT: Shape = Shape::Int(0, i64::MAX);
 /// A list of strings.

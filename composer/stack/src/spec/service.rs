@@ -259,7 +259,7 @@ pub(crate) static SERVICE: Record = Record::new(
         Field::new("restart", shape::RESTART, "Whether the container is started again when it ends."),
         Field::new("runtime", Shape::Text, "The OCI runtime that runs the container.")
             .support(Support::Ignored("containers are run without an OCI runtime")),
-        Field::new("scale", COUNT, "How many containers run.").print(Print::Given),
+        Field::new("scale", shape::REPLICAS, "How many containers run.").print(Print::Given),
         Field::new("secrets", Shape::List(&shape::FILE_MOUNT), "Secrets that the container gets as files.")
             .merge(Merge::Unique(merge::by_secret_target))
             .support(Support::NotYet),

@@ -1,4 +1,4 @@
-//! How much one file may hold: far more than any honest file, and so little that a file made to do harm is refused
+//! How much one file may hold, and what it says in few words: far more than any honest file, and so little that a file made to do harm is refused
 //! in a second and some hundred MiB.
 
 /// Bytes of text. Larger files are refused unread by whoever reads them, and here.
@@ -12,5 +12,8 @@ pub(super) const VALUES: usize = 1_000_000;
 pub(super) const ALIASED: usize = 250_000;
 /// How much anchors may hold, counted alike: each keeps a copy, and anchors inside of anchors copies of copies.
 pub(super) const ANCHORED: usize = 1_000_000;
+/// Ports that short forms of one project may stand for: each of TCP's and of UDP's once. A few words of a range make
+/// tens of thousands of mappings.
+pub(crate) const PORTS: usize = 2 * 65_535;
 /// Errors after which reading stops: nobody reads on, and each costs as much as the lines it shows.
 pub(super) const ERRORS: usize = 50;

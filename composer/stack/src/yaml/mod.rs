@@ -24,7 +24,7 @@ pub(crate) struct Node {
     pub value: Value,
 }
 
-/// Compose's own tags, which tell merging what to do.
+/// What a value says to those who merge and check it: Compose's own tags, and one of ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Tag {
     None,
@@ -32,6 +32,8 @@ pub(crate) enum Tag {
     Reset,
     /// `!override`: replace instead of merging.
     Override,
+    /// No tag of a file's: something of it, or all of a scalar or list, was wrong and is left out, which has been said.
+    Damaged,
 }
 
 /// What a node is.

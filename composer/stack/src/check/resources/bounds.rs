@@ -14,8 +14,6 @@ use crate::values;
 const LEAST_MEMORY: i64 = 6 << 20;
 /// The kernel's least quota is 1 ms (`min_cfs_quota_period` in kernel/sched/core.c), in a period of 100 ms.
 const LEAST_CPUS: f64 = 0.01;
-/// PID_MAX_LIMIT of linux/threads.h: the kernel's pids.max takes no more on a 64-bit machine.
-const MOST_PIDS: i64 = 4 << 20;
 pub(super) const CAP: &str = "the limit of the whole stack";
 
 /// Limits so low that nothing could start, or beyond what the kernel takes.
@@ -30,11 +28,6 @@ pub(super) fn of_one(limits: &Limits, report: &mut Report) {
             .error(cpus.span, format!("{} CPUs are too few", cpus.value))
             .help(format!("the least is {LEAST_CPUS}: one millisecond in each tenth of a second"));
     }
-    if let Some(pids) = limits.pids.filter(|pids| !(-1..=MOST_PIDS).contains(&pids.value)) {
-        report
-            .error(pids.span, format!("the limit of processes cannot be {}", pids.value))
-            .help(format!("it may be -1, which is no limit, to {MOST_PIDS}"));
-    }
     if let Some(shares) = limits.cpu_shares.filter(|shares| !(2..=262_144).contains(&shares.value)) {
         report
             .error(shares.span, format!("`cpu_shares` cannot be {}", shares.value))
@@ -43,12 +36,8 @@ pub(super) fn of_one(limits: &Limits, report: &mut Report) {
 }
 
 /// Ranges of the kernel for a service's other numbers.
-const RANGES: [(&str, i64, i64); 4] = [
-    ("mem_swappiness", 0, 100),
-    ("oom_score_adj", -1000, 1000),
-    ("cpu_period", 1_000, 1_000_000),
-    ("cpu_quota", 1_000, i64::MAX),
-];
+const RANGES: [(&str, i64, i64); 3] =
+    [("mem_swappiness", 0, 100), ("cpu_period", 1_000, 1_000_000), ("cpu_quota", 1_000, i64::MAX)];
 
 pub(super) fn weights(service: Named<'_>, report: &mut Report) {
     for (key, least, most) in RANGES {
@@ -78,7 +67,7 @@ pub(super) fn against_host(limits: &Limits, host: &HostFacts, report: &mut Repor
         let missing: BTreeSet<u32> = cpus.value.difference(&host.cpus_online).copied().collect();
         if !missing.is_empty() {
             report
-                .error(cpus.span, format!("CPU {} is not online on this host", cpuset::show(&missing)))
+                .error(cpus.span, format!("{} not online on this host", are(&missing)))
                 .note(has_cpus(host));
         }
     }
@@ -90,6 +79,12 @@ pub(super) fn against_host(limits: &Limits, host: &HostFacts, report: &mut Repor
                 .note(format!("this host has {}", shown(memory)));
         }
     }
+}
+
+/// "CPU 2 is", "CPUs 2-3 are".
+fn are(cpus: &BTreeSet<u32>) -> String {
+    let shown = cpuset::show(cpus);
+    if cpus.len() == 1 { format!("CPU {shown} is") } else { format!("CPUs {shown} are") }
 }
 
 fn has_cpus(host: &HostFacts) -> String {
@@ -121,11 +116,8 @@ pub(super) fn against_stack(limits: &Limits, stack: &Limits, report: &mut Report
     if let (Some(own), Some(cap)) = (&limits.cpuset, &stack.cpuset) {
         let outside: BTreeSet<u32> = own.value.difference(&cap.value).copied().collect();
         if !outside.is_empty() {
-            let message = format!(
-                "CPU {} is outside of the whole stack's {}",
-                cpuset::show(&outside),
-                cpuset::show(&cap.value)
-            );
+            let message =
+                format!("{} outside of the whole stack's {}", are(&outside), cpuset::show(&cap.value));
             report.error(own.span, message).also(cap.span, "the CPUs of the whole stack");
         }
     }

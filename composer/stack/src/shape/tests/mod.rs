@@ -11,7 +11,7 @@ use serde_json::Value as Json;
 use super::{Shaper, complete};
 use crate::diagnostic::{Report, Severity};
 use crate::spec::{FILE, Shape};
-use crate::yaml::{self, Node};
+use crate::yaml::{self, Node, limits};
 use crate::{emit, merge, print};
 
 static ROOT: Shape = Shape::Record(&FILE);
@@ -33,6 +33,7 @@ fn shaped_for(texts: &[&str], interpolated: bool, lenient: bool) -> (Option<Node
                 resolve_paths: true,
                 lenient,
                 interpolated,
+                ports: &mut Some(limits::PORTS),
                 report: &mut report,
             };
             let Some(document) = shaper.shape(document, &ROOT, "the file") else { continue };

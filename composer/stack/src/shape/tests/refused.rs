@@ -50,7 +50,7 @@ fn each_mistake_has_its_own_message() {
         (r#"gpus: 1"#, r#"`gpus` must be `all` or a list, not a number"#),
         (
             r#"deploy: {resources: {reservations: {devices: [{count: 1}]}}}"#,
-            r#"a device reservation needs a `capabilities`"#,
+            r#"a device reservation needs `capabilities`"#,
         ),
         (r#"deploy: {resources: {limits: {memory: 1}}}"#, r#"`memory` must be a string, not a number"#),
         (r#"deploy: {update_config: {order: x}}"#, r#"`x` is not a value of `order`"#),
@@ -146,4 +146,12 @@ fn warnings() {
         let (_, report) = shaped(&[&format!("services: {{a: {{{fragment}}}}}")], true);
         assert_eq!(messages(&report, Severity::Warning), [message], "{fragment}");
     }
+}
+
+/// Each of these few words would be tens of thousands of mappings.
+#[test]
+fn ranges_of_ports_have_an_end() {
+    let text = "services: {a: {ports: [1-65535, 1-65535/udp, 1-65535/sctp]}, b: {ports: [1-65535, 80]}}";
+    let (_, report) = shaped(&[text], true);
+    assert_eq!(messages(&report, Severity::Error), ["the ports of all services add up to too many"]);
 }

@@ -159,12 +159,17 @@ fn by_info(text: &str, at: usize, here: &Line<'_>, info: &str) -> Option<Said> {
 /// `@`, a backtick, `%`: YAML keeps them for itself.
 fn reserved(here: &Line<'_>, at: usize, mark: char) -> Option<Said> {
     let value = here.value(at);
+    let (shown, quote) = if mark == '`' { ("a backtick".to_owned(), "") } else { (format!("`{mark}`"), "`") };
     let said = Said::new(
         at..at + mark.len_utf8(),
-        format!("a string cannot begin with `{mark}` unless it is quoted"),
+        format!("a string cannot begin with {shown} unless it is quoted"),
     );
     let plain = value.len() <= 40 && !value.contains(['"', '\\', ':']);
-    Some(if plain { said.help(format!("write `\"{value}\"`")) } else { said.help("put it in quotes") })
+    Some(if plain {
+        said.help(format!("write {quote}\"{value}\"{quote}"))
+    } else {
+        said.help("put it in quotes")
+    })
 }
 
 /// Lines that git left.
