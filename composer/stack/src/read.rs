@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 
+use rustix::fs::{Mode, OFlags};
+
 use crate::diagnostic::Report;
 use crate::options::LoadOptions;
 use crate::source::{Source, Span};
@@ -112,9 +114,17 @@ pub(crate) fn text(path: &Path) -> io::Result<String> {
         return Ok(String::new());
     }
     regular(&metadata)?;
-    let file = File::open(path)?;
+    let file = if metadata.file_type().is_fifo() { pipe(path)? } else { File::open(path)? };
     regular(&file.metadata()?)?;
     bounded(file)
+}
+
+/// Opens a pipe. Where nobody writes to it, its text is empty: to wait for somebody may take for ever (fifo(7)).
+fn pipe(path: &Path) -> io::Result<File> {
+    let pipe = rustix::fs::open(path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty())?;
+    // Whoever writes may take their time.
+    rustix::fs::fcntl_setfl(&pipe, OFlags::empty())?;
+    Ok(pipe.into())
 }
 
 /// A text that is not larger than any that somebody wrote.

@@ -214,3 +214,21 @@ fn time_grows_with_length() {
     });
     grows_with_length(|count| lines(count, |_| "---\n".to_owned() + SERVICE));
 }
+
+#[test]
+fn a_pipe_that_nobody_writes_to_is_empty_and_one_that_somebody_does_is_read() {
+    let folder = std::env::temp_dir().join(format!("compose-pipe-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let path = folder.join("compose.yaml");
+    rustix::fs::mkfifoat(rustix::fs::CWD, &path, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR).unwrap();
+    let read = |path: PathBuf| load(&LoadOptions { files: vec![path], ..LoadOptions::default() });
+    let error = read(path).unwrap_err().render(false);
+    assert!(error.contains("empty"), "{error}");
+    // As `-f <(program)` names it.
+    let (reader, mut writer) = std::io::pipe().unwrap();
+    std::io::Write::write_all(&mut writer, SERVICE.as_bytes()).unwrap();
+    drop(writer);
+    let number = std::os::fd::AsRawFd::as_raw_fd(&reader);
+    assert!(read(PathBuf::from(format!("/proc/self/fd/{number}"))).is_ok());
+    std::fs::remove_dir_all(folder).unwrap();
+}
