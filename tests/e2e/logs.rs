@@ -55,11 +55,17 @@ services:
 fn following_ends_with_the_containers() {
     let file = r#"
 services:
-  short: { x-rootfs: @busybox@, command: ["sh", "-c", "for i in 1 2 3; do echo $$i; sleep 0.1; done"] }
+  short: { x-rootfs: @busybox@, command: ["sh", "-c", "echo 1; until test -e /end; do sleep 0.1; done; echo 2"] }
 "#;
     let project = Project::new("follow", file);
     project.ok(&["up", "-d"]);
-    assert_eq!(project.ok(&["logs", "-f", "--no-log-prefix"]), "1\n2\n3\nshort-1 exited with code 0\n");
+    let mut follower =
+        project.command(&["logs", "-f", "--no-log-prefix"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(follower.stdout.take().unwrap()).lines().map(Result::unwrap);
+    assert_eq!(lines.next().as_deref(), Some("1"));
+    project.ok(&["exec", "-T", "short", "touch", "/end"]);
+    assert_eq!(lines.collect::<Vec<_>>(), ["2", "short-1 exited with code 0"]);
+    assert!(follower.wait().unwrap().success());
     project.down();
 }
 

@@ -23,6 +23,9 @@ pub struct Bridge {
     pub group: u32,
 }
 
+/// How often a bridge is asked for of a kernel that does not know any.
+const MODULE_TRIES: u32 = 10;
+
 impl Bridge {
     /// The bridge's own address, the containers' gateway.
     pub fn gateway(&self) -> Ipv4Addr {
@@ -66,12 +69,20 @@ impl Host {
     }
 
     async fn make_bridge(&self, name: &str, group: u32, mac: &[u8]) -> Result<LinkMessage> {
-        let message = LinkBridge::new(name).link_group(group).address(mac.to_vec()).build();
-        match self.handle.link().add(message).execute().await.map_err(netlink_to_io) {
-            Ok(()) => {}
-            // Made by someone else since the look: what it is gets checked below as well.
-            Err(error) if error.raw_os_error() == Some(libc::EEXIST) => {}
-            Err(error) => return Err(Error::kernel("make bridge", name, error)),
+        let mut tries = 1;
+        loop {
+            let message = LinkBridge::new(name).link_group(group).address(mac.to_vec()).build();
+            match self.handle.link().add(message).execute().await.map_err(netlink_to_io) {
+                Ok(()) => break,
+                // Made by someone else since the look: what it is gets checked below as well.
+                Err(error) if error.raw_os_error() == Some(libc::EEXIST) => break,
+                // The first bridges of a host: where another process has the kernel load the module in this moment,
+                // modprobe(8) finds it there and returns before it is ready. Each try runs modprobe anew.
+                Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) && tries < MODULE_TRIES => {
+                    tries += 1
+                }
+                Err(error) => return Err(Error::kernel("make bridge", name, error)),
+            }
         }
         let gone = || Error::kernel("make bridge", name, nix::errno::Errno::ENODEV);
         self.find(name).await?.ok_or_else(gone)

@@ -12,6 +12,7 @@ use crate::yaml::Node;
 const LONGEST: usize = 255;
 
 pub(super) fn check(project: Project<'_>, report: &mut Report) {
+    unique(project, report);
     if !project.running() {
         return;
     }
@@ -21,7 +22,20 @@ pub(super) fn check(project: Project<'_>, report: &mut Report) {
     }
 }
 
-/// Given names are unique, also among the derived ones; those are not too long.
+/// Given names are unique.
+fn unique(project: Project<'_>, report: &mut Report) {
+    let mut seen: HashMap<&str, Span> = HashMap::new();
+    for node in project.services().filter_map(|service| service.get("container_name")) {
+        let name = node.text_value().unwrap_or_default();
+        if let Some(first) = seen.insert(name, node.span).filter(|_| !name.is_empty()) {
+            report
+                .error(node.span, format!("two services have the container name `{name}`"))
+                .also(first, "first here");
+        }
+    }
+}
+
+/// Given names are none of the derived ones, and neither are too long.
 fn containers(project: Project<'_>, report: &mut Report) {
     let mut derived: BTreeMap<String, Span> = BTreeMap::new();
     for service in project.services().filter(|service| service.get("container_name").is_none()) {
@@ -37,18 +51,12 @@ fn containers(project: Project<'_>, report: &mut Report) {
         }
         derived.insert(format!("{}-{}-", project.name(), service.name), service.entry.key);
     }
-    let mut seen: HashMap<&str, Span> = HashMap::new();
     for node in project.services().filter_map(|service| service.get("container_name")) {
         let name = node.text_value().unwrap_or_default();
         if name.len() > LONGEST {
             report
                 .error(node.span, "the container's name is too long")
                 .help(format!("{LONGEST} characters fit"));
-        }
-        if let Some(first) = seen.insert(name, node.span) {
-            report
-                .error(node.span, format!("two services have the container name `{name}`"))
-                .also(first, "first here");
         }
         let stem = name.trim_end_matches(|c: char| c.is_ascii_digit());
         if let Some(place) = derived.get(stem).filter(|_| stem.len() < name.len()) {
