@@ -131,10 +131,10 @@ fn hashes(loaded: &Loaded, services: &str) -> Result<String> {
 fn variables(loaded: &Loaded, format: Option<ConfigFormat>) -> Result<String> {
     match format {
         Some(ConfigFormat::Yaml) => {
-            composer_stack::variables_yaml(loaded.variables()).map_err(doing("write the variables"))
+            composer_stack::variables_yaml(&loaded.variables()).map_err(doing("write the variables"))
         }
         Some(ConfigFormat::Json) => {
-            composer_stack::variables_json(loaded.variables()).map_err(doing("write the variables"))
+            composer_stack::variables_json(&loaded.variables()).map_err(doing("write the variables"))
         }
         None => {
             let row = |variable: &composer_stack::Variable| {

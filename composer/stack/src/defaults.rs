@@ -1,7 +1,8 @@
 //! What keys mean that a file leaves out, where that depends on nothing but its own surroundings.
 
 use crate::project::{Project, Scope};
-use crate::tree::{at_mut, bare, default, items_mut, map_mut, resolve_nulls};
+use crate::source::Span;
+use crate::tree::{at_mut, default, items_mut, map_mut, resolve_nulls};
 use crate::yaml::{Map, Node};
 
 /// Fills in the defaults of a project's merged tree.
@@ -27,14 +28,15 @@ fn fill_service(service: &mut Map, context: &str) {
     {
         default(map, "context", Node::text(build.key, context));
     }
-    each(service, "secrets", |map, item| {
-        if let Some(source) = item.get("source").and_then(Node::text_value) {
-            default(map, "target", Node::text(item.span, format!("/run/secrets/{source}")));
+    each(service, "secrets", |map, span| {
+        let source = map.get("source").and_then(|entry| entry.node.text_value());
+        if let Some(target) = source.map(|source| format!("/run/secrets/{source}")) {
+            default(map, "target", Node::text(span, target));
         }
     });
-    each(service, "ports", |map, item| {
-        default(map, "protocol", Node::text(item.span, "tcp"));
-        default(map, "mode", Node::text(item.span, "ingress"));
+    each(service, "ports", |map, span| {
+        default(map, "protocol", Node::text(span, "tcp"));
+        default(map, "mode", Node::text(span, "ingress"));
     });
     each(service, "gpus", devices);
     if let Some(deploy) = service.get_mut("deploy")
@@ -45,23 +47,23 @@ fn fill_service(service: &mut Map, context: &str) {
 }
 
 /// All of them, where neither a number nor names are given.
-fn devices(map: &mut Map, item: &Node) {
+fn devices(map: &mut Map, span: Span) {
     if !map.contains_key("device_ids") {
-        default(map, "count", bare(item.span, "-1".to_owned()));
+        default(map, "count", Node::bare(span, -1));
     }
 }
 
-fn each(service: &mut Map, key: &str, change: fn(&mut Map, &Node)) {
+fn each(service: &mut Map, key: &str, change: fn(&mut Map, Span)) {
     if let Some(entry) = service.get_mut(key) {
         each_item(&mut entry.node, change);
     }
 }
 
-fn each_item(list: &mut Node, change: fn(&mut Map, &Node)) {
+fn each_item(list: &mut Node, change: fn(&mut Map, Span)) {
     for item in items_mut(list) {
-        let before = item.clone();
+        let span = item.span;
         if let Some(map) = map_mut(item) {
-            change(map, &before);
+            change(map, span);
         }
     }
 }

@@ -70,7 +70,6 @@ pub fn load(options: &LoadOptions) -> Result<Loaded, LoadError> {
         return Err(LoadError::Diagnostics(report.finish()));
     }
     let stack = lower::stack(&root, name, directory, paths);
-    let variables = crate::loaded::uses(&reader);
     let (warnings, sources) = report.finish_with_sources();
     Ok(Loaded {
         stack,
@@ -78,7 +77,7 @@ pub fn load(options: &LoadOptions) -> Result<Loaded, LoadError> {
         root,
         disabled,
         sources,
-        variables,
+        reader,
         environment: scope.environment.values(),
         interpolated: options.interpolate,
         hashed: OnceCell::new(),

@@ -28,7 +28,8 @@ pub struct Loaded {
     /// Services that are not wanted.
     pub(crate) disabled: Map,
     pub(crate) sources: Sources,
-    pub(crate) variables: Vec<Variable>,
+    /// The files as they were written.
+    pub(crate) reader: Reader,
     pub(crate) environment: BTreeMap<String, String>,
     pub(crate) interpolated: bool,
     /// The document as JSON has it, once somebody asks for a hash.
@@ -157,8 +158,10 @@ impl Loaded {
     }
 
     /// Every variable that the files use, sorted by name.
-    pub fn variables(&self) -> &[Variable] {
-        &self.variables
+    pub fn variables(&self) -> Vec<Variable> {
+        let mut found = BTreeMap::new();
+        self.reader.all().for_each(|document| collect_uses(document, &mut found));
+        found.into_values().collect()
     }
 
     /// A service's configuration as one number, in hexadecimal; `None` where there is no such service.
@@ -189,13 +192,7 @@ impl Loaded {
     }
 }
 
-/// Every variable that the files use, as its last use has it.
-pub(crate) fn uses(reader: &Reader) -> Vec<Variable> {
-    let mut found = BTreeMap::new();
-    reader.all().for_each(|document| collect_uses(document, &mut found));
-    found.into_values().collect()
-}
-
+/// Adds the variables of a value, each as its last use has it.
 fn collect_uses(node: &Node, found: &mut BTreeMap<String, Variable>) {
     match &node.value {
         Value::Map(map) => map.values().for_each(|entry| collect_uses(&entry.node, found)),

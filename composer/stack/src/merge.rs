@@ -8,9 +8,8 @@ mod tests;
 use indexmap::map::Entry as Slot;
 
 use crate::diagnostic::Report;
-use crate::shape::text;
 use crate::spec::{Record, Shape};
-use crate::yaml::{Map, Node, Resolved, Tag, Value};
+use crate::yaml::{Map, Node, Resolved, Scalar, Tag, Value};
 
 pub(crate) use rules::*;
 
@@ -256,7 +255,7 @@ fn settle_kind(node: &mut Node, kind: Kind, rule: Merge) {
         }
         Value::Scalar(scalar) => {
             if matches!(kind, Kind::EmptyIfNull) && scalar.resolve() == Resolved::Null {
-                *scalar = text("");
+                *scalar = Scalar::text("");
             }
         }
     }

@@ -5,8 +5,11 @@ use crate::environment::Environment;
 use crate::files::clean_text;
 use crate::links;
 use crate::source::Span;
-use crate::tree::{boolean, default, items_mut, map_mut, put, resolve_nulls};
+use crate::tree::{default, items_mut, map_mut, put, resolve_nulls};
 use crate::yaml::{Entry, Map, Node};
+
+/// Sections of things that have a name on the host.
+const NAMED: [&str; 4] = ["networks", "volumes", "configs", "secrets"];
 
 /// Fills in what the merged tree leaves open.
 pub(crate) fn normalize(root: &mut Node, name: &str, environment: Option<&Environment>, report: &mut Report) {
@@ -33,7 +36,7 @@ pub(crate) fn normalize(root: &mut Node, name: &str, environment: Option<&Enviro
             default(networks, "default", Node::map(span, Map::new()));
         }
     }
-    for section in ["networks", "volumes", "configs", "secrets"] {
+    for section in NAMED {
         for (key, entry) in
             map.get_mut(section).and_then(|entry| map_mut(&mut entry.node)).into_iter().flatten()
         {
@@ -127,8 +130,8 @@ fn imply_dependencies(service: &mut Map, key: Span) {
     for (target, span, restart) in implied {
         let mut map = Map::new();
         put(&mut map, "condition", Node::text(span, "service_started"));
-        put(&mut map, "restart", boolean(span, restart));
-        put(&mut map, "required", boolean(span, true));
+        put(&mut map, "restart", Node::bare(span, restart));
+        put(&mut map, "required", Node::bare(span, true));
         default(dependencies, &target, Node::map(span, map));
     }
 }
@@ -147,7 +150,7 @@ pub(crate) fn scale(root: &mut Node) {
 
 /// A resource that only its key tells of is one without settings.
 pub(crate) fn fill_resources(root: &mut Node) {
-    for section in ["networks", "volumes", "configs", "secrets"] {
+    for section in NAMED {
         for (_, entry) in root.get_mut(section).and_then(map_mut).into_iter().flatten() {
             if entry.node.is_null() {
                 entry.node.value = Node::map(entry.key, Map::new()).value;

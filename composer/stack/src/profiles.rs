@@ -19,9 +19,8 @@ pub(crate) fn disable(root: &mut Node, options: &LoadOptions, environment: &Envi
     }
     let services = take_map(root, "services");
     let named = options.services.iter().chain(&options.enabled).filter_map(|name| services.get(name));
-    let implied: Vec<&Entry> = named.filter(|entry| !is_wanted(&entry.node, &active)).collect();
-    let implied: Vec<String> =
-        implied.into_iter().flat_map(|entry| profiles(&entry.node)).map(str::to_owned).collect();
+    let unwanted = named.map(|entry| &entry.node).filter(|service| !is_wanted(service, &active));
+    let implied: Vec<String> = unwanted.flat_map(profiles).map(str::to_owned).collect();
     active.extend(implied);
     let (enabled, disabled) = services.into_iter().partition(|(_, entry)| is_wanted(&entry.node, &active));
     put_services(root, enabled);
@@ -30,7 +29,7 @@ pub(crate) fn disable(root: &mut Node, options: &LoadOptions, environment: &Envi
 
 /// The profiles of a service.
 pub(crate) fn profiles(service: &Node) -> impl Iterator<Item = &str> {
-    service.get("profiles").map(Node::items).unwrap_or_default().iter().filter_map(Node::text_value)
+    items(service.get("profiles")).iter().filter_map(Node::text_value)
 }
 
 fn is_wanted(service: &Node, active: &BTreeSet<String>) -> bool {
@@ -87,6 +86,10 @@ fn put_services(root: &mut Node, services: Map) {
     }
 }
 
+fn items(list: Option<&Node>) -> &[Node] {
+    list.map(Node::items).unwrap_or_default()
+}
+
 /// Drops networks, volumes, configs, secrets and models that no service uses.
 pub(crate) fn drop_unused(root: &mut Node) {
     let mut used: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
@@ -99,17 +102,16 @@ pub(crate) fn drop_unused(root: &mut Node) {
             let names = service.get(section).into_iter().flat_map(Node::entries);
             names.for_each(|(name, _)| uses(section, Some(name)));
         }
-        let list = |node: Option<&Node>| node.map(Node::items).unwrap_or_default().to_vec();
-        for volume in list(service.get("volumes")) {
+        for volume in items(service.get("volumes")) {
             if volume.get("type").and_then(Node::text_value) == Some("volume") {
                 uses("volumes", volume.get("source").and_then(Node::text_value));
             }
         }
-        for config in list(service.get("configs")) {
+        for config in items(service.get("configs")) {
             uses("configs", config.get("source").and_then(Node::text_value));
         }
         let built = service.get("build").and_then(|build| build.get("secrets"));
-        for secret in list(service.get("secrets")).iter().chain(&list(built)) {
+        for secret in items(service.get("secrets")).iter().chain(items(built)) {
             uses("secrets", secret.get("source").and_then(Node::text_value));
         }
     }

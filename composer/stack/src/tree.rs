@@ -1,9 +1,9 @@
-//! Small helpers for changing the canonical tree.
+//! Changes to the canonical tree: its mappings and lists, and values that nobody wrote.
 
 use crate::diagnostic::Report;
 use crate::environment::Environment;
-use crate::source::{Span, StepKind};
-use crate::yaml::{Entry, Map, Node, Scalar, Tag, Value};
+use crate::source::StepKind;
+use crate::yaml::{Entry, Map, Node, Value};
 
 /// The mapping inside, to be changed.
 pub(crate) fn map_mut(node: &mut Node) -> Option<&mut Map> {
@@ -42,17 +42,6 @@ pub(crate) fn default(map: &mut Map, key: &str, mut node: Node) {
 /// Gives a key a value.
 pub(crate) fn put(map: &mut Map, key: &str, node: Node) {
     map.insert(key.to_owned(), Entry { key: node.span, node });
-}
-
-/// A boolean that the file does not hold.
-pub(crate) fn boolean(span: Span, value: bool) -> Node {
-    bare(span, value.to_string())
-}
-
-/// A number, boolean or null that the file does not hold.
-pub(crate) fn bare(span: Span, text: String) -> Node {
-    let scalar = Scalar { text, plain: true, interpolated: false };
-    Node { span, tag: Tag::None, value: Value::Scalar(scalar) }
 }
 
 /// Gives the keys without a value those of the environment.

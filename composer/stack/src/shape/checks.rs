@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use super::{Conversion, scalar};
 use crate::spec::{COUNT, Check, Shape, Wrong};
 use crate::suggest::nearest;
-use crate::yaml::{Node, Resolved, Value};
+use crate::yaml::{Node, Resolved, Scalar, Value};
 use crate::{cpuset, limits, signal};
 
 /// PID_MAX_LIMIT of linux/threads.h: the kernel's pids.max takes no more on a 64-bit machine.
@@ -270,7 +270,7 @@ pub(crate) const PUBLISHED: Shape = Shape::Short(&Conversion {
                 return None;
             }
         }
-        Some(Node { value: Value::Scalar(super::text(text)), ..node })
+        Some(Node { value: Value::Scalar(Scalar::text(text)), ..node })
     },
     long: Shape::Text,
 });

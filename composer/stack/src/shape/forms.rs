@@ -1,11 +1,11 @@
 //! Short forms that need nothing but the value itself.
 
-use super::scalar::{number, spelled, whole};
+use super::scalar::{spelled, whole};
 use super::{Conversion, Shaper};
 use crate::source::Span;
 use crate::spec::{INT, SET, Shape, TEXTS};
 use crate::words;
-use crate::yaml::{Entry, Map, Node, Resolved, Tag, Value};
+use crate::yaml::{Entry, Map, Node, Resolved, Scalar, Tag, Value};
 
 /// `KEY=value`, or a mapping. A key alone has no value.
 pub(crate) const PAIRS: Shape = Shape::Short(&Conversion {
@@ -82,7 +82,7 @@ fn text_or_int(mut node: Node, name: &str, shaper: &mut Shaper<'_>) -> Option<No
         return Some(node);
     };
     match scalar.resolve() {
-        Resolved::Int(_) => node.value = Value::Scalar(super::text(spelled(scalar))),
+        Resolved::Int(_) => node.value = Value::Scalar(Scalar::text(spelled(scalar))),
         Resolved::Bool(_) | Resolved::Float(_) => {
             return shaper.wrong_type(&node, name, "a string or a whole number");
         }
@@ -97,7 +97,7 @@ pub(crate) const STRING_OR_X: Shape = Shape::Short(&Conversion {
     forms: &[Shape::Text, Shape::StrictBool],
     lengthen: |mut node, _, _| {
         if let Some(value) = node.bool_value() {
-            node.value = Value::Scalar(super::text(value.to_string()));
+            node.value = Value::Scalar(Scalar::text(value.to_string()));
         }
         Some(node)
     },
@@ -125,7 +125,7 @@ pub(crate) const DEVICE_COUNT: Shape = Shape::Short(&Conversion {
     what: "`all` or a whole number",
     forms: &[Shape::Word(&["all"])],
     lengthen: |node, _, _| match node.text_value() {
-        Some(text) if text.eq_ignore_ascii_case("all") => Some(number(node.span, -1)),
+        Some(text) if text.eq_ignore_ascii_case("all") => Some(Node::bare(node.span, -1)),
         _ => Some(node),
     },
     long: INT,
@@ -147,7 +147,7 @@ pub(crate) fn ulimit(mut node: Node, _: &str, _: &mut Shaper<'_>) -> Option<Node
     if let Value::Scalar(scalar) = &node.value
         && whole(scalar) == Some(0)
     {
-        let both = [("soft", number(node.span, 0)), ("hard", number(node.span, 0))];
+        let both = [("soft", Node::bare(node.span, 0)), ("hard", Node::bare(node.span, 0))];
         node = mapping(node.span, both);
     }
     Some(node)

@@ -33,7 +33,6 @@ pub(crate) use mounts::{MOUNT, TMPFS_MODE, TMPFS_SIZE, volume_resource};
 pub(crate) use paths::*;
 pub(crate) use ports::PORTS;
 pub(crate) use references::*;
-pub(crate) use scalar::{flag, number, text};
 
 /// A value with a short form.
 pub(crate) struct Conversion {

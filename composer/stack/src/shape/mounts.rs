@@ -2,8 +2,7 @@
 
 use super::forms::mapping;
 use super::paths::resolved;
-use super::scalar::number;
-use super::{Conversion, Shaper, external, flag};
+use super::{Conversion, Shaper, external};
 use crate::files::clean_text;
 use crate::spec::mounts::MOUNT as MOUNT_RECORD;
 use crate::spec::{INT, Shape};
@@ -43,7 +42,7 @@ pub(crate) const TMPFS_MODE: Shape = Shape::Short(&Conversion {
                 return None;
             }
         }
-        Some(number(node.span, bits.into()))
+        Some(Node::bare(node.span, bits))
     },
     long: INT,
 });
@@ -155,11 +154,11 @@ fn short(node: &Node, text: &str, shaper: &mut Shaper<'_>) -> Option<Node> {
     let (mut has_bind, mut has_volume) = (bind, !bind);
     for option in options.split(',').filter(|_| !options.is_empty()) {
         match option {
-            "ro" => drop(map.insert("read_only".to_owned(), entry(flag(span, true)))),
+            "ro" => drop(map.insert("read_only".to_owned(), entry(Node::bare(span, true)))),
             "rw" => drop(map.shift_remove("read_only")),
             "nocopy" => {
                 has_volume = true;
-                of_volume.insert("nocopy".to_owned(), entry(flag(span, true)));
+                of_volume.insert("nocopy".to_owned(), entry(Node::bare(span, true)));
             }
             "z" | "Z" => {
                 has_bind = true;
@@ -181,7 +180,7 @@ fn short(node: &Node, text: &str, shaper: &mut Shaper<'_>) -> Option<Node> {
         }
     }
     if bind {
-        of_bind.insert("create_host_path".to_owned(), entry(flag(span.implied(), true)));
+        of_bind.insert("create_host_path".to_owned(), entry(Node::bare(span.implied(), true)));
     }
     let [of_bind, of_volume] = below;
     if has_bind {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use super::forms::listed;
 use super::{Conversion, Shaper};
 use crate::files::clean;
+use crate::read::is_remote;
 use crate::spec::{Shape, TEXTS};
 use crate::yaml::{Entry, Map, Node, Value};
 
@@ -141,11 +142,6 @@ pub(super) fn resolved(mut node: Node, resolve: impl FnOnce(&str) -> String) -> 
         }
     }
     node
-}
-
-/// What buildkit and Compose fetch from elsewhere.
-fn is_remote(text: &str) -> bool {
-    text.contains("://") || text.starts_with("github.com/") || text.starts_with("git@")
 }
 
 /// A drive (`C:\\x`), or a share (`\\\\host\\share`).

@@ -4,7 +4,6 @@
 use std::net::IpAddr;
 
 use super::forms::{mapping, scalar_text};
-use super::scalar::number;
 use super::{Conversion, Shaper};
 use crate::spec::container::PORT;
 use crate::spec::{INT, Shape};
@@ -82,7 +81,7 @@ impl Port {
             span,
             [
                 ("mode", Node::text(span.implied(), "ingress")),
-                ("target", number(span, self.target.into())),
+                ("target", Node::bare(span, self.target)),
                 ("protocol", Node::text(span, self.protocol)),
             ],
         );

@@ -1,7 +1,7 @@
 //! Short forms that name something: services, networks, files, devices, configs, secrets.
 
 use super::forms::{listed, mapping};
-use super::{Conversion, Shaper, flag};
+use super::{Conversion, Shaper};
 use crate::spec::container::{
     DEVICE as DEVICE_RECORD, ENV_FILE, EXTENDS as EXTENDS_RECORD, FILE_MOUNT as MOUNT_RECORD,
 };
@@ -77,7 +77,7 @@ pub(crate) const DEPENDS_ON: Shape = Shape::Short(&Conversion {
     lengthen: |node, _, shaper| {
         named(node, shaper, "depends_on", "a service's name", |item| {
             let started = Node::text(item.span, "service_started");
-            mapping(item.span, [("condition", started), ("required", flag(item.span, true))])
+            mapping(item.span, [("condition", started), ("required", Node::bare(item.span, true))])
         })
     },
     long: DEPENDENCIES,
@@ -113,7 +113,7 @@ pub(crate) const ENV_FILES: Shape = Shape::Short(&Conversion {
             let mut node = keyed(node, "path");
             let span = node.span;
             if let Value::Map(map) = &mut node.value {
-                let required = || Entry { key: span, node: flag(span, true) };
+                let required = || Entry { key: span, node: Node::bare(span, true) };
                 map.entry("required".to_owned()).or_insert_with(required);
             }
             Some(node)
@@ -146,7 +146,7 @@ pub(crate) fn external(mut node: Node, _: &str, shaper: &mut Shaper<'_>) -> Opti
         return Some(node);
     }
     let key = entry.key;
-    let old = std::mem::replace(&mut entry.node, flag(key, true));
+    let old = std::mem::replace(&mut entry.node, Node::bare(key, true));
     let unknown = old.entries().find(|(key, _)| *key != "name" && !key.starts_with("x-"));
     if let Some((key, entry)) = unknown {
         shaper

@@ -1,10 +1,9 @@
 //! Scalars: what each may be, and how it is written canonically.
 
 use super::{Shaper, one_of};
-use crate::source::Span;
 use crate::spec::{Shape, Wrong};
 use crate::suggest::nearest;
-use crate::yaml::{Node, Resolved, Scalar, Tag, Value};
+use crate::yaml::{Node, Resolved, Scalar, Value};
 use crate::{duration, size};
 
 impl Shaper<'_> {
@@ -25,9 +24,9 @@ impl Shaper<'_> {
         }
         let known = match shape {
             Shape::Text => plain_text(scalar),
-            Shape::Scalar | Shape::ScalarOrNull | Shape::ScalarOrEmpty => Some(text(spelled(scalar))),
+            Shape::Scalar | Shape::ScalarOrNull | Shape::ScalarOrEmpty => Some(Scalar::text(spelled(scalar))),
             Shape::TextOrNumber | Shape::TextOrNumberOrEmpty => {
-                (!matches!(scalar.resolve(), Resolved::Bool(_))).then(|| text(spelled(scalar)))
+                (!matches!(scalar.resolve(), Resolved::Bool(_))).then(|| Scalar::text(spelled(scalar)))
             }
             Shape::Word(words) => match plain_text(scalar) {
                 Some(known) if !words.contains(&known.text.as_str()) => {
@@ -57,13 +56,13 @@ impl Shaper<'_> {
                     self.value(&node, format!("`{name}` must be true or false"));
                     return None;
                 };
-                Some(bare(value.to_string()))
+                Some(Scalar::bare(value))
             }
             Shape::Int(..)
             | Shape::StrictInt(..)
             | Shape::Bounded(..)
             | Shape::Number(..)
-            | Shape::StrictNumber => Some(bare(self.number(&node, scalar, shape, name)?.to_string())),
+            | Shape::StrictNumber => Some(Scalar::bare(self.number(&node, scalar, shape, name)?)),
             Shape::Float => {
                 let Some(value) = float(scalar) else {
                     self.value(&node, format!("`{name}` must be a number of at least 0"));
@@ -75,21 +74,21 @@ impl Shaper<'_> {
                         return None;
                     }
                 }
-                Some(bare(float_text(value)))
+                Some(Scalar::bare(float_text(value)))
             }
             Shape::Bytes | Shape::BytesOrFraction | Shape::BytesText | Shape::BytesOrMinusOne => {
-                Some(text(self.bytes(&node, scalar, shape, name)?.to_string()))
+                Some(Scalar::text(self.bytes(&node, scalar, shape, name)?.to_string()))
             }
-            Shape::Duration => Some(text(self.duration(&node, scalar)?)),
+            Shape::Duration => Some(Scalar::text(self.duration(&node, scalar)?)),
             Shape::Mode => {
                 let Some(value) = mode(scalar) else {
                     self.value(&node, format!("`{name}` must be permission bits"))
                         .help("write them in octal: `0755`");
                     return None;
                 };
-                Some(text(format!("0{value:o}")))
+                Some(Scalar::text(format!("0{value:o}")))
             }
-            Shape::Path => plain_text(scalar).map(|path| text(self.path(&path.text))),
+            Shape::Path => plain_text(scalar).map(|path| Scalar::text(self.path(&path.text))),
             Shape::Any
             | Shape::List(_)
             | Shape::Set(_)
@@ -246,26 +245,6 @@ pub(super) fn expected(shape: &Shape) -> &'static str {
     }
 }
 
-/// A string scalar.
-pub(crate) fn text(text: impl Into<String>) -> Scalar {
-    Scalar { text: text.into(), plain: false, interpolated: false }
-}
-
-/// A number, boolean or null.
-pub(super) fn bare(text: String) -> Scalar {
-    Scalar { text, plain: true, interpolated: false }
-}
-
-/// A boolean that the file does not hold.
-pub(crate) fn flag(span: Span, value: bool) -> Node {
-    Node { span, tag: Tag::None, value: Value::Scalar(bare(value.to_string())) }
-}
-
-/// A number that the file does not hold.
-pub(crate) fn number(span: Span, value: i64) -> Node {
-    Node { span, tag: Tag::None, value: Value::Scalar(bare(value.to_string())) }
-}
-
 /// The string that any scalar is where a string is wanted, as Go spells it.
 pub(super) fn spelled(scalar: &Scalar) -> String {
     // Beyond i64 Go still has unsigned numbers, where YAML's own reading here has floats.
@@ -278,7 +257,7 @@ pub(super) fn spelled(scalar: &Scalar) -> String {
 
 fn plain_text(scalar: &Scalar) -> Option<Scalar> {
     match scalar.resolve() {
-        Resolved::Text(value) => Some(text(value)),
+        Resolved::Text(value) => Some(Scalar::text(value)),
         Resolved::Null | Resolved::Bool(_) | Resolved::Int(_) | Resolved::Float(_) => None,
     }
 }

@@ -83,7 +83,7 @@ pub(crate) static DEPENDENCY: Record = Record::new(
 )
 .required(&["condition"])
 .fill(|map, span| {
-    let required = || Entry { key: span, node: shape::flag(span, true) };
+    let required = || Entry { key: span, node: Node::bare(span, true) };
     map.entry("required".to_owned()).or_insert_with(required);
 });
 
@@ -267,7 +267,7 @@ static WEIGHT: Record = Record::new(
 .closed()
 .fill(|map, span| {
     default(map, "path", Node::text(span, ""));
-    default(map, "weight", shape::number(span, 0));
+    default(map, "weight", Node::bare(span, 0));
 });
 
 const RATE: Shape = Shape::Record(&THROTTLE);

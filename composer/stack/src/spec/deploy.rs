@@ -125,7 +125,7 @@ static DISCRETE: Record = Record::new(
 )
 .fill(|map, span| {
     default(map, "kind", Node::text(span, ""));
-    default(map, "value", shape::number(span, 0));
+    default(map, "value", Node::bare(span, 0));
 });
 
 static UPDATE: Record = Record::new(

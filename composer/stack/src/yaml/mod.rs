@@ -65,17 +65,32 @@ pub(crate) struct Scalar {
     pub interpolated: bool,
 }
 
+impl Scalar {
+    /// A string.
+    pub fn text(text: impl Into<String>) -> Self {
+        Self { text: text.into(), plain: false, interpolated: false }
+    }
+
+    /// A number, boolean or null.
+    pub fn bare(value: impl ToString) -> Self {
+        Self { text: value.to_string(), plain: true, interpolated: false }
+    }
+}
+
 impl Node {
     /// A string that the file does not hold literally, at the place it was made from.
     pub fn text(span: Span, text: impl Into<String>) -> Self {
-        let scalar = Scalar { text: text.into(), plain: false, interpolated: false };
-        Self { span, tag: Tag::None, value: Value::Scalar(scalar) }
+        Self { span, tag: Tag::None, value: Value::Scalar(Scalar::text(text)) }
+    }
+
+    /// A number or boolean that the file does not hold literally.
+    pub fn bare(span: Span, value: impl ToString) -> Self {
+        Self { span, tag: Tag::None, value: Value::Scalar(Scalar::bare(value)) }
     }
 
     /// Null, at the place it was made from.
     pub fn null(span: Span) -> Self {
-        let scalar = Scalar { text: String::new(), plain: true, interpolated: false };
-        Self { span, tag: Tag::None, value: Value::Scalar(scalar) }
+        Self::bare(span, "")
     }
 
     /// A mapping.
