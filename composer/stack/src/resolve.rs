@@ -54,14 +54,19 @@ impl Resolver<'_> {
             };
             let format = file.get("format");
             let raw = format.and_then(Node::text_value) == Some("raw");
-            if let Some(format) = format.filter(|format| !raw && format.text_value() != Some("")) {
-                let text = format.text_value().unwrap_or_default();
-                self.report
-                    .error(format.span, format!("`{text}` is not a format of env files"))
-                    .help("`raw` is");
-            }
             let required = file.get("required").and_then(Node::bool_value).unwrap_or(true);
-            let Some(file) = self.read(node, required) else {
+            let file = self.read(node, required);
+            if let Some(format) = format.filter(|format| !raw && format.text_value() != Some("")) {
+                let message =
+                    format!("`{}` is not a format of env files", format.text_value().unwrap_or_default());
+                // Docker Compose does not look at the format of a file that is not there.
+                let found = match &file {
+                    Some(_) => self.report.error(format.span, message),
+                    None => self.report.warning(format.span, message),
+                };
+                found.help("`raw` is");
+            }
+            let Some(file) = file else {
                 continue;
             };
             let before = self.report.enter_file(StepKind::EnvFile, node.span, name);

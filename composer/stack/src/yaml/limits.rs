@@ -1,5 +1,5 @@
-//! How much one file may hold, and what it says in few words: far more than any honest file, and so little that a file made to do harm is refused
-//! in a second and some hundred MiB.
+//! How much one file may hold, and what it says in few words: far more than any honest file, and so little that a file
+//! made to do harm is refused in a second and some hundred MiB.
 
 /// Bytes of text. Larger files are refused unread by whoever reads them, and here.
 pub(crate) const TEXT: usize = 16 << 20;
