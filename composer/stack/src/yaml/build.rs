@@ -1,5 +1,6 @@
 //! Parser events to tree: places, anchors, merge keys, duplicate keys, and bounds on depth and size.
 
+use std::borrow::Cow;
 use std::path::Path;
 
 use saphyr_parser::{Event, Parser, ScalarStyle, Span as EventSpan, StrInput};
@@ -22,18 +23,39 @@ pub(crate) fn parse(path: &Path, text: String, report: &mut Report) -> Option<Ve
         None => text,
     };
     let (number, source) = report.sources.add(path, text);
-    let text = flow::joined(&source.text);
-    let mut builder = Builder {
-        parser: Parser::new_from_str(&text),
-        source: number,
-        text: &source.text,
-        offsets: Offsets::new(&source.text),
-        anchors: Anchors::default(),
-        values: 0,
-        errors: 0,
-        report,
-    };
-    builder.documents().ok()
+    let mut text = flow::joined(&source.text);
+    let mut rounds = limits::REREAD / text.len().max(1);
+    loop {
+        let mark = report.mark();
+        let mut builder = Builder {
+            parser: Parser::new_from_str(&text),
+            source: number,
+            text: &source.text,
+            offsets: Offsets::new(&source.text),
+            anchors: Anchors::default(),
+            values: 0,
+            errors: 0,
+            tab: None,
+            report,
+        };
+        let documents = builder.documents();
+        let spaced = builder.tab.filter(|_| rounds > 0).and_then(|at| spaced(&text, at));
+        let Some(spaced) = spaced else {
+            return documents.ok();
+        };
+        rounds -= 1;
+        report.forget(mark);
+        text = Cow::Owned(spaced);
+    }
+}
+
+/// The text with spaces for the tabs before a value: they may stand behind the `:` of a key, but the parser stops at
+/// them. `None` where there are none.
+fn spaced(text: &str, value: usize) -> Option<String> {
+    let before = text.get(..value)?;
+    let start = before.trim_end_matches([' ', '\t']).len();
+    let gap = before.get(start..).filter(|gap| gap.contains('\t'))?;
+    Some([text.get(..start)?, &" ".repeat(gap.len()), text.get(value..)?].concat())
 }
 
 /// The document cannot be read on; why is in the report.
@@ -49,6 +71,8 @@ struct Builder<'a, 'r> {
     values: usize,
     /// Counted against [`limits::ERRORS`].
     errors: usize,
+    /// The parser stopped at a value because of a tab before it.
+    tab: Option<usize>,
     report: &'r mut Report,
 }
 
@@ -83,6 +107,9 @@ impl<'a> Builder<'a, '_> {
             None => Ok((Event::StreamEnd, Span::new(self.source, 0, 0))),
             Some(Err(error)) => {
                 let at = self.offsets.byte(error.marker().index());
+                if error.info() == explain::TAB_BEFORE_VALUE {
+                    self.tab = Some(at);
+                }
                 let said = explain::explain(self.text, at, error.info());
                 let found = self.report.error(self.place(said.at), said.message);
                 let found = match said.help {

@@ -144,7 +144,8 @@ fn number(text: &str) -> Option<Resolved<'static>> {
     }
     // Rust would also read `inf` and `nan`; YAML has its own words for them.
     if digits.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'.' | b'e' | b'E' | b'+' | b'-')) {
-        return bare.parse().ok().map(Resolved::Float);
+        // What is too large for a float is none.
+        return bare.parse().ok().filter(|value: &f64| value.is_finite()).map(Resolved::Float);
     }
     None
 }
@@ -195,6 +196,9 @@ mod tests {
             ("-0x8000000000000000", i64::MIN),
             ("-9223372036854775808", i64::MIN),
         ];
+        for text in ["1e400", "-1e400", "1_0e309"] {
+            assert_eq!(bare(text).resolve(), Resolved::Text(text));
+        }
         for (text, number) in numbers {
             assert_eq!(bare(text).resolve(), Resolved::Int(number));
         }

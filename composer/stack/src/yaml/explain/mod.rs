@@ -10,6 +10,9 @@ use std::ops::Range;
 use super::limits;
 use line::Line;
 
+/// What the parser says of a tab between a `:` and a value.
+pub(super) const TAB_BEFORE_VALUE: &str = "':' must be followed by a valid YAML whitespace";
+
 /// What there is to say about an error.
 #[derive(Debug)]
 pub(super) struct Said {
@@ -167,7 +170,7 @@ fn document(text: &str, at: usize, here: &Line<'_>, info: &str) -> Option<Said> 
             )
             .help("remove it; a Compose file is text in UTF-8")
         }
-        "':' must be followed by a valid YAML whitespace" => {
+        TAB_BEFORE_VALUE => {
             Said::new(at..at, "a tab cannot follow the `:` of a key").help("put a space there")
         }
         "the handle wasn't declared" => Said::new(here.token(at), "this tag is declared nowhere")
