@@ -7,6 +7,7 @@
 pub(crate) mod build;
 pub(crate) mod container;
 pub(crate) mod deploy;
+pub(crate) mod examples;
 pub(crate) mod mounts;
 mod own;
 mod resources;
@@ -45,6 +46,8 @@ pub(crate) struct Field {
     pub shape: Shape,
     /// `key:` without a value is the same as no key.
     pub nullable: bool,
+    /// It means nothing any more.
+    pub deprecated: bool,
     pub merge: Merge,
     pub print: Print,
     pub support: Support,
@@ -228,12 +231,17 @@ impl Field {
     /// A key with the usual rules.
     pub const fn new(key: &'static str, shape: Shape, help: &'static str) -> Self {
         let (merge, print, support) = (Merge::Deep, Print::Filled, Support::Done);
-        Self { key, shape, nullable: false, merge, print, support, help }
+        Self { key, shape, nullable: false, deprecated: false, merge, print, support, help }
     }
 
     /// `key:` without a value is the same as no key.
     pub const fn nullable(self) -> Self {
         Self { nullable: true, ..self }
+    }
+
+    /// It means nothing any more, which editors show.
+    pub const fn deprecated(self) -> Self {
+        Self { deprecated: true, ..self }
     }
 
     pub const fn merge(self, merge: Merge) -> Self {
