@@ -264,3 +264,11 @@ fn checks_of_many_entries_grow_with_the_file() {
         services + "networks:\n" + &lines(count, subnet)
     });
 }
+
+/// Each tab costs a look at the whole file: only so many are taken.
+#[test]
+fn tabs_without_end_are_refused() {
+    let labels = |count| SERVICE.to_owned() + "    labels:\n" + &lines(count, |n| format!("      l{n}:\tv"));
+    assert!(read(labels(100)).is_ok());
+    refused(labels(100_000), "a tab cannot follow the `:` of a key");
+}

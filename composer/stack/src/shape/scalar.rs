@@ -12,10 +12,9 @@ impl Shaper<'_> {
             return self.wrong_type(&node, name, expected(shape));
         };
         if node.is_null() {
-            return match shape {
-                Shape::ScalarOrNull | Shape::ScalarOrEmpty | Shape::TextOrNumberOrEmpty => Some(node),
-                _ => self.wrong_type(&node, name, expected(shape)),
-            };
+            let stays =
+                matches!(shape, Shape::ScalarOrNull | Shape::ScalarOrEmpty | Shape::TextOrNumberOrEmpty);
+            return if stays { Some(node) } else { self.wrong_type(&node, name, expected(shape)) };
         }
         if scalar.timestamp().is_some() {
             let message = format!("{} must be {}, not a date", super::quoted(name), expected(shape));
@@ -253,12 +252,7 @@ pub(super) fn expected(shape: &Shape) -> &'static str {
 
 /// The string that any scalar is where a string is wanted, as Go spells it.
 pub(super) fn spelled(scalar: &Scalar) -> String {
-    // Beyond i64 Go still has unsigned numbers, where YAML's own reading here has floats.
-    let digits = scalar.text.bytes().all(|byte| byte.is_ascii_digit()) && !scalar.text.starts_with('0');
-    match scalar.resolve() {
-        Resolved::Float(_) if digits && scalar.text.parse::<u64>().is_ok() => scalar.text.clone(),
-        _ => scalar.to_text(),
-    }
+    scalar.unsigned().map_or_else(|| scalar.to_text(), |value| value.to_string())
 }
 
 fn plain_text(scalar: &Scalar) -> Option<Scalar> {

@@ -24,7 +24,7 @@ pub(crate) fn parse(path: &Path, text: String, report: &mut Report) -> Option<Ve
     };
     let (number, source) = report.sources.add(path, text);
     let mut text = flow::joined(&source.text);
-    let mut rounds = limits::REREAD / text.len().max(1);
+    let mut rounds = limits::TABS.min(limits::REREAD / text.len().max(1));
     loop {
         let mark = report.mark();
         let mut builder = Builder {

@@ -3,8 +3,9 @@
 
 /// Bytes of text. Larger files are refused unread by whoever reads them, and here.
 pub(crate) const TEXT: usize = 16 << 20;
-/// Bytes that are read again because of tabs that the parser does not take.
-pub(super) const REREAD: usize = 64 << 20;
+/// Tabs that the parser does not take, for each of which all is read again; and bytes that are read again in all.
+pub(super) const TABS: usize = 200;
+pub(super) const REREAD: usize = 16 << 20;
 /// Levels of nesting: keeps recursion over the tree within a thread's stack.
 pub(super) const DEPTH: usize = 100;
 /// Values, keys and items counted alike.

@@ -31,6 +31,16 @@ impl Scalar {
         }
     }
 
+    /// A number beyond [`i64`], which Go still has as an unsigned one, where [`Self::resolve`] has a float.
+    pub fn unsigned(&self) -> Option<u64> {
+        let digits = self.plain && self.text.bytes().all(|byte| byte.is_ascii_digit());
+        if digits && !self.text.starts_with('0') && self.text.len() >= 19 {
+            self.text.parse().ok()
+        } else {
+            None
+        }
+    }
+
     /// A point in time, which Go's library makes of some bare scalars: as it is printed. No key of Compose takes one.
     pub fn timestamp(&self) -> Option<String> {
         if self.plain && !self.interpolated { timestamp(&self.text) } else { None }
