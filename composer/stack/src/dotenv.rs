@@ -130,6 +130,14 @@ impl<'a> Parser<'a, '_> {
     fn name(&mut self, key: &str, start: usize, separator: Option<usize>) -> bool {
         let bad =
             key.char_indices().find(|&(_, c)| !(is_blank(c) || c.is_alphanumeric() || "_.-[]".contains(c)));
+        if let (true, Some(separator)) = (key.is_empty(), separator) {
+            // Docker Compose takes it for a variable, which nobody can name.
+            let at = start + separator;
+            self.report
+                .warning(self.span(at, at + 1), "a variable's name is missing here: the line has no effect")
+                .help("an env file has lines such as `KEY=value`");
+            return false;
+        }
         let (message, span) = if let Some((at, c)) = bad {
             let at = start + at;
             // Spelled out where it does not show.
@@ -142,9 +150,6 @@ impl<'a> Parser<'a, '_> {
                 None => format!("`=` is missing behind `{name}`, or else a `#` before this line"),
             };
             (message, self.span(start, start + key.len()))
-        } else if let (true, Some(separator)) = (key.is_empty(), separator) {
-            let at = start + separator;
-            ("a variable's name is missing here".to_owned(), self.span(at, at + 1))
         } else {
             if let (Some(quote), false) = (self.closing_quote, self.said || key.is_empty()) {
                 self.said = true;

@@ -247,8 +247,10 @@ impl Project<'_> {
         if base.is_some() {
             self.report.leave();
         }
+        let inside = base.as_ref().is_some_and(|base| base.unit == unit);
         let made = match base.and_then(|base| self.brought(&base)) {
             Some(base) if own.is_null() => base,
+            Some(base) if inside => merge::extend(base, own, &mut self.report),
             Some(base) => merge::records(base, own, &SERVICE, &mut self.report),
             None => own,
         };

@@ -142,6 +142,13 @@ fn env_files(options: &LoadOptions, directory: &Path) -> Vec<PathBuf> {
     if disabled || !default.exists() || default.is_dir() { Vec::new() } else { vec![default] }
 }
 
+/// A path below the home directory. As in Docker Compose, which knows no other users' homes, that is every path that
+/// begins with `~`; it leaves those of `include` and `extends` alone, where a file of such a name is `./~name` here.
+pub(crate) fn under_home(text: &str, home: Option<&Path>) -> Option<PathBuf> {
+    let rest = text.strip_prefix('~')?;
+    Some(clean(&home?.join(rest.trim_start_matches('/'))))
+}
+
 /// Takes `.` and `..` out of a path without looking at the disk, as Go's `filepath.Clean` does: Docker Compose
 /// prints such paths.
 pub(crate) fn clean(path: &Path) -> PathBuf {
@@ -176,4 +183,21 @@ pub(crate) fn clean_text(path: &str) -> String {
     }
     let path = clean(Path::new(path)).display().to_string();
     if path.is_empty() { ".".to_owned() } else { path }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_below_the_home_directory() {
+        let home = Some(Path::new("/home/ann"));
+        for (text, path) in
+            [("~", "/home/ann"), ("~/a", "/home/ann/a"), ("~bob", "/home/ann/bob"), ("~/../b", "/home/b")]
+        {
+            assert_eq!(under_home(text, home), Some(PathBuf::from(path)), "{text}");
+        }
+        assert_eq!(under_home("a/~", home), None);
+        assert_eq!(under_home("~/a", None), None);
+    }
 }

@@ -13,7 +13,6 @@ const LONGEST_TAG: usize = 128;
 
 /// What is wrong with a reference to an image; `None` where nothing is.
 pub(crate) fn wrong(text: &str) -> Option<Wrong> {
-    let say = |message: String, help: &str| Some(Wrong { message, help: help.to_owned() });
     if text.is_empty() {
         return say("the image has no name".to_owned(), "for example `nginx:1.29`");
     }
@@ -54,6 +53,11 @@ pub(crate) fn wrong(text: &str) -> Option<Wrong> {
             "a tag has up to 128 letters, digits, `_`, `.` and `-`, and begins with none of the latter two",
         );
     }
+    wrong_name(text, name)
+}
+
+/// What is wrong with the name in a reference: what stands before tag and digest.
+fn wrong_name(text: &str, name: &str) -> Option<Wrong> {
     let (registry, repository) = match name.split_once('/') {
         Some((first, rest)) if first.contains(['.', ':']) || first == "localhost" || has_upper(first) => {
             (Some(first), rest)
@@ -80,6 +84,10 @@ pub(crate) fn wrong(text: &str) -> Option<Wrong> {
         );
     }
     None
+}
+
+fn say(message: String, help: &str) -> Option<Wrong> {
+    Some(Wrong { message, help: help.to_owned() })
 }
 
 fn has_upper(text: &str) -> bool {

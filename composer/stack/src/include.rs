@@ -76,6 +76,13 @@ impl Project<'_> {
                 // Docker Compose passes over it.
                 let message = "an entry of `include` without a `path` includes nothing";
                 self.report.warning(at, message).help("name the file to include");
+                // But not over its env files.
+                for node in entry.get("env_file").map(Node::items).unwrap_or_default() {
+                    let path = self.path(node.text_value()?);
+                    if let Err(error) = self.reader.env_file(&path, &mut self.report) {
+                        self.cannot_read(&path, &error, node.span);
+                    }
+                }
                 return None;
             }
             self.missing(at, "an entry of `include` needs a `path`").help("name the file to include");

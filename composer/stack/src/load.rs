@@ -94,7 +94,10 @@ fn complete(root: &mut Node, whole: bool, name: &str, resolver: &mut Resolver<'_
         let environment = Some(environment).filter(|_| options.interpolate);
         normalize::normalize(root, name, environment, resolver.report);
     }
-    // What still has expressions in it cannot be held against itself.
+    if whole {
+        check::each(root, options, resolver.report);
+    }
+    // What still has expressions in it cannot be held against other things.
     if !options.interpolate {
         return Map::new();
     }

@@ -8,7 +8,7 @@ mod tests;
 use indexmap::map::Entry as Slot;
 
 use crate::diagnostic::Report;
-use crate::spec::{Record, Shape};
+use crate::spec::{Form, Record, SERVICE, Shape};
 use crate::yaml::{Map, Node, Resolved, Scalar, Tag, Value};
 
 pub(crate) use rules::*;
@@ -22,10 +22,11 @@ pub(crate) enum Merge {
     Replace,
     /// Mappings key by key, also where the later value is nothing.
     Pairs,
-    /// Lists one after the other, where one value cannot be merged into a list.
+    /// Lists one after the other, where one value cannot be merged into a list; `extends` in one file puts a list in
+    /// the place of one value, as Docker Compose does before it makes lists of values.
     Lists,
-    /// The same of every value of a mapping, where one value is also replaced: Docker Compose makes lists of values when
-    /// everything is merged.
+    /// The same of every value of a mapping, where one value is also replaced: Docker Compose makes lists of values
+    /// when everything is merged.
     AsWritten,
     /// Lists one after the other; of items with the same identity the later one, in the earlier one's place.
     Unique(fn(&Node) -> Option<String>),
@@ -35,12 +36,17 @@ pub(crate) enum Merge {
 
 /// Merges `over` into `base`, both of the shape of `record`.
 pub(crate) fn records(base: Node, over: Node, record: &'static Record, report: &mut Report) -> Node {
-    Merger { report }.deep(base, over, Kind::Record(record))
+    Merger { report, extends: false }.deep(base, over, Kind::Record(record))
+}
+
+/// Puts a service over the one of the same file that it extends.
+pub(crate) fn extend(base: Node, own: Node, report: &mut Report) -> Node {
+    Merger { report, extends: true }.deep(base, own, Kind::Record(&SERVICE))
 }
 
 /// The same of any two values, by the usual rules alone.
 fn deep(base: Node, over: Node) -> Node {
-    Merger { report: &mut Report::default() }.deep(base, over, Kind::Other)
+    Merger { report: &mut Report::default(), extends: false }.deep(base, over, Kind::Other)
 }
 
 /// Of items with the same identity the last, in the place of the first: what [`Merge::Unique`] demands of one list.
@@ -75,35 +81,16 @@ enum Kind {
 
 impl Kind {
     fn of(shape: &'static Shape) -> Self {
-        match shape {
-            Shape::Record(record) => Self::Record(record),
-            Shape::Map(value) | Shape::Names(value) => Self::Map(value),
-            Shape::List(item) | Shape::Set(item) => Self::List(item),
-            Shape::OrNull(shape) | Shape::Either(_, shape) => Self::of(shape),
-            Shape::Short(conversion) => Self::of(&conversion.long),
-            Shape::ScalarOrEmpty | Shape::TextOrNumberOrEmpty => Self::EmptyIfNull,
-            Shape::Any
-            | Shape::Text
-            | Shape::Scalar
-            | Shape::ScalarOrNull
-            | Shape::TextOrNumber
-            | Shape::Word(_)
-            | Shape::Checked(_)
-            | Shape::Bool
-            | Shape::StrictBool
-            | Shape::Int(..)
-            | Shape::Bounded(..)
-            | Shape::Number(..)
-            | Shape::StrictNumber
-            | Shape::StrictInt(..)
-            | Shape::Float
-            | Shape::Bytes
-            | Shape::BytesOrFraction
-            | Shape::BytesText
-            | Shape::BytesOrMinusOne
-            | Shape::Mode
-            | Shape::Duration
-            | Shape::Path => Self::Other,
+        match shape.form() {
+            Form::Record(record) => Self::Record(record),
+            Form::Map(value) => Self::Map(value),
+            Form::List(item) => Self::List(item),
+            Form::OrNull(shape) | Form::Either(shape) => Self::of(shape),
+            Form::Short(conversion) => Self::of(&conversion.long),
+            Form::Scalar if matches!(shape, Shape::ScalarOrEmpty | Shape::TextOrNumberOrEmpty) => {
+                Self::EmptyIfNull
+            }
+            Form::Scalar | Form::Any => Self::Other,
         }
     }
 
@@ -126,6 +113,7 @@ fn is_lengthened(node: &Node) -> bool {
 
 struct Merger<'a> {
     report: &'a mut Report,
+    extends: bool,
 }
 
 impl Merger<'_> {
@@ -138,6 +126,7 @@ impl Merger<'_> {
             Merge::Own(merge) => merge(base, over),
             Merge::Pairs => self.mappings(base, over, kind, true),
             Merge::AsWritten => self.as_written(base, over, kind),
+            Merge::Lists if self.extends && is_lengthened(&base) && !over.items().is_empty() => over,
             Merge::Lists if is_lengthened(&over) && !base.items().is_empty() => {
                 self.unlike(&base, &over, "one value");
                 over

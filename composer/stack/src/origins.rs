@@ -128,7 +128,11 @@ fn steps(span: Span, sources: &Sources) -> Vec<Via> {
         let variable = match step.kind {
             StepKind::Variable => Some(variable_name(sources.line(step.at)).to_owned()),
             StepKind::Environment | StepKind::Default => Some(sources.slice(step.at).to_owned()),
-            StepKind::Alias | StepKind::Extends | StepKind::Include => None,
+            StepKind::Alias
+            | StepKind::Extends
+            | StepKind::Include
+            | StepKind::EnvFile
+            | StepKind::LabelFile => None,
         };
         Some(Via { kind: step.kind, place: Place::new(sources, step.at)?, variable })
     });
@@ -224,6 +228,8 @@ fn word(kind: StepKind) -> &'static str {
         StepKind::Alias => "anchor",
         StepKind::Extends => "extends",
         StepKind::Include => "include",
+        StepKind::EnvFile => "env_file",
+        StepKind::LabelFile => "label_file",
         StepKind::Variable | StepKind::Environment | StepKind::Default => "variable",
     }
 }

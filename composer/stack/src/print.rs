@@ -153,10 +153,13 @@ impl Printer {
         if let Some(time) = scalar.timestamp() {
             return Document::Text(time);
         }
+        if let Some(value) = scalar.unsigned() {
+            return Document::Int(value.into());
+        }
         match scalar.resolve() {
             Resolved::Null => Document::Null,
             Resolved::Bool(value) => Document::Bool(value),
-            Resolved::Int(value) => Document::Int(value),
+            Resolved::Int(value) => Document::Int(value.into()),
             Resolved::Float(value) => Document::Float(value),
             Resolved::Text(text) if self.escape => Document::Text(text.replace('$', "$$")),
             Resolved::Text(text) => Document::Text(text.to_owned()),

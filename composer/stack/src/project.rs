@@ -8,7 +8,7 @@ use crate::defaults;
 use crate::diagnostic::{Found, Report};
 use crate::environment::Environment;
 use crate::extends::Units;
-use crate::files::{clean, relative};
+use crate::files::{clean, relative, under_home};
 use crate::include::{IncludeKey, Included};
 use crate::interpolate::Interpolator;
 use crate::merge;
@@ -148,6 +148,11 @@ impl<'a> Project<'a> {
                 self.report.error(entry.key, message).help("remove the line: it has no effect");
             }
         }
+        // Also above a file that has some.
+        if let Some(services) = node.get("services").filter(|node| node.is_null() && node.tag == Tag::None) {
+            let found = self.report.error(services.span, "`services` has no value");
+            found.help("give it a mapping, or remove the line");
+        }
         let includes = node.get("include").is_some_and(|include| !include.is_null());
         let begin = self.begin(&scope.folder, direct);
         let shaped = self.shape_record(node, &FILE, "the file", begin);
@@ -199,11 +204,7 @@ impl<'a> Project<'a> {
 
     /// A path that a shaped tree names, absolute.
     pub fn path(&self, text: &str) -> PathBuf {
-        let under_home = text.strip_prefix('~').filter(|rest| rest.is_empty() || rest.starts_with('/'));
-        match (under_home, self.options.home.as_deref()) {
-            (Some(rest), Some(home)) => clean(&home.join(rest.trim_start_matches('/'))),
-            _ => clean(&self.root.join(text)),
-        }
+        under_home(text, self.options.home.as_deref()).unwrap_or_else(|| clean(&self.root.join(text)))
     }
 
     /// The project directory of a scope as paths in the tree have it.

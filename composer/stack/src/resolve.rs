@@ -8,7 +8,7 @@ use crate::dotenv::{self, Variable};
 use crate::environment::Environment;
 use crate::options::LoadOptions;
 use crate::read::{self, Numbered, Reader};
-use crate::source::Span;
+use crate::source::{Span, StepKind, Way};
 use crate::tree::map_mut;
 use crate::yaml::{Entry, Map, Node};
 
@@ -25,18 +25,18 @@ pub(crate) struct Resolver<'a> {
 impl Resolver<'_> {
     /// Reads the env files and label files of every service, and drops the keys that name them.
     pub fn services(&mut self, services: &mut Map) {
-        for (_, entry) in services.iter_mut() {
+        for (name, entry) in services.iter_mut() {
             let key = entry.key;
             if let Some(service) = map_mut(&mut entry.node) {
                 if self.options.resolve_environment {
-                    self.environment(service, key);
+                    self.environment(service, name, key);
                 }
-                self.labels(service, key);
+                self.labels(service, name, key);
             }
         }
     }
 
-    fn environment(&mut self, service: &mut Map, key: Span) {
+    fn environment(&mut self, service: &mut Map, name: &str, key: Span) {
         let Some(files) = service.shift_remove("env_file") else {
             return;
         };
@@ -54,26 +54,34 @@ impl Resolver<'_> {
             };
             let format = file.get("format");
             let raw = format.and_then(Node::text_value) == Some("raw");
-            if let Some(format) = format.filter(|format| !raw && format.text_value() != Some("")) {
-                let text = format.text_value().unwrap_or_default();
-                self.report
-                    .error(format.span, format!("`{text}` is not a format of env files"))
-                    .help("`raw` is");
-            }
             let required = file.get("required").and_then(Node::bool_value).unwrap_or(true);
-            let Some(file) = self.read(node, required) else {
+            let file = self.read(node, required);
+            if let Some(format) = format.filter(|format| !raw && format.text_value() != Some("")) {
+                let message =
+                    format!("`{}` is not a format of env files", format.text_value().unwrap_or_default());
+                // Docker Compose does not look at the format of a file that is not there.
+                let found = match &file {
+                    Some(_) => self.report.error(format.span, message),
+                    None => self.report.warning(format.span, message),
+                };
+                found.help("`raw` is");
+            }
+            let Some(file) = file else {
                 continue;
             };
+            let before = self.report.enter_file(StepKind::EnvFile, node.span, name);
             if raw {
                 dotenv::parse_raw(&file, &lookup, &mut variables, self.report);
             } else {
                 dotenv::parse(&file, &lookup, &mut variables, self.report);
             }
+            self.report.leave_file(before);
+            bring(&mut variables, &file, self.report.sources.file(StepKind::EnvFile, node.span));
         }
         put_below(service, "environment", key, variables);
     }
 
-    fn labels(&mut self, service: &mut Map, key: Span) {
+    fn labels(&mut self, service: &mut Map, name: &str, key: Span) {
         let Some(files) = service.shift_remove("label_file") else {
             return;
         };
@@ -83,7 +91,10 @@ impl Resolver<'_> {
                 // What files before this one say comes first where it uses variables.
                 let lookup = |name: &str| variables.get(name).map(|known: &Variable| known.value.as_str());
                 let mut own = BTreeMap::new();
+                let before = self.report.enter_file(StepKind::LabelFile, node.span, name);
                 dotenv::parse(&file, &lookup, &mut own, self.report);
+                self.report.leave_file(before);
+                bring(&mut own, &file, self.report.sources.file(StepKind::LabelFile, node.span));
                 variables.extend(own);
             }
         }
@@ -105,6 +116,14 @@ impl Resolver<'_> {
                 None
             }
         }
+    }
+}
+
+/// Notes of the variables that a file defines by which way they came from it.
+fn bring(variables: &mut BTreeMap<String, Variable>, (source, _): &Numbered, way: Way) {
+    let spans = variables.values_mut().filter_map(|variable| variable.span.as_mut());
+    for span in spans.filter(|span| span.source == *source) {
+        span.way = way;
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 
 use crate::shape::NAME;
-use crate::spec::{FILE, Field, Record, Shape};
+use crate::spec::{FILE, Field, Record, Shape, examples};
 
 /// The schema as JSON text (draft 7, which every editor's YAML server reads).
 ///
@@ -37,7 +37,7 @@ struct Writer {
 impl Writer {
     fn record(&mut self, record: &'static Record) -> Value {
         let properties: Map<String, Value> =
-            record.fields.iter().map(|field| (field.key.to_owned(), self.field(field))).collect();
+            record.fields.iter().map(|field| (field.key.to_owned(), self.field(record, field))).collect();
         let mut out =
             json!({ "type": "object", "properties": properties, "additionalProperties": record.open });
         if record.extensible {
@@ -62,7 +62,7 @@ impl Writer {
         name
     }
 
-    fn field(&mut self, field: &'static Field) -> Value {
+    fn field(&mut self, record: &Record, field: &'static Field) -> Value {
         let mut shape = self.shape(&field.shape);
         if field.nullable {
             shape = either(vec![types(&["null"]), shape]);
@@ -72,6 +72,12 @@ impl Writer {
             shape = json!({ "allOf": [shape] });
         }
         shape["description"] = json!(field.help);
+        if let Some(words) = examples::of(record.what, field.key) {
+            shape["examples"] = json!(words);
+        }
+        if field.deprecated {
+            shape["deprecated"] = json!(true);
+        }
         shape
     }
 
@@ -187,6 +193,17 @@ mod tests {
             for key in record.required {
                 assert!(record.field(key).is_some(), "`{key}` is required of {}", record.what);
             }
+        }
+    }
+
+    #[test]
+    fn examples_are_of_keys_that_are_there() {
+        let mut writer = Writer::default();
+        writer.define(&FILE);
+        for (what, key, words) in examples::EXAMPLES {
+            let known = writer.known.iter().filter(|(record, _)| record.what == *what);
+            assert!(known.into_iter().any(|(record, _)| record.field(key).is_some()), "`{key}` of {what}");
+            assert!(!words.is_empty());
         }
     }
 }

@@ -61,6 +61,12 @@ pub enum StepKind {
     Extends,
     /// An entry of `include`.
     Include,
+    /// An entry of a service's `env_file`.
+    #[serde(rename = "env_file")]
+    EnvFile,
+    /// An entry of a service's `label_file`.
+    #[serde(rename = "label_file")]
+    LabelFile,
     /// The line of an env file that a variable in the value has its own from.
     Variable,
     /// A variable in the value has its own from the caller's environment. The place is its name in the value.
@@ -199,6 +205,14 @@ impl Sources {
         let way = Way(u32::try_from(self.steps.len()).unwrap_or(0));
         self.known.insert(step, way);
         way
+    }
+
+    /// The way of what stands in a file that is read because of what stands at `at`.
+    pub fn file(&mut self, kind: StepKind, at: Span) -> Way {
+        let first = self.step(Way::DIRECT, kind, at);
+        let steps = self.steps(at.way);
+        let brought = steps.into_iter().filter(|step| !step.kind.is_variable());
+        brought.fold(first, |way, step| self.step(way, step.kind, step.at))
     }
 
     /// Whether nobody wrote what came this way.

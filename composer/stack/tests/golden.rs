@@ -1,4 +1,4 @@
-//! The exact text of diagnostics (`bad/`) and of the canonical model (`good/`).
+//! The exact text of diagnostics (`bad/`), of the canonical model (`good/`) and of `config --origins` (`origins/`).
 //!
 //! Each `NAME.yaml` has the expected text beside it in `NAME.txt`; `NAME.override.yaml`, where there is one, is merged
 //! over it. A folder `NAME` is a case as well: it is loaded as by `compose` in that folder, with the flags, variables
@@ -86,6 +86,13 @@ fn good(options: &LoadOptions) -> String {
     }
 }
 
+fn origins(options: &LoadOptions) -> String {
+    match load(options) {
+        Ok(loaded) => loaded.origins_yaml(false).unwrap(),
+        Err(error) => panic!("refused: {}", error.render(false)),
+    }
+}
+
 fn run(kind: &str, purpose: Purpose, least: usize, text: fn(&LoadOptions) -> String) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(kind);
     let update = std::env::var_os("COMPOSER_UPDATE_GOLDEN").is_some();
@@ -151,4 +158,9 @@ fn diagnostics_read_as_written_down() {
 #[test]
 fn accepted_files_have_their_canonical_form() {
     run("good", Purpose::Config, 30, good);
+}
+
+#[test]
+fn values_say_where_they_come_from() {
+    run("origins", Purpose::Config, 2, origins);
 }

@@ -6,16 +6,21 @@ use std::fmt::Write;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use composer_stack::{LoadError, LoadOptions, Loaded, Severity, load};
+use composer_stack::{LoadError, LoadOptions, Loaded, Purpose, Severity, load};
 
 const SERVICE: &str = "services:\n  a:\n    x-rootfs: host\n    command: a\n";
 
 fn read(text: String) -> Result<Loaded, LoadError> {
+    read_for(Purpose::Config, text)
+}
+
+fn read_for(purpose: Purpose, text: String) -> Result<Loaded, LoadError> {
     load(&LoadOptions {
         files: vec![PathBuf::from("-")],
         stdin: Some(text.into()),
         current_dir: PathBuf::from("/stack"),
         environment: BTreeMap::new(),
+        purpose,
         ..LoadOptions::default()
     })
 }
@@ -54,12 +59,12 @@ fn processor_time(start: Instant) -> Duration {
 }
 
 /// The quickest of three.
-fn time(text: &str) -> Duration {
+fn time(purpose: Purpose, text: &str) -> Duration {
     let once = || {
         let text = text.to_owned();
         let start = Instant::now();
         let before = processor_time(start);
-        let _ = read(text);
+        let _ = read_for(purpose, text);
         processor_time(start).saturating_sub(before)
     };
     (0..3).map(|_| once()).min().unwrap()
@@ -68,7 +73,12 @@ fn time(text: &str) -> Duration {
 /// Eight times the file may take forty times as long: linear with much room, far from the square, which is 64.
 #[track_caller]
 fn grows_with_length(make: impl Fn(usize) -> String) {
-    let (short, long) = (time(&make(2_000)), time(&make(16_000)));
+    grows_with_length_for(Purpose::Config, make);
+}
+
+#[track_caller]
+fn grows_with_length_for(purpose: Purpose, make: impl Fn(usize) -> String) {
+    let (short, long) = (time(purpose, &make(2_000)), time(purpose, &make(16_000)));
     assert!(long < short * 40 + Duration::from_millis(20), "{short:?} became {long:?}");
 }
 
@@ -231,4 +241,34 @@ fn a_pipe_that_nobody_writes_to_is_empty_and_one_that_somebody_does_is_read() {
     let number = std::os::fd::AsRawFd::as_raw_fd(&reader);
     assert!(read(PathBuf::from(format!("/proc/self/fd/{number}"))).is_ok());
     std::fs::remove_dir_all(folder).unwrap();
+}
+
+/// What is not defined is looked for among all there is.
+#[test]
+fn checks_of_many_names_grow_with_the_file() {
+    let undefined = |index| format!("  s{index}: {{image: x, depends_on: [t{index}], networks: [n{index}]}}");
+    grows_with_length(|count| "services:\n".to_owned() + &lines(count, undefined));
+}
+
+/// Subnets that must not overlap; services that are needed in two ways.
+#[test]
+fn checks_of_many_entries_grow_with_the_file() {
+    let subnet = |index: usize| {
+        format!("  n{index}: {{ipam: {{config: [{{subnet: 10.{}.{}.0/24}}]}}}}", index / 256, index % 256)
+    };
+    let needed = |index| format!("      s{index}: {{condition: service_started}}");
+    grows_with_length_for(Purpose::Run, |count| {
+        let needs = lines(count, needed);
+        let services =
+            format!("{SERVICE}    links: [b]\n    depends_on:\n{needs}  b: {{x-rootfs: host, command: b}}\n");
+        services + "networks:\n" + &lines(count, subnet)
+    });
+}
+
+/// Each tab costs a look at the whole file: only so many are taken.
+#[test]
+fn tabs_without_end_are_refused() {
+    let labels = |count| SERVICE.to_owned() + "    labels:\n" + &lines(count, |n| format!("      l{n}:\tv"));
+    assert!(read(labels(100)).is_ok());
+    refused(labels(100_000), "a tab cannot follow the `:` of a key");
 }

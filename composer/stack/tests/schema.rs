@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use composer_stack::{LoadOptions, load};
 use serde_json::Value;
 
 fn top() -> PathBuf {
@@ -115,4 +116,29 @@ fn the_schema_refuses_what_the_code_refuses() {
         let document: Value = serde_saphyr::from_str(text).unwrap();
         assert!(validator.errors(&document).is_some(), "{text}");
     }
+}
+
+/// What editors offer has to be taken.
+#[test]
+fn examples_are_accepted() {
+    let schema: Value = serde_json::from_str(&composer_stack::schema().unwrap()).unwrap();
+    assert_eq!(schema["properties"]["version"]["deprecated"], true);
+    let service = &schema["definitions"]["service"]["properties"];
+    let mut count = 0;
+    for (key, field) in service.as_object().unwrap() {
+        for word in field["examples"].as_array().into_iter().flatten() {
+            count += 1;
+            let text = format!("services: {{a: {{image: x, {key}: {word}}}, NAME: {{image: y}}}}");
+            let options = LoadOptions {
+                files: vec![PathBuf::from("-")],
+                stdin: Some(text.clone().into()),
+                project_name: Some("p".to_owned()),
+                current_dir: PathBuf::from("/stack"),
+                ..LoadOptions::default()
+            };
+            let loaded = load(&options).unwrap_or_else(|error| panic!("{text}: {}", error.render(false)));
+            assert!(loaded.warnings.is_empty(), "{text}: {}", loaded.warnings.render(false));
+        }
+    }
+    assert!(count > 20, "only {count} examples");
 }

@@ -4,23 +4,33 @@ use super::project::{Named, Project};
 use crate::diagnostic::Report;
 use crate::values;
 
-pub(super) fn check(project: Project<'_>, report: &mut Report) {
+/// What a definition by itself may not be.
+pub(super) fn each(project: Project<'_>, report: &mut Report) {
     for volume in project.section("volumes") {
-        external(project, "volume", volume, report);
-        if project.running() {
-            volume_name(volume, report);
-        }
-    }
-    for network in project.section("networks") {
-        external(project, "network", network, report);
+        external("volume", volume, report);
     }
     for config in project.section("configs") {
-        external(project, "config", config, report);
         content(config, "config", &["file", "environment", "content"], report);
     }
     for secret in project.section("secrets") {
-        external(project, "secret", secret, report);
         content(secret, "secret", &["file", "environment"], report);
+    }
+}
+
+pub(super) fn check(project: Project<'_>, report: &mut Report) {
+    for secret in project.section("secrets") {
+        empty(secret, report);
+    }
+    if !project.running() {
+        return;
+    }
+    for volume in project.section("volumes") {
+        volume_name(volume, report);
+    }
+    for (section, kind) in [("networks", "network"), ("configs", "config"), ("secrets", "secret")] {
+        for item in project.section(section) {
+            external(kind, item, report);
+        }
     }
 }
 
@@ -29,13 +39,10 @@ fn is_external(item: Named<'_>) -> bool {
 }
 
 /// What others made cannot be described here. Docker Compose refuses that for volumes; elsewhere it looks away.
-fn external(project: Project<'_>, kind: &str, item: Named<'_>, report: &mut Report) {
+fn external(kind: &str, item: Named<'_>, report: &mut Report) {
     let Some(external) = item.get("external").filter(|_| is_external(item)) else { return };
     let name = item.name;
     let strict = kind == "volume";
-    if !strict && !project.running() {
-        return;
-    }
     for (key, entry) in item.node().entries() {
         if matches!(key.as_str(), "name" | "external") || key.starts_with("x-") || is_empty(&entry.node) {
             continue;
@@ -66,12 +73,7 @@ fn content(item: Named<'_>, kind: &str, keys: &[&str], report: &mut Report) {
                 .help("keep one of them")
                 .also(place.key, "the other one");
         }
-        [(key, entry)] => {
-            let empty = entry.node.text_value() == Some("");
-            if empty && kind == "secret" {
-                report.error(entry.node.span, format!("`{key}` of the secret `{name}` is empty"));
-            }
-        }
+        [_] => {}
         [] => {
             // As Docker Compose has it, `external: false` is content enough for a config.
             let elsewhere = is_external(item) || (kind == "config" && item.get("external").is_some());
@@ -82,6 +84,16 @@ fn content(item: Named<'_>, kind: &str, keys: &[&str], report: &mut Report) {
                     .error(item.entry.key, format!("the {kind} `{name}` has no content"))
                     .help(format!("give it {} or `{last}`", others.join(", ")));
             }
+        }
+    }
+}
+
+/// A secret's source is named, not only its key.
+fn empty(secret: Named<'_>, report: &mut Report) {
+    let name = secret.name;
+    for key in ["file", "environment"] {
+        if let Some(node) = secret.get(key).filter(|node| node.text_value() == Some("")) {
+            report.error(node.span, format!("`{key}` of the secret `{name}` is empty"));
         }
     }
 }

@@ -7,6 +7,12 @@ use crate::yaml::Node;
 pub(super) fn check(project: Project<'_>, report: &mut Report) {
     for service in project.services() {
         watch(service, report);
+    }
+}
+
+/// What devices by themselves may not be.
+pub(super) fn devices(project: Project<'_>, report: &mut Report) {
+    for service in project.services() {
         let reserved = service.at(&["deploy", "resources", "reservations", "devices"]);
         let reserved = reserved.map(Node::items).unwrap_or_default();
         for device in reserved.iter().chain(service.list("gpus")) {

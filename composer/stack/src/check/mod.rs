@@ -34,7 +34,16 @@ use crate::yaml::{Map, Node};
 
 use project::Project;
 
-/// Runs every check. `disabled` are the services that no active profile wants, with their definitions.
+/// What can be said of every definition by itself: Docker Compose refuses it with `--no-consistency` and
+/// `--no-interpolate` too, and of services that no profile wants.
+pub(crate) fn each(root: &Node, options: &LoadOptions, report: &mut Report) {
+    let nobody = Map::new();
+    let project = Project::new(root, &nobody, options);
+    definitions::each(project, report);
+    develop::devices(project, report);
+}
+
+/// Runs every other check. `disabled` are the services that no active profile wants, with their definitions.
 pub(crate) fn all(root: &Node, disabled: &Map, options: &LoadOptions, report: &mut Report) {
     let project = Project::new(root, disabled, options);
     dependencies::check(project, report);

@@ -4,7 +4,7 @@ use indexmap::IndexMap;
 
 use crate::diagnostic::Report;
 use crate::source::Span;
-use crate::spec::{FILE, Field, Record, Shape, Support};
+use crate::spec::{FILE, Field, Form, Record, Shape, Support};
 use crate::yaml::{Map, Node, Resolved, Value};
 
 static ROOT: Shape = Shape::Record(&FILE);
@@ -35,17 +35,21 @@ struct Walk<'a> {
 impl Walk<'_> {
     /// `owner` is how messages call what the keys below belong to.
     fn value(&mut self, node: &Node, shape: &'static Shape, owner: &str) {
-        match (shape, &node.value) {
-            (Shape::OrNull(shape), _) => self.value(node, shape, owner),
-            (Shape::Short(conversion), _) => self.value(node, &conversion.long, owner),
-            (Shape::Record(record), Value::Map(map)) => self.record(map, record, owner),
-            (Shape::List(item), Value::List(items)) => {
-                let owner = record_of(item).map_or(owner, |record| record.what);
-                items.iter().for_each(|node| self.value(node, item, owner));
+        match shape.form() {
+            Form::OrNull(shape) => self.value(node, shape, owner),
+            Form::Short(conversion) => self.value(node, &conversion.long, owner),
+            Form::Record(record) => {
+                if let Some(map) = node.as_map() {
+                    self.record(map, record, owner);
+                }
             }
-            (Shape::Map(value) | Shape::Names(value), Value::Map(map)) => {
+            Form::List(item) => {
+                let owner = record_of(item).map_or(owner, |record| record.what);
+                node.items().iter().for_each(|node| self.value(node, item, owner));
+            }
+            Form::Map(value) => {
                 let what = record_of(value).map(|record| kind(record.what));
-                for (key, entry) in map {
+                for (key, entry) in node.entries() {
                     // Of any other network it has been said that there are none yet.
                     if what == Some("network") && key != "default" {
                         continue;
@@ -54,7 +58,8 @@ impl Walk<'_> {
                     self.value(&entry.node, value, &owner);
                 }
             }
-            _ => {}
+            // A scalar or a mapping is a dependency or such: nothing of it is left undone.
+            Form::Either(_) | Form::Any | Form::Scalar => {}
         }
     }
 
@@ -98,11 +103,11 @@ fn below(field: &Field, owner: &str) -> String {
 }
 
 fn record_of(shape: &Shape) -> Option<&'static Record> {
-    match shape {
-        Shape::Record(record) => Some(record),
-        Shape::OrNull(shape) => record_of(shape),
-        Shape::Short(conversion) => record_of(&conversion.long),
-        _ => None,
+    match shape.form() {
+        Form::Record(record) => Some(record),
+        Form::OrNull(shape) => record_of(shape),
+        Form::Short(conversion) => record_of(&conversion.long),
+        Form::Any | Form::Scalar | Form::List(_) | Form::Map(_) | Form::Either(_) => None,
     }
 }
 

@@ -82,6 +82,8 @@ fn step_label(kind: StepKind, line: &str) -> String {
         StepKind::Alias => "used through this alias".to_owned(),
         StepKind::Extends => "extended here".to_owned(),
         StepKind::Include => "included here".to_owned(),
+        StepKind::EnvFile => "read as an env file".to_owned(),
+        StepKind::LabelFile => "read as a label file".to_owned(),
         StepKind::Variable => format!("`{}` is set here", variable_name(line)),
         StepKind::Environment => "from the environment".to_owned(),
         StepKind::Default => "not set".to_owned(),

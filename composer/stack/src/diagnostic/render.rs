@@ -89,8 +89,8 @@ fn near(one: &Mark<'_>, other: &Mark<'_>) -> bool {
 }
 
 /// The lines from the first mark to the last, with every mark. Only those are handed to the renderer, and of long
-/// ones only what is around the marks, so that its cost does not grow with the file. Beside it what [`HEADER`] stands for, where it
-/// is used.
+/// ones only what is around the marks, so that its cost does not grow with the file. Beside it what [`HEADER`] stands
+/// for, where it is used.
 fn snippet<'a>(marks: &[Mark<'a>]) -> Option<(Snippet<'a, Annotation<'a>>, Option<String>)> {
     let main = marks.first()?.place;
     let source = &main.source;

@@ -13,6 +13,15 @@ const KEPT: usize = 1000;
 /// A message says no more than this, whatever values it quotes.
 const LENGTH: usize = 400;
 
+/// What has a file read.
+#[derive(Clone, Debug)]
+struct Outer {
+    kind: StepKind,
+    at: Span,
+    /// For whom, where the place does not say it.
+    service: Option<String>,
+}
+
 /// Everything found so far.
 #[derive(Debug, Default)]
 pub(crate) struct Report {
@@ -20,7 +29,7 @@ pub(crate) struct Report {
     /// In the order in which it was found.
     pub found: Vec<Diagnostic>,
     /// What has the file read that is looked at: the outermost first.
-    outer: Vec<(StepKind, Span)>,
+    outer: Vec<Outer>,
     /// How many errors and warnings there were.
     counts: [usize; 2],
     /// Hashes of places and messages: what is written once is wrong once, however many aliases lead to it.
@@ -60,7 +69,22 @@ impl Report {
 
     /// What is found from now on is in a file that is read because of what stands at `at`, until [`Self::leave`].
     pub fn enter(&mut self, kind: StepKind, at: Span) {
-        self.outer.push((kind, at));
+        self.outer.push(Outer { kind, at, service: None });
+    }
+
+    /// The same of a file that a service names at `at`; what comes back is for [`Self::leave_file`].
+    pub fn enter_file(&mut self, kind: StepKind, at: Span, service: &str) -> usize {
+        let before = self.outer.len();
+        let steps = self.sources.steps(at.way);
+        let brought = steps.into_iter().rev().filter(|step| !step.kind.is_variable());
+        self.outer.extend(brought.map(|step| Outer { kind: step.kind, at: step.at, service: None }));
+        self.outer.push(Outer { kind, at, service: Some(service.to_owned()) });
+        before
+    }
+
+    /// Takes back an [`Self::enter_file`].
+    pub fn leave_file(&mut self, before: usize) {
+        self.outer.truncate(before);
     }
 
     /// Takes back the last [`Self::enter`].
@@ -127,21 +151,24 @@ impl Report {
 
     /// The way of a span, from where it is written to where it counts.
     fn chain(&self, span: Span) -> Vec<Link> {
-        let mut steps: Vec<(StepKind, Span)> = self
+        let mut steps: Vec<Outer> = self
             .sources
             .steps(span.way)
             .into_iter()
             // These lie in the value itself.
             .filter(|step| !matches!(step.kind, StepKind::Environment | StepKind::Default))
-            .map(|step| (step.kind, step.at))
+            .map(|step| Outer { kind: step.kind, at: step.at, service: None })
             .collect();
-        steps.extend(self.outer.iter().rev());
+        steps.extend(self.outer.iter().rev().cloned());
         let mut steps = ends(steps);
         // What is said about the step itself needs no step.
-        steps.retain(|(_, at)| (at.source, at.start, at.end) != (span.source, span.start, span.end));
-        let links = steps.into_iter().filter_map(|(kind, at)| {
+        steps.retain(|Outer { at, .. }| (at.source, at.start, at.end) != (span.source, span.start, span.end));
+        let links = steps.into_iter().filter_map(|Outer { kind, at, service }| {
             let place = Place::new(&self.sources, at)?;
-            Some(Link { kind, place, label: step_label(kind, self.sources.line(at)) })
+            let label = step_label(kind, self.sources.line(at));
+            let label =
+                service.map_or(label.clone(), |service| clean(&format!("{label} of `{service}`"), LENGTH));
+            Some(Link { kind, place, label })
         });
         links.collect()
     }

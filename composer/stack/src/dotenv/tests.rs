@@ -216,8 +216,8 @@ fn every_error_of_a_file_is_reported_at_its_place() {
         "1:2 `!` cannot be in the name of a variable
 2:1 the name of a variable cannot have a space in it
 3:1 the name of a variable cannot have a space in it
-4:1 a variable's name is missing here
-5:8 a variable's name is missing here
+4:1 a variable's name is missing here: the line has no effect
+5:8 a variable's name is missing here: the line has no effect
 6:1 `=` is missing behind `some`, or else a `#` before this line
 7:3 this is not a variable expression
 8:7 this `${` has no closing `}`

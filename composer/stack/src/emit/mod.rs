@@ -17,7 +17,8 @@ pub(crate) use yaml::{Line, lines, yaml};
 pub(crate) enum Document {
     Null,
     Bool(bool),
-    Int(i64),
+    /// Of 64 bits, signed or not.
+    Int(i128),
     Float(f64),
     Text(String),
     List(Vec<Document>),
@@ -56,7 +57,11 @@ impl Serialize for Document {
         match self {
             Self::Null => serializer.serialize_unit(),
             Self::Bool(value) => serializer.serialize_bool(*value),
-            Self::Int(value) => serializer.serialize_i64(*value),
+            Self::Int(value) => match (i64::try_from(*value), u64::try_from(*value)) {
+                (Ok(value), _) => serializer.serialize_i64(value),
+                (Err(_), Ok(value)) => serializer.serialize_u64(value),
+                (Err(_), Err(_)) => serializer.serialize_i128(*value),
+            },
             // Go, and so Docker Compose, writes 1 where Rust writes 1.0.
             Self::Float(value) if value.fract() == 0.0 && value.abs() < WHOLE =>
             {

@@ -6,7 +6,7 @@ use super::one_of;
 use super::scalar::expected;
 use crate::diagnostic::Report;
 use crate::source::Span;
-use crate::spec::{Record, Shape};
+use crate::spec::{Form, Record, Shape};
 use crate::yaml::{Map, Node, Tag, Value};
 
 /// Reports what is missing from a settled document, and takes out keys that were never given a value.
@@ -29,16 +29,15 @@ struct Completer<'a> {
 
 impl Completer<'_> {
     fn node(&mut self, node: &mut Node, shape: &Shape, place: &Place, name: &str) {
-        match shape {
-            Shape::OrNull(shape) => self.node(node, shape, place, name),
-            Shape::Short(conversion) => self.node(node, &conversion.long, place, name),
-            Shape::Either(_, shape) => self.node(node, shape, place, name),
-            Shape::Record(record) => self.record(node, record, place),
-            Shape::Map(value) | Shape::Names(value) => {
+        match shape.form() {
+            Form::OrNull(shape) | Form::Either(shape) => self.node(node, shape, place, name),
+            Form::Short(conversion) => self.node(node, &conversion.long, place, name),
+            Form::Record(record) => self.record(node, record, place),
+            Form::Map(value) => {
                 let Value::Map(map) = &mut node.value else { return };
                 self.values(map, |_| Some(value), |key| Some(format!("{name}.{key}")));
             }
-            Shape::List(item) | Shape::Set(item) => {
+            Form::List(item) => {
                 if matches!(shape, Shape::Set(_)) {
                     repetitions(node, self.report);
                 }
@@ -48,7 +47,7 @@ impl Completer<'_> {
                     self.node(each, item, &place, name);
                 }
             }
-            _ => {}
+            Form::Any | Form::Scalar => {}
         }
     }
 
@@ -68,10 +67,11 @@ impl Completer<'_> {
                 _ => "a ",
             };
             let found = self.report.error(place.key, format!("{who} needs {article}`{key}`"));
-            match record.field(key).map(|field| &field.shape) {
-                Some(Shape::Word(words)) => drop(found.help(format!("it may be {}", one_of(words)))),
-                Some(Shape::Int(..)) => drop(found.help(format!("`{key}: 1024`"))),
-                _ => {}
+            let shape = record.field(key).map(|field| &field.shape);
+            if let Some(Shape::Word(words)) = shape {
+                found.help(format!("it may be {}", one_of(words)));
+            } else if matches!(shape, Some(Shape::Int(..))) {
+                found.help(format!("`{key}: 1024`"));
             }
         }
     }
@@ -109,14 +109,13 @@ impl Completer<'_> {
 }
 
 fn may_be_null(shape: &Shape) -> bool {
-    match shape {
-        Shape::Any
-        | Shape::OrNull(_)
-        | Shape::ScalarOrNull
-        | Shape::ScalarOrEmpty
-        | Shape::TextOrNumberOrEmpty => true,
-        Shape::Short(conversion) => may_be_null(&conversion.long),
-        _ => false,
+    match shape.form() {
+        Form::Any | Form::OrNull(_) => true,
+        Form::Scalar => {
+            matches!(shape, Shape::ScalarOrNull | Shape::ScalarOrEmpty | Shape::TextOrNumberOrEmpty)
+        }
+        Form::Short(conversion) => may_be_null(&conversion.long),
+        Form::List(_) | Form::Map(_) | Form::Record(_) | Form::Either(_) => false,
     }
 }
 

@@ -46,7 +46,7 @@ pub(crate) const DNS: Shape = Shape::Short(&Conversion {
     lengthen: |node, _, _| {
         let mut node = listed(node);
         if let Value::List(items) = &mut node.value {
-            items.retain(|item| !item.is_null() && item.text_value() != Some(""));
+            items.retain(|item| item.text_value() != Some(""));
         }
         Some(node)
     },

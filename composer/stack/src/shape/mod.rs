@@ -21,7 +21,7 @@ use std::path::Path;
 
 use crate::diagnostic::{Found, Report};
 use crate::source::Span;
-use crate::spec::{FILE, Field, Record, Shape};
+use crate::spec::{FILE, Field, Form, Record, Shape};
 use crate::suggest::nearest;
 use crate::yaml::{Map, Node, Scalar, Tag, Value};
 
@@ -336,13 +336,13 @@ fn has_expression(node: &Node) -> bool {
 
 /// Whether a value is of the kind that a long form is of; what is wrong inside is told later.
 fn fits(node: &Node, long: &Shape) -> bool {
-    match long {
-        Shape::OrNull(shape) => node.is_null() || fits(node, shape),
-        Shape::Short(_) | Shape::Any => true,
-        Shape::Either(..) => !node.is_null() && !matches!(node.value, Value::List(_)),
-        Shape::Record(_) | Shape::Map(_) | Shape::Names(_) => node.as_map().is_some(),
-        Shape::List(_) | Shape::Set(_) => matches!(node.value, Value::List(_)),
-        _ => matches!(node.value, Value::Scalar(_)) && !node.is_null(),
+    match long.form() {
+        Form::OrNull(shape) => node.is_null() || fits(node, shape),
+        Form::Short(_) | Form::Any => true,
+        Form::Either(_) => !node.is_null() && !matches!(node.value, Value::List(_)),
+        Form::Record(_) | Form::Map(_) => node.as_map().is_some(),
+        Form::List(_) => matches!(node.value, Value::List(_)),
+        Form::Scalar => matches!(node.value, Value::Scalar(_)) && !node.is_null(),
     }
 }
 

@@ -4,6 +4,7 @@ use super::forms::mapping;
 use super::paths::resolved;
 use super::{Conversion, Shaper, external};
 use crate::files::clean_text;
+use crate::source::Span;
 use crate::spec::mounts::MOUNT as MOUNT_RECORD;
 use crate::spec::{INT, Shape};
 use crate::yaml::{Entry, Map, Node, Resolved, Value};
@@ -149,24 +150,47 @@ fn short(node: &Node, text: &str, shaper: &mut Shaper<'_>) -> Option<Node> {
         map.insert("source".to_owned(), words(source));
     }
     map.insert("target".to_owned(), words(&clean_text(target)));
-    let mut below = [Map::new(), Map::new()];
-    let [of_bind, of_volume] = &mut below;
-    let (mut has_bind, mut has_volume) = (bind, !bind);
-    for option in options.split(',').filter(|_| !options.is_empty()) {
+    let Options { read_only, of_bind, of_volume } = mount_options(options, span, shaper);
+    if read_only {
+        map.insert("read_only".to_owned(), entry(Node::bare(span, true)));
+    }
+    let mut of_bind = of_bind.or_else(|| bind.then(Map::new));
+    if let Some(options) = of_bind.as_mut().filter(|_| bind) {
+        options.insert("create_host_path".to_owned(), entry(Node::bare(span.implied(), true)));
+    }
+    if let Some(options) = of_bind {
+        map.insert("bind".to_owned(), entry(Node::map(span, options)));
+    }
+    if let Some(options) = of_volume.or_else(|| (!bind).then(Map::new)) {
+        map.insert("volume".to_owned(), entry(Node::map(span, options)));
+    }
+    Some(Node::map(span, map))
+}
+
+/// What the options of a short form say.
+#[derive(Default)]
+struct Options {
+    read_only: bool,
+    /// `None` where nothing is about it.
+    of_bind: Option<Map>,
+    of_volume: Option<Map>,
+}
+
+fn mount_options(text: &str, span: Span, shaper: &mut Shaper<'_>) -> Options {
+    let mut options = Options::default();
+    let entry = |node: Node| Entry { key: span, node };
+    for option in text.split(',').filter(|_| !text.is_empty()) {
+        let Options { read_only, of_bind, of_volume } = &mut options;
+        let put = |map: &mut Option<Map>, key: &str, node: Node| {
+            map.get_or_insert_default().insert(key.to_owned(), entry(node));
+        };
         match option {
-            "ro" => drop(map.insert("read_only".to_owned(), entry(Node::bare(span, true)))),
-            "rw" => drop(map.shift_remove("read_only")),
-            "nocopy" => {
-                has_volume = true;
-                of_volume.insert("nocopy".to_owned(), entry(Node::bare(span, true)));
-            }
-            "z" | "Z" => {
-                has_bind = true;
-                of_bind.insert("selinux".to_owned(), words(option));
-            }
+            "ro" => *read_only = true,
+            "rw" => *read_only = false,
+            "nocopy" => put(of_volume, "nocopy", Node::bare(span, true)),
+            "z" | "Z" => put(of_bind, "selinux", Node::text(span, option)),
             "private" | "rprivate" | "shared" | "rshared" | "slave" | "rslave" => {
-                has_bind = true;
-                of_bind.insert("propagation".to_owned(), words(option));
+                put(of_bind, "propagation", Node::text(span, option));
             }
             // Compose passes over what it does not know; these are other tools' own.
             "cached" | "delegated" | "consistent" | "" => {}
@@ -179,17 +203,7 @@ fn short(node: &Node, text: &str, shaper: &mut Shaper<'_>) -> Option<Node> {
             }
         }
     }
-    if bind {
-        of_bind.insert("create_host_path".to_owned(), entry(Node::bare(span.implied(), true)));
-    }
-    let [of_bind, of_volume] = below;
-    if has_bind {
-        map.insert("bind".to_owned(), entry(Node::map(span, of_bind)));
-    }
-    if has_volume {
-        map.insert("volume".to_owned(), entry(Node::map(span, of_volume)));
-    }
-    Some(Node::map(span, map))
+    options
 }
 
 /// A volume at the top level: one of the driver `local` with `o: bind` has a path of the host.

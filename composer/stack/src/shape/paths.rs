@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::forms::listed;
 use super::{Conversion, Shaper};
-use crate::files::clean;
+use crate::files::{clean, under_home};
 use crate::read::is_remote;
 use crate::spec::{Shape, TEXTS};
 use crate::yaml::{Entry, Map, Node, Value};
@@ -123,10 +123,10 @@ impl Shaper<'_> {
         if !self.resolve_paths {
             return text.to_owned();
         }
-        let path = match (text.strip_prefix('~'), self.home) {
-            (Some(rest), Some(home)) => clean(&home.join(rest.trim_start_matches('/'))),
-            _ if text.starts_with('/') => PathBuf::from(text),
-            _ => clean(&self.folder.join(text)),
+        let path = match under_home(text, self.home) {
+            Some(path) => path,
+            None if text.starts_with('/') => PathBuf::from(text),
+            None => clean(&self.folder.join(text)),
         };
         path.display().to_string()
     }

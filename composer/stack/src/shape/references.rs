@@ -134,6 +134,15 @@ pub(crate) fn shown_env_files(node: &Node) -> Node {
     Node { value: Value::List(items.collect()), ..node.clone() }
 }
 
+/// Options of a provider: one without a value is none.
+pub(crate) fn shown_options(node: &Node) -> Node {
+    let mut node = node.clone();
+    if let Value::Map(map) = &mut node.value {
+        map.retain(|_, entry| !matches!(&entry.node.value, Value::List(items) if items.is_empty()));
+    }
+    node
+}
+
 /// `external: {name: …}`, as it was written once.
 pub(crate) fn external(mut node: Node, _: &str, shaper: &mut Shaper<'_>) -> Option<Node> {
     let Value::Map(map) = &mut node.value else {

@@ -1,7 +1,7 @@
 //! Scalars: what each may be, and how it is written canonically.
 
 use super::{Shaper, one_of};
-use crate::spec::{Shape, Wrong};
+use crate::spec::{Check, Shape, Wrong};
 use crate::suggest::nearest;
 use crate::yaml::{Node, Resolved, Scalar, Value};
 use crate::{duration, size};
@@ -12,10 +12,9 @@ impl Shaper<'_> {
             return self.wrong_type(&node, name, expected(shape));
         };
         if node.is_null() {
-            return match shape {
-                Shape::ScalarOrNull | Shape::ScalarOrEmpty | Shape::TextOrNumberOrEmpty => Some(node),
-                _ => self.wrong_type(&node, name, expected(shape)),
-            };
+            let stays =
+                matches!(shape, Shape::ScalarOrNull | Shape::ScalarOrEmpty | Shape::TextOrNumberOrEmpty);
+            return if stays { Some(node) } else { self.wrong_type(&node, name, expected(shape)) };
         }
         if scalar.timestamp().is_some() {
             let message = format!("{} must be {}, not a date", super::quoted(name), expected(shape));
@@ -34,60 +33,24 @@ impl Shaper<'_> {
                 }
                 known => known,
             },
-            Shape::Checked(check) => {
-                let scalar = plain_text(scalar);
-                if let Some(Wrong { message, help }) =
-                    scalar.as_ref().and_then(|scalar| (check.wrong)(&scalar.text))
-                {
-                    let refused = scalar.as_ref().is_none_or(|scalar| (check.refused)(&scalar.text));
-                    let found = if refused { self.value(&node, message) } else { self.doubt(&node, message) };
-                    if !help.is_empty() {
-                        found.help(help);
-                    }
-                    if refused || !self.lenient {
-                        return None;
-                    }
-                }
-                scalar
-            }
+            Shape::Checked(check) => match plain_text(scalar) {
+                Some(known) if !self.checked(&node, &known.text, check) => return None,
+                known => known,
+            },
             Shape::Bool | Shape::StrictBool => {
-                let value = boolean(scalar).filter(|_| is_loose(shape) || is_bool(scalar));
-                let Some(value) = value else {
-                    self.value(&node, format!("`{name}` must be true or false"));
-                    return None;
-                };
-                Some(Scalar::bare(value))
+                Some(Scalar::bare(self.boolean(&node, scalar, is_loose(shape), name)?))
             }
             Shape::Int(..)
             | Shape::StrictInt(..)
             | Shape::Bounded(..)
             | Shape::Number(..)
             | Shape::StrictNumber => Some(Scalar::bare(self.number(&node, scalar, shape, name)?)),
-            Shape::Float => {
-                let Some(value) = float(scalar) else {
-                    self.value(&node, format!("`{name}` must be a number of at least 0"));
-                    return None;
-                };
-                if value < 0.0 {
-                    self.doubt(&node, format!("`{name}` must be a number of at least 0"));
-                    if !self.lenient {
-                        return None;
-                    }
-                }
-                Some(Scalar::bare(float_text(value)))
-            }
+            Shape::Float => Some(Scalar::bare(float_text(self.float(&node, scalar, name)?))),
             Shape::Bytes | Shape::BytesOrFraction | Shape::BytesText | Shape::BytesOrMinusOne => {
                 Some(Scalar::text(self.bytes(&node, scalar, shape, name)?.to_string()))
             }
             Shape::Duration => Some(Scalar::text(self.duration(&node, scalar)?)),
-            Shape::Mode => {
-                let Some(value) = mode(scalar) else {
-                    self.value(&node, format!("`{name}` must be permission bits"))
-                        .help("write them in octal: `0755`");
-                    return None;
-                };
-                Some(Scalar::text(format!("0{value:o}")))
-            }
+            Shape::Mode => Some(Scalar::text(format!("0{:o}", self.mode(&node, scalar, name)?))),
             Shape::Path => plain_text(scalar).map(|path| Scalar::text(self.path(&path.text))),
             Shape::Any
             | Shape::List(_)
@@ -104,6 +67,48 @@ impl Shaper<'_> {
         };
         node.value = Value::Scalar(Scalar { interpolated: scalar.interpolated, ..known });
         Some(node)
+    }
+
+    /// Whether a string that a rule may find something wrong with is kept.
+    fn checked(&mut self, node: &Node, text: &str, check: &Check) -> bool {
+        let Some(Wrong { message, help }) = (check.wrong)(text) else {
+            return true;
+        };
+        let refused = (check.refused)(text);
+        let found = if refused { self.value(node, message) } else { self.doubt(node, message) };
+        if !help.is_empty() {
+            found.help(help);
+        }
+        !refused && self.lenient
+    }
+
+    fn boolean(&mut self, node: &Node, scalar: &Scalar, loose: bool, name: &str) -> Option<bool> {
+        let value = boolean(scalar).filter(|_| loose || is_bool(scalar));
+        if value.is_none() {
+            self.value(node, format!("`{name}` must be true or false"));
+        }
+        value
+    }
+
+    fn float(&mut self, node: &Node, scalar: &Scalar, name: &str) -> Option<f64> {
+        let Some(value) = float(scalar) else {
+            self.value(node, format!("`{name}` must be a number of at least 0"));
+            return None;
+        };
+        if value < 0.0 {
+            self.doubt(node, format!("`{name}` must be a number of at least 0"));
+            return self.lenient.then_some(value);
+        }
+        Some(value)
+    }
+
+    fn mode(&mut self, node: &Node, scalar: &Scalar, name: &str) -> Option<u32> {
+        let value = mode(scalar);
+        if value.is_none() {
+            let found = self.value(node, format!("`{name}` must be permission bits"));
+            found.help("write them in octal: `0755`");
+        }
+        value
     }
 
     fn number(&mut self, node: &Node, scalar: &Scalar, shape: &Shape, name: &str) -> Option<i64> {
@@ -247,12 +252,7 @@ pub(super) fn expected(shape: &Shape) -> &'static str {
 
 /// The string that any scalar is where a string is wanted, as Go spells it.
 pub(super) fn spelled(scalar: &Scalar) -> String {
-    // Beyond i64 Go still has unsigned numbers, where YAML's own reading here has floats.
-    let digits = scalar.text.bytes().all(|byte| byte.is_ascii_digit()) && !scalar.text.starts_with('0');
-    match scalar.resolve() {
-        Resolved::Float(_) if digits && scalar.text.parse::<u64>().is_ok() => scalar.text.clone(),
-        _ => scalar.to_text(),
-    }
+    scalar.unsigned().map_or_else(|| scalar.to_text(), |value| value.to_string())
 }
 
 fn plain_text(scalar: &Scalar) -> Option<Scalar> {

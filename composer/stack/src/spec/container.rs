@@ -368,7 +368,8 @@ pub(crate) static PROVIDER: Record = Record::new(
     &[
         Field::new("type", Shape::Text, "The program that provides the service."),
         Field::new("options", Shape::Map(&shape::ONE_OR_MORE), "Options that are handed to it.")
-            .merge(Merge::AsWritten),
+            .merge(Merge::AsWritten)
+            .print(Print::As(shape::shown_options)),
     ],
 )
 .required(&["type"]);

@@ -7,6 +7,7 @@
 pub(crate) mod build;
 pub(crate) mod container;
 pub(crate) mod deploy;
+pub(crate) mod examples;
 pub(crate) mod mounts;
 mod own;
 mod resources;
@@ -45,6 +46,8 @@ pub(crate) struct Field {
     pub shape: Shape,
     /// `key:` without a value is the same as no key.
     pub nullable: bool,
+    /// It means nothing any more.
+    pub deprecated: bool,
     pub merge: Merge,
     pub print: Print,
     pub support: Support,
@@ -121,6 +124,60 @@ pub(crate) enum Shape {
     Short(&'static Conversion),
 }
 
+/// How a value is built, whatever its scalars may be.
+#[derive(Clone, Copy)]
+pub(crate) enum Form {
+    Any,
+    Scalar,
+    /// A list, of items that are each like this.
+    List(&'static Shape),
+    /// A mapping with free keys, of values that are each like this.
+    Map(&'static Shape),
+    Record(&'static Record),
+    OrNull(&'static Shape),
+    /// A scalar, or a mapping like this.
+    Either(&'static Shape),
+    Short(&'static Conversion),
+}
+
+impl Shape {
+    /// How values of it are built.
+    pub fn form(&self) -> Form {
+        match self {
+            Self::Any => Form::Any,
+            Self::List(item) | Self::Set(item) => Form::List(item),
+            Self::Map(value) | Self::Names(value) => Form::Map(value),
+            Self::Record(record) => Form::Record(record),
+            Self::OrNull(shape) => Form::OrNull(shape),
+            Self::Either(_, mapping) => Form::Either(mapping),
+            Self::Short(conversion) => Form::Short(conversion),
+            Self::Text
+            | Self::Scalar
+            | Self::ScalarOrNull
+            | Self::ScalarOrEmpty
+            | Self::TextOrNumber
+            | Self::TextOrNumberOrEmpty
+            | Self::Word(_)
+            | Self::Checked(_)
+            | Self::Bool
+            | Self::StrictBool
+            | Self::Int(..)
+            | Self::Bounded(..)
+            | Self::Number(..)
+            | Self::StrictNumber
+            | Self::StrictInt(..)
+            | Self::Float
+            | Self::Bytes
+            | Self::BytesOrFraction
+            | Self::BytesText
+            | Self::BytesOrMinusOne
+            | Self::Mode
+            | Self::Duration
+            | Self::Path => Form::Scalar,
+        }
+    }
+}
+
 /// What is wrong with a string, and a way out.
 pub(crate) struct Wrong {
     pub message: String,
@@ -174,12 +231,17 @@ impl Field {
     /// A key with the usual rules.
     pub const fn new(key: &'static str, shape: Shape, help: &'static str) -> Self {
         let (merge, print, support) = (Merge::Deep, Print::Filled, Support::Done);
-        Self { key, shape, nullable: false, merge, print, support, help }
+        Self { key, shape, nullable: false, deprecated: false, merge, print, support, help }
     }
 
     /// `key:` without a value is the same as no key.
     pub const fn nullable(self) -> Self {
         Self { nullable: true, ..self }
+    }
+
+    /// It means nothing any more, which editors show.
+    pub const fn deprecated(self) -> Self {
+        Self { deprecated: true, ..self }
     }
 
     pub const fn merge(self, merge: Merge) -> Self {

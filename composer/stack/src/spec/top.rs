@@ -53,6 +53,7 @@ pub(crate) static FILE: Record = Record::new(
         .print(Print::Never),
         Field::new("version", Shape::Text, "Version of an older file format; it means nothing any more.")
             .print(Print::Never)
+            .deprecated()
             .support(Support::Ignored("the file format has no versions any more: remove the line")),
         own::STACK_RESOURCES,
     ],

@@ -1,8 +1,9 @@
 //! Parser events to tree: places, anchors, merge keys, duplicate keys, and bounds on depth and size.
 
+use std::borrow::Cow;
 use std::path::Path;
 
-use saphyr_parser::{Event, Parser, ScalarStyle, Span as EventSpan, StrInput};
+use saphyr_parser::{Event, Parser, ScalarStyle, Span as EventSpan, StrInput, Tag as YamlTag};
 
 use super::anchors::{Anchors, Refused};
 use super::offsets::Offsets;
@@ -22,18 +23,39 @@ pub(crate) fn parse(path: &Path, text: String, report: &mut Report) -> Option<Ve
         None => text,
     };
     let (number, source) = report.sources.add(path, text);
-    let text = flow::joined(&source.text);
-    let mut builder = Builder {
-        parser: Parser::new_from_str(&text),
-        source: number,
-        text: &source.text,
-        offsets: Offsets::new(&source.text),
-        anchors: Anchors::default(),
-        values: 0,
-        errors: 0,
-        report,
-    };
-    builder.documents().ok()
+    let mut text = flow::joined(&source.text);
+    let mut rounds = limits::TABS.min(limits::REREAD / text.len().max(1));
+    loop {
+        let mark = report.mark();
+        let mut builder = Builder {
+            parser: Parser::new_from_str(&text),
+            source: number,
+            text: &source.text,
+            offsets: Offsets::new(&source.text),
+            anchors: Anchors::default(),
+            values: 0,
+            errors: 0,
+            tab: None,
+            report,
+        };
+        let documents = builder.documents();
+        let spaced = builder.tab.filter(|_| rounds > 0).and_then(|at| spaced(&text, at));
+        let Some(spaced) = spaced else {
+            return documents.ok();
+        };
+        rounds -= 1;
+        report.forget(mark);
+        text = Cow::Owned(spaced);
+    }
+}
+
+/// The text with spaces for the tabs before a value: they may stand behind the `:` of a key, but the parser stops at
+/// them. `None` where there are none.
+fn spaced(text: &str, value: usize) -> Option<String> {
+    let before = text.get(..value)?;
+    let start = before.trim_end_matches([' ', '\t']).len();
+    let gap = before.get(start..).filter(|gap| gap.contains('\t'))?;
+    Some([text.get(..start)?, &" ".repeat(gap.len()), text.get(value..)?].concat())
 }
 
 /// The document cannot be read on; why is in the report.
@@ -49,6 +71,8 @@ struct Builder<'a, 'r> {
     values: usize,
     /// Counted against [`limits::ERRORS`].
     errors: usize,
+    /// The parser stopped at a value because of a tab before it.
+    tab: Option<usize>,
     report: &'r mut Report,
 }
 
@@ -83,6 +107,9 @@ impl<'a> Builder<'a, '_> {
             None => Ok((Event::StreamEnd, Span::new(self.source, 0, 0))),
             Some(Err(error)) => {
                 let at = self.offsets.byte(error.marker().index());
+                if error.info() == explain::TAB_BEFORE_VALUE {
+                    self.tab = Some(at);
+                }
                 let said = explain::explain(self.text, at, error.info());
                 let found = self.report.error(self.place(said.at), said.message);
                 let found = match said.help {
@@ -133,43 +160,12 @@ impl<'a> Builder<'a, '_> {
         }
         match event {
             Event::Scalar(text, style, anchor, tag) => {
-                let mut plain = style == ScalarStyle::Plain;
-                if let Some(tag) = &tag
-                    && tag.is_yaml_core_schema()
-                {
-                    plain = tag.suffix != "str" && (plain || tag.suffix != "binary");
-                }
-                let tag = compose_tag(tag.as_deref());
-                // Go's library takes what has a tag that it does not know for a string.
-                plain &= tag != Tag::Override;
-                let mut text = text.into_owned();
-                if matches!(style, ScalarStyle::Literal | ScalarStyle::Folded) && self.ends_at(span) {
-                    // The last line has no end that could be kept.
-                    text.pop();
-                }
-                let weight = text_weight(&text);
-                let value = Value::Scalar(Scalar { text, plain, interpolated: false });
-                self.keep(anchor, Built { node: Node { span, tag, value }, height: 0, weight })
+                let built = self.scalar(text.into_owned(), style, tag.as_deref(), span);
+                self.keep(anchor, built)
             }
             Event::SequenceStart(anchor, tag) => {
-                let (mut items, mut height, mut weight, mut end) = (Vec::new(), 0, 1, span.end);
-                loop {
-                    let next = self.next()?;
-                    if matches!(next.0, Event::SequenceEnd) {
-                        end = end.max(next.1.end);
-                        break;
-                    }
-                    let item = self.node(next, depth + 1)?;
-                    (height, weight) = (height.max(item.height + 1), weight + item.weight);
-                    end = end.max(item.node.span.end);
-                    items.push(item.node);
-                }
-                let node = Node {
-                    span: Span { end, ..span },
-                    tag: compose_tag(tag.as_deref()),
-                    value: Value::List(items),
-                };
-                self.keep(anchor, Built { node, height, weight })
+                let built = self.sequence(span, compose_tag(tag.as_deref()), depth)?;
+                self.keep(anchor, built)
             }
             Event::MappingStart(anchor, tag) => {
                 let built = self.mapping(span, compose_tag(tag.as_deref()), depth)?;
@@ -184,6 +180,42 @@ impl<'a> Builder<'a, '_> {
             | Event::SequenceEnd
             | Event::MappingEnd => Ok(Built { node: Node::null(span), height: 0, weight: 1 }),
         }
+    }
+
+    fn scalar(&self, mut text: String, style: ScalarStyle, tag: Option<&YamlTag>, span: Span) -> Built {
+        let mut plain = style == ScalarStyle::Plain;
+        if let Some(tag) = tag
+            && tag.is_yaml_core_schema()
+        {
+            plain = tag.suffix != "str" && (plain || tag.suffix != "binary");
+        }
+        let tag = compose_tag(tag);
+        // Go's library takes what has a tag that it does not know for a string.
+        plain &= tag != Tag::Override;
+        if matches!(style, ScalarStyle::Literal | ScalarStyle::Folded) && self.ends_at(span) {
+            // The last line has no end that could be kept.
+            text.pop();
+        }
+        let weight = text_weight(&text);
+        let value = Value::Scalar(Scalar { text, plain, interpolated: false });
+        Built { node: Node { span, tag, value }, height: 0, weight }
+    }
+
+    fn sequence(&mut self, span: Span, tag: Tag, depth: usize) -> Result<Built, Stop> {
+        let (mut items, mut height, mut weight, mut end) = (Vec::new(), 0, 1, span.end);
+        loop {
+            let next = self.next()?;
+            if matches!(next.0, Event::SequenceEnd) {
+                end = end.max(next.1.end);
+                break;
+            }
+            let item = self.node(next, depth + 1)?;
+            (height, weight) = (height.max(item.height + 1), weight + item.weight);
+            end = end.max(item.node.span.end);
+            items.push(item.node);
+        }
+        let node = Node { span: Span { end, ..span }, tag, value: Value::List(items) };
+        Ok(Built { node, height, weight })
     }
 
     /// Whether a scalar is the last of the text, without the end of a line.
@@ -309,7 +341,7 @@ fn text_weight(text: &str) -> usize {
     1 + text.len() / 64
 }
 
-fn compose_tag(tag: Option<&saphyr_parser::Tag>) -> Tag {
+fn compose_tag(tag: Option<&YamlTag>) -> Tag {
     match tag {
         Some(tag) if tag.handle == "!" && tag.suffix == "reset" => Tag::Reset,
         Some(tag) if tag.handle == "!" && tag.suffix == "override" => Tag::Override,

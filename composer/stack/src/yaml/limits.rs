@@ -1,8 +1,11 @@
-//! How much one file may hold, and what it says in few words: far more than any honest file, and so little that a file made to do harm is refused
-//! in a second and some hundred MiB.
+//! How much one file may hold, and what it says in few words: far more than any honest file, and so little that a file
+//! made to do harm is refused in a second and some hundred MiB.
 
 /// Bytes of text. Larger files are refused unread by whoever reads them, and here.
 pub(crate) const TEXT: usize = 16 << 20;
+/// Tabs that the parser does not take, for each of which all is read again; and bytes that are read again in all.
+pub(super) const TABS: usize = 200;
+pub(super) const REREAD: usize = 16 << 20;
 /// Levels of nesting: keeps recursion over the tree within a thread's stack.
 pub(super) const DEPTH: usize = 100;
 /// Values, keys and items counted alike.

@@ -31,6 +31,16 @@ impl Scalar {
         }
     }
 
+    /// A number beyond [`i64`], which Go still has as an unsigned one, where [`Self::resolve`] has a float.
+    pub fn unsigned(&self) -> Option<u64> {
+        let digits = self.plain && self.text.bytes().all(|byte| byte.is_ascii_digit());
+        if digits && !self.text.starts_with('0') && self.text.len() >= 19 {
+            self.text.parse().ok()
+        } else {
+            None
+        }
+    }
+
     /// A point in time, which Go's library makes of some bare scalars: as it is printed. No key of Compose takes one.
     pub fn timestamp(&self) -> Option<String> {
         if self.plain && !self.interpolated { timestamp(&self.text) } else { None }
@@ -144,7 +154,8 @@ fn number(text: &str) -> Option<Resolved<'static>> {
     }
     // Rust would also read `inf` and `nan`; YAML has its own words for them.
     if digits.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'.' | b'e' | b'E' | b'+' | b'-')) {
-        return bare.parse().ok().map(Resolved::Float);
+        // What is too large for a float is none.
+        return bare.parse().ok().filter(|value: &f64| value.is_finite()).map(Resolved::Float);
     }
     None
 }
@@ -195,6 +206,9 @@ mod tests {
             ("-0x8000000000000000", i64::MIN),
             ("-9223372036854775808", i64::MIN),
         ];
+        for text in ["1e400", "-1e400", "1_0e309"] {
+            assert_eq!(bare(text).resolve(), Resolved::Text(text));
+        }
         for (text, number) in numbers {
             assert_eq!(bare(text).resolve(), Resolved::Int(number));
         }

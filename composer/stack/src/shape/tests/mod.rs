@@ -1,4 +1,5 @@
-//! Every short form, and what is refused. What is expected was taken from Docker Compose v2.40.3 where it reads the same.
+//! Every short form, and what is refused. What is expected was taken from Docker Compose v2.40.3 where it reads the
+//! same.
 
 mod accepted;
 mod expressions;

@@ -10,6 +10,9 @@ use std::ops::Range;
 use super::limits;
 use line::Line;
 
+/// What the parser says of a tab between a `:` and a value.
+pub(super) const TAB_BEFORE_VALUE: &str = "':' must be followed by a valid YAML whitespace";
+
 /// What there is to say about an error.
 #[derive(Debug)]
 pub(super) struct Said {
@@ -59,9 +62,15 @@ fn shown(text: &str, at: usize) -> usize {
     }
 }
 
+/// By what the parser says: of keys, lists and brackets, then of signs, then of the document.
 fn by_info(text: &str, at: usize, here: &Line<'_>, info: &str) -> Option<Said> {
+    structure(text, at, here, info)
+        .or_else(|| signs(text, at, here, info))
+        .or_else(|| document(text, at, here, info))
+}
+
+fn structure(text: &str, at: usize, here: &Line<'_>, info: &str) -> Option<Said> {
     let rest = text.get(at..).unwrap_or("");
-    let first = rest.chars().next();
     let said = match info {
         "simple key expect ':'" | "simple key expected" => line::no_colon(&line::keyless(here, at)?),
         "mapping values are not allowed in this context" | "illegal placement of ':' indicator" => {
@@ -97,7 +106,7 @@ fn by_info(text: &str, at: usize, here: &Line<'_>, info: &str) -> Option<Said> {
             Said::new(here.token(at), "a value is missing before this").help("give one, or remove the comma")
         }
         "misplaced bracket" => {
-            let bracket = first?;
+            let bracket = rest.chars().next()?;
             Said::new(at..at + bracket.len_utf8(), format!("this `{bracket}` closes nothing"))
                 .help("remove it; quote text that has brackets in it")
         }
@@ -107,14 +116,23 @@ fn by_info(text: &str, at: usize, here: &Line<'_>, info: &str) -> Option<Said> {
             Said::new(hash..hash + 1, "a comment does not belong here")
                 .help("put a space before `#`, or end the text above the comment; quote text that holds `#`")
         }
+        _ => return None,
+    };
+    Some(said)
+}
+
+/// `*`, `&`, `|`, and characters that no plain text begins with.
+fn signs(text: &str, at: usize, here: &Line<'_>, info: &str) -> Option<Said> {
+    let first = text.get(at..).unwrap_or("").chars().next();
+    let said = match info {
         "while parsing node, found unknown anchor" => {
             let name = here.token(at);
             let written = text.get(name.clone()).unwrap_or("*");
             let said = Said::new(name.clone(), format!("`{written}` stands for an anchor that is not there"));
             match written.strip_prefix('*') {
-                Some(anchor) if !anchor.is_empty() && anchor.chars().all(|c| c.is_alphanumeric() || "-_".contains(c)) => {
-                    said.help(format!("write `&{anchor}` before the value that it repeats, further up; quote it if it is text"))
-                }
+                Some(anchor) if is_anchor(anchor) => said.help(format!(
+                    "write `&{anchor}` before the value that it repeats, further up; quote it if it is text"
+                )),
                 _ => said.help(format!("quote text that begins with `*`: `\"{written}\"`")),
             }
         }
@@ -129,6 +147,13 @@ fn by_info(text: &str, at: usize, here: &Line<'_>, info: &str) -> Option<Said> {
                 format!("put it there, indented more than its key; quote text that begins with `{mark}`"),
             )
         }
+        _ => return info.strip_prefix("unexpected character: `").and_then(|_| reserved(here, at, first?)),
+    };
+    Some(said)
+}
+
+fn document(text: &str, at: usize, here: &Line<'_>, info: &str) -> Option<Said> {
+    let said = match info {
         "did not find expected <document start>"
         | "missing explicit document end marker before directive" => {
             directive(text, at).unwrap_or_else(|| {
@@ -137,7 +162,7 @@ fn by_info(text: &str, at: usize, here: &Line<'_>, info: &str) -> Option<Said> {
             })
         }
         "found unprintable character" => {
-            let bad = first?;
+            let bad = text.get(at..)?.chars().next()?;
             let code = u32::from(bad);
             Said::new(
                 at..at + bad.len_utf8(),
@@ -145,15 +170,19 @@ fn by_info(text: &str, at: usize, here: &Line<'_>, info: &str) -> Option<Said> {
             )
             .help("remove it; a Compose file is text in UTF-8")
         }
-        "':' must be followed by a valid YAML whitespace" => {
+        TAB_BEFORE_VALUE => {
             Said::new(at..at, "a tab cannot follow the `:` of a key").help("put a space there")
         }
         "the handle wasn't declared" => Said::new(here.token(at), "this tag is declared nowhere")
             .help("Compose has `!reset` and `!override`; quote text that begins with `!`"),
         "recursion limit exceeded" => Said::new(at..at, too_deep()),
-        _ => return info.strip_prefix("unexpected character: `").and_then(|_| reserved(here, at, first?)),
+        _ => return None,
     };
     Some(said)
+}
+
+fn is_anchor(name: &str) -> bool {
+    !name.is_empty() && name.chars().all(|c| c.is_alphanumeric() || "-_".contains(c))
 }
 
 /// `@`, a backtick, `%`: YAML keeps them for itself.
