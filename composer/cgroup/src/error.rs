@@ -57,6 +57,21 @@ pub enum Error {
         /// The kernel's answer.
         source: io::Error,
     },
+    /// A limit of memory below what is in use, of which the kernel could not reclaim enough.
+    #[error(
+        "set {key} to {limit} bytes: the group uses {usage} bytes and the kernel could not reclaim enough of it ({})",
+        path.display()
+    )]
+    InUse {
+        /// The group's directory.
+        path: PathBuf,
+        /// The compose key.
+        key: &'static str,
+        /// The limit, in bytes.
+        limit: u64,
+        /// What is in use, in bytes.
+        usage: u64,
+    },
     /// A group could not be made.
     #[error("create control group {}: {source}", path.display())]
     Create {
@@ -103,6 +118,7 @@ impl Error {
             Self::NotMounted
             | Self::Name { .. }
             | Self::Limit { .. }
+            | Self::InUse { .. }
             | Self::Content { .. }
             | Self::Open { .. }
             | Self::Remove { .. }

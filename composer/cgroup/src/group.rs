@@ -88,6 +88,23 @@ impl Group {
         self.set_all(old, new, None)
     }
 
+    /// Changes the limits of an existing group in place, all of them or none: where one is refused, those that were
+    /// written before it are put back. `old` is what the group has now.
+    ///
+    /// Nothing is killed for a lower limit of memory: where more is in use and the kernel cannot reclaim it, the limit
+    /// is refused.
+    ///
+    /// Returns the limits of `new` that are not in force on this host.
+    ///
+    /// # Errors
+    /// As [`Group::create`], and [`Error::InUse`].
+    pub fn update(&self, old: &Limits, new: &Limits) -> Result<Vec<Unenforced>, Error> {
+        self.apply(Some(old), new).inspect_err(|_| {
+            // The refusal is what the caller has to hear of. What held a moment ago can hold again.
+            let _ = self.apply(None, old);
+        })
+    }
+
     fn set_all(
         &self,
         old: Option<&Limits>,
