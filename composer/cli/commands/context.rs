@@ -57,7 +57,7 @@ impl Context {
     }
 
     /// Whether a variable says yes, as Docker Compose reads such variables.
-    fn is_set(&self, variable: &str) -> bool {
+    pub fn is_set(&self, variable: &str) -> bool {
         let value = self.caller.environment.get(variable).map(|value| value.to_ascii_lowercase());
         matches!(value.as_deref(), Some("1" | "t" | "true" | "y" | "yes" | "on"))
     }
@@ -154,6 +154,17 @@ impl Context {
             Some(unknown) => Err(Error::Usage(format!("no such service: {unknown}"))),
             None => Ok(()),
         }
+    }
+
+    /// Those of these services that have a container, or none where all are meant; `None` where there is no container to
+    /// do anything with. Names that no container has and no service of the file are refused.
+    pub fn present(&mut self, stack: &str, wanted: &[String]) -> Result<Option<Vec<String>>> {
+        let containers = containers(stack)?;
+        self.check_services(wanted, &containers)?;
+        let has_one = |service: &&String| containers.iter().any(|container| container.service == **service);
+        let present: Vec<String> = wanted.iter().filter(has_one).cloned().collect();
+        let nothing = containers.is_empty() || (present.is_empty() && !wanted.is_empty());
+        Ok(if nothing { None } else { Some(present) })
     }
 
     /// Tells why a command failed, and with which status it ends.

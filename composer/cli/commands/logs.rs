@@ -168,6 +168,7 @@ impl Shown<'_> {
             | Action::Starting
             | Action::Started { .. }
             | Action::Running
+            | Action::Updated
             | Action::Waiting
             | Action::Healthy
             | Action::Unhealthy { .. }

@@ -2,15 +2,22 @@
 
 mod config;
 mod context;
+mod create;
+mod creating;
 mod down;
 mod exec;
 mod journal;
 mod logs;
 mod output;
 mod ps;
+mod remove;
+mod restart;
+mod scale;
 mod session;
 mod signals;
 mod sources;
+mod start;
+mod stop;
 mod up;
 mod version;
 mod wait;
@@ -69,6 +76,12 @@ pub fn run(options: Options) -> ExitCode {
     match &mut verb {
         Verb::Up(up) => up.dry_run |= dry_run,
         Verb::Down(down) => down.dry_run |= dry_run,
+        Verb::Create(create) => create.dry_run |= dry_run,
+        Verb::Scale(scale) => scale.dry_run |= dry_run,
+        Verb::Start(start) => start.dry_run |= dry_run,
+        Verb::Stop(stop) => stop.dry_run |= dry_run,
+        Verb::Restart(restart) => restart.dry_run |= dry_run,
+        Verb::Rm(remove) => remove.dry_run |= dry_run,
         Verb::Exec(_) if dry_run => {
             let error =
                 Error::Usage("`exec` cannot be tried without doing it: leave `--dry-run` out".to_owned());
@@ -79,6 +92,12 @@ pub fn run(options: Options) -> ExitCode {
     let result = match verb {
         Verb::Up(verb) => up::run(&mut context, verb),
         Verb::Down(verb) => down::run(&mut context, verb),
+        Verb::Create(verb) => create::run(&mut context, verb),
+        Verb::Scale(verb) => scale::run(&mut context, verb),
+        Verb::Start(verb) => start::run(&mut context, verb),
+        Verb::Stop(verb) => stop::run(&mut context, verb),
+        Verb::Restart(verb) => restart::run(&mut context, verb),
+        Verb::Rm(verb) => remove::run(&mut context, verb),
         Verb::Ps(verb) => ps::run(&mut context, &verb),
         Verb::Logs(verb) => logs::run(&mut context, &verb),
         Verb::Exec(verb) => exec::run(&mut context, verb),

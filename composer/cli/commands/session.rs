@@ -79,7 +79,7 @@ struct Session<'a> {
 /// Runs until every container has ended, or Ctrl-C.
 pub fn run(context: &mut Context, stack: &Stack, request: protocol::Up, view: View) -> Result {
     let begun = time::now();
-    let services = request.services.clone();
+    let services = request.options.services.clone();
     let up = Client::find_or_start(&stack.name)?;
     let watch = Client::find_or_start(&stack.name)?;
     watch.send(&Request::Watch, &[])?;
@@ -354,6 +354,7 @@ impl Session<'_> {
             Action::Creating
             | Action::Starting
             | Action::Running
+            | Action::Updated
             | Action::Waiting
             | Action::Healthy
             | Action::Unhealthy { .. }
@@ -422,7 +423,7 @@ impl Session<'_> {
         if self.stop.is_none()
             && let Some(client) = Client::find(&self.stack.name)?
         {
-            client.send(&Request::Stop(Stop { services: self.ours(), timeout: None }), &[])?;
+            client.send(&Request::Stop(Stop { services: self.ours(), ..Stop::default() }), &[])?;
             self.stop = Some(client);
         }
         Ok(())

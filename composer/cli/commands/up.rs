@@ -3,38 +3,36 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use composer_plan::UpOptions;
 use composer_stack::{Purpose, Stack};
 use composer_supervisor::client::Client;
 use composer_supervisor::protocol::{self, Action, Event, Request, State, Subject};
 
 use super::context::{self, Context};
 use super::session::{self, Abort, View};
-use super::{Error, Result, work};
+use super::{Result, creating, work};
 use crate::options::Up;
 use crate::render::LineStyle;
 use crate::time;
 
 /// Brings a stack up, in the background or with its logs in sight.
 pub fn run(context: &mut Context, verb: Up) -> Result {
-    let loaded = context.load(Purpose::Run, |options| options.enabled.clone_from(&verb.services))?;
+    creating::check(&verb.creation, &verb.renewal)?;
+    let scales = creating::scales("--scale option", &verb.creation.scale)?;
+    let mut loaded = context.load(Purpose::Run, |options| options.enabled.clone_from(&verb.services))?;
+    creating::scale(&mut loaded.stack, &scales)?;
+    let options = creating::options(context, &loaded, &verb.services, &verb.creation, &verb.renewal)?;
     let stack = loaded.stack;
-    let named = verb.services.iter().chain(&verb.attach).chain(&verb.no_attach).chain(&verb.exit_code_from);
-    for service in named {
-        if !stack.services.contains_key(service) {
-            return Err(Error::Usage(format!("no such service: {service}")));
-        }
-    }
+    let named = verb.attach.iter().chain(&verb.no_attach).chain(&verb.exit_code_from);
+    creating::known(&stack, &named.cloned().collect::<Vec<_>>())?;
     let request = protocol::Up {
-        stack: stack.clone(),
-        services: verb.services.clone(),
-        dry_run: verb.dry_run,
-        wait: verb.wait,
+        wait: verb.wait && !verb.renewal.no_start,
         wait_timeout: verb.wait_timeout.map(Duration::from_secs),
         timeout: verb.timeout.map(Duration::from_secs),
-        path: context.caller.path.clone(),
+        ..request(context, stack.clone(), options, verb.dry_run)
     };
-    if verb.detach || verb.wait || verb.dry_run {
-        return detached(context, &stack, request);
+    if verb.detach || verb.wait || verb.dry_run || verb.renewal.no_start {
+        return detached(context, "up", request);
     }
     let view = View {
         attach: attached(&verb, &stack),
@@ -53,15 +51,23 @@ pub fn run(context: &mut Context, verb: Up) -> Result {
     session::run(context, &stack, request, view)
 }
 
-fn detached(context: &mut Context, stack: &Stack, request: protocol::Up) -> Result {
-    let (services, dry_run) = (request.services.clone(), request.dry_run);
-    let client = Client::find_or_start(&stack.name)?;
+/// What is asked of the supervisor, in the background and without waiting for readiness.
+pub fn request(context: &Context, stack: Stack, options: UpOptions, dry_run: bool) -> protocol::Up {
+    let path = context.caller.path.clone();
+    protocol::Up { stack, options, dry_run, wait: false, wait_timeout: None, timeout: None, path }
+}
+
+/// Asks the supervisor and shows how it goes, under a title.
+pub fn detached(context: &mut Context, title: &'static str, request: protocol::Up) -> Result {
+    let stack = request.stack.name.clone();
+    let (services, dry_run) = (request.options.services.clone(), request.dry_run);
+    let client = Client::find_or_start(&stack)?;
     client.send(&Request::Up(Box::new(request)), &[])?;
-    let mut progress = context.progress(&stack.name, "up", true);
+    let mut progress = context.progress(&stack, title, true);
     let touched = work::receive(&client, &mut progress, context);
     if touched.is_ok() && !dry_run {
         let touched = touched.as_ref().ok();
-        for event in unchanged(&stack.name, &services, touched)? {
+        for event in unchanged(&stack, &services, touched)? {
             progress.event(&event, &mut context.out);
         }
     }

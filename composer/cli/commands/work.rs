@@ -4,12 +4,22 @@ use std::collections::BTreeSet;
 use std::os::fd::AsFd;
 
 use composer_supervisor::client::Client;
-use composer_supervisor::protocol::{Reply, Subject};
+use composer_supervisor::protocol::{Reply, Request, Subject};
 use rustix::event::PollFlags;
 
 use super::context::Context;
 use super::{Error, Result, wait};
 use crate::render::{FRAME, Progress};
+
+/// Asks the supervisor of a stack that exists, and shows how it goes, until it is done.
+pub fn ask(context: &mut Context, stack: &str, title: &'static str, request: &Request) -> Result {
+    let client = Client::find_or_start(stack)?;
+    client.send(request, &[])?;
+    let mut progress = context.progress(stack, title, true);
+    let done = receive(&client, &mut progress, context);
+    progress.finish();
+    done.map(|_| 0)
+}
 
 /// Shows events until the request is done; the names of the containers that something happened to. The plan of a
 /// dry run is printed.

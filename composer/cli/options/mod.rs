@@ -1,12 +1,16 @@
 //! The command line: Docker Compose's verbs, flags and defaults.
 
 mod config;
+mod creation;
 mod global;
+mod lifecycle;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 pub use config::{Config, ConfigFormat};
+pub use creation::{Create, Creation, Renewal, Scale};
 pub use global::{Ansi, Global, ProgressStyle};
+pub use lifecycle::{Remove, Restart, Start, Stop};
 
 /// Runs Compose files by itself: no daemon, no image needed
 #[derive(Debug, Parser)]
@@ -27,6 +31,18 @@ pub enum Verb {
     Up(Up),
     /// Stop and remove containers, the network and the cgroup
     Down(Down),
+    /// Make containers and do not start them
+    Create(Create),
+    /// Change how many containers services have
+    Scale(Scale),
+    /// Start containers that exist
+    Start(Start),
+    /// Stop containers and leave them
+    Stop(Stop),
+    /// Stop containers and start them again
+    Restart(Restart),
+    /// Remove containers that do not run
+    Rm(Remove),
     /// List containers
     Ps(Ps),
     /// Show the output of containers
@@ -45,6 +61,10 @@ pub struct Up {
     /// Services to bring up, with what they depend on [default: all]
     #[arg(value_name = "SERVICE")]
     pub services: Vec<String>,
+    #[command(flatten)]
+    pub creation: Creation,
+    #[command(flatten)]
+    pub renewal: Renewal,
     /// Return once every program runs, and leave the containers in the background
     #[arg(short, long)]
     pub detach: bool,
@@ -94,6 +114,9 @@ pub struct Down {
     /// Remove containers of services that the file does not name: always done
     #[arg(long, hide = true)]
     pub remove_orphans: bool,
+    /// Remove images: containers here have none
+    #[arg(long, value_name = "WHICH", hide = true)]
+    pub rmi: Option<RemoveImages>,
     /// Seconds that containers have to stop before they are killed [default: what the file says, or 10]
     #[arg(short, long, value_name = "SECONDS")]
     pub timeout: Option<u64>,
@@ -103,6 +126,13 @@ pub struct Down {
     /// Print what would be done and do nothing
     #[arg(long)]
     pub dry_run: bool,
+}
+
+/// `down --rmi`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum RemoveImages {
+    All,
+    Local,
 }
 
 #[derive(Debug, Args)]

@@ -94,6 +94,7 @@ impl Progress {
             | Action::Starting
             | Action::Started { .. }
             | Action::Running
+            | Action::Updated
             | Action::Waiting
             | Action::Healthy
             | Action::Unhealthy { .. }
@@ -134,6 +135,7 @@ fn tell(stack: &str, event: &Event) -> Told {
         Action::Starting => ("Starting", Stage::Working, None),
         Action::Started { address } => ("Started", Stage::Done, address.map(|address| address.to_string())),
         Action::Running => ("Running", Stage::Done, None),
+        Action::Updated => ("Updated", Stage::Done, None),
         Action::Waiting => ("Waiting", Stage::Working, None),
         Action::Healthy => ("Healthy", Stage::Done, None),
         Action::Unhealthy { output } => ("Unhealthy", Stage::Error, first_line(output)),

@@ -53,11 +53,12 @@ mod yaml;
 
 pub use diagnostic::{Diagnostic, Diagnostics, Link, Place, Related, Severity};
 pub use error::LoadError;
-pub use hash::config_hash;
+pub use hash::{Changes, config_hash, sha256};
+pub use limits::MOST_REPLICAS;
 pub use load::{load, project_name_only};
 pub use loaded::{Loaded, Variable};
 pub use model::{
-    Condition, Dependency, Healthcheck, Mount, MountKind, Resources, Rootfs, Service, Stack, Volume,
+    Condition, Dependency, Healthcheck, Mount, MountKind, Resources, Rootfs, Run, Service, Stack, Volume,
 };
 pub use options::{HostFacts, LoadOptions, Purpose};
 pub use schema::schema;

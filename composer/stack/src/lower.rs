@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::limits::{self, Limits};
 use crate::model::{
-    Condition, Dependency, Healthcheck, Mount, MountKind, Resources, Rootfs, Service, Stack, Volume,
+    Condition, Dependency, Healthcheck, Mount, MountKind, Resources, Rootfs, Run, Service, Stack, Volume,
 };
 use crate::yaml::Node;
 use crate::{cpuset, signal, tmpfs, values};
@@ -78,6 +78,10 @@ fn service(name: &str, node: &Node, rootfs: Rootfs) -> Service {
         healthcheck: node.get("healthcheck").and_then(healthcheck),
         resources: resources(&Limits::of_service(node)),
         attach: node.get("attach").and_then(Node::bool_value).unwrap_or(true),
+        run: match node.get("x-run").and_then(Node::text_value) {
+            Some("once") => Run::Once,
+            Some(_) | None => Run::Always,
+        },
     }
 }
 

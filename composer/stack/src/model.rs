@@ -77,6 +77,27 @@ pub struct Service {
     pub resources: Resources,
     /// `attach`: whether `up` shows this service's logs.
     pub attach: bool,
+    /// `x-run`. Left out where nothing is asked: what was written before it was known stays what it was.
+    #[serde(default, skip_serializing_if = "Run::is_always")]
+    pub run: Run,
+}
+
+/// `x-run`: what `up` makes of a container whose program has ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Run {
+    /// It is started again.
+    #[default]
+    Always,
+    /// One that has succeeded with the configuration it has is not run again.
+    Once,
+}
+
+impl Run {
+    /// Whether nothing is asked.
+    pub fn is_always(&self) -> bool {
+        *self == Self::Always
+    }
 }
 
 /// Where a service's root filesystem comes from.

@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 
 const RUN: &str = "/run/compose";
 const STATE: &str = "/var/lib/compose";
+/// What the folders of anonymous volumes begin with.
+const ANONYMOUS: &str = "volume-";
 
 /// The folders of one stack.
 #[derive(Clone, Debug)]
@@ -138,9 +140,14 @@ impl ContainerPaths {
         self.folder.join("work")
     }
 
-    /// An anonymous volume, by its place among the service's mounts.
-    pub fn anonymous(&self, mount: usize) -> PathBuf {
-        self.folder.join(format!("volume-{mount}"))
+    /// An anonymous volume, by the path that it is mounted at, which may be longer than a file's name.
+    pub fn anonymous(&self, target: &str) -> PathBuf {
+        self.folder.join(format!("{ANONYMOUS}{}", &composer_stack::sha256(target)[..16]))
+    }
+
+    /// The same as it was called once, by its place among the service's mounts.
+    pub fn numbered_anonymous(&self, mount: usize) -> PathBuf {
+        self.folder.join(format!("{ANONYMOUS}{mount}"))
     }
 }
 

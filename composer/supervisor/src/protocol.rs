@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
+use composer_plan::UpOptions;
 use composer_stack::Stack;
 use serde::{Deserialize, Serialize};
 
@@ -24,6 +25,12 @@ pub enum Request {
     Down(Down),
     /// Stop containers, dependents first, and leave them.
     Stop(Stop),
+    /// Start containers that exist, dependencies first.
+    Start(Start),
+    /// Stop containers and start them again.
+    Restart(Restart),
+    /// Remove containers that do not run.
+    Remove(Remove),
     /// Send a signal to the containers' PID 1.
     Kill(Kill),
     /// Answered with one `Containers`.
@@ -41,8 +48,8 @@ pub enum Request {
 pub struct Up {
     /// The file, read and checked.
     pub stack: Stack,
-    /// Services named; empty means all.
-    pub services: Vec<String>,
+    /// What is brought up, and how far.
+    pub options: UpOptions,
     /// Only print the plan: answered with one `Plan`.
     pub dry_run: bool,
     /// Wait until services run or are healthy.
@@ -78,6 +85,47 @@ pub struct Stop {
     pub services: Vec<String>,
     /// Grace period over the file's.
     pub timeout: Option<Duration>,
+    /// Only print the plan.
+    pub dry_run: bool,
+}
+
+/// `compose start`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Start {
+    /// Services named; empty means all. Their dependencies come along.
+    pub services: Vec<String>,
+    /// Wait until services run or are healthy.
+    pub wait: bool,
+    /// Give up waiting after this time.
+    pub wait_timeout: Option<Duration>,
+    /// Only print the plan.
+    pub dry_run: bool,
+}
+
+/// `compose restart`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Restart {
+    /// Services named; empty means all.
+    pub services: Vec<String>,
+    /// Leave those alone that want to be restarted with these.
+    pub no_deps: bool,
+    /// Grace period over the file's.
+    pub timeout: Option<Duration>,
+    /// Only print the plan.
+    pub dry_run: bool,
+}
+
+/// `compose rm`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Remove {
+    /// Services named; empty means all.
+    pub services: Vec<String>,
+    /// The containers that the user has agreed to; empty means all.
+    pub containers: Vec<String>,
+    /// With `dry_run`: plan as if those that run were stopped first.
+    pub stop: bool,
+    /// Only print the plan.
+    pub dry_run: bool,
 }
 
 /// A signal to containers.
@@ -191,6 +239,8 @@ pub enum Action {
     },
     /// It was running and up to date already.
     Running,
+    /// It has taken over another configuration, limits for example, as it is.
+    Updated,
     /// Something waits for a condition on it.
     Waiting,
     /// Its health check has passed.

@@ -118,6 +118,17 @@ impl ContainerRecord {
         }
     }
 
+    /// Writes what outlives its program, whether that runs or not: after another configuration has been taken over.
+    pub fn rewrite(&self, paths: &ContainerPaths) -> io::Result<()> {
+        match &self.phase {
+            Phase::Started(_) => {
+                let lasting = Self { phase: Phase::Created { reason: None }, ..self.clone() };
+                write(&paths.record(), &lasting)
+            }
+            Phase::Created { .. } | Phase::Exited { .. } => self.write(paths),
+        }
+    }
+
     /// Reads it; `None` where there is none that can be read.
     pub fn read(paths: &ContainerPaths) -> Option<Self> {
         let mut record: Self = read(&paths.record())?;

@@ -1,237 +1,343 @@
 //! From what exists to what the file asks for.
 
+mod choice;
+
 use std::collections::{BTreeMap, BTreeSet};
 
-use composer_stack::{Condition, Service, Stack, config_hash};
+use composer_stack::{MountKind, Service, Stack};
+use serde::{Deserialize, Serialize};
 
+use crate::down::stop_dependents_first;
+use crate::edges::Edges;
+use crate::gates::Gates;
 use crate::graph::{Plan, Step, StepId};
-use crate::observed::{Observed, ObservedContainer, ObservedState};
+use crate::observed::{Found, Observed, ObservedState};
+use choice::{Choice, Fate, Slot};
 
 /// What `up` was asked to do.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct UpOptions {
     /// The services named on the command line; empty means all. Their dependencies come along.
     pub services: Vec<String>,
+    /// Which containers of these services are made anew.
+    pub recreate: Recreate,
+    /// Which containers of their dependencies are.
+    pub recreate_dependencies: Recreate,
+    /// Dependencies are left as they are, and not waited for.
+    pub no_deps: bool,
+    /// Containers are made, and not started.
+    pub no_start: bool,
+    /// Anonymous volumes are made anew with their containers.
+    pub renew_volumes: bool,
+    /// What becomes of containers of services that the file does not have.
+    pub orphans: Orphans,
+    /// Services that the file has and no active profile wants: their containers are no orphans.
+    pub disabled: BTreeSet<String>,
+}
+
+/// Which containers are made anew.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Recreate {
+    /// Those whose configuration has changed.
+    #[default]
+    Changed,
+    /// All.
+    Always,
+    /// None.
+    Never,
+}
+
+/// What becomes of containers of services that the file does not have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Orphans {
+    /// They are named.
+    #[default]
+    Name,
+    /// Nothing is said.
+    Ignore,
+    /// They are removed.
+    Remove,
 }
 
 /// The steps that bring the stack up. Planning again from any state in between converges.
 pub fn up(stack: &Stack, observed: &Observed, options: &UpOptions) -> Plan {
-    let wanted = closure(stack, &options.services);
-    let mut up = Up { stack, observed, plan: Plan::new(), started: BTreeMap::new(), gates: BTreeMap::new() };
-    let base = up.foundations(&wanted);
-    for name in dependency_order(stack, &wanted) {
-        up.service(&stack.services[name], &base, &wanted);
+    let edges = Edges::of_stack(stack);
+    let wanted = if options.no_deps {
+        edges.named(&options.services).into_iter().collect()
+    } else {
+        edges.with_dependencies(&options.services)
+    };
+    let found = observed.by_service();
+    let named: BTreeSet<&str> = options.services.iter().map(String::as_str).collect();
+    let choices = edges.order().iter().filter(|name| wanted.contains(*name)).map(|name| {
+        let is_named = named.is_empty() || named.contains(name);
+        let recreate = if is_named { options.recreate } else { options.recreate_dependencies };
+        let found = found.get(name).map(Vec::as_slice).unwrap_or_default();
+        Choice::new(stack, &stack.services[*name], found, recreate)
+    });
+    let choices: Vec<Choice<'_>> = choices.collect();
+    let mut up = Up {
+        stack,
+        observed,
+        options,
+        edges: &edges,
+        plan: Plan::new(),
+        gates: Gates::default(),
+        stops: BTreeMap::new(),
+        removes: BTreeMap::new(),
+        restarted: restarted(&edges, &choices, options),
+    };
+    let base = up.foundations(&choices);
+    up.clear(&choices);
+    for choice in &choices {
+        up.service(choice, &base, &wanted);
     }
-    up.surplus(&wanted);
+    stop_dependents_first(&mut up.plan, &edges, &up.stops);
     up.plan
 }
 
-/// The named services and everything they depend on; all where none is named.
-fn closure<'a>(stack: &'a Stack, named: &[String]) -> BTreeSet<&'a str> {
-    let mut wanted = BTreeSet::new();
-    let mut queue: Vec<&str> = stack
-        .services
-        .keys()
-        .map(String::as_str)
-        .filter(|key| named.is_empty() || named.iter().any(|n| n == key))
-        .collect();
-    while let Some(name) = queue.pop() {
-        if let Some(service) = stack.services.get(name)
-            && wanted.insert(service.name.as_str())
-        {
-            queue.extend(service.depends_on.keys().map(String::as_str));
-        }
+/// Services that want to be restarted because one that they depend on is made anew.
+fn restarted<'a>(edges: &Edges<'a>, choices: &[Choice<'a>], options: &UpOptions) -> BTreeSet<&'a str> {
+    if options.no_start {
+        return BTreeSet::new();
     }
-    wanted
-}
-
-/// Services so that dependencies come before dependents.
-fn dependency_order<'a>(stack: &'a Stack, wanted: &BTreeSet<&'a str>) -> Vec<&'a str> {
-    fn visit<'a>(stack: &'a Stack, name: &'a str, seen: &mut BTreeSet<&'a str>, order: &mut Vec<&'a str>) {
-        let Some(service) = stack.services.get(name) else {
-            return;
-        };
-        if !seen.insert(name) {
-            return;
-        }
-        for dependency in service.depends_on.keys() {
-            visit(stack, dependency, seen, order);
-        }
-        order.push(&service.name);
-    }
-    let (mut seen, mut order) = (BTreeSet::new(), Vec::new());
-    for name in wanted {
-        visit(stack, name, &mut seen, &mut order);
-    }
-    order
+    let mut services: BTreeSet<&str> =
+        choices.iter().filter(|choice| choice.renews()).map(|choice| choice.service.name.as_str()).collect();
+    edges.add_restarted(&mut services);
+    services
 }
 
 struct Up<'a> {
     stack: &'a Stack,
     observed: &'a Observed,
+    options: &'a UpOptions,
+    edges: &'a Edges<'a>,
     plan: Plan,
-    /// The start steps of each service in this plan.
-    started: BTreeMap<&'a str, Vec<StepId>>,
-    /// One waiting step for each (service, condition, required), shared by all dependents.
-    gates: BTreeMap<(&'a str, Condition, bool), StepId>,
+    gates: Gates<'a>,
+    /// The steps that stop containers of each service.
+    stops: BTreeMap<&'a str, Vec<StepId>>,
+    /// The steps that remove containers, by their names.
+    removes: BTreeMap<&'a str, StepId>,
+    /// Services that are made anew, or restarted with others.
+    restarted: BTreeSet<&'a str>,
 }
 
 /// The steps that every container of a stack stands on.
 struct Foundations {
-    common: Vec<StepId>,
+    group: StepId,
+    network: Option<StepId>,
     volumes: BTreeMap<String, StepId>,
 }
 
 impl<'a> Up<'a> {
-    fn foundations(&mut self, wanted: &BTreeSet<&'a str>) -> Foundations {
-        let busy = wanted.iter().any(|name| self.needs_work(&self.stack.services[*name]));
-        let mut common = Vec::new();
+    fn foundations(&mut self, choices: &[Choice<'a>]) -> Foundations {
+        let busy = !self.restarted.is_empty() || choices.iter().any(Choice::starts);
         // The parent's limits may have changed while no container has: this step is cheap and converges.
         let cause =
             if self.observed.group { "its limits are brought up to date" } else { "it does not exist" };
-        common.push(self.plan.add(Step::Group, cause));
-        if !self.observed.network {
-            common.push(self.plan.add(Step::Network, "it does not exist"));
-        } else if busy {
-            common.push(self.plan.add(Step::Network, "it is checked before containers join it"));
-        }
-        let used: BTreeSet<&String> = wanted
-            .iter()
-            .flat_map(|name| &self.stack.services[*name].mounts)
-            .filter_map(|mount| match &mount.kind {
-                composer_stack::MountKind::Volume { source } => Some(source),
-                composer_stack::MountKind::Bind { .. }
-                | composer_stack::MountKind::Anonymous
-                | composer_stack::MountKind::Tmpfs { .. } => None,
-            })
-            .collect();
-        let mut volumes = BTreeMap::new();
-        for (key, volume) in &self.stack.volumes {
-            if used.contains(key) && !volume.external && !self.observed.volumes.contains(&volume.name) {
-                volumes.insert(key.clone(), self.plan.add(Step::Volume(key.clone()), "it does not exist"));
-            }
-        }
-        Foundations { common, volumes }
-    }
-
-    fn replicas(&self, service: &'a Service) -> impl Iterator<Item = (u32, String)> + use<'a> {
-        let stack = self.stack;
-        (1..=service.replicas).map(move |index| (index, stack.container_name(service, index)))
-    }
-
-    fn needs_work(&self, service: &'a Service) -> bool {
-        let hash = config_hash(service);
-        self.replicas(service).any(|(_, name)| match self.observed.containers.get(&name) {
-            Some(found) => found.config_hash != hash || found.state != ObservedState::Running,
-            None => true,
-        })
-    }
-
-    fn service(&mut self, service: &'a Service, base: &Foundations, wanted: &BTreeSet<&'a str>) {
-        let hash = config_hash(service);
-        let mut starts = Vec::new();
-        for (index, container) in self.replicas(service) {
-            let found = self.observed.containers.get(&container);
-            let Some((created, cause)) = self.made(service, index, &container, found, &hash) else {
-                continue;
-            };
-            let start = self.plan.add(Step::Start { container }, cause);
-            for step in created.iter().chain(&base.common) {
-                self.plan.order(*step, start);
-            }
-            for mount in &service.mounts {
-                if let composer_stack::MountKind::Volume { source } = &mount.kind
-                    && let Some(step) = base.volumes.get(source)
-                {
-                    self.plan.order(*step, start);
-                }
-            }
-            for (dependency, terms) in &service.depends_on {
-                if let Some((name, _)) = self.stack.services.get_key_value(dependency)
-                    && wanted.contains(name.as_str())
-                {
-                    let gate = self.gate(name, terms.condition, terms.required, &service.name);
-                    self.plan.order(gate, start);
-                }
-            }
-            starts.push(start);
-        }
-        self.started.insert(&service.name, starts);
-    }
-
-    /// The step after which the container may start and the cause of starting it; `None` where it runs as asked.
-    fn made(
-        &mut self,
-        service: &Service,
-        index: u32,
-        container: &str,
-        found: Option<&ObservedContainer>,
-        hash: &str,
-    ) -> Option<(Option<StepId>, String)> {
-        let create = Step::Create { container: container.to_owned(), service: service.name.clone(), index };
-        let Some(found) = found else {
-            let step = self.plan.add(create, format!("service {} has no container {index}", service.name));
-            return Some((Some(step), format!("service {} asks for it", service.name)));
+        let group = self.plan.add(Step::Group, cause);
+        let network = match (self.observed.network, busy) {
+            (false, _) => Some(self.plan.add(Step::Network, "it does not exist")),
+            (true, true) => Some(self.plan.add(Step::Network, "it is checked before containers join it")),
+            (true, false) => None,
         };
-        if found.config_hash != hash {
-            let cause = format!("the configuration of service {} has changed", service.name);
-            let mut before = None;
-            if found.state == ObservedState::Running {
-                before = Some(self.plan.add(Step::Stop { container: container.to_owned() }, cause.clone()));
+        let used: BTreeSet<&str> = choices.iter().flat_map(|choice| volumes(choice.service)).collect();
+        let mut made = BTreeMap::new();
+        for (key, volume) in &self.stack.volumes {
+            if used.contains(key.as_str())
+                && !volume.external
+                && !self.observed.volumes.contains(&volume.name)
+            {
+                made.insert(key.clone(), self.plan.add(Step::Volume(key.clone()), "it does not exist"));
             }
-            let remove = self.plan.add(Step::Remove { container: container.to_owned() }, cause.clone());
-            let create = self.plan.add(create, cause.clone());
-            before.into_iter().for_each(|stop| self.plan.order(stop, remove));
-            self.plan.order(remove, create);
-            return Some((Some(create), cause));
         }
-        match found.state {
-            ObservedState::Running => None,
-            ObservedState::Created => Some((None, format!("service {} asks for it", service.name))),
-            ObservedState::Exited(code) => Some((None, format!("it has ended with code {code}"))),
-        }
+        Foundations { group, network, volumes: made }
     }
 
-    fn gate(&mut self, service: &'a str, condition: Condition, required: bool, dependent: &str) -> StepId {
-        if let Some(step) = self.gates.get(&(service, condition, required)) {
-            return *step;
+    /// Removes what is too many, orphans where they are to go, and whoever has the name of one that is to be made.
+    fn clear(&mut self, choices: &[Choice<'a>]) {
+        for choice in choices {
+            let service = choice.service;
+            for found in &choice.surplus {
+                self.remove(
+                    *found,
+                    &format!("service {} asks for {} of them", service.name, service.replicas),
+                );
+            }
         }
-        let step = self.plan.add(
-            Step::Await { service: service.to_owned(), condition, required },
-            format!("service {dependent} depends on it"),
-        );
-        for start in self.started.get(service).into_iter().flatten() {
-            self.plan.order(*start, step);
-        }
-        self.gates.insert((service, condition, required), step);
-        step
-    }
-
-    /// Replicas beyond the number asked for go; containers of services that the file no longer has are named.
-    fn surplus(&mut self, wanted: &BTreeSet<&'a str>) {
         let mut orphans = Vec::new();
-        for (name, found) in &self.observed.containers {
-            match self.stack.services.get(&found.service) {
-                None => orphans.push(name.as_str()),
-                Some(service) if wanted.contains(service.name.as_str()) => {
-                    if self.replicas(service).any(|(_, container)| container == *name) {
-                        continue;
-                    }
-                    let cause = format!("service {} asks for {} of them", service.name, service.replicas);
-                    let remove = self.plan.add(Step::Remove { container: name.clone() }, cause.clone());
-                    if found.state == ObservedState::Running {
-                        let stop = self.plan.add(Step::Stop { container: name.clone() }, cause);
-                        self.plan.order(stop, remove);
-                    }
-                }
-                Some(_) => {}
+        for (name, container) in &self.observed.containers {
+            let service = container.service();
+            if self.stack.services.contains_key(service) || self.options.disabled.contains(service) {
+                continue;
+            }
+            orphans.push(name.as_str());
+            if self.options.orphans == Orphans::Remove {
+                self.remove(
+                    Found { name, container },
+                    "its service is not in the file, and orphans are to go",
+                );
             }
         }
-        if !orphans.is_empty() {
+        if self.options.orphans == Orphans::Name && !orphans.is_empty() {
             self.plan.notes.push(format!(
-                "found orphan containers ({}) for services that the file no longer has; `compose down` takes them away",
+                "found orphan containers ({}) of services that the file does not have: if you have removed or renamed \
+                 them there, run this command with --remove-orphans to take them away",
                 orphans.join(", ")
             ));
         }
+        for choice in choices {
+            for slot in &choice.slots {
+                if let Some((name, container)) = self.observed.containers.get_key_value(&slot.name)
+                    && slot.found.is_none_or(|found| found.name != name)
+                {
+                    self.remove(
+                        Found { name, container },
+                        &format!("service {} has a container of its name", choice.service.name),
+                    );
+                }
+            }
+        }
     }
+
+    fn remove(&mut self, found: Found<'a>, cause: &str) {
+        if self.removes.contains_key(found.name) {
+            return;
+        }
+        let remove = self.plan.add(Step::Remove { container: found.name.to_owned() }, cause);
+        if let Some(stop) = self.stop(found, cause) {
+            self.plan.order(stop, remove);
+        }
+        self.removes.insert(found.name, remove);
+    }
+
+    /// The step that stops a container, where it runs.
+    fn stop(&mut self, found: Found<'a>, cause: &str) -> Option<StepId> {
+        found.container.runs().then(|| {
+            let stop = self.plan.add(Step::Stop { container: found.name.to_owned() }, cause);
+            self.stops.entry(found.container.service()).or_default().push(stop);
+            stop
+        })
+    }
+
+    fn service(&mut self, choice: &Choice<'a>, base: &Foundations, wanted: &BTreeSet<&'a str>) {
+        let service = choice.service;
+        let mut starts = Vec::new();
+        for slot in &choice.slots {
+            let Some((before, cause)) = self.prepared(service, slot, base) else {
+                continue;
+            };
+            if self.options.no_start {
+                continue;
+            }
+            let start = self.plan.add(Step::Start { container: slot.name.clone() }, cause);
+            let volumes = volumes(service).filter_map(|key| base.volumes.get(key).copied());
+            let before = before.into_iter().chain([base.group]).chain(base.network).chain(volumes);
+            before.for_each(|step| self.plan.order(step, start));
+            starts.push(start);
+        }
+        if !starts.is_empty() {
+            for (name, terms) in self.edges.of(&service.name).filter(|(name, _)| wanted.contains(name)) {
+                self.gates.order(&mut self.plan, (name, terms), &service.name, &starts);
+            }
+        }
+        self.gates.started(&service.name, starts);
+    }
+
+    /// The step after which the container may start, and the cause of starting it; `None` where it needs no start.
+    fn prepared(
+        &mut self,
+        service: &'a Service,
+        slot: &Slot<'a>,
+        base: &Foundations,
+    ) -> Option<(Option<StepId>, String)> {
+        match (&slot.fate, slot.found) {
+            (Fate::Make, _) | (Fate::Renew(_), None) => {
+                let cause = format!("service {} has no container {}", service.name, slot.index);
+                let create = self.create(service, slot, &cause);
+                Some((Some(create), format!("service {} asks for it", service.name)))
+            }
+            (Fate::Renew(cause), Some(found)) => {
+                Some((Some(self.recreate(service, slot, found, cause)), cause.clone()))
+            }
+            (Fate::Keep { update, done }, found) => {
+                let found = found?;
+                let update = update.as_ref().map(|cause| {
+                    let (container, service) = (slot.name.clone(), service.name.clone());
+                    let update = self.plan.add(Step::Update { container, service }, cause.clone());
+                    // A container's limits are within its parent's.
+                    self.plan.order(base.group, update);
+                    update
+                });
+                self.woken(service, found, *done, update)
+            }
+        }
+    }
+
+    fn create(&mut self, service: &Service, slot: &Slot<'_>, cause: &str) -> StepId {
+        let (container, service) = (slot.name.clone(), service.name.clone());
+        let create = self.plan.add(Step::Create { container, service, index: slot.index }, cause);
+        if let Some(remove) = self.removes.get(slot.name.as_str()) {
+            self.plan.order(*remove, create);
+        }
+        create
+    }
+
+    fn recreate(&mut self, service: &Service, slot: &Slot<'a>, found: Found<'a>, cause: &str) -> StepId {
+        if let Some(remove) = self.removes.get(found.name).copied() {
+            // Another container is to have its name, so it cannot wait for its successor.
+            let create = self.create(service, slot, cause);
+            self.plan.order(remove, create);
+            return create;
+        }
+        let stop = self.stop(found, cause);
+        let step = Step::Recreate {
+            container: slot.name.clone(),
+            old: found.name.to_owned(),
+            service: service.name.clone(),
+            index: slot.index,
+            renew_volumes: self.options.renew_volumes,
+        };
+        let recreate = self.plan.add(step, cause);
+        let before = stop.into_iter().chain(self.removes.get(slot.name.as_str()).copied());
+        before.for_each(|step| self.plan.order(step, recreate));
+        recreate
+    }
+
+    /// As [`Up::prepared`], of a container that stays.
+    fn woken(
+        &mut self,
+        service: &'a Service,
+        found: Found<'a>,
+        done: bool,
+        update: Option<StepId>,
+    ) -> Option<(Option<StepId>, String)> {
+        match found.container.state {
+            ObservedState::Running => {
+                if !self.restarted.contains(service.name.as_str()) {
+                    return None;
+                }
+                let mut edges = self.edges.of(&service.name);
+                let name = edges.find(|(name, terms)| terms.restart && self.restarted.contains(name));
+                let (name, _) = name?;
+                let cause = format!(
+                    "service {name}, which it depends on with `restart: true`, is made anew or restarted"
+                );
+                let stop = self.stop(found, &cause)?;
+                update.into_iter().for_each(|update| self.plan.order(update, stop));
+                Some((Some(stop), cause))
+            }
+            ObservedState::Created => Some((update, format!("service {} asks for it", service.name))),
+            ObservedState::Exited(_) if done => None,
+            ObservedState::Exited(code) => Some((update, format!("it has ended with code {code}"))),
+        }
+    }
+}
+
+/// The keys of the named volumes that a service mounts.
+fn volumes(service: &Service) -> impl Iterator<Item = &str> {
+    service.mounts.iter().filter_map(|mount| match &mount.kind {
+        MountKind::Volume { source } => Some(source.as_str()),
+        MountKind::Bind { .. } | MountKind::Anonymous | MountKind::Tmpfs { .. } => None,
+    })
 }

@@ -126,8 +126,7 @@ pub(crate) const RUN: Field = Field::new(
     Shape::Word(&["always", "once"]),
     "`once`: a one-shot that succeeded with this configuration is not run again.",
 )
-.print(Print::Given)
-.support(Support::NotYet);
+.print(Print::Given);
 
 /// `x-userns`.
 pub(crate) const USERNS: Field = Field::new(

@@ -141,7 +141,8 @@ async fn attend(
     mut orders: mpsc::UnboundedReceiver<StopOrder>,
     since: Instant,
 ) -> End {
-    let (signal, grace) = {
+    // Looked up when they are needed: both may be changed while it runs.
+    let settings = || {
         let record = container.record.borrow();
         (record.service.stop_signal, record.service.stop_grace_period)
     };
@@ -156,16 +157,20 @@ async fn attend(
         };
         let mut event = tokio::select! {
             end = &mut end => return end.unwrap_or(End { code: None, time: clock::now() }),
-            Some(order) = orders.recv() => life::Event::Stop {
-                grace: order.timeout.or(grace).unwrap_or(GRACE),
-                patient: order.timeout.is_some() || grace.is_some(),
-            },
+            Some(order) = orders.recv() => {
+                let (_, grace) = settings();
+                life::Event::Stop {
+                    grace: order.timeout.or(grace).unwrap_or(GRACE),
+                    patient: order.timeout.is_some() || grace.is_some(),
+                }
+            }
             () = timer => life::Event::Tick,
         };
         loop {
             let (next, actions) = life::step(life, event, Instant::now());
             life = next;
             let mut answer = None;
+            let (signal, _) = settings();
             for action in actions {
                 let sent = match action {
                     life::Action::Signal => pidfd::signal(process.as_fd(), signal),

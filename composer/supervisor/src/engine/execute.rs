@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use composer_plan::{Plan, Step, StepId};
-use composer_stack::{Condition, Stack, config_hash};
+use composer_stack::{Condition, Service, Stack, config_hash};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -140,6 +140,21 @@ impl Engine {
                     self.create(&container, service, index)?;
                 }
             }
+            Step::Recreate { service, index, container, old, renew_volumes } => {
+                if let Some(stack) = &order.stack
+                    && let Some(service) = stack.services.get(&service)
+                {
+                    self.recreate(&old, &container, service, index, renew_volumes).await?;
+                }
+            }
+            Step::Update { container, service } => {
+                if let Some(stack) = &order.stack
+                    && let Some(service) = stack.services.get(&service)
+                    && let Some(container) = self.container(&container)
+                {
+                    self.update(&container, service)?;
+                }
+            }
             Step::Start { container } => {
                 let known = self.container(&container);
                 let known =
@@ -197,27 +212,23 @@ impl Engine {
         Ok(())
     }
 
-    fn create(&self, name: &str, service: &composer_stack::Service, index: u32) -> Result<(), StartError> {
+    fn create(&self, name: &str, service: &Service, index: u32) -> Result<(), StartError> {
         let folders = self.paths.container(name);
         let failed = |error: io::Error| StartError::doing(&format!("create {name}"), &error);
         paths::make(folders.folder()).map_err(failed)?;
-        let record = ContainerRecord {
-            id: identifier().map_err(failed)?,
-            name: name.to_owned(),
-            index,
-            service: service.clone(),
-            config_hash: config_hash(service),
-            created: clock::now(),
-            address: None,
-            phase: Phase::Created { reason: None },
-        };
+        let record = new_record(name, service, index).map_err(failed)?;
         let container = Container::new(record, folders);
         self.announce_container(&container, Action::Creating);
         container.change(|_| {}).map_err(failed)?;
+        self.made(container).map_err(failed)
+    }
+
+    /// A container whose record has just been written is there for everybody.
+    pub(super) fn made(&self, container: Rc<Container>) -> io::Result<()> {
         // The log is there from the beginning, so that it can be followed before the first byte.
-        drop(crate::logs::Writer::open(container.paths.log()).map_err(failed)?);
+        drop(crate::logs::Writer::open(container.paths.log())?);
         self.announce_container(&container, Action::Created);
-        self.containers.borrow_mut().insert(name.to_owned(), container);
+        self.containers.borrow_mut().insert(container.name(), container);
         Ok(())
     }
 
@@ -323,8 +334,22 @@ pub fn describe(name: &str, status: Status, condition: Condition) -> String {
     }
 }
 
+/// The record of a container that is made in this moment.
+pub fn new_record(name: &str, service: &Service, index: u32) -> io::Result<ContainerRecord> {
+    Ok(ContainerRecord {
+        id: identifier()?,
+        name: name.to_owned(),
+        index,
+        service: service.clone(),
+        config_hash: config_hash(service),
+        created: clock::now(),
+        address: None,
+        phase: Phase::Created { reason: None },
+    })
+}
+
 /// What is gone already needs no removal.
-fn gone(result: io::Result<()>) -> io::Result<()> {
+pub fn gone(result: io::Result<()>) -> io::Result<()> {
     match result {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         other => other,

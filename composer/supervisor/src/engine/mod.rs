@@ -3,6 +3,7 @@
 mod adopt;
 mod asyncfd;
 mod attend;
+mod change;
 mod container;
 mod exec;
 mod execute;
@@ -15,6 +16,7 @@ mod program;
 mod serve;
 mod spec;
 mod start;
+mod wake;
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
@@ -209,13 +211,7 @@ impl Engine {
             };
             observed.containers.insert(
                 name.clone(),
-                ObservedContainer {
-                    service: record.service.name.clone(),
-                    index: record.index,
-                    config_hash: record.config_hash.clone(),
-                    state,
-                    depends_on: record.service.depends_on.keys().cloned().collect(),
-                },
+                ObservedContainer { config: record.service.clone(), index: record.index, state },
             );
         }
         observed

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
-use composer_plan::{DownOptions, Plan, Step, UpOptions};
+use composer_plan::{DownOptions, Plan, Step};
 use composer_sandbox::pidfd;
 use composer_stack::Condition;
 use tokio::sync::watch;
@@ -45,7 +45,7 @@ pub fn failure(message: String) -> Failure {
 
 /// The turn of an operation. Its end is announced, so that whoever follows a container that is stopped learns whether it
 /// comes again.
-struct Turn<'a> {
+pub(super) struct Turn<'a> {
     engine: &'a Engine,
     _turn: tokio::sync::MutexGuard<'a, ()>,
 }
@@ -57,7 +57,7 @@ impl Drop for Turn<'_> {
 }
 
 impl Engine {
-    async fn take_turn(&self) -> Turn<'_> {
+    pub(super) async fn take_turn(&self) -> Turn<'_> {
         Turn { engine: self, _turn: self.turn.lock().await }
     }
 
@@ -87,14 +87,13 @@ impl Engine {
         if interrupt.has_changed().unwrap_or(false) {
             return Err(failure("interrupted by a later command: nothing has been started".to_owned()));
         }
-        for service in &request.services {
+        for service in &request.options.services {
             if !request.stack.services.contains_key(service) {
                 return Err(failure(format!("no such service: {service}")));
             }
         }
         let observed = self.observe().await;
-        let options = UpOptions { services: request.services.clone() };
-        let plan = composer_plan::up(&request.stack, &observed, &options);
+        let plan = composer_plan::up(&request.stack, &observed, &request.options);
         if request.dry_run {
             return Ok(Some(Reply::Plan(plan.to_string())));
         }
@@ -145,7 +144,7 @@ impl Engine {
             return Err(failure("interrupted: what has been started runs on".to_owned()));
         }
         if request.wait {
-            self.wait_until_ready(&order, &request.services, request.wait_timeout).await?;
+            self.wait_until_ready(&order, &request.options.services, request.wait_timeout).await?;
         }
         Ok(None)
     }
@@ -157,7 +156,10 @@ impl Engine {
             .into_iter()
             .filter_map(|id| match &plan.get(id).step {
                 Step::Create { container, .. } => Some(container.clone()),
-                Step::Group
+                // The one in whose place it was made cannot come back, but its anonymous volumes are in it.
+                Step::Recreate { .. }
+                | Step::Update { .. }
+                | Step::Group
                 | Step::Network
                 | Step::Volume(_)
                 | Step::Start { .. }
@@ -189,7 +191,7 @@ impl Engine {
             ))
             .await;
         } else if !observed.containers.is_empty() {
-            let services = observed.containers.values().map(|container| container.service.clone()).collect();
+            let services = observed.containers.values().map(|found| found.service().to_owned()).collect();
             let plan = composer_plan::down(&observed, &DownOptions { services, volumes: false });
             self.execute(&plan, self.down_order(None)).await;
         }
@@ -218,7 +220,7 @@ impl Engine {
         self.warned.borrow_mut().clear();
     }
 
-    async fn wait_until_ready(
+    pub(super) async fn wait_until_ready(
         &self,
         order: &Order,
         services: &[String],
@@ -296,8 +298,12 @@ impl Engine {
 
     /// Stops containers and leaves them.
     pub(super) async fn stop_services(self: &Rc<Self>, request: Stop) -> Result<Option<Reply>, Failure> {
+        if request.dry_run {
+            let _turn = self.turn.lock().await;
+            let plan = composer_plan::stop(&self.observe().await, &request.services);
+            return Ok(Some(Reply::Plan(plan.to_string())));
+        }
         let _turn = self.preempt().await;
-        self.known(&request.services)?;
         let plan = composer_plan::stop(&self.observe().await, &request.services);
         let messages = worded(self.execute(&plan, self.down_order(request.timeout)).await);
         if messages.is_empty() { Ok(None) } else { Err(failure(messages.join("\n"))) }
@@ -318,7 +324,7 @@ impl Engine {
         if messages.is_empty() { Ok(None) } else { Err(failure(messages.join("\n"))) }
     }
 
-    fn down_order(&self, timeout: Option<Duration>) -> Rc<Order> {
+    pub(super) fn down_order(&self, timeout: Option<Duration>) -> Rc<Order> {
         let (cancel, interrupt) = (watch::Sender::new(false), self.interrupt.subscribe());
         Rc::new(Order { stack: None, timeout, stop_at_failure: false, cancel, interrupt })
     }
@@ -358,7 +364,7 @@ fn still_ready(container: &Rc<Container>) -> Result<(), Failure> {
     }
 }
 
-fn worded(failures: Vec<StepError>) -> Vec<String> {
+pub(super) fn worded(failures: Vec<StepError>) -> Vec<String> {
     failures
         .into_iter()
         .map(|failure| match failure {

@@ -110,6 +110,14 @@ impl Engine {
             }
             Request::Down(down) => self.with_events(client, None, self.down(down)).await,
             Request::Stop(stop) => self.with_events(client, None, self.stop_services(stop)).await,
+            Request::Start(start) => {
+                let operation = Operation::new();
+                let work = self.start_services(start, &operation);
+                self.with_events(client, Some(&operation), work).await
+            }
+            // Left half-way it would have stopped what nobody starts again: it goes on without its client.
+            Request::Restart(restart) => self.with_events(client, None, self.restart(restart)).await,
+            Request::Remove(remove) => self.with_events(client, None, self.remove_stopped(remove)).await,
             Request::Kill(kill) => self.kill(&kill),
             Request::Status => {
                 let containers =
