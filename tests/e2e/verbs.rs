@@ -130,5 +130,6 @@ fn what_does_not_exist_is_named() {
     let (code, message) = project.fails(&["start", "two"]);
     assert!(code == 1 && message.contains("two depends on one, which has no container"), "{message}");
     project.ok(&["stop", "one"]);
+    project.ok(&["down", "one"]);
     project.down();
 }

@@ -156,15 +156,25 @@ impl Context {
         }
     }
 
-    /// Those of these services that have a container, or none where all are meant; `None` where there is no container to
-    /// do anything with. Names that no container has and no service of the file are refused.
+    /// As [`Context::named`]; `None` too where the stack has no container at all.
     pub fn present(&mut self, stack: &str, wanted: &[String]) -> Result<Option<Vec<String>>> {
+        if wanted.is_empty() && containers(stack)?.is_empty() {
+            return Ok(None);
+        }
+        self.named(stack, wanted)
+    }
+
+    /// Those of these services that have a container, or none where all are meant; `None` where none of those named has
+    /// one. Names that no container has and no service of the file are refused.
+    pub fn named(&mut self, stack: &str, wanted: &[String]) -> Result<Option<Vec<String>>> {
+        if wanted.is_empty() {
+            return Ok(Some(Vec::new()));
+        }
         let containers = containers(stack)?;
         self.check_services(wanted, &containers)?;
         let has_one = |service: &&String| containers.iter().any(|container| container.service == **service);
         let present: Vec<String> = wanted.iter().filter(has_one).cloned().collect();
-        let nothing = containers.is_empty() || (present.is_empty() && !wanted.is_empty());
-        Ok(if nothing { None } else { Some(present) })
+        Ok(if present.is_empty() { None } else { Some(present) })
     }
 
     /// Tells why a command failed, and with which status it ends.

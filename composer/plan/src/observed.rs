@@ -2,13 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use composer_stack::Service;
+use composer_stack::{Resources, Service};
 
 /// What exists of one stack.
 #[derive(Clone, Debug, Default)]
 pub struct Observed {
     /// Whether the stack's parent cgroup is there.
     pub group: bool,
+    /// Its limits, as they were last set.
+    pub resources: Resources,
     /// Whether the stack's bridge is there.
     pub network: bool,
     /// Names of the volumes on the host that belong to the stack.

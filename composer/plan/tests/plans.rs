@@ -74,6 +74,7 @@ fn running(stack: &Stack) -> Observed {
     });
     Observed {
         group: true,
+        resources: stack.resources.clone(),
         network: true,
         volumes: BTreeSet::from(["shop_data".to_owned()]),
         containers: containers.collect(),
@@ -196,6 +197,23 @@ fn what_can_be_taken_over_in_place_is() {
     limited.services.get_mut("store").unwrap().hostname = Some("db".to_owned());
     let plan = up(&limited, &running(&stack), &UpOptions::default()).to_string();
     assert!(plan.contains("recreate shop-store-1") && !plan.contains("update"), "{plan}");
+}
+
+#[test]
+fn a_parent_with_less_comes_after_its_containers_and_one_with_more_before_them() {
+    let mut stack = shop();
+    stack.resources.cpus = Some(2.0);
+    stack.services.get_mut("store").unwrap().resources.cpus = Some(1.5);
+    let observed = running(&stack);
+    let first = |parent, child| {
+        let mut stack = stack.clone();
+        stack.resources.cpus = Some(parent);
+        stack.services.get_mut("store").unwrap().resources.cpus = Some(child);
+        let plan = up(&stack, &observed, &UpOptions::default()).to_string();
+        lines(&plan)[0].split(':').next().unwrap().to_owned()
+    };
+    assert_eq!(first(1.0, 0.5), "update shop-store-1");
+    assert_eq!(first(4.0, 3.0), "set up the stack's cgroup");
 }
 
 #[test]

@@ -86,6 +86,7 @@ pub fn up(stack: &Stack, observed: &Observed, options: &UpOptions) -> Plan {
         stops: BTreeMap::new(),
         removes: BTreeMap::new(),
         restarted: restarted(&edges, &choices, options),
+        yielding: Vec::new(),
     };
     let base = up.foundations(&choices);
     up.clear(&choices);
@@ -93,6 +94,10 @@ pub fn up(stack: &Stack, observed: &Observed, options: &UpOptions) -> Plan {
         up.service(choice, &base, &wanted);
     }
     stop_dependents_first(&mut up.plan, &edges, &up.stops);
+    // On cgroup v1 a group may never have more CPU time than its parent.
+    if up.tightens() {
+        up.yielding.iter().for_each(|step| up.plan.order(*step, base.group));
+    }
     up.plan
 }
 
@@ -120,6 +125,8 @@ struct Up<'a> {
     removes: BTreeMap<&'a str, StepId>,
     /// Services that are made anew, or restarted with others.
     restarted: BTreeSet<&'a str>,
+    /// The steps after which containers that exist stand no more in the way of the parent's new limits.
+    yielding: Vec<StepId>,
 }
 
 /// The steps that every container of a stack stands on.
@@ -200,6 +207,15 @@ impl<'a> Up<'a> {
         }
     }
 
+    /// Whether the parent gets less CPU time than it has.
+    fn tightens(&self) -> bool {
+        match (self.observed.resources.cpus, self.stack.resources.cpus) {
+            (Some(old), Some(new)) => new < old,
+            (None, new) => new.is_some(),
+            (Some(_), None) => false,
+        }
+    }
+
     fn remove(&mut self, found: Found<'a>, cause: &str) {
         if self.removes.contains_key(found.name) {
             return;
@@ -209,6 +225,7 @@ impl<'a> Up<'a> {
             self.plan.order(stop, remove);
         }
         self.removes.insert(found.name, remove);
+        self.yielding.push(remove);
     }
 
     /// The step that stops a container, where it runs.
@@ -266,7 +283,11 @@ impl<'a> Up<'a> {
                     let (container, service) = (slot.name.clone(), service.name.clone());
                     let update = self.plan.add(Step::Update { container, service }, cause.clone());
                     // A container's limits are within its parent's.
-                    self.plan.order(base.group, update);
+                    if self.tightens() {
+                        self.yielding.push(update);
+                    } else {
+                        self.plan.order(base.group, update);
+                    }
                     update
                 });
                 self.woken(service, found, *done, update)
@@ -301,6 +322,7 @@ impl<'a> Up<'a> {
         let recreate = self.plan.add(step, cause);
         let before = stop.into_iter().chain(self.removes.get(slot.name.as_str()).copied());
         before.for_each(|step| self.plan.order(step, recreate));
+        self.yielding.push(recreate);
         recreate
     }
 

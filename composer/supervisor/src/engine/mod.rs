@@ -198,6 +198,7 @@ impl Engine {
         };
         if let Some(record) = &*self.record.borrow() {
             let own = record.volumes.values().filter(|volume| !volume.external);
+            observed.resources = record.resources.clone();
             observed.volumes =
                 own.map(|v| v.name.clone()).filter(|name| paths::volume(name).is_dir()).collect();
         }
