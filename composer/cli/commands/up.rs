@@ -9,7 +9,7 @@ use composer_supervisor::protocol::{self, Action, Event, Request, State, Subject
 
 use super::context::{self, Context};
 use super::session::{self, Abort, View};
-use super::{Error, Result, work};
+use super::{Error, Result, unit, work};
 use crate::options::Up;
 use crate::render::LineStyle;
 use crate::time;
@@ -32,6 +32,7 @@ pub fn run(context: &mut Context, verb: Up) -> Result {
         wait_timeout: verb.wait_timeout.map(Duration::from_secs),
         timeout: verb.timeout.map(Duration::from_secs),
         path: context.caller.path.clone(),
+        boot: false,
     };
     if verb.detach || verb.wait || verb.dry_run {
         return detached(context, &stack, request);
@@ -66,6 +67,9 @@ fn detached(context: &mut Context, stack: &Stack, request: protocol::Up) -> Resu
         }
     }
     progress.finish();
+    if touched.is_ok() && !dry_run {
+        unit::note(context, stack);
+    }
     touched.map(|_| 0)
 }
 

@@ -2,11 +2,13 @@
 
 mod config;
 mod global;
+mod unit;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 pub use config::{Config, ConfigFormat};
 pub use global::{Ansi, Global, ProgressStyle};
+pub use unit::{Disable, Enable, UNITS, Unit, UnitVerb};
 
 /// Runs Compose files by itself: no daemon, no image needed
 #[derive(Debug, Parser)]
@@ -36,6 +38,13 @@ pub enum Verb {
     /// Check the Compose file and show what it means
     #[command(alias = "convert")]
     Config(Config),
+    /// Have systemd bring the stack up at every boot
+    Enable(Enable),
+    /// Take back what `enable` has done
+    Disable(Disable),
+    /// What the unit of `enable` calls
+    #[command(hide = true)]
+    Unit(Unit),
     /// Show the version
     Version(Version),
 }
@@ -146,6 +155,7 @@ pub enum TableFormat {
 pub enum StateName {
     Created,
     Running,
+    Restarting,
     Exited,
 }
 

@@ -35,6 +35,7 @@ mod profiles;
 mod project;
 mod read;
 mod resolve;
+mod restart;
 mod schema;
 mod shape;
 mod signal;
@@ -57,7 +58,8 @@ pub use hash::config_hash;
 pub use load::{load, project_name_only};
 pub use loaded::{Loaded, Variable};
 pub use model::{
-    Condition, Dependency, Healthcheck, Mount, MountKind, Resources, Rootfs, Service, Stack, Volume,
+    Condition, Dependency, Healthcheck, Mount, MountKind, Resources, Restart, RestartPolicy, Rootfs, Service,
+    Stack, Volume,
 };
 pub use options::{HostFacts, LoadOptions, Purpose};
 pub use schema::schema;

@@ -77,6 +77,45 @@ pub struct Service {
     pub resources: Resources,
     /// `attach`: whether `up` shows this service's logs.
     pub attach: bool,
+    /// `restart` or `deploy.restart_policy`. Left out where nothing is asked: what was written before there were
+    /// policies stays what it was.
+    #[serde(default, skip_serializing_if = "Restart::is_none")]
+    pub restart: Restart,
+}
+
+/// Whether and when a container that has ended is started again.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Restart {
+    /// After which ends.
+    pub policy: RestartPolicy,
+    /// How many starts in a row may fail, the first one not counted; `None` is no limit.
+    pub max_attempts: Option<u32>,
+    /// Between an end and the next start; `None` is a back-off that doubles.
+    pub delay: Option<Duration>,
+    /// A start has succeeded once the program has lived for this long; `None` is 10 s.
+    pub window: Option<Duration>,
+}
+
+/// After which ends a container is started again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RestartPolicy {
+    /// None.
+    #[default]
+    No,
+    /// Those with another code than 0.
+    OnFailure,
+    /// All, and after a reboot in any case.
+    Always,
+    /// All, and after a reboot unless a user had stopped it.
+    UnlessStopped,
+}
+
+impl Restart {
+    /// Whether nothing is asked.
+    pub fn is_none(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// Where a service's root filesystem comes from.
