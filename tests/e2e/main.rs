@@ -19,6 +19,7 @@ mod logs;
 mod mounts;
 mod network;
 mod process;
+mod restart;
 mod scale;
 mod shop;
 mod stack;
