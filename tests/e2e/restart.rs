@@ -192,6 +192,28 @@ fn a_restart_outlives_both() {
 }
 
 #[test]
+fn both_may_die_again_and_again_in_the_midst_of_restarts() {
+    let project = Project::new("restart-storm", &format!("services: {{ one: {} }}", crashing(100_000, SOON)));
+    project.ok(&["up", "-d"]);
+    let mut seen = 0;
+    for round in 0..9 {
+        project.follow_until("one", &format!("run {}", seen + 1));
+        let victims: &[&str] = match round % 3 {
+            0 => &["compose-supervisor"],
+            1 => &["compose-keeper"],
+            _ => &["compose-keeper", "compose-supervisor"],
+        };
+        victims.iter().for_each(|victim| project.kill_processes(victim));
+        seen = project.ok(&["logs", "--no-log-prefix", "one"]).lines().count();
+    }
+    project.follow_until("one", &format!("run {}", seen + 3));
+    let lines = project.ok(&["logs", "--no-log-prefix", "one"]);
+    let expected: String = (0..lines.lines().count()).map(|number| format!("run {number}\n")).collect();
+    assert_eq!(lines, expected, "a start is lost or doubled");
+    project.down();
+}
+
+#[test]
 fn a_restart_of_another_boot_is_not_made_up_for() {
     let project = Project::new("restart-old-boot", &format!("services: {{ one: {} }}", crashing(9, LATE)));
     let (mut up, mut lines) = attached(&project);

@@ -191,3 +191,28 @@ pub fn write<R: Serialize>(path: &Path, record: &R) -> io::Result<()> {
 pub fn read<R: DeserializeOwned>(path: &Path) -> Option<R> {
     serde_json::from_slice(&fs::read(path).ok()?).ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_written_before_there_were_restarts_is_read() {
+        let service = r#"{"name":"a","rootfs":"host","entrypoint":null,"command":["x"],"environment":{},
+            "working_dir":null,"user":null,"hostname":null,"domainname":null,"labels":{},"container_name":null,
+            "replicas":1,"stop_signal":15,"stop_grace_period":null,"aliases":[],"mounts":[],"init":false,"tty":false,
+            "stdin_open":false,"read_only":false,"depends_on":{},"healthcheck":null,"resources":{},"attach":true}"#;
+        let record = format!(
+            r#"{{"id":"0","name":"s-a-1","index":1,"service":{service},"config_hash":"h","created":1,"address":null,
+            "phase":{{"Exited":{{"code":1,"reason":null,"started":2,"finished":3}}}}}}"#
+        );
+        let record: ContainerRecord = serde_json::from_str(&record).unwrap();
+        assert_eq!(record.history, History::default());
+        // Nor is it a reason to make the container anew.
+        let same: Service = serde_json::from_str(service).unwrap();
+        assert!(!serde_json::to_string(&same).unwrap().contains("restart"));
+        let started = r#"{"process":{"pid":1,"ticks":2,"boot":"b","started":3},"address":null}"#;
+        let started: StartedRecord = serde_json::from_str(started).unwrap();
+        assert_eq!(started.history, None);
+    }
+}
