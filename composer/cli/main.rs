@@ -5,6 +5,7 @@ mod commands;
 mod host;
 mod options;
 mod render;
+mod systemd;
 mod time;
 
 use std::process::ExitCode;

@@ -20,6 +20,7 @@ mod mounts;
 mod network;
 mod process;
 mod reconcile;
+mod restart;
 mod scale;
 mod shop;
 mod stack;

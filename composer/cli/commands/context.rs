@@ -34,6 +34,11 @@ impl Context {
         Self { global, caller, out, stdin: Stdin::new(std::io::stdin()), json: false }
     }
 
+    /// The flags before the verb.
+    pub fn global(&self) -> &Global {
+        &self.global
+    }
+
     fn load_options(&self, purpose: Purpose) -> Result<LoadOptions> {
         Ok(LoadOptions {
             files: self.global.files.clone(),
@@ -224,6 +229,9 @@ pub fn missed(stack: &str, running: &BTreeMap<String, String>) -> Result<Vec<Eve
         let action = match container.state {
             State::Exited if ran => Action::Exited { code: container.exit_code },
             State::Running if !ran => Action::Started { address: container.address },
+            State::Restarting => {
+                Action::Restarting { code: container.exit_code, restarts: container.restarts + 1, at: time }
+            }
             State::Created | State::Running | State::Exited => continue,
         };
         let subject = Subject::Container { name: container.name, service: container.service };

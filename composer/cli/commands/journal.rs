@@ -76,11 +76,18 @@ impl Journal {
         Ok(more)
     }
 
-    /// Prints how a container has ended.
-    pub fn tell_end(&mut self, container: &str, code: Option<i32>, context: &mut Context) -> Result<()> {
+    /// Prints how a container has ended, and whether it is started again.
+    pub fn tell_end(
+        &mut self,
+        container: &str,
+        code: Option<i32>,
+        restarting: bool,
+        context: &mut Context,
+    ) -> Result<()> {
         let code = code.map_or("an unknown code".to_owned(), |code| format!("code {code}"));
+        let again = if restarting { " (restarting)" } else { "" };
         self.buffer.clear();
-        self.prefixes.about(container, &format!("exited with {code}"), &mut self.buffer);
+        self.prefixes.about(container, &format!("exited with {code}{again}"), &mut self.buffer);
         context.out.data(&self.buffer).and_then(|()| context.out.flush()).map_err(Error::Output)
     }
 

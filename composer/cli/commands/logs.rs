@@ -1,6 +1,6 @@
 //! `compose logs`: what containers have written, merged by time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::AsFd;
 use std::time::Duration;
 
@@ -43,7 +43,14 @@ pub fn run(context: &mut Context, verb: &Logs) -> Result {
         timestamps: verb.timestamps,
     };
     let journal = Journal::new(&stack, style, span, verb.follow)?;
-    let mut shown = Shown { verb, stack, journal, running: BTreeMap::new(), unsettled: false };
+    let mut shown = Shown {
+        verb,
+        stack,
+        journal,
+        running: BTreeMap::new(),
+        restarting: BTreeSet::new(),
+        unsettled: false,
+    };
     shown.take_up(&containers)?;
     if let Some(count) = verb.tail.0 {
         shown.journal.skip_to_last(count)?;
@@ -71,6 +78,8 @@ struct Shown<'a> {
     journal: Journal,
     /// Those whose program runs, with their services.
     running: BTreeMap<String, String>,
+    /// Those of them that wait for their restart.
+    restarting: BTreeSet<String>,
     /// Whether somebody's operation has stopped some of them, which it may be about to start anew.
     unsettled: bool,
 }
@@ -82,7 +91,7 @@ impl Shown<'_> {
             let runs = container.state == State::Running;
             self.journal.add(&container.name, &container.log)?;
             self.journal.set_ended(&container.name, !runs);
-            if runs {
+            if runs || container.state == State::Restarting {
                 self.running.insert(container.name.clone(), container.service.clone());
             }
         }
@@ -150,13 +159,25 @@ impl Shown<'_> {
             Action::Started { .. } if self.has_index(&name)? => {
                 self.journal.add(&name, StackPaths::new(&self.stack).container(&name).log())?;
                 self.journal.set_ended(&name, false);
+                self.restarting.remove(&name);
                 self.running.insert(name, service);
             }
             Action::Stopping => self.unsettled |= self.running.contains_key(&name),
             Action::Exited { code } if self.running.remove(&name).is_some() => {
                 self.journal.set_ended(&name, true);
                 self.journal.show_until(event.time, context)?;
-                self.journal.tell_end(&name, code, context)?;
+                self.journal.tell_end(&name, code, false, context)?;
+            }
+            Action::Restarting { code, .. } if self.has_index(&name)? => {
+                self.journal.set_ended(&name, true);
+                self.journal.show_until(event.time, context)?;
+                self.journal.tell_end(&name, code, true, context)?;
+                self.running.insert(name.clone(), service);
+                self.restarting.insert(name);
+            }
+            // One that waited for its restart does not end a second time.
+            Action::Stopped if self.restarting.contains(&name) => {
+                self.running.remove(&name);
             }
             Action::Removed => {
                 self.journal.show_until(event.time, context)?;
@@ -174,6 +195,7 @@ impl Shown<'_> {
             | Action::Unhealthy { .. }
             | Action::Stopped
             | Action::Exited { .. }
+            | Action::Restarting { .. }
             | Action::Removing
             | Action::Settled
             | Action::Warning(_)

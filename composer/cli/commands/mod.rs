@@ -4,7 +4,9 @@ mod config;
 mod context;
 mod create;
 mod creating;
+mod disable;
 mod down;
+mod enable;
 mod exec;
 mod journal;
 mod logs;
@@ -18,6 +20,7 @@ mod signals;
 mod sources;
 mod start;
 mod stop;
+mod unit;
 mod up;
 mod version;
 mod wait;
@@ -87,7 +90,9 @@ pub fn run(options: Options) -> ExitCode {
                 Error::Usage("`exec` cannot be tried without doing it: leave `--dry-run` out".to_owned());
             return ExitCode::from(context.tell(&error));
         }
-        Verb::Ps(_) | Verb::Logs(_) | Verb::Exec(_) | Verb::Config(_) | Verb::Version(_) => {}
+        Verb::Enable(verb) => verb.print |= dry_run,
+        Verb::Disable(verb) => verb.dry_run |= dry_run,
+        Verb::Unit(_) | Verb::Ps(_) | Verb::Logs(_) | Verb::Exec(_) | Verb::Config(_) | Verb::Version(_) => {}
     }
     let result = match verb {
         Verb::Up(verb) => up::run(&mut context, verb),
@@ -101,6 +106,9 @@ pub fn run(options: Options) -> ExitCode {
         Verb::Ps(verb) => ps::run(&mut context, &verb),
         Verb::Logs(verb) => logs::run(&mut context, &verb),
         Verb::Exec(verb) => exec::run(&mut context, verb),
+        Verb::Enable(verb) => enable::run(&mut context, &verb),
+        Verb::Disable(verb) => disable::run(&mut context, &verb),
+        Verb::Unit(verb) => unit::run(&mut context, &verb),
         Verb::Config(verb) => config::run(&mut context, &verb),
         Verb::Version(verb) => version::run(&mut context, &verb),
     };

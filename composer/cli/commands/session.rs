@@ -61,6 +61,8 @@ struct Session<'a> {
     stop: Option<Client>,
     /// Containers whose program runs, with their services.
     running: BTreeMap<String, String>,
+    /// Those of them that have ended and wait for their restart.
+    restarting: BTreeSet<String>,
     /// While an operation, whoever's it is, has stopped some of them, which it may be about to start anew: those that
     /// have ended meanwhile, with their services and codes.
     unsettled: Option<Vec<(String, String, Option<i32>)>>,
@@ -92,9 +94,12 @@ pub fn run(context: &mut Context, stack: &Stack, request: protocol::Up, view: Vi
             names.push(name);
         }
     }
-    let mut running = BTreeMap::new();
+    let (mut running, mut restarting) = (BTreeMap::new(), BTreeSet::new());
     for container in context::containers(&stack.name)? {
-        if container.state == State::Running {
+        if matches!(container.state, State::Running | State::Restarting) {
+            if container.state == State::Restarting {
+                restarting.insert(container.name.clone());
+            }
             if view.attach.contains(&container.service) {
                 journal.add(&container.name, &container.log)?;
             }
@@ -120,6 +125,7 @@ pub fn run(context: &mut Context, stack: &Stack, request: protocol::Up, view: Vi
         last: 0,
         stop: None,
         running,
+        restarting,
         unsettled: None,
         started: BTreeSet::new(),
         journal,
@@ -311,7 +317,7 @@ impl Session<'_> {
     fn happened(&mut self, event: &Event) -> Result<()> {
         self.last = self.last.max(event.time);
         // Docker Compose tells of a container's end among the log lines.
-        if !matches!(event.action, Action::Exited { .. }) {
+        if !matches!(event.action, Action::Exited { .. } | Action::Restarting { .. }) {
             self.progress.event(event, &mut self.context.out);
         }
         let Subject::Container { name, service } = &event.subject else {
@@ -322,6 +328,7 @@ impl Session<'_> {
             Action::Created => self.journal.remove(name),
             Action::Started { .. } => {
                 self.running.insert(name.clone(), service.clone());
+                self.restarting.remove(name);
                 self.started.insert(service.clone());
                 if attached {
                     self.journal.add(name, StackPaths::new(&self.stack.name).container(name).log())?;
@@ -333,7 +340,7 @@ impl Session<'_> {
                 if attached {
                     self.journal.set_ended(name, true);
                     self.catch_up(event.time)?;
-                    self.journal.tell_end(name, *code, self.context)?;
+                    self.journal.tell_end(name, *code, false, self.context)?;
                 }
                 if self.view.exit_code_from.as_ref() == Some(service) {
                     self.from = Some(code.unwrap_or(1));
@@ -342,6 +349,27 @@ impl Session<'_> {
                     Some(ended) => ended.push((name.clone(), service.clone(), *code)),
                     None => self.exited(service, *code)?,
                 }
+            }
+            // An end all the same for `--abort-on-container-exit` and the like, as in Docker Compose.
+            Action::Restarting { code, .. } => {
+                self.running.insert(name.clone(), service.clone());
+                self.restarting.insert(name.clone());
+                if attached {
+                    self.journal.add(name, StackPaths::new(&self.stack.name).container(name).log())?;
+                    self.journal.set_ended(name, true);
+                    self.catch_up(event.time)?;
+                    self.journal.tell_end(name, *code, true, self.context)?;
+                }
+                if self.view.exit_code_from.as_ref() == Some(service) {
+                    self.from = Some(code.unwrap_or(1));
+                }
+                if self.unsettled.is_none() {
+                    self.exited(service, *code)?;
+                }
+            }
+            // One that waited for its restart does not end a second time.
+            Action::Stopped if self.restarting.remove(name) => {
+                self.running.remove(name);
             }
             Action::Stopping if self.running.contains_key(name) => {
                 self.unsettled.get_or_insert_default();

@@ -15,6 +15,6 @@ pub fn run(context: &mut Context, verb: Stop) -> Result {
         return Ok(0);
     };
     let timeout = verb.timeout.map(Duration::from_secs);
-    let request = Request::Stop(protocol::Stop { services, timeout, dry_run: verb.dry_run });
+    let request = Request::Stop(protocol::Stop { services, timeout, dry_run: verb.dry_run, shutdown: false });
     work::ask(context, &stack, "stop", &request)
 }

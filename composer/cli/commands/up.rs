@@ -10,7 +10,7 @@ use composer_supervisor::protocol::{self, Action, Event, Request, State, Subject
 
 use super::context::{self, Context};
 use super::session::{self, Abort, View};
-use super::{Result, creating, work};
+use super::{Result, creating, unit, work};
 use crate::options::Up;
 use crate::render::LineStyle;
 use crate::time;
@@ -32,7 +32,11 @@ pub fn run(context: &mut Context, verb: Up) -> Result {
         ..request(context, stack.clone(), options, verb.dry_run)
     };
     if verb.detach || verb.wait || verb.dry_run || verb.renewal.no_start {
-        return detached(context, "up", request);
+        let code = detached(context, "up", request)?;
+        if !verb.dry_run && !verb.renewal.no_start {
+            unit::note(context, &stack);
+        }
+        return Ok(code);
     }
     let view = View {
         attach: attached(&verb, &stack),
@@ -54,7 +58,16 @@ pub fn run(context: &mut Context, verb: Up) -> Result {
 /// What is asked of the supervisor, in the background and without waiting for readiness.
 pub fn request(context: &Context, stack: Stack, options: UpOptions, dry_run: bool) -> protocol::Up {
     let path = context.caller.path.clone();
-    protocol::Up { stack, options, dry_run, wait: false, wait_timeout: None, timeout: None, path }
+    protocol::Up {
+        stack,
+        options,
+        dry_run,
+        wait: false,
+        wait_timeout: None,
+        timeout: None,
+        path,
+        boot: false,
+    }
 }
 
 /// Asks the supervisor and shows how it goes, under a title.

@@ -4,6 +4,7 @@ mod config;
 mod creation;
 mod global;
 mod lifecycle;
+mod unit;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
@@ -11,6 +12,7 @@ pub use config::{Config, ConfigFormat};
 pub use creation::{Create, Creation, Renewal, Scale};
 pub use global::{Ansi, Global, ProgressStyle};
 pub use lifecycle::{Remove, Restart, Start, Stop};
+pub use unit::{Disable, Enable, UNITS, Unit, UnitVerb};
 
 /// Runs Compose files by itself: no daemon, no image needed
 #[derive(Debug, Parser)]
@@ -52,6 +54,13 @@ pub enum Verb {
     /// Check the Compose file and show what it means
     #[command(alias = "convert")]
     Config(Config),
+    /// Have systemd bring the stack up at every boot
+    Enable(Enable),
+    /// Take back what `enable` has done
+    Disable(Disable),
+    /// What the unit of `enable` calls
+    #[command(hide = true)]
+    Unit(Unit),
     /// Show the version
     Version(Version),
 }
@@ -176,6 +185,7 @@ pub enum TableFormat {
 pub enum StateName {
     Created,
     Running,
+    Restarting,
     Exited,
 }
 

@@ -99,6 +99,7 @@ impl Progress {
             | Action::Healthy
             | Action::Unhealthy { .. }
             | Action::Exited { .. }
+            | Action::Restarting { .. }
             | Action::Removing
             | Action::Removed
             | Action::Warning(_)
@@ -147,6 +148,10 @@ fn tell(stack: &str, event: &Event) -> Told {
             Stage::Error,
             Some(code.map_or("code unknown".to_owned(), |code| format!("code {code}"))),
         ),
+        Action::Restarting { code, restarts, .. } => {
+            let code = code.map_or("code unknown".to_owned(), |code| format!("code {code}"));
+            ("Restarting", Stage::Working, Some(format!("{code}, restart {restarts}")))
+        }
         Action::Removing => ("Removing", Stage::Working, None),
         Action::Removed => ("Removed", Stage::Done, None),
         Action::Settled => ("Settled", Stage::Done, None),

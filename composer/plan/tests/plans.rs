@@ -39,6 +39,7 @@ fn service(name: &str, depends_on: &[(&str, Condition)]) -> Service {
         resources: Resources::default(),
         attach: true,
         run: Run::Always,
+        restart: composer_stack::Restart::default(),
     }
 }
 

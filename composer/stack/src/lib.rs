@@ -35,6 +35,7 @@ mod profiles;
 mod project;
 mod read;
 mod resolve;
+mod restart;
 mod schema;
 mod shape;
 mod signal;
@@ -58,7 +59,8 @@ pub use limits::MOST_REPLICAS;
 pub use load::{load, project_name_only};
 pub use loaded::{Loaded, Variable};
 pub use model::{
-    Condition, Dependency, Healthcheck, Mount, MountKind, Resources, Rootfs, Run, Service, Stack, Volume,
+    Condition, Dependency, Healthcheck, Mount, MountKind, Resources, Restart, RestartPolicy, Rootfs, Run,
+    Service, Stack, Volume,
 };
 pub use options::{HostFacts, LoadOptions, Purpose};
 pub use schema::schema;

@@ -9,7 +9,7 @@ use crate::model::{
     Condition, Dependency, Healthcheck, Mount, MountKind, Resources, Rootfs, Run, Service, Stack, Volume,
 };
 use crate::yaml::Node;
-use crate::{cpuset, signal, tmpfs, values};
+use crate::{cpuset, restart, signal, tmpfs, values};
 
 /// The stack of what can be run: services with a root filesystem.
 pub(crate) fn stack(root: &Node, name: String, directory: PathBuf, files: Vec<PathBuf>) -> Stack {
@@ -82,6 +82,7 @@ fn service(name: &str, node: &Node, rootfs: Rootfs) -> Service {
             Some("once") => Run::Once,
             Some(_) | None => Run::Always,
         },
+        restart: restart::of_service(node).map(|at| at.value).unwrap_or_default(),
     }
 }
 

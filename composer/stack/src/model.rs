@@ -80,6 +80,10 @@ pub struct Service {
     /// `x-run`. Left out where nothing is asked: what was written before it was known stays what it was.
     #[serde(default, skip_serializing_if = "Run::is_always")]
     pub run: Run,
+    /// `restart` or `deploy.restart_policy`. Left out where nothing is asked: what was written before there were
+    /// policies stays what it was.
+    #[serde(default, skip_serializing_if = "Restart::is_none")]
+    pub restart: Restart,
 }
 
 /// `x-run`: what `up` makes of a container whose program has ended.
@@ -97,6 +101,41 @@ impl Run {
     /// Whether nothing is asked.
     pub fn is_always(&self) -> bool {
         *self == Self::Always
+    }
+}
+
+/// Whether and when a container that has ended is started again.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Restart {
+    /// After which ends.
+    pub policy: RestartPolicy,
+    /// How many starts in a row may fail, the first one not counted; `None` is no limit.
+    pub max_attempts: Option<u32>,
+    /// Between an end and the next start; `None` is a back-off that doubles.
+    pub delay: Option<Duration>,
+    /// A start has succeeded once the program has lived for this long; `None` is 10 s.
+    pub window: Option<Duration>,
+}
+
+/// After which ends a container is started again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RestartPolicy {
+    /// None.
+    #[default]
+    No,
+    /// Those with another code than 0.
+    OnFailure,
+    /// All, and after a reboot in any case.
+    Always,
+    /// All, and after a reboot unless a user had stopped it.
+    UnlessStopped,
+}
+
+impl Restart {
+    /// Whether nothing is asked.
+    pub fn is_none(&self) -> bool {
+        *self == Self::default()
     }
 }
 

@@ -60,6 +60,9 @@ pub struct Up {
     pub timeout: Option<Duration>,
     /// The caller's PATH: what programs a root filesystem of the host offers.
     pub path: String,
+    /// The host has booted: what a user had stopped, and is to be started `unless-stopped`, is not.
+    #[serde(default)]
+    pub boot: bool,
 }
 
 /// `compose down`.
@@ -87,6 +90,9 @@ pub struct Stop {
     pub timeout: Option<Duration>,
     /// Only print the plan.
     pub dry_run: bool,
+    /// The host is going down: the next boot brings back what is stopped.
+    #[serde(default)]
+    pub shutdown: bool,
 }
 
 /// `compose start`.
@@ -259,6 +265,15 @@ pub enum Action {
         /// Its code, 128 + n for signal n; `None` where nobody can know it any more.
         code: Option<i32>,
     },
+    /// Its program has ended, and its restart policy starts it again.
+    Restarting {
+        /// The code it has ended with, as of [`Action::Exited`], which is not told besides.
+        code: Option<i32>,
+        /// How often that has happened since an operation started it, this time counted.
+        restarts: u32,
+        /// When it starts: nanoseconds since the Unix epoch.
+        at: u64,
+    },
     /// Work has begun.
     Removing,
     /// It is gone.
@@ -279,6 +294,8 @@ pub enum State {
     Created,
     /// Its program runs.
     Running,
+    /// Its program has ended and is about to be started again.
+    Restarting,
     /// Its program has ended.
     Exited,
 }
@@ -324,6 +341,8 @@ pub struct ContainerStatus {
     pub exit_code: Option<i32>,
     /// Why it ended or did not start, where that is not its own doing.
     pub reason: Option<String>,
+    /// How often its restart policy has started it since an operation did.
+    pub restarts: u32,
     /// Its PID 1 in the host's PID namespace while it runs.
     pub pid: Option<i32>,
     /// Its address on the stack's network.

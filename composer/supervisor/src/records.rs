@@ -56,6 +56,40 @@ pub struct ContainerRecord {
     pub address: Option<Ipv4Addr>,
     /// Where it is in its life.
     pub phase: Phase,
+    /// What its restart policy goes by.
+    #[serde(default)]
+    pub history: History,
+}
+
+/// What has become of a container's starts since an operation last started it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct History {
+    /// How often its policy has started it again.
+    pub restarts: u32,
+    /// How many starts have failed or been followed by an early end, in a row.
+    pub failures: u32,
+    /// Its next start, from an end until its program runs again.
+    pub due: Option<Due>,
+    /// Who has stopped it: its policy does not start it again.
+    pub halt: Option<Halt>,
+}
+
+/// A start that a policy has decided on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Due {
+    /// When: nanoseconds since the Unix epoch.
+    pub at: u64,
+    /// The boot it was decided in: after another one, the unit of `compose enable` decides.
+    pub boot: String,
+}
+
+/// Who has stopped a container.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Halt {
+    /// A command.
+    User,
+    /// The host, which is going down: the next boot brings the container back.
+    Shutdown,
 }
 
 /// Where a container is in its life, as far as it must outlive the supervisor.
@@ -99,6 +133,9 @@ pub struct Process {
 struct StartedRecord {
     process: Process,
     address: Option<Ipv4Addr>,
+    /// `None` in one that was written before there were restarts.
+    #[serde(default)]
+    history: Option<History>,
 }
 
 impl ContainerRecord {
@@ -106,7 +143,8 @@ impl ContainerRecord {
     pub fn write(&self, paths: &ContainerPaths) -> io::Result<()> {
         match &self.phase {
             Phase::Started(process) => {
-                write(&paths.started(), &StartedRecord { process: process.clone(), address: self.address })
+                let (process, history) = (process.clone(), Some(self.history.clone()));
+                write(&paths.started(), &StartedRecord { process, address: self.address, history })
             }
             Phase::Created { .. } | Phase::Exited { .. } => {
                 write(&paths.record(), self)?;
@@ -132,13 +170,14 @@ impl ContainerRecord {
     /// Reads it; `None` where there is none that can be read.
     pub fn read(paths: &ContainerPaths) -> Option<Self> {
         let mut record: Self = read(&paths.record())?;
-        if let Some(StartedRecord { process, address }) = read(&paths.started()) {
+        if let Some(StartedRecord { process, address, history }) = read(&paths.started()) {
             // A crash between the two steps of recording the end leaves both.
             let is_over =
                 matches!(&record.phase, Phase::Exited { started, .. } if *started == process.started);
             if !is_over {
                 record.phase = Phase::Started(process);
                 record.address = address;
+                record.history = history.unwrap_or(record.history);
             }
         }
         Some(record)
@@ -162,4 +201,29 @@ pub fn write<R: Serialize>(path: &Path, record: &R) -> io::Result<()> {
 /// Reads a record; `None` where there is none that can be read.
 pub fn read<R: DeserializeOwned>(path: &Path) -> Option<R> {
     serde_json::from_slice(&fs::read(path).ok()?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_written_before_there_were_restarts_is_read() {
+        let service = r#"{"name":"a","rootfs":"host","entrypoint":null,"command":["x"],"environment":{},
+            "working_dir":null,"user":null,"hostname":null,"domainname":null,"labels":{},"container_name":null,
+            "replicas":1,"stop_signal":15,"stop_grace_period":null,"aliases":[],"mounts":[],"init":false,"tty":false,
+            "stdin_open":false,"read_only":false,"depends_on":{},"healthcheck":null,"resources":{},"attach":true}"#;
+        let record = format!(
+            r#"{{"id":"0","name":"s-a-1","index":1,"service":{service},"config_hash":"h","created":1,"address":null,
+            "phase":{{"Exited":{{"code":1,"reason":null,"started":2,"finished":3}}}}}}"#
+        );
+        let record: ContainerRecord = serde_json::from_str(&record).unwrap();
+        assert_eq!(record.history, History::default());
+        // Nor is it a reason to make the container anew.
+        let same: Service = serde_json::from_str(service).unwrap();
+        assert!(!serde_json::to_string(&same).unwrap().contains("restart"));
+        let started = r#"{"process":{"pid":1,"ticks":2,"boot":"b","started":3},"address":null}"#;
+        let started: StartedRecord = serde_json::from_str(started).unwrap();
+        assert_eq!(started.history, None);
+    }
 }

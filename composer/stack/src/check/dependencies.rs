@@ -3,6 +3,7 @@
 use super::edges::{self, Edge, Kind};
 use super::project::{Named, Project, way_out};
 use crate::diagnostic::Report;
+use crate::restart;
 use crate::yaml::{Entry, Node};
 
 pub(super) fn check(project: Project<'_>, report: &mut Report) {
@@ -83,16 +84,14 @@ fn waits(service: Named<'_>, target: Named<'_>, edge: Edge<'_>, report: &mut Rep
                 .also(place, label);
         }
         Some("service_completed_successfully") => {
-            let restart = target.get("restart");
-            let word = restart.and_then(Node::text_value).unwrap_or_default();
-            if let Some(restart) = restart.filter(|_| matches!(word, "always" | "unless-stopped")) {
+            if let Some(place) = restart::without_end(target.node()) {
                 report
                     .error(
                         edge.span,
                         format!("`{name}` waits for `{to}` to complete, but `{to}` is always started again"),
                     )
                     .help(format!("`restart: on-failure` for `{to}`, or wait for `service_started`"))
-                    .also(restart.span, "started again after every end");
+                    .also(place, "started again after every end");
             }
         }
         Some(_) | None => {}

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use super::{Conversion, scalar};
+use crate::restart::CONDITIONS;
 use crate::spec::{COUNT, Check, Shape, Wrong};
 use crate::suggest::nearest;
 use crate::yaml::{Node, Resolved, Scalar, Value};
@@ -182,6 +183,19 @@ pub(crate) const RESTART: Shape = Shape::Checked(&Check {
                 (format!("`{text}` is not a restart policy"), did_you_mean(policy, &WORDS, all))
             }
         };
+        Some(Wrong { message, help: help.into() })
+    },
+});
+
+/// `deploy.restart_policy.condition`.
+pub(crate) const RESTART_CONDITION: Shape = Shape::Checked(&Check {
+    refused: never,
+    wrong: |text| {
+        if text.is_empty() || CONDITIONS.contains(&text) {
+            return None;
+        }
+        let message = format!("`{text}` is not a condition of a restart policy");
+        let help = did_you_mean(text, &CONDITIONS, "it may be `none`, `on-failure` or `any`");
         Some(Wrong { message, help: help.into() })
     },
 });

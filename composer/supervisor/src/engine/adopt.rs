@@ -11,9 +11,9 @@ use composer_sandbox::pidfd;
 use super::container::{Container, Status};
 use super::link::{Born, End, Legacy, Link};
 use super::{Engine, health, logpipes, program};
-use crate::diagnose;
 use crate::logs::Stream;
 use crate::records::{ContainerRecord, Phase, Process};
+use crate::{diagnose, records};
 
 impl Engine {
     /// Takes up everything that exists of the stack.
@@ -24,7 +24,8 @@ impl Engine {
             self.containers.borrow_mut().insert(name, Rc::clone(&container));
             let phase = container.record.borrow().phase.clone();
             match phase {
-                Phase::Created { .. } | Phase::Exited { .. } => {}
+                Phase::Created { .. } => {}
+                Phase::Exited { code, .. } => self.recall(&container, code),
                 Phase::Started(process) => {
                     self.take_up(&container, process, born, &mut legacy).await;
                 }
@@ -40,6 +41,12 @@ impl Engine {
             }
         }
         self.sweep();
+        // Not before: what has no program yet is swept.
+        for container in self.of_services(&[]) {
+            if matches!(*container.status.borrow(), Status::Restarting(_)) {
+                self.schedule(&container);
+            }
+        }
         let (engine, interrupt) = (Rc::clone(self), self.interrupt.subscribe());
         tokio::task::spawn_local(async move { engine.tidy(interrupt).await });
     }
@@ -87,7 +94,7 @@ impl Engine {
                 self.link.acknowledge(process.pid);
             }
             self.release(container).await;
-            container.status.send_replace(Status::Exited(end.code));
+            self.recall(container, end.code);
             return;
         };
         let init = container.record.borrow().service.init;
@@ -96,12 +103,24 @@ impl Engine {
             let _ = pidfd::signal(born.pidfd.as_fd(), libc::SIGKILL);
             let _ = born.end.await;
             self.link.acknowledge(born.pid);
-            let recorded = container.change(|record| record.phase = Phase::Created { reason: None });
+            // One that was being started again has its last end on disk still, with the restart that is due.
+            let before: Option<ContainerRecord> = records::read(&container.paths.record());
+            let before = before.filter(|record| record.history.due.is_some());
+            let recorded = container.change(|record| match before {
+                Some(before) => *record = before,
+                None => record.phase = Phase::Created { reason: None },
+            });
             if let Err(error) = recorded {
                 diagnose(&format!("record of {name}: {error}"));
             }
             self.release(container).await;
-            container.status.send_replace(Status::Created);
+            let phase = container.record.borrow().phase.clone();
+            match phase {
+                Phase::Exited { code, .. } => self.recall(container, code),
+                Phase::Created { .. } | Phase::Started(_) => {
+                    container.status.send_replace(Status::Created);
+                }
+            }
             return;
         }
         self.link.release(&format!("start/{name}"));
@@ -128,6 +147,17 @@ impl Engine {
         if let Err(error) = self.run(container, born, pipes, false) {
             diagnose(&format!("log of {name}: {error}"));
         }
+    }
+
+    /// The state of a container whose program had ended: a restart that was due goes on being so, within one boot.
+    fn recall(&self, container: &Container, code: Option<i32>) {
+        let due = container.record.borrow().history.due.clone();
+        let is_due = due.is_some_and(|due| due.boot == program::boot());
+        if !is_due {
+            container.record.borrow_mut().history.due = None;
+        }
+        let status = if is_due { Status::Restarting(code) } else { Status::Exited(code) };
+        container.status.send_replace(status);
     }
 
     /// Names and resolver of a container that is taken up.

@@ -12,10 +12,11 @@ use super::container::{Container, Live, Status, StopOrder};
 use super::life::{self, Life};
 use super::link::{Born, End};
 use super::logpipes::Logging;
+use super::restart::{self, Ending};
 use super::{Engine, program};
 use crate::logs::Stream;
 use crate::protocol::Action;
-use crate::records::Phase;
+use crate::records::{Halt, History, Phase};
 use crate::{clock, diagnose};
 
 /// `stop_grace_period` where the file does not set it, as in Docker.
@@ -35,6 +36,7 @@ impl Engine {
         let (stop, orders) = mpsc::unbounded_channel();
         let pidfd = Rc::clone(&born.pidfd);
         *container.live.borrow_mut() = Some(Live { pid: born.pid, pidfd, stop });
+        container.record.borrow_mut().history.due = None;
         let known = if fresh { None } else { Self::known_health(container) };
         let health =
             Self::first_health(&container.record.borrow().service).map(|first| known.unwrap_or(first));
@@ -71,8 +73,7 @@ impl Engine {
             self.link.acknowledge(pid);
         }
         self.withdraw(container);
-        container.status.send_replace(Status::Exited(end.code));
-        self.announce_container(container, Action::Exited { code: end.code });
+        self.conclude(container, end.code);
         self.tidy(self.interrupt.subscribe()).await;
     }
 
@@ -80,26 +81,40 @@ impl Engine {
     /// wait for this, nor does whoever starts next: while the kernel takes a link apart it lets nobody make one.
     pub(super) async fn tidy(&self, mut interrupt: watch::Receiver<u64>) {
         let _turn = self.turn.lock().await;
-        for container in self.of_services(&[]) {
-            let has_ended = matches!(*container.status.borrow(), Status::Exited(_));
-            if !has_ended || !container.standing.get() {
-                continue;
-            }
+        for container in self.of_services(&[]).into_iter().filter(is_left) {
             tokio::select! {
                 biased;
                 // The operation that comes takes it away itself, or leaves it to the next end.
                 _ = interrupt.changed() => return,
-                () = self.release(&container) => {}
+                () = self.clear(&container) => {}
             }
         }
     }
 
-    /// Records the end of a program; whether that has worked. Where it has not, the keeper goes on knowing it.
+    async fn clear(&self, container: &Rc<Container>) {
+        let _gate = container.gate.lock().await;
+        if is_left(container) {
+            self.release(container).await;
+        }
+    }
+
+    /// Records the end of a program, and what its restart policy makes of it; whether that has worked. Where it has
+    /// not, the keeper goes on knowing it.
     pub(super) fn finish(&self, container: &Container, end: End, reason: Option<String>) -> bool {
         let recorded = container.change(|record| {
-            let started = match &record.phase {
-                Phase::Started(process) => process.started,
-                Phase::Created { .. } | Phase::Exited { .. } => end.time,
+            let boot = program::boot();
+            let (started, is_past) = match &record.phase {
+                Phase::Started(process) => (process.started, process.boot != boot),
+                Phase::Created { .. } | Phase::Exited { .. } => (end.time, false),
+            };
+            let lived = Duration::from_nanos(end.time.saturating_sub(started));
+            let history = std::mem::take(&mut record.history);
+            let ending = Ending { code: end.code, lived, at: end.time };
+            record.history = if is_past {
+                // What an earlier boot has ended is brought back by the unit of `compose enable`, or by nobody.
+                History { due: None, ..history }
+            } else {
+                restart::after(ending, &record.service.restart, history, &boot)
             };
             record.phase = Phase::Exited { code: end.code, reason, started, finished: end.time };
         });
@@ -110,7 +125,12 @@ impl Engine {
     }
 
     /// Asks a running program to end and waits until it has.
-    pub(super) async fn stop(&self, container: &Rc<Container>, timeout: Option<Duration>) {
+    pub(super) async fn stop(&self, container: &Rc<Container>, timeout: Option<Duration>, halt: Halt) {
+        if self.cease(container, halt).await {
+            self.announce_container(container, Action::Stopping);
+            self.announce_container(container, Action::Stopped);
+            return;
+        }
         let mut status = container.status.subscribe();
         {
             let live = container.live.borrow();
@@ -124,6 +144,13 @@ impl Engine {
         let _ = status.wait_for(over).await;
         self.announce_container(container, Action::Stopped);
     }
+}
+
+/// Whether what the program of a container stood on is still there, though the program is not.
+fn is_left(container: &Rc<Container>) -> bool {
+    let has_ended = matches!(*container.status.borrow(), Status::Exited(_) | Status::Restarting(_));
+    // One that is on its way again holds the gate, and is not standing on what is left.
+    has_ended && container.standing.get()
 }
 
 fn uptime() -> Duration {

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use composer_stack::Condition;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Mutex, mpsc, oneshot, watch};
 
 use crate::paths::ContainerPaths;
 use crate::protocol::{self, ContainerStatus, Health};
@@ -22,6 +22,8 @@ pub enum Status {
     Starting,
     /// Its program runs.
     Running(Option<Health>),
+    /// Its program has ended with this code, and is about to be started again, or is on its way.
+    Restarting(Option<i32>),
     /// Its program has ended.
     Exited(Option<i32>),
 }
@@ -41,12 +43,12 @@ impl Status {
     /// Whether a condition holds of a container in this state.
     pub fn verdict(self, condition: Condition) -> Verdict {
         match (condition, self) {
-            (Condition::Started, Self::Running(_) | Self::Exited(_)) => Verdict::Holds,
+            (Condition::Started, Self::Running(_) | Self::Restarting(_) | Self::Exited(_)) => Verdict::Holds,
             (Condition::Healthy, Self::Running(Some(Health::Healthy))) => Verdict::Holds,
             (Condition::CompletedSuccessfully, Self::Exited(Some(0))) => Verdict::Holds,
             (Condition::Healthy, Self::Running(Some(Health::Unhealthy) | None) | Self::Exited(_))
             | (Condition::CompletedSuccessfully, Self::Exited(_)) => Verdict::Never,
-            (_, Self::Created | Self::Starting | Self::Running(_)) => Verdict::Pending,
+            (_, Self::Created | Self::Starting | Self::Running(_) | Self::Restarting(_)) => Verdict::Pending,
         }
     }
 }
@@ -80,6 +82,11 @@ pub struct Container {
     pub live: RefCell<Option<Live>>,
     /// Whether what its last program stood on (link, cgroup, pipes) may still be there.
     pub standing: Cell<bool>,
+    /// The restart that is waited for; dropped, it does not come.
+    pub restart: RefCell<Option<oneshot::Sender<()>>>,
+    /// Held by whoever starts its program or takes away what it stood on. One who has the engine's turn may wait for
+    /// it, never the other way round.
+    pub gate: Mutex<()>,
 }
 
 impl Container {
@@ -88,6 +95,7 @@ impl Container {
         let status = match &record.phase {
             Phase::Created { .. } => Status::Created,
             Phase::Started(_) => Status::Starting,
+            Phase::Exited { code, .. } if record.history.due.is_some() => Status::Restarting(*code),
             Phase::Exited { code, .. } => Status::Exited(*code),
         };
         let standing = !matches!(record.phase, Phase::Created { .. });
@@ -97,6 +105,8 @@ impl Container {
             status: watch::Sender::new(status),
             live: RefCell::new(None),
             standing: Cell::new(standing),
+            restart: RefCell::default(),
+            gate: Mutex::new(()),
         })
     }
 
@@ -158,14 +168,16 @@ impl Container {
             state: match status {
                 Status::Created | Status::Starting => protocol::State::Created,
                 Status::Running(_) => protocol::State::Running,
+                Status::Restarting(_) => protocol::State::Restarting,
                 Status::Exited(_) => protocol::State::Exited,
             },
             health: match status {
                 Status::Running(health) => health,
-                Status::Created | Status::Starting | Status::Exited(_) => None,
+                Status::Created | Status::Starting | Status::Restarting(_) | Status::Exited(_) => None,
             },
             exit_code,
             reason,
+            restarts: record.history.restarts,
             pid: self.live.borrow().as_ref().map(|live| live.pid),
             address: record.address,
             created: record.created,

@@ -107,7 +107,15 @@ impl Engine {
             found = vec![Rc::clone(container)];
         }
         let running = |container: &&Rc<Container>| matches!(*container.status.borrow(), Status::Running(_));
-        found.iter().find(running).cloned().ok_or_else(|| not_running(&request.service))
+        let restarting =
+            |container: &Rc<Container>| matches!(*container.status.borrow(), Status::Restarting(_));
+        found.iter().find(running).cloned().ok_or_else(|| match found.iter().any(restarting) {
+            true => super::operations::failure(format!(
+                "service {:?} is being restarted: wait until it runs",
+                request.service
+            )),
+            false => not_running(&request.service),
+        })
     }
 }
 

@@ -15,7 +15,7 @@ use super::container::{Container, Status, Verdict};
 use super::start::{self, StartError};
 use super::{Engine, NETWORK};
 use crate::protocol::{Action, Health, Subject};
-use crate::records::{ContainerRecord, Phase};
+use crate::records::{ContainerRecord, Halt, History, Phase};
 use crate::{clock, paths};
 
 /// Why a step failed.
@@ -41,6 +41,8 @@ pub struct Order {
     pub stack: Option<Rc<Stack>>,
     /// Grace period over the file's.
     pub timeout: Option<Duration>,
+    /// On whose behalf containers are stopped.
+    pub halt: Halt,
     /// Whether a failed step keeps others from being done: `down` goes on whatever happens.
     pub stop_at_failure: bool,
     /// Raised to make this operation give up.
@@ -166,7 +168,7 @@ impl Engine {
             }
             Step::Stop { container } => {
                 if let Some(container) = self.container(&container) {
-                    self.stop(&container, order.timeout).await;
+                    self.stop(&container, order.timeout, order.halt).await;
                 }
             }
             Step::Remove { container } => self.remove(&container).await?,
@@ -237,6 +239,11 @@ impl Engine {
             return Ok(());
         };
         self.announce_container(&container, Action::Removing);
+        container.restart.borrow_mut().take();
+        let _gate = container.gate.lock().await;
+        // An end that is only now being recorded is its last.
+        container.record.borrow_mut().history.halt = Some(Halt::User);
+        container.restart.borrow_mut().take();
         self.release(&container).await;
         let folder = container.paths.folder();
         gone(fs::remove_dir_all(container.paths.run()))
@@ -328,6 +335,10 @@ pub fn describe(name: &str, status: Status, condition: Condition) -> String {
         (Status::Exited(None), _) => {
             format!("container {name} has ended, with a code that nobody knows")
         }
+        (Status::Restarting(code), _) => {
+            let code = code.map_or("an unknown code".to_owned(), |code| format!("code {code}"));
+            format!("container {name} keeps ending with {code}")
+        }
         (Status::Created | Status::Starting | Status::Running(_), _) => {
             format!("container {name} is not ready")
         }
@@ -345,6 +356,7 @@ pub fn new_record(name: &str, service: &Service, index: u32) -> io::Result<Conta
         created: clock::now(),
         address: None,
         phase: Phase::Created { reason: None },
+        history: History::default(),
     })
 }
 

@@ -171,7 +171,7 @@ impl Engine {
                         *health = Some(record.health);
                         true
                     }
-                    Status::Created | Status::Starting | Status::Exited(_) => false,
+                    Status::Created | Status::Starting | Status::Restarting(_) | Status::Exited(_) => false,
                 });
                 match record.health {
                     Health::Healthy => self.announce_container(container, Action::Healthy),

@@ -13,6 +13,8 @@ mod link;
 mod logpipes;
 mod operations;
 mod program;
+mod restart;
+mod revive;
 mod serve;
 mod spec;
 mod start;
@@ -206,7 +208,8 @@ impl Engine {
             let record = container.record.borrow();
             let state = match *container.status.borrow() {
                 Status::Created => ObservedState::Created,
-                Status::Starting | Status::Running(_) => ObservedState::Running,
+                // It runs as far as anybody's plans go, as in Docker.
+                Status::Starting | Status::Running(_) | Status::Restarting(_) => ObservedState::Running,
                 // A code that nobody knows is no success.
                 Status::Exited(code) => ObservedState::Exited(code.unwrap_or(255)),
             };

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
-use composer_plan::{DownOptions, Plan, Step};
+use composer_plan::{DownOptions, Plan, Step, UpOptions};
 use composer_sandbox::pidfd;
 use composer_stack::Condition;
 use tokio::sync::watch;
@@ -16,10 +16,13 @@ use tokio::sync::watch;
 use super::Engine;
 use super::container::{Container, Status, Verdict};
 use super::execute::{self, Order, StepError};
+use super::restart;
 use crate::protocol::{Action, Down, Failure, Kill, Reply, Stop, Subject, Up};
-use crate::records::{self, StackRecord};
+use crate::records::{self, Halt, StackRecord};
 use crate::{clock, paths};
 
+/// So many ends in a row within a `--wait` are a failure, though the restart policy would go on.
+const ENDS: u32 = 3;
 /// How long a program without a health check has to stay up before `--wait` takes it for ready.
 const STAYS: Duration = Duration::from_millis(250);
 
@@ -93,7 +96,15 @@ impl Engine {
             }
         }
         let observed = self.observe().await;
-        let plan = composer_plan::up(&request.stack, &observed, &request.options);
+        let options = if request.boot {
+            UpOptions { services: self.of_boot(&request.stack), ..request.options }
+        } else {
+            request.options
+        };
+        if request.boot && options.services.is_empty() {
+            return Ok(None);
+        }
+        let plan = composer_plan::up(&request.stack, &observed, &options);
         if request.dry_run {
             return Ok(Some(Reply::Plan(plan.to_string())));
         }
@@ -120,6 +131,7 @@ impl Engine {
         let order = Rc::new(Order {
             stack: Some(Rc::clone(&stack)),
             timeout: request.timeout,
+            halt: Halt::User,
             stop_at_failure: true,
             cancel: operation.cancel.clone(),
             interrupt,
@@ -144,7 +156,7 @@ impl Engine {
             return Err(failure("interrupted: what has been started runs on".to_owned()));
         }
         if request.wait {
-            self.wait_until_ready(&order, &request.options.services, request.wait_timeout).await?;
+            self.wait_until_ready(&order, &options.services, request.wait_timeout).await?;
         }
         Ok(None)
     }
@@ -229,13 +241,26 @@ impl Engine {
         let chosen = |name: &&String| services.is_empty() || services.contains(name);
         let known = order.stack.iter().flat_map(|stack| stack.services.keys());
         let names: Vec<String> = known.filter(chosen).cloned().collect();
-        let containers = self.of_services(&names);
+        let failures = |container: Rc<Container>| {
+            let before = container.record.borrow().history.failures;
+            (container, before)
+        };
+        let containers: Vec<(Rc<Container>, u32)> =
+            self.of_services(&names).into_iter().map(failures).collect();
         let ready = async {
-            for container in &containers {
-                self.wait_ready(container, order).await?;
+            loop {
+                for (container, before) in &containers {
+                    self.wait_ready(container, *before, order).await?;
+                }
+                // While the last were waited for, the first may have ended.
+                let mut all = true;
+                for (container, before) in &containers {
+                    all &= still_ready(container, *before)?;
+                }
+                if all {
+                    return Ok(());
+                }
             }
-            // While the last were waited for, the first may have ended.
-            containers.iter().try_for_each(still_ready)
         };
         match timeout {
             None => ready.await,
@@ -247,23 +272,30 @@ impl Engine {
 
     /// Runs and, with a health check, is healthy; or has completed with status 0. Without a check, it has to stay up
     /// for [`STAYS`]: a program that cannot do its work usually ends at once.
-    async fn wait_ready(&self, container: &Rc<Container>, order: &Order) -> Result<(), Failure> {
+    async fn wait_ready(&self, container: &Rc<Container>, before: u32, order: &Order) -> Result<(), Failure> {
         let mut status = container.status.subscribe();
-        if readiness(container, &status.borrow()) == Verdict::Pending {
+        if readiness(container, before, &status.borrow()) == Verdict::Pending {
             self.announce_container(container, Action::Waiting);
         }
         let decided = async {
-            // Fails only when the container itself is gone.
-            let _ = status.wait_for(|status| readiness(container, status) != Verdict::Pending).await;
-            let has_run =
-                container.started().map_or(STAYS, |at| Duration::from_nanos(clock::now().saturating_sub(at)));
-            if *status.borrow() == Status::Running(None) {
+            loop {
+                // Fails only when the container itself is gone.
+                let _ =
+                    status.wait_for(|status| readiness(container, before, status) != Verdict::Pending).await;
+                if *status.borrow() != Status::Running(None) {
+                    return;
+                }
+                let has_run = container
+                    .started()
+                    .map_or(STAYS, |at| Duration::from_nanos(clock::now().saturating_sub(at)));
                 let ends = status.wait_for(|status| *status != Status::Running(None));
-                let _ = tokio::time::timeout(STAYS.saturating_sub(has_run), ends).await;
+                if tokio::time::timeout(STAYS.saturating_sub(has_run), ends).await.is_err() {
+                    return;
+                }
             }
         };
         tokio::select! {
-            () = decided => still_ready(container),
+            () = decided => still_ready(container, before).map(|_| ()),
             () = order.given_up() => Err(failure("interrupted while waiting".to_owned())),
         }
     }
@@ -305,7 +337,8 @@ impl Engine {
         }
         let _turn = self.preempt().await;
         let plan = composer_plan::stop(&self.observe().await, &request.services);
-        let messages = worded(self.execute(&plan, self.down_order(request.timeout)).await);
+        let halt = if request.shutdown { Halt::Shutdown } else { Halt::User };
+        let messages = worded(self.execute(&plan, self.stop_order(request.timeout, halt)).await);
         if messages.is_empty() { Ok(None) } else { Err(failure(messages.join("\n"))) }
     }
 
@@ -315,6 +348,12 @@ impl Engine {
         self.known(&request.services)?;
         let mut messages = Vec::new();
         for container in self.of_services(&request.services) {
+            let ends = request.signal == libc::SIGKILL
+                || request.signal == container.record.borrow().service.stop_signal;
+            // As in Docker: what is killed by a user stays so.
+            if ends && self.cease_at_once(&container, Halt::User) {
+                self.announce_container(&container, Action::Stopped);
+            }
             if let Some(live) = &*container.live.borrow()
                 && let Err(error) = pidfd::signal(live.pidfd.as_fd(), request.signal)
             {
@@ -325,8 +364,26 @@ impl Engine {
     }
 
     pub(super) fn down_order(&self, timeout: Option<Duration>) -> Rc<Order> {
+        self.stop_order(timeout, Halt::User)
+    }
+
+    pub(super) fn stop_order(&self, timeout: Option<Duration>, halt: Halt) -> Rc<Order> {
         let (cancel, interrupt) = (watch::Sender::new(false), self.interrupt.subscribe());
-        Rc::new(Order { stack: None, timeout, stop_at_failure: false, cancel, interrupt })
+        Rc::new(Order { stack: None, timeout, halt, stop_at_failure: false, cancel, interrupt })
+    }
+
+    /// The services that a boot brings up: all but those that a user had stopped, and that ask to stay so. What
+    /// another one depends on comes along with it in any case.
+    fn of_boot(&self, stack: &composer_stack::Stack) -> Vec<String> {
+        let stays_stopped = |service: &String| {
+            let containers = self.of_services(std::slice::from_ref(service));
+            let stays = |container: &Rc<Container>| {
+                let record = container.record.borrow();
+                !restart::at_boot(&record.service.restart, &record.history)
+            };
+            !containers.is_empty() && containers.iter().all(stays)
+        };
+        stack.services.keys().filter(|service| !stays_stopped(service)).cloned().collect()
     }
 
     fn known(&self, services: &[String]) -> Result<(), Failure> {
@@ -346,9 +403,15 @@ impl Engine {
     }
 }
 
-/// Whether what `--wait` waits for holds of a container in this state.
-fn readiness(container: &Container, status: &Status) -> Verdict {
+/// Whether what `--wait` waits for holds of a container in this state, which had `before` failures in a row when it
+/// was begun to be waited for.
+fn readiness(container: &Container, before: u32, status: &Status) -> Verdict {
     match status {
+        Status::Restarting(_) => {
+            let failures = container.record.borrow().history.failures;
+            let ends = failures.checked_sub(before).unwrap_or(failures);
+            if ends >= ENDS { Verdict::Never } else { Verdict::Pending }
+        }
         Status::Exited(Some(0)) => Verdict::Holds,
         Status::Exited(_) => Verdict::Never,
         Status::Running(_) if container.record.borrow().service.healthcheck.is_none() => Verdict::Holds,
@@ -356,11 +419,22 @@ fn readiness(container: &Container, status: &Status) -> Verdict {
     }
 }
 
-fn still_ready(container: &Rc<Container>) -> Result<(), Failure> {
+/// Whether it is ready; an error where it will not be.
+fn still_ready(container: &Rc<Container>, before: u32) -> Result<bool, Failure> {
     let status = *container.status.borrow();
-    match readiness(container, &status) {
-        Verdict::Never => Err(failure(execute::describe(&container.name(), status, Condition::Healthy))),
-        Verdict::Holds | Verdict::Pending => Ok(()),
+    match readiness(container, before, &status) {
+        Verdict::Holds => Ok(true),
+        Verdict::Pending => Ok(false),
+        Verdict::Never => {
+            let restarts = container.record.borrow().history.restarts;
+            let again = match restarts {
+                0 => String::new(),
+                1 => "; it has been restarted once".to_owned(),
+                _ => format!("; it has been restarted {restarts} times"),
+            };
+            let why = execute::describe(&container.name(), status, Condition::Healthy);
+            Err(failure(format!("{why}{again}")))
+        }
     }
 }
 

@@ -97,21 +97,12 @@ async fn next(channel: &AsyncFd<OwnedFd>, name: &str) -> Result<Option<OwnedFd>>
 impl Engine {
     /// Starts a container and returns when its program has been exec'd.
     pub(super) async fn start(self: &Rc<Self>, container: &Rc<Container>) -> Result<()> {
+        let _gate = container.gate.lock().await;
+        self.begin_anew(container)
+            .map_err(|error| StartError::doing(&format!("{}: write its record", container.name()), &error))?;
         container.status.send_replace(Status::Starting);
         self.announce_container(container, Action::Starting);
-        if container.standing.get() {
-            self.release(container).await;
-        }
-        container.standing.set(true);
-        let started = match self.try_start(container).await {
-            Err(error) if error.message == Refusal::Gone.to_string() => {
-                // A keeper that died in this very moment has been replaced: once more.
-                self.release(container).await;
-                self.try_start(container).await
-            }
-            other => other,
-        };
-        if let Err(error) = started {
+        if let Err(error) = self.launch(container).await {
             let reason = Some(error.message.clone());
             // The failure itself is what the user must see; the record only repeats it.
             let _ = container.change(|record| record.phase = Phase::Created { reason });
@@ -121,6 +112,22 @@ impl Engine {
             return Err(error);
         }
         Ok(())
+    }
+
+    /// Takes away what the last program stood on, and starts the next.
+    pub(super) async fn launch(self: &Rc<Self>, container: &Rc<Container>) -> Result<()> {
+        if container.standing.get() {
+            self.release(container).await;
+        }
+        container.standing.set(true);
+        match self.try_start(container).await {
+            Err(error) if error.message == Refusal::Gone.to_string() => {
+                // A keeper that died in this very moment has been replaced: once more.
+                self.release(container).await;
+                self.try_start(container).await
+            }
+            other => other,
+        }
     }
 
     async fn try_start(self: &Rc<Self>, container: &Rc<Container>) -> Result<()> {

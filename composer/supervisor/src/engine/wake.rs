@@ -11,6 +11,7 @@ use super::Engine;
 use super::execute::{Order, StepError};
 use super::operations::{Operation, failure, worded};
 use crate::protocol::{Failure, Remove, Reply, Restart, Start};
+use crate::records::Halt;
 
 impl Engine {
     /// `compose start`. The plan of a dry run is the answer.
@@ -114,7 +115,7 @@ impl Engine {
                 volumes: record.volumes.clone(),
             })
         });
-        Rc::new(Order { stack, timeout, stop_at_failure: true, cancel, interrupt })
+        Rc::new(Order { stack, timeout, halt: Halt::User, stop_at_failure: true, cancel, interrupt })
     }
 
     async fn wake(self: &Rc<Self>, plan: &Plan, order: &Rc<Order>) -> Result<(), Failure> {
