@@ -33,6 +33,9 @@ fn service(name: &str, depends_on: &[(&str, Condition)]) -> Service {
         read_only: false,
         depends_on: depends_on.iter().map(|(name, c)| ((*name).to_owned(), dependency(*c))).collect(),
         healthcheck: None,
+        pre_start: Vec::new(),
+        post_start: Vec::new(),
+        pre_stop: Vec::new(),
         resources: Resources::default(),
         attach: true,
     }

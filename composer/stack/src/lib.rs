@@ -57,7 +57,8 @@ pub use hash::config_hash;
 pub use load::{load, project_name_only};
 pub use loaded::{Loaded, Variable};
 pub use model::{
-    Condition, Dependency, Healthcheck, Mount, MountKind, Resources, Rootfs, Service, Stack, Volume,
+    Condition, Dependency, Healthcheck, Hook, Mount, MountKind, PreStart, Probe, Resources, Rootfs, Service,
+    Stack, Test, Volume,
 };
 pub use options::{HostFacts, LoadOptions, Purpose};
 pub use schema::schema;

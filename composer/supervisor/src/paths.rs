@@ -138,6 +138,11 @@ impl ContainerPaths {
         self.folder.join("work")
     }
 
+    /// What a step of `pre_start` writes over its root filesystem, while it runs.
+    pub fn pre_start(&self) -> PathBuf {
+        self.folder.join("pre_start")
+    }
+
     /// An anonymous volume, by its place among the service's mounts.
     pub fn anonymous(&self, mount: usize) -> PathBuf {
         self.folder.join(format!("volume-{mount}"))

@@ -56,6 +56,9 @@ pub struct ContainerRecord {
     pub address: Option<Ipv4Addr>,
     /// Where it is in its life.
     pub phase: Phase,
+    /// Whether the steps of `pre_start` that it has to wait for have been run.
+    #[serde(default)]
+    pub prepared: bool,
 }
 
 /// Where a container is in its life, as far as it must outlive the supervisor.

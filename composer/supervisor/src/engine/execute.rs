@@ -19,12 +19,18 @@ use crate::records::{ContainerRecord, Phase};
 use crate::{clock, paths};
 
 /// Why a step failed.
-#[derive(Debug)]
 pub enum StepError {
     /// Something could not be made or started: what the operation has made is taken back.
     Broken(StartError),
     /// A condition can no longer be met: what runs is left for the user to look at.
     Unmet(String),
+    /// A hook has failed: what runs is left as well.
+    Hook {
+        /// Its container.
+        container: Rc<Container>,
+        /// Which hook, and how.
+        why: String,
+    },
     /// Somebody wants something else now.
     Interrupted,
 }
@@ -144,7 +150,9 @@ impl Engine {
                 let known = self.container(&container);
                 let known =
                     known.ok_or_else(|| StartError::doing("start", &format!("{container} is not known")))?;
+                self.prepare(&known, order).await?;
                 self.start(&known).await?;
+                self.post_start(&known, order).await?;
             }
             Step::Await { service, condition, required } => {
                 self.wait_for(&service, condition, required, order).await?
@@ -210,6 +218,7 @@ impl Engine {
             created: clock::now(),
             address: None,
             phase: Phase::Created { reason: None },
+            prepared: false,
         };
         let container = Container::new(record, folders);
         self.announce_container(&container, Action::Creating);

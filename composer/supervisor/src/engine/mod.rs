@@ -4,15 +4,21 @@ mod adopt;
 mod asyncfd;
 mod attend;
 mod container;
+mod ends;
 mod exec;
 mod execute;
 mod health;
+mod hooks;
+mod inside;
 mod life;
 mod link;
 mod logpipes;
 mod operations;
+mod prestart;
+mod probe;
 mod program;
 mod serve;
+mod sought;
 mod spec;
 mod start;
 
@@ -63,6 +69,8 @@ struct Engine {
     events: broadcast::Sender<Event>,
     /// One operation that changes the stack at a time.
     turn: Mutex<()>,
+    /// By service: one container at a time runs the steps of `pre_start`.
+    preparing: RefCell<BTreeMap<String, Rc<Mutex<()>>>>,
     /// Raised to make the operation under way give up.
     interrupt: watch::Sender<u64>,
     /// Links are about to go in one sweep: no container takes its own away.
@@ -126,6 +134,7 @@ async fn supervise(stack: &str) -> io::Result<()> {
         listeners: RefCell::default(),
         events: broadcast::Sender::new(1024),
         turn: Mutex::new(()),
+        preparing: RefCell::default(),
         interrupt: watch::Sender::new(0),
         sweeping: Cell::new(false),
         warned: RefCell::default(),

@@ -10,18 +10,14 @@ use std::time::Duration;
 
 use composer_plan::{DownOptions, Plan, Step, UpOptions};
 use composer_sandbox::pidfd;
-use composer_stack::Condition;
 use tokio::sync::watch;
 
 use super::Engine;
-use super::container::{Container, Status, Verdict};
-use super::execute::{self, Order, StepError};
+use super::ends::Late;
+use super::execute::{Order, StepError};
+use crate::paths;
 use crate::protocol::{Action, Down, Failure, Kill, Reply, Stop, Subject, Up};
 use crate::records::{self, StackRecord};
-use crate::{clock, paths};
-
-/// How long a program without a health check has to stay up before `--wait` takes it for ready.
-const STAYS: Duration = Duration::from_millis(250);
 
 /// An operation as its client's connection knows it.
 pub struct Operation {
@@ -125,27 +121,21 @@ impl Engine {
             cancel: operation.cancel.clone(),
             interrupt,
         });
-        let failures = self.execute(&plan, Rc::clone(&order)).await;
+        let late = Late::of(request.wait, request.wait_timeout);
+        let failures = self.execute_until(&plan, &order, late).await;
         let broken = failures.iter().find_map(|failure| match failure {
             StepError::Broken(error) => Some(Failure { message: error.message.clone(), code: error.code }),
-            StepError::Unmet(_) | StepError::Interrupted => None,
+            StepError::Unmet(_) | StepError::Hook { .. } | StepError::Interrupted => None,
         });
         if let Some(failure) = broken {
             self.roll_back(&plan, new).await;
             return Err(failure);
         }
-        let unmet = failures.iter().find_map(|failure| match failure {
-            StepError::Unmet(why) => Some(format!("dependency failed to start: {why}")),
-            StepError::Broken(_) | StepError::Interrupted => None,
-        });
-        if let Some(why) = unmet {
-            return Err(failure(why));
-        }
-        if !failures.is_empty() {
-            return Err(failure("interrupted: what has been started runs on".to_owned()));
+        if let Some(failure) = self.why_not_up(&plan, &failures, &order, &request.services, late) {
+            return Err(failure);
         }
         if request.wait {
-            self.wait_until_ready(&order, &request.services, request.wait_timeout).await?;
+            self.wait_until_ready(&order, &request.services, late).await?;
         }
         Ok(None)
     }
@@ -216,54 +206,6 @@ impl Engine {
             Ok(()) | Err(_) => *self.record.borrow_mut() = None,
         }
         self.warned.borrow_mut().clear();
-    }
-
-    async fn wait_until_ready(
-        &self,
-        order: &Order,
-        services: &[String],
-        timeout: Option<Duration>,
-    ) -> Result<(), Failure> {
-        let chosen = |name: &&String| services.is_empty() || services.contains(name);
-        let known = order.stack.iter().flat_map(|stack| stack.services.keys());
-        let names: Vec<String> = known.filter(chosen).cloned().collect();
-        let containers = self.of_services(&names);
-        let ready = async {
-            for container in &containers {
-                self.wait_ready(container, order).await?;
-            }
-            // While the last were waited for, the first may have ended.
-            containers.iter().try_for_each(still_ready)
-        };
-        match timeout {
-            None => ready.await,
-            Some(limit) => tokio::time::timeout(limit, ready).await.unwrap_or_else(|_| {
-                Err(failure(format!("not all services were ready within {} s", limit.as_secs())))
-            }),
-        }
-    }
-
-    /// Runs and, with a health check, is healthy; or has completed with status 0. Without a check, it has to stay up
-    /// for [`STAYS`]: a program that cannot do its work usually ends at once.
-    async fn wait_ready(&self, container: &Rc<Container>, order: &Order) -> Result<(), Failure> {
-        let mut status = container.status.subscribe();
-        if readiness(container, &status.borrow()) == Verdict::Pending {
-            self.announce_container(container, Action::Waiting);
-        }
-        let decided = async {
-            // Fails only when the container itself is gone.
-            let _ = status.wait_for(|status| readiness(container, status) != Verdict::Pending).await;
-            let has_run =
-                container.started().map_or(STAYS, |at| Duration::from_nanos(clock::now().saturating_sub(at)));
-            if *status.borrow() == Status::Running(None) {
-                let ends = status.wait_for(|status| *status != Status::Running(None));
-                let _ = tokio::time::timeout(STAYS.saturating_sub(has_run), ends).await;
-            }
-        };
-        tokio::select! {
-            () = decided => still_ready(container),
-            () = order.given_up() => Err(failure("interrupted while waiting".to_owned())),
-        }
     }
 
     /// `compose down`.
@@ -340,30 +282,12 @@ impl Engine {
     }
 }
 
-/// Whether what `--wait` waits for holds of a container in this state.
-fn readiness(container: &Container, status: &Status) -> Verdict {
-    match status {
-        Status::Exited(Some(0)) => Verdict::Holds,
-        Status::Exited(_) => Verdict::Never,
-        Status::Running(_) if container.record.borrow().service.healthcheck.is_none() => Verdict::Holds,
-        Status::Created | Status::Starting | Status::Running(_) => status.verdict(Condition::Healthy),
-    }
-}
-
-fn still_ready(container: &Rc<Container>) -> Result<(), Failure> {
-    let status = *container.status.borrow();
-    match readiness(container, &status) {
-        Verdict::Never => Err(failure(execute::describe(&container.name(), status, Condition::Healthy))),
-        Verdict::Holds | Verdict::Pending => Ok(()),
-    }
-}
-
 fn worded(failures: Vec<StepError>) -> Vec<String> {
     failures
         .into_iter()
         .map(|failure| match failure {
             StepError::Broken(error) => error.message,
-            StepError::Unmet(why) => why,
+            StepError::Unmet(why) | StepError::Hook { why, .. } => why,
             StepError::Interrupted => "interrupted".to_owned(),
         })
         .collect()
