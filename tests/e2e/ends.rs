@@ -46,29 +46,37 @@ services:
 }
 
 #[test]
-fn all_that_failed_by_the_end_are_named() {
+fn all_that_have_failed_are_named() {
     let file = r#"
+x-sick: &sick { x-rootfs: @busybox@, healthcheck: { test: ["CMD", "false"], interval: 50ms, retries: 1 } }
 services:
   app:
     x-rootfs: @busybox@
     command: sleep 1000
-    depends_on: { one: { condition: service_completed_successfully }, two: { condition: service_completed_successfully } }
-  one: { x-rootfs: @busybox@, command: ["sh", "-c", "echo first; exit 3"] }
-  two: { x-rootfs: @busybox@, command: ["sh", "-c", "echo second; exit 4"] }
+    depends_on: { one: { condition: service_healthy }, two: { condition: service_healthy } }
+  one: { <<: *sick, command: ["sh", "-c", "echo first; exec sleep 1000"] }
+  two: { <<: *sick, command: ["sh", "-c", "echo second; exec sleep 1000"] }
 "#;
     let project = Project::new("ends-all", file);
-    // Which of them is the first to end is chance; both have by the time the second `up` has started nothing new.
-    project.fails(&["up", "-d", "--wait", "one"]);
-    project.fails(&["up", "-d", "--wait", "two"]);
-    let (code, message) = project.fails(&["up", "-d", "--wait", "one", "two"]);
-    assert_eq!(code, 1);
-    for (service, status, said) in [("one", 3, "first"), ("two", 4, "second")] {
-        let named = format!("container {}-{service}-1 exited ({status})", project.name);
-        if message.contains(&named) {
-            assert!(message.contains(&format!("    {said}\n")), "{message}");
+    project.ok(&["up", "-d", "one", "two"]);
+    for service in ["one", "two"] {
+        while project.field(service, "Health") != "unhealthy" {
+            std::thread::yield_now();
         }
     }
-    assert!(message.contains("-one-1 exited (3)") || message.contains("-two-1 exited (4)"), "{message}");
+    let waiting = project.fails(&["up", "-d", "--wait", "one", "two"]);
+    let depending = project.fails(&["up", "-d"]);
+    for (code, message) in [waiting, depending] {
+        assert_eq!(code, 1);
+        for (service, said) in [("one", "first"), ("two", "second")] {
+            assert!(
+                message.contains(&format!("container {}-{service}-1 is unhealthy\n", project.name)),
+                "{message}"
+            );
+            assert!(message.contains("  its last probe: false ended with status 1\n"), "{message}");
+            assert!(message.contains(&format!("  the end of its log:\n    {said}\n")), "{message}");
+        }
+    }
     project.down();
 }
 

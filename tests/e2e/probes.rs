@@ -79,7 +79,7 @@ services:
     x-probe: { log: ready now }
   slow:
     x-rootfs: @busybox@
-    command: ["sh", "-c", "trap 'echo ready now' USR1; echo begun; while true; do sleep 0.02; done"]
+    command: ["sh", "-c", "trap 'echo ready now' USR1; trap exit TERM; echo begun; while true; do sleep 0.02; done"]
     x-probe: { log: ready now }
     healthcheck: { interval: 100ms, retries: 2 }
 "#;
@@ -89,7 +89,7 @@ services:
     let (_, message) = project.fails(&["up", "-d", "--wait", "slow"]);
     assert!(message.contains("its last probe: no line of its log has contained \"ready now\""), "{message}");
     assert!(message.contains("the end of its log:\n    begun"), "{message}");
-    project.ok(&["kill", "-s", "USR1", "slow"]);
+    project.ok(&["exec", "-T", "slow", "kill", "-USR1", "1"]);
     project.follow_until("slow", "ready now");
     // Once it has been unhealthy `--wait` does not wait: what is seen here has been decided.
     while project.field("slow", "Health") == "unhealthy" {
@@ -97,7 +97,8 @@ services:
     }
     assert_eq!(project.field("slow", "Health"), "healthy");
     // Another start begins anew.
-    project.ok(&["stop", "-t", "0", "slow"]);
+    project.ok(&["exec", "-T", "slow", "kill", "-TERM", "1"]);
+    project.ends("slow");
     project.fails(&["up", "-d", "--wait", "slow"]);
     project.down();
 }

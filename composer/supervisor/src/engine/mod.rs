@@ -69,8 +69,9 @@ struct Engine {
     events: broadcast::Sender<Event>,
     /// One operation that changes the stack at a time.
     turn: Mutex<()>,
-    /// By service: one container at a time runs the steps of `pre_start`.
-    preparing: RefCell<BTreeMap<String, Rc<Mutex<()>>>>,
+    /// By service: one container at a time runs the steps of `pre_start`, and the configuration for which another than
+    /// the first has run those of the service.
+    preparing: RefCell<BTreeMap<String, Rc<Mutex<Option<String>>>>>,
     /// Raised to make the operation under way give up.
     interrupt: watch::Sender<u64>,
     /// Links are about to go in one sweep: no container takes its own away.

@@ -35,33 +35,33 @@ impl Engine {
         container: &Rc<Container>,
         order: &Order,
     ) -> Result<(), StepError> {
-        let (service, steps, prepared) = {
+        let is_prepared = |container: &Container| container.record.borrow().prepared;
+        let hash_of = |container: &Container| container.record.borrow().config_hash.clone();
+        let (service, steps, hash) = {
             let record = container.record.borrow();
-            (record.service.name.clone(), record.service.pre_start.clone(), record.prepared)
+            (record.service.name.clone(), record.service.pre_start.clone(), record.config_hash.clone())
         };
-        if steps.is_empty() || prepared {
+        if steps.is_empty() || is_prepared(container) {
             return Ok(());
         }
         let turn = Rc::clone(self.preparing.borrow_mut().entry(service.clone()).or_default());
-        let _turn = tokio::select! {
+        let mut ahead = tokio::select! {
             turn = turn.lock() => turn,
             () = order.given_up() => return Err(StepError::Interrupted),
         };
         self.announce_container(container, Action::Waiting);
-        let mut replicas = self.of_services(&[service]);
-        replicas.sort_by_key(|replica| replica.record.borrow().index);
-        let first = replicas.first().unwrap_or(container);
-        if !first.record.borrow().prepared && !Rc::ptr_eq(first, container) {
-            // It may run without having been prepared, where an earlier version started it: then its address is taken.
-            let base = if first.live.borrow().is_some() { container } else { first };
-            self.steps(base, &steps, |_| true, order).await?;
-            prepared_now(first)?;
-            if Rc::ptr_eq(base, container) {
-                return Ok(prepared_now(container)?);
-            }
+        let replicas = self.of_services(&[service]);
+        let first = replicas.iter().min_by_key(|replica| replica.record.borrow().index);
+        let first = first.filter(|first| !Rc::ptr_eq(first, container));
+        let is_done = match first {
+            None => ahead.take().as_ref() == Some(&hash),
+            // One of another configuration is about to be replaced.
+            Some(first) => ahead.as_ref() == Some(&hash) || is_prepared(first) && hash_of(first) == hash,
+        };
+        self.steps(container, &steps, |step| step.per_replica || !is_done, order).await?;
+        if first.is_some() && !is_done {
+            *ahead = Some(hash);
         }
-        let is_first = Rc::ptr_eq(first, container);
-        self.steps(container, &steps, |step| is_first || step.per_replica, order).await?;
         Ok(prepared_now(container)?)
     }
 
