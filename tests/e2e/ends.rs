@@ -17,7 +17,7 @@ services:
     x-rootfs: @busybox@
     command: ["sh", "-c", "i=0; while [ $$i -lt 30 ]; do i=$$((i+1)); echo line $$i; done; touch /done; exec sleep 1000"]
     healthcheck:
-      test: ["CMD-SHELL", "printf '\\033[31mno space left\\033[0m'; test ! -e /done"]
+      test: ["CMD-SHELL", "while [ ! -e /done ]; do sleep 0.01; done; printf '\\033[31mno space left\\033[0m'; exit 1"]
       interval: 50ms
       retries: 2
   migrate:
