@@ -1,5 +1,6 @@
 //! The only place that prints. Data goes to standard output, everything else to standard error.
 
+mod plain;
 mod prefix;
 mod progress;
 pub mod table;
@@ -64,12 +65,12 @@ impl Output {
     /// Tells the user of something doubtful.
     pub fn warning(&mut self, text: &str) {
         let label = if self.color_errors { "\x1b[1;33mwarning\x1b[0m" } else { "warning" };
-        self.note(&format!("{label}: {text}"));
+        self.note(&format!("{label}: {}", plain::plain(text)));
     }
 
     /// Tells the user why a command failed.
     pub fn error(&mut self, text: &str) {
         let label = if self.color_errors { "\x1b[1;31merror\x1b[0m" } else { "error" };
-        self.note(&format!("{label}: {text}"));
+        self.note(&format!("{label}: {}", plain::plain(text)));
     }
 }

@@ -158,6 +158,8 @@ fn tell(stack: &str, event: &Event) -> Told {
         Action::Warning(text) => ("Warning", Stage::Warning, Some(text.clone())),
         Action::Failed(why) => ("Error", Stage::Error, first_line(why)),
     };
+    // Some are what programs of the services have printed.
+    let details = details.map(|details| super::plain::plain(&details).into_owned());
     Told { id, text: text.to_owned(), stage, details }
 }
 

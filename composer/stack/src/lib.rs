@@ -59,8 +59,8 @@ pub use limits::MOST_REPLICAS;
 pub use load::{load, project_name_only};
 pub use loaded::{Loaded, Variable};
 pub use model::{
-    Condition, Dependency, Healthcheck, Mount, MountKind, Resources, Restart, RestartPolicy, Rootfs, Run,
-    Service, Stack, Volume,
+    Condition, Dependency, Healthcheck, Hook, Mount, MountKind, PreStart, Probe, Resources, Restart,
+    RestartPolicy, Rootfs, Run, Service, Stack, Test, Volume,
 };
 pub use options::{HostFacts, LoadOptions, Purpose};
 pub use schema::schema;

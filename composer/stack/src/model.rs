@@ -71,8 +71,17 @@ pub struct Service {
     pub read_only: bool,
     /// `depends_on` by service.
     pub depends_on: BTreeMap<String, Dependency>,
-    /// `healthcheck`; `None` where there is none or it is disabled.
+    /// `healthcheck` or `x-probe`; `None` where there is neither or it is disabled.
     pub healthcheck: Option<Healthcheck>,
+    /// `pre_start`: what runs to its end, in containers of its own, before the first program is started.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pre_start: Vec<PreStart>,
+    /// `post_start`: what is run inside once the program has been started.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub post_start: Vec<Hook>,
+    /// `pre_stop`: what is run inside before the program is told to stop.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pre_stop: Vec<Hook>,
     /// Limits and reservations of each container.
     pub resources: Resources,
     /// `attach`: whether `up` shows this service's logs.
@@ -226,8 +235,8 @@ pub enum Condition {
 /// `healthcheck`, with Docker's defaults filled in.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Healthcheck {
-    /// The program and its arguments (`CMD-SHELL` is `/bin/sh -c` already).
-    pub test: Vec<String>,
+    /// What is tried.
+    pub test: Test,
     /// Between two probes (default 30 s).
     pub interval: Duration,
     /// After which a probe counts as failed (default 30 s).
@@ -238,6 +247,58 @@ pub struct Healthcheck {
     pub start_period: Duration,
     /// Between two probes during the start period (default 5 s); `None` where the file does not set it.
     pub start_interval: Option<Duration>,
+}
+
+/// How it is found out whether a service is well. On disk a command is what it was before there were probes: a list of
+/// words.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Test {
+    /// `healthcheck.test`: a program and its arguments, run inside (`CMD-SHELL` is `/bin/sh -c` already).
+    Command(Vec<String>),
+    /// `x-probe`: tried from outside, in this order; each must pass. There is at least one.
+    Probes(Vec<Probe>),
+}
+
+/// One test of `x-probe`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Probe {
+    /// A line of its log has contained this since it was started.
+    Log(String),
+    /// This port takes a connection.
+    Tcp(u16),
+    /// A request is answered with a status from 200 to 399.
+    Http {
+        /// The port.
+        port: u16,
+        /// The path, with its leading slash, and the query.
+        path: String,
+    },
+}
+
+/// An item of `post_start` or `pre_stop`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hook {
+    /// The program and its arguments.
+    pub command: Vec<String>,
+    /// User over the service's.
+    pub user: Option<String>,
+    /// All capabilities.
+    pub privileged: bool,
+    /// Working folder over the service's.
+    pub working_dir: Option<String>,
+    /// Variables over the service's environment.
+    pub environment: BTreeMap<String, String>,
+}
+
+/// An item of `pre_start`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PreStart {
+    /// What is run.
+    pub hook: Hook,
+    /// Once for each container instead of once for the service.
+    pub per_replica: bool,
 }
 
 /// Limits and reservations of a container or, as `x-resources`, of the whole stack.
@@ -257,6 +318,27 @@ pub struct Resources {
     pub memory_swap: Option<i64>,
     /// `pids_limit`, `deploy.resources.limits.pids`; -1 is no limit.
     pub pids: Option<i64>,
+}
+
+impl Test {
+    /// The text that a line of the log has to contain, where there is one.
+    pub fn sought(&self) -> Option<&str> {
+        match self {
+            Self::Command(_) => None,
+            Self::Probes(probes) => probes.iter().find_map(|probe| match probe {
+                Probe::Log(text) => Some(text.as_str()),
+                Probe::Tcp(_) | Probe::Http { .. } => None,
+            }),
+        }
+    }
+
+    /// Whether it cannot fail any more once it has passed.
+    pub fn is_final(&self) -> bool {
+        match self {
+            Self::Command(_) => false,
+            Self::Probes(probes) => probes.iter().all(|probe| matches!(probe, Probe::Log(_))),
+        }
+    }
 }
 
 impl Service {

@@ -149,6 +149,11 @@ impl ContainerPaths {
     pub fn numbered_anonymous(&self, mount: usize) -> PathBuf {
         self.folder.join(format!("{ANONYMOUS}{mount}"))
     }
+
+    /// What a step of `pre_start` writes over its root filesystem, while it runs.
+    pub fn pre_start(&self) -> PathBuf {
+        self.folder.join("pre_start")
+    }
 }
 
 /// A named volume by its name on the host. Whatever the name is, this is a folder of its own among the others: the

@@ -59,6 +59,9 @@ pub struct ContainerRecord {
     /// What its restart policy goes by.
     #[serde(default)]
     pub history: History,
+    /// Whether the steps of `pre_start` that it has to wait for have been run.
+    #[serde(default)]
+    pub prepared: bool,
 }
 
 /// What has become of a container's starts since an operation last started it.

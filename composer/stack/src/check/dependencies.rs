@@ -80,7 +80,7 @@ fn waits(service: Named<'_>, target: Named<'_>, edge: Edge<'_>, report: &mut Rep
                     edge.span,
                     format!("`{name}` waits for `{to}` to be healthy, but `{to}` has no health check"),
                 )
-                .help("give it a `healthcheck`, or wait for `service_started`")
+                .help("give it a `healthcheck` or an `x-probe`, or wait for `service_started`")
                 .also(place, label);
         }
         Some("service_completed_successfully") => {

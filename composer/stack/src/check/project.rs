@@ -61,6 +61,11 @@ impl<'a> Named<'a> {
         &self.entry.node
     }
 
+    /// A key and its value.
+    pub fn entry(&self, key: &str) -> Option<&'a Entry> {
+        self.node().as_map()?.get(key)
+    }
+
     /// The value of a key.
     pub fn get(&self, key: &str) -> Option<&'a Node> {
         self.node().get(key)

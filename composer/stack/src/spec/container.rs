@@ -309,7 +309,8 @@ pub(crate) static PRE_START: Record = Record::new(
     "a `pre_start` step",
     &[
         HOOK_COMMAND,
-        Field::new("image", Shape::Text, "Image it runs in; the service's own by default."),
+        Field::new("image", Shape::Text, "Image it runs in; the service's own by default.")
+            .support(Support::NotYet),
         Field::new("user", Shape::Text, "User that runs it."),
         Field::new("privileged", Shape::Bool, "Runs it with all privileges."),
         Field::new("working_dir", Shape::Text, "Folder it runs in."),

@@ -317,20 +317,17 @@ pub(crate) static SERVICE: Record = Record::new(
             "pre_start",
             Shape::List(&Shape::Record(&PRE_START)),
             "Containers that run to their end before the service starts.",
-        )
-        .support(Support::NotYet),
+        ),
         Field::new(
             "post_start",
             Shape::List(&Shape::Record(&HOOK)),
             "Commands that run inside once the container has started.",
-        )
-        .support(Support::NotYet),
+        ),
         Field::new(
             "pre_stop",
             Shape::List(&Shape::Record(&HOOK)),
             "Commands that run inside before the container is stopped.",
-        )
-        .support(Support::NotYet),
+        ),
         own::BANDWIDTH,
         own::CPU_BURST,
         own::CPUS_EXCLUSIVE,

@@ -10,7 +10,7 @@ use composer_sandbox::pidfd;
 
 use super::container::{Container, Status};
 use super::link::{Born, End, Legacy, Link};
-use super::{Engine, health, logpipes, program};
+use super::{Engine, inside, logpipes, prestart, program};
 use crate::logs::Stream;
 use crate::records::{ContainerRecord, Phase, Process};
 use crate::{diagnose, records};
@@ -36,8 +36,9 @@ impl Engine {
             self.link.acknowledge(*pid);
         }
         for (tag, born) in &legacy.children {
-            if tag.split('/').next() == Some(health::PROBE) {
-                health::kill(born.pid, born.pidfd.as_fd());
+            // What waited for these has gone.
+            if matches!(tag.split('/').next(), Some(inside::PROBE | inside::HOOK | prestart::STEP)) {
+                inside::kill(born.pid, born.pidfd.as_fd());
             }
         }
         self.sweep();

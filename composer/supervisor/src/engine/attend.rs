@@ -20,7 +20,7 @@ use crate::records::{Halt, History, Phase};
 use crate::{clock, diagnose};
 
 /// `stop_grace_period` where the file does not set it, as in Docker.
-const GRACE: Duration = Duration::from_secs(10);
+pub const GRACE: Duration = Duration::from_secs(10);
 
 impl Engine {
     /// Takes up a container whose program runs. `fresh` where it has been exec'd in this moment.
@@ -35,15 +35,18 @@ impl Engine {
         let logging = self.log(&name, container.paths.log(), pipes, fresh)?;
         let (stop, orders) = mpsc::unbounded_channel();
         let pidfd = Rc::clone(&born.pidfd);
-        *container.live.borrow_mut() = Some(Live { pid: born.pid, pidfd, stop });
+        let log = Rc::clone(&logging.writer);
+        *container.live.borrow_mut() = Some(Live { pid: born.pid, pidfd, stop, log });
+        container.last_probe.take();
         container.record.borrow_mut().history.due = None;
         let known = if fresh { None } else { Self::known_health(container) };
+        let said = self.seek(container, &logging.writer, fresh, known)?;
         let health =
             Self::first_health(&container.record.borrow().service).map(|first| known.unwrap_or(first));
         container.status.send_replace(Status::Running(health));
         let probing = health.map(|health| {
             let (engine, container) = (Rc::clone(self), Rc::clone(container));
-            tokio::task::spawn_local(async move { engine.watch_health(&container, health).await })
+            tokio::task::spawn_local(async move { engine.watch_health(&container, health, said).await })
         });
         // One that is taken up has run for as long as anybody remembers.
         let since = if fresh { Instant::now() } else { Instant::now() - life::SETTLED.min(uptime()) };
@@ -132,13 +135,15 @@ impl Engine {
             return;
         }
         let mut status = container.status.subscribe();
-        {
-            let live = container.live.borrow();
-            let Some(live) = &*live else { return };
+        if container.live.borrow().is_none() {
+            return;
+        }
+        self.announce_container(container, Action::Stopping);
+        self.pre_stop(container, timeout).await;
+        if let Some(live) = &*container.live.borrow() {
             // Closed where the program has ended in this moment.
             let _ = live.stop.send(StopOrder { timeout });
         }
-        self.announce_container(container, Action::Stopping);
         let over = |status: &Status| !matches!(status, Status::Running(_) | Status::Starting);
         // Fails only when the container itself is gone.
         let _ = status.wait_for(over).await;

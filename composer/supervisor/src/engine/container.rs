@@ -9,6 +9,7 @@ use std::time::Duration;
 use composer_stack::Condition;
 use tokio::sync::{Mutex, mpsc, oneshot, watch};
 
+use crate::logs::Writer;
 use crate::paths::ContainerPaths;
 use crate::protocol::{self, ContainerStatus, Health};
 use crate::records::{ContainerRecord, Phase};
@@ -68,6 +69,8 @@ pub struct Live {
     pub pidfd: Rc<OwnedFd>,
     /// To whom attends it.
     pub stop: mpsc::UnboundedSender<StopOrder>,
+    /// What writes its log.
+    pub log: Rc<RefCell<Writer>>,
 }
 
 /// One container.
@@ -80,6 +83,8 @@ pub struct Container {
     pub status: watch::Sender<Status>,
     /// Its program while it runs.
     pub live: RefCell<Option<Live>>,
+    /// What the last probe of its health printed, or why it failed.
+    pub last_probe: RefCell<String>,
     /// Whether what its last program stood on (link, cgroup, pipes) may still be there.
     pub standing: Cell<bool>,
     /// The restart that is waited for; dropped, it does not come.
@@ -104,6 +109,7 @@ impl Container {
             paths,
             status: watch::Sender::new(status),
             live: RefCell::new(None),
+            last_probe: RefCell::default(),
             standing: Cell::new(standing),
             restart: RefCell::default(),
             gate: Mutex::new(()),

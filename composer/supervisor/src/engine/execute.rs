@@ -19,12 +19,18 @@ use crate::records::{ContainerRecord, Halt, History, Phase};
 use crate::{clock, paths};
 
 /// Why a step failed.
-#[derive(Debug)]
 pub enum StepError {
     /// Something could not be made or started: what the operation has made is taken back.
     Broken(StartError),
     /// A condition can no longer be met: what runs is left for the user to look at.
     Unmet(String),
+    /// A hook has failed: what runs is left as well.
+    Hook {
+        /// Its container.
+        container: Rc<Container>,
+        /// Which hook, and how.
+        why: String,
+    },
     /// Somebody wants something else now.
     Interrupted,
 }
@@ -161,7 +167,9 @@ impl Engine {
                 let known = self.container(&container);
                 let known =
                     known.ok_or_else(|| StartError::doing("start", &format!("{container} is not known")))?;
+                self.prepare(&known, order).await?;
                 self.start(&known).await?;
+                self.post_start(&known, order).await?;
             }
             Step::Await { service, condition, required } => {
                 self.wait_for(&service, condition, required, order).await?
@@ -357,6 +365,7 @@ pub fn new_record(name: &str, service: &Service, index: u32) -> io::Result<Conta
         address: None,
         phase: Phase::Created { reason: None },
         history: History::default(),
+        prepared: false,
     })
 }
 

@@ -41,6 +41,8 @@ pub fn open(path: &Path) -> io::Result<OwnedFd> {
 
 /// The tasks that keep a program's log.
 pub struct Logging {
+    /// What they write.
+    pub writer: Rc<RefCell<Writer>>,
     tasks: Vec<JoinHandle<()>>,
     /// Dropped once the program has ended.
     running: watch::Sender<()>,
@@ -82,7 +84,7 @@ impl Engine {
                 }
             }));
         }
-        Ok(Logging { tasks, running })
+        Ok(Logging { writer, tasks, running })
     }
 
     async fn drain(

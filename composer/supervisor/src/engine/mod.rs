@@ -5,17 +5,23 @@ mod asyncfd;
 mod attend;
 mod change;
 mod container;
+mod ends;
 mod exec;
 mod execute;
 mod health;
+mod hooks;
+mod inside;
 mod life;
 mod link;
 mod logpipes;
 mod operations;
+mod prestart;
+mod probe;
 mod program;
 mod restart;
 mod revive;
 mod serve;
+mod sought;
 mod spec;
 mod start;
 mod wake;
@@ -67,6 +73,9 @@ struct Engine {
     events: broadcast::Sender<Event>,
     /// One operation that changes the stack at a time.
     turn: Mutex<()>,
+    /// By service: one container at a time runs the steps of `pre_start`, and the configuration for which another than
+    /// the first has run those of the service.
+    preparing: RefCell<BTreeMap<String, Rc<Mutex<Option<String>>>>>,
     /// Raised to make the operation under way give up.
     interrupt: watch::Sender<u64>,
     /// Links are about to go in one sweep: no container takes its own away.
@@ -130,6 +139,7 @@ async fn supervise(stack: &str) -> io::Result<()> {
         listeners: RefCell::default(),
         events: broadcast::Sender::new(1024),
         turn: Mutex::new(()),
+        preparing: RefCell::default(),
         interrupt: watch::Sender::new(0),
         sweeping: Cell::new(false),
         warned: RefCell::default(),

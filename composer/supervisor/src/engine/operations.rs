@@ -10,21 +10,16 @@ use std::time::Duration;
 
 use composer_plan::{DownOptions, Plan, Step, UpOptions};
 use composer_sandbox::pidfd;
-use composer_stack::Condition;
 use tokio::sync::watch;
 
 use super::Engine;
-use super::container::{Container, Status, Verdict};
-use super::execute::{self, Order, StepError};
+use super::container::Container;
+use super::ends::Late;
+use super::execute::{Order, StepError};
 use super::restart;
+use crate::paths;
 use crate::protocol::{Action, Down, Failure, Kill, Reply, Stop, Subject, Up};
 use crate::records::{self, Halt, StackRecord};
-use crate::{clock, paths};
-
-/// So many ends in a row within a `--wait` are a failure, though the restart policy would go on.
-const ENDS: u32 = 3;
-/// How long a program without a health check has to stay up before `--wait` takes it for ready.
-const STAYS: Duration = Duration::from_millis(250);
 
 /// An operation as its client's connection knows it.
 pub struct Operation {
@@ -136,27 +131,21 @@ impl Engine {
             cancel: operation.cancel.clone(),
             interrupt,
         });
-        let failures = self.execute(&plan, Rc::clone(&order)).await;
+        let late = Late::of(request.wait, request.wait_timeout);
+        let failures = self.execute_until(&plan, &order, late).await;
         let broken = failures.iter().find_map(|failure| match failure {
             StepError::Broken(error) => Some(Failure { message: error.message.clone(), code: error.code }),
-            StepError::Unmet(_) | StepError::Interrupted => None,
+            StepError::Unmet(_) | StepError::Hook { .. } | StepError::Interrupted => None,
         });
         if let Some(failure) = broken {
             self.roll_back(&plan, new).await;
             return Err(failure);
         }
-        let unmet = failures.iter().find_map(|failure| match failure {
-            StepError::Unmet(why) => Some(format!("dependency failed to start: {why}")),
-            StepError::Broken(_) | StepError::Interrupted => None,
-        });
-        if let Some(why) = unmet {
-            return Err(failure(why));
-        }
-        if !failures.is_empty() {
-            return Err(failure("interrupted: what has been started runs on".to_owned()));
+        if let Some(failure) = self.why_not_up(&plan, &failures, &order, &options.services, late) {
+            return Err(failure);
         }
         if request.wait {
-            self.wait_until_ready(&order, &options.services, request.wait_timeout).await?;
+            self.wait_until_ready(&order, &options.services, late).await?;
         }
         Ok(None)
     }
@@ -230,74 +219,6 @@ impl Engine {
             Ok(()) | Err(_) => *self.record.borrow_mut() = None,
         }
         self.warned.borrow_mut().clear();
-    }
-
-    pub(super) async fn wait_until_ready(
-        &self,
-        order: &Order,
-        services: &[String],
-        timeout: Option<Duration>,
-    ) -> Result<(), Failure> {
-        let chosen = |name: &&String| services.is_empty() || services.contains(name);
-        let known = order.stack.iter().flat_map(|stack| stack.services.keys());
-        let names: Vec<String> = known.filter(chosen).cloned().collect();
-        let failures = |container: Rc<Container>| {
-            let before = container.record.borrow().history.failures;
-            (container, before)
-        };
-        let containers: Vec<(Rc<Container>, u32)> =
-            self.of_services(&names).into_iter().map(failures).collect();
-        let ready = async {
-            loop {
-                for (container, before) in &containers {
-                    self.wait_ready(container, *before, order).await?;
-                }
-                // While the last were waited for, the first may have ended.
-                let mut all = true;
-                for (container, before) in &containers {
-                    all &= still_ready(container, *before)?;
-                }
-                if all {
-                    return Ok(());
-                }
-            }
-        };
-        match timeout {
-            None => ready.await,
-            Some(limit) => tokio::time::timeout(limit, ready).await.unwrap_or_else(|_| {
-                Err(failure(format!("not all services were ready within {} s", limit.as_secs())))
-            }),
-        }
-    }
-
-    /// Runs and, with a health check, is healthy; or has completed with status 0. Without a check, it has to stay up
-    /// for [`STAYS`]: a program that cannot do its work usually ends at once.
-    async fn wait_ready(&self, container: &Rc<Container>, before: u32, order: &Order) -> Result<(), Failure> {
-        let mut status = container.status.subscribe();
-        if readiness(container, before, &status.borrow()) == Verdict::Pending {
-            self.announce_container(container, Action::Waiting);
-        }
-        let decided = async {
-            loop {
-                // Fails only when the container itself is gone.
-                let _ =
-                    status.wait_for(|status| readiness(container, before, status) != Verdict::Pending).await;
-                if *status.borrow() != Status::Running(None) {
-                    return;
-                }
-                let has_run = container
-                    .started()
-                    .map_or(STAYS, |at| Duration::from_nanos(clock::now().saturating_sub(at)));
-                let ends = status.wait_for(|status| *status != Status::Running(None));
-                if tokio::time::timeout(STAYS.saturating_sub(has_run), ends).await.is_err() {
-                    return;
-                }
-            }
-        };
-        tokio::select! {
-            () = decided => still_ready(container, before).map(|_| ()),
-            () = order.given_up() => Err(failure("interrupted while waiting".to_owned())),
-        }
     }
 
     /// `compose down`.
@@ -403,47 +324,12 @@ impl Engine {
     }
 }
 
-/// Whether what `--wait` waits for holds of a container in this state, which had `before` failures in a row when it
-/// was begun to be waited for.
-fn readiness(container: &Container, before: u32, status: &Status) -> Verdict {
-    match status {
-        Status::Restarting(_) => {
-            let failures = container.record.borrow().history.failures;
-            let ends = failures.checked_sub(before).unwrap_or(failures);
-            if ends >= ENDS { Verdict::Never } else { Verdict::Pending }
-        }
-        Status::Exited(Some(0)) => Verdict::Holds,
-        Status::Exited(_) => Verdict::Never,
-        Status::Running(_) if container.record.borrow().service.healthcheck.is_none() => Verdict::Holds,
-        Status::Created | Status::Starting | Status::Running(_) => status.verdict(Condition::Healthy),
-    }
-}
-
-/// Whether it is ready; an error where it will not be.
-fn still_ready(container: &Rc<Container>, before: u32) -> Result<bool, Failure> {
-    let status = *container.status.borrow();
-    match readiness(container, before, &status) {
-        Verdict::Holds => Ok(true),
-        Verdict::Pending => Ok(false),
-        Verdict::Never => {
-            let restarts = container.record.borrow().history.restarts;
-            let again = match restarts {
-                0 => String::new(),
-                1 => "; it has been restarted once".to_owned(),
-                _ => format!("; it has been restarted {restarts} times"),
-            };
-            let why = execute::describe(&container.name(), status, Condition::Healthy);
-            Err(failure(format!("{why}{again}")))
-        }
-    }
-}
-
 pub(super) fn worded(failures: Vec<StepError>) -> Vec<String> {
     failures
         .into_iter()
         .map(|failure| match failure {
             StepError::Broken(error) => error.message,
-            StepError::Unmet(why) => why,
+            StepError::Unmet(why) | StepError::Hook { why, .. } => why,
             StepError::Interrupted => "interrupted".to_owned(),
         })
         .collect()

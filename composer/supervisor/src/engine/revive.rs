@@ -77,7 +77,7 @@ impl Engine {
             if self.bridge.borrow().is_none() {
                 self.ensure_network().await?;
             }
-            self.launch(container).await
+            self.launch_anew(container).await
         };
         match launched.await {
             Err(error) => self.failed_again(container, began, error).await,

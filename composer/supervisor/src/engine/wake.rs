@@ -8,6 +8,7 @@ use composer_stack::Stack;
 use tokio::sync::watch;
 
 use super::Engine;
+use super::ends::Late;
 use super::execute::{Order, StepError};
 use super::operations::{Operation, failure, worded};
 use crate::protocol::{Failure, Remove, Reply, Restart, Start};
@@ -49,9 +50,10 @@ impl Engine {
             return Ok(Some(Reply::Plan(plan.to_string())));
         }
         let order = self.waking_order(operation.cancel.clone(), interrupt, None);
+        let late = Late::of(request.wait, request.wait_timeout);
         self.wake(&plan, &order).await?;
         if request.wait {
-            self.wait_until_ready(&order, &request.services, request.wait_timeout).await?;
+            self.wait_until_ready(&order, &request.services, late).await?;
         }
         Ok(None)
     }
@@ -125,6 +127,7 @@ impl Engine {
         for step in failures {
             let found = match step {
                 StepError::Broken(error) => Failure { message: error.message, code: error.code },
+                StepError::Hook { why, .. } => failure(why),
                 StepError::Unmet(why) => failure(format!("dependency failed to start: {why}")),
                 StepError::Interrupted => failure("interrupted: what has been started runs on".to_owned()),
             };

@@ -6,12 +6,14 @@
 
 mod index;
 mod reader;
+mod seeker;
 #[cfg(test)]
 mod tests;
 mod watch;
 mod writer;
 
 pub use reader::Reader;
+pub(crate) use seeker::Seeker;
 pub use watch::Watch;
 pub(crate) use writer::{Taken, Writer};
 

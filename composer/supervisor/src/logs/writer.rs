@@ -13,12 +13,16 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::Stream;
 use super::index::{self, Entry, Index};
+use super::seeker::Seeker;
 use crate::clock;
 
 /// The most one splice moves.
 const MOST: usize = 1 << 20;
 /// What a pipe is given once a service has filled the kernel's default of 64 KiB: fewer turns a byte.
 const BUSY_PIPE: i32 = 1 << 20;
+
+/// How much of what was moved is looked at in one go.
+const PIECE: usize = 1 << 16;
 
 /// What a call to [`Writer::take`] came to.
 #[derive(Debug, PartialEq, Eq)]
@@ -40,6 +44,8 @@ pub struct Writer {
     grown: [bool; 2],
     /// Bytes that a full disk made it throw away since it was last asked.
     lost: u64,
+    /// Looks at what comes until it has found something.
+    seeker: Option<Seeker>,
 }
 
 impl Writer {
@@ -57,7 +63,8 @@ impl Writer {
             };
         }
         let folder = folder.to_owned();
-        let mut writer = Self { folder, streams, ends: indexed, index, records, grown: [false; 2], lost: 0 };
+        let mut writer =
+            Self { folder, streams, ends: indexed, index, records, grown: [false; 2], lost: 0, seeker: None };
         for stream in Stream::ALL.map(|stream| stream as usize) {
             let Some(file) = &writer.streams[stream] else {
                 continue;
@@ -74,24 +81,79 @@ impl Writer {
     /// Opens the log for another run of its program: what the last one left of a line stays a line of its own.
     pub fn open_for_run(folder: &Path) -> io::Result<Self> {
         let mut writer = Self::open(folder)?;
-        for stream in Stream::ALL.map(|stream| stream as usize) {
-            let (Some(file), end) = (&writer.streams[stream], writer.ends[stream]) else {
-                continue;
-            };
-            let mut last = [b'\n'];
-            if end > 0 {
-                file.read_exact_at(&mut last, end - 1)?;
-            }
-            if last != [b'\n'] {
-                match file.write_all_at(b"\n", end) {
-                    Err(error) if full(&error) => continue,
-                    other => other?,
-                }
-                writer.ends[stream] += 1;
-                writer.note(clock::now())?;
-            }
+        for stream in Stream::ALL {
+            writer.end_line(stream)?;
         }
         Ok(writer)
+    }
+
+    /// Ends a stream's last line where it lacks its newline.
+    fn end_line(&mut self, stream: Stream) -> io::Result<()> {
+        let slot = stream as usize;
+        let (Some(file), end) = (&self.streams[slot], self.ends[slot]) else {
+            return Ok(());
+        };
+        let mut last = [b'\n'];
+        if end > 0 {
+            file.read_exact_at(&mut last, end - 1)?;
+        }
+        if last == [b'\n'] { Ok(()) } else { self.append(slot, b"\n") }
+    }
+
+    /// Writes a line of our own: what a hook prints.
+    pub fn line(&mut self, stream: Stream, line: &[u8]) -> io::Result<()> {
+        self.end_line(stream)?;
+        let slot = stream as usize;
+        if self.streams[slot].is_none() {
+            match open(&self.folder.join(stream.file()), true) {
+                Err(error) if full(&error) => return Ok(()),
+                other => self.streams[slot] = Some(other?),
+            }
+        }
+        self.append(slot, &[line, b"\n"].concat())
+    }
+
+    /// Writes at the end of a stream that has a file, where the disk has room.
+    fn append(&mut self, slot: usize, bytes: &[u8]) -> io::Result<()> {
+        let Some(file) = &self.streams[slot] else { return Ok(()) };
+        match file.write_all_at(bytes, self.ends[slot]) {
+            Err(error) if full(&error) => return Ok(()),
+            other => other?,
+        }
+        self.ends[slot] += bytes.len() as u64;
+        self.note(clock::now())
+    }
+
+    /// Has what comes from now on looked at, and the end of what has come already where `tails`.
+    pub fn seek(&mut self, mut seeker: Seeker, tails: bool) -> io::Result<()> {
+        for slot in Stream::ALL.map(|stream| stream as usize).into_iter().filter(|_| tails) {
+            let end = self.ends[slot];
+            let length = end.min(seeker.overlap() as u64);
+            if let Some(file) = &self.streams[slot] {
+                let mut tail = vec![0; usize::try_from(length).unwrap_or(0)];
+                file.read_exact_at(&mut tail, end - length)?;
+                seeker.look(slot, &tail);
+            }
+        }
+        self.seeker = Some(seeker);
+        Ok(())
+    }
+
+    /// Has the bytes that have just been moved looked at.
+    fn look(&mut self, slot: usize, from: u64) -> io::Result<()> {
+        let (Some(seeker), Some(file)) = (&mut self.seeker, &self.streams[slot]) else { return Ok(()) };
+        let mut piece = vec![0; PIECE];
+        let mut at = from;
+        while at < self.ends[slot] {
+            let length = usize::try_from(self.ends[slot] - at).unwrap_or(PIECE).min(PIECE);
+            file.read_exact_at(&mut piece[..length], at)?;
+            at += length as u64;
+            if seeker.look(slot, &piece[..length]) {
+                self.seeker = None;
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// Writes how far the streams have come.
@@ -120,7 +182,7 @@ impl Writer {
                 }
             }
             let Some(file) = &self.streams[slot] else {
-                moved += self.discard(pipe)?;
+                moved += self.discard(slot, pipe)?;
                 continue;
             };
             let mut offset = i64::try_from(self.ends[slot]).unwrap_or(i64::MAX);
@@ -136,6 +198,7 @@ impl Writer {
                     self.ends[slot] += bytes as u64;
                     moved += bytes;
                     self.note(clock::now())?;
+                    self.look(slot, self.ends[slot] - bytes as u64)?;
                     self.grow(slot, bytes, pipe);
                 }
                 // EIO is how a pseudo-terminal says that its last process has gone (tty_ioctl(4)).
@@ -143,7 +206,9 @@ impl Writer {
                 Err(Errno::EAGAIN) => return Ok(Some(Taken::Drained)),
                 Err(Errno::EINTR) => {}
                 // A service must not stand still because the log's disk is full.
-                Err(Errno::ENOSPC | Errno::EDQUOT | Errno::EFBIG) => moved += self.discard(pipe)?,
+                Err(Errno::ENOSPC | Errno::EDQUOT | Errno::EFBIG) => {
+                    moved += self.discard(slot, pipe)?;
+                }
                 Err(error) => return Err(error.into()),
             }
         }
@@ -158,11 +223,14 @@ impl Writer {
         }
     }
 
-    fn discard(&mut self, pipe: BorrowedFd<'_>) -> io::Result<usize> {
+    fn discard(&mut self, slot: usize, pipe: BorrowedFd<'_>) -> io::Result<usize> {
         let mut rubbish = [0; 1 << 16];
         match nix::unistd::read(pipe, &mut rubbish) {
             Ok(bytes) => {
                 self.lost += bytes as u64;
+                if self.seeker.as_mut().is_some_and(|seeker| seeker.look(slot, &rubbish[..bytes])) {
+                    self.seeker = None;
+                }
                 Ok(bytes)
             }
             Err(Errno::EAGAIN | Errno::EINTR) => Ok(0),
