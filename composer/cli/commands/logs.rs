@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use composer_supervisor::client::{self, Client};
 use composer_supervisor::paths::StackPaths;
-use composer_supervisor::protocol::{Action, ContainerStatus, Event, Reply, Request, State, Subject};
+use composer_supervisor::protocol::{Action, ContainerStatus, Event, Reply, Request, Subject};
 use rustix::event::PollFlags;
 
 use super::context::{self, Context};
@@ -79,7 +79,7 @@ impl Shown<'_> {
     /// Looks at which containers there are.
     fn take_up(&mut self, containers: &[ContainerStatus]) -> Result<()> {
         for container in containers.iter().filter(|container| is_wanted(self.verb, container)) {
-            let runs = container.state == State::Running;
+            let runs = container.state.is_live();
             self.journal.add(&container.name, &container.log)?;
             self.journal.set_ended(&container.name, !runs);
             if runs {
@@ -174,6 +174,11 @@ impl Shown<'_> {
             | Action::Stopped
             | Action::Exited { .. }
             | Action::Removing
+            | Action::Killed { .. }
+            | Action::Paused
+            | Action::Unpaused
+            | Action::OutOfMemory
+            | Action::Exec(_)
             | Action::Settled
             | Action::Warning(_)
             | Action::Failed(_) => {}

@@ -1,16 +1,24 @@
 //! The verbs, one file each, and what they share.
 
+mod await_end;
 mod config;
 mod context;
 mod down;
+mod events;
 mod exec;
 mod journal;
+mod kill;
 mod logs;
+mod ls;
 mod output;
+mod pause;
+mod port;
 mod ps;
 mod session;
 mod signals;
 mod sources;
+mod stats;
+mod top;
 mod up;
 mod version;
 mod wait;
@@ -20,7 +28,7 @@ use std::io;
 use std::process::ExitCode;
 
 use composer_stack::LoadError;
-use composer_supervisor::{client, protocol};
+use composer_supervisor::{client, host, protocol};
 
 use crate::options::{Options, Verb};
 use context::Context;
@@ -39,6 +47,9 @@ enum Error {
     /// The supervisor could not be reached.
     #[error(transparent)]
     Client(#[from] client::Error),
+    /// The host could not be asked.
+    #[error(transparent)]
+    Host(#[from] host::Error),
     /// The supervisor could not do it.
     #[error("{}", .0.message)]
     Refused(protocol::Failure),
@@ -75,6 +86,8 @@ pub fn run(options: Options) -> ExitCode {
             return ExitCode::from(context.tell(&error));
         }
         Verb::Ps(_) | Verb::Logs(_) | Verb::Exec(_) | Verb::Config(_) | Verb::Version(_) => {}
+        Verb::Events(_) | Verb::Ls(_) | Verb::Top(_) | Verb::Port(_) | Verb::Stats(_) => {}
+        Verb::Kill(_) | Verb::Pause(_) | Verb::Unpause(_) | Verb::Wait(_) => {}
     }
     let result = match verb {
         Verb::Up(verb) => up::run(&mut context, verb),
@@ -82,6 +95,15 @@ pub fn run(options: Options) -> ExitCode {
         Verb::Ps(verb) => ps::run(&mut context, &verb),
         Verb::Logs(verb) => logs::run(&mut context, &verb),
         Verb::Exec(verb) => exec::run(&mut context, verb),
+        Verb::Events(verb) => events::run(&mut context, &verb),
+        Verb::Ls(verb) => ls::run(&mut context, &verb),
+        Verb::Wait(verb) => await_end::run(&mut context, &verb),
+        Verb::Top(verb) => top::run(&mut context, &verb),
+        Verb::Port(verb) => port::run(&mut context, &verb),
+        Verb::Stats(verb) => stats::run(&mut context, &verb),
+        Verb::Kill(verb) => kill::run(&mut context, verb),
+        Verb::Pause(verb) => pause::run(&mut context, verb, true),
+        Verb::Unpause(verb) => pause::run(&mut context, verb, false),
         Verb::Config(verb) => config::run(&mut context, &verb),
         Verb::Version(verb) => version::run(&mut context, &verb),
     };

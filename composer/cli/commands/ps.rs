@@ -25,7 +25,7 @@ pub fn run(context: &mut Context, verb: &Ps) -> Result {
     containers.retain(|container| {
         let wanted = verb.services.is_empty() || verb.services.contains(&container.service);
         let shown = match states.as_slice() {
-            [] => verb.all || container.state == State::Running,
+            [] => verb.all || container.state.is_live(),
             states => states.contains(&container.state),
         };
         wanted && shown
@@ -61,6 +61,7 @@ fn state(name: StateName) -> State {
     match name {
         StateName::Created => State::Created,
         StateName::Running => State::Running,
+        StateName::Paused => State::Paused,
         StateName::Exited => State::Exited,
     }
 }
@@ -105,6 +106,10 @@ fn status(container: &ContainerStatus, now: u64) -> String {
             };
             let since = container.started.unwrap_or(container.created);
             format!("Up {}{health}", time::human(time::between(since, now)))
+        }
+        State::Paused => {
+            let since = container.started.unwrap_or(container.created);
+            format!("Up {} (Paused)", time::human(time::between(since, now)))
         }
         State::Exited => {
             let code = container.exit_code.map_or("unknown".to_owned(), |code| code.to_string());

@@ -10,7 +10,7 @@ use std::time::Duration;
 use composer_stack::{Condition, Stack};
 use composer_supervisor::client::{self, Client};
 use composer_supervisor::paths::StackPaths;
-use composer_supervisor::protocol::{self, Action, Event, Kill, Reply, Request, State, Stop, Subject};
+use composer_supervisor::protocol::{self, Action, Event, Kill, Reply, Request, Stop, Subject};
 use nix::sys::signal::Signal;
 use rustix::event::PollFlags;
 
@@ -94,7 +94,7 @@ pub fn run(context: &mut Context, stack: &Stack, request: protocol::Up, view: Vi
     }
     let mut running = BTreeMap::new();
     for container in context::containers(&stack.name)? {
-        if container.state == State::Running {
+        if container.state.is_live() {
             if view.attach.contains(&container.service) {
                 journal.add(&container.name, &container.log)?;
             }
@@ -360,6 +360,11 @@ impl Session<'_> {
             | Action::Stopping
             | Action::Stopped
             | Action::Removing
+            | Action::Killed { .. }
+            | Action::Paused
+            | Action::Unpaused
+            | Action::OutOfMemory
+            | Action::Exec(_)
             | Action::Settled
             | Action::Warning(_)
             | Action::Failed(_) => {}

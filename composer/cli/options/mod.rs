@@ -2,11 +2,15 @@
 
 mod config;
 mod global;
+mod hold;
+mod watch;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 pub use config::{Config, ConfigFormat};
 pub use global::{Ansi, Global, ProgressStyle};
+pub use hold::{Kill, Pause};
+pub use watch::{Events, ListFormat, Ls, Port, Protocol, Stats, Top, Wait};
 
 /// Runs Compose files by itself: no daemon, no image needed
 #[derive(Debug, Parser)]
@@ -33,6 +37,24 @@ pub enum Verb {
     Logs(Logs),
     /// Run a program in a running container
     Exec(Exec),
+    /// Show what happens to containers
+    Events(Events),
+    /// List the stacks of this host
+    Ls(Ls),
+    /// Block until containers have ended
+    Wait(Wait),
+    /// Show the processes of containers
+    Top(Top),
+    /// Show where a container's port is published
+    Port(Port),
+    /// Show what containers take
+    Stats(Stats),
+    /// Send a signal to containers
+    Kill(Kill),
+    /// Hold containers where they are
+    Pause(Pause),
+    /// Let held containers go on
+    Unpause(Pause),
     /// Check the Compose file and show what it means
     #[command(alias = "convert")]
     Config(Config),
@@ -146,6 +168,7 @@ pub enum TableFormat {
 pub enum StateName {
     Created,
     Running,
+    Paused,
     Exited,
 }
 

@@ -37,7 +37,7 @@ mod read;
 mod resolve;
 mod schema;
 mod shape;
-mod signal;
+pub mod signal;
 mod size;
 mod source;
 mod spec;

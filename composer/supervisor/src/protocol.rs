@@ -26,6 +26,8 @@ pub enum Request {
     Stop(Stop),
     /// Send a signal to the containers' PID 1.
     Kill(Kill),
+    /// Hold containers where they are, or let them go on.
+    Pause(Pause),
     /// Answered with one `Containers`.
     Status,
     /// Answered with events until the connection is closed.
@@ -87,6 +89,15 @@ pub struct Kill {
     pub services: Vec<String>,
     /// The signal's number (signal(7)).
     pub signal: i32,
+}
+
+/// Holding containers, or letting them go on.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Pause {
+    /// Services named; empty means all.
+    pub services: Vec<String>,
+    /// Hold them, or let them go on.
+    pub hold: bool,
 }
 
 /// `compose exec`.
@@ -213,12 +224,45 @@ pub enum Action {
     Removing,
     /// It is gone.
     Removed,
+    /// Its PID 1 was sent a signal.
+    Killed {
+        /// Its number (signal(7)).
+        signal: i32,
+    },
+    /// Its processes are held.
+    Paused,
+    /// Its processes go on.
+    Unpaused,
+    /// The kernel has killed a process of it for want of memory.
+    OutOfMemory,
+    /// Something about a program beside its own.
+    Exec(ExecAction),
     /// Of the group: an `up`, `down` or `stop` is over, and what it has stopped does not come again by it.
     Settled,
     /// A limit is not in force, an orphan was found, and the like.
     Warning(String),
     /// It failed.
     Failed(String),
+}
+
+/// What happens to a program that `exec` runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExecAction {
+    /// 64 hexadecimal digits, the same for all that happens to it.
+    pub id: String,
+    /// How far it has come.
+    pub stage: ExecStage,
+}
+
+/// How far a program that `exec` runs has come.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ExecStage {
+    /// Asked for, with this command line.
+    Created(Vec<String>),
+    /// Running, with this command line.
+    Started(Vec<String>),
+    /// Ended, with this code.
+    Ended(i32),
 }
 
 /// What a container is doing, in Docker's words.
@@ -229,8 +273,20 @@ pub enum State {
     Created,
     /// Its program runs.
     Running,
+    /// Its program is held where it is.
+    Paused,
     /// Its program has ended.
     Exited,
+}
+
+impl State {
+    /// Whether there is a program that runs, or would if it were not held.
+    pub fn is_live(self) -> bool {
+        match self {
+            Self::Running | Self::Paused => true,
+            Self::Created | Self::Exited => false,
+        }
+    }
 }
 
 /// Docker's words for health.

@@ -13,6 +13,7 @@ use super::link::{Born, End, Legacy, Link};
 use super::{Engine, health, logpipes, program};
 use crate::diagnose;
 use crate::logs::Stream;
+use crate::protocol::Action;
 use crate::records::{ContainerRecord, Phase, Process};
 
 impl Engine {
@@ -88,6 +89,7 @@ impl Engine {
             }
             self.release(container).await;
             container.status.send_replace(Status::Exited(end.code));
+            self.announce_container(container, Action::Exited { code: end.code });
             return;
         };
         let init = container.record.borrow().service.init;
@@ -125,6 +127,7 @@ impl Engine {
         };
         let resolver = held.next().zip(held.next());
         self.answer_again(container, born.pid, &pipes, resolver).await;
+        self.see_whether_paused(container);
         if let Err(error) = self.run(container, born, pipes, false) {
             diagnose(&format!("log of {name}: {error}"));
         }

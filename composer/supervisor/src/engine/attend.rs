@@ -47,7 +47,8 @@ impl Engine {
         let since = if fresh { Instant::now() } else { Instant::now() - life::SETTLED.min(uptime()) };
         let (engine, container) = (Rc::clone(self), Rc::clone(container));
         tokio::task::spawn_local(async move {
-            let end = attend(&container, born.pid, &born.pidfd, born.end, orders, since).await;
+            let told = |signal| engine.announce_container(&container, Action::Killed { signal });
+            let end = attend(&container, born.pid, &born.pidfd, born.end, orders, since, told).await;
             if let Some(probing) = probing {
                 probing.abort();
             }
@@ -61,6 +62,7 @@ impl Engine {
         container.live.borrow_mut().take();
         logging.finish().await;
         let group = self.container_group(&container.name());
+        container.paused.send_replace(false);
         let starved = end.code == Some(137) && group.usage().is_ok_and(|usage| usage.oom_kills > 0);
         let reason = match (starved, end.code) {
             (true, _) => Some("killed: its memory limit was reached".to_owned()),
@@ -72,6 +74,9 @@ impl Engine {
         }
         self.withdraw(container);
         container.status.send_replace(Status::Exited(end.code));
+        if starved {
+            self.announce_container(container, Action::OutOfMemory);
+        }
         self.announce_container(container, Action::Exited { code: end.code });
         self.tidy(self.interrupt.subscribe()).await;
     }
@@ -119,6 +124,9 @@ impl Engine {
             let _ = live.stop.send(StopOrder { timeout });
         }
         self.announce_container(container, Action::Stopping);
+        if let Err(error) = self.unpause(container) {
+            diagnose(&error);
+        }
         let over = |status: &Status| !matches!(status, Status::Running(_) | Status::Starting);
         // Fails only when the container itself is gone.
         let _ = status.wait_for(over).await;
@@ -140,6 +148,7 @@ async fn attend(
     mut end: oneshot::Receiver<End>,
     mut orders: mpsc::UnboundedReceiver<StopOrder>,
     since: Instant,
+    told: impl Fn(i32),
 ) -> End {
     let (signal, grace) = {
         let record = container.record.borrow();
@@ -168,8 +177,10 @@ async fn attend(
             let mut answer = None;
             for action in actions {
                 let sent = match action {
-                    life::Action::Signal => pidfd::signal(process.as_fd(), signal),
-                    life::Action::Kill => pidfd::signal(process.as_fd(), libc::SIGKILL),
+                    life::Action::Signal => pidfd::signal(process.as_fd(), signal).map(|()| told(signal)),
+                    life::Action::Kill => {
+                        pidfd::signal(process.as_fd(), libc::SIGKILL).map(|()| told(libc::SIGKILL))
+                    }
                     life::Action::Inspect => {
                         answer = Some(life::Event::Inspected { deaf: program::is_deaf(pid, signal) });
                         Ok(())

@@ -78,6 +78,8 @@ pub struct Container {
     pub status: watch::Sender<Status>,
     /// Its program while it runs.
     pub live: RefCell<Option<Live>>,
+    /// Whether its program is held where it is.
+    pub paused: watch::Sender<bool>,
     /// Whether what its last program stood on (link, cgroup, pipes) may still be there.
     pub standing: Cell<bool>,
 }
@@ -96,6 +98,7 @@ impl Container {
             paths,
             status: watch::Sender::new(status),
             live: RefCell::new(None),
+            paused: watch::Sender::new(false),
             standing: Cell::new(standing),
         })
     }
@@ -147,16 +150,14 @@ impl Container {
             name: record.name.clone(),
             service: service.name.clone(),
             index: record.index,
-            rootfs: match &service.rootfs {
-                composer_stack::Rootfs::Host => "host".to_owned(),
-                composer_stack::Rootfs::Path(path) => path.display().to_string(),
-            },
+            rootfs: image(service),
             argv: service.argv(),
             labels: service.labels.clone(),
             local_volumes: u32::try_from(volumes.count()).unwrap_or(u32::MAX),
             mounts: service.mounts.iter().map(source).collect(),
             state: match status {
                 Status::Created | Status::Starting => protocol::State::Created,
+                Status::Running(_) if *self.paused.borrow() => protocol::State::Paused,
                 Status::Running(_) => protocol::State::Running,
                 Status::Exited(_) => protocol::State::Exited,
             },
@@ -174,6 +175,14 @@ impl Container {
             attach: service.attach,
             log: self.paths.log().to_owned(),
         }
+    }
+}
+
+/// What stands in an image's place.
+pub fn image(service: &composer_stack::Service) -> String {
+    match &service.rootfs {
+        composer_stack::Rootfs::Host => "host".to_owned(),
+        composer_stack::Rootfs::Path(path) => path.display().to_string(),
     }
 }
 

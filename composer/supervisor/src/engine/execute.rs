@@ -332,7 +332,7 @@ fn gone(result: io::Result<()>) -> io::Result<()> {
 }
 
 /// 64 hexadecimal digits from the kernel's random source.
-fn identifier() -> io::Result<String> {
+pub fn identifier() -> io::Result<String> {
     let mut bytes = [0; 32];
     io::Read::read_exact(&mut fs::File::open("/dev/urandom")?, &mut bytes)?;
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())

@@ -143,12 +143,19 @@ impl Engine {
         let now = Instant::now();
         let mut record = Record::new(now.checked_sub(age).unwrap_or(now), health);
         let mut steadiness = Steadiness::new(pid, Instant::now());
+        let mut paused = container.paused.subscribe();
         loop {
-            let (mut passed, output) =
-                match tokio::time::timeout(check.timeout, self.probe(container, &check)).await {
-                    Ok(outcome) => outcome,
-                    Err(_) => (false, format!("the probe did not end within {:?}", check.timeout)),
-                };
+            // Fails only when the container itself is gone.
+            let _ = paused.wait_for(|paused| !paused).await;
+            let probed = tokio::select! {
+                probed = tokio::time::timeout(check.timeout, self.probe(container, &check)) => probed,
+                // Held with everything else: what comes of it says nothing. The next one waits for the container.
+                _ = paused.wait_for(|paused| *paused) => continue,
+            };
+            let (mut passed, output) = match probed {
+                Ok(outcome) => outcome,
+                Err(_) => (false, format!("the probe did not end within {:?}", check.timeout)),
+            };
             let now = Instant::now();
             let mut pause = None;
             if passed && record.is_early(&check, now) {

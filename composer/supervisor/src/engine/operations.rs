@@ -215,6 +215,7 @@ impl Engine {
             }
             Ok(()) | Err(_) => *self.record.borrow_mut() = None,
         }
+        self.journal.borrow_mut().forget();
         self.warned.borrow_mut().clear();
     }
 
@@ -309,10 +310,17 @@ impl Engine {
         self.known(&request.services)?;
         let mut messages = Vec::new();
         for container in self.of_services(&request.services) {
-            if let Some(live) = &*container.live.borrow()
-                && let Err(error) = pidfd::signal(live.pidfd.as_fd(), request.signal)
-            {
-                messages.push(format!("kill {}: {error}", container.name()));
+            let sent = match &*container.live.borrow() {
+                Some(live) => pidfd::signal(live.pidfd.as_fd(), request.signal),
+                None => continue,
+            };
+            match sent {
+                Ok(()) => self.announce_container(&container, Action::Killed { signal: request.signal }),
+                Err(error) => messages.push(format!("kill {}: {error}", container.name())),
+            }
+            // One that is held would neither hear that it is to end nor die of it.
+            if [libc::SIGKILL, container.record.borrow().service.stop_signal].contains(&request.signal) {
+                messages.extend(self.unpause(&container).err());
             }
         }
         if messages.is_empty() { Ok(None) } else { Err(failure(messages.join("\n"))) }
@@ -323,7 +331,7 @@ impl Engine {
         Rc::new(Order { stack: None, timeout, stop_at_failure: false, cancel, interrupt })
     }
 
-    fn known(&self, services: &[String]) -> Result<(), Failure> {
+    pub(super) fn known(&self, services: &[String]) -> Result<(), Failure> {
         match services.iter().find(|service| self.of_services(&[(*service).clone()]).is_empty()) {
             Some(unknown) => Err(failure(format!("no such service: {unknown}"))),
             None => Ok(()),

@@ -110,7 +110,8 @@ impl Engine {
             }
             Request::Down(down) => self.with_events(client, None, self.down(down)).await,
             Request::Stop(stop) => self.with_events(client, None, self.stop_services(stop)).await,
-            Request::Kill(kill) => self.kill(&kill),
+            Request::Kill(kill) => self.with_events(client, None, async { self.kill(&kill) }).await,
+            Request::Pause(pause) => self.with_events(client, None, self.pause_services(&pause)).await,
             Request::Status => {
                 let containers =
                     self.containers.borrow().values().map(|container| container.describe()).collect();
