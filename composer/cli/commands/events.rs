@@ -53,7 +53,11 @@ pub fn run(context: &mut Context, verb: &Events) -> Result {
         ];
         let ready = wait::any(&fds, limit)?;
         match ready.as_slice() {
-            [true, ..] => return Ok(INTERRUPTED),
+            [true, ..] => {
+                // Taken, so that it does not end us in another way once it is no longer blocked.
+                signals.next()?;
+                return Ok(INTERRUPTED);
+            }
             [_, _, true] => return Err(Error::Output(std::io::ErrorKind::BrokenPipe.into())),
             _ => {}
         }

@@ -99,7 +99,8 @@ mod tests {
 
     #[test]
     fn states_are_counted_in_dockers_order() {
-        let member = |name: &str, state| Member { name: name.to_owned(), service: "a".to_owned(), state };
+        let member =
+            |name: &str, state| Member { name: name.to_owned(), service: "a".to_owned(), index: 1, state };
         let stack = Summary {
             name: "shop".to_owned(),
             files: vec!["/a.yaml".into(), "/b.yaml".into()],

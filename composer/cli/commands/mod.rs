@@ -10,6 +10,7 @@ mod journal;
 mod kill;
 mod logs;
 mod ls;
+mod marks;
 mod output;
 mod pause;
 mod port;

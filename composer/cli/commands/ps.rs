@@ -219,6 +219,7 @@ mod tests {
             finished: None,
             attach: true,
             log: "/log".into(),
+            keeps_log: true,
         }
     }
 

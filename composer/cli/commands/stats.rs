@@ -58,7 +58,11 @@ pub fn run(context: &mut Context, verb: &Stats) -> Result {
         let stdout = std::io::stdout();
         let fds = [(signals.as_fd(), PollFlags::IN), (stdout.as_fd(), PollFlags::empty())];
         match wait::any(&fds, Some(PERIOD))?.as_slice() {
-            [true, ..] => return Ok(INTERRUPTED),
+            [true, ..] => {
+                // Taken, so that it does not end us in another way once it is no longer blocked.
+                signals.next()?;
+                return Ok(INTERRUPTED);
+            }
             [_, true] => return Err(Error::Output(std::io::ErrorKind::BrokenPipe.into())),
             _ => {}
         }

@@ -205,9 +205,12 @@ pub struct Logs {
     /// Do not colour the prefixes of lines
     #[arg(long)]
     pub no_color: bool,
-    /// Which replica, from 1 [default: all]
-    #[arg(long, value_name = "NUMBER")]
+    /// Which replica of the one service named, from 1 [default: all]
+    #[arg(long, value_name = "NUMBER", requires = "services")]
     pub index: Option<u32>,
+    /// Show in between when containers were started, paused, found healthy or not, and how they ended
+    #[arg(long)]
+    pub marks: bool,
 }
 
 /// `logs --tail`: `None` is everything. A type of its own, as clap reads `Option` as "may be left out".

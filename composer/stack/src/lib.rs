@@ -23,6 +23,7 @@ mod limits;
 mod links;
 mod load;
 mod loaded;
+mod logging;
 mod lower;
 mod merge;
 pub mod model;
@@ -57,7 +58,7 @@ pub use hash::config_hash;
 pub use load::{load, project_name_only};
 pub use loaded::{Loaded, Variable};
 pub use model::{
-    Condition, Dependency, Healthcheck, Mount, MountKind, Resources, Rootfs, Service, Stack, Volume,
+    Condition, Dependency, Healthcheck, Logging, Mount, MountKind, Resources, Rootfs, Service, Stack, Volume,
 };
 pub use options::{HostFacts, LoadOptions, Purpose};
 pub use schema::schema;

@@ -9,7 +9,7 @@ use crate::model::{
     Condition, Dependency, Healthcheck, Mount, MountKind, Resources, Rootfs, Service, Stack, Volume,
 };
 use crate::yaml::Node;
-use crate::{cpuset, signal, tmpfs, values};
+use crate::{cpuset, logging, signal, tmpfs, values};
 
 /// The stack of what can be run: services with a root filesystem.
 pub(crate) fn stack(root: &Node, name: String, directory: PathBuf, files: Vec<PathBuf>) -> Stack {
@@ -77,6 +77,7 @@ fn service(name: &str, node: &Node, rootfs: Rootfs) -> Service {
         depends_on: dependencies(node),
         healthcheck: node.get("healthcheck").and_then(healthcheck),
         resources: resources(&Limits::of_service(node)),
+        logging: node.get("logging").map(logging::lower).unwrap_or_default(),
         attach: node.get("attach").and_then(Node::bool_value).unwrap_or(true),
     }
 }

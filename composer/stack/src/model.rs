@@ -77,6 +77,33 @@ pub struct Service {
     pub resources: Resources,
     /// `attach`: whether `up` shows this service's logs.
     pub attach: bool,
+    /// `logging`: what is kept of its output.
+    #[serde(default, skip_serializing_if = "Logging::is_whole")]
+    pub logging: Logging,
+}
+
+/// What is kept of a container's output: `logging`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Logging {
+    /// All of it.
+    #[default]
+    Whole,
+    /// `driver: none`: nothing.
+    Nothing,
+    /// The last of it, in files.
+    Rotated {
+        /// `max-size`: what a file grows to, in bytes.
+        max_size: u64,
+        /// `max-file`: how many files there are.
+        max_file: u32,
+    },
+}
+
+impl Logging {
+    fn is_whole(&self) -> bool {
+        *self == Self::Whole
+    }
 }
 
 /// Where a service's root filesystem comes from.

@@ -344,4 +344,6 @@ pub struct ContainerStatus {
     pub attach: bool,
     /// Where its logs are: see `logs::Reader`.
     pub log: std::path::PathBuf,
+    /// Whether anything is kept in it (`logging`).
+    pub keeps_log: bool,
 }

@@ -177,7 +177,8 @@ impl Engine {
 
     /// Takes what is left in the pipes of a program that has ended.
     fn save_rest(&self, container: &Container, pipes: impl Iterator<Item = OwnedFd>) {
-        let saved = crate::logs::Writer::open(container.paths.log()).and_then(|mut writer| {
+        let keep = container.record.borrow().service.logging;
+        let saved = crate::logs::Writer::open(container.paths.log(), keep).and_then(|mut writer| {
             for (stream, pipe) in Stream::ALL.into_iter().zip(pipes) {
                 writer.take(stream, pipe.as_fd(), usize::MAX)?;
             }

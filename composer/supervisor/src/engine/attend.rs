@@ -31,7 +31,8 @@ impl Engine {
         fresh: bool,
     ) -> io::Result<()> {
         let name = container.name();
-        let logging = self.log(&name, container.paths.log(), pipes, fresh)?;
+        let keep = container.record.borrow().service.logging;
+        let logging = self.log(&name, container.paths.log(), keep, pipes, fresh)?;
         let (stop, orders) = mpsc::unbounded_channel();
         let pidfd = Rc::clone(&born.pidfd);
         *container.live.borrow_mut() = Some(Live { pid: born.pid, pidfd, stop });

@@ -174,6 +174,7 @@ impl Container {
             finished,
             attach: service.attach,
             log: self.paths.log().to_owned(),
+            keeps_log: service.logging != composer_stack::Logging::Nothing,
         }
     }
 }

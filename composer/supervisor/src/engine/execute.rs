@@ -215,7 +215,7 @@ impl Engine {
         self.announce_container(&container, Action::Creating);
         container.change(|_| {}).map_err(failed)?;
         // The log is there from the beginning, so that it can be followed before the first byte.
-        drop(crate::logs::Writer::open(container.paths.log()).map_err(failed)?);
+        drop(crate::logs::Writer::open(container.paths.log(), service.logging).map_err(failed)?);
         self.announce_container(&container, Action::Created);
         self.containers.borrow_mut().insert(name.to_owned(), container);
         Ok(())

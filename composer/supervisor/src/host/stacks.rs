@@ -28,6 +28,8 @@ pub struct Member {
     pub name: String,
     /// Its service.
     pub service: String,
+    /// Which replica, from 1.
+    pub index: u32,
     /// What it does.
     pub state: State,
 }
@@ -63,6 +65,7 @@ fn summary(name: &str, cgroups: &Hierarchy) -> Summary {
             (record.name == container).then_some(Member {
                 name: container,
                 service: record.service.name,
+                index: record.index,
                 state,
             })
         })
