@@ -96,6 +96,17 @@ pub enum Error {
         /// The kernel's answer; `EBUSY` when processes are left in it.
         source: io::Error,
     },
+    /// No hierarchy that can hold processes is mounted.
+    #[error("freeze a control group: neither cgroup2 nor the freezer of cgroup v1 is mounted")]
+    NoFreezer,
+    /// A group's processes could not all be held.
+    #[error("freeze control group {group}: {reason}")]
+    Freeze {
+        /// The group's name or its directory.
+        group: String,
+        /// What kept them going.
+        reason: &'static str,
+    },
     /// A process of a group could not be signalled.
     #[error("kill process {pid} of control group {group:?}: {source}")]
     Kill {
@@ -122,6 +133,8 @@ impl Error {
             | Self::Content { .. }
             | Self::Open { .. }
             | Self::Remove { .. }
+            | Self::NoFreezer
+            | Self::Freeze { .. }
             | Self::Kill { .. } => false,
         }
     }

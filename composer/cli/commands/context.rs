@@ -138,8 +138,14 @@ impl Context {
         wanted: &[String],
         containers: impl IntoIterator<Item = &'a ContainerStatus>,
     ) -> Result<()> {
-        let known: BTreeSet<&str> =
-            containers.into_iter().map(|container| container.service.as_str()).collect();
+        self.check_names(
+            wanted,
+            &containers.into_iter().map(|container| container.service.as_str()).collect(),
+        )
+    }
+
+    /// The same of services that containers are known of.
+    pub fn check_names(&mut self, wanted: &[String], known: &BTreeSet<&str>) -> Result<()> {
         let mut missing = wanted.iter().filter(|service| !known.contains(service.as_str())).peekable();
         if missing.peek().is_none() {
             return Ok(());
@@ -186,7 +192,12 @@ impl Context {
     pub fn tell(&mut self, error: &Error) -> u8 {
         let code = match error {
             Error::Refused(failure) => u8::try_from(failure.code).unwrap_or(1),
-            Error::Load(_) | Error::Client(_) | Error::Output(_) | Error::Io(..) | Error::Usage(_) => 1,
+            Error::Load(_)
+            | Error::Client(_)
+            | Error::Host(_)
+            | Error::Output(_)
+            | Error::Io(..)
+            | Error::Usage(_) => 1,
         };
         match error {
             Error::Load(error) if self.json => self.out.note(&error.render_json()),
@@ -228,11 +239,11 @@ pub fn missed(stack: &str, running: &BTreeMap<String, String>) -> Result<Vec<Eve
         let ran = lost.remove(&container.name).is_some();
         let action = match container.state {
             State::Exited if ran => Action::Exited { code: container.exit_code },
-            State::Running if !ran => Action::Started { address: container.address },
+            State::Running | State::Paused if !ran => Action::Started { address: container.address },
             State::Restarting => {
                 Action::Restarting { code: container.exit_code, restarts: container.restarts + 1, at: time }
             }
-            State::Created | State::Running | State::Exited => continue,
+            State::Created | State::Running | State::Paused | State::Exited => continue,
         };
         let subject = Subject::Container { name: container.name, service: container.service };
         events.push(Event { time, subject, action });
@@ -244,6 +255,23 @@ pub fn missed(stack: &str, running: &BTreeMap<String, String>) -> Result<Vec<Eve
     };
     events.extend(lost.into_iter().map(removed));
     Ok(events)
+}
+
+/// Which replicas a service has, for whoever has asked for another.
+pub fn range(containers: &[ContainerStatus], service: &str) -> String {
+    let of_service = containers.iter().filter(|container| container.service == service);
+    let indexes: BTreeSet<u32> = of_service.map(|container| container.index).collect();
+    match (indexes.first(), indexes.last()) {
+        (Some(first), Some(last)) if first == last => format!("it has one container, with index {first}"),
+        (Some(first), Some(last)) if indexes.len() as u64 == u64::from(last - first) + 1 => {
+            format!("its containers have the indexes {first} to {last}")
+        }
+        (Some(_), Some(_)) => {
+            let indexes: Vec<String> = indexes.iter().map(u32::to_string).collect();
+            format!("its containers have the indexes {}", indexes.join(", "))
+        }
+        (None, _) | (_, None) => "it has no containers".to_owned(),
+    }
 }
 
 fn status(client: &Client) -> Result<Vec<ContainerStatus>> {

@@ -1,5 +1,6 @@
 //! The verbs, one file each, and what they share.
 
+mod await_end;
 mod config;
 mod context;
 mod create;
@@ -7,10 +8,16 @@ mod creating;
 mod disable;
 mod down;
 mod enable;
+mod events;
 mod exec;
 mod journal;
+mod kill;
 mod logs;
+mod ls;
+mod marks;
 mod output;
+mod pause;
+mod port;
 mod ps;
 mod remove;
 mod restart;
@@ -19,7 +26,9 @@ mod session;
 mod signals;
 mod sources;
 mod start;
+mod stats;
 mod stop;
+mod top;
 mod unit;
 mod up;
 mod version;
@@ -30,7 +39,7 @@ use std::io;
 use std::process::ExitCode;
 
 use composer_stack::LoadError;
-use composer_supervisor::{client, protocol};
+use composer_supervisor::{client, host, protocol};
 
 use crate::options::{Options, Verb};
 use context::Context;
@@ -49,6 +58,9 @@ enum Error {
     /// The supervisor could not be reached.
     #[error(transparent)]
     Client(#[from] client::Error),
+    /// The host could not be asked.
+    #[error(transparent)]
+    Host(#[from] host::Error),
     /// The supervisor could not do it.
     #[error("{}", .0.message)]
     Refused(protocol::Failure),
@@ -93,6 +105,8 @@ pub fn run(options: Options) -> ExitCode {
         Verb::Enable(verb) => verb.print |= dry_run,
         Verb::Disable(verb) => verb.dry_run |= dry_run,
         Verb::Unit(_) | Verb::Ps(_) | Verb::Logs(_) | Verb::Exec(_) | Verb::Config(_) | Verb::Version(_) => {}
+        Verb::Events(_) | Verb::Ls(_) | Verb::Top(_) | Verb::Port(_) | Verb::Stats(_) => {}
+        Verb::Kill(_) | Verb::Pause(_) | Verb::Unpause(_) | Verb::Wait(_) => {}
     }
     let result = match verb {
         Verb::Up(verb) => up::run(&mut context, verb),
@@ -109,6 +123,15 @@ pub fn run(options: Options) -> ExitCode {
         Verb::Enable(verb) => enable::run(&mut context, &verb),
         Verb::Disable(verb) => disable::run(&mut context, &verb),
         Verb::Unit(verb) => unit::run(&mut context, &verb),
+        Verb::Events(verb) => events::run(&mut context, &verb),
+        Verb::Ls(verb) => ls::run(&mut context, &verb),
+        Verb::Wait(verb) => await_end::run(&mut context, &verb),
+        Verb::Top(verb) => top::run(&mut context, &verb),
+        Verb::Port(verb) => port::run(&mut context, &verb),
+        Verb::Stats(verb) => stats::run(&mut context, &verb),
+        Verb::Kill(verb) => kill::run(&mut context, verb),
+        Verb::Pause(verb) => pause::run(&mut context, verb, true),
+        Verb::Unpause(verb) => pause::run(&mut context, verb, false),
         Verb::Config(verb) => config::run(&mut context, &verb),
         Verb::Version(verb) => version::run(&mut context, &verb),
     };

@@ -25,8 +25,7 @@ pub fn run(context: &mut Context, verb: &Ps) -> Result {
     containers.retain(|container| {
         let wanted = verb.services.is_empty() || verb.services.contains(&container.service);
         let shown = match states.as_slice() {
-            // As in Docker, where one that is about to be started again counts as running.
-            [] => verb.all || matches!(container.state, State::Running | State::Restarting),
+            [] => verb.all || container.state.is_live(),
             states => states.contains(&container.state),
         };
         wanted && shown
@@ -63,6 +62,7 @@ fn state(name: StateName) -> State {
         StateName::Created => State::Created,
         StateName::Running => State::Running,
         StateName::Restarting => State::Restarting,
+        StateName::Paused => State::Paused,
         StateName::Exited => State::Exited,
     }
 }
@@ -107,6 +107,10 @@ fn status(container: &ContainerStatus, now: u64) -> String {
             };
             let since = container.started.unwrap_or(container.created);
             format!("Up {}{health}", time::human(time::between(since, now)))
+        }
+        State::Paused => {
+            let since = container.started.unwrap_or(container.created);
+            format!("Up {} (Paused)", time::human(time::between(since, now)))
         }
         State::Restarting => ended("Restarting", container, now),
         State::Exited => ended("Exited", container, now),
@@ -221,6 +225,7 @@ mod tests {
             finished: None,
             attach: true,
             log: "/log".into(),
+            keeps_log: true,
         }
     }
 

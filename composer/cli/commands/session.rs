@@ -10,7 +10,7 @@ use std::time::Duration;
 use composer_stack::{Condition, Stack};
 use composer_supervisor::client::{self, Client};
 use composer_supervisor::paths::StackPaths;
-use composer_supervisor::protocol::{self, Action, Event, Kill, Reply, Request, State, Stop, Subject};
+use composer_supervisor::protocol::{self, Action, Event, Kill, Reply, Request, Stop, Subject};
 use nix::sys::signal::Signal;
 use rustix::event::PollFlags;
 
@@ -96,8 +96,8 @@ pub fn run(context: &mut Context, stack: &Stack, request: protocol::Up, view: Vi
     }
     let (mut running, mut restarting) = (BTreeMap::new(), BTreeSet::new());
     for container in context::containers(&stack.name)? {
-        if matches!(container.state, State::Running | State::Restarting) {
-            if container.state == State::Restarting {
+        if container.state.is_live() {
+            if container.state == protocol::State::Restarting {
                 restarting.insert(container.name.clone());
             }
             if view.attach.contains(&container.service) {
@@ -383,12 +383,18 @@ impl Session<'_> {
             | Action::Starting
             | Action::Running
             | Action::Updated
+            | Action::Restarted
             | Action::Waiting
             | Action::Healthy
             | Action::Unhealthy { .. }
             | Action::Stopping
             | Action::Stopped
             | Action::Removing
+            | Action::Killed { .. }
+            | Action::Paused
+            | Action::Unpaused
+            | Action::OutOfMemory
+            | Action::Exec(_)
             | Action::Settled
             | Action::Warning(_)
             | Action::Failed(_) => {}

@@ -3,16 +3,20 @@
 mod config;
 mod creation;
 mod global;
+mod hold;
 mod lifecycle;
 mod unit;
+mod watch;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 pub use config::{Config, ConfigFormat};
 pub use creation::{Create, Creation, Renewal, Scale};
 pub use global::{Ansi, Global, ProgressStyle};
+pub use hold::{Kill, Pause};
 pub use lifecycle::{Remove, Restart, Start, Stop};
 pub use unit::{Disable, Enable, UNITS, Unit, UnitVerb};
+pub use watch::{Events, ListFormat, Ls, Port, Protocol, Stats, Top, Wait};
 
 /// Runs Compose files by itself: no daemon, no image needed
 #[derive(Debug, Parser)]
@@ -51,6 +55,24 @@ pub enum Verb {
     Logs(Logs),
     /// Run a program in a running container
     Exec(Exec),
+    /// Show what happens to containers
+    Events(Events),
+    /// List the stacks of this host
+    Ls(Ls),
+    /// Block until containers have ended
+    Wait(Wait),
+    /// Show the processes of containers
+    Top(Top),
+    /// Show where a container's port is published
+    Port(Port),
+    /// Show what containers take
+    Stats(Stats),
+    /// Send a signal to containers
+    Kill(Kill),
+    /// Hold containers where they are
+    Pause(Pause),
+    /// Let held containers go on
+    Unpause(Pause),
     /// Check the Compose file and show what it means
     #[command(alias = "convert")]
     Config(Config),
@@ -186,6 +208,7 @@ pub enum StateName {
     Created,
     Running,
     Restarting,
+    Paused,
     Exited,
 }
 
@@ -222,9 +245,12 @@ pub struct Logs {
     /// Do not colour the prefixes of lines
     #[arg(long)]
     pub no_color: bool,
-    /// Which replica, from 1 [default: all]
-    #[arg(long, value_name = "NUMBER")]
+    /// Which replica of the one service named, from 1 [default: all]
+    #[arg(long, value_name = "NUMBER", requires = "services")]
     pub index: Option<u32>,
+    /// Show in between when containers were started, paused, found healthy or not, and how they ended
+    #[arg(long)]
+    pub marks: bool,
 }
 
 /// `logs --tail`: `None` is everything. A type of its own, as clap reads `Option` as "may be left out".

@@ -87,7 +87,8 @@ impl Progress {
             Action::Stopped => {
                 self.stopping.remove(&told.id);
             }
-            Action::Settled => return,
+            Action::Settled | Action::Restarted | Action::Exec(_) => return,
+            Action::Killed { .. } if self.stopping.contains(&told.id) => return,
             Action::Exited { .. } if self.stopping.contains(&told.id) => return,
             Action::Creating
             | Action::Created
@@ -102,6 +103,10 @@ impl Progress {
             | Action::Restarting { .. }
             | Action::Removing
             | Action::Removed
+            | Action::Killed { .. }
+            | Action::Paused
+            | Action::Unpaused
+            | Action::OutOfMemory
             | Action::Warning(_)
             | Action::Failed(_) => {}
         }
@@ -137,6 +142,7 @@ fn tell(stack: &str, event: &Event) -> Told {
         Action::Started { address } => ("Started", Stage::Done, address.map(|address| address.to_string())),
         Action::Running => ("Running", Stage::Done, None),
         Action::Updated => ("Updated", Stage::Done, None),
+        Action::Restarted => ("Restarted", Stage::Done, None),
         Action::Waiting => ("Waiting", Stage::Working, None),
         Action::Healthy => ("Healthy", Stage::Done, None),
         Action::Unhealthy { output } => ("Unhealthy", Stage::Error, first_line(output)),
@@ -154,6 +160,11 @@ fn tell(stack: &str, event: &Event) -> Told {
         }
         Action::Removing => ("Removing", Stage::Working, None),
         Action::Removed => ("Removed", Stage::Done, None),
+        Action::Killed { .. } => ("Killed", Stage::Done, None),
+        Action::Paused => ("Paused", Stage::Done, None),
+        Action::Unpaused => ("Unpaused", Stage::Done, None),
+        Action::OutOfMemory => ("Out of memory", Stage::Error, None),
+        Action::Exec(_) => ("Exec", Stage::Done, None),
         Action::Settled => ("Settled", Stage::Done, None),
         Action::Warning(text) => ("Warning", Stage::Warning, Some(text.clone())),
         Action::Failed(why) => ("Error", Stage::Error, first_line(why)),

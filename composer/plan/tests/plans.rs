@@ -43,6 +43,7 @@ fn service(name: &str, depends_on: &[(&str, Condition)]) -> Service {
         attach: true,
         run: Run::Always,
         restart: composer_stack::Restart::default(),
+        logging: Default::default(),
     }
 }
 

@@ -23,6 +23,7 @@ mod limits;
 mod links;
 mod load;
 mod loaded;
+mod logging;
 mod lower;
 mod merge;
 pub mod model;
@@ -38,7 +39,7 @@ mod resolve;
 mod restart;
 mod schema;
 mod shape;
-mod signal;
+pub mod signal;
 mod size;
 mod source;
 mod spec;
@@ -59,7 +60,7 @@ pub use limits::MOST_REPLICAS;
 pub use load::{load, project_name_only};
 pub use loaded::{Loaded, Variable};
 pub use model::{
-    Condition, Dependency, Healthcheck, Hook, Mount, MountKind, PreStart, Probe, Resources, Restart,
+    Condition, Dependency, Healthcheck, Hook, Logging, Mount, MountKind, PreStart, Probe, Resources, Restart,
     RestartPolicy, Rootfs, Run, Service, Stack, Test, Volume,
 };
 pub use options::{HostFacts, LoadOptions, Purpose};

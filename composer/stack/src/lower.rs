@@ -10,7 +10,7 @@ use crate::model::{
     Service, Stack, Test, Volume,
 };
 use crate::yaml::Node;
-use crate::{cpuset, restart, signal, tmpfs, values};
+use crate::{cpuset, logging, restart, signal, tmpfs, values};
 
 /// The stack of what can be run: services with a root filesystem.
 pub(crate) fn stack(root: &Node, name: String, directory: PathBuf, files: Vec<PathBuf>) -> Stack {
@@ -81,6 +81,7 @@ fn service(name: &str, node: &Node, rootfs: Rootfs) -> Service {
         post_start: hooks(node, "post_start").map(hook).collect(),
         pre_stop: hooks(node, "pre_stop").map(hook).collect(),
         resources: resources(&Limits::of_service(node)),
+        logging: node.get("logging").map(logging::lower).unwrap_or_default(),
         attach: node.get("attach").and_then(Node::bool_value).unwrap_or(true),
         run: match node.get("x-run").and_then(Node::text_value) {
             Some("once") => Run::Once,

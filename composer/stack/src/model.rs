@@ -93,6 +93,9 @@ pub struct Service {
     /// policies stays what it was.
     #[serde(default, skip_serializing_if = "Restart::is_none")]
     pub restart: Restart,
+    /// `logging`: what is kept of its output.
+    #[serde(default, skip_serializing_if = "Logging::is_whole")]
+    pub logging: Logging,
 }
 
 /// `x-run`: what `up` makes of a container whose program has ended.
@@ -145,6 +148,30 @@ impl Restart {
     /// Whether nothing is asked.
     pub fn is_none(&self) -> bool {
         *self == Self::default()
+    }
+}
+
+/// What is kept of a container's output: `logging`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Logging {
+    /// All of it.
+    #[default]
+    Whole,
+    /// `driver: none`: nothing.
+    Nothing,
+    /// The last of it, in files.
+    Rotated {
+        /// `max-size`: what a file grows to, in bytes.
+        max_size: u64,
+        /// `max-file`: how many files there are.
+        max_file: u32,
+    },
+}
+
+impl Logging {
+    fn is_whole(&self) -> bool {
+        *self == Self::Whole
     }
 }
 

@@ -4,6 +4,8 @@ mod channel;
 pub mod client;
 mod clock;
 mod engine;
+pub mod events;
+pub mod host;
 mod keeper;
 pub mod logs;
 pub mod paths;

@@ -17,17 +17,25 @@ const ANONYMOUS: &str = "volume-";
 #[derive(Clone, Debug)]
 pub struct StackPaths {
     stack: String,
+    run: PathBuf,
+    state: PathBuf,
 }
 
 impl StackPaths {
     /// Of the stack with this name.
     pub fn new(stack: &str) -> Self {
-        Self { stack: stack.to_owned() }
+        Self { stack: stack.to_owned(), run: RUN.into(), state: STATE.into() }
+    }
+
+    /// The same below another folder.
+    #[cfg(test)]
+    pub(crate) fn at(base: &Path, stack: &str) -> Self {
+        Self { stack: stack.to_owned(), run: base.join("run"), state: base.join("state") }
     }
 
     /// What a reboot may take.
     pub fn run(&self) -> PathBuf {
-        Path::new(RUN).join("stacks").join(&self.stack)
+        self.run.join("stacks").join(&self.stack)
     }
 
     /// Where the supervisor listens.
@@ -37,7 +45,7 @@ impl StackPaths {
 
     /// Locked by whoever starts the two processes, while it starts them.
     pub fn start_lock(&self) -> PathBuf {
-        Path::new(RUN).join(format!("{}.lock", self.stack))
+        self.run.join(format!("{}.lock", self.stack))
     }
 
     /// Locked by the supervisor for as long as it lives: one writer a stack.
@@ -47,12 +55,22 @@ impl StackPaths {
 
     /// Records, logs and writable layers.
     pub fn state(&self) -> PathBuf {
-        Path::new(STATE).join("stacks").join(&self.stack)
+        self.state.join("stacks").join(&self.stack)
     }
 
     /// The stack's record.
     pub fn record(&self) -> PathBuf {
         self.state().join("stack.json")
+    }
+
+    /// What has happened to its containers: see [`crate::events`].
+    pub fn events(&self) -> PathBuf {
+        self.state().join("events.jsonl")
+    }
+
+    /// What had happened before that.
+    pub fn earlier_events(&self) -> PathBuf {
+        self.state().join("events.1.jsonl")
     }
 
     /// Where the two processes write what they cannot tell anybody.

@@ -33,6 +33,8 @@ pub enum Request {
     Remove(Remove),
     /// Send a signal to the containers' PID 1.
     Kill(Kill),
+    /// Hold containers where they are, or let them go on.
+    Pause(Pause),
     /// Answered with one `Containers`.
     Status,
     /// Answered with events until the connection is closed.
@@ -143,6 +145,15 @@ pub struct Kill {
     pub signal: i32,
 }
 
+/// Holding containers, or letting them go on.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Pause {
+    /// Services named; empty means all.
+    pub services: Vec<String>,
+    /// Hold them, or let them go on.
+    pub hold: bool,
+}
+
 /// `compose exec`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Exec {
@@ -245,6 +256,8 @@ pub enum Action {
     },
     /// It was running and up to date already.
     Running,
+    /// `compose restart` has stopped and started it.
+    Restarted,
     /// It has taken over another configuration, limits for example, as it is.
     Updated,
     /// Something waits for a condition on it.
@@ -278,12 +291,45 @@ pub enum Action {
     Removing,
     /// It is gone.
     Removed,
+    /// Its PID 1 was sent a signal.
+    Killed {
+        /// Its number (signal(7)).
+        signal: i32,
+    },
+    /// Its processes are held.
+    Paused,
+    /// Its processes go on.
+    Unpaused,
+    /// The kernel has killed a process of it for want of memory.
+    OutOfMemory,
+    /// Something about a program beside its own.
+    Exec(ExecAction),
     /// Of the group: an `up`, `down` or `stop` is over, and what it has stopped does not come again by it.
     Settled,
     /// A limit is not in force, an orphan was found, and the like.
     Warning(String),
     /// It failed.
     Failed(String),
+}
+
+/// What happens to a program that `exec` runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExecAction {
+    /// 64 hexadecimal digits, the same for all that happens to it.
+    pub id: String,
+    /// How far it has come.
+    pub stage: ExecStage,
+}
+
+/// How far a program that `exec` runs has come.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ExecStage {
+    /// Asked for, with this command line.
+    Created(Vec<String>),
+    /// Running, with this command line.
+    Started(Vec<String>),
+    /// Ended, with this code.
+    Ended(i32),
 }
 
 /// What a container is doing, in Docker's words.
@@ -296,8 +342,20 @@ pub enum State {
     Running,
     /// Its program has ended and is about to be started again.
     Restarting,
+    /// Its program is held where it is.
+    Paused,
     /// Its program has ended.
     Exited,
+}
+
+impl State {
+    /// Whether it counts as running, as in Docker: also one that is held, or about to be started again.
+    pub fn is_live(self) -> bool {
+        match self {
+            Self::Running | Self::Paused | Self::Restarting => true,
+            Self::Created | Self::Exited => false,
+        }
+    }
 }
 
 /// Docker's words for health.
@@ -357,4 +415,6 @@ pub struct ContainerStatus {
     pub attach: bool,
     /// Where its logs are: see `logs::Reader`.
     pub log: std::path::PathBuf,
+    /// Whether anything is kept in it (`logging`).
+    pub keeps_log: bool,
 }

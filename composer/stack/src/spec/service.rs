@@ -198,8 +198,7 @@ pub(crate) static SERVICE: Record = Record::new(
         .support(Support::NotYet),
         Field::new("logging", Shape::Record(&LOGGING), "Where the container's output goes.")
             .merge(Merge::Own(merge::logging))
-            .print(Print::Given)
-            .support(Support::NotYet),
+            .print(Print::Given),
         Field::new("mem_limit", Shape::BytesOrFraction, "Memory that the container may use at most: `64m`."),
         Field::new("mem_reservation", Shape::Bytes, "Memory that is protected when the host runs short."),
         Field::new(

@@ -12,6 +12,7 @@ use super::container::{Container, Status};
 use super::link::{Born, End, Legacy, Link};
 use super::{Engine, inside, logpipes, prestart, program};
 use crate::logs::Stream;
+use crate::protocol::Action;
 use crate::records::{ContainerRecord, Phase, Process};
 use crate::{diagnose, records};
 
@@ -145,6 +146,7 @@ impl Engine {
         };
         let resolver = held.next().zip(held.next());
         self.answer_again(container, born.pid, &pipes, resolver).await;
+        self.see_whether_paused(container);
         if let Err(error) = self.run(container, born, pipes, false) {
             diagnose(&format!("log of {name}: {error}"));
         }
@@ -159,6 +161,9 @@ impl Engine {
         }
         let status = if is_due { Status::Restarting(code) } else { Status::Exited(code) };
         container.status.send_replace(status);
+        if !is_due {
+            self.announce_container(container, Action::Exited { code });
+        }
     }
 
     /// Names and resolver of a container that is taken up.
@@ -205,7 +210,8 @@ impl Engine {
 
     /// Takes what is left in the pipes of a program that has ended.
     fn save_rest(&self, container: &Container, pipes: impl Iterator<Item = OwnedFd>) {
-        let saved = crate::logs::Writer::open(container.paths.log()).and_then(|mut writer| {
+        let keep = container.record.borrow().service.logging;
+        let saved = crate::logs::Writer::open(container.paths.log(), keep).and_then(|mut writer| {
             for (stream, pipe) in Stream::ALL.into_iter().zip(pipes) {
                 writer.take(stream, pipe.as_fd(), usize::MAX)?;
             }

@@ -32,7 +32,8 @@ impl Engine {
         fresh: bool,
     ) -> io::Result<()> {
         let name = container.name();
-        let logging = self.log(&name, container.paths.log(), pipes, fresh)?;
+        let keep = container.record.borrow().service.logging;
+        let logging = self.log(&name, container.paths.log(), keep, pipes, fresh)?;
         let (stop, orders) = mpsc::unbounded_channel();
         let pidfd = Rc::clone(&born.pidfd);
         let log = Rc::clone(&logging.writer);
@@ -52,7 +53,8 @@ impl Engine {
         let since = if fresh { Instant::now() } else { Instant::now() - life::SETTLED.min(uptime()) };
         let (engine, container) = (Rc::clone(self), Rc::clone(container));
         tokio::task::spawn_local(async move {
-            let end = attend(&container, born.pid, &born.pidfd, born.end, orders, since).await;
+            let told = |signal| engine.announce_container(&container, Action::Killed { signal });
+            let end = attend(&container, born.pid, &born.pidfd, born.end, orders, since, told).await;
             if let Some(probing) = probing {
                 probing.abort();
             }
@@ -66,6 +68,7 @@ impl Engine {
         container.live.borrow_mut().take();
         logging.finish().await;
         let group = self.container_group(&container.name());
+        container.paused.send_replace(false);
         let starved = end.code == Some(137) && group.usage().is_ok_and(|usage| usage.oom_kills > 0);
         let reason = match (starved, end.code) {
             (true, _) => Some("killed: its memory limit was reached".to_owned()),
@@ -76,6 +79,9 @@ impl Engine {
             self.link.acknowledge(pid);
         }
         self.withdraw(container);
+        if starved {
+            self.announce_container(container, Action::OutOfMemory);
+        }
         self.conclude(container, end.code);
         self.tidy(self.interrupt.subscribe()).await;
     }
@@ -139,6 +145,10 @@ impl Engine {
             return;
         }
         self.announce_container(container, Action::Stopping);
+        // Neither a hook nor a signal gets anywhere in one that is held.
+        if let Err(error) = self.unpause(container) {
+            diagnose(&error);
+        }
         self.pre_stop(container, timeout).await;
         if let Some(live) = &*container.live.borrow() {
             // Closed where the program has ended in this moment.
@@ -172,6 +182,7 @@ async fn attend(
     mut end: oneshot::Receiver<End>,
     mut orders: mpsc::UnboundedReceiver<StopOrder>,
     since: Instant,
+    told: impl Fn(i32),
 ) -> End {
     // Looked up when they are needed: both may be changed while it runs.
     let settings = || {
@@ -205,8 +216,10 @@ async fn attend(
             let (signal, _) = settings();
             for action in actions {
                 let sent = match action {
-                    life::Action::Signal => pidfd::signal(process.as_fd(), signal),
-                    life::Action::Kill => pidfd::signal(process.as_fd(), libc::SIGKILL),
+                    life::Action::Signal => pidfd::signal(process.as_fd(), signal).map(|()| told(signal)),
+                    life::Action::Kill => {
+                        pidfd::signal(process.as_fd(), libc::SIGKILL).map(|()| told(libc::SIGKILL))
+                    }
                     life::Action::Inspect => {
                         answer = Some(life::Event::Inspected { deaf: program::is_deaf(pid, signal) });
                         Ok(())

@@ -85,6 +85,8 @@ pub struct Container {
     pub live: RefCell<Option<Live>>,
     /// What the last probe of its health printed, or why it failed.
     pub last_probe: RefCell<String>,
+    /// Whether its program is held where it is.
+    pub paused: watch::Sender<bool>,
     /// Whether what its last program stood on (link, cgroup, pipes) may still be there.
     pub standing: Cell<bool>,
     /// The restart that is waited for; dropped, it does not come.
@@ -110,6 +112,7 @@ impl Container {
             status: watch::Sender::new(status),
             live: RefCell::new(None),
             last_probe: RefCell::default(),
+            paused: watch::Sender::new(false),
             standing: Cell::new(standing),
             restart: RefCell::default(),
             gate: Mutex::new(()),
@@ -163,16 +166,14 @@ impl Container {
             name: record.name.clone(),
             service: service.name.clone(),
             index: record.index,
-            rootfs: match &service.rootfs {
-                composer_stack::Rootfs::Host => "host".to_owned(),
-                composer_stack::Rootfs::Path(path) => path.display().to_string(),
-            },
+            rootfs: image(service),
             argv: service.argv(),
             labels: service.labels.clone(),
             local_volumes: u32::try_from(volumes.count()).unwrap_or(u32::MAX),
             mounts: service.mounts.iter().map(source).collect(),
             state: match status {
                 Status::Created | Status::Starting => protocol::State::Created,
+                Status::Running(_) if *self.paused.borrow() => protocol::State::Paused,
                 Status::Running(_) => protocol::State::Running,
                 Status::Restarting(_) => protocol::State::Restarting,
                 Status::Exited(_) => protocol::State::Exited,
@@ -191,7 +192,16 @@ impl Container {
             finished,
             attach: service.attach,
             log: self.paths.log().to_owned(),
+            keeps_log: service.logging != composer_stack::Logging::Nothing,
         }
+    }
+}
+
+/// What stands in an image's place.
+pub fn image(service: &composer_stack::Service) -> String {
+    match &service.rootfs {
+        composer_stack::Rootfs::Host => "host".to_owned(),
+        composer_stack::Rootfs::Path(path) => path.display().to_string(),
     }
 }
 

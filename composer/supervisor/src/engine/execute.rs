@@ -236,7 +236,8 @@ impl Engine {
     /// A container whose record has just been written is there for everybody.
     pub(super) fn made(&self, container: Rc<Container>) -> io::Result<()> {
         // The log is there from the beginning, so that it can be followed before the first byte.
-        drop(crate::logs::Writer::open(container.paths.log())?);
+        let keep = container.record.borrow().service.logging;
+        drop(crate::logs::Writer::open(container.paths.log(), keep)?);
         self.announce_container(&container, Action::Created);
         self.containers.borrow_mut().insert(container.name(), container);
         Ok(())
@@ -378,7 +379,7 @@ pub fn gone(result: io::Result<()>) -> io::Result<()> {
 }
 
 /// 64 hexadecimal digits from the kernel's random source.
-fn identifier() -> io::Result<String> {
+pub fn identifier() -> io::Result<String> {
     let mut bytes = [0; 32];
     io::Read::read_exact(&mut fs::File::open("/dev/urandom")?, &mut bytes)?;
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())

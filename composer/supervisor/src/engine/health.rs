@@ -153,9 +153,17 @@ impl Engine {
             let late = record.began + check.start_period + check.interval * check.retries.max(1);
             record.health = self.await_text(container, text, said, record.health, late).await;
         }
+        let mut paused = container.paused.subscribe();
         loop {
+            // Fails only when the container itself is gone.
+            let _ = paused.wait_for(|paused| !paused).await;
             let attempt = self.try_once(container, &check.test, &mut prober);
-            let (mut passed, output) = match tokio::time::timeout(check.timeout, attempt).await {
+            let probed = tokio::select! {
+                probed = tokio::time::timeout(check.timeout, attempt) => probed,
+                // Held with everything else: what comes of it says nothing. The next one waits for the container.
+                _ = paused.wait_for(|paused| *paused) => continue,
+            };
+            let (mut passed, output) = match probed {
                 Ok(outcome) => outcome.unwrap_or_else(|error| (false, error)),
                 Err(_) => (false, format!("the probe did not end within {:?}", check.timeout)),
             };

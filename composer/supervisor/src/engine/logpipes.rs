@@ -67,10 +67,11 @@ impl Engine {
         self: &Rc<Self>,
         container: &str,
         folder: &Path,
+        keep: composer_stack::Logging,
         pipes: Vec<(Stream, OwnedFd)>,
         fresh: bool,
     ) -> io::Result<Logging> {
-        let writer = if fresh { Writer::open_for_run(folder)? } else { Writer::open(folder)? };
+        let writer = if fresh { Writer::open_for_run(folder, keep)? } else { Writer::open(folder, keep)? };
         let writer = Rc::new(RefCell::new(writer));
         let (running, _) = watch::channel(());
         let mut tasks = Vec::new();

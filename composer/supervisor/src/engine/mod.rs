@@ -15,9 +15,10 @@ mod life;
 mod link;
 mod logpipes;
 mod operations;
+mod pause;
 mod prestart;
 mod probe;
-mod program;
+pub(crate) mod program;
 mod restart;
 mod revive;
 mod serve;
@@ -43,6 +44,7 @@ use composer_sandbox::descriptor;
 use nix::fcntl::{Flock, FlockArg};
 use tokio::sync::{Mutex, Notify, broadcast, watch};
 
+use crate::events::{self, Happening, Journal};
 use crate::keeper::protocol::{LISTENER, PEER};
 use crate::paths::{self, StackPaths};
 use crate::protocol::{Action, Event, Subject};
@@ -71,6 +73,7 @@ struct Engine {
     resolver: Server,
     listeners: RefCell<BTreeMap<String, Listener>>,
     events: broadcast::Sender<Event>,
+    journal: RefCell<Journal>,
     /// One operation that changes the stack at a time.
     turn: Mutex<()>,
     /// By service: one container at a time runs the steps of `pre_start`, and the configuration for which another than
@@ -138,6 +141,7 @@ async fn supervise(stack: &str) -> io::Result<()> {
         resolver: Server::new(Upstreams::host()),
         listeners: RefCell::default(),
         events: broadcast::Sender::new(1024),
+        journal: RefCell::new(Journal::new(StackPaths::new(stack))),
         turn: Mutex::new(()),
         preparing: RefCell::default(),
         interrupt: watch::Sender::new(0),
@@ -157,15 +161,41 @@ async fn supervise(stack: &str) -> io::Result<()> {
 impl Engine {
     /// Tells everybody who listens.
     fn announce(&self, subject: Subject, action: Action) {
+        self.announce_at(clock::now(), subject, action);
+    }
+
+    fn announce_at(&self, time: u64, subject: Subject, action: Action) {
         // Nobody listening is no error.
-        let _ = self.events.send(Event { time: clock::now(), subject, action });
+        let _ = self.events.send(Event { time, subject, action });
     }
 
     fn announce_container(&self, container: &Container, action: Action) {
+        let time = clock::now();
+        self.keep(container, time, &action);
         let record = container.record.borrow();
         let subject = Subject::Container { name: record.name.clone(), service: record.service.name.clone() };
         drop(record);
-        self.announce(subject, action);
+        self.announce_at(time, subject, action);
+    }
+
+    /// Writes what has happened to a container into the stack's journal.
+    fn keep(&self, container: &Container, time: u64, action: &Action) {
+        if !events::is_kept(action) {
+            return;
+        }
+        let record = container.record.borrow();
+        let happening = Happening {
+            time,
+            id: record.id.clone(),
+            container: record.name.clone(),
+            service: record.service.name.clone(),
+            image: container::image(&record.service),
+            labels: record.service.labels.clone(),
+            action: action.clone(),
+        };
+        if let Err(error) = self.journal.borrow_mut().append(&happening) {
+            diagnose(&format!("events of {}: {error}", happening.container));
+        }
     }
 
     fn container(&self, name: &str) -> Option<Rc<Container>> {

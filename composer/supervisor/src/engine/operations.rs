@@ -218,6 +218,7 @@ impl Engine {
             }
             Ok(()) | Err(_) => *self.record.borrow_mut() = None,
         }
+        self.journal.borrow_mut().forget();
         self.warned.borrow_mut().clear();
     }
 
@@ -269,16 +270,23 @@ impl Engine {
         self.known(&request.services)?;
         let mut messages = Vec::new();
         for container in self.of_services(&request.services) {
-            let ends = request.signal == libc::SIGKILL
-                || request.signal == container.record.borrow().service.stop_signal;
+            let ends =
+                [libc::SIGKILL, container.record.borrow().service.stop_signal].contains(&request.signal);
             // As in Docker: what is killed by a user stays so.
             if ends && self.cease_at_once(&container, Halt::User) {
                 self.announce_container(&container, Action::Stopped);
             }
-            if let Some(live) = &*container.live.borrow()
-                && let Err(error) = pidfd::signal(live.pidfd.as_fd(), request.signal)
-            {
-                messages.push(format!("kill {}: {error}", container.name()));
+            let sent = match &*container.live.borrow() {
+                Some(live) => pidfd::signal(live.pidfd.as_fd(), request.signal),
+                None => continue,
+            };
+            match sent {
+                Ok(()) => self.announce_container(&container, Action::Killed { signal: request.signal }),
+                Err(error) => messages.push(format!("kill {}: {error}", container.name())),
+            }
+            // One that is held would neither hear that it is to end nor die of it.
+            if ends {
+                messages.extend(self.unpause(&container).err());
             }
         }
         if messages.is_empty() { Ok(None) } else { Err(failure(messages.join("\n"))) }
@@ -307,7 +315,7 @@ impl Engine {
         stack.services.keys().filter(|service| !stays_stopped(service)).cloned().collect()
     }
 
-    fn known(&self, services: &[String]) -> Result<(), Failure> {
+    pub(super) fn known(&self, services: &[String]) -> Result<(), Failure> {
         match services.iter().find(|service| self.of_services(&[(*service).clone()]).is_empty()) {
             Some(unknown) => Err(failure(format!("no such service: {unknown}"))),
             None => Ok(()),

@@ -122,7 +122,8 @@ impl Engine {
         folder: &Path,
         order: &Order,
     ) -> Result<Option<Option<i32>>, StartError> {
-        let log = Writer::open_for_run(container.paths.log())
+        let keep = container.record.borrow().service.logging;
+        let log = Writer::open_for_run(container.paths.log(), keep)
             .map_err(|error| StartError::doing("open its log", &error))?;
         let mut lines = Lines::new(Rc::new(RefCell::new(log)), STEP);
         let mut print = |text: &[u8]| lines.take(text);

@@ -118,7 +118,8 @@ impl Engine {
             // Left half-way it would have stopped what nobody starts again: it goes on without its client.
             Request::Restart(restart) => self.with_events(client, None, self.restart(restart)).await,
             Request::Remove(remove) => self.with_events(client, None, self.remove_stopped(remove)).await,
-            Request::Kill(kill) => self.kill(&kill),
+            Request::Kill(kill) => self.with_events(client, None, async { self.kill(&kill) }).await,
+            Request::Pause(pause) => self.with_events(client, None, self.pause_services(&pause)).await,
             Request::Status => {
                 let containers =
                     self.containers.borrow().values().map(|container| container.describe()).collect();

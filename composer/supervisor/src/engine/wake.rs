@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
-use composer_plan::Plan;
+use composer_plan::{Plan, Step};
 use composer_stack::Stack;
 use tokio::sync::watch;
 
@@ -11,7 +11,7 @@ use super::Engine;
 use super::ends::Late;
 use super::execute::{Order, StepError};
 use super::operations::{Operation, failure, worded};
-use crate::protocol::{Failure, Remove, Reply, Restart, Start};
+use crate::protocol::{Action, Failure, Remove, Reply, Restart, Start};
 use crate::records::Halt;
 
 impl Engine {
@@ -68,7 +68,15 @@ impl Engine {
             return Ok(Some(Reply::Plan(plan.to_string())));
         }
         let order = self.waking_order(watch::Sender::new(false), interrupt, request.timeout);
-        self.wake(&plan, &order).await.map(|()| None)
+        self.wake(&plan, &order).await?;
+        for id in plan.steps() {
+            if let Step::Start { container } = &plan.get(id).step
+                && let Some(container) = self.container(container)
+            {
+                self.announce_container(&container, Action::Restarted);
+            }
+        }
+        Ok(None)
     }
 
     /// `compose rm`.

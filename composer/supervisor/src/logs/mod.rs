@@ -1,9 +1,10 @@
 //! Logs on disk: `log.stdout` and `log.stderr` hold the bytes as they came, `log.index` says when and in which order.
-//! A stream on which nothing has come has no file.
+//! A stream on which nothing has come has no file. Where `logging` limits their size there are several generations of them.
 //!
 //! The supervisor moves bytes by splice(2) ([`Writer`]); any process that may read the folder reads them with
 //! [`Reader`], and follows them with [`Watch`].
 
+mod generations;
 mod index;
 mod reader;
 mod seeker;

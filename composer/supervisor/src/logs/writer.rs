@@ -12,12 +12,18 @@ use nix::fcntl::{FcntlArg, SpliceFFlags, fcntl, splice};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::Stream;
-use super::index::{self, Entry, Index};
+use super::generations;
+use super::index::{Entry, Index};
 use super::seeker::Seeker;
 use crate::clock;
+use composer_stack::Logging;
 
 /// The most one splice moves.
 const MOST: usize = 1 << 20;
+/// The least that one splice moves, however little room there is in a generation: a page.
+const LEAST: u64 = 1 << 12;
+/// What has come of a line moves along into the next generation up to this length, and is a line of its own beyond it.
+const TAIL: u64 = 1 << 16;
 /// What a pipe is given once a service has filled the kernel's default of 64 KiB: fewer turns a byte.
 const BUSY_PIPE: i32 = 1 << 20;
 
@@ -36,6 +42,8 @@ pub enum Taken {
 /// Writes one container's log.
 pub struct Writer {
     folder: PathBuf,
+    keep: Logging,
+    generation: u64,
     /// Open as soon as something has come on them.
     streams: [Option<File>; 2],
     ends: [u64; 2],
@@ -50,21 +58,33 @@ pub struct Writer {
 
 impl Writer {
     /// Opens the log in this folder and mends what a crash left of its index.
-    pub fn open(folder: &Path) -> io::Result<Self> {
+    pub fn open(folder: &Path, keep: Logging) -> io::Result<Self> {
         crate::paths::make(folder)?;
-        let mut index = Index::new(open(&index::path(folder), true)?);
+        let generation = generations::list(folder)?.last().copied().unwrap_or(0);
+        let mut index = Index::new(open(&generations::index(folder, generation), true)?);
         let records = index.len()?;
         let indexed = index.before(records)?;
         let mut streams = [None, None];
         for stream in Stream::ALL {
-            streams[stream as usize] = match open(&folder.join(stream.file()), false) {
+            streams[stream as usize] = match open(&generations::stream(folder, stream, generation), false) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => None,
                 other => Some(other?),
             };
         }
         let folder = folder.to_owned();
+        let (ends, grown) = (indexed, [false; 2]);
         let mut writer =
-            Self { folder, streams, ends: indexed, index, records, grown: [false; 2], lost: 0, seeker: None };
+            Self { folder, keep, generation, streams, ends, index, records, grown, lost: 0, seeker: None };
+        if keep == Logging::Nothing {
+            // Whatever the last configuration kept is left as it is.
+            let nowhere = OpenOptions::new().write(true).open("/dev/null")?;
+            writer.streams = [Some(nowhere.try_clone()?), Some(nowhere)];
+            return Ok(writer);
+        }
+        if let Logging::Rotated { max_size, max_file } = keep {
+            // What was kept for whoever read it then.
+            generations::prune(&writer.folder, max_size, u64::from(max_file))?;
+        }
         for stream in Stream::ALL.map(|stream| stream as usize) {
             let Some(file) = &writer.streams[stream] else {
                 continue;
@@ -79,8 +99,11 @@ impl Writer {
     }
 
     /// Opens the log for another run of its program: what the last one left of a line stays a line of its own.
-    pub fn open_for_run(folder: &Path) -> io::Result<Self> {
-        let mut writer = Self::open(folder)?;
+    pub fn open_for_run(folder: &Path, keep: Logging) -> io::Result<Self> {
+        let mut writer = Self::open(folder, keep)?;
+        if keep == Logging::Nothing {
+            return Ok(writer);
+        }
         for stream in Stream::ALL {
             writer.end_line(stream)?;
         }
@@ -102,15 +125,19 @@ impl Writer {
 
     /// Writes a line of our own: what a hook prints.
     pub fn line(&mut self, stream: Stream, line: &[u8]) -> io::Result<()> {
+        if self.keep == Logging::Nothing {
+            return Ok(());
+        }
         self.end_line(stream)?;
         let slot = stream as usize;
         if self.streams[slot].is_none() {
-            match open(&self.folder.join(stream.file()), true) {
+            match open(&generations::stream(&self.folder, stream, self.generation), true) {
                 Err(error) if full(&error) => return Ok(()),
                 other => self.streams[slot] = Some(other?),
             }
         }
-        self.append(slot, &[line, b"\n"].concat())
+        self.append(slot, &[line, b"\n"].concat())?;
+        self.rotate_if_full()
     }
 
     /// Writes at the end of a stream that has a file, where the disk has room.
@@ -126,6 +153,9 @@ impl Writer {
 
     /// Has what comes from now on looked at, and the end of what has come already where `tails`.
     pub fn seek(&mut self, mut seeker: Seeker, tails: bool) -> io::Result<()> {
+        if self.keep == Logging::Nothing {
+            return Ok(());
+        }
         for slot in Stream::ALL.map(|stream| stream as usize).into_iter().filter(|_| tails) {
             let end = self.ends[slot];
             let length = end.min(seeker.overlap() as u64);
@@ -158,6 +188,9 @@ impl Writer {
 
     /// Writes how far the streams have come.
     fn note(&mut self, time: u64) -> io::Result<()> {
+        if self.keep == Logging::Nothing {
+            return Ok(());
+        }
         match self.index.write(self.records, Entry { time, ends: self.ends }) {
             Err(error) if full(&error) => Ok(()),
             other => {
@@ -176,7 +209,7 @@ impl Writer {
                 if let Some(nothing) = nothing_in(pipe)? {
                     return Ok(Some(nothing));
                 }
-                match open(&self.folder.join(stream.file()), true) {
+                match open(&generations::stream(&self.folder, stream, self.generation), true) {
                     Err(error) if full(&error) => {}
                     other => self.streams[slot] = Some(other?),
                 }
@@ -187,7 +220,7 @@ impl Writer {
             };
             let mut offset = i64::try_from(self.ends[slot]).unwrap_or(i64::MAX);
             let flags = SpliceFFlags::SPLICE_F_NONBLOCK | SpliceFFlags::SPLICE_F_MOVE;
-            let spliced = match splice(pipe, None, file, Some(&mut offset), MOST, flags) {
+            let spliced = match splice(pipe, None, file, Some(&mut offset), self.room(), flags) {
                 // Terminals cannot be spliced from.
                 Err(Errno::EINVAL) => copy(pipe, file, self.ends[slot]),
                 other => other,
@@ -200,6 +233,7 @@ impl Writer {
                     self.note(clock::now())?;
                     self.look(slot, self.ends[slot] - bytes as u64)?;
                     self.grow(slot, bytes, pipe);
+                    self.rotate_if_full()?;
                 }
                 // EIO is how a pseudo-terminal says that its last process has gone (tty_ioctl(4)).
                 Err(Errno::EIO) => return Ok(Some(Taken::Ended)),
@@ -213,6 +247,83 @@ impl Writer {
             }
         }
         Ok(None)
+    }
+
+    /// How much the next splice may move.
+    fn room(&self) -> usize {
+        match self.keep {
+            Logging::Whole | Logging::Nothing => MOST,
+            Logging::Rotated { max_size, .. } => {
+                let room = max_size.saturating_sub(self.ends.iter().sum()).max(LEAST);
+                usize::try_from(room).unwrap_or(MOST).min(MOST)
+            }
+        }
+    }
+
+    /// Begins the next generation where this one has grown to its size.
+    fn rotate_if_full(&mut self) -> io::Result<()> {
+        let Logging::Rotated { max_size, max_file } = self.keep else { return Ok(()) };
+        if self.ends.iter().sum::<u64>() < max_size {
+            return Ok(());
+        }
+        match self.rotate(TAIL.min(max_size / 4)) {
+            // It goes on growing meanwhile.
+            Err(error) if full(&error) => {}
+            rotated => rotated?,
+        }
+        generations::prune(&self.folder, max_size, u64::from(max_file))
+    }
+
+    /// Begins the next generation with what has come of the lines that are not complete yet, `most` bytes of each at
+    /// most. A crash on the way leaves files that do not count.
+    fn rotate(&mut self, most: u64) -> io::Result<()> {
+        let next = self.generation + 1;
+        let mut tails = [Vec::new(), Vec::new()];
+        let mut times = [None; 2];
+        for slot in Stream::ALL.map(|stream| stream as usize) {
+            tails[slot] = self.tail(slot, most)?;
+            let begin = self.ends[slot] - tails[slot].len() as u64;
+            if !tails[slot].is_empty() {
+                let first = self.index.search(|entry| entry.ends[slot] <= begin)?;
+                times[slot] = self.index.at(first)?.map(|entry| entry.time);
+            }
+        }
+        let mut streams = [None, None];
+        for stream in Stream::ALL {
+            let path = generations::stream(&self.folder, stream, next);
+            generations::remove_if_there(&path)?;
+            let tail = &tails[stream as usize];
+            if !tail.is_empty() {
+                let file = open(&path, true)?;
+                file.write_all_at(tail, 0)?;
+                streams[stream as usize] = Some(file);
+            }
+        }
+        let aside = generations::index_aside(&self.folder);
+        generations::remove_if_there(&aside)?;
+        let index = Index::new(open(&aside, true)?);
+        let ends = [tails[0].len() as u64, tails[1].len() as u64];
+        let either = times[0].or(times[1]).unwrap_or_else(clock::now);
+        index.write(0, Entry { time: times[0].unwrap_or(either), ends: [ends[0], 0] })?;
+        index.write(1, Entry { time: times[1].unwrap_or(either), ends })?;
+        std::fs::rename(&aside, generations::index(&self.folder, next))?;
+        (self.generation, self.streams, self.ends) = (next, streams, ends);
+        (self.index, self.records) = (index, 2);
+        Ok(())
+    }
+
+    /// What lies behind a stream's last newline; nothing where that is more than `most` bytes.
+    fn tail(&self, slot: usize, most: u64) -> io::Result<Vec<u8>> {
+        let Some(file) = &self.streams[slot] else { return Ok(Vec::new()) };
+        let length = self.ends[slot].min(most + 1);
+        let mut bytes = vec![0; usize::try_from(length).unwrap_or(0)];
+        file.read_exact_at(&mut bytes, self.ends[slot] - length)?;
+        match memchr::memrchr(b'\n', &bytes) {
+            Some(newline) => Ok(bytes.split_off(newline + 1)),
+            // All there is: one line from the beginning on.
+            None if length <= most => Ok(bytes),
+            None => Ok(Vec::new()),
+        }
     }
 
     fn grow(&mut self, slot: usize, bytes: usize, pipe: BorrowedFd<'_>) {

@@ -1,0 +1,48 @@
+//! `compose kill`: a signal to containers.
+
+use std::collections::BTreeSet;
+
+use composer_stack::Purpose;
+use composer_supervisor::client::Client;
+use composer_supervisor::protocol::{self, Request};
+
+use super::context::{self, Context};
+use super::{Error, Result, work};
+use crate::options::Kill;
+
+/// Sends the signal. Without names it goes to every service of the file; where there is no file, or with
+/// `--remove-orphans`, to every container that runs.
+pub fn run(context: &mut Context, verb: Kill) -> Result {
+    let stack = context.project()?;
+    let containers = context::containers(&stack)?;
+    context.check_services(&verb.services, &containers)?;
+    let orphans = verb.remove_orphans || !verb.services.is_empty();
+    let named = if orphans { None } else { services(context)? };
+    let targets: BTreeSet<String> = containers
+        .into_iter()
+        .filter(|container| container.state.is_live())
+        .map(|container| container.service)
+        .filter(|service| verb.services.is_empty() || verb.services.contains(service))
+        .filter(|service| named.as_ref().is_none_or(|named| named.contains(service)))
+        .collect();
+    let client = if targets.is_empty() { None } else { Client::find(&stack)? };
+    let Some(client) = client else {
+        context.out.note("no container to kill");
+        return Ok(0);
+    };
+    let request = protocol::Kill { services: targets.into_iter().collect(), signal: verb.signal };
+    client.send(&Request::Kill(request), &[])?;
+    let mut progress = context.progress(&stack, "kill", true);
+    let done = work::receive(&client, &mut progress, context);
+    progress.finish();
+    done.map(|_| 0)
+}
+
+/// The services of the file; `None` where there is no file.
+fn services(context: &mut Context) -> Result<Option<Vec<String>>> {
+    match context.load(Purpose::Config, |_| {}) {
+        Ok(loaded) => Ok(Some(loaded.names("services"))),
+        Err(Error::Load(composer_stack::LoadError::NotFound(_))) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
