@@ -3,6 +3,7 @@
 //! Each test brings up stacks of its own under a name that no other test uses, and [`stack::Project`] checks at
 //! the end that nothing of them is left.
 
+mod attach;
 mod attached;
 mod basics;
 mod cgroups;
@@ -19,7 +20,9 @@ mod logs;
 mod mounts;
 mod network;
 mod process;
+mod run;
 mod scale;
 mod shop;
 mod stack;
 mod stopping;
+mod terminal;

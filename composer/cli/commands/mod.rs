@@ -1,13 +1,17 @@
 //! The verbs, one file each, and what they share.
 
+mod attach;
 mod config;
 mod context;
 mod down;
 mod exec;
+mod follow;
 mod journal;
+mod keys;
 mod logs;
 mod output;
 mod ps;
+mod run;
 mod session;
 mod signals;
 mod sources;
@@ -69,12 +73,20 @@ pub fn run(options: Options) -> ExitCode {
     match &mut verb {
         Verb::Up(up) => up.dry_run |= dry_run,
         Verb::Down(down) => down.dry_run |= dry_run,
-        Verb::Exec(_) if dry_run => {
-            let error =
-                Error::Usage("`exec` cannot be tried without doing it: leave `--dry-run` out".to_owned());
+        Verb::Exec(_) | Verb::Run(_) | Verb::Attach(_) if dry_run => {
+            let error = Error::Usage(
+                "`exec`, `run` and `attach` cannot be tried without doing it: leave `--dry-run` out"
+                    .to_owned(),
+            );
             return ExitCode::from(context.tell(&error));
         }
-        Verb::Ps(_) | Verb::Logs(_) | Verb::Exec(_) | Verb::Config(_) | Verb::Version(_) => {}
+        Verb::Ps(_)
+        | Verb::Logs(_)
+        | Verb::Exec(_)
+        | Verb::Run(_)
+        | Verb::Attach(_)
+        | Verb::Config(_)
+        | Verb::Version(_) => {}
     }
     let result = match verb {
         Verb::Up(verb) => up::run(&mut context, verb),
@@ -82,6 +94,8 @@ pub fn run(options: Options) -> ExitCode {
         Verb::Ps(verb) => ps::run(&mut context, &verb),
         Verb::Logs(verb) => logs::run(&mut context, &verb),
         Verb::Exec(verb) => exec::run(&mut context, verb),
+        Verb::Run(verb) => run::run(&mut context, &verb),
+        Verb::Attach(verb) => attach::run(&mut context, &verb),
         Verb::Config(verb) => config::run(&mut context, &verb),
         Verb::Version(verb) => version::run(&mut context, &verb),
     };

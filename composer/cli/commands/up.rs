@@ -40,7 +40,7 @@ pub fn run(context: &mut Context, verb: Up) -> Result {
         attach: attached(&verb, &stack),
         abort: match (&verb.exit_code_from, verb.abort_on_container_exit, verb.abort_on_container_failure) {
             (None, false, false) => Abort::Never,
-            (None, false, true) => Abort::Failure,
+            (_, false, true) => Abort::Failure,
             (Some(_), ..) | (None, true, _) => Abort::Exit,
         },
         exit_code_from: verb.exit_code_from,
@@ -90,6 +90,7 @@ fn attached(verb: &Up, stack: &Stack) -> BTreeSet<String> {
     let all: Vec<&String> = stack.services.keys().collect();
     let chosen: Vec<&String> = match (verb.attach.is_empty(), verb.services.is_empty()) {
         (false, _) => verb.attach.iter().collect(),
+        (true, false) if verb.attach_dependencies => needed(&verb.services, stack),
         (true, false) => verb.services.iter().collect(),
         (true, true) => all,
     };
@@ -98,4 +99,16 @@ fn attached(verb: &Up, stack: &Stack) -> BTreeSet<String> {
         (willing || verb.attach.contains(service)) && !verb.no_attach.contains(service)
     };
     chosen.into_iter().filter(wanted).cloned().collect()
+}
+
+/// The services, and what they depend on.
+fn needed<'a>(services: &'a [String], stack: &'a Stack) -> Vec<&'a String> {
+    let (mut found, mut open): (BTreeSet<&String>, Vec<&String>) =
+        (BTreeSet::new(), services.iter().collect());
+    while let Some(name) = open.pop() {
+        if found.insert(name) {
+            open.extend(stack.services.get(name).into_iter().flat_map(|service| service.depends_on.keys()));
+        }
+    }
+    found.into_iter().collect()
 }

@@ -36,7 +36,7 @@ pub fn receive(client: &Client, progress: &mut Progress, context: &mut Context) 
             }
             Reply::Done => return Ok(touched),
             Reply::Failed(failure) => return Err(Error::Refused(failure)),
-            Reply::Containers(_) | Reply::Executing { .. } | Reply::Exited { .. } => {}
+            Reply::Containers(_) | Reply::Attached(_) | Reply::Executing { .. } | Reply::Exited { .. } => {}
         }
     }
 }

@@ -1,12 +1,16 @@
 //! The command line: Docker Compose's verbs, flags and defaults.
 
+mod attach;
 mod config;
 mod global;
+mod run;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
+pub use attach::Attach;
 pub use config::{Config, ConfigFormat};
 pub use global::{Ansi, Global, ProgressStyle};
+pub use run::Run;
 
 /// Runs Compose files by itself: no daemon, no image needed
 #[derive(Debug, Parser)]
@@ -33,6 +37,10 @@ pub enum Verb {
     Logs(Logs),
     /// Run a program in a running container
     Exec(Exec),
+    /// Run a program in a container of its own
+    Run(Box<Run>),
+    /// Pass streams and signals between here and a service's program
+    Attach(Attach),
     /// Check the Compose file and show what it means
     #[command(alias = "convert")]
     Config(Config),
@@ -61,7 +69,7 @@ pub struct Up {
     #[arg(short, long, value_name = "SECONDS")]
     pub timeout: Option<u64>,
     /// Show the output of these services only
-    #[arg(long, value_name = "SERVICE", conflicts_with = "detach")]
+    #[arg(long, value_name = "SERVICE", conflicts_with_all = ["detach", "wait"])]
     pub attach: Vec<String>,
     /// Do not show the output of these services
     #[arg(long, value_name = "SERVICE", conflicts_with = "detach")]
@@ -75,6 +83,12 @@ pub struct Up {
     /// Return the exit status of this service's container; implies --abort-on-container-exit
     #[arg(long, value_name = "SERVICE", conflicts_with_all = ["detach", "wait"])]
     pub exit_code_from: Option<String>,
+    /// Show the output of what the services depend on, too
+    #[arg(long, conflicts_with_all = ["attach", "detach", "wait"])]
+    pub attach_dependencies: bool,
+    /// Docker Desktop's keyboard menu: there is none
+    #[arg(long, hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub menu: Option<bool>,
     /// Do not colour the prefixes of log lines
     #[arg(long)]
     pub no_color: bool,

@@ -56,6 +56,20 @@ pub struct ContainerRecord {
     pub address: Option<Ipv4Addr>,
     /// Where it is in its life.
     pub phase: Phase,
+    /// Set where `run` has made it.
+    #[serde(default)]
+    pub oneoff: Option<OneOff>,
+}
+
+/// What `run` has made a container for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OneOff {
+    /// It goes when its program ends.
+    pub remove: bool,
+    /// Somebody waits for it: where nobody does any more, one to be removed is stopped.
+    pub attended: bool,
+    /// It answers to its service's names too.
+    pub aliases: bool,
 }
 
 /// Where a container is in its life, as far as it must outlive the supervisor.

@@ -73,6 +73,7 @@ impl Engine {
         self.withdraw(container);
         container.status.send_replace(Status::Exited(end.code));
         self.announce_container(container, Action::Exited { code: end.code });
+        self.clear_oneoff(container).await;
         self.tidy(self.interrupt.subscribe()).await;
     }
 
@@ -80,7 +81,8 @@ impl Engine {
     /// wait for this, nor does whoever starts next: while the kernel takes a link apart it lets nobody make one.
     pub(super) async fn tidy(&self, mut interrupt: watch::Receiver<u64>) {
         let _turn = self.turn.lock().await;
-        for container in self.of_services(&[]) {
+        let known: Vec<_> = self.containers.borrow().values().cloned().collect();
+        for container in known {
             let has_ended = matches!(*container.status.borrow(), Status::Exited(_));
             if !has_ended || !container.standing.get() {
                 continue;

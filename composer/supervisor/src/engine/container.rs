@@ -6,12 +6,13 @@ use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::time::Duration;
 
+use composer_sandbox::ProcessSpec;
 use composer_stack::Condition;
 use tokio::sync::{mpsc, watch};
 
 use crate::paths::ContainerPaths;
 use crate::protocol::{self, ContainerStatus, Health};
-use crate::records::{ContainerRecord, Phase};
+use crate::records::{ContainerRecord, OneOff, Phase};
 
 /// What others wait for on a container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,6 +69,15 @@ pub struct Live {
     pub stop: mpsc::UnboundedSender<StopOrder>,
 }
 
+/// What `run` gives a program.
+#[derive(Default)]
+pub struct Given {
+    /// Its standard input, where that is not the service's.
+    pub stdin: Option<OwnedFd>,
+    /// Rows and columns of its terminal.
+    pub size: Option<(u16, u16)>,
+}
+
 /// One container.
 pub struct Container {
     /// Its record, as on disk.
@@ -78,6 +88,10 @@ pub struct Container {
     pub status: watch::Sender<Status>,
     /// Its program while it runs.
     pub live: RefCell<Option<Live>>,
+    /// What `run` gives its program, until it is started.
+    pub given: RefCell<Option<Given>>,
+    /// Whether somebody waits for the end of a container of `run`.
+    pub owned: Cell<bool>,
     /// Whether what its last program stood on (link, cgroup, pipes) may still be there.
     pub standing: Cell<bool>,
 }
@@ -96,6 +110,8 @@ impl Container {
             paths,
             status: watch::Sender::new(status),
             live: RefCell::new(None),
+            given: RefCell::new(None),
+            owned: Cell::new(false),
             standing: Cell::new(standing),
         })
     }
@@ -103,6 +119,18 @@ impl Container {
     /// Its name.
     pub fn name(&self) -> String {
         self.record.borrow().name.clone()
+    }
+
+    /// What `run` gives its program: the standard input, and the terminal's size in its description.
+    pub fn given(&self, process: &mut ProcessSpec) -> io::Result<Option<OwnedFd>> {
+        let given = self.given.borrow();
+        process.terminal_size = given.as_ref().and_then(|given| given.size);
+        given.as_ref().and_then(|given| given.stdin.as_ref()).map(OwnedFd::try_clone).transpose()
+    }
+
+    /// What `run` has made it for.
+    pub fn oneoff(&self) -> Option<OneOff> {
+        self.record.borrow().oneoff
     }
 
     /// When its program was started, while it runs: nanoseconds since the Unix epoch.
@@ -172,6 +200,7 @@ impl Container {
             started,
             finished,
             attach: service.attach,
+            oneoff: record.oneoff.is_some(),
             log: self.paths.log().to_owned(),
         }
     }

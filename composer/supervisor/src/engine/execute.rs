@@ -198,11 +198,8 @@ impl Engine {
     }
 
     fn create(&self, name: &str, service: &composer_stack::Service, index: u32) -> Result<(), StartError> {
-        let folders = self.paths.container(name);
-        let failed = |error: io::Error| StartError::doing(&format!("create {name}"), &error);
-        paths::make(folders.folder()).map_err(failed)?;
         let record = ContainerRecord {
-            id: identifier().map_err(failed)?,
+            id: identifier().map_err(|error| StartError::doing(&format!("create {name}"), &error))?,
             name: name.to_owned(),
             index,
             service: service.clone(),
@@ -210,18 +207,28 @@ impl Engine {
             created: clock::now(),
             address: None,
             phase: Phase::Created { reason: None },
+            oneoff: None,
         };
+        self.make(record)
+    }
+
+    /// Makes the container that a record describes.
+    pub(super) fn make(&self, record: ContainerRecord) -> Result<(), StartError> {
+        let name = record.name.clone();
+        let folders = self.paths.container(&name);
+        let failed = |error: io::Error| StartError::doing(&format!("create {name}"), &error);
+        paths::make(folders.folder()).map_err(failed)?;
         let container = Container::new(record, folders);
         self.announce_container(&container, Action::Creating);
         container.change(|_| {}).map_err(failed)?;
         // The log is there from the beginning, so that it can be followed before the first byte.
         drop(crate::logs::Writer::open(container.paths.log()).map_err(failed)?);
         self.announce_container(&container, Action::Created);
-        self.containers.borrow_mut().insert(name.to_owned(), container);
+        self.containers.borrow_mut().insert(name, container);
         Ok(())
     }
 
-    async fn remove(&self, name: &str) -> Result<(), StartError> {
+    pub(super) async fn remove(&self, name: &str) -> Result<(), StartError> {
         let Some(container) = self.container(name) else {
             return Ok(());
         };

@@ -10,6 +10,7 @@ mod health;
 mod life;
 mod link;
 mod logpipes;
+mod oneoff;
 mod operations;
 mod program;
 mod serve;
@@ -149,7 +150,11 @@ impl Engine {
 
     fn announce_container(&self, container: &Container, action: Action) {
         let record = container.record.borrow();
-        let subject = Subject::Container { name: record.name.clone(), service: record.service.name.clone() };
+        let (name, service) = (record.name.clone(), record.service.name.clone());
+        let subject = match record.oneoff {
+            Some(_) => Subject::OneOff { name, service },
+            None => Subject::Container { name, service },
+        };
         drop(record);
         self.announce(subject, action);
     }
@@ -158,10 +163,11 @@ impl Engine {
         self.containers.borrow().get(name).cloned()
     }
 
-    /// The containers of these services; of all where none is named.
+    /// The replicas of these services; of all where none is named. What `run` has made is none of them.
     fn of_services(&self, services: &[String]) -> Vec<Rc<Container>> {
         let chosen = |container: &&Rc<Container>| {
-            services.is_empty() || services.contains(&container.record.borrow().service.name)
+            let record = container.record.borrow();
+            record.oneoff.is_none() && (services.is_empty() || services.contains(&record.service.name))
         };
         self.containers.borrow().values().filter(chosen).cloned().collect()
     }
@@ -184,8 +190,13 @@ impl Engine {
         self.containers.borrow().is_empty() && self.record.borrow().is_none()
     }
 
-    /// What exists, for the planner.
+    /// What exists, for the planner: without what `run` has made, which is not the file's.
     async fn observe(&self) -> Observed {
+        self.observe_with(false).await
+    }
+
+    /// The same; the containers of `run` too, where `oneoffs` are wanted.
+    async fn observe_with(&self, oneoffs: bool) -> Observed {
         let bridge = composer_network::names::bridge(&self.stack, NETWORK);
         // Where links cannot be listed, the network is set up again, which mends whatever is there.
         let network = self.host.links().await.is_ok_and(|links| links.iter().any(|link| link.name == bridge));
@@ -201,6 +212,9 @@ impl Engine {
         }
         for (name, container) in &*self.containers.borrow() {
             let record = container.record.borrow();
+            if record.oneoff.is_some() && !oneoffs {
+                continue;
+            }
             let state = match *container.status.borrow() {
                 Status::Created => ObservedState::Created,
                 Status::Starting | Status::Running(_) => ObservedState::Running,

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use composer_plan::{DownOptions, Plan, Step, UpOptions};
 use composer_sandbox::pidfd;
-use composer_stack::Condition;
+use composer_stack::{Condition, Stack};
 use tokio::sync::watch;
 
 use super::Engine;
@@ -45,7 +45,7 @@ pub fn failure(message: String) -> Failure {
 
 /// The turn of an operation. Its end is announced, so that whoever follows a container that is stopped learns whether it
 /// comes again.
-struct Turn<'a> {
+pub(super) struct Turn<'a> {
     engine: &'a Engine,
     _turn: tokio::sync::MutexGuard<'a, ()>,
 }
@@ -57,7 +57,7 @@ impl Drop for Turn<'_> {
 }
 
 impl Engine {
-    async fn take_turn(&self) -> Turn<'_> {
+    pub(super) async fn take_turn(&self) -> Turn<'_> {
         Turn { engine: self, _turn: self.turn.lock().await }
     }
 
@@ -98,23 +98,8 @@ impl Engine {
         if request.dry_run {
             return Ok(Some(Reply::Plan(plan.to_string())));
         }
-        // A `down` that has just ended took it away.
-        self.paths.make().map_err(|error| failure(format!("make the stack's folder: {error}")))?;
-        let new = self.record.borrow().is_none();
-        let subnet = self.record.borrow().as_ref().and_then(|record| record.subnet);
+        let new = self.take_file(&request.stack, &request.path)?;
         let stack = Rc::new(request.stack);
-        *self.record.borrow_mut() = Some(StackRecord {
-            name: stack.name.clone(),
-            directory: stack.directory.clone(),
-            files: stack.files.clone(),
-            resources: stack.resources.clone(),
-            volumes: stack.volumes.clone(),
-            services: stack.services.clone(),
-            path: request.path.split(':').filter(|folder| !folder.is_empty()).map(PathBuf::from).collect(),
-            subnet,
-        });
-        self.stirred.notify_waiters();
-        self.save().map_err(|error| failure(format!("write the stack's record: {error}")))?;
         for note in &plan.notes {
             self.announce(Subject::Group, Action::Warning(note.clone()));
         }
@@ -126,12 +111,48 @@ impl Engine {
             interrupt,
         });
         let failures = self.execute(&plan, Rc::clone(&order)).await;
+        self.conclude(failures, &plan, new).await?;
+        if request.wait {
+            self.wait_until_ready(&order, &request.services, request.wait_timeout).await?;
+        }
+        Ok(None)
+    }
+
+    /// Takes a file for the stack's from now on; whether nothing was known of the stack.
+    pub(super) fn take_file(&self, stack: &Stack, path: &str) -> Result<bool, Failure> {
+        // A `down` that has just ended took it away.
+        self.paths.make().map_err(|error| failure(format!("make the stack's folder: {error}")))?;
+        let new = self.record.borrow().is_none();
+        let subnet = self.record.borrow().as_ref().and_then(|record| record.subnet);
+        *self.record.borrow_mut() = Some(StackRecord {
+            name: stack.name.clone(),
+            directory: stack.directory.clone(),
+            files: stack.files.clone(),
+            resources: stack.resources.clone(),
+            volumes: stack.volumes.clone(),
+            services: stack.services.clone(),
+            path: path.split(':').filter(|folder| !folder.is_empty()).map(PathBuf::from).collect(),
+            subnet,
+        });
+        self.stirred.notify_waiters();
+        self.save().map_err(|error| failure(format!("write the stack's record: {error}")))?;
+        Ok(new)
+    }
+
+    /// Words what has failed of a plan that starts containers, and takes back what it has made where something is
+    /// broken.
+    pub(super) async fn conclude(
+        self: &Rc<Self>,
+        failures: Vec<StepError>,
+        plan: &Plan,
+        new: bool,
+    ) -> Result<(), Failure> {
         let broken = failures.iter().find_map(|failure| match failure {
             StepError::Broken(error) => Some(Failure { message: error.message.clone(), code: error.code }),
             StepError::Unmet(_) | StepError::Interrupted => None,
         });
         if let Some(failure) = broken {
-            self.roll_back(&plan, new).await;
+            self.roll_back(plan, new).await;
             return Err(failure);
         }
         let unmet = failures.iter().find_map(|failure| match failure {
@@ -144,10 +165,7 @@ impl Engine {
         if !failures.is_empty() {
             return Err(failure("interrupted: what has been started runs on".to_owned()));
         }
-        if request.wait {
-            self.wait_until_ready(&order, &request.services, request.wait_timeout).await?;
-        }
-        Ok(None)
+        Ok(())
     }
 
     /// Takes back what a failed `up` has made, so that the next one begins where this one did.
@@ -270,7 +288,7 @@ impl Engine {
     pub(super) async fn down(self: &Rc<Self>, request: Down) -> Result<Option<Reply>, Failure> {
         let options = DownOptions { services: request.services.clone(), volumes: request.volumes };
         let observe = async || {
-            let mut observed = self.observe().await;
+            let mut observed = self.observe_with(true).await;
             observed
                 .volumes
                 .extend(request.named.iter().filter(|name| paths::volume(name).is_dir()).cloned());
@@ -318,7 +336,7 @@ impl Engine {
         if messages.is_empty() { Ok(None) } else { Err(failure(messages.join("\n"))) }
     }
 
-    fn down_order(&self, timeout: Option<Duration>) -> Rc<Order> {
+    pub(super) fn down_order(&self, timeout: Option<Duration>) -> Rc<Order> {
         let (cancel, interrupt) = (watch::Sender::new(false), self.interrupt.subscribe());
         Rc::new(Order { stack: None, timeout, stop_at_failure: false, cancel, interrupt })
     }

@@ -131,7 +131,10 @@ impl Engine {
         let address = self.address(container)?;
         let hostname =
             service.hostname.clone().unwrap_or_else(|| container.record.borrow().id[..12].to_owned());
-        let spec = self.spec(container, &service, &hostname, address)?;
+        let mut spec = self.spec(container, &service, &hostname, address)?;
+        let given = container
+            .given(&mut spec.process)
+            .map_err(|error| StartError::doing(&format!("{name}: hand over its standard input"), &error))?;
         let group = self.container_group(&name);
         let unenforced = group
             .create(&limits(&service.resources))
@@ -147,7 +150,9 @@ impl Engine {
             .map_err(failed("make the pipe of its standard output"))?;
         let (err, err_end) = logpipes::make(&container.paths.fifo("err"))
             .map_err(failed("make the pipe of its standard error"))?;
-        let stdin = if service.stdin_open && !service.tty {
+        let stdin = if let Some(given) = given {
+            given
+        } else if service.stdin_open && !service.tty {
             logpipes::make(&container.paths.fifo("in"))
                 .map_err(failed("make the pipe of its standard input"))?
                 .1
@@ -300,9 +305,15 @@ impl Engine {
     ) -> std::result::Result<(), composer_network::Error> {
         let zone = self.zone.borrow().clone();
         let Some(zone) = zone else { return Ok(()) };
-        let mut known = vec![name.to_owned(), service.name.clone(), id[..12.min(id.len())].to_owned()];
-        known.push(format!("{}-{}-{index}", self.stack, service.name));
-        known.extend(service.aliases.iter().cloned());
+        let oneoff = self.container(name).and_then(|container| container.oneoff());
+        let mut known = vec![name.to_owned(), id[..12.min(id.len())].to_owned()];
+        if oneoff.is_none_or(|oneoff| oneoff.aliases) {
+            known.push(service.name.clone());
+            known.extend(service.aliases.iter().cloned());
+        }
+        if oneoff.is_none() {
+            known.push(format!("{}-{}-{index}", self.stack, service.name));
+        }
         known.dedup();
         zone.set(name, known, address);
         let listener = self.resolver.serve(zone, udp, tcp)?;

@@ -2,8 +2,9 @@
 //! A stream on which nothing has come has no file.
 //!
 //! The supervisor moves bytes by splice(2) ([`Writer`]); any process that may read the folder reads them with
-//! [`Reader`], and follows them with [`Watch`].
+//! [`Reader`] (lines) or [`Bytes`], and follows them with [`Watch`].
 
+mod bytes;
 mod index;
 mod reader;
 #[cfg(test)]
@@ -11,6 +12,8 @@ mod tests;
 mod watch;
 mod writer;
 
+pub use bytes::Bytes;
+pub(crate) use bytes::make_streams;
 pub use reader::Reader;
 pub use watch::Watch;
 pub(crate) use writer::{Taken, Writer};

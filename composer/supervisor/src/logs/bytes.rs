@@ -1,0 +1,119 @@
+//! Follows a container's log byte by byte, in the order in which its bytes came: a terminal's are no lines.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use super::Stream;
+use super::index::{self, Index};
+
+/// How much is read at once, in bytes.
+const PIECE: usize = 1 << 16;
+
+/// Makes the files of both streams, so that whoever opens them before the first byte keeps them whatever becomes of
+/// their folder.
+pub(crate) fn make_streams(folder: &Path) -> io::Result<()> {
+    for stream in Stream::ALL {
+        let options = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).clone();
+        drop(options.open(folder.join(stream.file()))?);
+    }
+    Ok(())
+}
+
+/// Follows one container's log.
+pub struct Bytes {
+    index: Index,
+    /// The next record of the index.
+    record: u64,
+    read: [u64; 2],
+    paths: [PathBuf; 2],
+    /// Open as soon as they are there.
+    files: [Option<File>; 2],
+}
+
+impl Bytes {
+    /// Opens the log in this folder: at its beginning, or at its end where only what comes from now on is wanted.
+    pub fn open(folder: &Path, at_end: bool) -> io::Result<Self> {
+        let mut index = Index::new(File::open(index::path(folder))?);
+        let record = if at_end { index.len()? } else { 0 };
+        let read = index.before(record)?;
+        let paths = Stream::ALL.map(|stream| folder.join(stream.file()));
+        let files = paths.each_ref().map(|path| File::open(path).ok());
+        Ok(Self { index, record, read, paths, files })
+    }
+
+    /// Hands over all that has come since the last call.
+    ///
+    /// # Errors
+    /// Those of the files, and those of `take`.
+    pub fn read<E: From<io::Error>>(
+        &mut self,
+        mut take: impl FnMut(Stream, &[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut piece = vec![0; PIECE];
+        while let Some(entry) = self.index.at(self.record)? {
+            for stream in Stream::ALL {
+                let slot = stream as usize;
+                while self.read[slot] < entry.ends[slot] {
+                    let wanted = usize::try_from(entry.ends[slot] - self.read[slot]).unwrap_or(PIECE);
+                    let file = match &mut self.files[slot] {
+                        Some(file) => file,
+                        none => none.insert(File::open(&self.paths[slot])?),
+                    };
+                    let got = file.read_at(&mut piece[..wanted.min(PIECE)], self.read[slot])?;
+                    if got == 0 {
+                        // The file is shorter than its index says: a power cut may do that. The rest is not there.
+                        self.read[slot] = entry.ends[slot];
+                        break;
+                    }
+                    self.read[slot] += got as u64;
+                    take(stream, &piece[..got])?;
+                }
+            }
+            self.record += 1;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsFd;
+
+    use super::super::Writer;
+    use super::*;
+
+    fn all(bytes: &mut Bytes) -> Vec<(Stream, String)> {
+        let mut seen = Vec::new();
+        bytes
+            .read(|stream, piece| {
+                seen.push((stream, String::from_utf8_lossy(piece).into_owned()));
+                Ok::<(), io::Error>(())
+            })
+            .unwrap();
+        seen
+    }
+
+    #[test]
+    fn bytes_come_in_order_whole_or_not_and_from_a_folder_that_is_gone() {
+        let folder = std::env::temp_dir().join(format!("compose-bytes-{}", std::process::id()));
+        let mut writer = Writer::open(&folder).unwrap();
+        make_streams(&folder).unwrap();
+        let (read, write) = nix::unistd::pipe().unwrap();
+        let mut say = |stream, text: &str| {
+            nix::unistd::write(&write, text.as_bytes()).unwrap();
+            writer.take(stream, read.as_fd(), 1 << 20).unwrap();
+        };
+        let mut whole = Bytes::open(&folder, false).unwrap();
+        say(Stream::Stdout, "name? ");
+        assert_eq!(all(&mut whole), [(Stream::Stdout, "name? ".to_owned())]);
+        let mut late = Bytes::open(&folder, true).unwrap();
+        say(Stream::Stderr, "oh\n");
+        say(Stream::Stdout, "bye");
+        std::fs::remove_dir_all(&folder).unwrap();
+        let rest = [(Stream::Stderr, "oh\n".to_owned()), (Stream::Stdout, "bye".to_owned())];
+        assert_eq!(all(&mut whole), rest);
+        assert_eq!(all(&mut late), rest);
+    }
+}
