@@ -79,10 +79,31 @@ fn flags_change_the_program() {
     project.write("more.env", "B=env-file\nC=env-file\n");
     fs::create_dir(project.folder.join("here")).unwrap();
     fs::write(project.folder.join("here/word"), "bound\n").unwrap();
-    let script = "echo $A $B $C $D; id -un; pwd; cat /here/word; touch /here/x 2>/dev/null || echo ro; hostname";
+    let script =
+        "echo $A $B $C $D; id -un; pwd; cat /here/word; touch /here/x 2>/dev/null || echo ro; hostname";
     let args = [
-        "run", "--rm", "--no-deps", "-T", "-e", "A=flag", "-e", "D", "--env-from-file", "more.env", "-u", "bob",
-        "-w", "/tmp", "-v", "./here:/here:ro", "-l", "mine=1", "--entrypoint", "sh -c", "tool", script,
+        "run",
+        "--rm",
+        "--no-deps",
+        "-T",
+        "-e",
+        "A=flag",
+        "-e",
+        "D",
+        "--env-from-file",
+        "more.env",
+        "-u",
+        "bob",
+        "-w",
+        "/tmp",
+        "-v",
+        "./here:/here:ro",
+        "-l",
+        "mine=1",
+        "--entrypoint",
+        "sh -c",
+        "tool",
+        script,
     ];
     let output = project.command(&args).env("D", "caller").output().unwrap();
     let (out, err) = (text(&output.stdout), text(&output.stderr));
@@ -162,7 +183,7 @@ fn ends_have_dockers_codes() {
     assert!(status == 127 && error.contains("no-such-program"), "{status} {error}");
     let (status, error) = code(&["/etc/passwd"]);
     assert!(status == 126 && error.contains("/etc/passwd"), "{status} {error}");
-    assert_eq!(code(&["sh", "-c", "kill -9 $$; sh -c 'kill -9 $$'"]).0, 137);
+    assert_eq!(code(&["sh", "-c", "sh -c 'kill -9 $$'; exit $?"]).0, 137);
     assert_eq!(project.containers(), [] as [serde_json::Value; 0]);
     let (status, error) = project.fails(&["run", "tol"]);
     assert!(status == 1 && error.contains("no such service: tol") && error.contains("tool"), "{error}");
@@ -204,6 +225,37 @@ fn a_signal_goes_to_the_program_and_a_killed_caller_takes_it_along() {
     // Its removal is an operation: this one comes after it.
     project.ok(&["run", "--rm", "-T", "--no-deps", "tool", "true"]);
     assert_eq!(project.containers(), [] as [serde_json::Value; 0]);
+    project.down();
+}
+
+#[test]
+fn a_signal_does_not_end_whoever_copies_a_terminal() {
+    let project = Project::new("run-copied", FILE);
+    let script = "trap 'echo asked; exit 9' INT; echo ready; while true; do sleep 0.05; done";
+    let args = ["run", "--rm", "-T", "--no-deps", "tool", "sh", "-c", script];
+    let mut typist = Typist::new(&project, &args, (24, 80));
+    typist.until("ready");
+    kill(Pid::from_raw(typist.child.id().cast_signed()), Signal::SIGINT).unwrap();
+    typist.until("asked");
+    assert_eq!(typist.end(), Some(9));
+    project.down();
+}
+
+#[test]
+fn a_caller_that_is_killed_while_no_supervisor_is_there_takes_it_along() {
+    let project = Project::new("run-orphan", FILE);
+    let script = "echo ready; while true; do sleep 0.05; done";
+    let args = ["run", "--rm", "-T", "--no-deps", "tool", "sh", "-c", script];
+    let mut child = project.command(&args).stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    assert_eq!(lines.next().unwrap().unwrap(), "ready");
+    let program = pidfd(oneoffs(&project)[0]["Pid"].as_i64().unwrap().try_into().unwrap());
+    // So that it does not connect to the next supervisor.
+    kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGSTOP).unwrap();
+    project.kill_processes("compose-supervisor");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    ended(&program);
     project.down();
 }
 
@@ -252,7 +304,8 @@ fn a_terminal_has_the_callers_size_and_follows_it() {
 fn ctrl_c_is_the_programs_and_detach_keys_leave_it() {
     let project = Project::new("run-keys", FILE);
     let script = "trap 'echo interrupted' INT; echo ready; while true; do read word && echo got $word; done";
-    let mut typist = Typist::new(&project, &["run", "--rm", "--no-deps", "tool", "sh", "-c", script], (24, 80));
+    let mut typist =
+        Typist::new(&project, &["run", "--rm", "--no-deps", "tool", "sh", "-c", script], (24, 80));
     typist.until("ready");
     typist.types("\u{3}");
     typist.until("interrupted");

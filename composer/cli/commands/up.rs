@@ -16,9 +16,13 @@ use crate::time;
 
 /// Brings a stack up, in the background or with its logs in sight.
 pub fn run(context: &mut Context, verb: Up) -> Result {
+    conflicts(&verb)?;
     let loaded = context.load(Purpose::Run, |options| options.enabled.clone_from(&verb.services))?;
     let stack = loaded.stack;
-    let named = verb.services.iter().chain(&verb.attach).chain(&verb.no_attach).chain(&verb.exit_code_from);
+    if let Some(service) = verb.attach.iter().find(|service| !stack.services.contains_key(*service)) {
+        return Err(Error::Usage(format!("cannot attach to services not included in up: {service}")));
+    }
+    let named = verb.services.iter().chain(&verb.no_attach).chain(&verb.exit_code_from);
     for service in named {
         if !stack.services.contains_key(service) {
             return Err(Error::Usage(format!("no such service: {service}")));
@@ -51,6 +55,40 @@ pub fn run(context: &mut Context, verb: Up) -> Result {
         },
     };
     session::run(context, &stack, request, view)
+}
+
+/// Flags of an attached `up` that make no sense together, or in the background. Told here, as Docker Compose's status
+/// for it is 1 and clap's is 2.
+fn conflicts(verb: &Up) -> Result<()> {
+    let attached = [
+        ("--abort-on-container-exit", verb.abort_on_container_exit),
+        ("--abort-on-container-failure", verb.abort_on_container_failure),
+        ("--exit-code-from", verb.exit_code_from.is_some()),
+        ("--attach", !verb.attach.is_empty()),
+        ("--attach-dependencies", verb.attach_dependencies),
+    ];
+    let background = [("--detach", verb.detach), ("--wait", verb.wait)];
+    let given =
+        |flags: &[(&'static str, bool)]| flags.iter().find(|(_, given)| *given).map(|(flag, _)| *flag);
+    if let (Some(background), Some(attached)) = (given(&background), given(&attached)) {
+        return Err(Error::Usage(format!(
+            "{background} cannot be combined with {attached}: it returns while the containers run on; leave one of them out"
+        )));
+    }
+    let pairs = [
+        (
+            verb.abort_on_container_exit && verb.abort_on_container_failure,
+            "--abort-on-container-failure cannot be combined with --abort-on-container-exit, which stops all at every end",
+        ),
+        (
+            !verb.attach.is_empty() && verb.attach_dependencies,
+            "--attach cannot be combined with --attach-dependencies: name all services with --attach",
+        ),
+    ];
+    match pairs.into_iter().find(|(both, _)| *both) {
+        Some((_, why)) => Err(Error::Usage(why.to_owned())),
+        None => Ok(()),
+    }
 }
 
 fn detached(context: &mut Context, stack: &Stack, request: protocol::Up) -> Result {

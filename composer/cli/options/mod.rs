@@ -69,22 +69,22 @@ pub struct Up {
     #[arg(short, long, value_name = "SECONDS")]
     pub timeout: Option<u64>,
     /// Show the output of these services only
-    #[arg(long, value_name = "SERVICE", conflicts_with_all = ["detach", "wait"])]
+    #[arg(long, value_name = "SERVICE")]
     pub attach: Vec<String>,
     /// Do not show the output of these services
-    #[arg(long, value_name = "SERVICE", conflicts_with = "detach")]
+    #[arg(long, value_name = "SERVICE")]
     pub no_attach: Vec<String>,
     /// Stop all containers when one has ended
-    #[arg(long, conflicts_with_all = ["detach", "wait"])]
+    #[arg(long)]
     pub abort_on_container_exit: bool,
     /// Stop all containers when one has ended with another status than 0
-    #[arg(long, conflicts_with_all = ["detach", "wait", "abort_on_container_exit"])]
+    #[arg(long)]
     pub abort_on_container_failure: bool,
     /// Return the exit status of this service's container; implies --abort-on-container-exit
-    #[arg(long, value_name = "SERVICE", conflicts_with_all = ["detach", "wait"])]
+    #[arg(long, value_name = "SERVICE")]
     pub exit_code_from: Option<String>,
     /// Show the output of what the services depend on, too
-    #[arg(long, conflicts_with_all = ["attach", "detach", "wait"])]
+    #[arg(long)]
     pub attach_dependencies: bool,
     /// Docker Desktop's keyboard menu: there is none
     #[arg(long, hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "true")]

@@ -8,6 +8,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use nix::sys::signal::{SigSet, SigmaskHow};
 use rustix::fs::{FileType, OFlags, fcntl_setfl, fstat, fstatfs, major, minor};
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
@@ -43,8 +44,14 @@ pub fn input() -> io::Result<(OwnedFd, Option<OwnedFd>)> {
 
 /// Lets our input flow to the program.
 pub fn flow(to: OwnedFd) {
+    // A thread inherits what is blocked: signals are the main thread's, which takes them later. Neither call fails for
+    // a set like these.
+    let before = SigSet::all().thread_swap_mask(SigmaskHow::SIG_BLOCK);
     // Ends with our input, with the program's interest in it, or with this process: nobody waits for it.
     std::thread::spawn(move || io::copy(&mut io::stdin(), &mut File::from(to)));
+    if let Ok(before) = before {
+        let _ = before.thread_set_mask();
+    }
 }
 
 impl Streams {

@@ -18,7 +18,7 @@ use super::execute::{Order, StepError};
 use super::operations::{Operation, failure};
 use super::{Engine, asyncfd};
 use crate::protocol::{Attach, Attached, Failure, Reply, Run};
-use crate::records::{ContainerRecord, OneOff, Phase};
+use crate::records::{self, ContainerRecord, OneOff, Phase};
 use crate::{clock, diagnose};
 
 type Connection = AsyncFd<OwnedFd>;
@@ -225,7 +225,10 @@ impl Engine {
             parting = parting(client) => Some(parting),
         };
         match parted {
-            Some(Parting::Detached) => return Ok(()),
+            Some(Parting::Detached) => {
+                container.owned.set(false);
+                return self.leave_alone(container);
+            }
             Some(Parting::Gone) if own => {
                 self.stop(container, None).await;
                 self.clear_oneoff(container).await;
@@ -244,6 +247,17 @@ impl Engine {
         let _ = asyncfd::send(client, &Reply::Exited { code }, &[]).await;
         self.clear_oneoff(container).await;
         Ok(())
+    }
+
+    /// Nobody waits for a container any more, and it runs on.
+    fn leave_alone(&self, container: &Container) -> Result<(), Failure> {
+        let mut record = container.record.borrow_mut();
+        let Some(oneoff) = &mut record.oneoff else { return Ok(()) };
+        oneoff.attended = false;
+        // That it runs is recorded elsewhere.
+        let recorded = ContainerRecord { phase: Phase::Created { reason: None }, ..record.clone() };
+        let written = records::write(&container.paths.record(), &recorded);
+        written.map_err(|error| failure(format!("write the record of {}: {error}", record.name)))
     }
 
     /// Whether a container has a terminal, and where its program's input comes from.

@@ -342,7 +342,10 @@ impl Engine {
     }
 
     fn known(&self, services: &[String]) -> Result<(), Failure> {
-        match services.iter().find(|service| self.of_services(&[(*service).clone()]).is_empty()) {
+        let is_unknown = |service: &&String| {
+            self.of_services(&[(*service).clone()]).is_empty() && self.oneoffs_of(service).is_empty()
+        };
+        match services.iter().find(is_unknown) {
             Some(unknown) => Err(failure(format!("no such service: {unknown}"))),
             None => Ok(()),
         }
