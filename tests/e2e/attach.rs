@@ -19,7 +19,7 @@ services:
     x-rootfs: @busybox@
     stdin_open: true
     tty: true
-    command: ["sh", "-c", "trap 'stty size' WINCH; echo ready; while read word; do echo got $$word; test $$word != end || exit 3; done"]
+    command: ["sh", "-c", "trap 'stty size' WINCH; echo ready; while true; do read word || continue; echo got $$word; test $$word != end || exit 3; done"]
   deaf: { x-rootfs: @busybox@, command: ["sh", "-c", "trap 'echo bye; exit 5' TERM; echo up; while true; do sleep 0.05; done"] }
 "#;
 

@@ -186,7 +186,7 @@ fn ends_have_dockers_codes() {
     assert_eq!(code(&["sh", "-c", "sh -c 'kill -9 $$'; exit $?"]).0, 137);
     assert_eq!(project.containers(), [] as [serde_json::Value; 0]);
     let (status, error) = project.fails(&["run", "tol"]);
-    assert!(status == 1 && error.contains("no such service: tol") && error.contains("tool"), "{error}");
+    assert!(status == 1 && error.contains("no such service: tol; the file has store"), "{error}");
     for (flags, word) in [
         (&["-P"][..], "--service-ports"),
         (&["-p", "80:80"], "--publish 80:80"),
