@@ -3,6 +3,7 @@
 //! Each test brings up stacks of its own under a name that no other test uses, and [`stack::Project`] checks at
 //! the end that nothing of them is left.
 
+mod attach;
 mod attached;
 mod basics;
 mod cgroups;
@@ -28,9 +29,11 @@ mod probes;
 mod process;
 mod reconcile;
 mod restart;
+mod run;
 mod scale;
 mod shop;
 mod stack;
 mod stopping;
+mod terminal;
 mod top;
 mod verbs;

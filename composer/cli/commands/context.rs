@@ -282,7 +282,11 @@ fn status(client: &Client) -> Result<Vec<ContainerStatus>> {
             Reply::Containers(containers) => found = containers,
             Reply::Done => break,
             Reply::Failed(failure) => return Err(Error::Refused(failure)),
-            Reply::Event(_) | Reply::Plan(_) | Reply::Executing { .. } | Reply::Exited { .. } => {}
+            Reply::Event(_)
+            | Reply::Plan(_)
+            | Reply::Attached(_)
+            | Reply::Executing { .. }
+            | Reply::Exited { .. } => {}
         }
     }
     found.sort_by(|a, b| (&a.service, a.index, &a.name).cmp(&(&b.service, b.index, &b.name)));

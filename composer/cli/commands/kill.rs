@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use composer_stack::Purpose;
 use composer_supervisor::client::Client;
-use composer_supervisor::protocol::{self, Request};
+use composer_supervisor::protocol::{self, ContainerStatus, Request};
 
 use super::context::{self, Context};
 use super::{Error, Result, work};
@@ -18,13 +18,16 @@ pub fn run(context: &mut Context, verb: Kill) -> Result {
     context.check_services(&verb.services, &containers)?;
     let orphans = verb.remove_orphans || !verb.services.is_empty();
     let named = if orphans { None } else { services(context)? };
-    let targets: BTreeSet<String> = containers
+    let targets: Vec<ContainerStatus> = containers
         .into_iter()
         .filter(|container| container.state.is_live())
-        .map(|container| container.service)
-        .filter(|service| verb.services.is_empty() || verb.services.contains(service))
-        .filter(|service| named.as_ref().is_none_or(|named| named.contains(service)))
+        .filter(|container| verb.services.is_empty() || verb.services.contains(&container.service))
+        .filter(|container| named.as_ref().is_none_or(|named| named.contains(&container.service)))
         .collect();
+    if verb.dry_run {
+        return work::would(context, "kill", &targets, &format!("it is sent signal {}", verb.signal));
+    }
+    let targets: BTreeSet<String> = targets.into_iter().map(|container| container.service).collect();
     let client = if targets.is_empty() { None } else { Client::find(&stack)? };
     let Some(client) = client else {
         context.out.note("no container to kill");

@@ -159,7 +159,7 @@ impl Shown<'_> {
     }
 
     fn happened(&mut self, event: Event, context: &mut Context) -> Result<()> {
-        let Subject::Container { name, service } = event.subject else {
+        let (Subject::Container { name, service } | Subject::OneOff { name, service }) = event.subject else {
             self.unsettled &= event.action != Action::Settled;
             return Ok(());
         };

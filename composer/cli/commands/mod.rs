@@ -1,5 +1,6 @@
 //! The verbs, one file each, and what they share.
 
+mod attach;
 mod await_end;
 mod config;
 mod context;
@@ -10,7 +11,9 @@ mod down;
 mod enable;
 mod events;
 mod exec;
+mod follow;
 mod journal;
+mod keys;
 mod kill;
 mod logs;
 mod ls;
@@ -21,6 +24,7 @@ mod port;
 mod ps;
 mod remove;
 mod restart;
+mod run;
 mod scale;
 mod session;
 mod signals;
@@ -97,16 +101,18 @@ pub fn run(options: Options) -> ExitCode {
         Verb::Stop(stop) => stop.dry_run |= dry_run,
         Verb::Restart(restart) => restart.dry_run |= dry_run,
         Verb::Rm(remove) => remove.dry_run |= dry_run,
-        Verb::Exec(_) if dry_run => {
-            let error =
-                Error::Usage("`exec` cannot be tried without doing it: leave `--dry-run` out".to_owned());
-            return ExitCode::from(context.tell(&error));
-        }
+        Verb::Kill(kill) => kill.dry_run |= dry_run,
+        Verb::Pause(pause) | Verb::Unpause(pause) => pause.dry_run |= dry_run,
         Verb::Enable(verb) => verb.print |= dry_run,
         Verb::Disable(verb) => verb.dry_run |= dry_run,
-        Verb::Unit(_) | Verb::Ps(_) | Verb::Logs(_) | Verb::Exec(_) | Verb::Config(_) | Verb::Version(_) => {}
-        Verb::Events(_) | Verb::Ls(_) | Verb::Top(_) | Verb::Port(_) | Verb::Stats(_) => {}
-        Verb::Kill(_) | Verb::Pause(_) | Verb::Unpause(_) | Verb::Wait(_) => {}
+        Verb::Exec(_) | Verb::Run(_) | Verb::Attach(_) if dry_run => {
+            let error =
+                Error::Usage("this cannot be tried without doing it: leave `--dry-run` out".to_owned());
+            return ExitCode::from(context.tell(&error));
+        }
+        Verb::Exec(_) | Verb::Run(_) | Verb::Attach(_) | Verb::Wait(_) | Verb::Unit(_) => {}
+        Verb::Ps(_) | Verb::Ls(_) | Verb::Logs(_) | Verb::Events(_) | Verb::Top(_) | Verb::Stats(_) => {}
+        Verb::Port(_) | Verb::Config(_) | Verb::Version(_) => {}
     }
     let result = match verb {
         Verb::Up(verb) => up::run(&mut context, verb),
@@ -132,6 +138,8 @@ pub fn run(options: Options) -> ExitCode {
         Verb::Kill(verb) => kill::run(&mut context, verb),
         Verb::Pause(verb) => pause::run(&mut context, verb, true),
         Verb::Unpause(verb) => pause::run(&mut context, verb, false),
+        Verb::Run(verb) => run::run(&mut context, &verb),
+        Verb::Attach(verb) => attach::run(&mut context, &verb),
         Verb::Config(verb) => config::run(&mut context, &verb),
         Verb::Version(verb) => version::run(&mut context, &verb),
     };

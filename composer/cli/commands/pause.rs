@@ -1,7 +1,7 @@
 //! `compose pause` and `compose unpause`.
 
 use composer_supervisor::client::Client;
-use composer_supervisor::protocol::{self, Request};
+use composer_supervisor::protocol::{self, Request, State};
 
 use super::context::Context;
 use super::{Result, work};
@@ -15,7 +15,19 @@ pub fn run(context: &mut Context, verb: Pause, hold: bool) -> Result {
         // As in Docker Compose: there is nothing to hold.
         return Ok(0);
     };
-    context.check_services(&verb.services, &super::context::containers(&stack)?)?;
+    let mut containers = super::context::containers(&stack)?;
+    context.check_services(&verb.services, &containers)?;
+    if verb.dry_run {
+        let (from, verb_name, cause) = match hold {
+            true => (State::Running, "pause", "it runs"),
+            false => (State::Paused, "unpause", "it is held"),
+        };
+        containers.retain(|container| {
+            let wanted = verb.services.is_empty() || verb.services.contains(&container.service);
+            wanted && container.state == from
+        });
+        return work::would(context, verb_name, &containers, cause);
+    }
     client.send(&Request::Pause(protocol::Pause { services: verb.services, hold }), &[])?;
     let mut progress = context.progress(&stack, if hold { "pause" } else { "unpause" }, true);
     let done = work::receive(&client, &mut progress, context);

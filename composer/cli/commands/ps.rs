@@ -25,7 +25,8 @@ pub fn run(context: &mut Context, verb: &Ps) -> Result {
     containers.retain(|container| {
         let wanted = verb.services.is_empty() || verb.services.contains(&container.service);
         let shown = match states.as_slice() {
-            [] => verb.all || container.state.is_live(),
+            // As Docker Compose, containers of `run` are among all only.
+            [] => verb.all || (container.state.is_live() && !container.oneoff),
             states => states.contains(&container.state),
         };
         wanted && shown
@@ -224,6 +225,7 @@ mod tests {
             started: Some(10 * SECOND),
             finished: None,
             attach: true,
+            oneoff: false,
             log: "/log".into(),
             keeps_log: true,
         }

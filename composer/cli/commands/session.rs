@@ -73,7 +73,7 @@ struct Session<'a> {
     interrupts: u32,
     /// The status of the container whose end was the end of all.
     aborted: Option<i32>,
-    /// The last status of the service named by `--exit-code-from`.
+    /// The first status of the service named by `--exit-code-from`.
     from: Option<i32>,
     failed: Option<protocol::Failure>,
 }
@@ -96,7 +96,7 @@ pub fn run(context: &mut Context, stack: &Stack, request: protocol::Up, view: Vi
     }
     let (mut running, mut restarting) = (BTreeMap::new(), BTreeSet::new());
     for container in context::containers(&stack.name)? {
-        if container.state.is_live() {
+        if container.state.is_live() && !container.oneoff {
             if container.state == protocol::State::Restarting {
                 restarting.insert(container.name.clone());
             }
@@ -184,11 +184,11 @@ impl Session<'_> {
         if let Some(failure) = self.failed.take() {
             return Err(Error::Refused(failure));
         }
-        let code = match (self.interrupts, self.view.exit_code_from.is_some()) {
-            (1.., _) => return Ok(INTERRUPTED),
-            (0, true) => self.from,
-            (0, false) => self.aborted,
-        };
+        if self.interrupts > 0 {
+            return Ok(INTERRUPTED);
+        }
+        // The service that was asked for may be none of those that were brought up.
+        let code = self.from.or(self.aborted);
         Ok(u8::try_from(code.unwrap_or(0)).unwrap_or(1))
     }
 
@@ -246,7 +246,11 @@ impl Session<'_> {
             Reply::Event(event) => return self.happened(&event),
             Reply::Done => {}
             Reply::Failed(failure) => self.failed = Some(failure),
-            Reply::Plan(_) | Reply::Containers(_) | Reply::Executing { .. } | Reply::Exited { .. } => {
+            Reply::Plan(_)
+            | Reply::Containers(_)
+            | Reply::Attached(_)
+            | Reply::Executing { .. }
+            | Reply::Exited { .. } => {
                 return Ok(());
             }
         }
@@ -303,6 +307,7 @@ impl Session<'_> {
             Reply::Event(_)
             | Reply::Plan(_)
             | Reply::Containers(_)
+            | Reply::Attached(_)
             | Reply::Executing { .. }
             | Reply::Exited { .. } => return Ok(()),
         }
@@ -343,7 +348,8 @@ impl Session<'_> {
                     self.journal.tell_end(name, *code, false, self.context)?;
                 }
                 if self.view.exit_code_from.as_ref() == Some(service) {
-                    self.from = Some(code.unwrap_or(1));
+                    // As Docker Compose: the first of its containers to end.
+                    self.from.get_or_insert(code.unwrap_or(1));
                 }
                 match &mut self.unsettled {
                     Some(ended) => ended.push((name.clone(), service.clone(), *code)),

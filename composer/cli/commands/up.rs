@@ -10,20 +10,24 @@ use composer_supervisor::protocol::{self, Action, Event, Request, State, Subject
 
 use super::context::{self, Context};
 use super::session::{self, Abort, View};
-use super::{Result, creating, unit, work};
+use super::{Error, Result, creating, unit, work};
 use crate::options::Up;
 use crate::render::LineStyle;
 use crate::time;
 
 /// Brings a stack up, in the background or with its logs in sight.
 pub fn run(context: &mut Context, verb: Up) -> Result {
+    conflicts(&verb)?;
     creating::check(&verb.creation, &verb.renewal)?;
     let scales = creating::scales("--scale option", &verb.creation.scale)?;
     let mut loaded = context.load(Purpose::Run, |options| options.enabled.clone_from(&verb.services))?;
     creating::scale(&mut loaded.stack, &scales)?;
     let options = creating::options(context, &loaded, &verb.services, &verb.creation, &verb.renewal)?;
     let stack = loaded.stack;
-    let named = verb.attach.iter().chain(&verb.no_attach).chain(&verb.exit_code_from);
+    if let Some(service) = verb.attach.iter().find(|service| !stack.services.contains_key(*service)) {
+        return Err(Error::Usage(format!("cannot attach to services not included in up: {service}")));
+    }
+    let named = verb.no_attach.iter().chain(&verb.exit_code_from);
     creating::known(&stack, &named.cloned().collect::<Vec<_>>())?;
     let request = protocol::Up {
         wait: verb.wait && !verb.renewal.no_start,
@@ -42,7 +46,7 @@ pub fn run(context: &mut Context, verb: Up) -> Result {
         attach: attached(&verb, &stack),
         abort: match (&verb.exit_code_from, verb.abort_on_container_exit, verb.abort_on_container_failure) {
             (None, false, false) => Abort::Never,
-            (None, false, true) => Abort::Failure,
+            (_, false, true) => Abort::Failure,
             (Some(_), ..) | (None, true, _) => Abort::Exit,
         },
         exit_code_from: verb.exit_code_from,
@@ -67,6 +71,40 @@ pub fn request(context: &Context, stack: Stack, options: UpOptions, dry_run: boo
         timeout: None,
         path,
         boot: false,
+    }
+}
+
+/// Flags of an attached `up` that make no sense together, or in the background. Told here, as Docker Compose's status
+/// for it is 1 and clap's is 2.
+fn conflicts(verb: &Up) -> Result<()> {
+    let attached = [
+        ("--abort-on-container-exit", verb.abort_on_container_exit),
+        ("--abort-on-container-failure", verb.abort_on_container_failure),
+        ("--exit-code-from", verb.exit_code_from.is_some()),
+        ("--attach", !verb.attach.is_empty()),
+        ("--attach-dependencies", verb.attach_dependencies),
+    ];
+    let background = [("--detach", verb.detach), ("--wait", verb.wait)];
+    let given =
+        |flags: &[(&'static str, bool)]| flags.iter().find(|(_, given)| *given).map(|(flag, _)| *flag);
+    if let (Some(background), Some(attached)) = (given(&background), given(&attached)) {
+        return Err(Error::Usage(format!(
+            "{background} cannot be combined with {attached}: it returns while the containers run on; leave one of them out"
+        )));
+    }
+    let pairs = [
+        (
+            verb.abort_on_container_exit && verb.abort_on_container_failure,
+            "--abort-on-container-failure cannot be combined with --abort-on-container-exit, which stops all at every end",
+        ),
+        (
+            !verb.attach.is_empty() && verb.attach_dependencies,
+            "--attach cannot be combined with --attach-dependencies: name all services with --attach",
+        ),
+    ];
+    match pairs.into_iter().find(|(both, _)| *both) {
+        Some((_, why)) => Err(Error::Usage(why.to_owned())),
+        None => Ok(()),
     }
 }
 
@@ -109,6 +147,7 @@ fn attached(verb: &Up, stack: &Stack) -> BTreeSet<String> {
     let all: Vec<&String> = stack.services.keys().collect();
     let chosen: Vec<&String> = match (verb.attach.is_empty(), verb.services.is_empty()) {
         (false, _) => verb.attach.iter().collect(),
+        (true, false) if verb.attach_dependencies => needed(&verb.services, stack),
         (true, false) => verb.services.iter().collect(),
         (true, true) => all,
     };
@@ -117,4 +156,16 @@ fn attached(verb: &Up, stack: &Stack) -> BTreeSet<String> {
         (willing || verb.attach.contains(service)) && !verb.no_attach.contains(service)
     };
     chosen.into_iter().filter(wanted).cloned().collect()
+}
+
+/// The services, and what they depend on.
+fn needed<'a>(services: &'a [String], stack: &'a Stack) -> Vec<&'a String> {
+    let (mut found, mut open): (BTreeSet<&String>, Vec<&String>) =
+        (BTreeSet::new(), services.iter().collect());
+    while let Some(name) = open.pop() {
+        if found.insert(name) {
+            open.extend(stack.services.get(name).into_iter().flat_map(|service| service.depends_on.keys()));
+        }
+    }
+    found.into_iter().collect()
 }

@@ -6,6 +6,9 @@ use composer_stack::signal;
 /// `compose kill`.
 #[derive(Debug, Args)]
 pub struct Kill {
+    /// Print what would be done and do nothing
+    #[arg(long)]
+    pub dry_run: bool,
     /// Services whose containers are sent the signal [default: all]
     #[arg(value_name = "SERVICE")]
     pub services: Vec<String>,
@@ -31,6 +34,9 @@ fn number(text: &str) -> Result<i32, String> {
 /// `compose pause` and `compose unpause`.
 #[derive(Debug, Args)]
 pub struct Pause {
+    /// Print what would be done and do nothing
+    #[arg(long)]
+    pub dry_run: bool,
     /// Services [default: all]
     #[arg(value_name = "SERVICE")]
     pub services: Vec<String>,

@@ -1,20 +1,24 @@
 //! The command line: Docker Compose's verbs, flags and defaults.
 
+mod attach;
 mod config;
 mod creation;
 mod global;
 mod hold;
 mod lifecycle;
+mod run;
 mod unit;
 mod watch;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
+pub use attach::Attach;
 pub use config::{Config, ConfigFormat};
 pub use creation::{Create, Creation, Renewal, Scale};
 pub use global::{Ansi, Global, ProgressStyle};
 pub use hold::{Kill, Pause};
 pub use lifecycle::{Remove, Restart, Start, Stop};
+pub use run::Run;
 pub use unit::{Disable, Enable, UNITS, Unit, UnitVerb};
 pub use watch::{Events, ListFormat, Ls, Port, Protocol, Stats, Top, Wait};
 
@@ -73,6 +77,10 @@ pub enum Verb {
     Pause(Pause),
     /// Let held containers go on
     Unpause(Pause),
+    /// Run a program in a container of its own
+    Run(Box<Run>),
+    /// Pass streams and signals between here and a service's program
+    Attach(Attach),
     /// Check the Compose file and show what it means
     #[command(alias = "convert")]
     Config(Config),
@@ -112,20 +120,26 @@ pub struct Up {
     #[arg(short, long, value_name = "SECONDS")]
     pub timeout: Option<u64>,
     /// Show the output of these services only
-    #[arg(long, value_name = "SERVICE", conflicts_with = "detach")]
+    #[arg(long, value_name = "SERVICE")]
     pub attach: Vec<String>,
     /// Do not show the output of these services
-    #[arg(long, value_name = "SERVICE", conflicts_with = "detach")]
+    #[arg(long, value_name = "SERVICE")]
     pub no_attach: Vec<String>,
     /// Stop all containers when one has ended
-    #[arg(long, conflicts_with_all = ["detach", "wait"])]
+    #[arg(long)]
     pub abort_on_container_exit: bool,
     /// Stop all containers when one has ended with another status than 0
-    #[arg(long, conflicts_with_all = ["detach", "wait", "abort_on_container_exit"])]
+    #[arg(long)]
     pub abort_on_container_failure: bool,
     /// Return the exit status of this service's container; implies --abort-on-container-exit
-    #[arg(long, value_name = "SERVICE", conflicts_with_all = ["detach", "wait"])]
+    #[arg(long, value_name = "SERVICE")]
     pub exit_code_from: Option<String>,
+    /// Show the output of what the services depend on, too
+    #[arg(long)]
+    pub attach_dependencies: bool,
+    /// Docker Desktop's keyboard menu: there is none
+    #[arg(long, hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub menu: Option<bool>,
     /// Do not colour the prefixes of log lines
     #[arg(long)]
     pub no_color: bool,

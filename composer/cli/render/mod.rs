@@ -56,6 +56,11 @@ impl Output {
         self.stdout.flush()
     }
 
+    /// Writes data that belongs on standard error.
+    pub fn error_data(&mut self, bytes: &[u8]) -> io::Result<()> {
+        io::stderr().write_all(bytes)
+    }
+
     /// Tells the user something on standard error.
     pub fn note(&mut self, text: &str) {
         // Where standard error is gone, there is nobody to tell.

@@ -133,7 +133,7 @@ fn tell(stack: &str, event: &Event) -> Told {
         Subject::Group => format!("Cgroup compose/{stack}"),
         Subject::Network(name) => format!("Network {name}"),
         Subject::Volume(name) => format!("Volume {name}"),
-        Subject::Container { name, .. } => format!("Container {name}"),
+        Subject::Container { name, .. } | Subject::OneOff { name, .. } => format!("Container {name}"),
     };
     let (text, stage, details) = match &event.action {
         Action::Creating => ("Creating", Stage::Working, None),

@@ -5,6 +5,7 @@
 //! and the host's facts come in as arguments.
 
 mod check;
+mod command_line;
 mod cpuset;
 mod defaults;
 mod diagnostic;
@@ -53,6 +54,7 @@ mod variables;
 mod words;
 mod yaml;
 
+pub use command_line::{env_file, split_words};
 pub use diagnostic::{Diagnostic, Diagnostics, Link, Place, Related, Severity};
 pub use error::LoadError;
 pub use hash::{Changes, config_hash, sha256};

@@ -145,6 +145,11 @@ impl Client {
         Ok(())
     }
 
+    /// Says that whoever follows a container leaves, and that its program runs on.
+    pub fn detach(&self) -> Result<(), Error> {
+        channel::send(self.as_fd(), &"detach", &[]).map_err(doing("leave the container"))
+    }
+
     /// Waits for the next answer; a descriptor comes with `Executing`. Where the answer ends the stack, this
     /// returns once both processes have ended too and what they stood on is gone.
     pub fn receive(&self) -> Result<(Reply, Vec<OwnedFd>), Error> {

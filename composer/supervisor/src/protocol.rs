@@ -9,7 +9,7 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use composer_plan::UpOptions;
-use composer_stack::Stack;
+use composer_stack::{Service, Stack};
 use serde::{Deserialize, Serialize};
 
 /// Both sides must be of the same version: the protocol is private.
@@ -43,6 +43,13 @@ pub enum Request {
     /// error; with `terminal` none. Answered with `Executing` (with the terminal's master as a descriptor when
     /// one was asked for), then `Exited`, then `Done`; with `detach` `Done` after exec.
     Exec(Box<Exec>),
+    /// Run a one-off container of a service. One descriptor may come along: its standard input. Answered with events
+    /// while what it depends on is started, then as `Attach`; with `detach` with `Done` once it runs. Where the
+    /// connection closes before the end, a container to be removed is stopped.
+    Run(Box<Run>),
+    /// Follow a container's main program. Answered with `Attached`, with a descriptor where it takes input, then
+    /// `Exited`, then `Done`. A message from the client means that it leaves and the program runs on.
+    Attach(Attach),
 }
 
 /// `compose up`.
@@ -177,6 +184,57 @@ pub struct Exec {
     pub privileged: bool,
 }
 
+/// `compose run`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Run {
+    /// The file, read and checked.
+    pub stack: Stack,
+    /// The service with everything that the command line has put over it.
+    pub service: Service,
+    /// The container's name.
+    pub name: String,
+    /// Its id: tells a request that is made again from one of somebody else.
+    pub id: String,
+    /// Take it away when its program ends.
+    pub remove: bool,
+    /// Nobody waits for its end.
+    pub detach: bool,
+    /// It answers to the service's names too.
+    pub aliases: bool,
+    /// Containers of services that the file does not have go first.
+    pub remove_orphans: bool,
+    /// Rows and columns of its terminal, where it has one.
+    pub terminal: Option<(u16, u16)>,
+    /// As in [`Up`].
+    pub path: String,
+}
+
+/// `compose attach`, and `compose run` after a supervisor's death.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Attach {
+    /// The service.
+    pub service: String,
+    /// Which replica; the first running one where absent.
+    pub index: Option<u32>,
+    /// The container, over both.
+    pub name: Option<String>,
+    /// Where the connection closes, a container to be removed is stopped.
+    pub own: bool,
+}
+
+/// A container that somebody follows.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Attached {
+    /// Its name.
+    pub name: String,
+    /// Its PID 1 in the host's PID namespace; `None` where it has ended already.
+    pub pid: Option<i32>,
+    /// Its standard streams are a terminal, whose master comes along.
+    pub terminal: bool,
+    /// It takes input: by the terminal, or by a pipe that comes along.
+    pub stdin: bool,
+}
+
 /// What the supervisor answers.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Reply {
@@ -191,6 +249,8 @@ pub enum Reply {
         /// Its process id in the host's PID namespace.
         pid: i32,
     },
+    /// The container that is followed.
+    Attached(Attached),
     /// The program of an `Exec` has ended: its code, 128 + n for signal n.
     Exited {
         /// The code.
@@ -233,6 +293,13 @@ pub enum Subject {
     Volume(String),
     /// A container.
     Container {
+        /// Its name.
+        name: String,
+        /// Its service.
+        service: String,
+    },
+    /// A container of `run`, which is none of its service's replicas.
+    OneOff {
         /// Its name.
         name: String,
         /// Its service.
@@ -413,6 +480,8 @@ pub struct ContainerStatus {
     pub finished: Option<u64>,
     /// Whether `up` shows its logs (`attach`).
     pub attach: bool,
+    /// Whether `run` has made it: it is none of its service's replicas.
+    pub oneoff: bool,
     /// Where its logs are: see `logs::Reader`.
     pub log: std::path::PathBuf,
     /// Whether anything is kept in it (`logging`).

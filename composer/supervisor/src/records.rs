@@ -62,6 +62,9 @@ pub struct ContainerRecord {
     /// Whether the steps of `pre_start` that it has to wait for have been run.
     #[serde(default)]
     pub prepared: bool,
+    /// Set where `run` has made it.
+    #[serde(default)]
+    pub oneoff: Option<OneOff>,
 }
 
 /// What has become of a container's starts since an operation last started it.
@@ -93,6 +96,17 @@ pub enum Halt {
     User,
     /// The host, which is going down: the next boot brings the container back.
     Shutdown,
+}
+
+/// What `run` has made a container for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OneOff {
+    /// It goes when its program ends.
+    pub remove: bool,
+    /// Somebody waits for it: where nobody does any more, one to be removed is stopped.
+    pub attended: bool,
+    /// It answers to its service's names too.
+    pub aliases: bool,
 }
 
 /// Where a container is in its life, as far as it must outlive the supervisor.

@@ -49,6 +49,7 @@ impl Engine {
                 self.schedule(&container);
             }
         }
+        self.await_owners();
         let (engine, interrupt) = (Rc::clone(self), self.interrupt.subscribe());
         tokio::task::spawn_local(async move { engine.tidy(interrupt).await });
     }

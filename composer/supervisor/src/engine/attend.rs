@@ -83,6 +83,7 @@ impl Engine {
             self.announce_container(container, Action::OutOfMemory);
         }
         self.conclude(container, end.code);
+        self.clear_oneoff(container).await;
         self.tidy(self.interrupt.subscribe()).await;
     }
 
@@ -90,7 +91,8 @@ impl Engine {
     /// wait for this, nor does whoever starts next: while the kernel takes a link apart it lets nobody make one.
     pub(super) async fn tidy(&self, mut interrupt: watch::Receiver<u64>) {
         let _turn = self.turn.lock().await;
-        for container in self.of_services(&[]).into_iter().filter(is_left) {
+        let known: Vec<_> = self.containers.borrow().values().cloned().collect();
+        for container in known.into_iter().filter(is_left) {
             tokio::select! {
                 biased;
                 // The operation that comes takes it away itself, or leaves it to the next end.
@@ -149,7 +151,10 @@ impl Engine {
         if let Err(error) = self.unpause(container) {
             diagnose(&error);
         }
-        self.pre_stop(container, timeout).await;
+        // Docker Compose runs no hooks in containers of `run`.
+        if container.oneoff().is_none() {
+            self.pre_stop(container, timeout).await;
+        }
         if let Some(live) = &*container.live.borrow() {
             // Closed where the program has ended in this moment.
             let _ = live.stop.send(StopOrder { timeout });

@@ -6,13 +6,14 @@ use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::time::Duration;
 
+use composer_sandbox::ProcessSpec;
 use composer_stack::Condition;
 use tokio::sync::{Mutex, mpsc, oneshot, watch};
 
 use crate::logs::Writer;
 use crate::paths::ContainerPaths;
 use crate::protocol::{self, ContainerStatus, Health};
-use crate::records::{ContainerRecord, Phase};
+use crate::records::{ContainerRecord, OneOff, Phase};
 
 /// What others wait for on a container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,6 +74,15 @@ pub struct Live {
     pub log: Rc<RefCell<Writer>>,
 }
 
+/// What `run` gives a program.
+#[derive(Default)]
+pub struct Given {
+    /// Its standard input, where that is not the service's.
+    pub stdin: Option<OwnedFd>,
+    /// Rows and columns of its terminal.
+    pub size: Option<(u16, u16)>,
+}
+
 /// One container.
 pub struct Container {
     /// Its record, as on disk.
@@ -87,6 +97,10 @@ pub struct Container {
     pub last_probe: RefCell<String>,
     /// Whether its program is held where it is.
     pub paused: watch::Sender<bool>,
+    /// What `run` gives its program, until it is started.
+    pub given: RefCell<Option<Given>>,
+    /// Whether somebody waits for the end of a container of `run`.
+    pub owned: Cell<bool>,
     /// Whether what its last program stood on (link, cgroup, pipes) may still be there.
     pub standing: Cell<bool>,
     /// The restart that is waited for; dropped, it does not come.
@@ -113,6 +127,8 @@ impl Container {
             live: RefCell::new(None),
             last_probe: RefCell::default(),
             paused: watch::Sender::new(false),
+            given: RefCell::new(None),
+            owned: Cell::new(false),
             standing: Cell::new(standing),
             restart: RefCell::default(),
             gate: Mutex::new(()),
@@ -122,6 +138,18 @@ impl Container {
     /// Its name.
     pub fn name(&self) -> String {
         self.record.borrow().name.clone()
+    }
+
+    /// What `run` gives its program: the standard input, and the terminal's size in its description.
+    pub fn given(&self, process: &mut ProcessSpec) -> io::Result<Option<OwnedFd>> {
+        let given = self.given.borrow();
+        process.terminal_size = given.as_ref().and_then(|given| given.size);
+        given.as_ref().and_then(|given| given.stdin.as_ref()).map(OwnedFd::try_clone).transpose()
+    }
+
+    /// What `run` has made it for.
+    pub fn oneoff(&self) -> Option<OneOff> {
+        self.record.borrow().oneoff
     }
 
     /// When its program was started, while it runs: nanoseconds since the Unix epoch.
@@ -191,6 +219,7 @@ impl Container {
             started,
             finished,
             attach: service.attach,
+            oneoff: record.oneoff.is_some(),
             log: self.paths.log().to_owned(),
             keeps_log: service.logging != composer_stack::Logging::Nothing,
         }

@@ -22,7 +22,7 @@ impl Engine {
         fds: Vec<OwnedFd>,
         client: &Connection,
     ) -> Result<(), Failure> {
-        let container = self.target(&request)?;
+        let container = self.target(&request.service, request.index)?;
         let text = |error: std::io::Error| {
             super::operations::failure(format!("exec in {}: {error}", container.name()))
         };
@@ -102,28 +102,27 @@ impl Engine {
         Ok(())
     }
 
-    fn target(&self, request: &Exec) -> Result<Rc<Container>, Failure> {
-        let mut found = self.of_services(std::slice::from_ref(&request.service));
+    /// A running container of a service: this replica, or the first that runs, else one that `run` has made.
+    pub(super) fn target(&self, service: &str, index: Option<u32>) -> Result<Rc<Container>, Failure> {
+        let mut found = self.of_services(&[service.to_owned()]);
         found.sort_by_key(|container| container.record.borrow().index);
-        if found.is_empty() {
-            return Err(not_running(&request.service));
-        }
-        if let Some(index) = request.index {
+        if let Some(index) = index {
             let wanted = found.iter().find(|container| container.record.borrow().index == index);
             let container = wanted.ok_or_else(|| {
-                super::operations::failure(format!("service {:?} has no container {index}", request.service))
+                super::operations::failure(format!("service {service:?} has no container {index}"))
             })?;
             found = vec![Rc::clone(container)];
+        } else {
+            found.extend(self.oneoffs_of(service));
         }
         let running = |container: &&Rc<Container>| matches!(*container.status.borrow(), Status::Running(_));
         let restarting =
             |container: &Rc<Container>| matches!(*container.status.borrow(), Status::Restarting(_));
         found.iter().find(running).cloned().ok_or_else(|| match found.iter().any(restarting) {
             true => super::operations::failure(format!(
-                "service {:?} is being restarted: wait until it runs",
-                request.service
+                "service {service:?} is being restarted: wait until it runs"
             )),
-            false => not_running(&request.service),
+            false => not_running(service),
         })
     }
 }

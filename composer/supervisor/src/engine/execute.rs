@@ -223,10 +223,16 @@ impl Engine {
     }
 
     fn create(&self, name: &str, service: &Service, index: u32) -> Result<(), StartError> {
-        let folders = self.paths.container(name);
+        let record = new_record(name, service, index);
+        self.make(record.map_err(|error| StartError::doing(&format!("create {name}"), &error))?)
+    }
+
+    /// Makes the container that a record describes.
+    pub(super) fn make(&self, record: ContainerRecord) -> Result<(), StartError> {
+        let name = record.name.clone();
+        let folders = self.paths.container(&name);
         let failed = |error: io::Error| StartError::doing(&format!("create {name}"), &error);
         paths::make(folders.folder()).map_err(failed)?;
-        let record = new_record(name, service, index).map_err(failed)?;
         let container = Container::new(record, folders);
         self.announce_container(&container, Action::Creating);
         container.change(|_| {}).map_err(failed)?;
@@ -243,7 +249,7 @@ impl Engine {
         Ok(())
     }
 
-    async fn remove(&self, name: &str) -> Result<(), StartError> {
+    pub(super) async fn remove(&self, name: &str) -> Result<(), StartError> {
         let Some(container) = self.container(name) else {
             return Ok(());
         };
@@ -367,6 +373,7 @@ pub fn new_record(name: &str, service: &Service, index: u32) -> io::Result<Conta
         phase: Phase::Created { reason: None },
         history: History::default(),
         prepared: false,
+        oneoff: None,
     })
 }
 

@@ -14,6 +14,7 @@ mod inside;
 mod life;
 mod link;
 mod logpipes;
+mod oneoff;
 mod operations;
 mod pause;
 mod prestart;
@@ -173,7 +174,11 @@ impl Engine {
         let time = clock::now();
         self.keep(container, time, &action);
         let record = container.record.borrow();
-        let subject = Subject::Container { name: record.name.clone(), service: record.service.name.clone() };
+        let (name, service) = (record.name.clone(), record.service.name.clone());
+        let subject = match record.oneoff {
+            Some(_) => Subject::OneOff { name, service },
+            None => Subject::Container { name, service },
+        };
         drop(record);
         self.announce_at(time, subject, action);
     }
@@ -202,10 +207,11 @@ impl Engine {
         self.containers.borrow().get(name).cloned()
     }
 
-    /// The containers of these services; of all where none is named.
+    /// The replicas of these services; of all where none is named. What `run` has made is none of them.
     fn of_services(&self, services: &[String]) -> Vec<Rc<Container>> {
         let chosen = |container: &&Rc<Container>| {
-            services.is_empty() || services.contains(&container.record.borrow().service.name)
+            let record = container.record.borrow();
+            record.oneoff.is_none() && (services.is_empty() || services.contains(&record.service.name))
         };
         self.containers.borrow().values().filter(chosen).cloned().collect()
     }
@@ -228,8 +234,13 @@ impl Engine {
         self.containers.borrow().is_empty() && self.record.borrow().is_none()
     }
 
-    /// What exists, for the planner.
+    /// What exists, for the planner: without what `run` has made, which is not the file's.
     async fn observe(&self) -> Observed {
+        self.observe_with(false).await
+    }
+
+    /// The same; the containers of `run` too, where `oneoffs` are wanted.
+    async fn observe_with(&self, oneoffs: bool) -> Observed {
         let bridge = composer_network::names::bridge(&self.stack, NETWORK);
         // Where links cannot be listed, the network is set up again, which mends whatever is there.
         let network = self.host.links().await.is_ok_and(|links| links.iter().any(|link| link.name == bridge));
@@ -246,6 +257,9 @@ impl Engine {
         }
         for (name, container) in &*self.containers.borrow() {
             let record = container.record.borrow();
+            if record.oneoff.is_some() && !oneoffs {
+                continue;
+            }
             let state = match *container.status.borrow() {
                 Status::Created => ObservedState::Created,
                 // It runs as far as anybody's plans go, as in Docker.

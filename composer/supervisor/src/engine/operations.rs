@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use composer_plan::{DownOptions, Plan, Step, UpOptions};
 use composer_sandbox::pidfd;
+use composer_stack::Stack;
 use tokio::sync::watch;
 
 use super::Engine;
@@ -103,23 +104,8 @@ impl Engine {
         if request.dry_run {
             return Ok(Some(Reply::Plan(plan.to_string())));
         }
-        // A `down` that has just ended took it away.
-        self.paths.make().map_err(|error| failure(format!("make the stack's folder: {error}")))?;
-        let new = self.record.borrow().is_none();
-        let subnet = self.record.borrow().as_ref().and_then(|record| record.subnet);
+        let new = self.take_file(&request.stack, &request.path)?;
         let stack = Rc::new(request.stack);
-        *self.record.borrow_mut() = Some(StackRecord {
-            name: stack.name.clone(),
-            directory: stack.directory.clone(),
-            files: stack.files.clone(),
-            resources: stack.resources.clone(),
-            volumes: stack.volumes.clone(),
-            services: stack.services.clone(),
-            path: request.path.split(':').filter(|folder| !folder.is_empty()).map(PathBuf::from).collect(),
-            subnet,
-        });
-        self.stirred.notify_waiters();
-        self.save().map_err(|error| failure(format!("write the stack's record: {error}")))?;
         for note in &plan.notes {
             self.announce(Subject::Group, Action::Warning(note.clone()));
         }
@@ -133,21 +119,56 @@ impl Engine {
         });
         let late = Late::of(request.wait, request.wait_timeout);
         let failures = self.execute_until(&plan, &order, late).await;
+        self.brought_up(&failures, &plan, new, &order, (&options.services, late)).await?;
+        if request.wait {
+            self.wait_until_ready(&order, &options.services, late).await?;
+        }
+        Ok(None)
+    }
+
+    /// Takes a file for the stack's from now on; whether nothing was known of the stack.
+    pub(super) fn take_file(&self, stack: &Stack, path: &str) -> Result<bool, Failure> {
+        // A `down` that has just ended took it away.
+        self.paths.make().map_err(|error| failure(format!("make the stack's folder: {error}")))?;
+        let new = self.record.borrow().is_none();
+        let subnet = self.record.borrow().as_ref().and_then(|record| record.subnet);
+        *self.record.borrow_mut() = Some(StackRecord {
+            name: stack.name.clone(),
+            directory: stack.directory.clone(),
+            files: stack.files.clone(),
+            resources: stack.resources.clone(),
+            volumes: stack.volumes.clone(),
+            services: stack.services.clone(),
+            path: path.split(':').filter(|folder| !folder.is_empty()).map(PathBuf::from).collect(),
+            subnet,
+        });
+        self.stirred.notify_waiters();
+        self.save().map_err(|error| failure(format!("write the stack's record: {error}")))?;
+        Ok(new)
+    }
+
+    /// Words what has failed of a plan that starts what was `asked` for, and takes back what it has made where something
+    /// is broken.
+    pub(super) async fn brought_up(
+        self: &Rc<Self>,
+        failures: &[StepError],
+        plan: &Plan,
+        new: bool,
+        order: &Order,
+        (asked, late): (&[String], Option<Late>),
+    ) -> Result<(), Failure> {
         let broken = failures.iter().find_map(|failure| match failure {
             StepError::Broken(error) => Some(Failure { message: error.message.clone(), code: error.code }),
             StepError::Unmet(_) | StepError::Hook { .. } | StepError::Interrupted => None,
         });
         if let Some(failure) = broken {
-            self.roll_back(&plan, new).await;
+            self.roll_back(plan, new).await;
             return Err(failure);
         }
-        if let Some(failure) = self.why_not_up(&plan, &failures, &order, &options.services, late) {
-            return Err(failure);
+        match self.why_not_up(plan, failures, order, asked, late) {
+            Some(failure) => Err(failure),
+            None => Ok(()),
         }
-        if request.wait {
-            self.wait_until_ready(&order, &options.services, late).await?;
-        }
-        Ok(None)
     }
 
     /// Takes back what a failed `up` has made, so that the next one begins where this one did.
@@ -226,7 +247,7 @@ impl Engine {
     pub(super) async fn down(self: &Rc<Self>, request: Down) -> Result<Option<Reply>, Failure> {
         let options = DownOptions { services: request.services.clone(), volumes: request.volumes };
         let observe = async || {
-            let mut observed = self.observe().await;
+            let mut observed = self.observe_with(true).await;
             observed
                 .volumes
                 .extend(request.named.iter().filter(|name| paths::volume(name).is_dir()).cloned());
@@ -303,7 +324,7 @@ impl Engine {
 
     /// The services that a boot brings up: all but those that a user had stopped, and that ask to stay so. What
     /// another one depends on comes along with it in any case.
-    fn of_boot(&self, stack: &composer_stack::Stack) -> Vec<String> {
+    fn of_boot(&self, stack: &Stack) -> Vec<String> {
         let stays_stopped = |service: &String| {
             let containers = self.of_services(std::slice::from_ref(service));
             let stays = |container: &Rc<Container>| {
@@ -316,7 +337,10 @@ impl Engine {
     }
 
     pub(super) fn known(&self, services: &[String]) -> Result<(), Failure> {
-        match services.iter().find(|service| self.of_services(&[(*service).clone()]).is_empty()) {
+        let is_unknown = |service: &&String| {
+            self.of_services(&[(*service).clone()]).is_empty() && self.oneoffs_of(service).is_empty()
+        };
+        match services.iter().find(is_unknown) {
             Some(unknown) => Err(failure(format!("no such service: {unknown}"))),
             None => Ok(()),
         }

@@ -137,17 +137,19 @@ impl Engine {
                 self.with_events(client, None, watching).await
             }
             Request::Exec(request) => self.exec(*request, fds, client).await.map(|()| None),
+            Request::Run(request) => self.run_oneoff(*request, fds, client).await.map(|()| None),
+            Request::Attach(request) => self.attach(&request, client).await.map(|()| None),
         }
     }
 
     /// Does the work and tells the client of every event meanwhile. With `abandon` a client that goes makes the
     /// work give up: at once while it still waits for its turn, in good order where that is set.
-    async fn with_events(
+    pub(super) async fn with_events<T>(
         &self,
         client: &AsyncFd<OwnedFd>,
         abandon: Option<&Operation>,
-        work: impl Future<Output = Result<Option<Reply>, Failure>>,
-    ) -> Result<Option<Reply>, Failure> {
+        work: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
         let mut events = self.events.subscribe();
         let mut gone = false;
         tokio::pin!(work);

@@ -150,14 +150,18 @@ impl Engine {
             let name = name.clone();
             move |error: io::Error| StartError::new(format!("{name}: {what}: {error}"))
         };
-        let launch = self.launch_for(container)?;
+        let mut launch = self.launch_for(container)?;
+        let given =
+            container.given(&mut launch.spec.process).map_err(failed("hand over its standard input"))?;
         let address = launch.address;
         paths::make(container.paths.run()).map_err(failed("make its folder"))?;
         let (out, out_end) = logpipes::make(&container.paths.fifo("out"))
             .map_err(failed("make the pipe of its standard output"))?;
         let (err, err_end) = logpipes::make(&container.paths.fifo("err"))
             .map_err(failed("make the pipe of its standard error"))?;
-        let stdin = if launch.service.stdin_open && !launch.service.tty {
+        let stdin = if let Some(given) = given {
+            given
+        } else if launch.service.stdin_open && !launch.service.tty {
             logpipes::make(&container.paths.fifo("in"))
                 .map_err(failed("make the pipe of its standard input"))?
                 .1
@@ -348,9 +352,15 @@ impl Engine {
     ) -> std::result::Result<(), composer_network::Error> {
         let zone = self.zone.borrow().clone();
         let Some(zone) = zone else { return Ok(()) };
-        let mut known = vec![name.to_owned(), service.name.clone(), id[..12.min(id.len())].to_owned()];
-        known.push(format!("{}-{}-{index}", self.stack, service.name));
-        known.extend(service.aliases.iter().cloned());
+        let oneoff = self.container(name).and_then(|container| container.oneoff());
+        let mut known = vec![name.to_owned(), id[..12.min(id.len())].to_owned()];
+        if oneoff.is_none_or(|oneoff| oneoff.aliases) {
+            known.push(service.name.clone());
+            known.extend(service.aliases.iter().cloned());
+        }
+        if oneoff.is_none() {
+            known.push(format!("{}-{}-{index}", self.stack, service.name));
+        }
         known.dedup();
         zone.set(name, known, address);
         let listener = self.resolver.serve(zone, udp, tcp)?;

@@ -2,8 +2,9 @@
 //! A stream on which nothing has come has no file. Where `logging` limits their size there are several generations of them.
 //!
 //! The supervisor moves bytes by splice(2) ([`Writer`]); any process that may read the folder reads them with
-//! [`Reader`], and follows them with [`Watch`].
+//! [`Reader`] (lines) or [`Bytes`], and follows them with [`Watch`].
 
+mod bytes;
 mod generations;
 mod index;
 mod reader;
@@ -13,6 +14,8 @@ mod tests;
 mod watch;
 mod writer;
 
+pub use bytes::Bytes;
+pub(crate) use bytes::make_streams;
 pub use reader::Reader;
 pub(crate) use seeker::Seeker;
 pub use watch::Watch;
