@@ -8,6 +8,7 @@ mod basics;
 mod cgroups;
 mod cli;
 mod config;
+mod copy;
 mod crash;
 mod databases;
 mod errors;

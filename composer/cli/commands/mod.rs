@@ -2,6 +2,7 @@
 
 mod config;
 mod context;
+mod copy;
 mod down;
 mod exec;
 mod journal;
@@ -74,7 +75,12 @@ pub fn run(options: Options) -> ExitCode {
                 Error::Usage("`exec` cannot be tried without doing it: leave `--dry-run` out".to_owned());
             return ExitCode::from(context.tell(&error));
         }
-        Verb::Ps(_) | Verb::Logs(_) | Verb::Exec(_) | Verb::Config(_) | Verb::Version(_) => {}
+        Verb::Cp(_) if dry_run => {
+            let error =
+                Error::Usage("`cp` cannot be tried without doing it: leave `--dry-run` out".to_owned());
+            return ExitCode::from(context.tell(&error));
+        }
+        Verb::Ps(_) | Verb::Logs(_) | Verb::Exec(_) | Verb::Cp(_) | Verb::Config(_) | Verb::Version(_) => {}
     }
     let result = match verb {
         Verb::Up(verb) => up::run(&mut context, verb),
@@ -82,6 +88,7 @@ pub fn run(options: Options) -> ExitCode {
         Verb::Ps(verb) => ps::run(&mut context, &verb),
         Verb::Logs(verb) => logs::run(&mut context, &verb),
         Verb::Exec(verb) => exec::run(&mut context, verb),
+        Verb::Cp(verb) => copy::run(&mut context, verb),
         Verb::Config(verb) => config::run(&mut context, &verb),
         Verb::Version(verb) => version::run(&mut context, &verb),
     };

@@ -1,11 +1,13 @@
 //! The command line: Docker Compose's verbs, flags and defaults.
 
 mod config;
+mod copy;
 mod global;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 pub use config::{Config, ConfigFormat};
+pub use copy::{Copy, Place};
 pub use global::{Ansi, Global, ProgressStyle};
 
 /// Runs Compose files by itself: no daemon, no image needed
@@ -33,6 +35,8 @@ pub enum Verb {
     Logs(Logs),
     /// Run a program in a running container
     Exec(Exec),
+    /// Copy files between the host and containers
+    Cp(Copy),
     /// Check the Compose file and show what it means
     #[command(alias = "convert")]
     Config(Config),

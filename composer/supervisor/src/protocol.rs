@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
+use composer_sandbox::archive::{Owner, Rule};
 use composer_stack::Stack;
 use serde::{Deserialize, Serialize};
 
@@ -34,6 +35,9 @@ pub enum Request {
     /// error; with `terminal` none. Answered with `Executing` (with the terminal's master as a descriptor when
     /// one was asked for), then `Exited`, then `Done`; with `detach` `Done` after exec.
     Exec(Box<Exec>),
+    /// Copy files out of a running container, or into it. One descriptor comes along: where the tar stream goes to or
+    /// comes from, a pipe.
+    Copy(Copy),
 }
 
 /// `compose up`.
@@ -110,6 +114,38 @@ pub struct Exec {
     pub detach: bool,
     /// All capabilities.
     pub privileged: bool,
+}
+
+/// `compose cp`, and what `watch` syncs.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Copy {
+    /// The container's name.
+    pub container: String,
+    /// The path in it.
+    pub path: String,
+    /// Which way.
+    pub way: Way,
+}
+
+/// Which way files are copied.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Way {
+    /// Out of the container.
+    Out {
+        /// What they are called in the stream.
+        name: String,
+        /// Of a symbolic link, what it leads to.
+        follow: bool,
+    },
+    /// Into it.
+    In {
+        /// Where they go from `path`.
+        rule: Rule,
+        /// Whose they are.
+        owner: Owner,
+    },
+    /// Nothing comes: `path` is removed, which may be gone already.
+    Remove,
 }
 
 /// What the supervisor answers.

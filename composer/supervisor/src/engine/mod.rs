@@ -4,6 +4,7 @@ mod adopt;
 mod asyncfd;
 mod attend;
 mod container;
+mod copy;
 mod exec;
 mod execute;
 mod health;

@@ -128,6 +128,7 @@ impl Engine {
                 self.with_events(client, None, watching).await
             }
             Request::Exec(request) => self.exec(*request, fds, client).await.map(|()| None),
+            Request::Copy(request) => self.copy(request, fds).await,
         }
     }
 
