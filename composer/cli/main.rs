@@ -6,6 +6,7 @@ mod host;
 mod options;
 mod render;
 mod time;
+mod watch;
 
 use std::process::ExitCode;
 

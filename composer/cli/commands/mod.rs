@@ -1,8 +1,8 @@
 //! The verbs, one file each, and what they share.
 
 mod config;
-mod context;
-mod copy;
+pub mod context;
+pub mod copy;
 mod down;
 mod exec;
 mod journal;
@@ -15,6 +15,7 @@ mod sources;
 mod up;
 mod version;
 mod wait;
+mod watch;
 mod work;
 
 use std::io;
@@ -33,7 +34,7 @@ const INTERRUPTED: u8 = 130;
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
-enum Error {
+pub enum Error {
     /// The files are wrong.
     #[error(transparent)]
     Load(#[from] LoadError),
@@ -54,7 +55,7 @@ enum Error {
     Usage(String),
 }
 
-type Result<T = u8> = std::result::Result<T, Error>;
+pub type Result<T = u8> = std::result::Result<T, Error>;
 
 /// Words an error of the system.
 fn doing<E: Into<io::Error>>(what: impl Into<String>) -> impl FnOnce(E) -> Error {
@@ -70,9 +71,9 @@ pub fn run(options: Options) -> ExitCode {
     match &mut verb {
         Verb::Up(up) => up.dry_run |= dry_run,
         Verb::Down(down) => down.dry_run |= dry_run,
-        Verb::Exec(_) if dry_run => {
+        Verb::Exec(_) | Verb::Cp(_) | Verb::Watch(_) if dry_run => {
             let error =
-                Error::Usage("`exec` cannot be tried without doing it: leave `--dry-run` out".to_owned());
+                Error::Usage("this cannot be tried without doing it: leave `--dry-run` out".to_owned());
             return ExitCode::from(context.tell(&error));
         }
         Verb::Cp(_) if dry_run => {
@@ -80,7 +81,13 @@ pub fn run(options: Options) -> ExitCode {
                 Error::Usage("`cp` cannot be tried without doing it: leave `--dry-run` out".to_owned());
             return ExitCode::from(context.tell(&error));
         }
-        Verb::Ps(_) | Verb::Logs(_) | Verb::Exec(_) | Verb::Cp(_) | Verb::Config(_) | Verb::Version(_) => {}
+        Verb::Ps(_)
+        | Verb::Logs(_)
+        | Verb::Exec(_)
+        | Verb::Cp(_)
+        | Verb::Watch(_)
+        | Verb::Config(_)
+        | Verb::Version(_) => {}
     }
     let result = match verb {
         Verb::Up(verb) => up::run(&mut context, verb),
@@ -88,6 +95,7 @@ pub fn run(options: Options) -> ExitCode {
         Verb::Ps(verb) => ps::run(&mut context, &verb),
         Verb::Logs(verb) => logs::run(&mut context, &verb),
         Verb::Exec(verb) => exec::run(&mut context, verb),
+        Verb::Watch(verb) => watch::run(&mut context, verb),
         Verb::Cp(verb) => copy::run(&mut context, verb),
         Verb::Config(verb) => config::run(&mut context, &verb),
         Verb::Version(verb) => version::run(&mut context, &verb),

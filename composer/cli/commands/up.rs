@@ -53,6 +53,20 @@ pub fn run(context: &mut Context, verb: Up) -> Result {
     session::run(context, &stack, request, view)
 }
 
+/// `up -d` with nothing said but the services.
+pub fn in_background(context: &mut Context, stack: &Stack, services: Vec<String>) -> Result {
+    let request = protocol::Up {
+        stack: stack.clone(),
+        services,
+        dry_run: false,
+        wait: false,
+        wait_timeout: None,
+        timeout: None,
+        path: context.caller.path.clone(),
+    };
+    detached(context, stack, request)
+}
+
 fn detached(context: &mut Context, stack: &Stack, request: protocol::Up) -> Result {
     let (services, dry_run) = (request.services.clone(), request.dry_run);
     let client = Client::find_or_start(&stack.name)?;

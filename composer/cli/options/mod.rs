@@ -3,12 +3,14 @@
 mod config;
 mod copy;
 mod global;
+mod watch;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 pub use config::{Config, ConfigFormat};
 pub use copy::{Copy, Place};
 pub use global::{Ansi, Global, ProgressStyle};
+pub use watch::Watch;
 
 /// Runs Compose files by itself: no daemon, no image needed
 #[derive(Debug, Parser)]
@@ -37,6 +39,8 @@ pub enum Verb {
     Exec(Exec),
     /// Copy files between the host and containers
     Cp(Copy),
+    /// Restart services and copy files as sources change
+    Watch(Watch),
     /// Check the Compose file and show what it means
     #[command(alias = "convert")]
     Config(Config),

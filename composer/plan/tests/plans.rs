@@ -35,6 +35,7 @@ fn service(name: &str, depends_on: &[(&str, Condition)]) -> Service {
         healthcheck: None,
         resources: Resources::default(),
         attach: true,
+        watch: Vec::new(),
     }
 }
 

@@ -25,6 +25,8 @@ pub enum Rule {
         /// Of a folder only what is in it goes into a folder that is there (`SOURCE/.`).
         contents: bool,
     },
+    /// To the target itself, whatever is there; folders above it are made.
+    Exact,
     /// Every entry under its own name below the target, a folder.
     Extract,
 }

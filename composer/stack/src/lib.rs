@@ -57,7 +57,8 @@ pub use hash::config_hash;
 pub use load::{load, project_name_only};
 pub use loaded::{Loaded, Variable};
 pub use model::{
-    Condition, Dependency, Healthcheck, Mount, MountKind, Resources, Rootfs, Service, Stack, Volume,
+    AfterSync, Condition, Dependency, Healthcheck, Hook, Mount, MountKind, Resources, Rootfs, Service, Stack,
+    Trigger, TriggerAction, Volume,
 };
 pub use options::{HostFacts, LoadOptions, Purpose};
 pub use schema::schema;

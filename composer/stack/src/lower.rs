@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use crate::limits::{self, Limits};
 use crate::model::{
-    Condition, Dependency, Healthcheck, Mount, MountKind, Resources, Rootfs, Service, Stack, Volume,
+    AfterSync, Condition, Dependency, Healthcheck, Hook, Mount, MountKind, Resources, Rootfs, Service, Stack,
+    Trigger, TriggerAction, Volume,
 };
 use crate::yaml::Node;
 use crate::{cpuset, signal, tmpfs, values};
@@ -78,6 +79,7 @@ fn service(name: &str, node: &Node, rootfs: Rootfs) -> Service {
         healthcheck: node.get("healthcheck").and_then(healthcheck),
         resources: resources(&Limits::of_service(node)),
         attach: node.get("attach").and_then(Node::bool_value).unwrap_or(true),
+        watch: triggers(node),
     }
 }
 
@@ -182,5 +184,43 @@ fn healthcheck(node: &Node) -> Option<Healthcheck> {
         retries: retries.filter(|retries| *retries > 0).unwrap_or(3),
         start_period: time("start_period").unwrap_or_default(),
         start_interval: time("start_interval"),
+    })
+}
+
+fn hook(node: &Node) -> Hook {
+    let text = |key: &str| values::text(node.get(key)).filter(|text| !text.is_empty());
+    Hook {
+        command: node.get("command").and_then(values::texts).unwrap_or_default(),
+        user: text("user"),
+        privileged: values::flag(node.get("privileged")),
+        working_dir: text("working_dir"),
+        environment: environment(node),
+    }
+}
+
+fn triggers(service: &Node) -> Vec<Trigger> {
+    let list = service.get("develop").and_then(|develop| develop.get("watch"));
+    list.map(Node::items).unwrap_or_default().iter().filter_map(trigger).collect()
+}
+
+fn trigger(node: &Node) -> Option<Trigger> {
+    let patterns = |key: &str| node.get(key).and_then(values::texts).unwrap_or_default();
+    let sync = |then: AfterSync| {
+        let target = values::text(node.get("target"))?;
+        Some(TriggerAction::Sync { target, initial: values::flag(node.get("initial_sync")), then })
+    };
+    let action = match node.get("action")?.text_value()? {
+        "rebuild" => TriggerAction::Rebuild,
+        "restart" => TriggerAction::Restart,
+        "sync" => sync(AfterSync::Nothing)?,
+        "sync+restart" => sync(AfterSync::Restart)?,
+        "sync+exec" => sync(AfterSync::Exec(node.get("exec").map(hook).unwrap_or_default()))?,
+        _ => return None,
+    };
+    Some(Trigger {
+        path: node.get("path")?.text_value()?.into(),
+        action,
+        include: patterns("include"),
+        ignore: patterns("ignore"),
     })
 }

@@ -77,6 +77,9 @@ pub struct Service {
     pub resources: Resources,
     /// `attach`: whether `up` shows this service's logs.
     pub attach: bool,
+    /// `develop.watch`: what is done when files change.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub watch: Vec<Trigger>,
 }
 
 /// Where a service's root filesystem comes from.
@@ -178,6 +181,65 @@ pub struct Healthcheck {
     pub start_period: Duration,
     /// Between two probes during the start period (default 5 s); `None` where the file does not set it.
     pub start_interval: Option<Duration>,
+}
+
+/// A program that is run in a container beside the service's own.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hook {
+    /// The program and its arguments.
+    pub command: Vec<String>,
+    /// `user`; the service's own where absent.
+    pub user: Option<String>,
+    /// `privileged`: with all capabilities.
+    pub privileged: bool,
+    /// `working_dir`; the service's own where absent.
+    pub working_dir: Option<String>,
+    /// `environment`, above the service's own.
+    pub environment: BTreeMap<String, String>,
+}
+
+/// One entry of `develop.watch`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trigger {
+    /// What is watched: a file, or a folder with all below it; absolute.
+    pub path: PathBuf,
+    /// What is done when something there changes.
+    pub action: TriggerAction,
+    /// `include`: only paths that match one of these patterns count; all where there is none.
+    pub include: Vec<String>,
+    /// `ignore`: paths that match these patterns do not count; the last match decides, `!` takes one back.
+    pub ignore: Vec<String>,
+}
+
+/// `develop.watch[].action`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TriggerAction {
+    /// The image is built and the service made anew.
+    Rebuild,
+    /// The service is restarted.
+    Restart,
+    /// What has changed is copied into the containers.
+    Sync {
+        /// Where the watched path is in them.
+        target: String,
+        /// Whether all of it is copied when watching begins.
+        initial: bool,
+        /// What is done after it.
+        then: AfterSync,
+    },
+}
+
+/// What is done once files are copied.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AfterSync {
+    /// `sync`.
+    Nothing,
+    /// `sync+restart`.
+    Restart,
+    /// `sync+exec`.
+    Exec(Hook),
 }
 
 /// Limits and reservations of a container or, as `x-resources`, of the whole stack.

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Read};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, chown, lchown, symlink};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, chown, lchown, symlink};
 use std::path::{Component, Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -108,8 +108,19 @@ impl Unpacked {
 /// Where the first entry of the stream goes, by the rules of cp(1).
 fn place(target: &str, rule: &Rule, kind: EntryType) -> io::Result<PathBuf> {
     let path = Path::new(target);
-    let Rule::Copy { name, contents } = rule else {
-        return folder(path).map(|()| path.to_owned());
+    let (name, contents) = match rule {
+        Rule::Copy { name, contents } => (name, contents),
+        Rule::Extract => return folder(path).map(|()| path.to_owned()),
+        Rule::Exact => {
+            if let Some(parent) = path.parent() {
+                fs::DirBuilder::new()
+                    .recursive(true)
+                    .mode(0o755)
+                    .create(parent)
+                    .map_err(at("make the folder", parent))?;
+            }
+            return Ok(path.to_owned());
+        }
     };
     let is_folder = kind == EntryType::Directory;
     let refused = |why: &str| io::Error::new(io::ErrorKind::InvalidInput, format!("{target}: {why}"));
@@ -155,7 +166,7 @@ fn below(root: &Path, rule: &Rule, name: &Path) -> io::Result<PathBuf> {
     }
     let skipped = match rule {
         // Its own name, in place of which it has another here.
-        Rule::Copy { .. } => 1,
+        Rule::Copy { .. } | Rule::Exact => 1,
         Rule::Extract => 0,
     };
     let mut path = root.to_owned();

@@ -134,3 +134,17 @@ fn a_link_in_the_stream_leads_nothing_out() {
     assert!(refused.unwrap_err().to_string().contains("an entry below a link"));
     assert!(!Path::new(&scratch.at("outside/file")).exists());
 }
+
+#[test]
+fn exactly_there_whatever_is_missing_above() {
+    let scratch = Scratch::new();
+    fs::create_dir(scratch.at("from")).unwrap();
+    fs::write(scratch.at("from/file"), "x").unwrap();
+    for _ in 0..2 {
+        let mut stream = Vec::new();
+        pack(Path::new(&scratch.at("from")), "any", false, &mut stream).unwrap();
+        unpack(&scratch.at("a/b/to"), &Rule::Exact, Owner::Kept, stream.as_slice()).unwrap();
+        assert!(Path::new(&scratch.at("a/b/to/file")).exists());
+        assert_eq!(fs::read_dir(scratch.at("a/b/to")).unwrap().count(), 1);
+    }
+}
