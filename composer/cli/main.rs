@@ -7,6 +7,7 @@ mod options;
 mod render;
 mod systemd;
 mod time;
+mod watch;
 
 use std::process::ExitCode;
 

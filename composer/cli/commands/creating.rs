@@ -23,10 +23,6 @@ pub fn check(creation: &Creation, renewal: &Renewal) -> Result<()> {
     if let Some((one, _, other, _)) = pairs.into_iter().find(|(_, one, _, other)| *one && *other) {
         return Err(Error::Usage(format!("{one} and {other} are incompatible: leave one of them out")));
     }
-    if renewal.watch {
-        let message = "`--watch` cannot be done yet: leave it out, and run `up` again after a change";
-        return Err(Error::Usage(message.to_owned()));
-    }
     Ok(())
 }
 

@@ -3,7 +3,8 @@
 mod attach;
 mod await_end;
 mod config;
-mod context;
+pub mod context;
+pub mod copy;
 mod create;
 mod creating;
 mod disable;
@@ -37,6 +38,7 @@ mod unit;
 mod up;
 mod version;
 mod wait;
+mod watch;
 mod work;
 
 use std::io;
@@ -55,7 +57,7 @@ const INTERRUPTED: u8 = 130;
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
-enum Error {
+pub enum Error {
     /// The files are wrong.
     #[error(transparent)]
     Load(#[from] LoadError),
@@ -79,7 +81,7 @@ enum Error {
     Usage(String),
 }
 
-type Result<T = u8> = std::result::Result<T, Error>;
+pub type Result<T = u8> = std::result::Result<T, Error>;
 
 /// Words an error of the system.
 fn doing<E: Into<io::Error>>(what: impl Into<String>) -> impl FnOnce(E) -> Error {
@@ -105,12 +107,13 @@ pub fn run(options: Options) -> ExitCode {
         Verb::Pause(pause) | Verb::Unpause(pause) => pause.dry_run |= dry_run,
         Verb::Enable(verb) => verb.print |= dry_run,
         Verb::Disable(verb) => verb.dry_run |= dry_run,
-        Verb::Exec(_) | Verb::Run(_) | Verb::Attach(_) if dry_run => {
+        Verb::Exec(_) | Verb::Run(_) | Verb::Attach(_) | Verb::Cp(_) | Verb::Watch(_) if dry_run => {
             let error =
                 Error::Usage("this cannot be tried without doing it: leave `--dry-run` out".to_owned());
             return ExitCode::from(context.tell(&error));
         }
-        Verb::Exec(_) | Verb::Run(_) | Verb::Attach(_) | Verb::Wait(_) | Verb::Unit(_) => {}
+        Verb::Exec(_) | Verb::Run(_) | Verb::Attach(_) | Verb::Cp(_) | Verb::Watch(_) => {}
+        Verb::Wait(_) | Verb::Unit(_) => {}
         Verb::Ps(_) | Verb::Ls(_) | Verb::Logs(_) | Verb::Events(_) | Verb::Top(_) | Verb::Stats(_) => {}
         Verb::Port(_) | Verb::Config(_) | Verb::Version(_) => {}
     }
@@ -140,6 +143,8 @@ pub fn run(options: Options) -> ExitCode {
         Verb::Unpause(verb) => pause::run(&mut context, verb, false),
         Verb::Run(verb) => run::run(&mut context, &verb),
         Verb::Attach(verb) => attach::run(&mut context, &verb),
+        Verb::Watch(verb) => watch::run(&mut context, verb),
+        Verb::Cp(verb) => copy::run(&mut context, verb),
         Verb::Config(verb) => config::run(&mut context, &verb),
         Verb::Version(verb) => version::run(&mut context, &verb),
     };

@@ -18,9 +18,10 @@ use super::context::{self, Context};
 use super::journal::Journal;
 use super::signals::Signals;
 use super::sources::Span;
-use super::{Error, INTERRUPTED, Result, logs, wait};
+use super::{Error, INTERRUPTED, Result, logs, wait, watch};
 use crate::render::{LineStyle, Progress};
 use crate::time;
+use crate::watch::Watcher;
 
 /// What of the stack is shown, and when the session ends by itself.
 pub struct View {
@@ -32,6 +33,8 @@ pub struct View {
     pub exit_code_from: Option<String>,
     /// How log lines look.
     pub style: LineStyle,
+    /// Whether sources are watched once all is up.
+    pub sources: bool,
 }
 
 /// Whether the end of one container is the end of all.
@@ -70,6 +73,8 @@ struct Session<'a> {
     started: BTreeSet<String>,
     journal: Journal,
     progress: Progress,
+    /// Where sources are watched.
+    sources: Option<Watcher>,
     interrupts: u32,
     /// The status of the container whose end was the end of all.
     aborted: Option<i32>,
@@ -130,6 +135,7 @@ pub fn run(context: &mut Context, stack: &Stack, request: protocol::Up, view: Vi
         started: BTreeSet::new(),
         journal,
         progress,
+        sources: None,
         interrupts: 0,
         aborted: None,
         from: None,
@@ -151,6 +157,7 @@ struct Ready {
     watch: bool,
     up: bool,
     stop: bool,
+    sources: bool,
 }
 
 impl Session<'_> {
@@ -172,6 +179,11 @@ impl Session<'_> {
             }
             if ready.watch {
                 self.watch_told()?;
+            }
+            if ready.sources
+                && let Some(note) = self.sources.as_mut().and_then(Watcher::note)
+            {
+                watch::tell(self.context, note)?;
             }
             if ready.stop {
                 self.stop_answered()?;
@@ -231,12 +243,22 @@ impl Session<'_> {
             fds.push((client.as_fd(), PollFlags::IN));
             fds.len() - 1
         });
+        let sources = self.sources.as_ref().map(|sources| {
+            fds.push((sources.as_fd(), PollFlags::IN));
+            fds.len() - 1
+        });
         let ready = wait::any(&fds, more.then_some(Duration::ZERO))?;
         let is = |place: Option<usize>| place.and_then(|place| ready.get(place)).is_some_and(|ready| *ready);
         if is(Some(2)) {
             return Err(Error::Output(std::io::ErrorKind::BrokenPipe.into()));
         }
-        Ok(Ready { signals: is(Some(0)), watch: is(Some(1)), up: is(up), stop: is(stop) })
+        Ok(Ready {
+            signals: is(Some(0)),
+            watch: is(Some(1)),
+            up: is(up),
+            stop: is(stop),
+            sources: is(sources),
+        })
     }
 
     fn up_answered(&mut self) -> Result<()> {
@@ -244,6 +266,11 @@ impl Session<'_> {
         let Some((reply, _)) = up.next()? else { return Ok(()) };
         match reply {
             Reply::Event(event) => return self.happened(&event),
+            Reply::Done if self.view.sources => {
+                let sources = Watcher::start(self.stack, &self.services).map_err(Error::Usage)?;
+                self.sources = Some(sources);
+                self.context.out.note("Watch enabled");
+            }
             Reply::Done => {}
             Reply::Failed(failure) => self.failed = Some(failure),
             Reply::Plan(_)

@@ -14,6 +14,7 @@ use super::{Error, Result, creating, unit, work};
 use crate::options::Up;
 use crate::render::LineStyle;
 use crate::time;
+use crate::watch;
 
 /// Brings a stack up, in the background or with its logs in sight.
 pub fn run(context: &mut Context, verb: Up) -> Result {
@@ -35,6 +36,9 @@ pub fn run(context: &mut Context, verb: Up) -> Result {
         timeout: verb.timeout.map(Duration::from_secs),
         ..request(context, stack.clone(), options, verb.dry_run)
     };
+    if verb.renewal.watch {
+        watch::check(&stack, &verb.services).map_err(Error::Usage)?;
+    }
     if verb.detach || verb.wait || verb.dry_run || verb.renewal.no_start {
         let code = detached(context, "up", request)?;
         if !verb.dry_run && !verb.renewal.no_start {
@@ -55,6 +59,7 @@ pub fn run(context: &mut Context, verb: Up) -> Result {
             prefix: !verb.no_log_prefix,
             timestamps: verb.timestamps,
         },
+        sources: verb.renewal.watch,
     };
     session::run(context, &stack, request, view)
 }
@@ -83,6 +88,7 @@ fn conflicts(verb: &Up) -> Result<()> {
         ("--exit-code-from", verb.exit_code_from.is_some()),
         ("--attach", !verb.attach.is_empty()),
         ("--attach-dependencies", verb.attach_dependencies),
+        ("--watch", verb.renewal.watch),
     ];
     let background = [("--detach", verb.detach), ("--wait", verb.wait)];
     let given =
@@ -106,6 +112,13 @@ fn conflicts(verb: &Up) -> Result<()> {
         Some((_, why)) => Err(Error::Usage(why.to_owned())),
         None => Ok(()),
     }
+}
+
+/// `up -d` with nothing said but the services.
+pub fn in_background(context: &mut Context, stack: &Stack, services: Vec<String>) -> Result {
+    let options = UpOptions { services, ..UpOptions::default() };
+    let request = request(context, stack.clone(), options, false);
+    detached(context, "up", request)
 }
 
 /// Asks the supervisor and shows how it goes, under a title.

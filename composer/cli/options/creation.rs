@@ -52,8 +52,8 @@ pub struct Renewal {
     /// Say nothing while images are built
     #[arg(long, hide = true)]
     pub quiet_build: bool,
-    /// Act on changes of the sources
-    #[arg(short, long, hide = true)]
+    /// Watch sources once all is up, and do what `develop.watch` says of changes
+    #[arg(short, long)]
     pub watch: bool,
 }
 

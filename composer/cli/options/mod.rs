@@ -2,10 +2,12 @@
 
 mod attach;
 mod config;
+mod copy;
 mod creation;
 mod global;
 mod hold;
 mod lifecycle;
+mod look;
 mod run;
 mod unit;
 mod watch;
@@ -14,13 +16,15 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 pub use attach::Attach;
 pub use config::{Config, ConfigFormat};
+pub use copy::{Copy, Place};
 pub use creation::{Create, Creation, Renewal, Scale};
 pub use global::{Ansi, Global, ProgressStyle};
 pub use hold::{Kill, Pause};
 pub use lifecycle::{Remove, Restart, Start, Stop};
+pub use look::{Events, ListFormat, Ls, Port, Protocol, Stats, Top, Wait};
 pub use run::Run;
 pub use unit::{Disable, Enable, UNITS, Unit, UnitVerb};
-pub use watch::{Events, ListFormat, Ls, Port, Protocol, Stats, Top, Wait};
+pub use watch::Watch;
 
 /// Runs Compose files by itself: no daemon, no image needed
 #[derive(Debug, Parser)]
@@ -81,6 +85,10 @@ pub enum Verb {
     Run(Box<Run>),
     /// Pass streams and signals between here and a service's program
     Attach(Attach),
+    /// Copy files between the host and containers
+    Cp(Copy),
+    /// Restart services and copy files as sources change
+    Watch(Watch),
     /// Check the Compose file and show what it means
     #[command(alias = "convert")]
     Config(Config),

@@ -44,6 +44,7 @@ fn service(name: &str, depends_on: &[(&str, Condition)]) -> Service {
         run: Run::Always,
         restart: composer_stack::Restart::default(),
         logging: Default::default(),
+        watch: Vec::new(),
     }
 }
 

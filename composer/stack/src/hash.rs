@@ -12,11 +12,21 @@ const COUNT: &str = "replicas";
 
 /// What a running container takes over without noticing: limits are the kernel's to change, the others are read when
 /// they are needed. By the model's names.
-const IN_PLACE: [&str; 8] =
-    ["attach", "depends_on", "labels", "resources", "restart", "run", "stop_grace_period", "stop_signal"];
+const IN_PLACE: [&str; 9] = [
+    "attach",
+    "depends_on",
+    "labels",
+    "resources",
+    "restart",
+    "run",
+    "stop_grace_period",
+    "stop_signal",
+    "watch",
+];
 
 /// The fields whose names in the model are not the file's.
-const KEYS: [(&str, &str); 8] = [
+const KEYS: [(&str, &str); 9] = [
+    ("watch", "develop"),
     ("rootfs", "x-rootfs"),
     ("run", "x-run"),
     ("mounts", "volumes"),

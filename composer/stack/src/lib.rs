@@ -62,8 +62,8 @@ pub use limits::MOST_REPLICAS;
 pub use load::{load, project_name_only};
 pub use loaded::{Loaded, Variable};
 pub use model::{
-    Condition, Dependency, Healthcheck, Hook, Logging, Mount, MountKind, PreStart, Probe, Resources, Restart,
-    RestartPolicy, Rootfs, Run, Service, Stack, Test, Volume,
+    AfterSync, Condition, Dependency, Healthcheck, Hook, Logging, Mount, MountKind, PreStart, Probe,
+    Resources, Restart, RestartPolicy, Rootfs, Run, Service, Stack, Test, Trigger, TriggerAction, Volume,
 };
 pub use options::{HostFacts, LoadOptions, Purpose};
 pub use schema::schema;

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use crate::limits::{self, Limits};
 use crate::model::{
-    Condition, Dependency, Healthcheck, Hook, Mount, MountKind, PreStart, Probe, Resources, Rootfs, Run,
-    Service, Stack, Test, Volume,
+    AfterSync, Condition, Dependency, Healthcheck, Hook, Mount, MountKind, PreStart, Probe, Resources,
+    Rootfs, Run, Service, Stack, Test, Trigger, TriggerAction, Volume,
 };
 use crate::yaml::Node;
 use crate::{cpuset, logging, restart, signal, tmpfs, values};
@@ -88,6 +88,7 @@ fn service(name: &str, node: &Node, rootfs: Rootfs) -> Service {
             Some(_) | None => Run::Always,
         },
         restart: restart::of_service(node).map(|at| at.value).unwrap_or_default(),
+        watch: triggers(node),
     }
 }
 
@@ -231,4 +232,31 @@ fn hook(node: &Node) -> Hook {
 
 fn pre_start(node: &Node) -> PreStart {
     PreStart { hook: hook(node), per_replica: values::flag(node.get("per_replica")) }
+}
+
+fn triggers(service: &Node) -> Vec<Trigger> {
+    let list = service.get("develop").and_then(|develop| develop.get("watch"));
+    list.map(Node::items).unwrap_or_default().iter().filter_map(trigger).collect()
+}
+
+fn trigger(node: &Node) -> Option<Trigger> {
+    let patterns = |key: &str| node.get(key).and_then(values::texts).unwrap_or_default();
+    let sync = |then: AfterSync| {
+        let target = values::text(node.get("target"))?;
+        Some(TriggerAction::Sync { target, initial: values::flag(node.get("initial_sync")), then })
+    };
+    let action = match node.get("action")?.text_value()? {
+        "rebuild" => TriggerAction::Rebuild,
+        "restart" => TriggerAction::Restart,
+        "sync" => sync(AfterSync::Nothing)?,
+        "sync+restart" => sync(AfterSync::Restart)?,
+        "sync+exec" => sync(AfterSync::Exec(node.get("exec").map(hook).unwrap_or_default()))?,
+        _ => return None,
+    };
+    Some(Trigger {
+        path: node.get("path")?.text_value()?.into(),
+        action,
+        include: patterns("include"),
+        ignore: patterns("ignore"),
+    })
 }

@@ -96,6 +96,9 @@ pub struct Service {
     /// `logging`: what is kept of its output.
     #[serde(default, skip_serializing_if = "Logging::is_whole")]
     pub logging: Logging,
+    /// `develop.watch`: what is done when files change.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub watch: Vec<Trigger>,
 }
 
 /// `x-run`: what `up` makes of a container whose program has ended.
@@ -304,8 +307,8 @@ pub enum Probe {
     },
 }
 
-/// An item of `post_start` or `pre_stop`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// An item of `post_start` or `pre_stop`, and what `develop.watch` runs.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hook {
     /// The program and its arguments.
     pub command: Vec<String>,
@@ -326,6 +329,50 @@ pub struct PreStart {
     pub hook: Hook,
     /// Once for each container instead of once for the service.
     pub per_replica: bool,
+}
+
+/// One entry of `develop.watch`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trigger {
+    /// What is watched: a file, or a folder with all below it; absolute.
+    pub path: PathBuf,
+    /// What is done when something there changes.
+    pub action: TriggerAction,
+    /// `include`: only paths that match one of these patterns count; all where there is none.
+    pub include: Vec<String>,
+    /// `ignore`: paths that match these patterns do not count; the last match decides, `!` takes one back.
+    pub ignore: Vec<String>,
+}
+
+/// `develop.watch[].action`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TriggerAction {
+    /// The image is built and the service made anew.
+    Rebuild,
+    /// The service is restarted.
+    Restart,
+    /// What has changed is copied into the containers.
+    Sync {
+        /// Where the watched path is in them.
+        target: String,
+        /// Whether all of it is copied when watching begins.
+        initial: bool,
+        /// What is done after it.
+        then: AfterSync,
+    },
+}
+
+/// What is done once files are copied.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AfterSync {
+    /// `sync`.
+    Nothing,
+    /// `sync+restart`.
+    Restart,
+    /// `sync+exec`.
+    Exec(Hook),
 }
 
 /// Limits and reservations of a container or, as `x-resources`, of the whole stack.

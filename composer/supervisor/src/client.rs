@@ -131,8 +131,9 @@ impl Client {
                 _ => return Err(Error::Io("send the request".to_owned(), error)),
             }
         }
-        // Whoever watches has to look at what it has missed: nobody else can watch again for it.
-        *self.asked.borrow_mut() = (!matches!(asked.request, Request::Watch)).then_some(asked);
+        // Whoever watches has to look at what it has missed, and of a stream some is gone: neither can be asked again.
+        let once = matches!(asked.request, Request::Watch | Request::Copy(_));
+        *self.asked.borrow_mut() = (!once).then_some(asked);
         Ok(())
     }
 

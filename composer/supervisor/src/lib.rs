@@ -1,5 +1,7 @@
 //! Behind a running stack: the supervisor, the keeper, and the client that talks to them.
 
+pub use composer_sandbox::archive;
+
 mod channel;
 pub mod client;
 mod clock;

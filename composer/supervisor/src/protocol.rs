@@ -9,6 +9,7 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use composer_plan::UpOptions;
+use composer_sandbox::archive::{Owner, Rule};
 use composer_stack::{Service, Stack};
 use serde::{Deserialize, Serialize};
 
@@ -50,6 +51,9 @@ pub enum Request {
     /// Follow a container's main program. Answered with `Attached`, with a descriptor where it takes input, then
     /// `Exited`, then `Done`. A message from the client means that it leaves and the program runs on.
     Attach(Attach),
+    /// Copy files out of a running container, or into it. One descriptor comes along: where the tar stream goes to or
+    /// comes from, a pipe.
+    Copy(Copy),
 }
 
 /// `compose up`.
@@ -233,6 +237,38 @@ pub struct Attached {
     pub terminal: bool,
     /// It takes input: by the terminal, or by a pipe that comes along.
     pub stdin: bool,
+}
+
+/// `compose cp`, and what `watch` syncs.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Copy {
+    /// The container's name.
+    pub container: String,
+    /// The path in it.
+    pub path: String,
+    /// Which way.
+    pub way: Way,
+}
+
+/// Which way files are copied.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Way {
+    /// Out of the container.
+    Out {
+        /// What they are called in the stream.
+        name: String,
+        /// Of a symbolic link, what it leads to.
+        follow: bool,
+    },
+    /// Into it.
+    In {
+        /// Where they go from `path`.
+        rule: Rule,
+        /// Whose they are.
+        owner: Owner,
+    },
+    /// Nothing comes: `path` is removed, which may be gone already.
+    Remove,
 }
 
 /// What the supervisor answers.

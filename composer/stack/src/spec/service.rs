@@ -26,8 +26,7 @@ pub(crate) static SERVICE: Record = Record::new(
             .print(Print::Given),
         Field::new("develop", Shape::Record(&DEVELOP), "What happens when sources change, for `watch`.")
             .nullable()
-            .print(Print::Given)
-            .support(Support::Ignored("it is for `watch`, which is not there yet")),
+            .print(Print::Given),
         Field::new(
             "blkio_config",
             Shape::Record(&BLKIO),

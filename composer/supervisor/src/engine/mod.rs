@@ -5,6 +5,7 @@ mod asyncfd;
 mod attend;
 mod change;
 mod container;
+mod copy;
 mod ends;
 mod exec;
 mod execute;

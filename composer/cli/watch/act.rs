@@ -1,0 +1,175 @@
+//! What is done when files have changed.
+
+use std::io;
+use std::path::{Component, Path, PathBuf};
+
+use composer_stack::{AfterSync, Hook, TriggerAction};
+use composer_supervisor::archive::{Owner, Rule as Placing};
+use composer_supervisor::client::Client;
+use composer_supervisor::protocol::{self, ContainerStatus, Reply, Request, State, Way};
+
+use super::Note;
+use super::rule::Rule;
+use crate::commands::{context, copy};
+
+/// Does what rules say.
+pub struct Actor {
+    stack: String,
+}
+
+type Outcome = Result<(), String>;
+
+impl Actor {
+    /// In this stack.
+    pub fn new(stack: &str) -> Self {
+        Self { stack: stack.to_owned() }
+    }
+
+    /// What is done before watching: files that are to be in the containers from the beginning.
+    pub fn begin(&self, rule: &Rule) -> Vec<Note> {
+        match &rule.trigger.action {
+            TriggerAction::Sync { target, initial: true, .. } => {
+                self.tell(rule, "copy", self.sync(rule, target, &[rule.path().to_owned()]))
+            }
+            TriggerAction::Sync { .. } | TriggerAction::Restart | TriggerAction::Rebuild => Vec::new(),
+        }
+    }
+
+    /// Does what the rule says of these paths.
+    pub fn act(&self, rule: &Rule, changed: &[PathBuf]) -> Vec<Note> {
+        let service = &rule.service;
+        let mut notes = Vec::new();
+        match &rule.trigger.action {
+            // Refused before watching begins.
+            TriggerAction::Rebuild => {}
+            TriggerAction::Restart => {
+                notes.extend(self.tell(rule, "restart", self.restart(service)));
+            }
+            TriggerAction::Sync { target, then, .. } => {
+                let count = changed.len();
+                let plural = if count == 1 { "change was" } else { "changes were" };
+                notes
+                    .push(Note::Done(format!("Syncing service {service:?} after {count} {plural} detected")));
+                let synced = self.sync(rule, target, changed);
+                let failed = synced.is_err();
+                if let Err(error) = synced {
+                    notes.push(Note::Warning(format!("sync service {service:?}: {error}")));
+                }
+                match then {
+                    AfterSync::Nothing => {}
+                    AfterSync::Restart | AfterSync::Exec(_) if failed => {}
+                    AfterSync::Restart => notes.extend(self.tell(rule, "restart", self.restart(service))),
+                    AfterSync::Exec(hook) => {
+                        notes.extend(self.tell(rule, "exec in", self.exec(service, hook)))
+                    }
+                }
+            }
+        }
+        notes
+    }
+
+    fn tell(&self, rule: &Rule, what: &str, outcome: Outcome) -> Vec<Note> {
+        let service = &rule.service;
+        vec![match outcome {
+            Ok(()) => Note::Done(format!("{what} service {service:?}: done")),
+            Err(error) => Note::Warning(format!("{what} service {service:?}: {error}")),
+        }]
+    }
+
+    fn running(&self, service: &str) -> Result<Vec<ContainerStatus>, String> {
+        let mut found = context::containers(&self.stack).map_err(|error| error.to_string())?;
+        found.retain(|container| {
+            container.service == service && container.state == State::Running && !container.oneoff
+        });
+        Ok(found)
+    }
+
+    fn sync(&self, rule: &Rule, target: &str, changed: &[PathBuf]) -> Outcome {
+        for container in self.running(&rule.service)? {
+            for path in changed {
+                let Some(below) = rule.below(path) else { continue };
+                let inside = join(target, below);
+                self.sync_path(&container.name, path, &inside)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn sync_path(&self, container: &str, path: &Path, inside: &str) -> Outcome {
+        let owner = Owner::Set(0, 0);
+        if let Err(error) = std::fs::symlink_metadata(path) {
+            if error.kind() == io::ErrorKind::NotFound {
+                return self.ask(container, inside, Way::Remove);
+            }
+            return Err(format!("{}: {error}", path.display()));
+        }
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let way = Way::In { rule: Placing::Exact, owner };
+        let sent = copy::send(&self.stack, container, inside, way, path, &name, false);
+        match sent {
+            // Gone between the look and the copy: its removal is told next.
+            Err(_) if !path.exists() => Ok(()),
+            other => other.map_err(|error| error.to_string()),
+        }
+    }
+
+    fn ask(&self, container: &str, path: &str, way: Way) -> Outcome {
+        let request = protocol::Copy { container: container.to_owned(), path: path.to_owned(), way };
+        self.request(&Request::Copy(request)).map(drop)
+    }
+
+    fn exec(&self, service: &str, hook: &Hook) -> Outcome {
+        for container in self.running(service)? {
+            let request = protocol::Exec {
+                service: service.to_owned(),
+                index: Some(container.index),
+                argv: hook.command.clone(),
+                env: hook.environment.clone().into_iter().collect(),
+                user: hook.user.clone(),
+                cwd: hook.working_dir.clone(),
+                terminal: None,
+                detach: false,
+                privileged: hook.privileged,
+            };
+            match self.request(&Request::Exec(Box::new(request)))? {
+                Some(0) | None => {}
+                Some(code) => return Err(format!("{} ended with code {code}", hook.command.join(" "))),
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks, and waits for the end; the code of a program.
+    fn request(&self, request: &Request) -> Result<Option<i32>, String> {
+        let text = |error: composer_supervisor::client::Error| error.to_string();
+        let client = Client::find(&self.stack).map_err(text)?;
+        let client = client.ok_or_else(|| "the stack is gone".to_owned())?;
+        client.send(request, &[]).map_err(text)?;
+        let mut code = None;
+        loop {
+            match client.receive().map_err(text)?.0 {
+                Reply::Exited { code: of_program } => code = Some(of_program),
+                Reply::Done => return Ok(code),
+                Reply::Failed(failure) => return Err(failure.message),
+                Reply::Event(_)
+                | Reply::Plan(_)
+                | Reply::Containers(_)
+                | Reply::Attached(_)
+                | Reply::Executing { .. } => {}
+            }
+        }
+    }
+
+    fn restart(&self, service: &str) -> Outcome {
+        let restart =
+            protocol::Restart { services: vec![service.to_owned()], ..protocol::Restart::default() };
+        self.request(&Request::Restart(restart)).map(drop)
+    }
+}
+
+/// A path below a target in a container.
+fn join(target: &str, below: &Path) -> String {
+    let mut path = PathBuf::from("/").join(target);
+    path.extend(below.components().filter(|part| matches!(part, Component::Normal(_))));
+    path.to_string_lossy().into_owned()
+}
