@@ -332,7 +332,7 @@ fn flags_that_contradict_each_other_or_ask_for_what_cannot_be_done_are_refused()
         (vec!["up", "--always-recreate-deps", "--no-recreate"], "are incompatible"),
         (vec!["up", "-V", "--no-recreate"], "--no-recreate and --renew-anon-volumes are incompatible"),
         (vec!["create", "--build", "--no-build"], "--build and --no-build are incompatible"),
-        (vec!["up", "--watch"], "`--watch` cannot be done yet"),
+        (vec!["up", "--watch"], "none of the selected services is configured for watch"),
         (vec!["up", "--no-deps", "nobody"], "no such service: nobody"),
         (vec!["create", "nobody"], "no such service: nobody"),
     ] {
