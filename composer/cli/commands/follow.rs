@@ -55,6 +55,7 @@ pub struct Follow {
     keys: Option<DetachKeys>,
     passes_signals: bool,
     own: bool,
+    from: Start,
     /// What was typed and is not passed on yet.
     typed: VecDeque<u8>,
     urged: u32,
@@ -102,6 +103,7 @@ impl Follow {
             keys: None,
             passes_signals: true,
             own: false,
+            from,
             typed: VecDeque::new(),
             urged: 0,
         })
@@ -175,12 +177,14 @@ impl Follow {
         }
     }
 
-    /// Gives the program's terminal our size; one that had it already is told of a change, so that the program draws
-    /// itself anew.
+    /// Gives the program's terminal our size. Where its output has been going elsewhere, one that had the size already
+    /// is told of a change, so that the program draws itself anew.
     fn redraw(&self) {
         let Some(master) = &self.input else { return };
         let (rows, columns) = terminal::size();
-        terminal::set_size(master, (rows.saturating_add(1), columns.saturating_add(1)));
+        if self.from == Start::Now {
+            terminal::set_size(master, (rows.saturating_add(1), columns.saturating_add(1)));
+        }
         terminal::set_size(master, (rows, columns));
     }
 
