@@ -17,6 +17,8 @@ pub struct Typist {
     /// Keeps the terminal, so that it can be looked at after the command has ended.
     slave: std::os::fd::OwnedFd,
     pub seen: String,
+    /// Up to where it has been looked through.
+    looked: usize,
 }
 
 impl Typist {
@@ -25,14 +27,17 @@ impl Typist {
         let OpenptyResult { master, slave } = openpty(Some(&size), None).unwrap();
         let end = || Stdio::from(slave.as_fd().try_clone_to_owned().unwrap());
         let child = project.command(args).stdin(end()).stdout(end()).stderr(end()).spawn().unwrap();
-        Self { child, master: File::from(master), slave, seen: String::new() }
+        Self { child, master: File::from(master), slave, seen: String::new(), looked: 0 }
     }
 
     /// Returns when this has been shown after what was waited for before.
     pub fn until(&mut self, wanted: &str) {
-        let from = self.seen.len();
         let mut buffer = [0; 1024];
-        while !self.seen[from..].contains(wanted) {
+        loop {
+            if let Some(at) = self.seen[self.looked..].find(wanted) {
+                self.looked += at + wanted.len();
+                return;
+            }
             let mut ready = [nix::poll::PollFd::new(self.master.as_fd(), nix::poll::PollFlags::POLLIN)];
             let polled = nix::poll::poll(&mut ready, nix::poll::PollTimeout::from(60_000_u16));
             assert_eq!(polled, Ok(1), "{wanted:?} is not shown: {}", self.seen);
