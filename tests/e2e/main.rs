@@ -12,6 +12,7 @@ mod config;
 mod copy;
 mod crash;
 mod databases;
+mod dev;
 mod ends;
 mod errors;
 mod escape;

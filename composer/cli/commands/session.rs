@@ -348,6 +348,10 @@ impl Session<'_> {
 
     fn happened(&mut self, event: &Event) -> Result<()> {
         self.last = self.last.max(event.time);
+        // Whoever has asked for a container of `run` sees it.
+        if matches!(event.subject, Subject::OneOff { .. }) {
+            return Ok(());
+        }
         // Docker Compose tells of a container's end among the log lines.
         if !matches!(event.action, Action::Exited { .. } | Action::Restarting { .. }) {
             self.progress.event(event, &mut self.context.out);
