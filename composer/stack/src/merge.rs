@@ -31,7 +31,7 @@ pub(crate) enum Merge {
     /// Lists one after the other; of items with the same identity the later one, in the earlier one's place.
     Unique(fn(&Node) -> Option<String>),
     /// By a rule of its own.
-    Own(fn(Node, Node) -> Node),
+    Own(fn(Node, Node, &mut Report) -> Node),
 }
 
 /// Merges `over` into `base`, both of the shape of `record`.
@@ -123,7 +123,7 @@ impl Merger<'_> {
         }
         match rule {
             Merge::Replace => over,
-            Merge::Own(merge) => merge(base, over),
+            Merge::Own(merge) => merge(base, over, self.report),
             Merge::Pairs => self.mappings(base, over, kind, true),
             Merge::AsWritten => self.as_written(base, over, kind),
             Merge::Lists if self.extends && is_lengthened(&base) && !over.items().is_empty() => over,

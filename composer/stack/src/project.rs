@@ -226,7 +226,7 @@ impl<'a> Project<'a> {
         if self.budget == 0 {
             return false;
         }
-        let cost = weight(node);
+        let cost = node.weight();
         if cost > self.budget {
             self.budget = 0;
             self.missing(at, "what `extends` and `include` bring adds up to too much")
@@ -245,14 +245,6 @@ fn shape_of(record: &'static Record) -> &'static Shape {
 
 static FILE_SHAPE: Shape = Shape::Record(&FILE);
 static SERVICE_SHAPE: Shape = Shape::Record(&SERVICE);
-
-fn weight(node: &Node) -> usize {
-    match &node.value {
-        Value::Scalar(scalar) => 1 + scalar.text.len() / 64,
-        Value::List(items) => 1 + items.iter().map(weight).sum::<usize>(),
-        Value::Map(map) => 1 + map.values().map(|entry| 1 + weight(&entry.node)).sum::<usize>(),
-    }
-}
 
 /// Whether a node takes away what it is merged over.
 pub(crate) fn is_reset(node: &Node) -> bool {

@@ -272,3 +272,18 @@ fn tabs_without_end_are_refused() {
     assert!(read(labels(100)).is_ok());
     refused(labels(100_000), "a tab cannot follow the `:` of a key");
 }
+
+/// Pools of `ipam` over as many others.
+#[test]
+fn merged_pools_grow_with_the_file() {
+    let pool = |index: usize| format!("      - {{subnet: 10.{}.{}.0/24}}", index / 256, index % 256);
+    grows_with_length(|count| {
+        let network = "networks:\n  n:\n    ipam:\n      config:\n".to_owned() + &lines(count, pool);
+        format!("{SERVICE}{network}---\n{network}")
+    });
+    // Each of those above gets all that the last one below has: that is a product, whoever reckons it.
+    let left_free = lines(20_000, |index| format!("          a{index}: 10.0.0.1"));
+    let network = format!("networks:\n  n:\n    ipam:\n      config:\n{}", lines(20_000, pool));
+    let below = format!("{network}      - subnet: 11.0.0.0/8\n        aux_addresses:\n{left_free}");
+    refused(format!("{SERVICE}{below}---\n{network}"), "add up to too much");
+}

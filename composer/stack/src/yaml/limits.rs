@@ -20,3 +20,5 @@ pub(super) const ANCHORED: usize = 1_000_000;
 pub(crate) const PORTS: usize = 2 * 65_535;
 /// Errors after which reading stops: nobody reads on, and each costs as much as the lines it shows.
 pub(super) const ERRORS: usize = 50;
+/// What the pools of a network may add up to once they are merged: each may get all that another one has.
+pub(crate) const POOLED: usize = 1_000_000;
