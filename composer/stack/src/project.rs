@@ -14,7 +14,7 @@ use crate::interpolate::Interpolator;
 use crate::merge;
 use crate::options::{LoadOptions, Purpose};
 use crate::read::Reader;
-use crate::shape::{self, Shaper};
+use crate::shape::{self, Brought, Shaper};
 use crate::source::Span;
 use crate::spec::{FILE, Record, SERVICE, Shape};
 use crate::yaml::{Map, Node, Tag, Value, limits};
@@ -107,19 +107,21 @@ impl<'a> Project<'a> {
                 };
                 self.extend_services(&mut node, path, scope);
                 self.include(&mut node, path, scope, chain);
-                merged = Some(match merged {
+                // What a file leaves without a value or a key that it needs, a later one cannot make up for.
+                let brought = if merged.is_some() { Brought::of(&node) } else { Brought::All };
+                let mut whole = match merged {
                     Some(base) => merge::records(base, node, &FILE, &mut self.report),
                     None => node,
-                });
-                // What a file leaves without a value or a key that it needs, a later one cannot make up for.
-                if let Some(merged) = &mut merged {
-                    shape::complete(merged, &FILE, &mut self.report);
-                }
+                };
+                shape::complete(&mut whole, &FILE, &brought, &mut self.report);
+                merged = Some(whole);
             }
         }
         let mut root = merged?;
-        merge::settle(&mut root, &FILE);
-        shape::complete(&mut root, &FILE, &mut self.report);
+        if merge::settle(&mut root, &FILE) {
+            // What was taken away may have been needed.
+            shape::complete(&mut root, &FILE, &Brought::All, &mut self.report);
+        }
         defaults::fill(&mut root, self, scope);
         Some(root)
     }

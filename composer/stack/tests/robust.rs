@@ -222,7 +222,6 @@ fn time_grows_with_length() {
     grows_with_length(|count| {
         SERVICE.to_owned() + "x-a: &a [b]\nx-b:\n" + &lines(count, |_| "  - *a".to_owned())
     });
-    grows_with_length(|count| lines(count, |_| "---\n".to_owned() + SERVICE));
 }
 
 #[test]
@@ -286,4 +285,22 @@ fn merged_pools_grow_with_the_file() {
     let network = format!("networks:\n  n:\n    ipam:\n      config:\n{}", lines(20_000, pool));
     let below = format!("{network}      - subnet: 11.0.0.0/8\n        aux_addresses:\n{left_free}");
     refused(format!("{SERVICE}{below}---\n{network}"), "add up to too much");
+}
+
+/// Each document is looked at by itself, not together with all before it.
+#[test]
+fn many_documents_grow_with_the_file() {
+    let document = |what: fn(usize) -> String| {
+        move |count: usize| {
+            let known = lines(count, |index| format!("      L{index}: v"));
+            let others = lines(count / 9, |index| format!("---\n{}", what(index)));
+            format!("{SERVICE}    environment:\n{known}{others}")
+        }
+    };
+    grows_with_length(document(|index| format!("services: {{s{index}: {{x-rootfs: host, command: a}}}}")));
+    grows_with_length(document(|index| format!("services: {{a: {{environment: {{K{index}: v}}}}}}")));
+    grows_with_length(document(|index| format!("services: {{a: {{volumes: ['v:/t{index}']}}}}")));
+    grows_with_length(document(|index| format!("services: {{s{index}: }}")));
+    // Lists whose items are held against each other are looked at again with each one.
+    refused(lines(100_000, |_| "---\n".to_owned() + SERVICE), "more than 2000 documents");
 }

@@ -26,7 +26,7 @@ use crate::suggest::nearest;
 use crate::yaml::{Map, Node, Scalar, Tag, Value};
 
 pub(crate) use checks::*;
-pub(crate) use complete::complete;
+pub(crate) use complete::{Brought, complete};
 pub(crate) use forms::*;
 pub(crate) use hosts::HOSTS;
 pub(crate) use mounts::{MOUNT, TMPFS_MODE, TMPFS_SIZE, volume_resource};
@@ -88,7 +88,7 @@ impl Shaper<'_> {
                 let items = items.into_iter().filter_map(|each| self.shape(each, item, &name)).collect();
                 node.value = Value::List(items);
                 if matches!(shape, Shape::Set(_)) {
-                    complete::repetitions(&mut node, self.report);
+                    complete::repetitions(&mut node, 0, self.report);
                 }
                 Some(node)
             }

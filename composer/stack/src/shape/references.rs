@@ -204,7 +204,7 @@ fn named(
     expected: &str,
     value: fn(&Node) -> Node,
 ) -> Option<Node> {
-    super::complete::repetitions(&mut node, shaper.report);
+    super::complete::repetitions(&mut node, 0, shaper.report);
     let Value::List(items) = &node.value else {
         return Some(node);
     };

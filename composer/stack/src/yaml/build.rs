@@ -94,6 +94,15 @@ impl<'a> Builder<'a, '_> {
                 (Event::DocumentStart(_), _) => {
                     self.anchors.forget();
                     let event = self.next()?;
+                    if documents.len() == limits::DOCUMENTS {
+                        let most = limits::DOCUMENTS;
+                        let message =
+                            format!("this file holds more than {most} documents, which no Compose file does");
+                        self.report
+                            .error(event.1, message)
+                            .help("remove the `---` between those that belong together");
+                        return Err(Stop);
+                    }
                     documents.push(self.node(event, 0)?.node);
                 }
                 _ => {}
