@@ -108,11 +108,9 @@ impl Resolver<'_> {
             Ok(file) => Some(file),
             Err(error) if !required && error.kind() == std::io::ErrorKind::NotFound => None,
             Err(error) => {
-                let near = read::near(&path);
                 let optional = "a file that may be missing: `- path: FILE` with `required: false`";
-                self.report
-                    .error(node.span, format!("cannot read {}: {error}", path.display()))
-                    .help(near.unwrap_or_else(|| optional.to_owned()));
+                let found = self.report.error(node.span, format!("cannot read {}: {error}", path.display()));
+                read::instead(found, &path, &error, optional);
                 None
             }
         }

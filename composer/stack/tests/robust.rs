@@ -249,6 +249,26 @@ fn checks_of_many_names_grow_with_the_file() {
     grows_with_length(|count| "services:\n".to_owned() + &lines(count, undefined));
 }
 
+/// What a service extends is looked for in the same way, once for all that will be shown.
+#[test]
+fn wrong_names_are_held_against_a_bounded_number_of_others() {
+    grows_with_length(|count| {
+        let extends = |index| format!("  service{index}: {{extends: nothing{index}}}");
+        "services:\n".to_owned() + &lines(count, extends)
+    });
+    grows_with_length(|count| {
+        let volumes = lines(count, |index| format!("  volume{index}: {{}}"));
+        let mounts = lines(count, |index| format!("      - volume{index}x:/t{index}"));
+        format!("{SERVICE}    volumes:\n{mounts}volumes:\n{volumes}")
+    });
+    // Of a normal file all are looked at.
+    let services = lines(2_000, |index| format!("  s{index}: {{x-rootfs: host, command: a}}"));
+    let text =
+        format!("{SERVICE}    links: [database]\n{services}  databse: {{x-rootfs: host, command: a}}\n");
+    let found = read(text).map(|_| String::new()).unwrap_or_else(|error| error.render(false));
+    assert!(found.contains("did you mean `databse`?"), "{found}");
+}
+
 /// Subnets that must not overlap; services that are needed in two ways.
 #[test]
 fn checks_of_many_entries_grow_with_the_file() {

@@ -22,7 +22,6 @@ use std::path::Path;
 use crate::diagnostic::{Found, Report};
 use crate::source::Span;
 use crate::spec::{FILE, Field, Form, Record, Shape};
-use crate::suggest::nearest;
 use crate::yaml::{Map, Node, Scalar, Tag, Value};
 
 pub(crate) use checks::*;
@@ -238,17 +237,9 @@ impl Shaper<'_> {
         } else {
             self.report.error(span, message)
         };
-        let found = found.label(place);
-        // Of very many, the last ones are counted alone: nobody would see what is meant.
-        if !found.is_kept() {
-            return;
-        }
         let keys = record.fields.iter().map(|field: &Field| field.key);
-        if let Some(near) = nearest(key, keys) {
-            found.help(format!("did you mean `{near}`?"));
-        } else if record.extensible {
-            found.help("keys of your own begin with `x-`");
-        }
+        let otherwise = if record.extensible { "keys of your own begin with `x-`" } else { "" };
+        found.label(place).meant(key, keys, otherwise);
     }
 
     /// Reports that a value has the wrong type.

@@ -2,7 +2,6 @@
 
 use super::{Shaper, one_of};
 use crate::spec::{Check, Shape, Wrong};
-use crate::suggest::nearest;
 use crate::yaml::{Node, Resolved, Scalar, Value};
 use crate::{duration, size};
 
@@ -212,11 +211,8 @@ impl Shaper<'_> {
             "type" => "a type of mount".to_owned(),
             _ => format!("a value of `{name}`"),
         };
-        let help = match nearest(text, words.iter().copied()) {
-            Some(near) => format!("did you mean `{near}`?"),
-            None => format!("it may be {}", one_of(words)),
-        };
-        self.value(node, format!("`{text}` is not {what}")).help(help);
+        let all = format!("it may be {}", one_of(words));
+        self.value(node, format!("`{text}` is not {what}")).meant(text, words.iter().copied(), all);
         None
     }
 }
