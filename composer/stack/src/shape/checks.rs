@@ -269,7 +269,7 @@ pub(crate) const PUBLISHED: Shape = Shape::Short(&Conversion {
         let Value::Scalar(scalar) = &node.value else {
             return Some(node);
         };
-        if matches!(scalar.resolve(), Resolved::Float(_)) {
+        if matches!(scalar.resolve(), Resolved::Float(_) | Resolved::Bool(_)) {
             return shaper.wrong_type(&node, name, "a port or a range of ports");
         }
         let text = scalar::spelled(scalar);

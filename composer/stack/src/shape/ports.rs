@@ -115,11 +115,11 @@ fn parse(text: &str) -> Result<Vec<Port>, String> {
     if ports.is_empty() {
         return Err("the port of the container is missing".to_owned());
     }
-    if ports == "0" {
-        return Err("the container has no port 0".to_owned());
-    }
     let address = (!address.is_empty()).then(|| self::address(address)).transpose()?;
     let (first, last) = range(ports).ok_or_else(|| wrong_range(ports))?;
+    if first == 0 {
+        return Err("the container has no port 0".to_owned());
+    }
     let host = (!host.is_empty()).then(|| range(host).ok_or_else(|| wrong_range(host))).transpose()?;
     if let Some((from, to)) = host
         && last != first
@@ -227,6 +227,10 @@ mod tests {
             "+1",
             "1-2-3",
             "0-65535:1-2",
+            "0",
+            "80:00",
+            "0-1:0-1",
+            "0-1",
         ] {
             assert!(parse(text).is_err(), "{text}");
         }
