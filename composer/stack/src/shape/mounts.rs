@@ -5,8 +5,8 @@ use super::paths::resolved;
 use super::{Conversion, Shaper, external};
 use crate::files::clean_text;
 use crate::source::Span;
+use crate::spec::Shape;
 use crate::spec::mounts::MOUNT as MOUNT_RECORD;
-use crate::spec::{INT, Shape};
 use crate::yaml::{Entry, Map, Node, Resolved, Value};
 
 /// A mount.
@@ -45,7 +45,7 @@ pub(crate) const TMPFS_MODE: Shape = Shape::Short(&Conversion {
         }
         Some(Node::bare(node.span, bits))
     },
-    long: INT,
+    long: Shape::StrictNumber,
 });
 
 /// Bytes that a tmpfs holds at most.

@@ -144,9 +144,9 @@ impl Shaper<'_> {
             format!("{least} to {most}")
         };
         let message = format!("`{name}` must be {limits}");
-        // What 32 bits cannot hold, Docker Compose shows as another number: nothing is lost if that is refused.
+        // What 32 bits without a sign cannot hold, Docker Compose shows as another number or refuses.
         if matches!(shape, Shape::Int(..) | Shape::StrictInt(..))
-            || (matches!(shape, Shape::Bounded(..)) && u32::try_from(value).is_err())
+            || (matches!(shape, Shape::Bounded(0.., _)) && u32::try_from(value).is_err())
         {
             self.value(node, message);
             return None;

@@ -110,7 +110,8 @@ pub(crate) static SERVICE_NETWORK: Record = Record::new(
         Field::new("link_local_ips", TEXTS, "Link-local addresses.")
             .merge(Merge::Unique(by_key))
             .support(Support::NotYet),
-        Field::new("mac_address", Shape::Text, "Hardware address of the interface.").support(Support::NotYet),
+        Field::new("mac_address", shape::MAC_ADDRESS, "Hardware address of the interface.")
+            .support(Support::NotYet),
         Field::new(
             "priority",
             Shape::StrictNumber,

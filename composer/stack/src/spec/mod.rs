@@ -186,6 +186,8 @@ pub(crate) struct Wrong {
 
 /// A rule for strings.
 pub(crate) struct Check {
+    /// The same rule as a regular expression, where one can say it: for editors.
+    pub pattern: Option<&'static str>,
     pub wrong: fn(&str) -> Option<Wrong>,
     /// Whether Docker Compose refuses what is wrong too. Where it does not, it can be shown and not be run.
     pub refused: fn(&str) -> bool,
