@@ -233,7 +233,10 @@ fn definition(record: &Record) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
+    use crate::spec::{Support, lacks};
 
     #[test]
     fn every_key_has_a_sentence_of_help() {
@@ -255,6 +258,23 @@ mod tests {
                 assert!(record.field(key).is_some(), "`{key}` is required of {}", record.what);
             }
         }
+    }
+
+    #[test]
+    fn what_cannot_be_done_yet_lacks_something_and_nothing_else_does() {
+        let mut writer = Writer::default();
+        writer.define(&FILE);
+        let fields = writer.known.iter().flat_map(|(record, _)| {
+            record.fields.iter().map(move |field| (record.what, field.key, field.support))
+        });
+        let waiting: BTreeSet<(&str, &str)> = fields
+            .filter(|(_, _, support)| *support == Support::NotYet)
+            .map(|(what, key, _)| (what, key))
+            .collect();
+        let lacking: BTreeSet<(&str, &str)> = lacks::keys().collect();
+        let missing: Vec<_> = waiting.difference(&lacking).collect();
+        let stale: Vec<_> = lacking.difference(&waiting).collect();
+        assert!(missing.is_empty() && stale.is_empty(), "without a reason: {missing:?}, done: {stale:?}");
     }
 
     #[test]

@@ -8,6 +8,7 @@ pub(crate) mod build;
 pub(crate) mod container;
 pub(crate) mod deploy;
 pub(crate) mod examples;
+pub(crate) mod lacks;
 pub(crate) mod mounts;
 mod own;
 mod resources;
@@ -221,7 +222,7 @@ pub(crate) enum Print {
 pub(crate) enum Support {
     /// It is done.
     Done,
-    /// It will be done; a file that has it is refused until then.
+    /// It will be done; a file that has it is refused until then, for what [`lacks`] says.
     NotYet,
     /// Nothing is lost without it: a warning says why.
     Ignored(&'static str),
