@@ -221,7 +221,7 @@ fn command(node: Node, name: &str, shaper: &mut Shaper<'_>) -> Option<Node> {
 
 fn test(node: Node, _: &str, shaper: &mut Shaper<'_>) -> Option<Node> {
     if let Some(text) = node.text_value() {
-        let words = vec![Node::text(node.span, "CMD-SHELL"), Node::text(node.span, text)];
+        let words = vec![Node::text(node.span.implied(), "CMD-SHELL"), Node::text(node.span, text)];
         return Some(Node { value: Value::List(words), ..node });
     }
     let first = node.items().first().map(|first| first.text_value().unwrap_or(""));

@@ -77,12 +77,15 @@ struct Port {
 impl Port {
     fn node(self, item: &Node) -> Node {
         let span = item.span;
+        let written = item.text_value().and_then(|text| text.rsplit_once('/'));
+        let protocol =
+            if written.is_some_and(|(_, protocol)| !protocol.is_empty()) { span } else { span.implied() };
         let mut node = mapping(
             span,
             [
                 ("mode", Node::text(span.implied(), "ingress")),
                 ("target", Node::bare(span, self.target)),
-                ("protocol", Node::text(span, self.protocol)),
+                ("protocol", Node::text(protocol, self.protocol)),
             ],
         );
         if let Value::Map(map) = &mut node.value {

@@ -83,7 +83,7 @@ pub(crate) static DEPENDENCY: Record = Record::new(
 )
 .required(&["condition"])
 .fill(|map, span| {
-    let required = || Entry { key: span, node: Node::bare(span, true) };
+    let required = || Entry { key: span, node: Node::bare(span.implied(), true) };
     map.entry("required".to_owned()).or_insert_with(required);
 });
 
