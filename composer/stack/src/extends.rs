@@ -221,7 +221,8 @@ impl Project<'_> {
         }
         if services.is_empty() {
             let shown = self.reader.shown(path);
-            self.missing(at, format!("{} has no `services`", shown.display()));
+            self.missing(at, format!("{} has no `services`", shown.display()))
+                .help("name the file that has the service, or leave `file:` away where it is this one");
             return None;
         }
         let folder = path.parent().unwrap_or(path).to_owned();

@@ -249,14 +249,8 @@ impl Shaper<'_> {
             return None;
         }
         let message = format!("{} must be {expected}, not {}", quoted(name), node.kind());
-        let found = self.report.error(node.span, message);
-        if let Value::Scalar(scalar) = &node.value
-            && expected == "a string"
-        {
-            found.help(format!("write it in quotes: \"{}\"", scalar.text));
-        } else if matches!(node.value, Value::Map(_)) && expected == "`KEY=value`" {
-            found.help("write `- KEY=value`, or leave the dashes away: `KEY: value`");
-        }
+        let in_braces = self.report.sources.slice(node.span).starts_with('{');
+        self.report.error(node.span, message).help(in_form(node, name, expected, in_braces));
         None
     }
 
@@ -294,6 +288,45 @@ impl Shaper<'_> {
         }
     }
 }
+
+/// How a value is written that has to be of another form; empty where that is plain.
+fn in_form(node: &Node, name: &str, expected: &str, in_braces: bool) -> String {
+    let is_item = name.starts_with("an item of ");
+    let listed = expected.starts_with("a list") || expected.contains("or a list");
+    let mapped = expected.starts_with("a mapping") || expected.contains("or a mapping");
+    match &node.value {
+        Value::Scalar(scalar) if expected == "a string" => format!("write it in quotes: \"{}\"", scalar.text),
+        Value::Scalar(_) if is_item => String::new(),
+        Value::Scalar(_) if expected == "a mapping or a list of `KEY=value`" => {
+            format!("for example `{name}: {{KEY: value}}`")
+        }
+        Value::Scalar(Scalar { text, .. }) if listed && text.len() <= 40 && !text.contains(LIST_SIGNS) => {
+            format!("write a list of one: `{name}: [{text}]`")
+        }
+        Value::Scalar(_) if listed => "write a list below it, each item behind a `- `".to_owned(),
+        Value::Scalar(_) if mapped => "write pairs such as `key: value` below it, indented more".to_owned(),
+        Value::Scalar(_) => String::new(),
+        Value::Map(_) if expected == "`KEY=value`" => {
+            "write `- KEY=value`, or leave the dashes away: `KEY: value`".to_owned()
+        }
+        Value::Map(map)
+            if in_braces
+                && expected.starts_with("a string")
+                && map.values().all(|entry| entry.node.is_null()) =>
+        {
+            "quote text that begins with `{`; a variable looks like `${NAME}`".to_owned()
+        }
+        Value::Map(_) if listed => "write each item behind a `- `, without a key".to_owned(),
+        Value::Map(_) if is_item => "write one value behind the `- `, without a key".to_owned(),
+        Value::Map(_) => format!("write the value behind `{name}:`"),
+        Value::List(_) if mapped => "leave the dashes away: `key: value`".to_owned(),
+        Value::List(_) if is_item => "write the inner items as items of the list itself".to_owned(),
+        Value::List(_) => "write one value, without the dash or brackets".to_owned(),
+    }
+}
+
+/// What a value in brackets ends at.
+const LIST_SIGNS: [char; 10] = [',', '[', ']', '{', '}', '"', '\'', '#', ':', '\n'];
 
 /// A key, or words that are none, as messages show it.
 fn quoted(name: &str) -> String {

@@ -91,7 +91,8 @@ impl Shaper<'_> {
 
     fn float(&mut self, node: &Node, scalar: &Scalar, name: &str) -> Option<f64> {
         let Some(value) = float(scalar) else {
-            self.value(node, format!("`{name}` must be a number of at least 0"));
+            self.value(node, format!("`{name}` must be a number of at least 0"))
+                .help(format!("for example `{name}: 0.5`"));
             return None;
         };
         if value < 0.0 {

@@ -257,10 +257,11 @@ impl<'a> Builder<'a, '_> {
             let Value::Scalar(scalar) = &key.value else {
                 let template = self.text.get(span.start..).is_some_and(|text| text.starts_with("{{"));
                 let found = self.error(key.span, format!("a key must be a string, not {}", key.kind()))?;
-                if template {
-                    found
-                        .help("quote text that begins with `{`; Compose's own variables look like `${NAME}`");
-                }
+                found.help(if template {
+                    "quote text that begins with `{`; Compose's own variables look like `${NAME}`"
+                } else {
+                    "quote a key that begins with `[`, `{` or `?`"
+                });
                 continue;
             };
             if scalar.text == "<<" && scalar.plain {
