@@ -147,7 +147,11 @@ impl Writer {
             Shape::Record(record) => json!({ "$ref": format!("#/definitions/{}", self.define(record)) }),
             Shape::Short(conversion) => {
                 let mut forms: Vec<Value> = conversion.forms.iter().map(|form| self.shape(form)).collect();
-                forms.push(self.shape(&conversion.long));
+                match &conversion.long {
+                    Shape::Either(scalar, other) => forms.extend([self.shape(scalar), self.shape(other)]),
+                    long => forms.push(self.shape(long)),
+                }
+                forms.dedup();
                 either(one_list(forms))
             }
         }

@@ -96,8 +96,8 @@ impl Shaper<'_> {
                 self.mapping(node, value, named, name)
             }
             Shape::Record(record) => self.record(node, record, name),
-            Shape::Either(scalar, mapping) => {
-                let shape = if node.as_map().is_some() { mapping } else { scalar };
+            Shape::Either(scalar, other) => {
+                let shape = if matches!(node.value, Value::Scalar(_)) { scalar } else { other };
                 self.shape(node, shape, name)
             }
             Shape::Text
@@ -363,7 +363,10 @@ fn fits(node: &Node, long: &Shape) -> bool {
     match long.form() {
         Form::OrNull(shape) => node.is_null() || fits(node, shape),
         Form::Short(_) | Form::Any => true,
-        Form::Either(_) => !node.is_null() && !matches!(node.value, Value::List(_)),
+        Form::Either(other) => match &node.value {
+            Value::Scalar(_) => !node.is_null(),
+            Value::List(_) | Value::Map(_) => fits(node, other),
+        },
         Form::Record(_) | Form::Map(_) => node.as_map().is_some(),
         Form::List(_) => matches!(node.value, Value::List(_)),
         Form::Scalar => matches!(node.value, Value::Scalar(_)) && !node.is_null(),

@@ -45,9 +45,16 @@ impl Shaper<'_> {
             | Shape::Number(..)
             | Shape::StrictNumber => Some(Scalar::bare(self.number(&node, scalar, shape, name)?)),
             Shape::Float => Some(Scalar::bare(float_text(self.float(&node, scalar, name)?))),
+            Shape::Bytes | Shape::BytesOrFraction | Shape::BytesText | Shape::BytesOrMinusOne
+                if !self.interpolated =>
+            {
+                self.bytes(&node, scalar, shape, name).map(|_| scalar.clone())
+            }
             Shape::Bytes | Shape::BytesOrFraction | Shape::BytesText | Shape::BytesOrMinusOne => {
                 Some(Scalar::text(self.bytes(&node, scalar, shape, name)?.to_string()))
             }
+            // Docker Compose brings them into its types with the expressions.
+            Shape::Duration if !self.interpolated => self.duration(&node, scalar).map(|_| scalar.clone()),
             Shape::Duration => Some(Scalar::text(self.duration(&node, scalar)?)),
             Shape::Mode => Some(Scalar::text(format!("0{:o}", self.mode(&node, scalar, name)?))),
             Shape::Path => plain_text(scalar).map(|path| Scalar::text(self.path(&path.text))),

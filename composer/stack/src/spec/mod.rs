@@ -115,7 +115,7 @@ pub(crate) enum Shape {
     Map(&'static Shape),
     /// A mapping of names of services, networks…: letters, digits, `.`, `_` and `-`.
     Names(&'static Shape),
-    /// A scalar of the first kind, or a mapping of the second.
+    /// A scalar of the first kind, or a mapping or list of the second.
     Either(&'static Shape, &'static Shape),
     /// This, or nothing at all, which stays.
     OrNull(&'static Shape),
@@ -136,7 +136,7 @@ pub(crate) enum Form {
     Map(&'static Shape),
     Record(&'static Record),
     OrNull(&'static Shape),
-    /// A scalar, or a mapping like this.
+    /// A scalar, or a mapping or list like this.
     Either(&'static Shape),
     Short(&'static Conversion),
 }
