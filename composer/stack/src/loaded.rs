@@ -70,8 +70,8 @@ impl Loaded {
         if self.interpolated {
             return print::document(&self.root, &FILE, format, true);
         }
-        // Docker Compose prints this before it has brought it into its types: without their order and their blanks.
-        let mut document = print::document(&self.root, &FILE, Format::Yaml, false);
+        // Without the order of Go's types, and without their blanks.
+        let mut document = print::untyped(&self.root, &FILE);
         document.sort();
         document
     }

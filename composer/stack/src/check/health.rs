@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::project::{Named, Project};
 use crate::diagnostic::Report;
+use crate::logging::{self, Driver};
 use crate::values;
 use crate::yaml::Node;
 
@@ -57,6 +58,15 @@ fn probe(service: Named<'_>, report: &mut Report) {
         if text.is_empty() || text.contains('\n') {
             report.error(log.span, "`log` must be a part of one line").help("`log: \"ready to accept\"`");
         }
+    }
+    if let (Some(log), Some(logging)) = (probe.get("log"), service.get("logging"))
+        && logging::driver(logging) == Driver::Nowhere
+        && let Some(driver) = logging.get("driver")
+    {
+        report
+            .error(log.span, "this waits for a line of a log that is not kept: it could never be healthy")
+            .help("remove `driver: none`, or try the service with `tcp` or `http`")
+            .also(driver.span, "no log is kept");
     }
     if let Some(path) = probe.get("http").and_then(|http| http.get("path")) {
         let text = path.text_value().unwrap_or_default();

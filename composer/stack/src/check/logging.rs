@@ -3,7 +3,6 @@
 use super::project::{Named, Project};
 use crate::diagnostic::Report;
 use crate::logging::{self, Driver};
-use crate::suggest;
 use crate::values;
 use crate::yaml::Node;
 
@@ -35,13 +34,10 @@ fn options(driver: &str, service: Named<'_>, report: &mut Report) {
     for (key, entry) in options.entries() {
         if !logging::OPTIONS.contains(&key.as_str()) {
             let known = logging::OPTIONS;
-            let way_out = match suggest::nearest(key, known) {
-                Some(near) => format!("did you mean `{near}`?"),
-                None => format!("it has {}", known.map(|name| format!("`{name}`")).join(", ")),
-            };
+            let all = format!("it has {}", known.map(|name| format!("`{name}`")).join(", "));
             report
                 .error(entry.key, format!("the logging driver `{driver}` has no option `{key}`"))
-                .help(way_out);
+                .meant(key, known, all);
             continue;
         }
         value(key, &entry.node, report);

@@ -7,9 +7,14 @@ pub(super) fn check(project: Project<'_>, report: &mut Report) {
     for service in project.services() {
         for kind in service.list("volumes").iter().filter_map(|mount| mount.get("type")) {
             let word = kind.text_value().unwrap_or_default();
-            if !matches!(word, "bind" | "volume" | "tmpfs") {
-                report.error(kind.span, format!("mounts of type `{word}` are not supported yet"));
-            }
+            let (message, help) = match word {
+                "npipe" => ("named pipes are those of Windows", "mount a socket's folder: `type: bind`"),
+                "cluster" => ("volumes of a cluster are Swarm's", "`type: volume` is one of this host"),
+                "image" => ("no images are pulled", "mount a folder: `type: bind`"),
+                _ => continue,
+            };
+            let what = if word == "image" { "are not supported yet" } else { "cannot be done" };
+            report.error(kind.span, format!("mounts of type `{word}` {what}: {message}")).help(help);
         }
     }
     for network in project.section("networks").filter(|network| network.name != "default") {

@@ -207,7 +207,7 @@ pub(crate) static SERVICE: Record = Record::new(
         ),
         Field::new("mem_swappiness", Shape::Bytes, "How readily memory is swapped out, 0 to 100.")
             .support(Support::NotYet),
-        Field::new("mac_address", Shape::Text, "Hardware address of the container's interface.")
+        Field::new("mac_address", shape::MAC_ADDRESS, "Hardware address of the container's interface.")
             .support(Support::NotYet),
         Field::new("models", shape::SERVICE_MODELS, "Language models that the service uses.")
             .support(Support::Refused("language models are run by Docker's model runner, which is not here")),
