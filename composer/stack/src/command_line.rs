@@ -28,7 +28,7 @@ pub fn env_file(
     let mut variables = BTreeMap::new();
     match Reader::new(&options).env_file(&current_dir.join(path), &mut report) {
         Ok(file) => {
-            let lookup = |name: &str| known.get(name).map(String::as_str);
+            let lookup = |name: &str| Some((known.get(name)?.as_str(), dotenv::Giver::Caller));
             dotenv::parse(&file, &lookup, &mut variables, &mut report);
         }
         Err(error) => {
