@@ -133,3 +133,23 @@ fn what_does_not_exist_is_named() {
     project.ok(&["down", "one"]);
     project.down();
 }
+
+#[test]
+fn without_names_a_verb_means_the_services_of_active_profiles() {
+    let file = "services: {one: {x-rootfs: @busybox@, command: sleep 1000}, \
+                two: {x-rootfs: @busybox@, command: sleep 1000, profiles: [more]}}";
+    let project = Project::new("verb-profiles", file);
+    project.ok(&["--profile", "more", "up", "-d"]);
+    let state = |service: &str| project.field(service, "State");
+    let pid = project.field("two", "Pid");
+    project.ok(&["pause"]);
+    assert_eq!((state("one"), state("two")), ("paused".into(), "running".into()));
+    project.ok(&["unpause"]);
+    project.ok(&["restart", "-t", "0"]);
+    project.ok(&["stop", "-t", "0"]);
+    assert_eq!((state("one"), project.field("two", "Pid")), ("exited".into(), pid));
+    project.ok(&["--profile", "more", "stop", "-t", "0"]);
+    project.ok(&["rm", "-f"]);
+    assert_eq!((project.containers().len(), state("two")), (1, "exited".into()));
+    project.down();
+}

@@ -65,9 +65,6 @@ fn follow(
     context: &mut Context,
 ) -> Result<i32> {
     let mut code = 0;
-    // Of those that wait for their restart: it may yet not come.
-    let mut last: BTreeMap<String, Option<i32>> =
-        waiting.values().map(|container| (container.name.clone(), container.exit_code)).collect();
     while !waiting.is_empty() {
         let events = match watch.receive() {
             Ok((Reply::Event(event), _)) => vec![event],
@@ -86,12 +83,10 @@ fn follow(
         for event in events {
             let Subject::Container { name, .. } = event.subject else { continue };
             let ended = match event.action {
-                Action::Exited { code } => code,
-                Action::Restarting { code, .. } => {
-                    last.insert(name, code);
-                    continue;
-                }
-                Action::Stopped => last.get(&name).copied().flatten(),
+                // As in Docker, an end is an end, whatever its policy makes of it.
+                Action::Exited { code } | Action::Restarting { code, .. } => code,
+                // One that was waiting for its restart when we came.
+                Action::Stopped => waiting.get(&name).and_then(|container| container.exit_code),
                 Action::Removed => None,
                 _ => continue,
             };

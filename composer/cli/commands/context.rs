@@ -167,12 +167,34 @@ impl Context {
         }
     }
 
-    /// As [`Context::named`]; `None` too where the stack has no container at all.
+    /// As [`Context::named`]. Without names those of the file are meant, of its active profiles, as in Docker Compose; all
+    /// where there is no file. `None` too where none of them has a container.
     pub fn present(&mut self, stack: &str, wanted: &[String]) -> Result<Option<Vec<String>>> {
-        if wanted.is_empty() && containers(stack)?.is_empty() {
+        if !wanted.is_empty() {
+            return self.named(stack, wanted);
+        }
+        let mut services: BTreeSet<String> =
+            containers(stack)?.into_iter().map(|container| container.service).collect();
+        if services.is_empty() {
             return Ok(None);
         }
-        self.named(stack, wanted)
+        let Some(active) = self.active()? else { return Ok(Some(Vec::new())) };
+        let all = services.len();
+        services.retain(|service| active.contains(service));
+        Ok(match services.len() {
+            0 => None,
+            some if some == all => Some(Vec::new()),
+            _ => Some(services.into_iter().collect()),
+        })
+    }
+
+    /// The services of the file and its active profiles; `None` where there is no file.
+    pub fn active(&mut self) -> Result<Option<Vec<String>>> {
+        match self.load_with(Purpose::Config, |_| {}) {
+            Ok(loaded) => Ok(Some(loaded.names("services"))),
+            Err(Error::Load(LoadError::NotFound(_))) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Those of these services that have a container, or none where all are meant; `None` where none of those named has

@@ -2,12 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use composer_stack::Purpose;
 use composer_supervisor::client::Client;
 use composer_supervisor::protocol::{self, ContainerStatus, Request};
 
 use super::context::{self, Context};
-use super::{Error, Result, work};
+use super::{Result, work};
 use crate::options::Kill;
 
 /// Sends the signal. Without names it goes to every service of the file; where there is no file, or with
@@ -17,7 +16,7 @@ pub fn run(context: &mut Context, verb: Kill) -> Result {
     let containers = context::containers(&stack)?;
     context.check_services(&verb.services, &containers)?;
     let orphans = verb.remove_orphans || !verb.services.is_empty();
-    let named = if orphans { None } else { services(context)? };
+    let named = if orphans { None } else { context.active()? };
     let targets: Vec<ContainerStatus> = containers
         .into_iter()
         .filter(|container| container.state.is_live())
@@ -39,13 +38,4 @@ pub fn run(context: &mut Context, verb: Kill) -> Result {
     let done = work::receive(&client, &mut progress, context);
     progress.finish();
     done.map(|_| 0)
-}
-
-/// The services of the file; `None` where there is no file.
-fn services(context: &mut Context) -> Result<Option<Vec<String>>> {
-    match context.load(Purpose::Config, |_| {}) {
-        Ok(loaded) => Ok(Some(loaded.names("services"))),
-        Err(Error::Load(composer_stack::LoadError::NotFound(_))) => Ok(None),
-        Err(error) => Err(error),
-    }
 }
