@@ -89,22 +89,22 @@ impl Actor {
             for path in changed {
                 let Some(below) = rule.below(path) else { continue };
                 let inside = join(target, below);
-                self.sync_path(&container.name, path, &inside)?;
+                self.sync_path(rule, target, &container.name, path, &inside)?;
             }
         }
         Ok(())
     }
 
-    fn sync_path(&self, container: &str, path: &Path, inside: &str) -> Outcome {
+    fn sync_path(&self, rule: &Rule, target: &str, container: &str, path: &Path, inside: &str) -> Outcome {
         let owner = Owner::Set(0, 0);
-        if let Err(error) = std::fs::symlink_metadata(path) {
-            if error.kind() == io::ErrorKind::NotFound {
-                return self.ask(container, inside, Way::Remove);
-            }
-            return Err(format!("{}: {error}", path.display()));
+        match look(rule, path) {
+            Ok(Found::There) => {}
+            Ok(Found::Gone) => return self.ask(container, inside, Way::Remove),
+            Ok(Found::Replaced) => return Ok(()),
+            Err(error) => return Err(format!("{}: {error}", path.display())),
         }
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let way = Way::In { rule: Placing::Exact, owner };
+        let way = Way::In { rule: Placing::Exact { top: join(target, Path::new("")) }, owner };
         let sent = copy::send(&self.stack, container, inside, way, path, &name, false);
         match sent {
             // Gone between the look and the copy: its removal is told next.
@@ -164,6 +164,38 @@ impl Actor {
         let restart =
             protocol::Restart { services: vec![service.to_owned()], ..protocol::Restart::default() };
         self.request(&Request::Restart(restart)).map(drop)
+    }
+}
+
+/// What has become of a path.
+#[derive(Debug, PartialEq, Eq)]
+enum Found {
+    There,
+    Gone,
+    /// It went when a file or link took the place of a folder above it, which is synced itself.
+    Replaced,
+}
+
+/// Looks at a path. A link above it, below what is watched, leads to files that are not meant.
+fn look(rule: &Rule, path: &Path) -> io::Result<Found> {
+    let below = rule.below(path).unwrap_or(Path::new(""));
+    let mut above = rule.path().to_owned();
+    for part in below.parent().into_iter().flatten() {
+        above.push(part);
+        match std::fs::symlink_metadata(&above) {
+            Ok(found) if found.is_dir() => {}
+            Ok(_) => return Ok(if rule.matches(&above) { Found::Replaced } else { Found::Gone }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found::Gone),
+            Err(error) => return Err(error),
+        }
+    }
+    match std::fs::symlink_metadata(path) {
+        Ok(_) => Ok(Found::There),
+        // The second one where a folder above it has become a file in this moment.
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            Ok(Found::Gone)
+        }
+        Err(error) => Err(error),
     }
 }
 

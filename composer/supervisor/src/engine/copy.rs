@@ -65,10 +65,16 @@ fn copy(path: &str, way: Way, stream: Option<OwnedFd>) -> io::Result<Vec<String>
                 Err(error) => Err(error),
             };
             match removed {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                // A file in the place of a folder above it has taken it along.
+                Err(error)
+                    if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) =>
+                {
+                    Ok(Vec::new())
+                }
+                Err(error) => {
                     Err(io::Error::new(error.kind(), format!("remove {}: {error}", path.display())))
                 }
-                Ok(()) | Err(_) => Ok(Vec::new()),
+                Ok(()) => Ok(Vec::new()),
             }
         }
     }
