@@ -18,8 +18,8 @@ use super::{Owner, Rule, at};
 pub fn unpack(target: &str, rule: &Rule, owner: Owner, input: impl Read) -> io::Result<Vec<String>> {
     let mut archive = tar::Archive::new(input);
     let mut unpacked = Unpacked { owner, root: None, folders: Vec::new(), left_out: Vec::new() };
-    for entry in archive.entries()? {
-        unpacked.entry(target, rule, &mut entry?)?;
+    for entry in archive.entries().map_err(damaged)? {
+        unpacked.entry(target, rule, &mut entry.map_err(damaged)?)?;
     }
     if unpacked.root.is_none() && *rule == Rule::Extract {
         folder(Path::new(target))?;
@@ -50,7 +50,7 @@ struct Attributes {
 
 impl Unpacked {
     fn entry(&mut self, target: &str, rule: &Rule, entry: &mut Entry<'_, impl Read>) -> io::Result<()> {
-        let name = entry.path()?.into_owned();
+        let name = entry.path().map_err(damaged)?.into_owned();
         let kind = entry.header().entry_type();
         let root = match &self.root {
             Some(root) => root.clone(),
@@ -59,10 +59,10 @@ impl Unpacked {
         let path = below(&root, rule, &name)?;
         let header = entry.header();
         let attributes = Attributes {
-            mode: header.mode()? & 0o7777,
-            time: header.mtime()?,
-            user: u32::try_from(header.uid()?).unwrap_or(u32::MAX),
-            group: u32::try_from(header.gid()?).unwrap_or(u32::MAX),
+            mode: header.mode().map_err(damaged)? & 0o7777,
+            time: header.mtime().map_err(damaged)?,
+            user: u32::try_from(header.uid().map_err(damaged)?).unwrap_or(u32::MAX),
+            group: u32::try_from(header.gid().map_err(damaged)?).unwrap_or(u32::MAX),
             path: path.clone(),
         };
         match kind {
@@ -77,14 +77,20 @@ impl Unpacked {
                 return file(&path, entry, length, &attributes, self.owner);
             }
             EntryType::Symlink => {
-                let leads = entry.link_name()?.ok_or_else(|| wrong("a link that leads nowhere", &name))?;
+                let leads = entry
+                    .link_name()
+                    .map_err(damaged)?
+                    .ok_or_else(|| wrong("a link that leads nowhere", &name))?;
                 clear(&path, rule)?;
                 symlink(leads, &path).map_err(at("make the link", &path))?;
                 let (user, group) = attributes.ids(self.owner);
                 return lchown(&path, Some(user), Some(group)).map_err(at("set the owner of", &path));
             }
             EntryType::Link => {
-                let leads = entry.link_name()?.ok_or_else(|| wrong("a link that leads nowhere", &name))?;
+                let leads = entry
+                    .link_name()
+                    .map_err(damaged)?
+                    .ok_or_else(|| wrong("a link that leads nowhere", &name))?;
                 let leads = below(&root, rule, &leads)?;
                 clear(&path, rule)?;
                 return fs::hard_link(leads, &path).map_err(at("make the link", &path));
@@ -193,6 +199,20 @@ fn below(root: &Path, rule: &Rule, name: &Path) -> io::Result<PathBuf> {
 
 fn wrong(what: &str, name: &Path) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, format!("the archive has {what}: {}", name.display()))
+}
+
+/// What the crate says of a stream that is no archive has that stream's bytes in it, whatever they are.
+fn damaged(error: io::Error) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::Other | io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput
+            if error.raw_os_error().is_none() =>
+        {
+            let text =
+                "this is no tar archive, or it is damaged; one that is compressed is to be unpacked first";
+            io::Error::new(io::ErrorKind::InvalidData, text)
+        }
+        _ => error,
+    }
 }
 
 fn make_folder(path: &Path, rule: &Rule) -> io::Result<()> {
