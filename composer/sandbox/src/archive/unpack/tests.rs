@@ -199,3 +199,16 @@ fn the_top_stays_where_the_container_has_it() {
     let refused = sync(&scratch, "from/file", "top").unwrap_err();
     assert!(refused.to_string().contains("a file cannot take the place of a folder"), "{refused}");
 }
+
+#[test]
+fn files_that_do_not_tell_their_length_and_streams_that_are_none() {
+    let scratch = Scratch::new();
+    copy("/proc/version", &scratch.at("version"), false).unwrap();
+    assert_eq!(
+        fs::read_to_string(scratch.at("version")).unwrap(),
+        fs::read_to_string("/proc/version").unwrap()
+    );
+    let rubbish = [b"rub\x1b[31mbish".as_slice(); 100].concat();
+    let refused = unpack(&scratch.at(""), &Rule::Extract, Owner::Kept, rubbish.as_slice()).unwrap_err();
+    assert!(refused.to_string().starts_with("this is no tar archive"), "{refused}");
+}
