@@ -102,7 +102,7 @@ fn what_is_left_out_or_unreadable_is_said() {
     project.ok(&["exec", "-T", "one", "cat", "/tmp/made/file"]);
     // Files that do not tell their length.
     project.ok(&["cp", "one:/proc/1/cmdline", "cmdline"]);
-    assert_eq!(fs::read(project.folder.join("cmdline")).unwrap(), b"sleep\01000\0");
+    assert_eq!(fs::read(project.folder.join("cmdline")).unwrap(), b"sleep\x001000\x00");
     let mut command = project.command(&["cp", "-", "one:/tmp"]);
     let mut child = command.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     child.stdin.take().unwrap().write_all(&[b"rub\x1b[31mbish".as_slice(); 100].concat()).unwrap();
