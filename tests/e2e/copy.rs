@@ -1,8 +1,9 @@
 //! `compose cp`.
 
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::{MetadataExt, chown};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use crate::stack::{Project, text};
 
@@ -84,4 +85,58 @@ fn a_reader_that_goes_ends_the_copy() {
     let output = child.wait_with_output().unwrap();
     assert!(!output.status.success(), "{}", text(&output.stderr));
     project.down();
+}
+
+#[test]
+fn what_is_left_out_or_unreadable_is_said() {
+    let project = Project::new("cp-odd", TWO);
+    project.ok(&["up", "-d"]);
+    fs::create_dir(project.folder.join("source")).unwrap();
+    project.write("source/file", "x");
+    let made = Command::new("mknod").arg(project.folder.join("source/null")).args(["c", "1", "3"]).status();
+    assert!(made.unwrap().success());
+    let output = project.run(&["cp", "source", "one:/tmp/made"]);
+    let said = text(&output.stderr);
+    assert!(output.status.success() && said.contains("Copied"), "{said}");
+    assert!(said.contains("devices are not copied: source/null"), "{said}");
+    project.ok(&["exec", "-T", "one", "cat", "/tmp/made/file"]);
+    // Files that do not tell their length.
+    project.ok(&["cp", "one:/proc/1/cmdline", "cmdline"]);
+    assert_eq!(fs::read(project.folder.join("cmdline")).unwrap(), b"sleep\x001000\x00");
+    let mut command = project.command(&["cp", "-", "one:/tmp"]);
+    let mut child = command.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(&[b"rub\x1b[31mbish".as_slice(); 100].concat()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let said = text(&output.stderr);
+    assert!(output.status.code() == Some(1) && said.contains("no tar archive"), "{said}");
+    assert!(!said.contains("bish"), "{said}");
+    project.down();
+}
+
+#[test]
+fn a_stream_that_stays_open_keeps_nobody() {
+    let project = Project::new("cp-open", TWO);
+    project.ok(&["up", "-d"]);
+    // The archive is whole: only who reads on after it waits.
+    let archive = project.run(&["cp", "one:/etc/passwd", "-"]).stdout;
+    let start = || {
+        let mut command = project.command(&["cp", "-", "one:/tmp"]);
+        let mut child = command.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut pipe = child.stdin.take().unwrap();
+        // More than the pipes hold: it is being read when this returns.
+        pipe.write_all(&archive).unwrap();
+        pipe.write_all(&vec![0; 1 << 20]).unwrap();
+        (child, pipe)
+    };
+    let (mut killed, pipe) = start();
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    let (left, second) = start();
+    project.ok(&["stop", "-t", "0"]);
+    let output = left.wait_with_output().unwrap();
+    let said = text(&output.stderr);
+    assert!(output.status.code() == Some(1) && said.contains("the container has ended"), "{said}");
+    project.ok(&["down", "-v", "-t", "0"]);
+    project.assert_nothing_left();
+    drop((pipe, second));
 }

@@ -32,7 +32,7 @@ impl Watching {
     fn end(mut self) -> Option<i32> {
         kill(Pid::from_raw(self.child.id().cast_signed()), Signal::SIGINT).unwrap();
         let said: Vec<String> = self.lines.map(Result::unwrap).collect();
-        assert!(!said.iter().any(|line| line.contains("error")), "{said:?}");
+        assert!(!said.iter().any(|line| line.starts_with("error")), "{said:?}");
         self.child.wait().unwrap().code()
     }
 }
@@ -106,5 +106,54 @@ fn what_cannot_be_watched_says_why() {
     }
     let (_, error) = project.fails(&["watch", "nosuch"]);
     assert!(error.contains("no such service: nosuch"), "{error}");
+    project.down();
+}
+
+#[test]
+fn one_that_cannot_be_synced_leaves_the_others_and_a_program_does_not_hold_it() {
+    let file = r#"
+services:
+  one:
+    x-rootfs: @busybox@
+    command: sleep 1000
+    scale: 2
+    tmpfs: /app/busy
+    develop:
+      watch:
+        - path: ./src
+          action: sync
+          target: /app
+          initial_sync: true
+        - path: ./run
+          action: sync+exec
+          target: /run-it
+          exec: { command: [sh, -c, "echo begun > /proc/1/fd/1; exec sleep 1000"] }
+"#;
+    let project = Project::new("watch-fails", file);
+    for folder in ["src/deep", "run"] {
+        fs::create_dir_all(project.folder.join(folder)).unwrap();
+    }
+    project.write("src/deep/inner", "inner");
+    let mut watching = Watching::start(&project, &["watch"]);
+    watching.until("copy service \"one\": done");
+    let sh =
+        |index: &str, script: &str| project.ok(&["exec", "-T", "--index", index, "one", "sh", "-c", script]);
+    fs::rename(project.folder.join("src/deep"), project.folder.join("moved")).unwrap();
+    // A file in the place of a folder, and a link of the container's in the way of another.
+    sh("2", "mkdir /outside; ln -s /outside /app/linked");
+    fs::create_dir(project.folder.join("src/linked")).unwrap();
+    for file in ["src/busy", "src/deep", "src/linked/file", "src/z"] {
+        project.write(file, "new");
+    }
+    let end = "/run-it/end";
+    watching.until("Syncing service \"one\"");
+    // A mount cannot be replaced.
+    watching.until("replace /app/busy");
+    project.write("run/end", "x");
+    // The program begins after all that came before it has been synced.
+    project.follow_until("one", "begun");
+    assert_eq!(sh("1", &format!("cat /app/deep /app/linked/file /app/z {end}")), "newnewnewx");
+    assert_eq!(sh("2", "cat /app/deep /app/linked/file /app/z; ls /outside"), "newnewnew");
+    assert_eq!(watching.end(), Some(130));
     project.down();
 }

@@ -4,11 +4,12 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Component, Path};
+use std::sync::{Arc, OnceLock};
 use std::thread;
 
 use composer_supervisor::archive::{self, Owner, Rule};
 use composer_supervisor::client::Client;
-use composer_supervisor::protocol::{self, ContainerStatus, Reply, Request, Way};
+use composer_supervisor::protocol::{self, Action, ContainerStatus, Event, Reply, Request, Way};
 use rustix::pipe::{PipeFlags, pipe_with};
 
 use super::context::{self, Context};
@@ -70,9 +71,9 @@ fn into(context: &mut Context, stack: &str, verb: &Copy, from: &Place, service: 
         let inside = absolute(path);
         match from {
             Place::Stream => {
-                let stdin = io::stdin().as_fd().try_clone_to_owned().map_err(doing("read standard input"))?;
                 let way = Way::In { rule: Rule::Extract, owner };
-                answered(&ask(stack, &container, &inside, way, &stdin)?)?;
+                let warnings = stream_in(stack, &container, &inside, way)?;
+                warnings.iter().for_each(|warning| context.out.warning(warning));
                 // It can be read once.
                 return Ok(0);
             }
@@ -81,16 +82,11 @@ fn into(context: &mut Context, stack: &str, verb: &Copy, from: &Place, service: 
                 let full = std::path::absolute(source_path).map_err(doing(format!("find {source}")))?;
                 let name = base(&full.to_string_lossy(), "root");
                 let rule = Rule::Copy { name: name.clone(), contents: is_contents(source) };
-                send(
-                    stack,
-                    &container,
-                    &inside,
-                    Way::In { rule, owner },
-                    source_path,
-                    &name,
-                    verb.follow_link,
-                )?;
+                let way = Way::In { rule, owner };
+                let follow = verb.follow_link;
+                let warnings = send(stack, &container, &inside, way, source_path, &name, follow)?;
                 context.out.note(&format!(" {container} copy {source} to {container}:{path} Copied"));
+                warnings.iter().for_each(|warning| context.out.warning(warning));
             }
             Place::Service(..) => return Ok(1),
         }
@@ -98,7 +94,35 @@ fn into(context: &mut Context, stack: &str, verb: &Copy, from: &Place, service: 
     Ok(0)
 }
 
-/// Packs a file or folder of the host and sends it into a container.
+/// Lets standard input flow into a container; what the container's side warns of. It goes through a pipe of our own,
+/// so that nobody but us reads a terminal, and the pipe ends with us.
+fn stream_in(stack: &str, container: &str, inside: &str, way: Way) -> Result<Vec<String>> {
+    let (read, write) = pipe_with(PipeFlags::CLOEXEC).map_err(doing("make a pipe"))?;
+    let client = ask(stack, container, inside, way, &read)?;
+    drop(read);
+    let unread = Arc::new(OnceLock::new());
+    let told = Arc::clone(&unread);
+    let pump = move || {
+        let mut pipe = File::from(write);
+        let pumped = io::copy(&mut io::stdin().lock(), &mut pipe);
+        if let Err(error) = pumped
+            && error.kind() != io::ErrorKind::BrokenPipe
+        {
+            // Told before the pipe is closed, which the other side takes for the end of the archive.
+            let _ = told.set(error);
+        }
+    };
+    // Ends with our input, with the other side's interest in it, or with this process: nobody waits for it.
+    let thread = thread::Builder::new().name("stdin".to_owned());
+    thread.spawn(pump).map_err(doing("read standard input"))?;
+    let answer = answered(&client);
+    match unread.get() {
+        Some(error) => Err(Error::Usage(format!("read standard input: {error}"))),
+        None => answer,
+    }
+}
+
+/// Packs a file or folder of the host and sends it into a container; what the container's side warns of.
 pub fn send(
     stack: &str,
     container: &str,
@@ -107,7 +131,7 @@ pub fn send(
     source: &Path,
     name: &str,
     follow: bool,
-) -> Result<()> {
+) -> Result<Vec<String>> {
     // Before anything is made in the container.
     std::fs::symlink_metadata(source).map_err(doing(format!("read {}", source.display())))?;
     let (read, write) = pipe_with(PipeFlags::CLOEXEC).map_err(doing("make a pipe"))?;
@@ -138,11 +162,13 @@ fn ask(stack: &str, container: &str, path: &str, way: Way, stream: &OwnedFd) -> 
     Ok(client)
 }
 
-/// Waits for the answer.
-fn answered(client: &Client) -> Result<()> {
+/// Waits for the answer, and gathers the warnings before it.
+fn answered(client: &Client) -> Result<Vec<String>> {
+    let mut warnings = Vec::new();
     loop {
         match client.receive()?.0 {
-            Reply::Done => return Ok(()),
+            Reply::Done => return Ok(warnings),
+            Reply::Event(Event { action: Action::Warning(text), .. }) => warnings.push(text),
             Reply::Failed(failure) => return Err(Error::Refused(failure)),
             Reply::Event(_)
             | Reply::Plan(_)

@@ -60,9 +60,9 @@ impl Watcher {
         let (ended, stop) = pipe_with(PipeFlags::CLOEXEC).map_err(|errno| text(errno.into()))?;
         let (sender, notes) = channel();
         let speaker = Speaker { sender, bell: bell.into() };
-        let actor = Actor::new(&stack.name);
+        let actor = Actor::new(&stack.name, ended);
         let thread = thread::Builder::new().name("watch".to_owned());
-        let thread = thread.spawn(move || run(&mut tree, &rules, &actor, &ended, speaker)).map_err(text)?;
+        let thread = thread.spawn(move || run(&mut tree, &rules, &actor, speaker)).map_err(text)?;
         Ok(Self { notes, wake: wake.into(), stop: Some(stop), thread: Some(thread) })
     }
 
@@ -132,31 +132,23 @@ fn rules(stack: &Stack, services: &[String]) -> Result<Vec<Rule>, String> {
     Ok(rules)
 }
 
-fn run(tree: &mut Tree, rules: &[Rule], actor: &Actor, ended: &OwnedFd, mut speaker: Speaker) {
-    let result = watch(tree, rules, actor, ended, &mut speaker);
+fn run(tree: &mut Tree, rules: &[Rule], actor: &Actor, mut speaker: Speaker) {
+    let result = watch(tree, rules, actor, &mut speaker);
     if let Err(error) = result {
         // Nobody listening is how this ends, too.
         let _ = speaker.say(Note::Failed(format!("watching has ended: {error}")));
     }
 }
 
-fn watch(
-    tree: &mut Tree,
-    rules: &[Rule],
-    actor: &Actor,
-    ended: &OwnedFd,
-    speaker: &mut Speaker,
-) -> io::Result<()> {
+fn watch(tree: &mut Tree, rules: &[Rule], actor: &Actor, speaker: &mut Speaker) -> io::Result<()> {
     for rule in rules {
-        for note in actor.begin(rule) {
-            speaker.say(note)?;
-        }
+        actor.begin(rule, &mut |note| speaker.say(note))?;
     }
     let prunes = |path: &std::path::Path| rules.iter().all(|rule| rule.prunes(path));
     let mut changed: BTreeSet<PathBuf> = BTreeSet::new();
     loop {
         let limit = (!changed.is_empty()).then_some(QUIET);
-        let (something, over) = wait(tree.as_fd(), ended.as_fd(), limit)?;
+        let (something, over) = wait(tree.as_fd(), actor.ended(), limit)?;
         if over {
             return Ok(());
         }
@@ -168,18 +160,16 @@ fn watch(
         for rule in rules {
             let matching: Vec<PathBuf> = changed.iter().filter(|path| rule.matches(path)).cloned().collect();
             if !matching.is_empty() {
-                for note in actor.act(rule, &matching) {
-                    speaker.say(note)?;
-                }
+                actor.act(rule, &matching, &mut |note| speaker.say(note))?;
             }
         }
     }
 }
 
-/// Whether files have changed, and whether this is over; neither where the time has passed.
-fn wait(tree: BorrowedFd<'_>, ended: BorrowedFd<'_>, limit: Option<Duration>) -> io::Result<(bool, bool)> {
+/// Whether something has come, of files as of an answer, and whether this is over; neither where the time has passed.
+fn wait(source: BorrowedFd<'_>, ended: BorrowedFd<'_>, limit: Option<Duration>) -> io::Result<(bool, bool)> {
     let mut fds =
-        [PollFd::from_borrowed_fd(tree, PollFlags::IN), PollFd::from_borrowed_fd(ended, PollFlags::IN)];
+        [PollFd::from_borrowed_fd(source, PollFlags::IN), PollFd::from_borrowed_fd(ended, PollFlags::IN)];
     let limit = limit.and_then(|limit| Timespec::try_from(limit).ok());
     loop {
         match poll(&mut fds, limit.as_ref()) {

@@ -25,8 +25,12 @@ pub enum Rule {
         /// Of a folder only what is in it goes into a folder that is there (`SOURCE/.`).
         contents: bool,
     },
-    /// To the target itself, whatever is there; folders above it are made.
-    Exact,
+    /// To the target itself; folders above it are made. What is of another kind gives way: a file or link to a folder, a
+    /// folder to a file. So do files and links among the folders below `top`, never what `top` itself leads to.
+    Exact {
+        /// The folder or file in the container that is kept as one outside is.
+        top: String,
+    },
     /// Every entry under its own name below the target, a folder.
     Extract,
 }

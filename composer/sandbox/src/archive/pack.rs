@@ -7,6 +7,12 @@ use std::path::{Path, PathBuf};
 
 use super::at;
 
+/// Up to this length a file is read before its length is written: those of /proc say 0, those of /sys 4096, whatever is
+/// in them.
+const UNSURE: u64 = 4096;
+/// So much of a file is read at once at most.
+const LIMIT: u64 = 16 << 20;
+
 /// Writes what is at `path` as `name`. Where it is a symbolic link, `follow` means what that leads to; links below it
 /// stay links. Sockets are left out: they mean nothing in another place.
 pub fn pack(path: &Path, name: &str, follow: bool, out: impl Write) -> io::Result<()> {
@@ -62,6 +68,17 @@ fn add<W: Write>(
         return Ok(());
     }
     header.set_metadata(&metadata);
+    if metadata.len() <= UNSURE {
+        let mut bytes = Vec::new();
+        file.take(LIMIT + 1).read_to_end(&mut bytes).map_err(at("read", path))?;
+        if bytes.len() as u64 > LIMIT {
+            let text =
+                format!("{}: it does not tell its length, and 16 MiB is not all of it", path.display());
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, text));
+        }
+        header.set_size(bytes.len() as u64);
+        return builder.append_data(&mut header, name, bytes.as_slice());
+    }
     // The stream has its length in front: one that shrinks meanwhile is filled up, one that grows is cut.
     let length = metadata.len();
     builder.append_data(&mut header, name, file.chain(io::repeat(0)).take(length))

@@ -18,8 +18,8 @@ use super::{Owner, Rule, at};
 pub fn unpack(target: &str, rule: &Rule, owner: Owner, input: impl Read) -> io::Result<Vec<String>> {
     let mut archive = tar::Archive::new(input);
     let mut unpacked = Unpacked { owner, root: None, folders: Vec::new(), left_out: Vec::new() };
-    for entry in archive.entries()? {
-        unpacked.entry(target, rule, &mut entry?)?;
+    for entry in archive.entries().map_err(damaged)? {
+        unpacked.entry(target, rule, &mut entry.map_err(damaged)?)?;
     }
     if unpacked.root.is_none() && *rule == Rule::Extract {
         folder(Path::new(target))?;
@@ -50,7 +50,7 @@ struct Attributes {
 
 impl Unpacked {
     fn entry(&mut self, target: &str, rule: &Rule, entry: &mut Entry<'_, impl Read>) -> io::Result<()> {
-        let name = entry.path()?.into_owned();
+        let name = entry.path().map_err(damaged)?.into_owned();
         let kind = entry.header().entry_type();
         let root = match &self.root {
             Some(root) => root.clone(),
@@ -59,37 +59,44 @@ impl Unpacked {
         let path = below(&root, rule, &name)?;
         let header = entry.header();
         let attributes = Attributes {
-            mode: header.mode()? & 0o7777,
-            time: header.mtime()?,
-            user: u32::try_from(header.uid()?).unwrap_or(u32::MAX),
-            group: u32::try_from(header.gid()?).unwrap_or(u32::MAX),
+            mode: header.mode().map_err(damaged)? & 0o7777,
+            time: header.mtime().map_err(damaged)?,
+            user: u32::try_from(header.uid().map_err(damaged)?).unwrap_or(u32::MAX),
+            group: u32::try_from(header.gid().map_err(damaged)?).unwrap_or(u32::MAX),
             path: path.clone(),
         };
         match kind {
             EntryType::Directory => {
-                make_folder(&path)?;
+                make_folder(&path, rule)?;
                 self.folders.push(attributes);
                 return Ok(());
             }
             EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => {
                 let length = entry.size();
+                make_way(&path, rule, false)?;
                 return file(&path, entry, length, &attributes, self.owner);
             }
             EntryType::Symlink => {
-                let leads = entry.link_name()?.ok_or_else(|| wrong("a link that leads nowhere", &name))?;
-                clear(&path)?;
+                let leads = entry
+                    .link_name()
+                    .map_err(damaged)?
+                    .ok_or_else(|| wrong("a link that leads nowhere", &name))?;
+                clear(&path, rule)?;
                 symlink(leads, &path).map_err(at("make the link", &path))?;
                 let (user, group) = attributes.ids(self.owner);
                 return lchown(&path, Some(user), Some(group)).map_err(at("set the owner of", &path));
             }
             EntryType::Link => {
-                let leads = entry.link_name()?.ok_or_else(|| wrong("a link that leads nowhere", &name))?;
+                let leads = entry
+                    .link_name()
+                    .map_err(damaged)?
+                    .ok_or_else(|| wrong("a link that leads nowhere", &name))?;
                 let leads = below(&root, rule, &leads)?;
-                clear(&path)?;
+                clear(&path, rule)?;
                 return fs::hard_link(leads, &path).map_err(at("make the link", &path));
             }
             EntryType::Fifo => {
-                clear(&path)?;
+                clear(&path, rule)?;
                 mkfifo(&path, Mode::from_bits_truncate(0o600))
                     .map_err(|errno| at("make the FIFO", &path)(errno.into()))?;
                 return attributes.settle(self.owner);
@@ -111,16 +118,7 @@ fn place(target: &str, rule: &Rule, kind: EntryType) -> io::Result<PathBuf> {
     let (name, contents) = match rule {
         Rule::Copy { name, contents } => (name, contents),
         Rule::Extract => return folder(path).map(|()| path.to_owned()),
-        Rule::Exact => {
-            if let Some(parent) = path.parent() {
-                fs::DirBuilder::new()
-                    .recursive(true)
-                    .mode(0o755)
-                    .create(parent)
-                    .map_err(at("make the folder", parent))?;
-            }
-            return Ok(path.to_owned());
-        }
+        Rule::Exact { top } => return make_parents(path, Path::new(top), rule).map(|()| path.to_owned()),
     };
     let is_folder = kind == EntryType::Directory;
     let refused = |why: &str| io::Error::new(io::ErrorKind::InvalidInput, format!("{target}: {why}"));
@@ -146,6 +144,24 @@ fn place(target: &str, rule: &Rule, kind: EntryType) -> io::Result<PathBuf> {
     }
 }
 
+/// Makes the folders above a target. Those above `top` are the container's own, and links among them hold.
+fn make_parents(path: &Path, top: &Path, rule: &Rule) -> io::Result<()> {
+    let Some(parent) = path.parent() else { return Ok(()) };
+    let (above, below) = match (parent.strip_prefix(top), top.parent()) {
+        (Ok(below), Some(above)) => (above, Some(below)),
+        (Ok(_) | Err(_), _) => (parent, None),
+    };
+    fs::DirBuilder::new().recursive(true).mode(0o755).create(above).map_err(at("make the folder", above))?;
+    let Some(below) = below else { return Ok(()) };
+    let mut folder = top.to_owned();
+    make_folder(&folder, rule)?;
+    for part in below {
+        folder.push(part);
+        make_folder(&folder, rule)?;
+    }
+    Ok(())
+}
+
 fn folder(path: &Path) -> io::Result<()> {
     let found = fs::metadata(path).map_err(at("look at the folder", path))?;
     let refused = || io::Error::new(io::ErrorKind::NotADirectory, format!("{} is no folder", path.display()));
@@ -166,7 +182,7 @@ fn below(root: &Path, rule: &Rule, name: &Path) -> io::Result<PathBuf> {
     }
     let skipped = match rule {
         // Its own name, in place of which it has another here.
-        Rule::Copy { .. } | Rule::Exact => 1,
+        Rule::Copy { .. } | Rule::Exact { .. } => 1,
         Rule::Extract => 0,
     };
     let mut path = root.to_owned();
@@ -185,19 +201,54 @@ fn wrong(what: &str, name: &Path) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, format!("the archive has {what}: {}", name.display()))
 }
 
-fn make_folder(path: &Path) -> io::Result<()> {
-    match fs::create_dir(path) {
+/// What the crate says of a stream that is no archive has that stream's bytes in it, whatever they are.
+fn damaged(error: io::Error) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::Other | io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput
+            if error.raw_os_error().is_none() =>
+        {
+            let text =
+                "this is no tar archive, or it is damaged; one that is compressed is to be unpacked first";
+            io::Error::new(io::ErrorKind::InvalidData, text)
+        }
+        _ => error,
+    }
+}
+
+fn make_folder(path: &Path, rule: &Rule) -> io::Result<()> {
+    make_way(path, rule, true)?;
+    match fs::DirBuilder::new().mode(0o755).create(path) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
         other => other.map_err(at("make the folder", path)),
     }
 }
 
-/// Makes room for what is no folder.
-fn clear(path: &Path) -> io::Result<()> {
+/// Makes room for what is neither a folder nor a file.
+fn clear(path: &Path, rule: &Rule) -> io::Result<()> {
+    make_way(path, rule, false)?;
     match fs::remove_file(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         other => other.map_err(at("replace", path)),
     }
+}
+
+/// Takes away what is of another kind, where the rule has it so. A link that stayed would be written through, to a
+/// place that nobody has named.
+fn make_way(path: &Path, rule: &Rule, is_folder: bool) -> io::Result<()> {
+    let Rule::Exact { top } = rule else { return Ok(()) };
+    let is_top = path == Path::new(top);
+    let removed = match fs::symlink_metadata(path) {
+        Ok(found) if found.is_dir() => match is_folder || is_top {
+            // A file that was to go into that folder, more likely than one that was to go in its place.
+            true => Ok(()),
+            false => fs::remove_dir_all(path),
+        },
+        // Where the container has laid it, it was named.
+        Ok(_) if is_folder && is_top && path.is_dir() => Ok(()),
+        Ok(_) if is_folder => fs::remove_file(path),
+        Ok(_) | Err(_) => Ok(()),
+    };
+    removed.map_err(at("replace", path))
 }
 
 /// Writes a file beside its place and puts it there, so that whoever reads it finds the old one or the new one.

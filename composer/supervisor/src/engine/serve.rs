@@ -139,7 +139,7 @@ impl Engine {
             Request::Exec(request) => self.exec(*request, fds, client).await.map(|()| None),
             Request::Run(request) => self.run_oneoff(*request, fds, client).await.map(|()| None),
             Request::Attach(request) => self.attach(&request, client).await.map(|()| None),
-            Request::Copy(request) => self.copy(request, fds).await,
+            Request::Copy(request) => self.copy(request, fds, client).await,
         }
     }
 

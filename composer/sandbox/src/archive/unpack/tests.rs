@@ -143,8 +143,72 @@ fn exactly_there_whatever_is_missing_above() {
     for _ in 0..2 {
         let mut stream = Vec::new();
         pack(Path::new(&scratch.at("from")), "any", false, &mut stream).unwrap();
-        unpack(&scratch.at("a/b/to"), &Rule::Exact, Owner::Kept, stream.as_slice()).unwrap();
+        let rule = Rule::Exact { top: scratch.at("a/b/to") };
+        unpack(&scratch.at("a/b/to"), &rule, Owner::Kept, stream.as_slice()).unwrap();
         assert!(Path::new(&scratch.at("a/b/to/file")).exists());
         assert_eq!(fs::read_dir(scratch.at("a/b/to")).unwrap().count(), 1);
     }
+}
+
+fn sync(scratch: &Scratch, from: &str, to: &str) -> io::Result<Vec<String>> {
+    let mut stream = Vec::new();
+    pack(Path::new(&scratch.at(from)), "any", false, &mut stream).unwrap();
+    let rule = Rule::Exact { top: scratch.at("top") };
+    unpack(&scratch.at(to), &rule, Owner::Kept, stream.as_slice())
+}
+
+#[test]
+fn exactly_there_whatever_it_was_before() {
+    let scratch = Scratch::new();
+    for folder in ["from/inner", "outside", "top/file"] {
+        fs::create_dir_all(scratch.at(folder)).unwrap();
+    }
+    for file in ["from/file", "from/inner/file", "outside/file", "top/file/old"] {
+        fs::write(scratch.at(file), file).unwrap();
+    }
+    symlink("../outside", scratch.at("top/inner")).unwrap();
+    sync(&scratch, "from", "top").unwrap();
+    assert_eq!(fs::read_to_string(scratch.at("top/file")).unwrap(), "from/file");
+    assert_eq!(fs::read_to_string(scratch.at("top/inner/file")).unwrap(), "from/inner/file");
+    // A file by a folder, a folder by a link, and a link in the way of a single file.
+    sync(&scratch, "from/inner", "top/file").unwrap();
+    assert!(Path::new(&scratch.at("top/file/file")).exists());
+    symlink("../outside", scratch.at("from/link")).unwrap();
+    sync(&scratch, "from/link", "top/inner").unwrap();
+    assert!(fs::symlink_metadata(scratch.at("top/inner")).unwrap().is_symlink());
+    sync(&scratch, "from/file", "top/inner/file").unwrap();
+    assert!(fs::symlink_metadata(scratch.at("top/inner")).unwrap().is_dir());
+    assert_eq!(fs::read_to_string(scratch.at("top/inner/file")).unwrap(), "from/file");
+    assert_eq!(fs::read_to_string(scratch.at("outside/file")).unwrap(), "outside/file");
+}
+
+#[test]
+fn the_top_stays_where_the_container_has_it() {
+    let scratch = Scratch::new();
+    for folder in ["from", "real"] {
+        fs::create_dir(scratch.at(folder)).unwrap();
+    }
+    fs::write(scratch.at("from/file"), "new").unwrap();
+    symlink("real", scratch.at("top")).unwrap();
+    sync(&scratch, "from", "top").unwrap();
+    sync(&scratch, "from/file", "top/another").unwrap();
+    assert!(Path::new(&scratch.at("real/file")).exists() && Path::new(&scratch.at("real/another")).exists());
+    // A file whose target is a folder was not meant to take all of it away.
+    fs::remove_file(scratch.at("top")).unwrap();
+    fs::create_dir(scratch.at("top")).unwrap();
+    let refused = sync(&scratch, "from/file", "top").unwrap_err();
+    assert!(refused.to_string().contains("a file cannot take the place of a folder"), "{refused}");
+}
+
+#[test]
+fn files_that_do_not_tell_their_length_and_streams_that_are_none() {
+    let scratch = Scratch::new();
+    copy("/proc/version", &scratch.at("version"), false).unwrap();
+    assert_eq!(
+        fs::read_to_string(scratch.at("version")).unwrap(),
+        fs::read_to_string("/proc/version").unwrap()
+    );
+    let rubbish = [b"rub\x1b[31mbish".as_slice(); 100].concat();
+    let refused = unpack(&scratch.at(""), &Rule::Extract, Owner::Kept, rubbish.as_slice()).unwrap_err();
+    assert!(refused.to_string().starts_with("this is no tar archive"), "{refused}");
 }
