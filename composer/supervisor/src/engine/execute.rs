@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 
 use super::container::{Container, Status, Verdict};
 use super::start::{self, StartError};
-use super::{Engine, NETWORK};
+use super::{Engine, NETWORK, pause};
 use crate::protocol::{Action, Health, Subject};
 use crate::records::{ContainerRecord, Halt, History, Phase};
 use crate::{clock, paths};
@@ -313,12 +313,22 @@ impl Engine {
         order: &Order,
     ) -> Result<(), StepError> {
         for container in self.of_services(&[service.to_owned()]) {
-            let mut status = container.status.subscribe();
+            let (mut status, mut paused) = (container.status.subscribe(), container.paused.subscribe());
             if status.borrow().verdict(condition) == Verdict::Pending {
                 self.announce_container(&container, Action::Waiting);
             }
             let decided = tokio::select! {
+                biased;
                 decided = status.wait_for(|status| status.verdict(condition) != Verdict::Pending) => decided,
+                _ = paused.wait_for(|paused| *paused) => {
+                    // It comes to nothing for as long as it is held.
+                    let why = pause::held_back(&container);
+                    if required {
+                        return Err(StepError::Unmet(why));
+                    }
+                    self.announce_container(&container, Action::Warning(format!("{why}; it is not required")));
+                    continue;
+                }
                 () = order.given_up() => return Err(StepError::Interrupted),
             };
             let Ok(status) = decided.map(|status| *status) else {

@@ -109,6 +109,10 @@ impl Engine {
         if request.dry_run {
             return Ok(Some(Reply::Plan(plan.to_string())));
         }
+        if !options.no_start {
+            let wanted = (options.services.as_slice(), !options.no_deps);
+            self.none_held(Some(&request.stack), wanted, &ends_of(&plan))?;
+        }
         let new = self.take_file(&request.stack, &request.path)?;
         let stack = Rc::new(request.stack);
         for note in &plan.notes {
@@ -365,6 +369,25 @@ impl Engine {
         let _ = fs::remove_file(self.paths.start_lock());
         paths::tidy();
     }
+}
+
+/// The containers that a plan ends.
+fn ends_of(plan: &Plan) -> Vec<&String> {
+    let ended = plan.steps().into_iter().filter_map(|id| match &plan.get(id).step {
+        Step::Stop { container } | Step::Remove { container } => Some(container),
+        Step::Recreate { old, .. } => Some(old),
+        Step::Create { .. }
+        | Step::Update { .. }
+        | Step::Group
+        | Step::Network
+        | Step::Volume(_)
+        | Step::Start { .. }
+        | Step::Await { .. }
+        | Step::RemoveNetwork
+        | Step::RemoveVolume(_)
+        | Step::RemoveGroup => None,
+    });
+    ended.collect()
 }
 
 pub(super) fn worded(failures: Vec<StepError>) -> Vec<String> {

@@ -51,6 +51,7 @@ impl Engine {
             return Ok(Some(Reply::Plan(plan.to_string())));
         }
         let order = self.waking_order(operation.cancel.clone(), interrupt, None);
+        self.none_held(order.stack.as_deref(), (&request.services, true), &[])?;
         let late = Late::of(request.wait, request.wait_timeout);
         self.wake(&plan, &order).await?;
         if request.wait {
