@@ -256,6 +256,10 @@ impl Engine {
         self.announce_container(&container, Action::Removing);
         container.restart.borrow_mut().take();
         let _gate = container.gate.lock().await;
+        if !self.container(name).is_some_and(|known| Rc::ptr_eq(&known, &container)) {
+            // Somebody else has taken it away meanwhile.
+            return Ok(());
+        }
         // An end that is only now being recorded is its last.
         container.record.borrow_mut().history.halt = Some(Halt::User);
         container.restart.borrow_mut().take();

@@ -116,7 +116,7 @@ impl Engine {
     }
 
     /// Fails where a command that goes before it has come while this one waited for its turn.
-    fn not_overtaken(&self, interrupt: &watch::Receiver<u64>) -> Result<(), Failure> {
+    pub(super) fn not_overtaken(&self, interrupt: &watch::Receiver<u64>) -> Result<(), Failure> {
         match interrupt.has_changed() {
             Ok(true) => Err(failure("interrupted by a later command: nothing has been started".to_owned())),
             Ok(false) | Err(_) => Ok(()),
