@@ -8,10 +8,10 @@ use composer_plan::{Plan, Step};
 use composer_stack::{Condition, Stack};
 use tokio::task::JoinSet;
 
-use super::{Engine, pause};
 use super::container::{Container, Status, Verdict};
 use super::execute::{self, Order, StepError};
 use super::operations::failure;
+use super::{Engine, pause};
 use crate::clock;
 use crate::logs::Reader;
 use crate::protocol::{Action, Failure, Health};
