@@ -132,3 +132,38 @@ services:
     assert!(code == 1 && message.contains("no such service: nobody"), "{code} {message}");
     project.down();
 }
+
+#[test]
+fn what_is_paused_is_neither_started_nor_waited_for() {
+    let file = format!(
+        "{FILE}{}",
+        r#"  never: { x-rootfs: @busybox@, command: sleep 1000, healthcheck: { test: ["CMD", "false"], interval: 100s } }
+  after: { x-rootfs: @busybox@, command: sleep 1000, depends_on: { never: { condition: service_healthy } } }
+"#
+    );
+    let project = Project::new("pause-up", &file);
+    project.ok(&["up", "-d", "clock"]);
+    project.ok(&["pause", "clock"]);
+    for arguments in [vec!["up", "-d", "--wait", "clock"], vec!["start", "clock"]] {
+        let (code, message) = project.fails(&arguments);
+        assert!(
+            code == 1 && message.contains("clock-1 is paused: `compose unpause clock` it first"),
+            "{arguments:?}: {message}"
+        );
+    }
+    // It is let go while another command waits for ever.
+    let mut up = project.command(&["up", "-d", "after"]).stderr(Stdio::null()).spawn().unwrap();
+    while !project
+        .containers()
+        .iter()
+        .any(|container| container["Service"] == "never" && container["State"] == "running")
+    {
+        std::thread::yield_now();
+    }
+    project.ok(&["unpause", "clock"]);
+    assert_eq!(project.field("clock", "State"), "running");
+    assert!(up.try_wait().unwrap().is_none(), "`up` still waits");
+    project.ok(&["down", "-t", "0"]);
+    assert!(!up.wait().unwrap().success());
+    project.assert_nothing_left();
+}

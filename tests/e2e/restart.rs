@@ -509,3 +509,80 @@ services:
     assert_eq!(project.field("one", "Address"), address);
     project.down();
 }
+
+/// Returns once the only container of a service is in this state.
+fn becomes(project: &Project, service: &str, state: &str) {
+    let is_so = |container: &Value| container["Service"] == service && container["State"] == state;
+    while !project.containers().iter().any(is_so) {
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn a_client_that_is_stopped_holds_nobody_up_and_ends_leave_nothing_meanwhile() {
+    let file = format!(
+        r#"
+services:
+  one: {}
+  two: {}
+  never: {{ x-rootfs: @busybox@, command: sleep 1000, healthcheck: {{ test: ["CMD", "false"], interval: 100s }} }}
+  after: {{ x-rootfs: @busybox@, command: sleep 1000, depends_on: {{ never: {{ condition: service_healthy }} }} }}
+"#,
+        crashing(100_000, SOON),
+        crashing(100_000, SOON)
+    );
+    let project = Project::new("restart-stopped", &file);
+    let mut up = project.command(&["up", "-d"]).stderr(Stdio::null()).spawn().unwrap();
+    becomes(&project, "never", "running");
+    kill(Pid::from_raw(up.id().cast_signed()), Signal::SIGSTOP).unwrap();
+    // More events than its socket takes.
+    project.follow_until("one", "run 150");
+    let supervisor = project.processes("compose-supervisor")[0];
+    let held = fs::read_dir(format!("/proc/{supervisor}/fd")).unwrap().flatten();
+    let pidfds =
+        held.filter(|fd| fs::read_link(fd.path()).is_ok_and(|to| to.ends_with("anon_inode:[pidfd]")));
+    assert!(pidfds.count() < 20, "ends are kept until `up` is over");
+    let mut down = project.command(&["down", "-t", "0"]).spawn().unwrap();
+    let pidfd = pidfd(down.id().cast_signed());
+    ended(&pidfd);
+    assert!(down.wait().unwrap().success());
+    up.kill().unwrap();
+    up.wait().unwrap();
+    for pid in project.processes("compose-supervisor") {
+        ended(&crate::stack::pidfd(pid));
+    }
+    drop(project);
+}
+
+#[test]
+fn a_signal_for_one_service_is_no_end_of_what_others_wait_for() {
+    let file = r#"
+services:
+  store:
+    x-rootfs: @busybox@
+    command: ["sh", "-c", "rm -f /ok; exec sleep 1000"]
+    healthcheck: { test: ["CMD", "test", "-e", "/ok"], interval: 50ms, retries: 1000000 }
+  web: { x-rootfs: @busybox@, command: sleep 1000, depends_on: { store: { condition: service_healthy } } }
+  other: { x-rootfs: @busybox@, command: sleep 1000, restart: always }
+  idle: { x-rootfs: @busybox@, command: sleep 1000 }
+"#;
+    let project = Project::new("restart-kill", file);
+    project.ok(&["up", "-d", "other", "idle"]);
+    let mut up = project.command(&["up", "-d"]).stderr(Stdio::null()).spawn().unwrap();
+    becomes(&project, "store", "running");
+    project.ok(&["kill", "-s", "USR2", "idle"]);
+    project.ok(&["kill", "other"]);
+    becomes(&project, "other", "exited");
+    project.ok(&["exec", "-T", "store", "touch", "/ok"]);
+    assert!(up.wait().unwrap().success());
+    assert_eq!(project.field("web", "State"), "running");
+    // What a `restart` has stopped is started though another command goes before it.
+    let mut restart =
+        project.command(&["restart", "-t", "0", "store", "web"]).stderr(Stdio::null()).spawn().unwrap();
+    becomes(&project, "web", "exited");
+    becomes(&project, "store", "running");
+    project.ok(&["stop", "-t", "0", "idle"]);
+    assert!(!restart.wait().unwrap().success());
+    assert_eq!(project.field("web", "State"), "running");
+    project.down();
+}

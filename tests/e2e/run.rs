@@ -222,9 +222,9 @@ fn a_signal_goes_to_the_program_and_a_killed_caller_takes_it_along() {
     child.kill().unwrap();
     child.wait().unwrap();
     ended(&program);
-    // Its removal is an operation: this one comes after it.
-    project.ok(&["run", "--rm", "-T", "--no-deps", "tool", "true"]);
-    assert_eq!(project.containers(), [] as [serde_json::Value; 0]);
+    while !project.containers().is_empty() {
+        std::thread::yield_now();
+    }
     project.down();
 }
 
@@ -313,5 +313,75 @@ fn ctrl_c_is_the_programs_and_detach_keys_leave_it() {
     typist.until("left ");
     assert_eq!(typist.end(), Some(0));
     assert_eq!(oneoffs(&project)[0]["State"], "running");
+    project.down();
+}
+
+#[test]
+fn neither_its_end_nor_its_waiting_depends_on_other_commands() {
+    let file = r#"
+services:
+  never: { x-rootfs: @busybox@, command: sleep 1000, healthcheck: { test: ["CMD", "false"], interval: 100s } }
+  after: { x-rootfs: @busybox@, command: sleep 1000, depends_on: { never: { condition: service_healthy } } }
+  tool: { x-rootfs: @busybox@, command: sleep 1000 }
+"#;
+    let project = Project::new("run-turns", file);
+    let mut child = project
+        .command(&["run", "--rm", "-T", "tool", "sh", "-c", "echo ready; read line; exit 5"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    assert_eq!(lines.next().unwrap().unwrap(), "ready");
+    let runs = |service: &str| {
+        let is_so = |container: &serde_json::Value| {
+            container["Service"] == service && container["State"] == "running"
+        };
+        project.containers().iter().any(is_so)
+    };
+    // It waits for ever, and others have their turn.
+    let mut waiting =
+        project.command(&["run", "--rm", "-T", "after", "true"]).stderr(Stdio::null()).spawn().unwrap();
+    while !runs("never") {
+        std::thread::yield_now();
+    }
+    project.ok(&["up", "-d", "tool"]);
+    assert!(waiting.try_wait().unwrap().is_none(), "`run` still waits");
+    waiting.kill().unwrap();
+    waiting.wait().unwrap();
+    // `up` has the turn and waits; the end of the first is told nevertheless.
+    let mut up = project.command(&["up", "-d", "after"]).stderr(Stdio::null()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(b"words\n").unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(5));
+    assert_eq!(oneoffs(&project), [] as [serde_json::Value; 0]);
+    assert!(up.try_wait().unwrap().is_none(), "`up` still waits");
+    project.ok(&["down", "-t", "0"]);
+    assert!(!up.wait().unwrap().success());
+    project.assert_nothing_left();
+}
+
+#[test]
+fn an_end_before_its_caller_has_come_back_is_kept_for_it() {
+    let project = Project::new("run-return", FILE);
+    let mut child = project
+        .command(&["run", "--rm", "-T", "--no-deps", "tool", "sh", "-c", "echo ready; read line; exit 5"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    assert_eq!(lines.next().unwrap().unwrap(), "ready");
+    kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGSTOP).unwrap();
+    project.kill_processes("compose-supervisor");
+    let pid = oneoffs(&project)[0]["Pid"].as_i64().unwrap();
+    let program = pidfd(pid.try_into().unwrap());
+    child.stdin.take().unwrap().write_all(b"words\n").unwrap();
+    ended(&program);
+    while oneoffs(&project)[0]["State"] == "running" {
+        std::thread::yield_now();
+    }
+    kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGCONT).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(5));
+    assert_eq!(oneoffs(&project), [] as [serde_json::Value; 0]);
     project.down();
 }

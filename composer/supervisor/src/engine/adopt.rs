@@ -26,7 +26,7 @@ impl Engine {
             let phase = container.record.borrow().phase.clone();
             match phase {
                 Phase::Created { .. } => {}
-                Phase::Exited { code, .. } => self.recall(&container, code),
+                Phase::Exited { code, .. } => drop(self.recall(&container, code)),
                 Phase::Started(process) => {
                     self.take_up(&container, process, born, &mut legacy).await;
                 }
@@ -50,8 +50,7 @@ impl Engine {
             }
         }
         self.await_owners();
-        let (engine, interrupt) = (Rc::clone(self), self.interrupt.subscribe());
-        tokio::task::spawn_local(async move { engine.tidy(interrupt).await });
+        self.tidy_soon();
     }
 
     /// The containers that have a readable record; folders without one are what a crash left half-made.
@@ -97,7 +96,10 @@ impl Engine {
                 self.link.acknowledge(process.pid);
             }
             self.release(container).await;
-            self.recall(container, end.code);
+            // Others' ends were told when they were recorded.
+            if self.recall(container, end.code) {
+                self.announce_container(container, Action::Exited { code: end.code });
+            }
             return;
         };
         let init = container.record.borrow().service.init;
@@ -119,7 +121,7 @@ impl Engine {
             self.release(container).await;
             let phase = container.record.borrow().phase.clone();
             match phase {
-                Phase::Exited { code, .. } => self.recall(container, code),
+                Phase::Exited { code, .. } => drop(self.recall(container, code)),
                 Phase::Created { .. } | Phase::Started(_) => {
                     container.status.send_replace(Status::Created);
                 }
@@ -154,7 +156,8 @@ impl Engine {
     }
 
     /// The state of a container whose program had ended: a restart that was due goes on being so, within one boot.
-    fn recall(&self, container: &Container, code: Option<i32>) {
+    /// Whether it has ended for good.
+    fn recall(&self, container: &Container, code: Option<i32>) -> bool {
         let due = container.record.borrow().history.due.clone();
         let is_due = due.is_some_and(|due| due.boot == program::boot());
         if !is_due {
@@ -162,9 +165,7 @@ impl Engine {
         }
         let status = if is_due { Status::Restarting(code) } else { Status::Exited(code) };
         container.status.send_replace(status);
-        if !is_due {
-            self.announce_container(container, Action::Exited { code });
-        }
+        !is_due
     }
 
     /// Names and resolver of a container that is taken up.

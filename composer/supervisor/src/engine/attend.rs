@@ -59,6 +59,7 @@ impl Engine {
                 probing.abort();
             }
             engine.ended(&container, born.pid, end, logging).await;
+            engine.tidy_soon();
         });
         Ok(())
     }
@@ -83,14 +84,24 @@ impl Engine {
             self.announce_container(container, Action::OutOfMemory);
         }
         self.conclude(container, end.code);
-        self.clear_oneoff(container).await;
-        self.tidy(self.interrupt.subscribe()).await;
+        self.clear_ended_oneoff(container).await;
     }
 
     /// Takes away what ended programs stood on, once no operation is under way. Whoever waits for an end does not
     /// wait for this, nor does whoever starts next: while the kernel takes a link apart it lets nobody make one.
-    pub(super) async fn tidy(&self, mut interrupt: watch::Receiver<u64>) {
+    pub(super) fn tidy_soon(self: &Rc<Self>) {
+        // However many end meanwhile, one waits for them all, and holds nothing of theirs.
+        if self.tidying.replace(true) {
+            return;
+        }
+        let (engine, interrupt) = (Rc::clone(self), self.interrupt.subscribe());
+        tokio::task::spawn_local(async move { engine.tidy(interrupt).await });
+    }
+
+    async fn tidy(&self, mut interrupt: watch::Receiver<u64>) {
         let _turn = self.turn.lock().await;
+        // Who ends from here on may have been looked at already.
+        self.tidying.set(false);
         let known: Vec<_> = self.containers.borrow().values().cloned().collect();
         for container in known.into_iter().filter(is_left) {
             tokio::select! {
@@ -144,6 +155,8 @@ impl Engine {
         }
         let mut status = container.status.subscribe();
         if container.live.borrow().is_none() {
+            // Its end may be about to be recorded: whoever takes the container away comes after that.
+            let _ = status.wait_for(|status| !matches!(status, Status::Running(_))).await;
             return;
         }
         self.announce_container(container, Action::Stopping);

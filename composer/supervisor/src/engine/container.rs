@@ -101,6 +101,8 @@ pub struct Container {
     pub given: RefCell<Option<Given>>,
     /// Whether somebody waits for the end of a container of `run`.
     pub owned: Cell<bool>,
+    /// Whether `kill` has come while its program was on its way.
+    pub doomed: Cell<bool>,
     /// Whether what its last program stood on (link, cgroup, pipes) may still be there.
     pub standing: Cell<bool>,
     /// The restart that is waited for; dropped, it does not come.
@@ -129,6 +131,7 @@ impl Container {
             paused: watch::Sender::new(false),
             given: RefCell::new(None),
             owned: Cell::new(false),
+            doomed: Cell::new(false),
             standing: Cell::new(standing),
             restart: RefCell::default(),
             gate: Mutex::new(()),

@@ -8,10 +8,10 @@ use composer_plan::{Plan, Step};
 use composer_stack::{Condition, Stack};
 use tokio::task::JoinSet;
 
-use super::Engine;
 use super::container::{Container, Status, Verdict};
 use super::execute::{self, Order, StepError};
 use super::operations::failure;
+use super::{Engine, pause};
 use crate::clock;
 use crate::logs::Reader;
 use crate::protocol::{Action, Failure, Health};
@@ -292,7 +292,11 @@ impl Awaited {
             1 => "; it has been restarted once".to_owned(),
             restarts => format!("; it has been restarted {restarts} times"),
         };
-        let why = execute::describe(&self.container.name(), status, Condition::Healthy);
+        let why = if *self.container.paused.borrow() {
+            pause::held_back(&self.container)
+        } else {
+            execute::describe(&self.container.name(), status, Condition::Healthy)
+        };
         Some(Failing { container: Rc::clone(&self.container), why: format!("{why}{again}") })
     }
 }
@@ -308,6 +312,8 @@ fn readiness(container: &Container, before: u32, status: &Status) -> Verdict {
         }
         Status::Exited(Some(0)) => Verdict::Holds,
         Status::Exited(_) => Verdict::Never,
+        // It comes to nothing for as long as it is held.
+        Status::Running(_) if *container.paused.borrow() => Verdict::Never,
         Status::Running(_) if container.record.borrow().service.healthcheck.is_none() => Verdict::Holds,
         Status::Created | Status::Starting | Status::Running(_) => status.verdict(Condition::Healthy),
     }

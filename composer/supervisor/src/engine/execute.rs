@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 
 use super::container::{Container, Status, Verdict};
 use super::start::{self, StartError};
-use super::{Engine, NETWORK};
+use super::{Engine, NETWORK, pause};
 use crate::protocol::{Action, Health, Subject};
 use crate::records::{ContainerRecord, Halt, History, Phase};
 use crate::{clock, paths};
@@ -256,6 +256,10 @@ impl Engine {
         self.announce_container(&container, Action::Removing);
         container.restart.borrow_mut().take();
         let _gate = container.gate.lock().await;
+        if !self.container(name).is_some_and(|known| Rc::ptr_eq(&known, &container)) {
+            // Somebody else has taken it away meanwhile.
+            return Ok(());
+        }
         // An end that is only now being recorded is its last.
         container.record.borrow_mut().history.halt = Some(Halt::User);
         container.restart.borrow_mut().take();
@@ -313,12 +317,22 @@ impl Engine {
         order: &Order,
     ) -> Result<(), StepError> {
         for container in self.of_services(&[service.to_owned()]) {
-            let mut status = container.status.subscribe();
+            let (mut status, mut paused) = (container.status.subscribe(), container.paused.subscribe());
             if status.borrow().verdict(condition) == Verdict::Pending {
                 self.announce_container(&container, Action::Waiting);
             }
             let decided = tokio::select! {
+                biased;
                 decided = status.wait_for(|status| status.verdict(condition) != Verdict::Pending) => decided,
+                _ = paused.wait_for(|paused| *paused) => {
+                    // It comes to nothing for as long as it is held.
+                    let why = pause::held_back(&container);
+                    if required {
+                        return Err(StepError::Unmet(why));
+                    }
+                    self.announce_container(&container, Action::Warning(format!("{why}; it is not required")));
+                    continue;
+                }
                 () = order.given_up() => return Err(StepError::Interrupted),
             };
             let Ok(status) = decided.map(|status| *status) else {

@@ -83,6 +83,10 @@ struct Engine {
     preparing: RefCell<BTreeMap<String, Rc<Mutex<Option<String>>>>>,
     /// Raised to make the operation under way give up.
     interrupt: watch::Sender<u64>,
+    /// How many commands have ended the whole stack, or begun to.
+    endings: Cell<u64>,
+    /// Whether somebody waits to take away what ended programs stood on.
+    tidying: Cell<bool>,
     /// Links are about to go in one sweep: no container takes its own away.
     sweeping: Cell<bool>,
     /// Limits that are not in force have been named once.
@@ -147,6 +151,8 @@ async fn supervise(stack: &str) -> io::Result<()> {
         turn: Mutex::new(()),
         preparing: RefCell::default(),
         interrupt: watch::Sender::new(0),
+        endings: Cell::new(0),
+        tidying: Cell::new(false),
         sweeping: Cell::new(false),
         warned: RefCell::default(),
         connections: Cell::new(0),

@@ -9,7 +9,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::rc::Rc;
 use std::time::Duration;
 
-use composer_plan::{Orphans, UpOptions};
+use composer_plan::{Orphans, Plan, UpOptions};
 use composer_stack::{Condition, Stack, config_hash};
 use tokio::io::unix::AsyncFd;
 
@@ -32,6 +32,12 @@ enum Parting {
     Detached,
     /// It is gone.
     Gone,
+}
+
+/// What a container of `run` stands on has been brought up.
+struct Stood {
+    plan: Plan,
+    order: Rc<Order>,
 }
 
 impl Engine {
@@ -58,24 +64,11 @@ impl Engine {
         operation: &Operation,
     ) -> Result<Rc<Container>, Failure> {
         let interrupt = self.interrupt.subscribe();
-        let _turn = self.take_turn().await;
+        let turn = self.take_turn().await;
         operation.begun.set(true);
-        if interrupt.has_changed().unwrap_or(false) {
-            return Err(failure("interrupted by a later command: nothing has been started".to_owned()));
-        }
-        if let Some(known) = self.container(&request.name) {
-            if known.record.borrow().id != request.id {
-                return Err(failure(format!(
-                    "container name {:?} is in use already: give another one with `--name`, or take that container away",
-                    request.name
-                )));
-            }
-            // A request that is made again, as its supervisor has died.
-            let has_started = !matches!(*known.status.borrow(), Status::Created);
-            if has_started {
-                return Ok(known);
-            }
-            self.remove(&request.name).await.map_err(|error| failure(error.message))?;
+        self.not_overtaken(&interrupt)?;
+        if let Some(known) = self.claim_name(&request).await? {
+            return Ok(known);
         }
         let order = Rc::new(Order {
             stack: None,
@@ -85,12 +78,45 @@ impl Engine {
             cancel: operation.cancel.clone(),
             interrupt,
         });
-        self.stand(&request, order).await?;
-        self.start_oneoff(request, given).await
+        let stood = self.stand(&request, order).await?;
+        // Nothing is changed while it waits for others.
+        drop(turn);
+        let order = &stood.order;
+        if let Err(error) = self.meet(&request.stack, &request.service, order).await {
+            let services = std::slice::from_ref(&request.service.name);
+            self.brought_up(&[error], &stood.plan, false, order, (services, None)).await?;
+        }
+        let _turn = self.take_turn().await;
+        if *order.cancel.borrow() || order.interrupt.has_changed().unwrap_or(false) {
+            return Err(failure("interrupted: what has been started runs on".to_owned()));
+        }
+        // Another one may have been given the name meanwhile.
+        match self.claim_name(&request).await? {
+            Some(known) => Ok(known),
+            None => self.start_oneoff(request, given).await,
+        }
+    }
+
+    /// Fails where another container has the name. A container where the request is made again, as its supervisor has
+    /// died.
+    async fn claim_name(self: &Rc<Self>, request: &Run) -> Result<Option<Rc<Container>>, Failure> {
+        let Some(known) = self.container(&request.name) else { return Ok(None) };
+        if known.record.borrow().id != request.id {
+            return Err(failure(format!(
+                "container name {:?} is in use already: give another one with `--name`, or take that container away",
+                request.name
+            )));
+        }
+        let has_started = !matches!(*known.status.borrow(), Status::Created);
+        if has_started {
+            return Ok(Some(known));
+        }
+        self.remove(&request.name).await.map_err(|error| failure(error.message))?;
+        Ok(None)
     }
 
     /// The stack's network, the volumes, and everything that the service depends on.
-    async fn stand(self: &Rc<Self>, request: &Run, order: Rc<Order>) -> Result<(), Failure> {
+    async fn stand(self: &Rc<Self>, request: &Run, order: Rc<Order>) -> Result<Stood, Failure> {
         let new = self.take_file(&request.stack, &request.path)?;
         let mut observed = self.observe().await;
         // Planned as a service without replicas: what it stands on and depends on is there, and its replicas are left
@@ -115,11 +141,9 @@ impl Engine {
             cancel: order.cancel.clone(),
             interrupt: order.interrupt.clone(),
         });
-        let mut failures = self.execute(&plan, Rc::clone(&order)).await;
-        if failures.is_empty() {
-            failures.extend(self.meet(&request.stack, service, &order).await.err());
-        }
-        self.brought_up(&failures, &plan, new, &order, (&options.services, None)).await
+        let failures = self.execute(&plan, Rc::clone(&order)).await;
+        self.brought_up(&failures, &plan, new, &order, (&options.services, None)).await?;
+        Ok(Stood { plan, order })
     }
 
     /// Waits for the service's own conditions.
@@ -310,12 +334,27 @@ impl Engine {
         self.containers.borrow().values().filter(chosen).cloned().collect()
     }
 
-    /// Takes away a container of `run` that goes with its program, once no operation is under way.
+    /// The program of a container of `run` has ended. Where an earlier supervisor left it, whoever waits for it may not
+    /// have come back yet.
+    pub(super) async fn clear_ended_oneoff(self: &Rc<Self>, container: &Rc<Container>) {
+        if container.oneoff().is_some_and(|oneoff| oneoff.remove && oneoff.attended) && !container.owned.get()
+        {
+            let (engine, container) = (Rc::clone(self), Rc::clone(container));
+            tokio::task::spawn_local(async move {
+                tokio::time::sleep(RETURN).await;
+                engine.clear_oneoff(&container).await;
+            });
+            return;
+        }
+        self.clear_oneoff(container).await;
+    }
+
+    /// Takes away a container of `run` that goes with its program. It waits for nobody's turn: no plan but that of `down`
+    /// knows of it, and who takes it away second finds nothing.
     pub(super) async fn clear_oneoff(self: &Rc<Self>, container: &Rc<Container>) {
         if !container.oneoff().is_some_and(|oneoff| oneoff.remove) {
             return;
         }
-        let _turn = self.turn.lock().await;
         let name = container.name();
         let is_there = self.container(&name).is_some_and(|known| Rc::ptr_eq(&known, container));
         let has_ended = !is_under_way(*container.status.borrow());

@@ -60,10 +60,15 @@ impl Engine {
         Turn { engine: self, _turn: self.turn.lock().await }
     }
 
-    /// Makes the operation under way give up, and waits for its turn.
-    async fn preempt(&self) -> Turn<'_> {
-        self.interrupt.send_modify(|count| *count += 1);
+    /// Makes the operation under way give up, and waits for its turn. Where `whole`, nothing is to be left running.
+    async fn preempt(&self, whole: bool) -> Turn<'_> {
+        self.overtake(whole);
         self.take_turn().await
+    }
+
+    fn overtake(&self, whole: bool) {
+        self.endings.set(self.endings.get() + u64::from(whole));
+        self.interrupt.send_modify(|count| *count += 1);
     }
 
     /// Writes the stack's record.
@@ -103,6 +108,10 @@ impl Engine {
         let plan = composer_plan::up(&request.stack, &observed, &options);
         if request.dry_run {
             return Ok(Some(Reply::Plan(plan.to_string())));
+        }
+        if !options.no_start {
+            let wanted = (options.services.as_slice(), !options.no_deps);
+            self.none_held(Some(&request.stack), wanted, &ends_of(&plan))?;
         }
         let new = self.take_file(&request.stack, &request.path)?;
         let stack = Rc::new(request.stack);
@@ -257,9 +266,9 @@ impl Engine {
             let _turn = self.turn.lock().await;
             return Ok(Some(Reply::Plan(composer_plan::down(&observe().await, &options).to_string())));
         }
-        let _turn = self.preempt().await;
-        self.known(&request.services)?;
         let whole = request.services.is_empty();
+        let _turn = self.preempt(whole).await;
+        self.known(&request.services)?;
         self.sweeping.set(whole);
         let plan = composer_plan::down(&observe().await, &options);
         let failures = self.execute(&plan, self.down_order(request.timeout)).await;
@@ -278,7 +287,7 @@ impl Engine {
             let plan = composer_plan::stop(&self.observe().await, &request.services);
             return Ok(Some(Reply::Plan(plan.to_string())));
         }
-        let _turn = self.preempt().await;
+        let _turn = self.preempt(request.services.is_empty()).await;
         let plan = composer_plan::stop(&self.observe().await, &request.services);
         let halt = if request.shutdown { Halt::Shutdown } else { Halt::User };
         let messages = worded(self.execute(&plan, self.stop_order(request.timeout, halt)).await);
@@ -287,12 +296,18 @@ impl Engine {
 
     /// Sends a signal to every running container's PID 1. It waits for nobody's turn.
     pub(super) fn kill(&self, request: &Kill) -> Result<Option<Reply>, Failure> {
-        self.interrupt.send_modify(|count| *count += 1);
         self.known(&request.services)?;
+        let killed = self.of_services(&request.services);
+        let ends_it = |container: &Rc<Container>| {
+            [libc::SIGKILL, container.record.borrow().service.stop_signal].contains(&request.signal)
+        };
+        // What is under way for others goes on; what waits for one of these learns of its end.
+        if killed.len() == self.of_services(&[]).len() && killed.iter().all(ends_it) {
+            self.overtake(true);
+        }
         let mut messages = Vec::new();
-        for container in self.of_services(&request.services) {
-            let ends =
-                [libc::SIGKILL, container.record.borrow().service.stop_signal].contains(&request.signal);
+        for container in killed {
+            let ends = ends_it(&container);
             // As in Docker: what is killed by a user stays so.
             if ends && self.cease_at_once(&container, Halt::User) {
                 self.announce_container(&container, Action::Stopped);
@@ -354,6 +369,25 @@ impl Engine {
         let _ = fs::remove_file(self.paths.start_lock());
         paths::tidy();
     }
+}
+
+/// The containers that a plan ends.
+fn ends_of(plan: &Plan) -> Vec<&String> {
+    let ended = plan.steps().into_iter().filter_map(|id| match &plan.get(id).step {
+        Step::Stop { container } | Step::Remove { container } => Some(container),
+        Step::Recreate { old, .. } => Some(old),
+        Step::Create { .. }
+        | Step::Update { .. }
+        | Step::Group
+        | Step::Network
+        | Step::Volume(_)
+        | Step::Start { .. }
+        | Step::Await { .. }
+        | Step::RemoveNetwork
+        | Step::RemoveVolume(_)
+        | Step::RemoveGroup => None,
+    });
+    ended.collect()
 }
 
 pub(super) fn worded(failures: Vec<StepError>) -> Vec<String> {

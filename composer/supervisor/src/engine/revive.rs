@@ -71,6 +71,7 @@ impl Engine {
     async fn revive(self: &Rc<Self>, container: &Rc<Container>) {
         container.record.borrow_mut().history.restarts += 1;
         self.announce_container(container, Action::Starting);
+        container.doomed.set(false);
         let began = clock::now();
         let launched = async {
             // A supervisor that has found nothing running has not looked at the network yet.
@@ -81,13 +82,21 @@ impl Engine {
         };
         match launched.await {
             Err(error) => self.failed_again(container, began, error).await,
-            Ok(()) if container.record.borrow().history.halt.is_some() => {
-                // `kill` has come while it was on its way.
-                if let Some(live) = &*container.live.borrow() {
-                    let _ = pidfd::signal(live.pidfd.as_fd(), libc::SIGKILL);
-                }
+            Ok(()) => self.end_doomed(container),
+        }
+    }
+
+    /// Ends a program for which `kill` has come while it was on its way. Whatever the signal was: one that has only just
+    /// been exec'd listens to none that it may ignore.
+    pub(super) fn end_doomed(&self, container: &Container) {
+        if !container.doomed.take() {
+            return;
+        }
+        if let Some(live) = &*container.live.borrow() {
+            match pidfd::signal(live.pidfd.as_fd(), libc::SIGKILL) {
+                Ok(()) => self.announce_container(container, Action::Killed { signal: libc::SIGKILL }),
+                Err(error) => diagnose(&format!("kill {}: {error}", container.name())),
             }
-            Ok(()) => {}
         }
     }
 
@@ -130,11 +139,16 @@ impl Engine {
         has_settled(container)
     }
 
-    /// The same at once, of a container that runs or is about to: a restart in its middle sees it when it is done.
+    /// The same at once, of a container that runs or is about to: a start in its middle sees it when it is done.
     pub(super) fn cease_at_once(&self, container: &Container, halt: Halt) -> bool {
         let was_waiting = container.restart.borrow_mut().take().is_some();
         match *container.status.borrow() {
-            Status::Starting | Status::Running(_) | Status::Restarting(_) => halted(container, halt),
+            Status::Running(_) => halted(container, halt),
+            Status::Starting | Status::Restarting(_) => {
+                // Where a restart waited it does not come, and finds nothing of this.
+                container.doomed.set(true);
+                halted(container, halt);
+            }
             Status::Created | Status::Exited(_) => {}
         }
         was_waiting && has_settled(container)

@@ -1,5 +1,6 @@
 //! Connections of clients: one request each.
 
+use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
@@ -18,6 +19,9 @@ use composer_sandbox::{descriptor, pidfd};
 
 /// How long the end of a stack waits for other clients to be answered.
 const PARTING: Duration = Duration::from_secs(1);
+
+/// So many events wait for a client that is slow, beside those of the channel; what comes then is lost to it.
+const BACKLOG: usize = 4096;
 
 impl Engine {
     /// Answers clients until nothing is left of the stack.
@@ -152,18 +156,32 @@ impl Engine {
         work: impl Future<Output = Result<T, Failure>>,
     ) -> Result<T, Failure> {
         let mut events = self.events.subscribe();
+        // Told beside the work, never before it goes on: a client that is stopped must not hold up others.
+        let mut untold: VecDeque<Reply> = VecDeque::new();
         let mut gone = false;
         tokio::pin!(work);
         let hangup = exec::hangup(client);
         tokio::pin!(hangup);
         loop {
-            let event = tokio::select! {
+            tokio::select! {
                 biased;
-                event = events.recv() => event,
+                event = events.recv(), if untold.len() < BACKLOG => match event {
+                    Ok(event) if !gone => untold.push_back(Reply::Event(event)),
+                    Ok(_) | Err(RecvError::Lagged(_)) => {}
+                    Err(RecvError::Closed) => diagnose("events ended before their supervisor"),
+                },
+                sent = tell(client, untold.front()) => match sent {
+                    Ok(()) => drop(untold.pop_front()),
+                    // Its hangup says what becomes of the work.
+                    Err(_) => untold.clear(),
+                },
                 result = &mut work => {
                     // Events that were announced before the end are told before it.
-                    while let Ok(event) = events.try_recv() {
-                        let _ = asyncfd::send(client, &Reply::Event(event), &[]).await;
+                    let rest = std::iter::from_fn(|| events.try_recv().ok()).map(Reply::Event);
+                    for event in untold.into_iter().chain(rest) {
+                        if asyncfd::send(client, &event, &[]).await.is_err() {
+                            break;
+                        }
                     }
                     return result;
                 }
@@ -174,15 +192,17 @@ impl Engine {
                         Some(_) => return Err(operations::failure("abandoned".to_owned())),
                         None => {}
                     }
-                    continue;
                 }
-            };
-            match event {
-                Ok(event) if !gone => gone = asyncfd::send(client, &Reply::Event(event), &[]).await.is_err(),
-                Ok(_) | Err(RecvError::Lagged(_)) => {}
-                Err(RecvError::Closed) => diagnose("events ended before their supervisor"),
             }
         }
+    }
+}
+
+/// Sends a message where there is one.
+async fn tell(client: &AsyncFd<OwnedFd>, message: Option<&Reply>) -> io::Result<()> {
+    match message {
+        Some(message) => asyncfd::send(client, message, &[]).await,
+        None => std::future::pending().await,
     }
 }
 

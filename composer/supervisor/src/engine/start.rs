@@ -114,6 +114,7 @@ impl Engine {
         let _gate = container.gate.lock().await;
         self.begin_anew(container)
             .map_err(|error| StartError::doing(&format!("{}: write its record", container.name()), &error))?;
+        container.doomed.set(false);
         container.status.send_replace(Status::Starting);
         self.announce_container(container, Action::Starting);
         if let Err(error) = self.launch_anew(container).await {
@@ -125,6 +126,7 @@ impl Engine {
             self.announce_container(container, Action::Failed(error.message.clone()));
             return Err(error);
         }
+        self.end_doomed(container);
         Ok(())
     }
 

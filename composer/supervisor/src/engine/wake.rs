@@ -8,6 +8,7 @@ use composer_stack::Stack;
 use tokio::sync::watch;
 
 use super::Engine;
+use super::container::Status;
 use super::ends::Late;
 use super::execute::{Order, StepError};
 use super::operations::{Operation, failure, worded};
@@ -50,6 +51,7 @@ impl Engine {
             return Ok(Some(Reply::Plan(plan.to_string())));
         }
         let order = self.waking_order(operation.cancel.clone(), interrupt, None);
+        self.none_held(order.stack.as_deref(), (&request.services, true), &[])?;
         let late = Late::of(request.wait, request.wait_timeout);
         self.wake(&plan, &order).await?;
         if request.wait {
@@ -68,7 +70,12 @@ impl Engine {
             return Ok(Some(Reply::Plan(plan.to_string())));
         }
         let order = self.waking_order(watch::Sender::new(false), interrupt, request.timeout);
-        self.wake(&plan, &order).await?;
+        let endings = self.endings.get();
+        let woken = self.wake(&plan, &order).await;
+        if order.interrupt.has_changed().unwrap_or(false) && self.endings.get() == endings {
+            self.start_again(&plan).await?;
+        }
+        woken?;
         for id in plan.steps() {
             if let Step::Start { container } = &plan.get(id).step
                 && let Some(container) = self.container(container)
@@ -77,6 +84,22 @@ impl Engine {
             }
         }
         Ok(None)
+    }
+
+    /// Starts what an interrupted `restart` has stopped: nobody else would. It waits for no condition any more, so that
+    /// the command that interrupts it soon has its turn.
+    async fn start_again(self: &Rc<Self>, plan: &Plan) -> Result<(), Failure> {
+        let mut messages = Vec::new();
+        for id in plan.steps() {
+            let Step::Stop { container } = &plan.get(id).step else { continue };
+            if let Some(container) = self.container(container)
+                && matches!(*container.status.borrow(), Status::Exited(_))
+                && let Err(error) = self.start(&container).await
+            {
+                messages.push(error.message);
+            }
+        }
+        if messages.is_empty() { Ok(()) } else { Err(failure(messages.join("\n"))) }
     }
 
     /// `compose rm`.
@@ -93,7 +116,7 @@ impl Engine {
     }
 
     /// Fails where a command that goes before it has come while this one waited for its turn.
-    fn not_overtaken(&self, interrupt: &watch::Receiver<u64>) -> Result<(), Failure> {
+    pub(super) fn not_overtaken(&self, interrupt: &watch::Receiver<u64>) -> Result<(), Failure> {
         match interrupt.has_changed() {
             Ok(true) => Err(failure("interrupted by a later command: nothing has been started".to_owned())),
             Ok(false) | Err(_) => Ok(()),
