@@ -134,6 +134,10 @@ services:
     assert_eq!(later, expected);
     let last = bare(&project.ok(&["logs", "--marks", "--tail", "1", "--no-log-prefix", "web"]));
     assert_eq!(last, ["last", "exited with code 7 ==="]);
+    // With `-t` the time stands before a mark as before any line, and once.
+    let timed = project.ok(&["logs", "-t", "--marks", "--tail", "1", "--no-log-prefix", "web"]);
+    let untimed: Vec<&str> = timed.lines().map(|line| line.split_once(' ').unwrap().1).collect();
+    assert_eq!(untimed, ["last", "=== exited with code 7 ==="]);
     assert_eq!(project.ok(&["logs", "--no-log-prefix", "web"]), "first\nlast\n");
     project.down();
 }

@@ -301,6 +301,22 @@ fn a_terminal_has_the_callers_size_and_follows_it() {
 }
 
 #[test]
+fn a_program_that_prints_without_end_can_be_interrupted_and_left() {
+    let project = Project::new("run-flood", FILE);
+    let args = ["run", "--rm", "--no-deps", "tool", "sh", "-c", "yes; exit 7"];
+    let mut typist = Typist::new(&project, &args, (24, 80));
+    typist.until("y\r\ny\r\n");
+    typist.types("\u{3}");
+    assert!(matches!(typist.end_of_flood(), Some(7 | 130)));
+    let mut typist = Typist::new(&project, &args, (24, 80));
+    typist.until("y\r\ny\r\n");
+    typist.types("\u{10}\u{11}");
+    assert_eq!(typist.end_of_flood(), Some(0));
+    assert_eq!(oneoffs(&project)[0]["State"], "running");
+    project.down();
+}
+
+#[test]
 fn ctrl_c_is_the_programs_and_detach_keys_leave_it() {
     let project = Project::new("run-keys", FILE);
     let script = "trap 'echo interrupted' INT; echo ready; while true; do read word && echo got $word; done";

@@ -65,6 +65,22 @@ impl Typist {
         .unwrap();
     }
 
+    /// The status of a command that shows more than anybody wants to see, and has to end within a minute.
+    pub fn end_of_flood(self) -> Option<i32> {
+        let mut master = self.master.try_clone().unwrap();
+        // Until the terminal has gone.
+        std::thread::spawn(move || while master.read(&mut [0; 1 << 16]).is_ok() {});
+        let child = rustix::process::Pid::from_child(&self.child);
+        let child = rustix::process::pidfd_open(child, rustix::process::PidfdFlags::empty()).unwrap();
+        let mut ready = [nix::poll::PollFd::new(child.as_fd(), nix::poll::PollFlags::POLLIN)];
+        let polled = nix::poll::poll(&mut ready, nix::poll::PollTimeout::from(60_000_u16));
+        if polled != Ok(1) {
+            rustix::process::pidfd_send_signal(&child, rustix::process::Signal::KILL).unwrap();
+        }
+        assert_eq!(polled, Ok(1), "it does not end");
+        self.end()
+    }
+
     /// The command's status; its terminal is as it was.
     pub fn end(mut self) -> Option<i32> {
         let code = self.child.wait().unwrap().code();

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
 
 use composer_supervisor::client::{self, Client};
 use composer_supervisor::logs::{Bytes, Stream, Watch};
@@ -21,6 +22,13 @@ use super::{Error, Result, doing, wait};
 
 /// So many signals that say "end" make us leave a program that does not.
 const PATIENCE: u32 = 3;
+/// How much is shown, in bytes, before keys and signals have their turn: of a program that prints faster than we show,
+/// all that there is never comes to an end.
+const TURN: usize = 1 << 16;
+/// So many turns are shown at the end where somebody has interrupted: gigabytes may be left.
+const LAST_TURNS: u32 = 64;
+/// What the keys of an interrupt send: Ctrl-C and Ctrl-\\.
+const INTERRUPTS: [u8; 2] = [0x03, 0x1c];
 /// What is passed on.
 const SIGNALS: [Signal; 7] = [
     Signal::SIGWINCH,
@@ -59,6 +67,10 @@ pub struct Follow {
     /// What was typed and is not passed on yet.
     typed: VecDeque<u8>,
     urged: u32,
+    /// Whether somebody has interrupted, and has not been shown all that has come since.
+    interrupted: bool,
+    /// Whether some of the output has not been shown at all.
+    cut: bool,
 }
 
 /// What a turn of the loop came to.
@@ -106,6 +118,8 @@ impl Follow {
             from,
             typed: VecDeque::new(),
             urged: 0,
+            interrupted: false,
+            cut: false,
         })
     }
 
@@ -160,6 +174,10 @@ impl Follow {
         drop(raw);
         match turn {
             Turn::Ended(code) => {
+                if self.cut {
+                    let name = &self.container.name;
+                    context.out.note(&format!("\nnot all of the output of {name} has been shown"));
+                }
                 self.finish()?;
                 Ok(u8::try_from(code).unwrap_or(1))
             }
@@ -188,9 +206,10 @@ impl Follow {
         terminal::set_size(master, (rows, columns));
     }
 
-    /// Waits for one thing to happen and does what it asks for.
+    /// Waits for one thing to happen and does what it asks for; only looks where there is more to show.
     fn turn(&mut self, signals: &mut Signals, context: &mut Context) -> Result<Turn> {
-        self.show(context)?;
+        let more = self.show(context)?;
+        self.interrupted &= more;
         let stdin = io::stdin();
         let wants_keys = self.keys.is_some() && self.input.is_some() && self.typed.is_empty();
         let mut fds = vec![
@@ -203,7 +222,7 @@ impl Follow {
         } else if let Some(input) = self.input.as_ref().filter(|_| !self.typed.is_empty()) {
             fds.push((input.as_fd(), PollFlags::OUT));
         }
-        let ready = wait::any(&fds, None)?;
+        let ready = wait::any(&fds, more.then_some(Duration::ZERO))?;
         let is = |place: usize| ready.get(place) == Some(&true);
         if is(2) {
             self.watch.drain().map_err(doing("watch the log"))?;
@@ -222,8 +241,9 @@ impl Follow {
         if is(0) { self.answered(signals, context) } else { Ok(Turn::More) }
     }
 
-    fn show(&mut self, context: &mut Context) -> Result<()> {
-        let read = self.log.read(|stream, bytes| match stream {
+    /// Shows what has come, for one turn; whether there may be more.
+    fn show(&mut self, context: &mut Context) -> Result<bool> {
+        let read = self.log.read(TURN, |stream, bytes| match stream {
             Stream::Stdout => {
                 context.out.data(bytes).and_then(|()| context.out.flush()).map_err(Failed::Output)
             }
@@ -233,6 +253,31 @@ impl Follow {
             Failed::Output(error) => Error::Output(error),
             Failed::Reading(error) => doing(format!("read the log of {}", self.container.name))(error),
         })
+    }
+
+    /// Shows what is left of the output of a program that has ended; not all of it to whoever has interrupted it, or
+    /// does so now.
+    fn show_rest(&mut self, signals: &mut Signals, context: &mut Context) -> Result<()> {
+        let mut turns = LAST_TURNS;
+        while self.show(context)? {
+            let stdin = io::stdin();
+            // What comes through a pipe is left for others.
+            let has_keys = self.container.terminal && self.keys.is_some();
+            let keys = has_keys.then(|| (stdin.as_fd(), PollFlags::IN));
+            if wait::any(&keys.into_iter().collect::<Vec<_>>(), Some(Duration::ZERO))?.contains(&true) {
+                self.cut = self.read_keys()?;
+                self.typed.clear();
+            }
+            while let Some(signal) = signals.next()? {
+                self.interrupted |= signal != Signal::SIGWINCH;
+            }
+            turns -= u32::from(self.interrupted);
+            self.cut |= turns == 0;
+            if self.cut {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// Passes a signal on; one that makes us leave comes back.
@@ -255,6 +300,7 @@ impl Follow {
         // Of a program that does not listen to them: the kernel keeps them from the first of a container.
         if matches!(signal, Signal::SIGINT | Signal::SIGTERM) {
             self.urged += 1;
+            self.interrupted = true;
         }
         (self.urged >= PATIENCE).then_some(signal)
     }
@@ -267,6 +313,7 @@ impl Follow {
             Ok(length) => match &mut self.keys {
                 // The keys are a terminal's: what comes through a pipe may be anything.
                 Some(keys) if self.container.terminal => {
+                    self.interrupted |= buffer[..length].iter().any(|key| INTERRUPTS.contains(key));
                     return Ok(keys.pass(&buffer[..length], &mut self.typed));
                 }
                 Some(_) | None => self.typed.extend(&buffer[..length]),
@@ -292,7 +339,7 @@ impl Follow {
         match self.client.next() {
             Ok(Some((Reply::Exited { code }, _))) => {
                 // Its log is whole by now.
-                self.show(context)?;
+                self.show_rest(signals, context)?;
                 Ok(Turn::Ended(code))
             }
             Ok(Some((Reply::Failed(failure), _))) => Err(Error::Refused(failure)),

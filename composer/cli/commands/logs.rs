@@ -46,7 +46,8 @@ pub fn run(context: &mut Context, verb: &Logs) -> Result {
     };
     let mut journal = Journal::new(&stack, style, span, verb.follow)?;
     if verb.marks {
-        journal.show_marks(Marks::open(&stack, span, verb.services.clone(), verb.index)?);
+        let marks = Marks::open(&stack, span, verb.services.clone(), verb.index)?;
+        journal.show_marks(marks.with_timestamps(verb.timestamps));
     }
     let mut shown = Shown {
         verb,

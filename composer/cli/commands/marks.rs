@@ -22,6 +22,8 @@ pub struct Marks {
     /// Names of containers, where one replica alone is wanted.
     containers: Option<Vec<String>>,
     ahead: VecDeque<Happening>,
+    /// Whether a mark says itself when it was.
+    timed: bool,
 }
 
 impl Marks {
@@ -34,7 +36,12 @@ impl Marks {
         let containers =
             index.map(of_index).transpose().map_err(|error: host::Error| super::Error::Host(error))?;
         let reader = Reader::open(stack).map_err(doing("watch the stack's events"))?;
-        Ok(Self { reader, span, services, containers, ahead: VecDeque::new() })
+        Ok(Self { reader, span, services, containers, ahead: VecDeque::new(), timed: true })
+    }
+
+    /// Leaves the times out where `--timestamps` puts them before every line.
+    pub fn with_timestamps(self, timestamps: bool) -> Self {
+        Self { timed: !timestamps, ..self }
     }
 
     /// Leaves out what was before the first line shown; what is still to come is shown in any case.
@@ -59,7 +66,10 @@ impl Marks {
     pub fn append(&mut self, until: u64, prefixes: &Prefixes, out: &mut Vec<u8>) {
         while let Some(happening) = self.ahead.pop_front_if(|happening| happening.time <= until) {
             if let Some(words) = words(&happening.action) {
-                let text = format!("=== {} {words} ===", time::with_zone(happening.time));
+                let text = match self.timed {
+                    true => format!("=== {} {words} ===", time::with_zone(happening.time)),
+                    false => format!("=== {words} ==="),
+                };
                 prefixes.line(&happening.container, happening.time, text.as_bytes(), out);
             }
         }

@@ -52,32 +52,36 @@ impl Bytes {
         Self { folder: folder.to_owned(), generation, index, record, read, files }
     }
 
-    /// Hands over all that has come since the last call.
+    /// Hands over what has come since the last call, at most `budget` bytes; whether there may be more at once.
     ///
     /// # Errors
     /// Those of the files, and those of `take`.
     pub fn read<E: From<io::Error>>(
         &mut self,
+        budget: usize,
         mut take: impl FnMut(Stream, &[u8]) -> Result<(), E>,
-    ) -> Result<(), E> {
-        loop {
-            self.read_here(&mut take)?;
-            if !self.go_on()? {
-                return Ok(());
-            }
+    ) -> Result<bool, E> {
+        if self.read_here(budget, &mut take)? {
+            return Ok(true);
         }
+        Ok(self.go_on()?)
     }
 
     /// The same of this generation alone.
     fn read_here<E: From<io::Error>>(
         &mut self,
+        budget: usize,
         take: &mut impl FnMut(Stream, &[u8]) -> Result<(), E>,
-    ) -> Result<(), E> {
-        let mut piece = vec![0; PIECE];
+    ) -> Result<bool, E> {
+        let mut left = budget;
+        let mut piece = vec![0; PIECE.min(budget)];
         while let Some(entry) = self.index.at(self.record)? {
             for stream in Stream::ALL {
                 let slot = stream as usize;
                 while self.read[slot] < entry.ends[slot] {
+                    if left == 0 {
+                        return Ok(true);
+                    }
                     let wanted = usize::try_from(entry.ends[slot] - self.read[slot]).unwrap_or(PIECE);
                     let file = match &mut self.files[slot] {
                         Some(file) => file,
@@ -87,19 +91,20 @@ impl Bytes {
                             self.generation,
                         ))?),
                     };
-                    let got = file.read_at(&mut piece[..wanted.min(PIECE)], self.read[slot])?;
+                    let got = file.read_at(&mut piece[..wanted.min(left).min(PIECE)], self.read[slot])?;
                     if got == 0 {
                         // The file is shorter than its index says: a power cut may do that. The rest is not there.
                         self.read[slot] = entry.ends[slot];
                         break;
                     }
                     self.read[slot] += got as u64;
+                    left -= got;
                     take(stream, &piece[..got])?;
                 }
             }
             self.record += 1;
         }
-        Ok(())
+        Ok(false)
     }
 
     /// Goes on to the next generation where this one has been read; whether there may be more to read.
@@ -135,12 +140,13 @@ mod tests {
 
     fn all(bytes: &mut Bytes) -> Vec<(Stream, String)> {
         let mut seen = Vec::new();
-        bytes
-            .read(|stream, piece| {
+        let mut read = |budget| {
+            bytes.read(budget, |stream, piece| {
                 seen.push((stream, String::from_utf8_lossy(piece).into_owned()));
                 Ok::<(), io::Error>(())
             })
-            .unwrap();
+        };
+        while read(PIECE).unwrap() {}
         seen
     }
 
@@ -158,8 +164,16 @@ mod tests {
         say(Stream::Stdout, "name? ");
         assert_eq!(all(&mut whole), [(Stream::Stdout, "name? ".to_owned())]);
         let mut late = Bytes::open(&folder, true).unwrap();
+        let mut slow = Bytes::open(&folder, false).unwrap();
         say(Stream::Stderr, "oh\n");
         say(Stream::Stdout, "bye");
+        let mut pieces = Vec::new();
+        let mut keep = |_, piece: &[u8]| {
+            pieces.push(String::from_utf8_lossy(piece).into_owned());
+            Ok::<(), io::Error>(())
+        };
+        while slow.read(4, &mut keep).unwrap() {}
+        assert_eq!(pieces, ["name", "? ", "oh", "\n", "bye"]);
         std::fs::remove_dir_all(&folder).unwrap();
         let rest = [(Stream::Stderr, "oh\n".to_owned()), (Stream::Stdout, "bye".to_owned())];
         assert_eq!(all(&mut whole), rest);

@@ -16,6 +16,9 @@ use super::Stream;
 
 /// How much is kept for a reader that lags behind, in bytes, where `max-size` and `max-file` ask for less.
 pub const BACKLOG: u64 = 64 << 20;
+/// The size of a generation while a reader lags, where `max-size` is less: it bounds their number, as each costs a
+/// rotation and several files.
+pub const KEPT: u64 = 64 << 10;
 /// The index of the first generation; those of later ones have a number behind it.
 const INDEX: &str = "log.index";
 
@@ -86,35 +89,38 @@ pub fn is_there(file: &File) -> io::Result<bool> {
     Ok(file.metadata()?.nlink() > 0)
 }
 
-/// Removes the oldest generations until `files` are left, but none that is being read, nor one after it, unless they
-/// come to more than [`BACKLOG`] or to eight times what is asked for.
-pub fn prune(folder: &Path, size: u64, files: u64) -> io::Result<()> {
-    let all = list(folder)?;
+/// Removes the oldest of these generations until `files` are left, but none that is being read, nor one after it, unless
+/// they may come to more than [`BACKLOG`] or to eight times what is asked for. Returns the oldest that is left.
+///
+/// The folder is not listed, which would cost more the further a reader lags.
+pub fn prune(folder: &Path, (mut oldest, newest): (u64, u64), size: u64, files: u64) -> io::Result<u64> {
+    let files = files.max(1);
+    let size = size.max(KEPT);
     let most = BACKLOG.max(size.saturating_mul(files).saturating_mul(8));
-    let mut left = all.len() as u64;
-    for generation in all {
-        if left <= files {
-            break;
+    loop {
+        let left = newest - oldest + 1;
+        if left <= files || !remove(folder, oldest, left.saturating_mul(size) > most)? {
+            return Ok(oldest);
         }
-        let lag = left.saturating_mul(size);
-        if !remove(folder, generation, lag > most)? {
-            break;
-        }
-        left -= 1;
+        oldest += 1;
     }
-    Ok(())
 }
 
 /// Whether it has been removed.
 fn remove(folder: &Path, generation: u64, even_if_read: bool) -> io::Result<bool> {
     let path = index(folder, generation);
-    let file = File::open(&path)?;
-    let locked = flock(&file, FlockOperation::NonBlockingLockExclusive);
-    if locked.is_err() && !even_if_read {
+    let file = match File::open(&path) {
+        // Removed, but for what may be left of it.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        opened => Some(opened?),
+    };
+    // Whoever opens it waits for this lock until the file is closed here.
+    let locked = file.as_ref().map(|file| flock(file, FlockOperation::NonBlockingLockExclusive));
+    if matches!(locked, Some(Err(_))) && !even_if_read {
         return Ok(false);
     }
     // The index first: without it the rest does not count.
-    fs::remove_file(path)?;
+    remove_if_there(&path)?;
     for stream in Stream::ALL {
         remove_if_there(&self::stream(folder, stream, generation))?;
     }

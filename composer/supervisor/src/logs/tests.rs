@@ -33,7 +33,9 @@ impl Log {
     fn write(&mut self, stream: Stream, text: &str) {
         let (read, write) = &mut self.pipes[stream as usize];
         write.write_all(text.as_bytes()).unwrap();
-        assert_eq!(self.writer.take(stream, read.as_fd(), usize::MAX).unwrap(), Some(Taken::Drained));
+        let mut take = || self.writer.take(stream, read.as_fd(), usize::MAX).unwrap();
+        let taken = std::iter::repeat_with(&mut take).find_map(|taken| taken);
+        assert_eq!(taken, Some(Taken::Drained));
     }
 }
 
@@ -180,8 +182,9 @@ fn whoever_follows_misses_nothing_though_a_single_file_is_kept() {
         (0..20).map(|_| (Reader::open(&log.folder).unwrap(), Vec::new())).collect();
     let mut expected = Vec::new();
     for number in 0..600 {
-        log.write(Stream::ALL[number % 3 / 2], &format!("line {number}\n"));
-        expected.push(format!("line {number}"));
+        let line = format!("line {number} {}", "x".repeat(2000));
+        log.write(Stream::ALL[number % 3 / 2], &format!("{line}\n"));
+        expected.push(line);
         // Each looks now and then, some seldom.
         for (place, (reader, lines)) in followers.iter_mut().enumerate() {
             if number % (place * place + 1) == 0 {
@@ -189,6 +192,9 @@ fn whoever_follows_misses_nothing_though_a_single_file_is_kept() {
             }
         }
     }
+    // Fewer than the lines: they are larger than was asked for as long as somebody lags.
+    let there = generations::list(&log.folder).unwrap().len();
+    assert!((10..40).contains(&there), "{there} generations");
     for (mut reader, mut lines) in followers {
         lines.extend(rest(&mut reader));
         assert_eq!(texts(&lines), expected);
@@ -196,6 +202,30 @@ fn whoever_follows_misses_nothing_though_a_single_file_is_kept() {
     // They have gone: what was kept for them goes with the next generation.
     log.write(Stream::Stdout, &"x\n".repeat(500));
     assert_eq!(generations::list(&log.folder).unwrap().len(), 1);
+}
+
+#[test]
+fn a_turn_ends_after_some_rotations_and_a_reader_that_stands_still_costs_a_bounded_number_of_files() {
+    let mut log = Log::keeping("stalled", rotated(1000, 3));
+    log.write(Stream::Stdout, "first\n");
+    let stalled = Reader::open(&log.folder).unwrap();
+    let (read, write) = &mut log.pipes[0];
+    let piece = "0123456789abcde\n".repeat(1 << 12);
+    let (mut turns, mut most) = (0, 0);
+    for number in 0..1100 {
+        write.write_all(piece.as_bytes()).unwrap();
+        while log.writer.take(Stream::Stdout, read.as_fd(), usize::MAX).unwrap().is_none() {
+            turns += 1;
+        }
+        if number % 10 == 0 {
+            most = most.max(generations::list(&log.folder).unwrap().len());
+        }
+    }
+    assert!(turns > 0, "a turn has no end");
+    assert!((900..=1024).contains(&most), "{most} generations");
+    drop(stalled);
+    log.write(Stream::Stdout, &piece);
+    assert_eq!(generations::list(&log.folder).unwrap().len(), 3);
 }
 
 #[test]

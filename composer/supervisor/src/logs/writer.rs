@@ -26,7 +26,8 @@ const LEAST: u64 = 1 << 12;
 const TAIL: u64 = 1 << 16;
 /// What a pipe is given once a service has filled the kernel's default of 64 KiB: fewer turns a byte.
 const BUSY_PIPE: i32 = 1 << 20;
-
+/// How often one turn may begin another generation: with a small `max-size` that costs more than the bytes do.
+const ROTATIONS: u64 = 4;
 /// How much of what was moved is looked at in one go.
 const PIECE: usize = 1 << 16;
 
@@ -43,6 +44,8 @@ pub enum Taken {
 pub struct Writer {
     folder: PathBuf,
     keep: Logging,
+    /// The oldest generation that is left, and the one that is written to.
+    oldest: u64,
     generation: u64,
     /// Open as soon as something has come on them.
     streams: [Option<File>; 2],
@@ -60,7 +63,8 @@ impl Writer {
     /// Opens the log in this folder and mends what a crash left of its index.
     pub fn open(folder: &Path, keep: Logging) -> io::Result<Self> {
         crate::paths::make(folder)?;
-        let generation = generations::list(folder)?.last().copied().unwrap_or(0);
+        let there = generations::list(folder)?;
+        let (oldest, generation) = there.first().copied().zip(there.last().copied()).unwrap_or_default();
         let mut index = Index::new(open(&generations::index(folder, generation), true)?);
         let records = index.len()?;
         let indexed = index.before(records)?;
@@ -73,18 +77,27 @@ impl Writer {
         }
         let folder = folder.to_owned();
         let (ends, grown) = (indexed, [false; 2]);
-        let mut writer =
-            Self { folder, keep, generation, streams, ends, index, records, grown, lost: 0, seeker: None };
+        let mut writer = Self {
+            folder,
+            keep,
+            oldest,
+            generation,
+            streams,
+            ends,
+            index,
+            records,
+            grown,
+            lost: 0,
+            seeker: None,
+        };
         if keep == Logging::Nothing {
             // Whatever the last configuration kept is left as it is.
             let nowhere = OpenOptions::new().write(true).open("/dev/null")?;
             writer.streams = [Some(nowhere.try_clone()?), Some(nowhere)];
             return Ok(writer);
         }
-        if let Logging::Rotated { max_size, max_file } = keep {
-            // What was kept for whoever read it then.
-            generations::prune(&writer.folder, max_size, u64::from(max_file))?;
-        }
+        // What was kept for whoever read it then.
+        writer.prune()?;
         for stream in Stream::ALL.map(|stream| stream as usize) {
             let Some(file) = &writer.streams[stream] else {
                 continue;
@@ -200,11 +213,13 @@ impl Writer {
         }
     }
 
-    /// Moves what the pipe holds, at most `budget` bytes, so that one busy service does not starve the others.
+    /// Moves what the pipe holds, at most `budget` bytes and [`ROTATIONS`] generations, so that one busy service does
+    /// not starve the others.
     pub fn take(&mut self, stream: Stream, pipe: BorrowedFd<'_>, budget: usize) -> io::Result<Option<Taken>> {
         let slot = stream as usize;
         let mut moved = 0;
-        while moved < budget {
+        let last = self.generation + ROTATIONS;
+        while moved < budget && self.generation < last {
             if self.streams[slot].is_none() {
                 if let Some(nothing) = nothing_in(pipe)? {
                     return Ok(Some(nothing));
@@ -251,19 +266,31 @@ impl Writer {
 
     /// How much the next splice may move.
     fn room(&self) -> usize {
+        let room = self.limit().saturating_sub(self.ends.iter().sum()).max(LEAST);
+        usize::try_from(room).unwrap_or(MOST).min(MOST)
+    }
+
+    /// How large this generation may grow.
+    fn limit(&self) -> u64 {
         match self.keep {
-            Logging::Whole | Logging::Nothing => MOST,
-            Logging::Rotated { max_size, .. } => {
-                let room = max_size.saturating_sub(self.ends.iter().sum()).max(LEAST);
-                usize::try_from(room).unwrap_or(MOST).min(MOST)
+            Logging::Whole | Logging::Nothing => u64::MAX,
+            Logging::Rotated { max_size, max_file } => {
+                let lags = self.generation - self.oldest >= u64::from(max_file);
+                if lags { max_size.max(generations::KEPT) } else { max_size }
             }
         }
     }
 
     /// Begins the next generation where this one has grown to its size.
     fn rotate_if_full(&mut self) -> io::Result<()> {
-        let Logging::Rotated { max_size, max_file } = self.keep else { return Ok(()) };
-        if self.ends.iter().sum::<u64>() < max_size {
+        let Logging::Rotated { max_size, .. } = self.keep else { return Ok(()) };
+        let size = self.ends.iter().sum::<u64>();
+        if size < max_size {
+            return Ok(());
+        }
+        // Whoever lagged may have gone, or come on.
+        self.prune()?;
+        if size < self.limit() {
             return Ok(());
         }
         match self.rotate(TAIL.min(max_size / 4)) {
@@ -271,7 +298,16 @@ impl Writer {
             Err(error) if full(&error) => {}
             rotated => rotated?,
         }
-        generations::prune(&self.folder, max_size, u64::from(max_file))
+        self.prune()
+    }
+
+    /// Removes generations beyond those that are to be kept.
+    fn prune(&mut self) -> io::Result<()> {
+        if let Logging::Rotated { max_size, max_file } = self.keep {
+            let span = (self.oldest, self.generation);
+            self.oldest = generations::prune(&self.folder, span, max_size, u64::from(max_file))?;
+        }
+        Ok(())
     }
 
     /// Begins the next generation with what has come of the lines that are not complete yet, `most` bytes of each at
