@@ -90,11 +90,11 @@ services:
 "#;
     let project = Project::new("ends-late", file);
     let began = Instant::now();
-    let (code, message) = project.fails(&["up", "-d", "--wait", "--wait-timeout", "1"]);
+    let (code, message) = project.fails(&["up", "-d", "--wait", "--wait-timeout", "5"]);
     assert_eq!(code, 1);
     // A bound on what must not happen: the gate of `app` would wait for ever.
     assert!(began.elapsed() < Duration::from_secs(25), "{message}");
-    assert!(message.contains("not all services were ready within 1 s"), "{message}");
+    assert!(message.contains("not all services were ready within 5 s"), "{message}");
     assert!(message.contains("-store-1 is starting: its health check has not passed"), "{message}");
     assert!(message.contains("connect to 127.0.0.1:5432: Connection refused"), "{message}");
     assert!(message.contains("-app-1 has not been started"), "{message}");

@@ -102,6 +102,7 @@ impl Follow {
         let mut watch = Watch::new().map_err(reading())?;
         watch.add(paths.log()).map_err(reading())?;
         let log = Bytes::open(paths.log(), from == Start::Now).map_err(reading())?;
+        client.has_log()?;
         let pid = container.pid.and_then(Pid::from_raw);
         Ok(Self {
             stack: stack.to_owned(),
@@ -361,6 +362,7 @@ impl Follow {
         let request = Attach { name: Some(self.container.name.clone()), own: self.own, ..Attach::default() };
         client.send(&Request::Attach(request), &[])?;
         attached(&client, |_| {})?;
+        client.has_log()?;
         self.client = client;
         Ok(())
     }

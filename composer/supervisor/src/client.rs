@@ -19,7 +19,7 @@ use nix::sys::stat::Mode;
 use crate::channel;
 use crate::keeper::protocol::LISTENER;
 use crate::paths::{self, StackPaths};
-use crate::protocol::{Reply, Request};
+use crate::protocol::{Following, Reply, Request};
 
 /// How often a request is made again. A supervisor that dies takes what queues at its listener along; one that dies of
 /// the request itself is to be heard of.
@@ -148,7 +148,18 @@ impl Client {
 
     /// Says that whoever follows a container leaves, and that its program runs on.
     pub fn detach(&self) -> Result<(), Error> {
-        channel::send(self.as_fd(), &"detach", &[]).map_err(doing("leave the container"))
+        channel::send(self.as_fd(), &Following::Leaves, &[]).map_err(doing("leave the container"))
+    }
+
+    /// Says that whoever follows a container has its log open.
+    pub fn has_log(&self) -> Result<(), Error> {
+        match channel::send(self.as_fd(), &Following::HasLog, &[]) {
+            // A supervisor that has died is noticed by the next answer.
+            Err(error) if !matches!(error.raw_os_error(), Some(libc::EPIPE | libc::ECONNRESET)) => {
+                Err(doing("follow the container")(error))
+            }
+            Ok(()) | Err(_) => Ok(()),
+        }
     }
 
     /// Waits for the next answer; a descriptor comes with `Executing`. Where the answer ends the stack, this

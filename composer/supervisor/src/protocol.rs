@@ -49,7 +49,7 @@ pub enum Request {
     /// connection closes before the end, a container to be removed is stopped.
     Run(Box<Run>),
     /// Follow a container's main program. Answered with `Attached`, with a descriptor where it takes input, then
-    /// `Exited`, then `Done`. A message from the client means that it leaves and the program runs on.
+    /// `Exited`, then `Done`. The client tells [`Following`].
     Attach(Attach),
     /// Copy files out of a running container, or into it. One descriptor comes along: where the tar stream goes to or
     /// comes from, a pipe.
@@ -224,6 +224,15 @@ pub struct Attach {
     pub name: Option<String>,
     /// Where the connection closes, a container to be removed is stopped.
     pub own: bool,
+}
+
+/// What a client says that follows a container.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Following {
+    /// It has the log open: a container that goes with its program may go.
+    HasLog,
+    /// It leaves, and the program runs on.
+    Leaves,
 }
 
 /// A container that somebody follows.

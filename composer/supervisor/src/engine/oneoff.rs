@@ -17,7 +17,7 @@ use super::container::{Container, Given, Status, Verdict};
 use super::execute::{Order, StepError};
 use super::operations::{Operation, failure};
 use super::{Engine, asyncfd};
-use crate::protocol::{Attach, Attached, Failure, Reply, Run};
+use crate::protocol::{Attach, Attached, Failure, Following, Reply, Run};
 use crate::records::{self, ContainerRecord, Halt, History, OneOff, Phase};
 use crate::{clock, diagnose};
 
@@ -25,6 +25,16 @@ type Connection = AsyncFd<OwnedFd>;
 
 /// How long a container that somebody waited for when a supervisor died is kept for them: they have to connect anew.
 const RETURN: Duration = Duration::from_secs(5);
+
+/// What a client has said.
+enum Said {
+    /// It reads the log.
+    HasLog,
+    /// It leaves, and the program runs on.
+    Detached,
+    /// It is gone.
+    Gone,
+}
 
 /// How a client leaves before the end.
 enum Parting {
@@ -241,11 +251,11 @@ impl Engine {
         own: bool,
         client: &Connection,
     ) -> Result<(), Failure> {
-        if own {
-            container.owned.set(true);
-        }
         let mut status = container.status.subscribe();
-        let (terminal, input) = self.input(container)?;
+        let input = self.input(container);
+        // Without its caller it goes as one that nobody has come back for.
+        container.owned.set(own && input.is_ok());
+        let (terminal, input) = input?;
         let attached = Attached {
             name: container.name(),
             pid: container.live.borrow().as_ref().map(|live| live.pid),
@@ -256,11 +266,19 @@ impl Engine {
         // A client that has gone already is noticed as one that goes later.
         let _ = asyncfd::send(client, &Reply::Attached(attached), &with).await;
         drop(input);
-        let parted = tokio::select! {
-            biased;
-            // Fails only when the container itself is gone.
-            _ = status.wait_for(|status| !is_under_way(*status)) => None,
-            parting = parting(client) => Some(parting),
+        // Its log goes with it: not before the client has that open.
+        let mut has_log = false;
+        let parted = loop {
+            tokio::select! {
+                biased;
+                // Fails only when the container itself is gone.
+                _ = status.wait_for(|status| !is_under_way(*status)), if has_log => break None,
+                said = heard(client) => match said {
+                    Said::HasLog => has_log = true,
+                    Said::Detached => break Some(Parting::Detached),
+                    Said::Gone => break Some(Parting::Gone),
+                },
+            }
         };
         match parted {
             Some(Parting::Detached) => {
@@ -279,12 +297,15 @@ impl Engine {
             Phase::Exited { code, .. } => *code,
             Phase::Created { .. } | Phase::Started(_) => None,
         };
-        let code = code
-            .ok_or_else(|| failure(format!("{}: the code of its program is not known", container.name())))?;
-        // A client that has gone needs no answer.
-        let _ = asyncfd::send(client, &Reply::Exited { code }, &[]).await;
+        if let Some(code) = code {
+            // A client that has gone needs no answer.
+            let _ = asyncfd::send(client, &Reply::Exited { code }, &[]).await;
+        }
         self.clear_oneoff(container).await;
-        Ok(())
+        match code {
+            Some(_) => Ok(()),
+            None => Err(failure(format!("{}: the code of its program is not known", container.name()))),
+        }
     }
 
     /// Nobody waits for a container any more, and it runs on.
@@ -337,8 +358,11 @@ impl Engine {
     /// The program of a container of `run` has ended. Where an earlier supervisor left it, whoever waits for it may not
     /// have come back yet.
     pub(super) async fn clear_ended_oneoff(self: &Rc<Self>, container: &Rc<Container>) {
-        if container.oneoff().is_some_and(|oneoff| oneoff.remove && oneoff.attended) && !container.owned.get()
-        {
+        if container.oneoff().is_some_and(|oneoff| oneoff.remove && oneoff.attended) {
+            if container.owned.get() {
+                // Whoever accompanies it takes it away once its caller has seen its end.
+                return;
+            }
             let (engine, container) = (Rc::clone(self), Rc::clone(container));
             tokio::task::spawn_local(async move {
                 tokio::time::sleep(RETURN).await;
@@ -391,10 +415,11 @@ fn is_under_way(status: Status) -> bool {
     }
 }
 
-/// How a client leaves.
-async fn parting(client: &Connection) -> Parting {
-    match asyncfd::receive::<serde_json::Value>(client).await {
-        Ok(Some(_)) => Parting::Detached,
-        Ok(None) | Err(_) => Parting::Gone,
+/// What a client says next.
+async fn heard(client: &Connection) -> Said {
+    match asyncfd::receive::<Following>(client).await {
+        Ok(Some((Following::HasLog, _))) => Said::HasLog,
+        Ok(Some((Following::Leaves, _))) => Said::Detached,
+        Ok(None) | Err(_) => Said::Gone,
     }
 }
