@@ -61,6 +61,30 @@ pub fn rfc3339(time: u64) -> String {
     format!("{:.9}", timestamp(time))
 }
 
+/// RFC 3339 in the local time zone with as many digits as it takes, as Go writes times into JSON.
+pub fn with_zone(time: u64) -> String {
+    let zoned = timestamp(time).to_zoned(TimeZone::system());
+    let format = if zoned.offset().is_zero() { "%Y-%m-%dT%H:%M:%S%.fZ" } else { "%Y-%m-%dT%H:%M:%S%.f%:z" };
+    zoned.strftime(format).to_string()
+}
+
+/// Date and time with microseconds in the local time zone.
+pub fn local(time: u64) -> String {
+    timestamp(time).to_zoned(TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S%.6f").to_string()
+}
+
+/// When a process was started as ps(1) shows it: the time today, the day this year, or the year.
+pub fn start(time: u64, now: u64) -> String {
+    let zoned = |time| timestamp(time).to_zoned(TimeZone::system());
+    let (start, now) = (zoned(time), zoned(now));
+    let format = match (start.year() == now.year(), start.date() == now.date()) {
+        (_, true) => "%H:%M",
+        (true, false) => "%b%d",
+        (false, false) => "%Y",
+    };
+    start.strftime(format).to_string()
+}
+
 /// Go's default form in the local time zone, as Docker's `CreatedAt` has it.
 pub fn created_at(time: u64) -> String {
     timestamp(time).to_zoned(TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S %z %Z").to_string()

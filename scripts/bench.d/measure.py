@@ -164,6 +164,31 @@ class Bench:
                         times.setdefault(f"{peer.name} run", []).append(peer(folder, "config", "-q")[0])
             self.row(f"config of {count}", times, "run")
 
+    def changes(self):
+        """A stack of 50 that runs: what it takes to change a little of it."""
+        folder = self.services(50) if not (self.work / "bench50").exists() else self.work / "bench50"
+        file = folder / "compose.yaml"
+        text = file.read_text()
+        changed = text.replace("s7: { ", "s7: { environment: { CHANGED: '1' }, ")
+        times = {}
+        note = lambda what, value: times.setdefault(what, []).append(value)
+        for peer in self.peers():
+            peer(folder, "up", "-d")
+        for _ in range(self.options.rounds):
+            for peer in self.peers():
+                note(f"{peer.name} again", peer(folder, "up", "-d")[0])
+                # Docker would wait ten seconds for `sleep`, which says nothing of its speed.
+                note(f"{peer.name} restart", peer(folder, "restart", "-t", "0", "s3")[0])
+                file.write_text(changed)
+                note(f"{peer.name} changed", peer(folder, "up", "-d", "-t", "0")[0])
+                file.write_text(text)
+                peer(folder, "up", "-d", "-t", "0")
+        for peer in self.peers():
+            peer(folder, "down", "-t", "0")
+        self.row("up of 50, none changed", times, "again")
+        self.row("up of 50, one changed", times, "changed")
+        self.row("restart of one", times, "restart")
+
     def memory(self):
         sizes = {}
         for count in (50, 200):
@@ -256,16 +281,17 @@ def our_memory(stack):
     return total
 
 
+MEASUREMENTS = ["up", "chains", "commands", "changes", "memory", "logs"]
 parser = argparse.ArgumentParser()
 parser.add_argument("--compose", required=True)
 parser.add_argument("--peers", required=True)
 parser.add_argument("--rounds", type=int, default=5)
-parser.add_argument("--only", action="append", choices=["up", "chains", "commands", "memory", "logs"])
+parser.add_argument("--only", action="append", choices=MEASUREMENTS)
 parser.add_argument("--no-docker", action="store_true")
 options = parser.parse_args()
 bench = Bench(options)
 try:
-    for measurement in options.only or ["up", "chains", "commands", "memory", "logs"]:
+    for measurement in options.only or MEASUREMENTS:
         getattr(bench, measurement)()
 finally:
     bench.close()

@@ -90,3 +90,76 @@ services:
     }
     project.down();
 }
+
+const THREE: &str = r#"
+services:
+  first: { x-rootfs: @busybox@, command: ["sh", "-c", "echo first; while ! test -e /flag/go; do sleep 0.05; done; exit 3"], volumes: ["./flag:/flag"], depends_on: [dep] }
+  second: { x-rootfs: @busybox@, command: ["sh", "-c", "trap 'exit 5' TERM; echo second; while true; do sleep 0.05; done"] }
+  dep: { x-rootfs: @busybox@, command: ["sh", "-c", "trap 'exit 6' TERM; echo dep; while true; do sleep 0.05; done"] }
+"#;
+
+#[test]
+fn the_status_is_that_of_docker_compose() {
+    let project = Project::new("codes", THREE);
+    fs::create_dir(project.folder.join("flag")).unwrap();
+    fs::write(project.folder.join("flag/go"), "").unwrap();
+    for (flags, code) in [
+        (&["--abort-on-container-exit"][..], 3),
+        (&["--abort-on-container-failure"], 3),
+        (&["--exit-code-from", "second"], 5),
+        (&["--exit-code-from", "dep", "--abort-on-container-failure"], 6),
+        // One that was never brought up: that of whoever has ended.
+        (&["--exit-code-from", "second", "first"], 3),
+        (&["--menu=false", "--abort-on-container-exit"], 3),
+    ] {
+        let (status, lines) = Attached::new(&project, &[&["up"], flags].concat()).end();
+        assert_eq!(status, Some(code), "{flags:?}: {lines:?}");
+    }
+    for (flags, words) in [
+        (&["-d", "--exit-code-from", "first"][..], "--detach cannot be combined with --exit-code-from"),
+        (&["--wait", "--attach", "first"], "--wait cannot be combined with --attach"),
+        (&["-d", "--attach-dependencies"], "--detach cannot be combined with --attach-dependencies"),
+        (&["--attach", "first", "--attach-dependencies"], "--attach cannot be combined"),
+        (&["--abort-on-container-exit", "--abort-on-container-failure"], "cannot be combined"),
+        (&["--exit-code-from", "none"], "no such service: none"),
+        (&["--attach", "none"], "cannot attach to services not included in up: none"),
+    ] {
+        let (status, error) = project.fails(&[&["up"], flags].concat());
+        assert!(status == 1 && error.contains(words), "{flags:?}: {status} {error}");
+    }
+    project.down();
+}
+
+#[test]
+fn it_shows_what_it_is_told_to() {
+    let project = Project::new("attached-to", THREE);
+    fs::create_dir(project.folder.join("flag")).unwrap();
+    fs::write(project.folder.join("flag/go"), "").unwrap();
+    let shown = |flags: &[&str]| {
+        let args = [&["up", "--no-log-prefix", "--abort-on-container-exit"], flags].concat();
+        let (_, lines) = Attached::new(&project, &args).end();
+        ["first", "second", "dep"].map(|name| lines.iter().any(|line| line == name))
+    };
+    assert_eq!(shown(&["first"]), [true, false, false]);
+    assert_eq!(shown(&["--attach-dependencies", "first"]), [true, false, true]);
+    assert_eq!(shown(&["--attach", "dep"]), [false, false, true]);
+    assert_eq!(shown(&["--attach-dependencies", "--no-attach", "dep", "first"]), [true, false, false]);
+    project.down();
+}
+
+#[test]
+fn a_container_of_run_is_not_its_concern() {
+    let project = Project::new("attached-run", THREE);
+    fs::create_dir(project.folder.join("flag")).unwrap();
+    project.ok(&["run", "-d", "--no-deps", "second"]);
+    let mut up = Attached::new(&project, &["up", "--attach", "first", "first"]);
+    up.until("first-1  | first");
+    project.ok(&["run", "--rm", "-T", "--no-deps", "second", "true"]);
+    fs::write(project.folder.join("flag/go"), "").unwrap();
+    up.until("first-1 exited with code 3");
+    up.interrupt();
+    assert_eq!(up.end().0, Some(130));
+    let running = project.containers().iter().filter(|container| container["State"] == "running").count();
+    assert_eq!(running, 1, "the one-off runs on");
+    project.down();
+}

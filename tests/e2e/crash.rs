@@ -138,3 +138,22 @@ services:
     }
     project.down();
 }
+
+#[test]
+fn an_end_is_told_once_by_however_many_supervisors() {
+    let file = r#"
+services:
+  job: { x-rootfs: @busybox@, command: ["sh", "-c", "exit 4"] }
+  stays: { x-rootfs: @busybox@, command: sleep 1000 }
+"#;
+    let project = Project::new("crash-told", file);
+    project.ok(&["up", "-d"]);
+    project.ends("job");
+    for _ in 0..3 {
+        project.kill_processes("compose-supervisor");
+        assert_eq!(project.field("job", "ExitCode"), 4);
+    }
+    let told = project.ok(&["events", "--since", "1h", "--until", "0s", "job"]);
+    assert_eq!(told.matches(" die ").count(), 1, "{told}");
+    project.down();
+}

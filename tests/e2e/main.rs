@@ -3,23 +3,41 @@
 //! Each test brings up stacks of its own under a name that no other test uses, and [`stack::Project`] checks at
 //! the end that nothing of them is left.
 
+mod attach;
 mod attached;
 mod basics;
 mod cgroups;
 mod cli;
 mod config;
+mod copy;
 mod crash;
 mod databases;
+mod dev;
+mod ends;
 mod errors;
 mod escape;
+mod events;
 mod graph;
+mod hooks;
 mod host_root;
 mod isolation;
+mod logging;
 mod logs;
+mod ls;
 mod mounts;
 mod network;
+mod pause;
+mod peers;
+mod probes;
 mod process;
+mod reconcile;
+mod restart;
+mod run;
 mod scale;
 mod shop;
 mod stack;
 mod stopping;
+mod terminal;
+mod top;
+mod verbs;
+mod watch;

@@ -57,6 +57,21 @@ pub enum Error {
         /// The kernel's answer.
         source: io::Error,
     },
+    /// A limit of memory below what is in use, of which the kernel could not reclaim enough.
+    #[error(
+        "set {key} to {limit} bytes: the group uses {usage} bytes and the kernel could not reclaim enough of it ({})",
+        path.display()
+    )]
+    InUse {
+        /// The group's directory.
+        path: PathBuf,
+        /// The compose key.
+        key: &'static str,
+        /// The limit, in bytes.
+        limit: u64,
+        /// What is in use, in bytes.
+        usage: u64,
+    },
     /// A group could not be made.
     #[error("create control group {}: {source}", path.display())]
     Create {
@@ -81,6 +96,17 @@ pub enum Error {
         /// The kernel's answer; `EBUSY` when processes are left in it.
         source: io::Error,
     },
+    /// No hierarchy that can hold processes is mounted.
+    #[error("freeze a control group: neither cgroup2 nor the freezer of cgroup v1 is mounted")]
+    NoFreezer,
+    /// A group's processes could not all be held.
+    #[error("freeze control group {group}: {reason}")]
+    Freeze {
+        /// The group's name or its directory.
+        group: String,
+        /// What kept them going.
+        reason: &'static str,
+    },
     /// A process of a group could not be signalled.
     #[error("kill process {pid} of control group {group:?}: {source}")]
     Kill {
@@ -103,9 +129,12 @@ impl Error {
             Self::NotMounted
             | Self::Name { .. }
             | Self::Limit { .. }
+            | Self::InUse { .. }
             | Self::Content { .. }
             | Self::Open { .. }
             | Self::Remove { .. }
+            | Self::NoFreezer
+            | Self::Freeze { .. }
             | Self::Kill { .. } => false,
         }
     }

@@ -9,8 +9,8 @@ use nix::sys::stat::Mode;
 
 use crate::hierarchy::{Layout, Other};
 use crate::limits::Setting;
-use crate::usage::{self, Usage};
-use crate::{Controller, Error, Limits, Unenforced, control, removal, v1, v2};
+use crate::usage::{self, Memory, Usage};
+use crate::{Controller, Error, Limits, Unenforced, control, freezer, removal, v1, v2};
 
 /// A group by its name; a handle that holds nothing of the kernel. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -86,6 +86,23 @@ impl Group {
     pub fn apply(&self, old: Option<&Limits>, new: &Limits) -> Result<Vec<Unenforced>, Error> {
         self.check_name()?;
         self.set_all(old, new, None)
+    }
+
+    /// Changes the limits of an existing group in place, all of them or none: where one is refused, those that were
+    /// written before it are put back. `old` is what the group has now.
+    ///
+    /// Nothing is killed for a lower limit of memory: where more is in use and the kernel cannot reclaim it, the limit
+    /// is refused.
+    ///
+    /// Returns the limits of `new` that are not in force on this host.
+    ///
+    /// # Errors
+    /// As [`Group::create`], and [`Error::InUse`].
+    pub fn update(&self, old: &Limits, new: &Limits) -> Result<Vec<Unenforced>, Error> {
+        self.apply(Some(old), new).inspect_err(|_| {
+            // The refusal is what the caller has to hear of. What held a moment ago can hold again.
+            let _ = self.apply(None, old);
+        })
     }
 
     fn set_all(
@@ -199,7 +216,38 @@ impl Group {
     /// [`Error::Kill`], [`Error::Read`], [`Error::Write`].
     pub fn kill(&self) -> Result<(), Error> {
         self.check_name()?;
-        removal::kill_all(&self.layout, &self.path)
+        removal::kill_all(&self.layout, &self.path)?;
+        freezer::thaw_all(&self.layout, &self.path)
+    }
+
+    /// Holds every process of the group and of the groups inside it, and returns when all stand still: up to 5 s where
+    /// one of them waits for a disk, so not for a loop that must go on. Whoever joins the group later is held too on
+    /// v2; on v1 nobody may join meanwhile.
+    ///
+    /// # Errors
+    /// [`Error::NoFreezer`], [`Error::Freeze`], [`Error::Create`], [`Error::Read`], [`Error::Write`]; then nothing is
+    /// held.
+    pub fn freeze(&self) -> Result<(), Error> {
+        self.check_name()?;
+        freezer::freeze(&self.layout, &self.path)
+    }
+
+    /// Lets every process of the group go on; a group that is not held or not there is fine.
+    ///
+    /// # Errors
+    /// [`Error::Write`].
+    pub fn thaw(&self) -> Result<(), Error> {
+        self.check_name()?;
+        freezer::thaw(&self.layout, &self.path)
+    }
+
+    /// Whether the group is held, or about to be.
+    ///
+    /// # Errors
+    /// [`Error::Read`], [`Error::Content`].
+    pub fn is_frozen(&self) -> Result<bool, Error> {
+        self.check_name()?;
+        freezer::is_frozen(&self.layout, &self.path)
     }
 
     /// Removes the group with the groups inside it; absent is fine. Processes must have ended or been killed:
@@ -209,7 +257,11 @@ impl Group {
     /// [`Error::Remove`] with `EBUSY` when processes are left.
     pub fn remove(&self) -> Result<(), Error> {
         self.check_name()?;
-        removal::remove(&self.layout, &self.path).and(removal::remove_others(self.others(), &self.path))
+        let removed = removal::remove(&self.layout, &self.path);
+        // Of the others, a group that was held has a directory in the freezer's hierarchy.
+        let is_there = |other: &&Other| self.is_everywhere || freezer::is_place(&self.layout, other);
+        let others = self.layout.others.iter().filter(is_there);
+        removed.and(removal::remove_others(others, &self.path))
     }
 
     /// Removes the group unless a process or a group is in it, without waiting; absent is fine.
@@ -229,6 +281,15 @@ impl Group {
     pub fn usage(&self) -> Result<Usage, Error> {
         self.check_name()?;
         usage::read(&self.layout, &self.path)
+    }
+
+    /// More about its memory.
+    ///
+    /// # Errors
+    /// [`Error::Read`], [`Error::Content`]; the figures of an absent group are absent.
+    pub fn memory(&self) -> Result<Memory, Error> {
+        self.check_name()?;
+        usage::memory(&self.layout, &self.path)
     }
 
     /// Whether the group is there, in any hierarchy.

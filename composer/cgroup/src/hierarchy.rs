@@ -85,6 +85,8 @@ pub(crate) struct Other {
     /// With no controllers.
     pub(crate) root: Root,
     pub(crate) is_v2: bool,
+    /// v1's freezer.
+    pub(crate) is_freezer: bool,
 }
 
 #[derive(Debug)]
@@ -192,7 +194,8 @@ fn layout(mounts: &[Mount], hierarchies: &[Vec<&str>]) -> Result<Layout, Error> 
                     let names = hierarchies.iter().find(|names| names.iter().any(has));
                     if let Some(names) = names.filter(|names| !other_names.contains(&names.as_slice())) {
                         other_names.push(names);
-                        others.push(Other { root: other(mount), is_v2: false });
+                        let is_freezer = names.contains(&"freezer");
+                        others.push(Other { root: other(mount), is_v2: false, is_freezer });
                     }
                 } else if !controllers.iter().any(|found| v1.iter().any(|root| root.has(*found))) {
                     v1.push(Root { point: mount.point.clone(), controllers });
@@ -214,7 +217,7 @@ fn layout(mounts: &[Mount], hierarchies: &[Vec<&str>]) -> Result<Layout, Error> 
         if !controllers.is_empty() || !is_mixed {
             v2 = Some(Root { point: mount.point.clone(), controllers });
         } else {
-            others.push(Other { root: other(mount), is_v2: true });
+            others.push(Other { root: other(mount), is_v2: true, is_freezer: false });
         }
     }
     Ok(Layout { version, v1, v2, others })

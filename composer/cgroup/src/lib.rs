@@ -10,6 +10,7 @@
 
 mod control;
 mod error;
+mod freezer;
 mod group;
 mod hierarchy;
 mod limits;
@@ -23,4 +24,4 @@ pub use error::Error;
 pub use group::Group;
 pub use hierarchy::{Controller, Hierarchy, Version};
 pub use limits::{Limits, Unenforced};
-pub use usage::Usage;
+pub use usage::{Memory, Usage};

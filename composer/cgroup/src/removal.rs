@@ -89,7 +89,7 @@ pub(crate) fn remove(layout: &Layout, path: &str) -> Result<(), Error> {
 
 /// The same in hierarchies of which no controller is used. One that refuses is passed over: what could not be
 /// made in it is not there either.
-pub(crate) fn remove_others(others: &[Other], path: &str) -> Result<(), Error> {
+pub(crate) fn remove_others<'a>(others: impl Iterator<Item = &'a Other>, path: &str) -> Result<(), Error> {
     let mut outcome = Ok(());
     for other in others {
         let on_busy: OnBusy<'_> = if other.is_v2 { &wait_v2 } else { &retry_v1 };

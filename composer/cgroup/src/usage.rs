@@ -22,6 +22,33 @@ pub struct Usage {
     pub oom_kills: u64,
 }
 
+/// More about a group's memory, which takes longer to find out.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Memory {
+    /// Its own limit in bytes; `None` where it has none or memory is not limited on this host.
+    pub limit: Option<u64>,
+    /// Page cache that nobody has used lately, in bytes; 0 where that is not told.
+    pub inactive_file: u64,
+}
+
+/// Reads what [`Memory`] says of the group `path`.
+pub(crate) fn memory(layout: &Layout, path: &str) -> Result<Memory, Error> {
+    let has_memory = |root: &&crate::hierarchy::Root| root.has(Controller::Memory);
+    if let Some(root) = layout.v1.iter().find(has_memory) {
+        let directory = root.group(path);
+        let limit = control::number(&directory.join("memory.limit_in_bytes"))?;
+        let inactive = control::keyed(&directory.join("memory.stat"), "total_inactive_file")?;
+        // Without a limit it reads as the greatest number of pages: more than any machine has.
+        let limit = limit.filter(|bytes| *bytes < 1 << 62);
+        return Ok(Memory { limit, inactive_file: inactive.unwrap_or_default() });
+    }
+    let Some(root) = layout.v2.as_ref().filter(has_memory) else { return Ok(Memory::default()) };
+    let directory = root.group(path);
+    let inactive = control::keyed(&directory.join("memory.stat"), "inactive_file")?;
+    let limit = control::number(&directory.join("memory.max"))?;
+    Ok(Memory { limit, inactive_file: inactive.unwrap_or_default() })
+}
+
 /// Reads the figures of the group `path`; all are absent without the group.
 pub(crate) fn read(layout: &Layout, path: &str) -> Result<Usage, Error> {
     let mut usage = Usage::default();

@@ -13,6 +13,8 @@ use cgroups_rs::fs::error::{Error as CrateError, ErrorKind};
 use cgroups_rs::fs::memory::MemController;
 use cgroups_rs::fs::pid::PidController;
 
+use nix::errno::Errno;
+
 use crate::hierarchy::Root;
 use crate::limits::{CPU_PERIOD_USEC, Setting, quota, swap_alone};
 use crate::{Controller, Error, control};
@@ -137,20 +139,35 @@ fn set_memory(
     let controller = MemController::new(directory.to_owned(), PathBuf::new(), false);
     let memory = limit.map_or(UNLIMITED, signed);
     let Some(now) = control::number(&directory.join(BOTH))? else {
-        controller.set_limit(memory).map_err(failed)?;
+        controller.set_limit(memory).map_err(|error| in_use(directory, MEMORY, memory, failed(error)))?;
         // Docker's default, which nobody asked for by name, is not missed.
         return Ok(swap.map(|_| ("memswap_limit", BOTH)));
     };
     let both = swap_max.map_or(UNLIMITED, |swap| signed(limit.unwrap_or_default().saturating_add(swap)));
     // Unlimited reads as the greatest page-aligned number, which no written value exceeds but "unlimited".
     if limit.is_some_and(|bytes| bytes <= now) {
-        controller.set_limit(memory).map_err(failed)?;
-        controller.set_memswap_limit(both).map_err(failed)?;
+        controller.set_limit(memory).map_err(|error| in_use(directory, MEMORY, memory, failed(error)))?;
+        controller.set_memswap_limit(both).map_err(|error| in_use(directory, SWAP, both, failed(error)))?;
     } else {
-        controller.set_memswap_limit(both).map_err(failed)?;
-        controller.set_limit(memory).map_err(failed)?;
+        controller.set_memswap_limit(both).map_err(|error| in_use(directory, SWAP, both, failed(error)))?;
+        controller.set_limit(memory).map_err(|error| in_use(directory, MEMORY, memory, failed(error)))?;
     }
     Ok(None)
+}
+
+/// A limit by its key, and the file that tells what is in use of it.
+type Counter = (&'static str, &'static str);
+const MEMORY: Counter = ("mem_limit", "memory.usage_in_bytes");
+const SWAP: Counter = ("memswap_limit", "memory.memsw.usage_in_bytes");
+
+/// The kernel reclaims what it can by itself, kills nothing, and refuses a limit that is still exceeded.
+fn in_use(directory: &Path, (key, file): Counter, limit: i64, error: Error) -> Error {
+    let busy = Some(Errno::EBUSY as i32);
+    let is_busy = matches!(&error, Error::Write { source, .. } if source.raw_os_error() == busy);
+    match (is_busy, u64::try_from(limit), control::number(&directory.join(file))) {
+        (true, Ok(limit), Ok(Some(usage))) => Error::InUse { path: directory.to_owned(), key, limit, usage },
+        _ => error,
+    }
 }
 
 /// Gives a group and the groups inside it that share its cores a new set; `None` is the parent's. The kernel

@@ -10,6 +10,8 @@ use crate::{Controller, Error, control};
 
 const SUBTREE: &str = "cgroup.subtree_control";
 const LOW: &str = "memory.low";
+const HIGH: &str = "memory.high";
+const MAX: &str = "memory.max";
 
 /// A group as it stands after [`make`].
 pub(crate) struct Made {
@@ -97,7 +99,10 @@ pub(crate) fn set(
             if is_offered {
                 write("memory.swap.max", &bytes_or_max(swap_max))?;
             }
-            write("memory.max", &bytes_or_max(limit))?;
+            match limit {
+                Some(bytes) => lower(directory, bytes)?,
+                None => write("memory.max", "max")?,
+            }
             // Docker's default, which nobody asked for by name, is not missed.
             if !is_offered && swap.is_some() {
                 return Ok(Some(("memswap_limit", "memory.swap.max")));
@@ -112,6 +117,30 @@ pub(crate) fn set(
         }
     }
     Ok(None)
+}
+
+/// Sets `memory.max`. Where more is in use the kernel would kill for it (cgroup-v2.rst), so the group is first made to
+/// give back by `memory.high`, which only reclaims, and holds until the limit does.
+fn lower(directory: &Path, limit: u64) -> Result<(), Error> {
+    let set = || control::write(&directory.join(MAX), &limit.to_string());
+    let is_over = || Ok::<_, Error>(usage(directory)?.filter(|usage| *usage > limit));
+    if is_over()?.is_none() {
+        return set();
+    }
+    let high = directory.join(HIGH);
+    let before = control::read(&high)?;
+    control::write(&high, &limit.to_string())?;
+    let outcome = match is_over() {
+        Ok(None) => set(),
+        Ok(Some(usage)) => Err(Error::InUse { path: directory.to_owned(), key: "mem_limit", limit, usage }),
+        Err(error) => Err(error),
+    };
+    let restored = control::write(&high, before.trim_end());
+    outcome.and(restored)
+}
+
+fn usage(directory: &Path) -> Result<Option<u64>, Error> {
+    control::number(&directory.join("memory.current"))
 }
 
 /// Gives the groups around `path` what the groups inside them have of `memory.low`: a group's own is in force

@@ -217,3 +217,37 @@ fn fifty_groups_with_four_limits() {
     let removed = start.elapsed();
     eprintln!("50 groups: made in {made:?}, usage in {read:?}, removed in {removed:?}");
 }
+
+#[test]
+fn a_group_is_held_with_all_that_it_forks_and_goes_on() {
+    let scratch = Scratch::new();
+    let group = scratch.made("held", &Limits::default());
+    assert!(!group.is_frozen().expect("is_frozen"));
+    let mut child = spawn(&group, "echo ready; while read line; do (echo $line; exec true); done");
+    assert_eq!(child.line(), "ready");
+    group.freeze().expect("freeze");
+    assert!(group.is_frozen().expect("is_frozen"));
+    group.freeze().expect("one that is held is held again");
+    child.tell("on");
+    group.thaw().expect("thaw");
+    assert_eq!(child.line(), "on");
+    // A second time: on v1 the processes are in their directory by now, and those that come later are not.
+    let mut late = spawn(&group, "echo late; while :; do (:); done");
+    assert_eq!(late.line(), "late");
+    group.freeze().expect("freeze");
+    let still = group.pids().expect("pids");
+    let ran: Vec<String> = still.iter().map(|pid| support::run_time(*pid)).collect();
+    for _ in 0..500 {
+        assert_eq!(group.pids().expect("pids"), still, "something forks");
+        assert_eq!(
+            still.iter().map(|pid| support::run_time(*pid)).collect::<Vec<_>>(),
+            ran,
+            "something runs"
+        );
+    }
+    // What is held can be killed, and removed.
+    group.kill().expect("kill");
+    assert!(!child.finish().0.success());
+    assert!(!late.finish().0.success());
+    group.remove().expect("remove");
+}

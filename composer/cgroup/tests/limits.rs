@@ -154,6 +154,41 @@ fn memory_and_swap_change_in_place_in_either_direction() {
 }
 
 #[test]
+fn a_limit_below_what_is_in_use_is_refused_kills_nobody_and_changes_nothing() {
+    let scratch = Scratch::new();
+    let of = |mib: u64, pids| Limits {
+        memory: Some(mib * MIB),
+        memory_swap: Some((mib * MIB) as i64),
+        pids: Some(pids),
+        cpu_shares: Some(mib),
+        ..Limits::default()
+    };
+    let (old, new) = (of(128, 50), of(16, 10));
+    let group = scratch.made("full", &old);
+    // dd has filled its buffer when its first byte arrives, then waits for a reader.
+    let mut eater = spawn(&group, "exec dd if=/dev/zero bs=48M count=1");
+    assert!(eater.has_byte(), "it fits");
+    let error = group.update(&old, &new).expect_err("more is in use");
+    assert!(matches!(&error, Error::InUse { usage, .. } if *usage > 16 * MIB), "{error:?}");
+    assert!(
+        error.to_string().contains("mem_limit") || error.to_string().contains("memswap_limit"),
+        "{error}"
+    );
+    let read = |controller, v1, v2| scratch.control("full", controller, v1, v2);
+    assert_eq!(read("memory", "memory.limit_in_bytes", "memory.max"), (128 * MIB).to_string());
+    assert_eq!(read("pids", "pids.max", "pids.max"), "50");
+    if !support::root_of("memory").1 {
+        assert_eq!(read("memory", "", "memory.high"), "max");
+    }
+    assert_eq!(group.usage().expect("usage").oom_kills, 0);
+    let (status, ..) = eater.finish();
+    assert!(status.success(), "{status}");
+    // Once there is room, it is taken over.
+    assert_eq!(group.update(&old, &new).expect("update"), []);
+    assert_eq!(read("memory", "memory.limit_in_bytes", "memory.max"), (16 * MIB).to_string());
+}
+
+#[test]
 fn swap_is_limited_to_as_much_as_memory_where_not_given() {
     let scratch = Scratch::new();
     let group = scratch.made("swap", &Limits { memory: Some(64 * MIB), ..Limits::default() });

@@ -34,6 +34,11 @@ impl Context {
         Self { global, caller, out, stdin: Stdin::new(std::io::stdin()), json: false }
     }
 
+    /// The flags before the verb.
+    pub fn global(&self) -> &Global {
+        &self.global
+    }
+
     fn load_options(&self, purpose: Purpose) -> Result<LoadOptions> {
         Ok(LoadOptions {
             files: self.global.files.clone(),
@@ -57,7 +62,7 @@ impl Context {
     }
 
     /// Whether a variable says yes, as Docker Compose reads such variables.
-    fn is_set(&self, variable: &str) -> bool {
+    pub fn is_set(&self, variable: &str) -> bool {
         let value = self.caller.environment.get(variable).map(|value| value.to_ascii_lowercase());
         matches!(value.as_deref(), Some("1" | "t" | "true" | "y" | "yes" | "on"))
     }
@@ -133,8 +138,14 @@ impl Context {
         wanted: &[String],
         containers: impl IntoIterator<Item = &'a ContainerStatus>,
     ) -> Result<()> {
-        let known: BTreeSet<&str> =
-            containers.into_iter().map(|container| container.service.as_str()).collect();
+        self.check_names(
+            wanted,
+            &containers.into_iter().map(|container| container.service.as_str()).collect(),
+        )
+    }
+
+    /// The same of services that containers are known of.
+    pub fn check_names(&mut self, wanted: &[String], known: &BTreeSet<&str>) -> Result<()> {
         let mut missing = wanted.iter().filter(|service| !known.contains(service.as_str())).peekable();
         if missing.peek().is_none() {
             return Ok(());
@@ -156,11 +167,59 @@ impl Context {
         }
     }
 
+    /// As [`Context::named`]. Without names those of the file are meant, of its active profiles, as in Docker Compose; all
+    /// where there is no file. `None` too where none of them has a container.
+    pub fn present(&mut self, stack: &str, wanted: &[String]) -> Result<Option<Vec<String>>> {
+        if !wanted.is_empty() {
+            return self.named(stack, wanted);
+        }
+        let mut services: BTreeSet<String> =
+            containers(stack)?.into_iter().map(|container| container.service).collect();
+        if services.is_empty() {
+            return Ok(None);
+        }
+        let Some(active) = self.active()? else { return Ok(Some(Vec::new())) };
+        let all = services.len();
+        services.retain(|service| active.contains(service));
+        Ok(match services.len() {
+            0 => None,
+            some if some == all => Some(Vec::new()),
+            _ => Some(services.into_iter().collect()),
+        })
+    }
+
+    /// The services of the file and its active profiles; `None` where there is no file.
+    pub fn active(&mut self) -> Result<Option<Vec<String>>> {
+        match self.load_with(Purpose::Config, |_| {}) {
+            Ok(loaded) => Ok(Some(loaded.names("services"))),
+            Err(Error::Load(LoadError::NotFound(_))) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Those of these services that have a container, or none where all are meant; `None` where none of those named has
+    /// one. Names that no container has and no service of the file are refused.
+    pub fn named(&mut self, stack: &str, wanted: &[String]) -> Result<Option<Vec<String>>> {
+        if wanted.is_empty() {
+            return Ok(Some(Vec::new()));
+        }
+        let containers = containers(stack)?;
+        self.check_services(wanted, &containers)?;
+        let has_one = |service: &&String| containers.iter().any(|container| container.service == **service);
+        let present: Vec<String> = wanted.iter().filter(has_one).cloned().collect();
+        Ok(if present.is_empty() { None } else { Some(present) })
+    }
+
     /// Tells why a command failed, and with which status it ends.
     pub fn tell(&mut self, error: &Error) -> u8 {
         let code = match error {
             Error::Refused(failure) => u8::try_from(failure.code).unwrap_or(1),
-            Error::Load(_) | Error::Client(_) | Error::Output(_) | Error::Io(..) | Error::Usage(_) => 1,
+            Error::Load(_)
+            | Error::Client(_)
+            | Error::Host(_)
+            | Error::Output(_)
+            | Error::Io(..)
+            | Error::Usage(_) => 1,
         };
         match error {
             Error::Load(error) if self.json => self.out.note(&error.render_json()),
@@ -202,8 +261,11 @@ pub fn missed(stack: &str, running: &BTreeMap<String, String>) -> Result<Vec<Eve
         let ran = lost.remove(&container.name).is_some();
         let action = match container.state {
             State::Exited if ran => Action::Exited { code: container.exit_code },
-            State::Running if !ran => Action::Started { address: container.address },
-            State::Created | State::Running | State::Exited => continue,
+            State::Running | State::Paused if !ran => Action::Started { address: container.address },
+            State::Restarting => {
+                Action::Restarting { code: container.exit_code, restarts: container.restarts + 1, at: time }
+            }
+            State::Created | State::Running | State::Paused | State::Exited => continue,
         };
         let subject = Subject::Container { name: container.name, service: container.service };
         events.push(Event { time, subject, action });
@@ -217,6 +279,23 @@ pub fn missed(stack: &str, running: &BTreeMap<String, String>) -> Result<Vec<Eve
     Ok(events)
 }
 
+/// Which replicas a service has, for whoever has asked for another.
+pub fn range(containers: &[ContainerStatus], service: &str) -> String {
+    let of_service = containers.iter().filter(|container| container.service == service);
+    let indexes: BTreeSet<u32> = of_service.map(|container| container.index).collect();
+    match (indexes.first(), indexes.last()) {
+        (Some(first), Some(last)) if first == last => format!("it has one container, with index {first}"),
+        (Some(first), Some(last)) if indexes.len() as u64 == u64::from(last - first) + 1 => {
+            format!("its containers have the indexes {first} to {last}")
+        }
+        (Some(_), Some(_)) => {
+            let indexes: Vec<String> = indexes.iter().map(u32::to_string).collect();
+            format!("its containers have the indexes {}", indexes.join(", "))
+        }
+        (None, _) | (_, None) => "it has no containers".to_owned(),
+    }
+}
+
 fn status(client: &Client) -> Result<Vec<ContainerStatus>> {
     client.send(&Request::Status, &[])?;
     let mut found = Vec::new();
@@ -225,7 +304,11 @@ fn status(client: &Client) -> Result<Vec<ContainerStatus>> {
             Reply::Containers(containers) => found = containers,
             Reply::Done => break,
             Reply::Failed(failure) => return Err(Error::Refused(failure)),
-            Reply::Event(_) | Reply::Plan(_) | Reply::Executing { .. } | Reply::Exited { .. } => {}
+            Reply::Event(_)
+            | Reply::Plan(_)
+            | Reply::Attached(_)
+            | Reply::Executing { .. }
+            | Reply::Exited { .. } => {}
         }
     }
     found.sort_by(|a, b| (&a.service, a.index, &a.name).cmp(&(&b.service, b.index, &b.name)));

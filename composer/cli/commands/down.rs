@@ -13,19 +13,21 @@ use crate::options::Down;
 /// Takes a stack away. It needs the project's name only, so it works where the file is wrong or gone.
 pub fn run(context: &mut Context, verb: Down) -> Result {
     let stack = context.project()?;
-    let named = if verb.volumes && verb.services.is_empty() { context.volumes()? } else { Vec::new() };
+    let Some(services) = context.named(&stack, &verb.services)? else {
+        return Ok(0);
+    };
+    let named = if verb.volumes && services.is_empty() { context.volumes()? } else { Vec::new() };
     let found = match Client::find(&stack)? {
         // Volumes outlive everything else of a stack.
         None if named.iter().any(|name| paths::volume(name).is_dir()) => Some(Client::find_or_start(&stack)?),
         found => found,
     };
     let Some(client) = found else {
-        context.check_services(&verb.services, [])?;
         context.out.warning(&format!("No resource found to remove for project \"{stack}\"."));
         return Ok(0);
     };
     let request = Request::Down(protocol::Down {
-        services: verb.services,
+        services,
         timeout: verb.timeout.map(Duration::from_secs),
         volumes: verb.volumes,
         named,

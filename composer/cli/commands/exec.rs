@@ -1,7 +1,7 @@
 //! `compose exec`: a program in a running container.
 
-mod streams;
-mod terminal;
+pub mod streams;
+pub mod terminal;
 
 use std::io::IsTerminal;
 use std::os::fd::{AsFd, OwnedFd};
@@ -68,7 +68,14 @@ fn executing(client: &Client) -> Result<Option<(i32, Option<OwnedFd>)>> {
             (Reply::Executing { pid }, fds) => return Ok(Some((pid, fds.into_iter().next()))),
             (Reply::Done, _) => return Ok(None),
             (Reply::Failed(failure), _) => return Err(Error::Refused(failure)),
-            (Reply::Event(_) | Reply::Plan(_) | Reply::Containers(_) | Reply::Exited { .. }, _) => {}
+            (
+                Reply::Event(_)
+                | Reply::Plan(_)
+                | Reply::Containers(_)
+                | Reply::Attached(_)
+                | Reply::Exited { .. },
+                _,
+            ) => {}
         }
     }
 }
@@ -81,7 +88,11 @@ fn finish(client: &Client) -> Result {
             Reply::Exited { code: of_program } => code = of_program,
             Reply::Done => return Ok(status(code)),
             Reply::Failed(failure) => return Err(Error::Refused(failure)),
-            Reply::Event(_) | Reply::Plan(_) | Reply::Containers(_) | Reply::Executing { .. } => {}
+            Reply::Event(_)
+            | Reply::Plan(_)
+            | Reply::Containers(_)
+            | Reply::Attached(_)
+            | Reply::Executing { .. } => {}
         }
     }
 }

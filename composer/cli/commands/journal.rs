@@ -1,10 +1,11 @@
 //! The logs of containers on standard output, each line with its container's name.
 
 use std::io;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 
 use super::context::Context;
+use super::marks::Marks;
 use super::sources::{Sources, Span};
 use super::{Error, Result};
 use crate::render::{LineStyle, Prefixes};
@@ -13,6 +14,7 @@ use crate::render::{LineStyle, Prefixes};
 pub struct Journal {
     sources: Sources,
     prefixes: Prefixes,
+    marks: Option<Marks>,
     /// One line: kept for its memory.
     buffer: Vec<u8>,
 }
@@ -21,7 +23,12 @@ impl Journal {
     /// Of a stack's containers; none yet.
     pub fn new(stack: &str, style: LineStyle, span: Span, follow: bool) -> Result<Self> {
         let sources = Sources::new(span, follow).map_err(reading)?;
-        Ok(Self { sources, prefixes: Prefixes::new(style, stack), buffer: Vec::new() })
+        Ok(Self { sources, prefixes: Prefixes::new(style, stack), marks: None, buffer: Vec::new() })
+    }
+
+    /// Shows what happens to containers between their lines.
+    pub fn show_marks(&mut self, marks: Marks) {
+        self.marks = Some(marks);
     }
 
     /// Makes room for a container's name, so that the lines of those that come later line up.
@@ -50,7 +57,11 @@ impl Journal {
 
     /// Skips everything but the last lines of each container.
     pub fn skip_to_last(&mut self, count: usize) -> Result<()> {
-        self.sources.skip_to_last(count).map_err(reading)
+        let first = self.sources.skip_to_last(count).map_err(reading)?;
+        if let Some(marks) = &mut self.marks {
+            marks.begin_at(first);
+        }
+        Ok(())
     }
 
     /// Prints all that was written up to a moment: what grows meanwhile is none of it, so that this comes to an end.
@@ -61,10 +72,17 @@ impl Journal {
 
     /// Prints some of what was written up to a moment; whether there is more.
     pub fn show_some(&mut self, until: u64, context: &mut Context) -> Result<bool> {
-        let Self { sources, prefixes, buffer } = self;
+        let Self { sources, prefixes, marks, buffer } = self;
         let out = &mut context.out;
+        // Of the same moment as the lines that follow, or earlier: what is told of has been before they were read.
+        if let Some(marks) = marks {
+            marks.read().map_err(reading)?;
+        }
         let shown = sources.drain(until, |container, line| {
             buffer.clear();
+            if let Some(marks) = marks {
+                marks.append(line.time, prefixes, buffer);
+            }
             prefixes.line(container, line.time, &line.bytes, buffer);
             out.data(buffer).map_err(Failed::Writing)
         });
@@ -72,15 +90,29 @@ impl Journal {
             Failed::Reading(error) => reading(error),
             Failed::Writing(error) => Error::Output(error),
         })?;
+        if let Some(marks) = marks
+            && !more
+        {
+            buffer.clear();
+            marks.append(until, prefixes, buffer);
+            context.out.data(buffer).map_err(Error::Output)?;
+        }
         context.out.flush().map_err(Error::Output)?;
         Ok(more)
     }
 
-    /// Prints how a container has ended.
-    pub fn tell_end(&mut self, container: &str, code: Option<i32>, context: &mut Context) -> Result<()> {
+    /// Prints how a container has ended, and whether it is started again.
+    pub fn tell_end(
+        &mut self,
+        container: &str,
+        code: Option<i32>,
+        restarting: bool,
+        context: &mut Context,
+    ) -> Result<()> {
         let code = code.map_or("an unknown code".to_owned(), |code| format!("code {code}"));
+        let again = if restarting { " (restarting)" } else { "" };
         self.buffer.clear();
-        self.prefixes.about(container, &format!("exited with {code}"), &mut self.buffer);
+        self.prefixes.about(container, &format!("exited with {code}{again}"), &mut self.buffer);
         context.out.data(&self.buffer).and_then(|()| context.out.flush()).map_err(Error::Output)
     }
 
@@ -89,8 +121,16 @@ impl Journal {
         self.sources.as_watch()
     }
 
+    /// What wakes when something has happened to a container; nothing where that is not shown.
+    pub fn as_mark_watch(&self) -> Option<BorrowedFd<'_>> {
+        self.marks.as_ref().map(AsFd::as_fd)
+    }
+
     /// Takes the pending wake-ups.
     pub fn woken(&mut self) -> Result<()> {
+        if let Some(marks) = &mut self.marks {
+            marks.woken().map_err(reading)?;
+        }
         self.sources.woken().map_err(reading)
     }
 }

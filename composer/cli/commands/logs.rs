@@ -1,16 +1,17 @@
 //! `compose logs`: what containers have written, merged by time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::AsFd;
 use std::time::Duration;
 
 use composer_supervisor::client::{self, Client};
 use composer_supervisor::paths::StackPaths;
-use composer_supervisor::protocol::{Action, ContainerStatus, Event, Reply, Request, State, Subject};
+use composer_supervisor::protocol::{Action, ContainerStatus, Event, Reply, Request, Subject};
 use rustix::event::PollFlags;
 
 use super::context::{self, Context};
 use super::journal::Journal;
+use super::marks::Marks;
 use super::sources::Span;
 use super::{Error, Result, wait};
 use crate::options::Logs;
@@ -31,19 +32,31 @@ pub fn run(context: &mut Context, verb: &Logs) -> Result {
     let watch = if verb.follow { watch(&stack)? } else { None };
     let containers = context::containers(&stack)?;
     context.check_services(&verb.services, &containers)?;
-    if let Some(index) = verb.index
-        && !containers.iter().any(|container| is_wanted(verb, container))
+    check_index(verb, &containers)?;
+    for container in containers.iter().filter(|container| !container.keeps_log && is_wanted(verb, container))
     {
-        let service = verb.services.first().map_or("the stack", String::as_str);
-        return Err(Error::Usage(format!("{service} has no container {index}")));
+        context
+            .out
+            .note(&format!("{}: its output is not kept (`logging: {{driver: none}}`)", container.name));
     }
     let style = LineStyle {
         color: context.out.color && !verb.no_color,
         prefix: !verb.no_log_prefix,
         timestamps: verb.timestamps,
     };
-    let journal = Journal::new(&stack, style, span, verb.follow)?;
-    let mut shown = Shown { verb, stack, journal, running: BTreeMap::new(), unsettled: false };
+    let mut journal = Journal::new(&stack, style, span, verb.follow)?;
+    if verb.marks {
+        let marks = Marks::open(&stack, span, verb.services.clone(), verb.index)?;
+        journal.show_marks(marks.with_timestamps(verb.timestamps));
+    }
+    let mut shown = Shown {
+        verb,
+        stack,
+        journal,
+        running: BTreeMap::new(),
+        restarting: BTreeSet::new(),
+        unsettled: false,
+    };
     shown.take_up(&containers)?;
     if let Some(count) = verb.tail.0 {
         shown.journal.skip_to_last(count)?;
@@ -71,6 +84,8 @@ struct Shown<'a> {
     journal: Journal,
     /// Those whose program runs, with their services.
     running: BTreeMap<String, String>,
+    /// Those of them that wait for their restart.
+    restarting: BTreeSet<String>,
     /// Whether somebody's operation has stopped some of them, which it may be about to start anew.
     unsettled: bool,
 }
@@ -79,14 +94,19 @@ impl Shown<'_> {
     /// Looks at which containers there are.
     fn take_up(&mut self, containers: &[ContainerStatus]) -> Result<()> {
         for container in containers.iter().filter(|container| is_wanted(self.verb, container)) {
-            let runs = container.state == State::Running;
+            let runs = container.pid.is_some();
             self.journal.add(&container.name, &container.log)?;
             self.journal.set_ended(&container.name, !runs);
-            if runs {
+            if container.state.is_live() {
                 self.running.insert(container.name.clone(), container.service.clone());
             }
         }
         Ok(())
+    }
+
+    /// Tells how a container has ended, and whether it is started `again`; marks tell it already.
+    fn tell_end(&mut self, name: &str, code: Option<i32>, again: bool, context: &mut Context) -> Result<()> {
+        if self.verb.marks { Ok(()) } else { self.journal.tell_end(name, code, again, context) }
     }
 
     /// Goes on until no container runs any more, nor is about to be started anew, or `--until` has passed.
@@ -129,6 +149,7 @@ impl Shown<'_> {
         // Nothing is asked of standard output: an error is reported anyhow.
         let mut fds = vec![(watch.as_fd(), PollFlags::IN), (stdout.as_fd(), PollFlags::empty())];
         fds.extend(self.journal.as_watch().map(|fd| (fd, PollFlags::IN)));
+        fds.extend(self.journal.as_mark_watch().map(|fd| (fd, PollFlags::IN)));
         let ready = wait::any(&fds, limit)?;
         if ready.get(1) == Some(&true) {
             // Nobody reads what we print any more.
@@ -139,7 +160,7 @@ impl Shown<'_> {
     }
 
     fn happened(&mut self, event: Event, context: &mut Context) -> Result<()> {
-        let Subject::Container { name, service } = event.subject else {
+        let (Subject::Container { name, service } | Subject::OneOff { name, service }) = event.subject else {
             self.unsettled &= event.action != Action::Settled;
             return Ok(());
         };
@@ -150,13 +171,25 @@ impl Shown<'_> {
             Action::Started { .. } if self.has_index(&name)? => {
                 self.journal.add(&name, StackPaths::new(&self.stack).container(&name).log())?;
                 self.journal.set_ended(&name, false);
+                self.restarting.remove(&name);
                 self.running.insert(name, service);
             }
             Action::Stopping => self.unsettled |= self.running.contains_key(&name),
             Action::Exited { code } if self.running.remove(&name).is_some() => {
                 self.journal.set_ended(&name, true);
                 self.journal.show_until(event.time, context)?;
-                self.journal.tell_end(&name, code, context)?;
+                self.tell_end(&name, code, false, context)?;
+            }
+            Action::Restarting { code, .. } if self.has_index(&name)? => {
+                self.journal.set_ended(&name, true);
+                self.journal.show_until(event.time, context)?;
+                self.tell_end(&name, code, true, context)?;
+                self.running.insert(name.clone(), service);
+                self.restarting.insert(name);
+            }
+            // One that waited for its restart does not end a second time.
+            Action::Stopped if self.restarting.contains(&name) => {
+                self.running.remove(&name);
             }
             Action::Removed => {
                 self.journal.show_until(event.time, context)?;
@@ -168,12 +201,20 @@ impl Shown<'_> {
             | Action::Starting
             | Action::Started { .. }
             | Action::Running
+            | Action::Updated
             | Action::Waiting
             | Action::Healthy
             | Action::Unhealthy { .. }
             | Action::Stopped
             | Action::Exited { .. }
+            | Action::Restarting { .. }
+            | Action::Restarted
             | Action::Removing
+            | Action::Killed { .. }
+            | Action::Paused
+            | Action::Unpaused
+            | Action::OutOfMemory
+            | Action::Exec(_)
             | Action::Settled
             | Action::Warning(_)
             | Action::Failed(_) => {}
@@ -188,6 +229,19 @@ impl Shown<'_> {
         let containers = context::containers(&self.stack)?;
         Ok(containers.iter().any(|known| known.name == container && is_wanted(self.verb, known)))
     }
+}
+
+/// Docker Compose asks for one service; which replicas that has is told where it has not the one wanted.
+fn check_index(verb: &Logs, containers: &[ContainerStatus]) -> Result<()> {
+    let Some(index) = verb.index else { return Ok(()) };
+    let [service] = verb.services.as_slice() else {
+        return Err(Error::Usage("`--index` is of one service: name that one".to_owned()));
+    };
+    if containers.iter().any(|container| is_wanted(verb, container)) {
+        return Ok(());
+    }
+    let range = context::range(containers, service);
+    Err(Error::Usage(format!("service {service:?} has no container {index}: {range}")))
 }
 
 fn is_wanted(verb: &Logs, container: &ContainerStatus) -> bool {

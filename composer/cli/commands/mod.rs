@@ -1,26 +1,51 @@
 //! The verbs, one file each, and what they share.
 
+mod attach;
+mod await_end;
 mod config;
-mod context;
+pub mod context;
+pub mod copy;
+mod create;
+mod creating;
+mod disable;
 mod down;
+mod enable;
+mod events;
 mod exec;
+mod follow;
 mod journal;
+mod keys;
+mod kill;
 mod logs;
+mod ls;
+mod marks;
 mod output;
+mod pause;
+mod port;
 mod ps;
+mod remove;
+mod restart;
+mod run;
+mod scale;
 mod session;
 mod signals;
 mod sources;
+mod start;
+mod stats;
+mod stop;
+mod top;
+mod unit;
 mod up;
 mod version;
 mod wait;
+mod watch;
 mod work;
 
 use std::io;
 use std::process::ExitCode;
 
 use composer_stack::LoadError;
-use composer_supervisor::{client, protocol};
+use composer_supervisor::{client, host, protocol};
 
 use crate::options::{Options, Verb};
 use context::Context;
@@ -32,13 +57,16 @@ const INTERRUPTED: u8 = 130;
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
-enum Error {
+pub enum Error {
     /// The files are wrong.
     #[error(transparent)]
     Load(#[from] LoadError),
     /// The supervisor could not be reached.
     #[error(transparent)]
     Client(#[from] client::Error),
+    /// The host could not be asked.
+    #[error(transparent)]
+    Host(#[from] host::Error),
     /// The supervisor could not do it.
     #[error("{}", .0.message)]
     Refused(protocol::Failure),
@@ -53,7 +81,7 @@ enum Error {
     Usage(String),
 }
 
-type Result<T = u8> = std::result::Result<T, Error>;
+pub type Result<T = u8> = std::result::Result<T, Error>;
 
 /// Words an error of the system.
 fn doing<E: Into<io::Error>>(what: impl Into<String>) -> impl FnOnce(E) -> Error {
@@ -69,19 +97,54 @@ pub fn run(options: Options) -> ExitCode {
     match &mut verb {
         Verb::Up(up) => up.dry_run |= dry_run,
         Verb::Down(down) => down.dry_run |= dry_run,
-        Verb::Exec(_) if dry_run => {
+        Verb::Create(create) => create.dry_run |= dry_run,
+        Verb::Scale(scale) => scale.dry_run |= dry_run,
+        Verb::Start(start) => start.dry_run |= dry_run,
+        Verb::Stop(stop) => stop.dry_run |= dry_run,
+        Verb::Restart(restart) => restart.dry_run |= dry_run,
+        Verb::Rm(remove) => remove.dry_run |= dry_run,
+        Verb::Kill(kill) => kill.dry_run |= dry_run,
+        Verb::Pause(pause) | Verb::Unpause(pause) => pause.dry_run |= dry_run,
+        Verb::Enable(verb) => verb.print |= dry_run,
+        Verb::Disable(verb) => verb.dry_run |= dry_run,
+        Verb::Exec(_) | Verb::Run(_) | Verb::Attach(_) | Verb::Cp(_) | Verb::Watch(_) if dry_run => {
             let error =
-                Error::Usage("`exec` cannot be tried without doing it: leave `--dry-run` out".to_owned());
+                Error::Usage("this cannot be tried without doing it: leave `--dry-run` out".to_owned());
             return ExitCode::from(context.tell(&error));
         }
-        Verb::Ps(_) | Verb::Logs(_) | Verb::Exec(_) | Verb::Config(_) | Verb::Version(_) => {}
+        Verb::Exec(_) | Verb::Run(_) | Verb::Attach(_) | Verb::Cp(_) | Verb::Watch(_) => {}
+        Verb::Wait(_) | Verb::Unit(_) => {}
+        Verb::Ps(_) | Verb::Ls(_) | Verb::Logs(_) | Verb::Events(_) | Verb::Top(_) | Verb::Stats(_) => {}
+        Verb::Port(_) | Verb::Config(_) | Verb::Version(_) => {}
     }
     let result = match verb {
         Verb::Up(verb) => up::run(&mut context, verb),
         Verb::Down(verb) => down::run(&mut context, verb),
+        Verb::Create(verb) => create::run(&mut context, verb),
+        Verb::Scale(verb) => scale::run(&mut context, verb),
+        Verb::Start(verb) => start::run(&mut context, verb),
+        Verb::Stop(verb) => stop::run(&mut context, verb),
+        Verb::Restart(verb) => restart::run(&mut context, verb),
+        Verb::Rm(verb) => remove::run(&mut context, verb),
         Verb::Ps(verb) => ps::run(&mut context, &verb),
         Verb::Logs(verb) => logs::run(&mut context, &verb),
         Verb::Exec(verb) => exec::run(&mut context, verb),
+        Verb::Enable(verb) => enable::run(&mut context, &verb),
+        Verb::Disable(verb) => disable::run(&mut context, &verb),
+        Verb::Unit(verb) => unit::run(&mut context, &verb),
+        Verb::Events(verb) => events::run(&mut context, &verb),
+        Verb::Ls(verb) => ls::run(&mut context, &verb),
+        Verb::Wait(verb) => await_end::run(&mut context, &verb),
+        Verb::Top(verb) => top::run(&mut context, &verb),
+        Verb::Port(verb) => port::run(&mut context, &verb),
+        Verb::Stats(verb) => stats::run(&mut context, &verb),
+        Verb::Kill(verb) => kill::run(&mut context, verb),
+        Verb::Pause(verb) => pause::run(&mut context, verb, true),
+        Verb::Unpause(verb) => pause::run(&mut context, verb, false),
+        Verb::Run(verb) => run::run(&mut context, &verb),
+        Verb::Attach(verb) => attach::run(&mut context, &verb),
+        Verb::Watch(verb) => watch::run(&mut context, verb),
+        Verb::Cp(verb) => copy::run(&mut context, verb),
         Verb::Config(verb) => config::run(&mut context, &verb),
         Verb::Version(verb) => version::run(&mut context, &verb),
     };

@@ -25,7 +25,8 @@ pub fn run(context: &mut Context, verb: &Ps) -> Result {
     containers.retain(|container| {
         let wanted = verb.services.is_empty() || verb.services.contains(&container.service);
         let shown = match states.as_slice() {
-            [] => verb.all || container.state == State::Running,
+            // As Docker Compose, containers of `run` are among all only.
+            [] => verb.all || (container.state.is_live() && !container.oneoff),
             states => states.contains(&container.state),
         };
         wanted && shown
@@ -61,6 +62,8 @@ fn state(name: StateName) -> State {
     match name {
         StateName::Created => State::Created,
         StateName::Running => State::Running,
+        StateName::Restarting => State::Restarting,
+        StateName::Paused => State::Paused,
         StateName::Exited => State::Exited,
     }
 }
@@ -92,7 +95,7 @@ fn ago(from: u64, now: u64) -> String {
     format!("{} ago", time::human(time::between(from, now)))
 }
 
-/// `Up 3 minutes (healthy)`, `Exited (0) 2 seconds ago`, `Created`.
+/// `Up 3 minutes (healthy)`, `Restarting (1) 3 seconds ago`, `Exited (0) 2 seconds ago`, `Created`.
 fn status(container: &ContainerStatus, now: u64) -> String {
     match container.state {
         State::Created => "Created".to_owned(),
@@ -106,12 +109,20 @@ fn status(container: &ContainerStatus, now: u64) -> String {
             let since = container.started.unwrap_or(container.created);
             format!("Up {}{health}", time::human(time::between(since, now)))
         }
-        State::Exited => {
-            let code = container.exit_code.map_or("unknown".to_owned(), |code| code.to_string());
-            let ended = container.finished.map(|at| format!(" {}", ago(at, now))).unwrap_or_default();
-            format!("Exited ({code}){ended}")
+        State::Paused => {
+            let since = container.started.unwrap_or(container.created);
+            format!("Up {} (Paused)", time::human(time::between(since, now)))
         }
+        State::Restarting => ended("Restarting", container, now),
+        State::Exited => ended("Exited", container, now),
     }
+}
+
+/// `Exited (0) 2 seconds ago`.
+fn ended(word: &str, container: &ContainerStatus, now: u64) -> String {
+    let code = container.exit_code.map_or("unknown".to_owned(), |code| code.to_string());
+    let ended = container.finished.map(|at| format!(" {}", ago(at, now))).unwrap_or_default();
+    format!("{word} ({code}){ended}")
 }
 
 /// One object of `--format json`: Docker Compose's keys, then ours.
@@ -207,13 +218,16 @@ mod tests {
             health: None,
             exit_code: None,
             reason: None,
+            restarts: 0,
             pid: Some(7),
             address: None,
             created: 10 * SECOND,
             started: Some(10 * SECOND),
             finished: None,
             attach: true,
+            oneoff: false,
             log: "/log".into(),
+            keeps_log: true,
         }
     }
 
@@ -228,6 +242,9 @@ mod tests {
         one.exit_code = None;
         assert_eq!(status(&one, 22 * SECOND), "Exited (unknown) 2 seconds ago");
         assert_eq!(status(&container(State::Created), 0), "Created");
+        let mut one = container(State::Restarting);
+        (one.exit_code, one.finished) = (Some(1), Some(20 * SECOND));
+        assert_eq!(status(&one, 23 * SECOND), "Restarting (1) 3 seconds ago");
     }
 
     #[test]

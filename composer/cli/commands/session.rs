@@ -10,7 +10,7 @@ use std::time::Duration;
 use composer_stack::{Condition, Stack};
 use composer_supervisor::client::{self, Client};
 use composer_supervisor::paths::StackPaths;
-use composer_supervisor::protocol::{self, Action, Event, Kill, Reply, Request, State, Stop, Subject};
+use composer_supervisor::protocol::{self, Action, Event, Kill, Reply, Request, Stop, Subject};
 use nix::sys::signal::Signal;
 use rustix::event::PollFlags;
 
@@ -18,9 +18,10 @@ use super::context::{self, Context};
 use super::journal::Journal;
 use super::signals::Signals;
 use super::sources::Span;
-use super::{Error, INTERRUPTED, Result, logs, wait};
+use super::{Error, INTERRUPTED, Result, logs, wait, watch};
 use crate::render::{LineStyle, Progress};
 use crate::time;
+use crate::watch::Watcher;
 
 /// What of the stack is shown, and when the session ends by itself.
 pub struct View {
@@ -32,6 +33,8 @@ pub struct View {
     pub exit_code_from: Option<String>,
     /// How log lines look.
     pub style: LineStyle,
+    /// Whether sources are watched once all is up.
+    pub sources: bool,
 }
 
 /// Whether the end of one container is the end of all.
@@ -61,6 +64,8 @@ struct Session<'a> {
     stop: Option<Client>,
     /// Containers whose program runs, with their services.
     running: BTreeMap<String, String>,
+    /// Those of them that have ended and wait for their restart.
+    restarting: BTreeSet<String>,
     /// While an operation, whoever's it is, has stopped some of them, which it may be about to start anew: those that
     /// have ended meanwhile, with their services and codes.
     unsettled: Option<Vec<(String, String, Option<i32>)>>,
@@ -68,10 +73,12 @@ struct Session<'a> {
     started: BTreeSet<String>,
     journal: Journal,
     progress: Progress,
+    /// Where sources are watched.
+    sources: Option<Watcher>,
     interrupts: u32,
     /// The status of the container whose end was the end of all.
     aborted: Option<i32>,
-    /// The last status of the service named by `--exit-code-from`.
+    /// The first status of the service named by `--exit-code-from`.
     from: Option<i32>,
     failed: Option<protocol::Failure>,
 }
@@ -79,7 +86,7 @@ struct Session<'a> {
 /// Runs until every container has ended, or Ctrl-C.
 pub fn run(context: &mut Context, stack: &Stack, request: protocol::Up, view: View) -> Result {
     let begun = time::now();
-    let services = request.services.clone();
+    let services = request.options.services.clone();
     let up = Client::find_or_start(&stack.name)?;
     let watch = Client::find_or_start(&stack.name)?;
     watch.send(&Request::Watch, &[])?;
@@ -92,9 +99,12 @@ pub fn run(context: &mut Context, stack: &Stack, request: protocol::Up, view: Vi
             names.push(name);
         }
     }
-    let mut running = BTreeMap::new();
+    let (mut running, mut restarting) = (BTreeMap::new(), BTreeSet::new());
     for container in context::containers(&stack.name)? {
-        if container.state == State::Running {
+        if container.state.is_live() && !container.oneoff {
+            if container.state == protocol::State::Restarting {
+                restarting.insert(container.name.clone());
+            }
             if view.attach.contains(&container.service) {
                 journal.add(&container.name, &container.log)?;
             }
@@ -120,10 +130,12 @@ pub fn run(context: &mut Context, stack: &Stack, request: protocol::Up, view: Vi
         last: 0,
         stop: None,
         running,
+        restarting,
         unsettled: None,
         started: BTreeSet::new(),
         journal,
         progress,
+        sources: None,
         interrupts: 0,
         aborted: None,
         from: None,
@@ -145,6 +157,7 @@ struct Ready {
     watch: bool,
     up: bool,
     stop: bool,
+    sources: bool,
 }
 
 impl Session<'_> {
@@ -167,6 +180,11 @@ impl Session<'_> {
             if ready.watch {
                 self.watch_told()?;
             }
+            if ready.sources
+                && let Some(note) = self.sources.as_mut().and_then(Watcher::note)
+            {
+                watch::tell(self.context, note)?;
+            }
             if ready.stop {
                 self.stop_answered()?;
             }
@@ -178,11 +196,11 @@ impl Session<'_> {
         if let Some(failure) = self.failed.take() {
             return Err(Error::Refused(failure));
         }
-        let code = match (self.interrupts, self.view.exit_code_from.is_some()) {
-            (1.., _) => return Ok(INTERRUPTED),
-            (0, true) => self.from,
-            (0, false) => self.aborted,
-        };
+        if self.interrupts > 0 {
+            return Ok(INTERRUPTED);
+        }
+        // The service that was asked for may be none of those that were brought up.
+        let code = self.from.or(self.aborted);
         Ok(u8::try_from(code.unwrap_or(0)).unwrap_or(1))
     }
 
@@ -225,12 +243,22 @@ impl Session<'_> {
             fds.push((client.as_fd(), PollFlags::IN));
             fds.len() - 1
         });
+        let sources = self.sources.as_ref().map(|sources| {
+            fds.push((sources.as_fd(), PollFlags::IN));
+            fds.len() - 1
+        });
         let ready = wait::any(&fds, more.then_some(Duration::ZERO))?;
         let is = |place: Option<usize>| place.and_then(|place| ready.get(place)).is_some_and(|ready| *ready);
         if is(Some(2)) {
             return Err(Error::Output(std::io::ErrorKind::BrokenPipe.into()));
         }
-        Ok(Ready { signals: is(Some(0)), watch: is(Some(1)), up: is(up), stop: is(stop) })
+        Ok(Ready {
+            signals: is(Some(0)),
+            watch: is(Some(1)),
+            up: is(up),
+            stop: is(stop),
+            sources: is(sources),
+        })
     }
 
     fn up_answered(&mut self) -> Result<()> {
@@ -238,9 +266,18 @@ impl Session<'_> {
         let Some((reply, _)) = up.next()? else { return Ok(()) };
         match reply {
             Reply::Event(event) => return self.happened(&event),
+            Reply::Done if self.view.sources => {
+                let sources = Watcher::start(self.stack, &self.services).map_err(Error::Usage)?;
+                self.sources = Some(sources);
+                self.context.out.note("Watch enabled");
+            }
             Reply::Done => {}
             Reply::Failed(failure) => self.failed = Some(failure),
-            Reply::Plan(_) | Reply::Containers(_) | Reply::Executing { .. } | Reply::Exited { .. } => {
+            Reply::Plan(_)
+            | Reply::Containers(_)
+            | Reply::Attached(_)
+            | Reply::Executing { .. }
+            | Reply::Exited { .. } => {
                 return Ok(());
             }
         }
@@ -297,6 +334,7 @@ impl Session<'_> {
             Reply::Event(_)
             | Reply::Plan(_)
             | Reply::Containers(_)
+            | Reply::Attached(_)
             | Reply::Executing { .. }
             | Reply::Exited { .. } => return Ok(()),
         }
@@ -310,8 +348,12 @@ impl Session<'_> {
 
     fn happened(&mut self, event: &Event) -> Result<()> {
         self.last = self.last.max(event.time);
+        // Whoever has asked for a container of `run` sees it.
+        if matches!(event.subject, Subject::OneOff { .. }) {
+            return Ok(());
+        }
         // Docker Compose tells of a container's end among the log lines.
-        if !matches!(event.action, Action::Exited { .. }) {
+        if !matches!(event.action, Action::Exited { .. } | Action::Restarting { .. }) {
             self.progress.event(event, &mut self.context.out);
         }
         let Subject::Container { name, service } = &event.subject else {
@@ -322,6 +364,7 @@ impl Session<'_> {
             Action::Created => self.journal.remove(name),
             Action::Started { .. } => {
                 self.running.insert(name.clone(), service.clone());
+                self.restarting.remove(name);
                 self.started.insert(service.clone());
                 if attached {
                     self.journal.add(name, StackPaths::new(&self.stack.name).container(name).log())?;
@@ -333,15 +376,37 @@ impl Session<'_> {
                 if attached {
                     self.journal.set_ended(name, true);
                     self.catch_up(event.time)?;
-                    self.journal.tell_end(name, *code, self.context)?;
+                    self.journal.tell_end(name, *code, false, self.context)?;
                 }
                 if self.view.exit_code_from.as_ref() == Some(service) {
-                    self.from = Some(code.unwrap_or(1));
+                    // As Docker Compose: the first of its containers to end.
+                    self.from.get_or_insert(code.unwrap_or(1));
                 }
                 match &mut self.unsettled {
                     Some(ended) => ended.push((name.clone(), service.clone(), *code)),
                     None => self.exited(service, *code)?,
                 }
+            }
+            // An end all the same for `--abort-on-container-exit` and the like, as in Docker Compose.
+            Action::Restarting { code, .. } => {
+                self.running.insert(name.clone(), service.clone());
+                self.restarting.insert(name.clone());
+                if attached {
+                    self.journal.add(name, StackPaths::new(&self.stack.name).container(name).log())?;
+                    self.journal.set_ended(name, true);
+                    self.catch_up(event.time)?;
+                    self.journal.tell_end(name, *code, true, self.context)?;
+                }
+                if self.view.exit_code_from.as_ref() == Some(service) {
+                    self.from = Some(code.unwrap_or(1));
+                }
+                if self.unsettled.is_none() {
+                    self.exited(service, *code)?;
+                }
+            }
+            // One that waited for its restart does not end a second time.
+            Action::Stopped if self.restarting.remove(name) => {
+                self.running.remove(name);
             }
             Action::Stopping if self.running.contains_key(name) => {
                 self.unsettled.get_or_insert_default();
@@ -354,12 +419,19 @@ impl Session<'_> {
             Action::Creating
             | Action::Starting
             | Action::Running
+            | Action::Updated
+            | Action::Restarted
             | Action::Waiting
             | Action::Healthy
             | Action::Unhealthy { .. }
             | Action::Stopping
             | Action::Stopped
             | Action::Removing
+            | Action::Killed { .. }
+            | Action::Paused
+            | Action::Unpaused
+            | Action::OutOfMemory
+            | Action::Exec(_)
             | Action::Settled
             | Action::Warning(_)
             | Action::Failed(_) => {}
@@ -422,7 +494,7 @@ impl Session<'_> {
         if self.stop.is_none()
             && let Some(client) = Client::find(&self.stack.name)?
         {
-            client.send(&Request::Stop(Stop { services: self.ours(), timeout: None }), &[])?;
+            client.send(&Request::Stop(Stop { services: self.ours(), ..Stop::default() }), &[])?;
             self.stop = Some(client);
         }
         Ok(())

@@ -22,6 +22,16 @@ impl Signals {
         Ok(Self { set, fd: fd.map_err(doing("make a signalfd"))? })
     }
 
+    /// Lets the signals do what they do by default, for a while.
+    pub fn pause(&self) -> Result<()> {
+        self.set.thread_unblock().map_err(doing("unblock signals"))
+    }
+
+    /// Takes them again.
+    pub fn resume(&self) -> Result<()> {
+        self.set.thread_block().map_err(doing("block signals"))
+    }
+
     /// The next signal that has come.
     pub fn next(&self) -> Result<Option<Signal>> {
         let info = self.fd.read_signal().map_err(doing("read a signal"))?;

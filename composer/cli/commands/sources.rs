@@ -83,12 +83,14 @@ impl Sources {
         }
     }
 
-    /// Skips everything but the last lines of each log.
-    pub fn skip_to_last(&mut self, count: usize) -> io::Result<()> {
+    /// Skips everything but the last lines of each log; the time of the first that is left, the end of time where none is.
+    pub fn skip_to_last(&mut self, count: usize) -> io::Result<u64> {
+        let mut first = u64::MAX;
         for log in self.logs.values_mut() {
             log.ahead = log.reader.last(count, log.ended, |line| self.span.has(line))?;
+            first = first.min(log.ahead.front().map_or(u64::MAX, |line| line.time));
         }
-        Ok(())
+        Ok(first)
     }
 
     /// Hands out lines that are there, up to a moment, in the order of their times; whether there are more.

@@ -4,12 +4,22 @@ use std::collections::BTreeSet;
 use std::os::fd::AsFd;
 
 use composer_supervisor::client::Client;
-use composer_supervisor::protocol::{Reply, Subject};
+use composer_supervisor::protocol::{ContainerStatus, Reply, Request, Subject};
 use rustix::event::PollFlags;
 
 use super::context::Context;
 use super::{Error, Result, wait};
 use crate::render::{FRAME, Progress};
+
+/// Asks the supervisor of a stack that exists, and shows how it goes, until it is done.
+pub fn ask(context: &mut Context, stack: &str, title: &'static str, request: &Request) -> Result {
+    let client = Client::find_or_start(stack)?;
+    client.send(request, &[])?;
+    let mut progress = context.progress(stack, title, true);
+    let done = receive(&client, &mut progress, context);
+    progress.finish();
+    done.map(|_| 0)
+}
 
 /// Shows events until the request is done; the names of the containers that something happened to. The plan of a
 /// dry run is printed.
@@ -36,7 +46,16 @@ pub fn receive(client: &Client, progress: &mut Progress, context: &mut Context) 
             }
             Reply::Done => return Ok(touched),
             Reply::Failed(failure) => return Err(Error::Refused(failure)),
-            Reply::Containers(_) | Reply::Executing { .. } | Reply::Exited { .. } => {}
+            Reply::Containers(_) | Reply::Attached(_) | Reply::Executing { .. } | Reply::Exited { .. } => {}
         }
     }
+}
+
+/// What a verb that has no plan would do to these containers, as a plan is printed.
+pub fn would(context: &mut Context, verb: &str, containers: &[ContainerStatus], cause: &str) -> Result {
+    for (number, container) in (1..).zip(containers) {
+        let line = format!("{number:>3}. {verb} {}: {cause}", container.name);
+        context.out.line(&line).map_err(Error::Output)?;
+    }
+    Ok(0)
 }

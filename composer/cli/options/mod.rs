@@ -1,12 +1,30 @@
 //! The command line: Docker Compose's verbs, flags and defaults.
 
+mod attach;
 mod config;
+mod copy;
+mod creation;
 mod global;
+mod hold;
+mod lifecycle;
+mod look;
+mod run;
+mod unit;
+mod watch;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
+pub use attach::Attach;
 pub use config::{Config, ConfigFormat};
+pub use copy::{Copy, Place};
+pub use creation::{Create, Creation, Renewal, Scale};
 pub use global::{Ansi, Global, ProgressStyle};
+pub use hold::{Kill, Pause};
+pub use lifecycle::{Remove, Restart, Start, Stop};
+pub use look::{Events, ListFormat, Ls, Port, Protocol, Stats, Top, Wait};
+pub use run::Run;
+pub use unit::{Disable, Enable, UNITS, Unit, UnitVerb};
+pub use watch::Watch;
 
 /// Runs Compose files by itself: no daemon, no image needed
 #[derive(Debug, Parser)]
@@ -27,15 +45,60 @@ pub enum Verb {
     Up(Up),
     /// Stop and remove containers, the network and the cgroup
     Down(Down),
+    /// Make containers and do not start them
+    Create(Create),
+    /// Change how many containers services have
+    Scale(Scale),
+    /// Start containers that exist
+    Start(Start),
+    /// Stop containers and leave them
+    Stop(Stop),
+    /// Stop containers and start them again
+    Restart(Restart),
+    /// Remove containers that do not run
+    Rm(Remove),
     /// List containers
     Ps(Ps),
     /// Show the output of containers
     Logs(Logs),
     /// Run a program in a running container
     Exec(Exec),
+    /// Show what happens to containers
+    Events(Events),
+    /// List the stacks of this host
+    Ls(Ls),
+    /// Block until containers have ended
+    Wait(Wait),
+    /// Show the processes of containers
+    Top(Top),
+    /// Show where a container's port is published
+    Port(Port),
+    /// Show what containers take
+    Stats(Stats),
+    /// Send a signal to containers
+    Kill(Kill),
+    /// Hold containers where they are
+    Pause(Pause),
+    /// Let held containers go on
+    Unpause(Pause),
+    /// Run a program in a container of its own
+    Run(Box<Run>),
+    /// Pass streams and signals between here and a service's program
+    Attach(Attach),
+    /// Copy files between the host and containers
+    Cp(Copy),
+    /// Restart services and copy files as sources change
+    Watch(Watch),
     /// Check the Compose file and show what it means
     #[command(alias = "convert")]
     Config(Config),
+    /// Have systemd bring the stack up at every boot
+    Enable(Enable),
+    /// Take back what `enable` has done
+    Disable(Disable),
+    /// What the unit of `enable` calls
+    #[command(hide = true)]
+    Unit(Unit),
     /// Show the version
     Version(Version),
 }
@@ -45,6 +108,10 @@ pub struct Up {
     /// Services to bring up, with what they depend on [default: all]
     #[arg(value_name = "SERVICE")]
     pub services: Vec<String>,
+    #[command(flatten)]
+    pub creation: Creation,
+    #[command(flatten)]
+    pub renewal: Renewal,
     /// Return once every program runs, and leave the containers in the background
     #[arg(short, long)]
     pub detach: bool,
@@ -61,20 +128,26 @@ pub struct Up {
     #[arg(short, long, value_name = "SECONDS")]
     pub timeout: Option<u64>,
     /// Show the output of these services only
-    #[arg(long, value_name = "SERVICE", conflicts_with = "detach")]
+    #[arg(long, value_name = "SERVICE")]
     pub attach: Vec<String>,
     /// Do not show the output of these services
-    #[arg(long, value_name = "SERVICE", conflicts_with = "detach")]
+    #[arg(long, value_name = "SERVICE")]
     pub no_attach: Vec<String>,
     /// Stop all containers when one has ended
-    #[arg(long, conflicts_with_all = ["detach", "wait"])]
+    #[arg(long)]
     pub abort_on_container_exit: bool,
     /// Stop all containers when one has ended with another status than 0
-    #[arg(long, conflicts_with_all = ["detach", "wait", "abort_on_container_exit"])]
+    #[arg(long)]
     pub abort_on_container_failure: bool,
     /// Return the exit status of this service's container; implies --abort-on-container-exit
-    #[arg(long, value_name = "SERVICE", conflicts_with_all = ["detach", "wait"])]
+    #[arg(long, value_name = "SERVICE")]
     pub exit_code_from: Option<String>,
+    /// Show the output of what the services depend on, too
+    #[arg(long)]
+    pub attach_dependencies: bool,
+    /// Docker Desktop's keyboard menu: there is none
+    #[arg(long, hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub menu: Option<bool>,
     /// Do not colour the prefixes of log lines
     #[arg(long)]
     pub no_color: bool,
@@ -94,6 +167,9 @@ pub struct Down {
     /// Remove containers of services that the file does not name: always done
     #[arg(long, hide = true)]
     pub remove_orphans: bool,
+    /// Remove images: containers here have none
+    #[arg(long, value_name = "WHICH", hide = true)]
+    pub rmi: Option<RemoveImages>,
     /// Seconds that containers have to stop before they are killed [default: what the file says, or 10]
     #[arg(short, long, value_name = "SECONDS")]
     pub timeout: Option<u64>,
@@ -103,6 +179,13 @@ pub struct Down {
     /// Print what would be done and do nothing
     #[arg(long)]
     pub dry_run: bool,
+}
+
+/// `down --rmi`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum RemoveImages {
+    All,
+    Local,
 }
 
 #[derive(Debug, Args)]
@@ -146,6 +229,8 @@ pub enum TableFormat {
 pub enum StateName {
     Created,
     Running,
+    Restarting,
+    Paused,
     Exited,
 }
 
@@ -182,9 +267,12 @@ pub struct Logs {
     /// Do not colour the prefixes of lines
     #[arg(long)]
     pub no_color: bool,
-    /// Which replica, from 1 [default: all]
-    #[arg(long, value_name = "NUMBER")]
+    /// Which replica of the one service named, from 1 [default: all]
+    #[arg(long, value_name = "NUMBER", requires = "services")]
     pub index: Option<u32>,
+    /// Show in between when containers were started, paused, found healthy or not, and how they ended
+    #[arg(long)]
+    pub marks: bool,
 }
 
 /// `logs --tail`: `None` is everything. A type of its own, as clap reads `Option` as "may be left out".

@@ -1,5 +1,6 @@
 //! The only place that prints. Data goes to standard output, everything else to standard error.
 
+mod plain;
 mod prefix;
 mod progress;
 pub mod table;
@@ -55,6 +56,11 @@ impl Output {
         self.stdout.flush()
     }
 
+    /// Writes data that belongs on standard error.
+    pub fn error_data(&mut self, bytes: &[u8]) -> io::Result<()> {
+        io::stderr().write_all(bytes)
+    }
+
     /// Tells the user something on standard error.
     pub fn note(&mut self, text: &str) {
         // Where standard error is gone, there is nobody to tell.
@@ -64,12 +70,12 @@ impl Output {
     /// Tells the user of something doubtful.
     pub fn warning(&mut self, text: &str) {
         let label = if self.color_errors { "\x1b[1;33mwarning\x1b[0m" } else { "warning" };
-        self.note(&format!("{label}: {text}"));
+        self.note(&format!("{label}: {}", plain::plain(text)));
     }
 
     /// Tells the user why a command failed.
     pub fn error(&mut self, text: &str) {
         let label = if self.color_errors { "\x1b[1;31merror\x1b[0m" } else { "error" };
-        self.note(&format!("{label}: {text}"));
+        self.note(&format!("{label}: {}", plain::plain(text)));
     }
 }

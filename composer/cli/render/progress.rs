@@ -87,19 +87,26 @@ impl Progress {
             Action::Stopped => {
                 self.stopping.remove(&told.id);
             }
-            Action::Settled => return,
+            Action::Settled | Action::Restarted | Action::Exec(_) => return,
+            Action::Killed { .. } if self.stopping.contains(&told.id) => return,
             Action::Exited { .. } if self.stopping.contains(&told.id) => return,
             Action::Creating
             | Action::Created
             | Action::Starting
             | Action::Started { .. }
             | Action::Running
+            | Action::Updated
             | Action::Waiting
             | Action::Healthy
             | Action::Unhealthy { .. }
             | Action::Exited { .. }
+            | Action::Restarting { .. }
             | Action::Removing
             | Action::Removed
+            | Action::Killed { .. }
+            | Action::Paused
+            | Action::Unpaused
+            | Action::OutOfMemory
             | Action::Warning(_)
             | Action::Failed(_) => {}
         }
@@ -126,7 +133,7 @@ fn tell(stack: &str, event: &Event) -> Told {
         Subject::Group => format!("Cgroup compose/{stack}"),
         Subject::Network(name) => format!("Network {name}"),
         Subject::Volume(name) => format!("Volume {name}"),
-        Subject::Container { name, .. } => format!("Container {name}"),
+        Subject::Container { name, .. } | Subject::OneOff { name, .. } => format!("Container {name}"),
     };
     let (text, stage, details) = match &event.action {
         Action::Creating => ("Creating", Stage::Working, None),
@@ -134,6 +141,8 @@ fn tell(stack: &str, event: &Event) -> Told {
         Action::Starting => ("Starting", Stage::Working, None),
         Action::Started { address } => ("Started", Stage::Done, address.map(|address| address.to_string())),
         Action::Running => ("Running", Stage::Done, None),
+        Action::Updated => ("Updated", Stage::Done, None),
+        Action::Restarted => ("Restarted", Stage::Done, None),
         Action::Waiting => ("Waiting", Stage::Working, None),
         Action::Healthy => ("Healthy", Stage::Done, None),
         Action::Unhealthy { output } => ("Unhealthy", Stage::Error, first_line(output)),
@@ -145,12 +154,23 @@ fn tell(stack: &str, event: &Event) -> Told {
             Stage::Error,
             Some(code.map_or("code unknown".to_owned(), |code| format!("code {code}"))),
         ),
+        Action::Restarting { code, restarts, .. } => {
+            let code = code.map_or("code unknown".to_owned(), |code| format!("code {code}"));
+            ("Restarting", Stage::Working, Some(format!("{code}, restart {restarts}")))
+        }
         Action::Removing => ("Removing", Stage::Working, None),
         Action::Removed => ("Removed", Stage::Done, None),
+        Action::Killed { .. } => ("Killed", Stage::Done, None),
+        Action::Paused => ("Paused", Stage::Done, None),
+        Action::Unpaused => ("Unpaused", Stage::Done, None),
+        Action::OutOfMemory => ("Out of memory", Stage::Error, None),
+        Action::Exec(_) => ("Exec", Stage::Done, None),
         Action::Settled => ("Settled", Stage::Done, None),
         Action::Warning(text) => ("Warning", Stage::Warning, Some(text.clone())),
         Action::Failed(why) => ("Error", Stage::Error, first_line(why)),
     };
+    // Some are what programs of the services have printed.
+    let details = details.map(|details| super::plain::plain(&details).into_owned());
     Told { id, text: text.to_owned(), stage, details }
 }
 

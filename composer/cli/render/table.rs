@@ -18,7 +18,16 @@ pub fn render_wide(header: &[&str], rows: &[Vec<String>]) -> String {
     columns(header, rows, LEAST_WIDE)
 }
 
+/// The same as text/tabwriter makes it of columns of at least four places, two between them.
+pub fn render_narrow(header: &[&str], rows: &[Vec<String>]) -> String {
+    spaced(header, rows, 4, 2)
+}
+
 fn columns(header: &[&str], rows: &[Vec<String>], least: usize) -> String {
+    spaced(header, rows, least, GAP)
+}
+
+fn spaced(header: &[&str], rows: &[Vec<String>], least: usize, gap: usize) -> String {
     let mut widths: Vec<usize> = header.iter().map(|cell| cell.width()).collect();
     for row in rows {
         for (width, cell) in widths.iter_mut().zip(row) {
@@ -31,7 +40,7 @@ fn columns(header: &[&str], rows: &[Vec<String>], least: usize) -> String {
         let mut line = String::new();
         for (width, cell) in widths.iter().zip(row) {
             line.push_str(cell);
-            let room = (width + GAP).max(least);
+            let room = (width + gap).max(least);
             line.push_str(&" ".repeat(room.saturating_sub(cell.width())));
         }
         text.push_str(line.trim_end());

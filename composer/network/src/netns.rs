@@ -8,6 +8,7 @@ use std::os::fd::OwnedFd;
 use std::thread;
 
 use nix::sched::{CloneFlags, setns};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 use tokio::sync::oneshot;
 
 use crate::error::{Error, Result};
@@ -15,7 +16,21 @@ use crate::error::{Error, Result};
 /// Stack of such a thread in bytes: the work is a few system calls over small buffers.
 const STACK: usize = 256 * 1024;
 
-/// Runs `job` inside the namespace, starting at once; the future is its result. A dropped future does not stop the job.
+/// An IPv4 TCP socket of the namespace, which does not block: for connections from outside of a container to what
+/// listens inside.
+///
+/// # Errors
+/// As [`run`], and when the kernel makes no socket.
+pub async fn tcp_socket(netns: OwnedFd) -> Result<OwnedFd> {
+    let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
+    let open = move || {
+        socket(AddressFamily::Inet, SockType::Stream, flags, None)
+            .map_err(|errno| Error::kernel("open", "a socket in the container", errno))
+    };
+    run(netns, open).await
+}
+
+/// Runs `job` inside the namespace (a file of it, or a pidfd of a process in it), starting at once; the future is its result. A dropped future does not stop the job.
 ///
 /// # Errors
 /// When the thread cannot be started, the namespace cannot be entered, or the job fails.

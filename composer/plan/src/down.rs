@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::edges::Edges;
 use crate::graph::{Plan, Step, StepId};
-use crate::observed::{Observed, ObservedState};
+use crate::observed::{Found, Observed};
 
 /// What `down` was asked to do.
 #[derive(Clone, Debug, Default)]
@@ -18,15 +19,9 @@ pub struct DownOptions {
 pub fn down(observed: &Observed, options: &DownOptions) -> Plan {
     let mut plan = Plan::new();
     let cause = "the stack is taken down";
-    let stops = stops(&mut plan, observed, &options.services, cause);
-    let mut removes = Vec::new();
-    for name in chosen(observed, &options.services) {
-        let remove = plan.add(Step::Remove { container: name.to_owned() }, cause);
-        if let Some(stop) = stops.get(name) {
-            plan.order(*stop, remove);
-        }
-        removes.push(remove);
-    }
+    let chosen = chosen(observed, &options.services);
+    let stops = stops(&mut plan, observed, &chosen, cause);
+    let removes = removes(&mut plan, &chosen, &stops, cause);
     if !options.services.is_empty() {
         return plan;
     }
@@ -48,55 +43,74 @@ pub fn down(observed: &Observed, options: &DownOptions) -> Plan {
 /// The steps that end the programs and leave their containers.
 pub fn stop(observed: &Observed, services: &[String]) -> Plan {
     let mut plan = Plan::new();
-    stops(&mut plan, observed, services, "the stack is stopped");
+    let cause = if services.is_empty() { "the stack is stopped" } else { "its service is stopped" };
+    stops(&mut plan, observed, &chosen(observed, services), cause);
     plan
 }
 
-fn chosen<'a>(observed: &'a Observed, services: &[String]) -> Vec<&'a str> {
-    let chosen =
-        observed.containers.iter().filter(|(_, c)| services.is_empty() || services.contains(&c.service));
-    chosen.map(|(name, _)| name.as_str()).collect()
+/// The steps that take away containers of these services that do not run; with `stop` the others too. `named` are the
+/// only ones where there are any: what has been started since they were looked at stays.
+pub fn remove(observed: &Observed, services: &[String], named: &[String], stop: bool) -> Plan {
+    let mut plan = Plan::new();
+    let cause = "stopped containers are removed";
+    let names: BTreeSet<&str> = named.iter().map(String::as_str).collect();
+    let mut chosen = chosen(observed, services);
+    chosen.retain(|found| {
+        (names.is_empty() || names.contains(found.name)) && (stop || !found.container.runs())
+    });
+    let stops = stops(&mut plan, observed, &chosen, cause);
+    removes(&mut plan, &chosen, &stops, cause);
+    plan
+}
+
+fn chosen<'a>(observed: &'a Observed, services: &[String]) -> Vec<Found<'a>> {
+    let services: BTreeSet<&str> = services.iter().map(String::as_str).collect();
+    let chosen = observed.containers.iter().map(|(name, container)| Found { name, container });
+    chosen.filter(|found| services.is_empty() || services.contains(found.container.service())).collect()
+}
+
+fn removes(
+    plan: &mut Plan,
+    chosen: &[Found<'_>],
+    stops: &BTreeMap<&str, StepId>,
+    cause: &str,
+) -> Vec<StepId> {
+    let remove = |found: &Found<'_>| {
+        let remove = plan.add(Step::Remove { container: found.name.to_owned() }, cause);
+        if let Some(stop) = stops.get(found.name) {
+            plan.order(*stop, remove);
+        }
+        remove
+    };
+    chosen.iter().map(remove).collect()
 }
 
 /// A container stops as soon as every running container that depends on its service has stopped.
 fn stops<'a>(
     plan: &mut Plan,
     observed: &'a Observed,
-    services: &[String],
+    chosen: &[Found<'a>],
     cause: &str,
 ) -> BTreeMap<&'a str, StepId> {
     let mut stops = BTreeMap::new();
-    for name in chosen(observed, services) {
-        if observed.containers[name].state == ObservedState::Running {
-            stops.insert(name, plan.add(Step::Stop { container: name.to_owned() }, cause));
-        }
+    let mut of_service: BTreeMap<&str, Vec<StepId>> = BTreeMap::new();
+    for found in chosen.iter().filter(|found| found.container.runs()) {
+        let stop = plan.add(Step::Stop { container: found.name.to_owned() }, cause);
+        stops.insert(found.name, stop);
+        of_service.entry(found.container.service()).or_default().push(stop);
     }
-    // Records may come from different versions of a file: an edge that would close a cycle is left out.
-    let mut after: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
-    for (dependent, step) in &stops {
-        for (dependency, then) in &stops {
-            let wants = observed.containers[*dependent]
-                .depends_on
-                .contains(&observed.containers[*dependency].service);
-            if wants && dependent != dependency && !reaches(&after, dependency, dependent) {
-                plan.order(*step, *then);
-                after.entry(dependent).or_default().insert(dependency);
-            }
-        }
-    }
+    stop_dependents_first(plan, &Edges::of_containers(observed), &of_service);
     stops
 }
 
-fn reaches(after: &BTreeMap<&str, BTreeSet<&str>>, from: &str, to: &str) -> bool {
-    let mut seen = BTreeSet::new();
-    let mut queue = vec![from];
-    while let Some(name) = queue.pop() {
-        if name == to {
-            return true;
-        }
-        if seen.insert(name) {
-            queue.extend(after.get(name).into_iter().flatten());
+/// Orders the steps that stop the containers of each service: those of dependents come first.
+pub(crate) fn stop_dependents_first(plan: &mut Plan, edges: &Edges<'_>, stops: &BTreeMap<&str, Vec<StepId>>) {
+    for (service, first) in stops {
+        let nearest = edges.nearest(service, |name| stops.contains_key(name));
+        for then in nearest.into_iter().filter_map(|name| stops.get(name)) {
+            for (stop, next) in first.iter().flat_map(|stop| then.iter().map(move |next| (stop, next))) {
+                plan.order(*stop, *next);
+            }
         }
     }
-    false
 }

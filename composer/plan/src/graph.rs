@@ -1,10 +1,11 @@
 //! The plan: steps, their causes and their order.
 
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
 use std::fmt;
 
 use composer_stack::Condition;
 use petgraph::Direction;
-use petgraph::algo::toposort;
 use petgraph::graph::{DiGraph, NodeIndex};
 
 /// One thing to do. Each names what it acts on; how it is done is the executor's.
@@ -24,6 +25,26 @@ pub enum Step {
         service: String,
         /// Which replica, from 1.
         index: u32,
+    },
+    /// Make a container anew in the place of one that does not run: its anonymous volumes stay.
+    Recreate {
+        /// The container's name from now on.
+        container: String,
+        /// The name of the one it takes the place of.
+        old: String,
+        /// Its service.
+        service: String,
+        /// Which replica, from 1.
+        index: u32,
+        /// Its anonymous volumes go too.
+        renew_volumes: bool,
+    },
+    /// Give a container, whether it runs or not, what it can take over as it is: limits first of all.
+    Update {
+        /// The container's name.
+        container: String,
+        /// Its service.
+        service: String,
     },
     /// Start a container: cgroup, namespaces, network, exec.
     Start {
@@ -64,6 +85,9 @@ impl fmt::Display for Step {
             Self::Network => write!(f, "set up the network"),
             Self::Volume(key) => write!(f, "create volume {key}"),
             Self::Create { container, .. } => write!(f, "create {container}"),
+            Self::Recreate { container, old, .. } if container == old => write!(f, "recreate {container}"),
+            Self::Recreate { container, old, .. } => write!(f, "recreate {old} as {container}"),
+            Self::Update { container, .. } => write!(f, "update {container}"),
             Self::Start { container } => write!(f, "start {container}"),
             Self::Await { service, condition, .. } => match condition {
                 Condition::Started => write!(f, "wait until {service} has started"),
@@ -116,9 +140,21 @@ impl Plan {
 
     /// The steps in an order that respects every edge, ties in the order of planning.
     pub fn steps(&self) -> Vec<StepId> {
-        // The loader refuses cyclic dependencies, so a topological order exists; were there a cycle after all,
-        // the order of planning is the best that can be shown.
-        toposort(&self.graph, None).unwrap_or_else(|_| self.graph.node_indices().collect())
+        let mut missing: Vec<usize> =
+            self.graph.node_indices().map(|id| self.predecessors(id).count()).collect();
+        let first = self.graph.node_indices().filter(|id| missing[id.index()] == 0);
+        let mut ready: BinaryHeap<Reverse<StepId>> = first.map(Reverse).collect();
+        let mut order = Vec::with_capacity(self.len());
+        while let Some(Reverse(id)) = ready.pop() {
+            order.push(id);
+            for next in self.successors(id) {
+                missing[next.index()] -= 1;
+                if missing[next.index()] == 0 {
+                    ready.push(Reverse(next));
+                }
+            }
+        }
+        order
     }
 
     /// One step.
@@ -151,13 +187,11 @@ impl fmt::Display for Plan {
     /// A line a step in executable order, with its cause and the numbers of the steps it waits for.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let order = self.steps();
+        let numbers: HashMap<StepId, usize> = order.iter().copied().zip(1..).collect();
         for (number, id) in order.iter().enumerate() {
             let planned = self.get(*id);
-            let mut after: Vec<usize> = self
-                .predecessors(*id)
-                .filter_map(|p| order.iter().position(|o| *o == p))
-                .map(|n| n + 1)
-                .collect();
+            let mut after: Vec<usize> =
+                self.predecessors(*id).filter_map(|before| numbers.get(&before).copied()).collect();
             after.sort_unstable();
             write!(f, "{:>3}. {}: {}", number + 1, planned.step, planned.cause)?;
             if !after.is_empty() {

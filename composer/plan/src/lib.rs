@@ -4,12 +4,16 @@
 //! [`Plan`], a graph of steps each with its cause. The executor runs every step whose predecessors are done.
 
 mod down;
+mod edges;
+mod gates;
 mod graph;
 mod observed;
 mod up;
+mod wake;
 
 pub use composer_stack::{Condition, Stack};
-pub use down::{DownOptions, down, stop};
+pub use down::{DownOptions, down, remove, stop};
 pub use graph::{Plan, Planned, Step, StepId};
 pub use observed::{Observed, ObservedContainer, ObservedState};
-pub use up::{UpOptions, up};
+pub use up::{Orphans, Recreate, UpOptions, up};
+pub use wake::{missing_dependency, restart, start};

@@ -2,11 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use composer_stack::{Resources, Service};
+
 /// What exists of one stack.
 #[derive(Clone, Debug, Default)]
 pub struct Observed {
     /// Whether the stack's parent cgroup is there.
     pub group: bool,
+    /// Its limits, as they were last set.
+    pub resources: Resources,
     /// Whether the stack's bridge is there.
     pub network: bool,
     /// Names of the volumes on the host that belong to the stack.
@@ -18,16 +22,13 @@ pub struct Observed {
 /// One container that exists.
 #[derive(Clone, Debug)]
 pub struct ObservedContainer {
-    /// The service it was made for.
-    pub service: String,
+    /// The configuration it has: that of its service when it was made, or brought up to date since. Its dependencies
+    /// are those of that time, so that `down` needs no file.
+    pub config: Service,
     /// Which replica, from 1.
     pub index: u32,
-    /// The hash of the service's configuration it was made with (`composer_stack::config_hash`).
-    pub config_hash: String,
     /// What it is doing.
     pub state: ObservedState,
-    /// Services it depended on when it was made: `down` needs no file.
-    pub depends_on: BTreeSet<String>,
 }
 
 /// What a container is doing.
@@ -39,4 +40,37 @@ pub enum ObservedState {
     Running,
     /// Its program has ended with this code.
     Exited(i32),
+}
+
+impl ObservedContainer {
+    /// The service it was made for.
+    pub fn service(&self) -> &str {
+        &self.config.name
+    }
+
+    /// Whether there is a program that has to be stopped before anything else.
+    pub fn runs(&self) -> bool {
+        match self.state {
+            ObservedState::Running => true,
+            ObservedState::Created | ObservedState::Exited(_) => false,
+        }
+    }
+}
+
+impl Observed {
+    /// The containers of each service, in the order of their names.
+    pub(crate) fn by_service(&self) -> BTreeMap<&str, Vec<Found<'_>>> {
+        let mut services: BTreeMap<&str, Vec<Found<'_>>> = BTreeMap::new();
+        for (name, container) in &self.containers {
+            services.entry(container.service()).or_default().push(Found { name, container });
+        }
+        services
+    }
+}
+
+/// A container that exists, and its name.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Found<'a> {
+    pub name: &'a str,
+    pub container: &'a ObservedContainer,
 }

@@ -3,9 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use composer_plan::{DownOptions, Observed, ObservedContainer, ObservedState, UpOptions, down, stop, up};
+use composer_plan::{
+    DownOptions, Observed, ObservedContainer, ObservedState, Orphans, Recreate, UpOptions, down, remove,
+    restart, start, stop, up,
+};
 use composer_stack::{
-    Condition, Dependency, Mount, MountKind, Resources, Rootfs, Service, Stack, Volume, config_hash,
+    Condition, Dependency, Mount, MountKind, Resources, Rootfs, Run, Service, Stack, Volume,
 };
 
 fn service(name: &str, depends_on: &[(&str, Condition)]) -> Service {
@@ -33,8 +36,15 @@ fn service(name: &str, depends_on: &[(&str, Condition)]) -> Service {
         read_only: false,
         depends_on: depends_on.iter().map(|(name, c)| ((*name).to_owned(), dependency(*c))).collect(),
         healthcheck: None,
+        pre_start: Vec::new(),
+        post_start: Vec::new(),
+        pre_stop: Vec::new(),
         resources: Resources::default(),
         attach: true,
+        run: Run::Always,
+        restart: composer_stack::Restart::default(),
+        logging: Default::default(),
+        watch: Vec::new(),
     }
 }
 
@@ -65,21 +75,39 @@ fn shop() -> Stack {
 
 fn running(stack: &Stack) -> Observed {
     let containers = stack.services.values().map(|service| {
-        let found = ObservedContainer {
-            service: service.name.clone(),
-            index: 1,
-            config_hash: config_hash(service),
-            state: ObservedState::Running,
-            depends_on: service.depends_on.keys().cloned().collect(),
-        };
+        let found = ObservedContainer { config: service.clone(), index: 1, state: ObservedState::Running };
         (stack.container_name(service, 1), found)
     });
     Observed {
         group: true,
+        resources: stack.resources.clone(),
         network: true,
         volumes: BTreeSet::from(["shop_data".to_owned()]),
         containers: containers.collect(),
     }
+}
+
+/// The plan's lines in executable order, without their numbers and without what they wait for.
+fn lines(plan: &str) -> Vec<String> {
+    let step = |line: &str| {
+        let line = line.split_once(". ").map_or(line, |(_, step)| step);
+        line.split(" (after").next().unwrap_or(line).to_owned()
+    };
+    plan.lines().map(step).collect()
+}
+
+/// The steps that something happens to containers by.
+fn touched(plan: &str) -> Vec<String> {
+    let touches = |line: &String| !line.starts_with("set up") && !line.starts_with("wait");
+    lines(plan).into_iter().filter(touches).collect()
+}
+
+fn place(plan: &str, step: &str) -> usize {
+    plan.lines().position(|line| line.contains(step)).unwrap_or_else(|| panic!("no {step} in\n{plan}"))
+}
+
+fn store_with_limit(stack: &mut Stack) {
+    stack.services.get_mut("store").unwrap().resources.memory = Some(1 << 26);
 }
 
 #[test]
@@ -98,16 +126,13 @@ fn a_new_stack_starts_what_waits_for_nothing_first() {
  10. wait until prepare has completed successfully: service api depends on it (after 9)
  11. start shop-api-1: service api asks for it (after 1, 2, 6, 8, 10)
 ";
-    let lines = |text: &str| {
-        let mut lines: Vec<String> = text
-            .lines()
-            .map(|line| line.split_once(". ").unwrap().1.split(" (after").next().unwrap().to_owned())
-            .collect();
+    let sorted = |text: &str| {
+        let mut lines = lines(text);
         lines.sort();
         lines
     };
-    assert_eq!(lines(&plan), lines(expected), "{plan}");
-    let place = |step: &str| plan.lines().position(|line| line.contains(step)).unwrap();
+    assert_eq!(sorted(&plan), sorted(expected), "{plan}");
+    let place = |step: &str| place(&plan, step);
     assert!(place("start shop-store-1") < place("wait until store"));
     assert!(place("wait until store") < place("start shop-prepare-1"));
     assert!(place("wait until prepare") < place("start shop-api-1"));
@@ -125,41 +150,279 @@ fn nothing_is_started_where_everything_runs_as_asked() {
 fn a_changed_service_alone_is_recreated() {
     let stack = shop();
     let mut observed = running(&stack);
-    observed.containers.get_mut("shop-api-1").unwrap().config_hash = "old".to_owned();
+    observed.containers.get_mut("shop-api-1").unwrap().config.command = None;
     let plan = up(&stack, &observed, &UpOptions::default()).to_string();
-    let cause = "the configuration of service api has changed";
-    for step in ["stop", "remove", "create", "start"] {
-        assert!(plan.contains(&format!("{step} shop-api-1: {cause}")), "{plan}");
-    }
-    assert!(!plan.contains("store-1") && !plan.contains("prepare-1"), "{plan}");
+    let cause = "the configuration of service api has changed (command)";
+    let steps = ["stop", "recreate", "start"].map(|step| format!("{step} shop-api-1: {cause}"));
+    assert_eq!(touched(&plan), steps, "{plan}");
+}
+
+#[test]
+fn who_wants_to_be_restarted_with_a_dependency_is_and_who_does_not_is_left_alone() {
+    let mut stack = shop();
+    stack.services.get_mut("prepare").unwrap().depends_on.get_mut("store").unwrap().restart = true;
+    let mut observed = running(&stack);
+    observed.containers.get_mut("shop-store-1").unwrap().config.command = None;
+    let plan = up(&stack, &observed, &UpOptions::default()).to_string();
+    let changed = "the configuration of service store has changed (command)";
+    let restarted = "service store, which it depends on with `restart: true`, is made anew or restarted";
+    assert_eq!(
+        touched(&plan),
+        [
+            format!("stop shop-prepare-1: {restarted}"),
+            format!("stop shop-store-1: {changed}"),
+            format!("recreate shop-store-1: {changed}"),
+            format!("start shop-store-1: {changed}"),
+            format!("start shop-prepare-1: {restarted}"),
+        ],
+        "{plan}"
+    );
+    assert!(place(&plan, "wait until store is healthy") < place(&plan, "start shop-prepare-1"), "{plan}");
+}
+
+#[test]
+fn what_can_be_taken_over_in_place_is() {
+    let stack = shop();
+    let mut observed = running(&stack);
+    let mut limited = stack.clone();
+    store_with_limit(&mut limited);
+    let plan = up(&limited, &observed, &UpOptions::default()).to_string();
+    assert_eq!(touched(&plan), ["update shop-store-1: mem_limit of service store has changed"], "{plan}");
+    // One that does not run takes it over before it is started.
+    observed.containers.get_mut("shop-store-1").unwrap().state = ObservedState::Exited(1);
+    let plan = up(&limited, &observed, &UpOptions::default()).to_string();
+    assert_eq!(
+        touched(&plan),
+        [
+            "update shop-store-1: mem_limit of service store has changed",
+            "start shop-store-1: it has ended with code 1"
+        ],
+        "{plan}"
+    );
+    // Made anew for another reason, it needs no step of its own.
+    limited.services.get_mut("store").unwrap().hostname = Some("db".to_owned());
+    let plan = up(&limited, &running(&stack), &UpOptions::default()).to_string();
+    assert!(plan.contains("recreate shop-store-1") && !plan.contains("update"), "{plan}");
+}
+
+#[test]
+fn a_parent_with_less_comes_after_its_containers_and_one_with_more_before_them() {
+    let mut stack = shop();
+    stack.resources.cpus = Some(2.0);
+    stack.services.get_mut("store").unwrap().resources.cpus = Some(1.5);
+    let observed = running(&stack);
+    let first = |parent, child| {
+        let mut stack = stack.clone();
+        stack.resources.cpus = Some(parent);
+        stack.services.get_mut("store").unwrap().resources.cpus = Some(child);
+        let plan = up(&stack, &observed, &UpOptions::default()).to_string();
+        lines(&plan)[0].split(':').next().unwrap().to_owned()
+    };
+    assert_eq!(first(1.0, 0.5), "update shop-store-1");
+    assert_eq!(first(4.0, 3.0), "set up the stack's cgroup");
+}
+
+#[test]
+fn containers_are_made_anew_as_asked() {
+    let stack = shop();
+    let observed = running(&stack);
+    let recreated = |options: UpOptions| {
+        let plan = up(&stack, &observed, &options).to_string();
+        let names = plan.lines().filter_map(|line| line.split_once("recreate ")?.1.split(':').next());
+        names.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let forced = UpOptions { recreate: Recreate::Always, ..UpOptions::default() };
+    assert_eq!(recreated(forced.clone()).len(), 3);
+    let named = UpOptions { services: vec!["prepare".to_owned()], ..forced };
+    assert_eq!(recreated(named.clone()), ["shop-prepare-1"]);
+    let dependencies =
+        UpOptions { recreate: Recreate::Changed, recreate_dependencies: Recreate::Always, ..named };
+    assert_eq!(recreated(dependencies), ["shop-store-1"]);
+    let mut changed = stack.clone();
+    changed.services.get_mut("api").unwrap().tty = true;
+    let never = UpOptions { recreate: Recreate::Never, ..UpOptions::default() };
+    assert_eq!(touched(&up(&changed, &observed, &never).to_string()), [] as [&str; 0]);
 }
 
 #[test]
 fn a_named_service_brings_its_dependencies_alone() {
-    let options = UpOptions { services: vec!["prepare".to_owned()] };
+    let options = UpOptions { services: vec!["prepare".to_owned()], ..UpOptions::default() };
     let plan = up(&shop(), &Observed::default(), &options).to_string();
     assert!(plan.contains("start shop-store-1") && !plan.contains("api"), "{plan}");
+    let alone = UpOptions { no_deps: true, ..options };
+    let plan = up(&shop(), &Observed::default(), &alone).to_string();
+    assert!(plan.contains("start shop-prepare-1"), "{plan}");
+    assert!(!plan.contains("store") && !plan.contains("wait"), "{plan}");
 }
 
 #[test]
-fn replicas_beyond_the_number_asked_for_go_and_orphans_are_named() {
+fn what_is_only_created_is_neither_started_nor_waited_for() {
+    let options = UpOptions { no_start: true, ..UpOptions::default() };
+    let plan = up(&shop(), &Observed::default(), &options).to_string();
+    assert!(plan.contains("create shop-api-1") && plan.contains("create volume data"), "{plan}");
+    assert!(!plan.contains("start ") && !plan.contains("wait"), "{plan}");
+}
+
+#[test]
+fn scaling_touches_only_what_it_must() {
+    let mut stack = shop();
+    stack.services.get_mut("api").unwrap().replicas = 3;
+    let mut observed = running(&stack);
+    let plan = up(&stack, &observed, &UpOptions::default()).to_string();
+    let steps = touched(&plan);
+    assert_eq!(steps.iter().filter(|step| step.starts_with("create shop-api-")).count(), 2, "{plan}");
+    assert_eq!(steps.len(), 4, "{plan}");
+    let first = observed.containers["shop-api-1"].clone();
+    for index in [2, 3] {
+        let other = ObservedContainer { index, ..first.clone() };
+        observed.containers.insert(format!("shop-api-{index}"), other);
+    }
+    assert_eq!(touched(&up(&stack, &observed, &UpOptions::default()).to_string()), [] as [&str; 0]);
+    stack.services.get_mut("api").unwrap().replicas = 2;
+    let plan = up(&stack, &observed, &UpOptions::default()).to_string();
+    let cause = "service api asks for 2 of them";
+    assert_eq!(touched(&plan), [format!("stop shop-api-3: {cause}"), format!("remove shop-api-3: {cause}")]);
+    // One that is not as it is asked for goes before others, as in Docker Compose.
+    observed.containers.get_mut("shop-api-1").unwrap().config.command = None;
+    let plan = up(&stack, &observed, &UpOptions::default()).to_string();
+    assert_eq!(touched(&plan), [format!("stop shop-api-1: {cause}"), format!("remove shop-api-1: {cause}")]);
+    stack.services.get_mut("api").unwrap().replicas = 0;
+    let plan = up(&stack, &observed, &UpOptions::default()).to_string();
+    assert_eq!(plan.matches("remove shop-api-").count(), 3, "{plan}");
+}
+
+#[test]
+fn a_gap_in_the_numbers_is_filled() {
+    let mut stack = shop();
+    stack.services.get_mut("api").unwrap().replicas = 2;
+    let mut observed = running(&stack);
+    let second = ObservedContainer { index: 2, ..observed.containers.remove("shop-api-1").unwrap() };
+    observed.containers.insert("shop-api-2".to_owned(), second);
+    let plan = up(&stack, &observed, &UpOptions::default()).to_string();
+    assert!(plan.contains("create shop-api-1") && !plan.contains("shop-api-2"), "{plan}");
+}
+
+#[test]
+fn orphans_are_named_removed_or_passed_over() {
     let stack = shop();
     let mut observed = running(&stack);
-    let extra = observed.containers["shop-api-1"].clone();
-    observed.containers.insert("shop-api-2".to_owned(), ObservedContainer { index: 2, ..extra.clone() });
-    observed
-        .containers
-        .insert("shop-old-1".to_owned(), ObservedContainer { service: "old".to_owned(), ..extra });
+    let mut old = observed.containers["shop-api-1"].clone();
+    old.config.name = "old".to_owned();
+    observed.containers.insert("shop-old-1".to_owned(), old);
+    let plan = |orphans, disabled: &[&str]| {
+        let disabled = disabled.iter().map(|name| (*name).to_owned()).collect();
+        up(&stack, &observed, &UpOptions { orphans, disabled, ..UpOptions::default() }).to_string()
+    };
+    assert!(plan(Orphans::Name, &[]).contains("note: found orphan containers (shop-old-1)"));
+    assert!(!plan(Orphans::Ignore, &[]).contains("shop-old-1"));
+    assert!(!plan(Orphans::Remove, &["old"]).contains("shop-old-1"));
+    let removed = plan(Orphans::Remove, &[]);
+    let cause = "its service is not in the file, and orphans are to go";
+    assert_eq!(
+        touched(&removed),
+        [format!("stop shop-old-1: {cause}"), format!("remove shop-old-1: {cause}")]
+    );
+}
+
+#[test]
+fn a_new_container_name_replaces_the_old_one_and_names_can_be_swapped() {
+    let mut stack = shop();
+    let observed = running(&stack);
+    stack.services.get_mut("api").unwrap().container_name = Some("front".to_owned());
     let plan = up(&stack, &observed, &UpOptions::default()).to_string();
-    assert!(plan.contains("remove shop-api-2: service api asks for 1 of them"), "{plan}");
-    assert!(plan.contains("note: found orphan containers (shop-old-1)"), "{plan}");
+    assert!(plan.contains("recreate shop-api-1 as front: "), "{plan}");
+    assert!(place(&plan, "stop shop-api-1") < place(&plan, "recreate"), "{plan}");
+    stack.services.get_mut("api").unwrap().container_name = Some("shop-store-1".to_owned());
+    stack.services.get_mut("store").unwrap().container_name = Some("shop-api-1".to_owned());
+    let plan = up(&stack, &observed, &UpOptions::default()).to_string();
+    for name in ["shop-api-1", "shop-store-1"] {
+        assert!(place(&plan, &format!("stop {name}")) < place(&plan, &format!("remove {name}")), "{plan}");
+        assert!(place(&plan, &format!("remove {name}")) < place(&plan, &format!("create {name}")), "{plan}");
+    }
+}
+
+#[test]
+fn what_runs_once_is_not_run_again_where_it_has_succeeded() {
+    let mut stack = shop();
+    stack.services.get_mut("prepare").unwrap().run = Run::Once;
+    let mut observed = running(&stack);
+    let mut plan = |state, options: &UpOptions| {
+        observed.containers.get_mut("shop-prepare-1").unwrap().state = state;
+        touched(&up(&stack, &observed, options).to_string())
+    };
+    let options = UpOptions::default();
+    assert_eq!(plan(ObservedState::Exited(0), &options), [] as [&str; 0]);
+    assert_eq!(plan(ObservedState::Exited(1), &options), ["start shop-prepare-1: it has ended with code 1"]);
+    assert_eq!(plan(ObservedState::Created, &options), ["start shop-prepare-1: service prepare asks for it"]);
+    let forced = UpOptions { recreate: Recreate::Always, ..options };
+    assert!(
+        plan(ObservedState::Exited(0), &forced).iter().any(|step| step.starts_with("start shop-prepare-1"))
+    );
+    // Without it, it is run again, as in Docker Compose.
+    stack.services.get_mut("prepare").unwrap().run = Run::Always;
+    let plan = up(&stack, &observed, &UpOptions::default()).to_string();
+    assert!(plan.contains("start shop-prepare-1: it has ended with code 0"), "{plan}");
+}
+
+#[test]
+fn starting_wakes_what_sleeps_after_what_it_depends_on() {
+    let stack = shop();
+    let mut observed = running(&stack);
+    observed.containers.get_mut("shop-store-1").unwrap().state = ObservedState::Exited(0);
+    observed.containers.get_mut("shop-prepare-1").unwrap().state = ObservedState::Created;
+    let plan = start(&observed, &["prepare".to_owned()]).to_string();
+    assert_eq!(
+        lines(&plan),
+        [
+            "start shop-store-1: it is to be started; it has ended with code 0",
+            "wait until store is healthy: service prepare depends on it",
+            "start shop-prepare-1: it is to be started",
+        ],
+        "{plan}"
+    );
+    assert_eq!(start(&running(&stack), &[]).to_string(), "");
+}
+
+#[test]
+fn a_restart_touches_the_named_and_those_that_follow_them() {
+    let mut stack = shop();
+    stack.services.get_mut("prepare").unwrap().depends_on.get_mut("store").unwrap().restart = true;
+    let observed = running(&stack);
+    let named = ["store".to_owned()];
+    let plan = restart(&observed, &named, false).to_string();
+    let follows = "service store, which it depends on with `restart: true`, is restarted";
+    assert_eq!(
+        lines(&plan),
+        [
+            format!("stop shop-prepare-1: {follows}"),
+            "stop shop-store-1: its service is restarted".to_owned(),
+            "start shop-store-1: its service is restarted".to_owned(),
+            "wait until store is healthy: service prepare depends on it".to_owned(),
+            format!("start shop-prepare-1: {follows}"),
+        ],
+        "{plan}"
+    );
+    let plan = restart(&observed, &named, true).to_string();
+    assert_eq!(plan.lines().count(), 2, "{plan}");
+}
+
+#[test]
+fn only_what_does_not_run_is_removed_unless_it_is_to_be_stopped() {
+    let stack = shop();
+    let mut observed = running(&stack);
+    observed.containers.get_mut("shop-prepare-1").unwrap().state = ObservedState::Exited(0);
+    let plan = remove(&observed, &[], &[], false).to_string();
+    assert_eq!(lines(&plan), ["remove shop-prepare-1: stopped containers are removed"]);
+    assert_eq!(remove(&observed, &["api".to_owned()], &[], false).to_string(), "");
+    assert_eq!(remove(&observed, &[], &["shop-api-1".to_owned()], false).to_string(), "");
+    assert_eq!(remove(&observed, &["api".to_owned()], &[], true).to_string().lines().count(), 2);
 }
 
 #[test]
 fn down_stops_dependents_first_and_sweeps_the_network_last() {
     let stack = shop();
     let plan = down(&running(&stack), &DownOptions { services: Vec::new(), volumes: true }).to_string();
-    let place = |step: &str| plan.lines().position(|line| line.contains(step)).unwrap();
+    let place = |step: &str| place(&plan, step);
     assert!(place("stop shop-api-1") < place("stop shop-prepare-1"), "{plan}");
     assert!(place("stop shop-prepare-1") < place("stop shop-store-1"), "{plan}");
     assert!(place("remove shop-store-1") < place("remove the network"), "{plan}");
@@ -167,9 +430,28 @@ fn down_stops_dependents_first_and_sweeps_the_network_last() {
 }
 
 #[test]
+fn the_order_of_stops_reaches_over_what_does_not_run() {
+    let mut stack = shop();
+    stack.services.get_mut("api").unwrap().depends_on.remove("store");
+    let mut observed = running(&stack);
+    observed.containers.get_mut("shop-prepare-1").unwrap().state = ObservedState::Exited(0);
+    let plan = stop(&observed, &[]).to_string();
+    assert_eq!(
+        plan,
+        "  1. stop shop-api-1: the stack is stopped\n  2. stop shop-store-1: the stack is stopped (after 1)\n"
+    );
+}
+
+#[test]
 fn stopping_survives_records_whose_dependencies_make_a_cycle() {
     let stack = shop();
     let mut observed = running(&stack);
-    observed.containers.get_mut("shop-store-1").unwrap().depends_on.insert("api".to_owned());
+    let dependency = Dependency { condition: Condition::Started, required: true, restart: false };
+    let store = &mut observed.containers.get_mut("shop-store-1").unwrap().config;
+    store.depends_on.insert("api".to_owned(), dependency);
     assert_eq!(stop(&observed, &[]).to_string().lines().count(), 3);
+    // Nor is a restart of them an endless wait: no step waits for itself.
+    let plan = restart(&observed, &[], false);
+    assert_eq!(plan.steps().len(), plan.len());
+    assert_eq!(plan.to_string().matches("start shop-").count(), 3, "{plan}");
 }

@@ -43,6 +43,13 @@ fn end(report: BorrowedFd<'_>, way: impl FnOnce() -> Result<Infallible>) -> ! {
 /// PID 1 of a new container.
 pub fn container(spec: &ContainerSpec, fds: &ContainerFds) -> ! {
     end(fds.report.as_fd(), || {
+        let Stdio { stdin, stdout, stderr } = &fds.stdio;
+        let own = [stdin, stdout, stderr, &fds.start, &fds.report].into_iter().chain(&fds.cgroup);
+        // First of all: one of the others is the keeper's socket, in which the other end of `start` may still be on its
+        // way. Were keeper and supervisor killed now, that end would never close, and this child would wait for ever,
+        // with the stack's listening socket in its hands.
+        let own: Vec<BorrowedFd<'_>> = own.map(AsFd::as_fd).collect();
+        descriptor::keep_only(&own).doing("close", "the keeper's descriptors")?;
         begin(&spec.cgroup_tasks)?;
         unshare(CloneFlags::CLONE_NEWCGROUP).doing("make", "a cgroup namespace")?;
         sethostname(&spec.hostname).doing("set the host name", &spec.hostname)?;

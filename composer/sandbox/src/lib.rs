@@ -4,6 +4,7 @@
 //! socket, the report: a step that failed by its name, the end of the socket when the program runs. The child runs
 //! ordinary Rust between fork and exec, so a process that calls them must have one thread only.
 
+pub mod archive;
 mod capabilities;
 mod child;
 mod clone;

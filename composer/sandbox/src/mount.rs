@@ -5,6 +5,7 @@
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
+use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, fsconfig_create,
     fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, move_mount, open_tree,
@@ -15,13 +16,28 @@ pub const INERT: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_NOSUID
     .union(MountAttrFlags::MOUNT_ATTR_NODEV)
     .union(MountAttrFlags::MOUNT_ATTR_NOEXEC);
 
+/// How often the kernel is asked for a filesystem that it does not know.
+const MODULE_TRIES: u32 = 10;
+
+fn open_context(kind: &str) -> rustix::io::Result<OwnedFd> {
+    let mut tries = 1;
+    loop {
+        match fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC) {
+            // The first containers of a host: where the kernel loads the module for another one in this moment, modprobe(8)
+            // finds it there and returns before it is ready. Each try runs modprobe anew.
+            Err(Errno::NODEV) if tries < MODULE_TRIES => tries += 1,
+            opened => return opened,
+        }
+    }
+}
+
 /// A new filesystem, not attached anywhere yet. An option without a value is a flag.
 pub fn filesystem(
     kind: &str,
     options: &[(&str, Option<&str>)],
     attributes: MountAttrFlags,
 ) -> io::Result<OwnedFd> {
-    let context = fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC)?;
+    let context = open_context(kind)?;
     // Shown by mount(8) and df(1).
     let configured = fsconfig_set_string(context.as_fd(), "source", kind)
         .and_then(|()| {

@@ -5,13 +5,14 @@ mod raw;
 #[cfg(test)]
 mod tests;
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use crate::diagnostic::Report;
-use crate::interpolate::{Lookup, Room, expand};
+use crate::interpolate::{Room, expand};
 use crate::read::Numbered;
-use crate::source::Span;
+use crate::source::{Span, StepKind, Way};
 
 pub(crate) use self::raw::parse_raw;
 
@@ -27,13 +28,30 @@ pub(crate) struct Variable {
     pub span: Option<Span>,
 }
 
+/// What a variable has outside of the file, and who gives it.
+pub(crate) type Outer<'a, 'v> = &'a dyn Fn(&str) -> Option<(&'v str, Giver)>;
+
+/// Who gives a variable its value.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Giver {
+    /// The caller's environment.
+    Caller,
+    /// An env file.
+    File(Span),
+    /// The service itself.
+    Service,
+}
+
+/// So many steps of a value's way are taken over from the variables in it: each may have some of others.
+const STEPS: usize = 16;
+
 /// Reads an env file and puts its variables over `variables`, those of the files before it.
 ///
 /// An expression stands for what `lookup` says (the caller's environment), then for what `variables` has, the lines
 /// above it included.
 pub(crate) fn parse(
     file: &Numbered,
-    lookup: Lookup<'_, '_>,
+    lookup: Outer<'_, '_>,
     variables: &mut BTreeMap<String, Variable>,
     report: &mut Report,
 ) {
@@ -63,7 +81,7 @@ struct Parser<'a, 'v> {
     text: &'a str,
     at: usize,
     source: u32,
-    lookup: Lookup<'a, 'v>,
+    lookup: Outer<'a, 'v>,
     variables: &'a mut BTreeMap<String, Variable>,
     report: &'a mut Report,
     room: Room,
@@ -114,7 +132,7 @@ impl<'a> Parser<'a, '_> {
         let Some(separator) = separator.filter(|_| !misread) else {
             self.at = line_end;
             // A key alone is handed on from the caller's environment.
-            if let Some(value) = (self.lookup)(key).filter(|_| named) {
+            if let Some((value, _)) = (self.lookup)(key).filter(|_| named) {
                 self.define(key, value.to_owned(), self.span(key_start, key_start + key.len()));
             }
             return;
@@ -188,8 +206,8 @@ impl<'a> Parser<'a, '_> {
                         .warning(span, "this is the variable's value, not a comment")
                         .help("an empty value before a comment: `KEY=\"\" # comment`");
                 }
-                let value = self.expand(value, |at| start_of_value + at);
-                Some((value, span))
+                let (value, way) = self.expand(value, |at| start_of_value + at);
+                Some((value, Span { way, ..span }))
             }
         }
     }
@@ -205,24 +223,50 @@ impl<'a> Parser<'a, '_> {
         };
         self.at = start + value.len;
         self.closing_quote = Some(self.span(self.at - 1, self.at));
-        let text = match quote {
+        let (text, way) = match quote {
             '"' => self.expand(&value.text, |at| start + value.origin(at)),
-            _ => value.text,
+            _ => (value.text, Way::DIRECT),
         };
-        Some((text, self.span(start, self.at)))
+        Some((text, Span { way, ..self.span(start, self.at) }))
     }
 
-    /// `origin` says where a byte of `value` stands in the file.
-    fn expand(&mut self, value: &str, origin: impl Fn(usize) -> usize) -> String {
+    /// `origin` says where a byte of `value` stands in the file. What becomes of it comes back with the steps by which
+    /// the variables in it have come.
+    fn expand(&mut self, value: &str, origin: impl Fn(usize) -> usize) -> (String, Way) {
         let (outer, variables) = (self.lookup, &*self.variables);
-        let lookup = |name: &str| outer(name).or_else(|| Some(variables.get(name)?.value.as_str()));
-        let (value, findings) = expand(value, &lookup, &mut self.room);
+        let used = RefCell::new(Vec::new());
+        let lookup = |name: &str| {
+            let mut used = used.borrow_mut();
+            if used.len() < STEPS && !used.iter().any(|known| known == name) {
+                used.push(name.to_owned());
+            }
+            outer(name).map(|(value, _)| value).or_else(|| Some(variables.get(name)?.value.as_str()))
+        };
+        let (expanded, findings) = expand(value, &lookup, &mut self.room);
         for finding in findings {
             let range = finding.range();
             let span = self.span(origin(range.start), origin(range.end));
             finding.say(span, &mut self.warned, self.report);
         }
-        value
+        let mut steps = Vec::new();
+        for name in used.into_inner() {
+            let at = || {
+                let at = value.find(&name).unwrap_or(0);
+                self.span(origin(at), origin(at) + name.len())
+            };
+            let (kind, at) = match (outer(&name), self.variables.get(&name)) {
+                (Some((_, Giver::Service)), _) => continue,
+                (Some((_, Giver::Caller)), _) => (StepKind::Environment, at()),
+                (Some((_, Giver::File(span))), _) => (StepKind::Variable, span),
+                (None, Some(variable)) => (StepKind::Variable, variable.span.unwrap_or_else(at)),
+                (None, None) => (StepKind::Default, at()),
+            };
+            steps.push((kind, at));
+            steps.extend(self.report.sources.steps(at.way).into_iter().map(|step| (step.kind, step.at)));
+        }
+        let steps = steps.into_iter().filter(|(kind, _)| kind.is_variable()).take(STEPS);
+        let way = steps.fold(Way::DIRECT, |way, (kind, at)| self.report.sources.step(way, kind, at));
+        (expanded, way)
     }
 
     fn define(&mut self, key: &str, value: String, span: Span) {

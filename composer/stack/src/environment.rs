@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::diagnostic::Report;
-use crate::dotenv::{self, Variable};
+use crate::dotenv::{self, Giver, Variable};
 use crate::read::Numbered;
 use crate::source::Span;
 
@@ -41,7 +41,13 @@ impl Environment {
     /// Reads an env file: its variables come over `variables`, those of the files before it; what is here comes
     /// first where it uses variables itself.
     pub fn read(&self, file: &Numbered, variables: &mut BTreeMap<String, Variable>, report: &mut Report) {
-        dotenv::parse(file, &|name| self.get(name), variables, report);
+        dotenv::parse(file, &|name| self.given(name), variables, report);
+    }
+
+    /// A variable's value, and who gives it.
+    pub fn given(&self, name: &str) -> Option<(&str, Giver)> {
+        let variable = self.0.get(name)?;
+        Some((variable.value.as_str(), variable.span.map_or(Giver::Caller, Giver::File)))
     }
 
     /// Names and values.

@@ -10,7 +10,6 @@ use crate::project::{Project, Scope, is_reset};
 use crate::read;
 use crate::source::{Span, StepKind};
 use crate::spec::SERVICE;
-use crate::suggest::nearest;
 use crate::tree::map_mut;
 use crate::yaml::{Entry, Map, Node};
 
@@ -171,18 +170,17 @@ impl Project<'_> {
         if found.services.iter().any(|map| map.contains_key(&name)) {
             return Some(Base { unit: base, name, at });
         }
-        let names: Vec<&str> = found.services.iter().flat_map(Map::keys).map(String::as_str).collect();
-        let help = match nearest(&name, names) {
-            Some(near) => format!("did you mean `{near}`?"),
-            None if base == unit => {
-                "only services of the same document are looked at: say `file:` for those of another one"
-                    .to_owned()
-            }
-            None => "services that the file itself includes do not count".to_owned(),
+        let names = found.services.iter().flat_map(Map::keys).map(String::as_str);
+        let otherwise = if base == unit {
+            "only services of the same document are looked at: say `file:` for those of another one"
+        } else {
+            "services that the file itself includes do not count"
         };
         let file = self.reader.shown(&found.path);
-        self.missing(at, format!("`{service}` extends `{name}`, which is not in {}", file.display()))
-            .help(help);
+        self.incomplete = true;
+        self.report
+            .error(at, format!("`{service}` extends `{name}`, which is not in {}", file.display()))
+            .meant(&name, names, otherwise);
         None
     }
 
@@ -223,7 +221,8 @@ impl Project<'_> {
         }
         if services.is_empty() {
             let shown = self.reader.shown(path);
-            self.missing(at, format!("{} has no `services`", shown.display()));
+            self.missing(at, format!("{} has no `services`", shown.display()))
+                .help("name the file that has the service, or leave `file:` away where it is this one");
             return None;
         }
         let folder = path.parent().unwrap_or(path).to_owned();

@@ -1,23 +1,98 @@
-//! A service's configuration as one number, to see whether it changed.
+//! A service's configuration as one number, and what differs between two of them.
 
 use std::fmt::Write as _;
 
+use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 use crate::model::Service;
 
-/// SHA-256, in hexadecimal, over the service's canonical JSON without `replicas` and `depends_on`: neither is a
-/// reason to make a container anew.
+/// What is no configuration of a container: how many there are.
+const COUNT: &str = "replicas";
+
+/// What a running container takes over without noticing: limits are the kernel's to change, the others are read when
+/// they are needed. By the model's names.
+const IN_PLACE: [&str; 9] = [
+    "attach",
+    "depends_on",
+    "labels",
+    "resources",
+    "restart",
+    "run",
+    "stop_grace_period",
+    "stop_signal",
+    "watch",
+];
+
+/// The fields whose names in the model are not the file's.
+const KEYS: [(&str, &str); 9] = [
+    ("watch", "develop"),
+    ("rootfs", "x-rootfs"),
+    ("run", "x-run"),
+    ("mounts", "volumes"),
+    ("aliases", "networks"),
+    ("memory", "mem_limit"),
+    ("memory_reservation", "mem_reservation"),
+    ("memory_swap", "memswap_limit"),
+    ("pids", "pids_limit"),
+];
+
+/// SHA-256, in hexadecimal, over what of a service needs a container to be made anew when it changes: its canonical
+/// JSON without `replicas` and without what a container takes over in place.
 pub fn config_hash(service: &Service) -> String {
-    let mut service = service.clone();
-    service.replicas = 0;
-    service.depends_on.clear();
-    // Every map of the model has string keys, so writing it cannot fail; its fields have one order.
-    sha256(&serde_json::to_string(&service).unwrap_or_default())
+    let mut fields = fields(service);
+    fields.retain(|field, _| field != COUNT && !IN_PLACE.contains(&field.as_str()));
+    sha256(&Value::Object(fields).to_string())
+}
+
+/// What differs between the configuration a container has and the one it is to have, by the keys of the file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// What only a new container can have.
+    pub anew: Vec<String>,
+    /// What it takes over while it runs.
+    pub in_place: Vec<String>,
+}
+
+impl Changes {
+    /// Between two configurations of one service.
+    pub fn between(old: &Service, new: &Service) -> Self {
+        let mut changes = Self::default();
+        if old == new {
+            return changes;
+        }
+        let (old, new) = (fields(old), fields(new));
+        // One may leave out what the other has.
+        let names = old.keys().chain(new.keys().filter(|name| !old.contains_key(*name)));
+        for name in names.filter(|name| *name != COUNT && old.get(*name) != new.get(*name)) {
+            let in_place = IN_PLACE.contains(&name.as_str());
+            match (old.get(name), new.get(name)) {
+                (Some(Value::Object(old)), Some(Value::Object(new))) if name == "resources" => {
+                    let limits = new.iter().filter(|(limit, value)| old.get(*limit) != Some(value));
+                    changes.in_place.extend(limits.map(|(limit, _)| key(limit)));
+                }
+                _ if in_place => changes.in_place.push(key(name)),
+                _ => changes.anew.push(key(name)),
+            }
+        }
+        changes
+    }
+}
+
+fn key(field: &str) -> String {
+    KEYS.iter().find(|(name, _)| *name == field).map_or(field, |(_, key)| key).to_owned()
+}
+
+/// Every map of the model has string keys, so writing it cannot fail.
+fn fields(service: &Service) -> Map<String, Value> {
+    match serde_json::to_value(service) {
+        Ok(Value::Object(fields)) => fields,
+        Ok(_) | Err(_) => Map::new(),
+    }
 }
 
 /// SHA-256 of a text, in hexadecimal.
-pub(crate) fn sha256(text: &str) -> String {
+pub fn sha256(text: &str) -> String {
     let mut hex = String::with_capacity(64);
     for byte in Sha256::digest(text.as_bytes()) {
         let _ = write!(hex, "{byte:02x}");

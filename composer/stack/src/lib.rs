@@ -5,6 +5,7 @@
 //! and the host's facts come in as arguments.
 
 mod check;
+mod command_line;
 mod cpuset;
 mod defaults;
 mod diagnostic;
@@ -23,6 +24,7 @@ mod limits;
 mod links;
 mod load;
 mod loaded;
+mod logging;
 mod lower;
 mod merge;
 pub mod model;
@@ -35,9 +37,10 @@ mod profiles;
 mod project;
 mod read;
 mod resolve;
+mod restart;
 mod schema;
 mod shape;
-mod signal;
+pub mod signal;
 mod size;
 mod source;
 mod spec;
@@ -51,13 +54,16 @@ mod variables;
 mod words;
 mod yaml;
 
+pub use command_line::{env_file, split_words};
 pub use diagnostic::{Diagnostic, Diagnostics, Link, Place, Related, Severity};
 pub use error::LoadError;
-pub use hash::config_hash;
+pub use hash::{Changes, config_hash, sha256};
+pub use limits::MOST_REPLICAS;
 pub use load::{load, project_name_only};
 pub use loaded::{Loaded, Variable};
 pub use model::{
-    Condition, Dependency, Healthcheck, Mount, MountKind, Resources, Rootfs, Service, Stack, Volume,
+    AfterSync, Condition, Dependency, Healthcheck, Hook, Logging, Mount, MountKind, PreStart, Probe,
+    Resources, Restart, RestartPolicy, Rootfs, Run, Service, Stack, Test, Trigger, TriggerAction, Volume,
 };
 pub use options::{HostFacts, LoadOptions, Purpose};
 pub use schema::schema;

@@ -7,7 +7,7 @@ use crate::values::{self, At};
 use crate::yaml::Node;
 
 /// So many containers of one service are the most that are run.
-pub(crate) const MOST_REPLICAS: i64 = 10_000;
+pub const MOST_REPLICAS: i64 = 10_000;
 
 /// What was given in one place; zero, which is no limit, is left out.
 #[derive(Clone, Debug, Default)]

@@ -9,12 +9,14 @@ use crate::error::LoadError;
 use crate::files::{self, Found};
 use crate::interpolate::Interpolator;
 use crate::loaded::Loaded;
+use crate::name::{self, Name};
 use crate::options::LoadOptions;
 use crate::project::Project;
 use crate::read::{self, Reader};
 use crate::resolve::Resolver;
+use crate::source::Span;
 use crate::yaml::{Map, Node};
-use crate::{check, lower, name, normalize, profiles};
+use crate::{check, lower, normalize, profiles};
 
 /// Files with their documents.
 type Inputs = Vec<(PathBuf, Rc<Vec<Node>>)>;
@@ -35,7 +37,7 @@ pub fn load(options: &LoadOptions) -> Result<Loaded, LoadError> {
     let documents: Vec<&Node> = inputs.iter().flat_map(|(_, documents)| documents.iter()).collect();
     let name = name::choose(options, &environment, &documents, &directory, &mut interpolator, &mut report);
     // Without one the load fails, but not before everything else that is wrong is known.
-    let name = name.unwrap_or_else(|| "project".to_owned());
+    let Name { text: name, given } = name.unwrap_or_else(|| Name { text: "project".to_owned(), given: None });
     if inputs.is_empty() && report.has_errors() {
         return Err(LoadError::Diagnostics(report.finish()));
     }
@@ -54,7 +56,7 @@ pub fn load(options: &LoadOptions) -> Result<Loaded, LoadError> {
         }
         return Err(LoadError::Diagnostics(report.finish()));
     };
-    set_name(&mut root, &name);
+    set_name(&mut root, &name, given);
     let mut resolver = Resolver {
         options,
         environment: &scope.environment,
@@ -116,8 +118,9 @@ fn complete(root: &mut Node, whole: bool, name: &str, resolver: &mut Resolver<'_
     disabled
 }
 
-fn set_name(root: &mut Node, name: &str) {
+fn set_name(root: &mut Node, name: &str, given: Option<Span>) {
     let span = match root.get("name") {
+        _ if given.is_some() => given.unwrap_or(root.span),
         Some(node) if node.text_value() == Some(name) => node.span,
         Some(_) | None => root.span.implied(),
     };
@@ -157,6 +160,7 @@ pub fn project_name_only(options: &LoadOptions) -> Result<String, LoadError> {
     let interpolator = &mut Interpolator::new();
     // What else is wrong matters to others.
     let mut report = Report::default();
-    name::choose(options, &found.environment, &documents, &found.directory, interpolator, &mut report)
-        .ok_or_else(|| LoadError::Diagnostics(report.finish()))
+    let name =
+        name::choose(options, &found.environment, &documents, &found.directory, interpolator, &mut report);
+    name.map(|name| name.text).ok_or_else(|| LoadError::Diagnostics(report.finish()))
 }

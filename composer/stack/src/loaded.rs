@@ -70,8 +70,8 @@ impl Loaded {
         if self.interpolated {
             return print::document(&self.root, &FILE, format, true);
         }
-        // Docker Compose prints this before it has brought it into its types: without their order and their blanks.
-        let mut document = print::document(&self.root, &FILE, Format::Yaml, false);
+        // Without the order of Go's types, and without their blanks.
+        let mut document = print::untyped(&self.root, &FILE);
         document.sort();
         document
     }
@@ -142,6 +142,25 @@ impl Loaded {
     /// Whether there is a service that no active profile wants.
     pub fn is_disabled(&self, service: &str) -> bool {
         self.disabled.contains_key(service)
+    }
+
+    /// The services whose image is built, sorted.
+    pub fn built(&self) -> Vec<String> {
+        let services = self.root.get("services").into_iter().flat_map(Node::entries);
+        let built =
+            services.filter(|(_, entry)| entry.node.get("build").is_some_and(|build| !build.is_null()));
+        built.map(|(name, _)| name.clone()).collect::<BTreeSet<String>>().into_iter().collect()
+    }
+
+    /// The services that no active profile wants.
+    pub fn disabled(&self) -> impl Iterator<Item = &String> {
+        self.disabled.keys()
+    }
+
+    /// Whether a variable says yes, as Docker Compose reads such variables: the caller's, or one of the `.env` files.
+    pub fn is_set(&self, variable: &str) -> bool {
+        let value = self.environment.get(variable).map(|value| value.to_ascii_lowercase());
+        matches!(value.as_deref(), Some("1" | "t" | "true" | "y" | "yes" | "on"))
     }
 
     /// Every profile that a service of the files has, sorted.

@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use crate::limits::{self, Limits};
 use crate::model::{
-    Condition, Dependency, Healthcheck, Mount, MountKind, Resources, Rootfs, Service, Stack, Volume,
+    AfterSync, Condition, Dependency, Healthcheck, Hook, Mount, MountKind, PreStart, Probe, Resources,
+    Rootfs, Run, Service, Stack, Test, Trigger, TriggerAction, Volume,
 };
 use crate::yaml::Node;
-use crate::{cpuset, signal, tmpfs, values};
+use crate::{cpuset, logging, restart, signal, tmpfs, values};
 
 /// The stack of what can be run: services with a root filesystem.
 pub(crate) fn stack(root: &Node, name: String, directory: PathBuf, files: Vec<PathBuf>) -> Stack {
@@ -75,9 +76,19 @@ fn service(name: &str, node: &Node, rootfs: Rootfs) -> Service {
         stdin_open: flag("stdin_open"),
         read_only: flag("read_only"),
         depends_on: dependencies(node),
-        healthcheck: node.get("healthcheck").and_then(healthcheck),
+        healthcheck: healthcheck(node),
+        pre_start: hooks(node, "pre_start").map(pre_start).collect(),
+        post_start: hooks(node, "post_start").map(hook).collect(),
+        pre_stop: hooks(node, "pre_stop").map(hook).collect(),
         resources: resources(&Limits::of_service(node)),
+        logging: node.get("logging").map(logging::lower).unwrap_or_default(),
         attach: node.get("attach").and_then(Node::bool_value).unwrap_or(true),
+        run: match node.get("x-run").and_then(Node::text_value) {
+            Some("once") => Run::Once,
+            Some(_) | None => Run::Always,
+        },
+        restart: restart::of_service(node).map(|at| at.value).unwrap_or_default(),
+        watch: triggers(node),
     }
 }
 
@@ -160,21 +171,25 @@ fn mount(node: &Node) -> Option<Mount> {
 }
 
 /// Docker's defaults; zero means the default as well.
-fn healthcheck(node: &Node) -> Option<Healthcheck> {
-    if values::flag(node.get("disable")) {
+fn healthcheck(service: &Node) -> Option<Healthcheck> {
+    let check = service.get("healthcheck");
+    if values::flag(check.and_then(|check| check.get("disable"))) {
         return None;
     }
-    let words = node.get("test").and_then(values::texts)?;
-    let test = match words.split_first() {
-        Some((kind, rest)) if kind == "CMD" => rest.to_vec(),
+    let words = check.and_then(|check| check.get("test")).and_then(values::texts);
+    let test = match words.as_deref().and_then(<[String]>::split_first) {
+        Some((kind, rest)) if kind == "CMD" => Test::Command(rest.to_vec()),
         Some((kind, rest)) if kind == "CMD-SHELL" => {
-            ["/bin/sh", "-c"].into_iter().map(str::to_owned).chain(rest.iter().cloned()).collect()
+            let shell = ["/bin/sh", "-c"].into_iter().map(str::to_owned);
+            Test::Command(shell.chain(rest.iter().cloned()).collect())
         }
-        Some(_) | None => return None,
+        Some(_) => return None,
+        None => Test::Probes(Some(probes(service.get("x-probe")?)).filter(|probes| !probes.is_empty())?),
     };
-    let time = |key: &str| node.get(key).and_then(values::time).filter(|time| !time.is_zero());
+    let time = |key: &str| check?.get(key).and_then(values::time).filter(|time| !time.is_zero());
     let or = |key: &str, default: u64| time(key).unwrap_or(Duration::from_secs(default));
-    let retries = node.get("retries").and_then(values::whole).and_then(|retries| u32::try_from(retries).ok());
+    let retries = check.and_then(|check| check.get("retries")).and_then(values::whole);
+    let retries = retries.and_then(|retries| u32::try_from(retries).ok());
     Some(Healthcheck {
         test,
         interval: or("interval", 30),
@@ -182,5 +197,66 @@ fn healthcheck(node: &Node) -> Option<Healthcheck> {
         retries: retries.filter(|retries| *retries > 0).unwrap_or(3),
         start_period: time("start_period").unwrap_or_default(),
         start_interval: time("start_interval"),
+    })
+}
+
+/// The text of the log comes first: before it nothing else is worth trying.
+fn probes(node: &Node) -> Vec<Probe> {
+    let port = |node: &Node| node.int_value().and_then(|port| u16::try_from(port).ok());
+    let log = values::text(node.get("log")).map(Probe::Log);
+    let tcp = node.get("tcp").and_then(port).map(Probe::Tcp);
+    let http = node.get("http").and_then(|http| {
+        let path = values::text(http.get("path")).filter(|path| !path.is_empty());
+        Some(Probe::Http {
+            port: http.get("port").and_then(port)?,
+            path: path.unwrap_or_else(|| "/".to_owned()),
+        })
+    });
+    [log, tcp, http].into_iter().flatten().collect()
+}
+
+fn hooks<'a>(service: &'a Node, key: &str) -> impl Iterator<Item = &'a Node> + use<'a> {
+    service.get(key).map(Node::items).unwrap_or_default().iter()
+}
+
+fn hook(node: &Node) -> Hook {
+    let text = |key: &str| values::text(node.get(key)).filter(|text| !text.is_empty());
+    Hook {
+        command: node.get("command").and_then(values::texts).unwrap_or_default(),
+        user: text("user"),
+        privileged: values::flag(node.get("privileged")),
+        working_dir: text("working_dir"),
+        environment: environment(node),
+    }
+}
+
+fn pre_start(node: &Node) -> PreStart {
+    PreStart { hook: hook(node), per_replica: values::flag(node.get("per_replica")) }
+}
+
+fn triggers(service: &Node) -> Vec<Trigger> {
+    let list = service.get("develop").and_then(|develop| develop.get("watch"));
+    list.map(Node::items).unwrap_or_default().iter().filter_map(trigger).collect()
+}
+
+fn trigger(node: &Node) -> Option<Trigger> {
+    let patterns = |key: &str| node.get(key).and_then(values::texts).unwrap_or_default();
+    let sync = |then: AfterSync| {
+        let target = values::text(node.get("target"))?;
+        Some(TriggerAction::Sync { target, initial: values::flag(node.get("initial_sync")), then })
+    };
+    let action = match node.get("action")?.text_value()? {
+        "rebuild" => TriggerAction::Rebuild,
+        "restart" => TriggerAction::Restart,
+        "sync" => sync(AfterSync::Nothing)?,
+        "sync+restart" => sync(AfterSync::Restart)?,
+        "sync+exec" => sync(AfterSync::Exec(node.get("exec").map(hook).unwrap_or_default()))?,
+        _ => return None,
+    };
+    Some(Trigger {
+        path: node.get("path")?.text_value()?.into(),
+        action,
+        include: patterns("include"),
+        ignore: patterns("ignore"),
     })
 }

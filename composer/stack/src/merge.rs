@@ -31,7 +31,7 @@ pub(crate) enum Merge {
     /// Lists one after the other; of items with the same identity the later one, in the earlier one's place.
     Unique(fn(&Node) -> Option<String>),
     /// By a rule of its own.
-    Own(fn(Node, Node) -> Node),
+    Own(fn(Node, Node, &mut Report) -> Node),
 }
 
 /// Merges `over` into `base`, both of the shape of `record`.
@@ -62,9 +62,10 @@ pub(crate) fn unique(items: Vec<Node>, identity: fn(&Node) -> Option<String>) ->
     kept
 }
 
-/// After merging: what is marked `!reset` goes, lists lose their repetitions, the marks have done their work.
-pub(crate) fn settle(node: &mut Node, record: &'static Record) {
-    settle_kind(node, Kind::Record(record), Merge::Deep);
+/// After merging: what is marked `!reset` goes, lists lose their repetitions, the marks have done their work. Whether
+/// anything was marked.
+pub(crate) fn settle(node: &mut Node, record: &'static Record) -> bool {
+    settle_kind(node, Kind::Record(record), Merge::Deep)
 }
 
 /// What is known of the values below.
@@ -123,7 +124,7 @@ impl Merger<'_> {
         }
         match rule {
             Merge::Replace => over,
-            Merge::Own(merge) => merge(base, over),
+            Merge::Own(merge) => merge(base, over, self.report),
             Merge::Pairs => self.mappings(base, over, kind, true),
             Merge::AsWritten => self.as_written(base, over, kind),
             Merge::Lists if self.extends && is_lengthened(&base) && !over.items().is_empty() => over,
@@ -216,23 +217,29 @@ impl Merger<'_> {
     }
 }
 
-fn settle_kind(node: &mut Node, kind: Kind, rule: Merge) {
+fn settle_kind(node: &mut Node, kind: Kind, rule: Merge) -> bool {
+    let mut marked = false;
     if node.tag != Tag::Damaged {
+        marked = node.tag != Tag::None;
         node.tag = Tag::None;
     }
     match &mut node.value {
         Value::Map(map) => {
+            let given = map.len();
             map.retain(|_, entry| entry.node.tag != Tag::Reset);
+            marked |= map.len() < given;
             if let Kind::Record(Record { fill: Some(fill), .. }) = kind {
                 fill(map, node.span);
             }
             for (key, entry) in map.iter_mut() {
                 let (kind, rule) = kind.below(key);
-                settle_kind(&mut entry.node, kind, rule);
+                marked |= settle_kind(&mut entry.node, kind, rule);
             }
         }
         Value::List(items) => {
+            let given = items.len();
             items.retain(|item| item.tag != Tag::Reset);
+            marked |= items.len() < given;
             if let Merge::Unique(identity) = rule {
                 *items = unique(std::mem::take(items), identity);
             }
@@ -240,7 +247,9 @@ fn settle_kind(node: &mut Node, kind: Kind, rule: Merge) {
                 Kind::List(item) => Kind::of(item),
                 Kind::Record(_) | Kind::Map(_) | Kind::EmptyIfNull | Kind::Other => Kind::Other,
             };
-            items.iter_mut().for_each(|node| settle_kind(node, item, Merge::Deep));
+            for node in items {
+                marked |= settle_kind(node, item, Merge::Deep);
+            }
         }
         Value::Scalar(scalar) => {
             if matches!(kind, Kind::EmptyIfNull) && scalar.resolve() == Resolved::Null {
@@ -248,4 +257,5 @@ fn settle_kind(node: &mut Node, kind: Kind, rule: Merge) {
             }
         }
     }
+    marked
 }

@@ -71,12 +71,111 @@ pub struct Service {
     pub read_only: bool,
     /// `depends_on` by service.
     pub depends_on: BTreeMap<String, Dependency>,
-    /// `healthcheck`; `None` where there is none or it is disabled.
+    /// `healthcheck` or `x-probe`; `None` where there is neither or it is disabled.
     pub healthcheck: Option<Healthcheck>,
+    /// `pre_start`: what runs to its end, in containers of its own, before the first program is started.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pre_start: Vec<PreStart>,
+    /// `post_start`: what is run inside once the program has been started.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub post_start: Vec<Hook>,
+    /// `pre_stop`: what is run inside before the program is told to stop.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pre_stop: Vec<Hook>,
     /// Limits and reservations of each container.
     pub resources: Resources,
     /// `attach`: whether `up` shows this service's logs.
     pub attach: bool,
+    /// `x-run`. Left out where nothing is asked: what was written before it was known stays what it was.
+    #[serde(default, skip_serializing_if = "Run::is_always")]
+    pub run: Run,
+    /// `restart` or `deploy.restart_policy`. Left out where nothing is asked: what was written before there were
+    /// policies stays what it was.
+    #[serde(default, skip_serializing_if = "Restart::is_none")]
+    pub restart: Restart,
+    /// `logging`: what is kept of its output.
+    #[serde(default, skip_serializing_if = "Logging::is_whole")]
+    pub logging: Logging,
+    /// `develop.watch`: what is done when files change.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub watch: Vec<Trigger>,
+}
+
+/// `x-run`: what `up` makes of a container whose program has ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Run {
+    /// It is started again.
+    #[default]
+    Always,
+    /// One that has succeeded with the configuration it has is not run again.
+    Once,
+}
+
+impl Run {
+    /// Whether nothing is asked.
+    pub fn is_always(&self) -> bool {
+        *self == Self::Always
+    }
+}
+
+/// Whether and when a container that has ended is started again.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Restart {
+    /// After which ends.
+    pub policy: RestartPolicy,
+    /// How many starts in a row may fail, the first one not counted; `None` is no limit.
+    pub max_attempts: Option<u32>,
+    /// Between an end and the next start; `None` is a back-off that doubles.
+    pub delay: Option<Duration>,
+    /// A start has succeeded once the program has lived for this long; `None` is 10 s.
+    pub window: Option<Duration>,
+}
+
+/// After which ends a container is started again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RestartPolicy {
+    /// None.
+    #[default]
+    No,
+    /// Those with another code than 0.
+    OnFailure,
+    /// All, and after a reboot in any case.
+    Always,
+    /// All, and after a reboot unless a user had stopped it.
+    UnlessStopped,
+}
+
+impl Restart {
+    /// Whether nothing is asked.
+    pub fn is_none(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// What is kept of a container's output: `logging`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Logging {
+    /// All of it.
+    #[default]
+    Whole,
+    /// `driver: none`: nothing.
+    Nothing,
+    /// The last of it, in files.
+    Rotated {
+        /// `max-size`: what a file grows to, in bytes.
+        max_size: u64,
+        /// `max-file`: how many files there are.
+        max_file: u32,
+    },
+}
+
+impl Logging {
+    fn is_whole(&self) -> bool {
+        *self == Self::Whole
+    }
 }
 
 /// Where a service's root filesystem comes from.
@@ -166,8 +265,8 @@ pub enum Condition {
 /// `healthcheck`, with Docker's defaults filled in.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Healthcheck {
-    /// The program and its arguments (`CMD-SHELL` is `/bin/sh -c` already).
-    pub test: Vec<String>,
+    /// What is tried.
+    pub test: Test,
     /// Between two probes (default 30 s).
     pub interval: Duration,
     /// After which a probe counts as failed (default 30 s).
@@ -178,6 +277,102 @@ pub struct Healthcheck {
     pub start_period: Duration,
     /// Between two probes during the start period (default 5 s); `None` where the file does not set it.
     pub start_interval: Option<Duration>,
+}
+
+/// How it is found out whether a service is well. On disk a command is what it was before there were probes: a list of
+/// words.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Test {
+    /// `healthcheck.test`: a program and its arguments, run inside (`CMD-SHELL` is `/bin/sh -c` already).
+    Command(Vec<String>),
+    /// `x-probe`: tried from outside, in this order; each must pass. There is at least one.
+    Probes(Vec<Probe>),
+}
+
+/// One test of `x-probe`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Probe {
+    /// A line of its log has contained this since it was started.
+    Log(String),
+    /// This port takes a connection.
+    Tcp(u16),
+    /// A request is answered with a status from 200 to 399.
+    Http {
+        /// The port.
+        port: u16,
+        /// The path, with its leading slash, and the query.
+        path: String,
+    },
+}
+
+/// An item of `post_start` or `pre_stop`, and what `develop.watch` runs.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hook {
+    /// The program and its arguments.
+    pub command: Vec<String>,
+    /// User over the service's.
+    pub user: Option<String>,
+    /// All capabilities.
+    pub privileged: bool,
+    /// Working folder over the service's.
+    pub working_dir: Option<String>,
+    /// Variables over the service's environment.
+    pub environment: BTreeMap<String, String>,
+}
+
+/// An item of `pre_start`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PreStart {
+    /// What is run.
+    pub hook: Hook,
+    /// Once for each container instead of once for the service.
+    pub per_replica: bool,
+}
+
+/// One entry of `develop.watch`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trigger {
+    /// What is watched: a file, or a folder with all below it; absolute.
+    pub path: PathBuf,
+    /// What is done when something there changes.
+    pub action: TriggerAction,
+    /// `include`: only paths that match one of these patterns count; all where there is none.
+    pub include: Vec<String>,
+    /// `ignore`: paths that match these patterns do not count; the last match decides, `!` takes one back.
+    pub ignore: Vec<String>,
+}
+
+/// `develop.watch[].action`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TriggerAction {
+    /// The image is built and the service made anew.
+    Rebuild,
+    /// The service is restarted.
+    Restart,
+    /// What has changed is copied into the containers.
+    Sync {
+        /// Where the watched path is in them.
+        target: String,
+        /// Whether all of it is copied when watching begins.
+        initial: bool,
+        /// What is done after it.
+        then: AfterSync,
+    },
+}
+
+/// What is done once files are copied.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AfterSync {
+    /// `sync`.
+    Nothing,
+    /// `sync+restart`.
+    Restart,
+    /// `sync+exec`.
+    Exec(Hook),
 }
 
 /// Limits and reservations of a container or, as `x-resources`, of the whole stack.
@@ -197,6 +392,27 @@ pub struct Resources {
     pub memory_swap: Option<i64>,
     /// `pids_limit`, `deploy.resources.limits.pids`; -1 is no limit.
     pub pids: Option<i64>,
+}
+
+impl Test {
+    /// The text that a line of the log has to contain, where there is one.
+    pub fn sought(&self) -> Option<&str> {
+        match self {
+            Self::Command(_) => None,
+            Self::Probes(probes) => probes.iter().find_map(|probe| match probe {
+                Probe::Log(text) => Some(text.as_str()),
+                Probe::Tcp(_) | Probe::Http { .. } => None,
+            }),
+        }
+    }
+
+    /// Whether it cannot fail any more once it has passed.
+    pub fn is_final(&self) -> bool {
+        match self {
+            Self::Command(_) => false,
+            Self::Probes(probes) => probes.iter().all(|probe| matches!(probe, Probe::Log(_))),
+        }
+    }
 }
 
 impl Service {

@@ -6,7 +6,15 @@ use crate::diagnostic::Report;
 use crate::environment::Environment;
 use crate::interpolate::Interpolator;
 use crate::options::LoadOptions;
+use crate::source::{Span, Way};
 use crate::yaml::{Node, Value};
+
+/// A project's name.
+pub(crate) struct Name {
+    pub text: String,
+    /// Where it was given, if not by a file or by the folder's name.
+    pub given: Option<Span>,
+}
 
 /// Chooses the name in the order of Docker Compose; `None` where there is none, which has been reported.
 pub(crate) fn choose(
@@ -16,14 +24,21 @@ pub(crate) fn choose(
     directory: &Path,
     interpolator: &mut Interpolator,
     report: &mut Report,
-) -> Option<String> {
+) -> Option<Name> {
+    let chosen = |text: String| Some(Name { text, given: None });
     let given = options.project_name.as_deref().map(|name| (name, "-p"));
     let given = given.filter(|(name, _)| !name.is_empty());
     let given =
         given.or_else(|| environment.get("COMPOSE_PROJECT_NAME").map(|name| (name, "COMPOSE_PROJECT_NAME")));
     if let Some((name, from)) = given.filter(|(name, _)| !name.is_empty()) {
         if is_valid(name) {
-            return Some(name.to_owned());
+            let outside = |way| Span { way, ..Span::new(0, 0, 0) };
+            let at = match (from, environment.definition(from)) {
+                ("-p", _) => outside(Way::OPTION),
+                (_, None) => outside(Way::CALLER),
+                (_, Some(definition)) => definition,
+            };
+            return Some(Name { text: name.to_owned(), given: Some(at) });
         }
         let fix = normalize(name);
         let fix = if fix.is_empty() { String::new() } else { format!(": `{fix}` would do") };
@@ -39,7 +54,7 @@ pub(crate) fn choose(
         if let Value::Scalar(scalar) = &node.value {
             let name = normalize(&scalar.text);
             if !name.is_empty() {
-                return Some(name);
+                return chosen(name);
             }
             report.error(node.span, format!("`{}` is not a project name", scalar.text)).help(RULE);
         }
@@ -54,7 +69,7 @@ pub(crate) fn choose(
         }
         return None;
     }
-    Some(base)
+    chosen(base)
 }
 
 const RULE: &str = "lower-case letters, digits, `-` and `_`, beginning with a letter or digit";

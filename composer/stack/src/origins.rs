@@ -10,7 +10,7 @@ use serde::{Serialize, Serializer, ser::SerializeMap};
 
 use crate::diagnostic::{Place, clean, variable_name};
 use crate::emit::{self, Document, Line};
-use crate::source::{Sources, Span, StepKind, ends};
+use crate::source::{Sources, Span, Step, StepKind, Way, ends};
 use crate::yaml::{Entry, Node};
 
 /// Comments stand no further to the right, unless their line is longer.
@@ -27,6 +27,9 @@ pub(crate) struct Origin {
     /// Where it is written; `None` for a default.
     #[serde(flatten, serialize_with = "short")]
     pub place: Option<Place>,
+    /// No file says it, but the command line or the environment.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<&'static str>,
     /// Nobody wrote it: it is a default.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub default: bool,
@@ -93,10 +96,12 @@ fn collect(
             }
         }
         value => {
-            let span = written(node, entry, value, sources);
+            let from = node.and_then(|node| outside(node.span));
+            let span = written(node, entry, value, sources).filter(|_| from.is_none());
             let place = span.and_then(|span| Place::new(sources, span));
             let via = span.map(|span| steps(span, sources)).unwrap_or_default();
-            origins.push(Origin { path, value: value.clone(), default: place.is_none(), place, via });
+            let default = place.is_none() && from.is_none();
+            origins.push(Origin { path, value: value.clone(), place, from, default, via });
         }
     }
 }
@@ -124,7 +129,10 @@ fn written(node: Option<&Node>, entry: Option<&Entry>, value: &Document, sources
 }
 
 fn steps(span: Span, sources: &Sources) -> Vec<Via> {
-    let via = ends(sources.steps(span.way)).into_iter().filter_map(|step| {
+    let (variables, others): (Vec<Step>, Vec<Step>) =
+        sources.steps(span.way).into_iter().partition(|step| step.kind.is_variable());
+    // Of very long ways the middle is left out, but no variable.
+    let via = ends(others).into_iter().chain(variables).filter_map(|step| {
         let variable = match step.kind {
             StepKind::Variable => Some(variable_name(sources.line(step.at)).to_owned()),
             StepKind::Environment | StepKind::Default => Some(sources.slice(step.at).to_owned()),
@@ -137,6 +145,15 @@ fn steps(span: Span, sources: &Sources) -> Vec<Via> {
         Some(Via { kind: step.kind, place: Place::new(sources, step.at)?, variable })
     });
     via.collect()
+}
+
+/// What says a value that no file says: so far that is the project's name alone.
+fn outside(span: Span) -> Option<&'static str> {
+    match span.way {
+        Way::OPTION => Some("command line (-p)"),
+        Way::CALLER => Some("environment (COMPOSE_PROJECT_NAME)"),
+        _ => None,
+    }
 }
 
 /// The list as JSON: one object, the paths its keys.
@@ -186,6 +203,9 @@ fn comment(line: &Line<'_>, sources: &Sources) -> String {
     let Some(node) = line.node.filter(|node| !sources.is_implied(node.span.way)) else {
         return "default".to_owned();
     };
+    if let Some(outside) = outside(node.span) {
+        return outside.to_owned();
+    }
     // Of what is written over several lines the key says where it is.
     let is_scalar = matches!(node.value, crate::yaml::Value::Scalar(_));
     let span = match line.entry {
@@ -202,10 +222,13 @@ fn comment(line: &Line<'_>, sources: &Sources) -> String {
     places.push(&place);
     let mut out = String::new();
     let leading = std::iter::once(None).chain(steps.iter().rev().map(Some));
-    for (place, step) in places.iter().zip(leading) {
+    for (index, (place, step)) in places.iter().zip(leading).enumerate() {
         let at = format!("{}:{}", clean(&place.file().to_string_lossy(), usize::MAX), place.line());
+        // Where it counts, and where it is written.
+        let at =
+            if index == 0 || index + 1 == places.len() { format!("{at}:{}", place.column()) } else { at };
         let _ = match step {
-            None => write!(out, "{at}:{}", place.column()),
+            None => write!(out, "{at}"),
             Some(step) => write!(out, " <- {at} ({})", word(step.kind)),
         };
     }

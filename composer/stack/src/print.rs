@@ -20,7 +20,7 @@ pub(crate) enum Format {
 /// doubled.
 pub(crate) fn document(root: &Node, record: &'static Record, format: Format, escape: bool) -> Document {
     // In JSON, Docker Compose leaves `x-` keys out below the top level.
-    let mut printer = Printer { format, escape, extensions: true };
+    let mut printer = Printer { format, escape, extensions: true, typed: true };
     let Value::Map(map) = &root.value else {
         return printer.node(root, &Shape::Any);
     };
@@ -39,8 +39,16 @@ pub(crate) fn document(root: &Node, record: &'static Record, format: Format, esc
     Document::Map(out)
 }
 
+/// The document of a tree whose expressions are kept: Docker Compose prints it before it has brought it into its types.
+pub(crate) fn untyped(root: &Node, record: &'static Record) -> Document {
+    let printer = Printer { format: Format::Yaml, escape: false, extensions: true, typed: false };
+    printer.node(root, &Shape::Record(record))
+}
+
 struct Printer {
     format: Format,
+    /// As Go's types print themselves.
+    typed: bool,
     escape: bool,
     /// `x-` keys that are none of ours are printed.
     extensions: bool,
@@ -98,7 +106,7 @@ impl Printer {
 
     fn field(&self, map: &Map, field: &Field, out: &mut IndexMap<String, Document>) {
         let given = map.get(field.key).map(|entry| match field.print {
-            Print::As(show) => self.node(&show(&entry.node), &field.shape),
+            Print::As(show) if self.typed => self.node(&show(&entry.node), &field.shape),
             _ => self.node(&entry.node, &field.shape),
         });
         let json = self.format == Format::Json;

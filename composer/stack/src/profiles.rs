@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::diagnostic::Report;
 use crate::environment::Environment;
 use crate::options::LoadOptions;
-use crate::suggest::nearest;
 use crate::tree::{map_mut, take_map};
 use crate::yaml::{Entry, Map, Node};
 
@@ -50,11 +49,8 @@ pub(crate) fn select(root: &mut Node, options: &LoadOptions, disabled: &mut Map,
             open.push(name.clone());
             continue;
         }
-        let found = report.error_without_place(format!("no such service: {name}"));
         let names = services.keys().chain(disabled.keys()).map(String::as_str);
-        if let Some(near) = nearest(name, names) {
-            found.help(format!("did you mean `{near}`?"));
-        }
+        report.error_without_place(format!("no such service: {name}")).meant(name, names, "");
     }
     while let Some(name) = open.pop() {
         if let Some(entry) = services.get(&name)

@@ -14,7 +14,7 @@ use crate::interpolate::Interpolator;
 use crate::merge;
 use crate::options::{LoadOptions, Purpose};
 use crate::read::Reader;
-use crate::shape::{self, Shaper};
+use crate::shape::{self, Brought, Shaper};
 use crate::source::Span;
 use crate::spec::{FILE, Record, SERVICE, Shape};
 use crate::yaml::{Map, Node, Tag, Value, limits};
@@ -107,19 +107,21 @@ impl<'a> Project<'a> {
                 };
                 self.extend_services(&mut node, path, scope);
                 self.include(&mut node, path, scope, chain);
-                merged = Some(match merged {
+                // What a file leaves without a value or a key that it needs, a later one cannot make up for.
+                let brought = if merged.is_some() { Brought::of(&node) } else { Brought::All };
+                let mut whole = match merged {
                     Some(base) => merge::records(base, node, &FILE, &mut self.report),
                     None => node,
-                });
-                // What a file leaves without a value or a key that it needs, a later one cannot make up for.
-                if let Some(merged) = &mut merged {
-                    shape::complete(merged, &FILE, &mut self.report);
-                }
+                };
+                shape::complete(&mut whole, &FILE, &brought, &mut self.report);
+                merged = Some(whole);
             }
         }
         let mut root = merged?;
-        merge::settle(&mut root, &FILE);
-        shape::complete(&mut root, &FILE, &mut self.report);
+        if merge::settle(&mut root, &FILE) {
+            // What was taken away may have been needed.
+            shape::complete(&mut root, &FILE, &Brought::All, &mut self.report);
+        }
         defaults::fill(&mut root, self, scope);
         Some(root)
     }
@@ -226,7 +228,7 @@ impl<'a> Project<'a> {
         if self.budget == 0 {
             return false;
         }
-        let cost = weight(node);
+        let cost = node.weight();
         if cost > self.budget {
             self.budget = 0;
             self.missing(at, "what `extends` and `include` bring adds up to too much")
@@ -245,14 +247,6 @@ fn shape_of(record: &'static Record) -> &'static Shape {
 
 static FILE_SHAPE: Shape = Shape::Record(&FILE);
 static SERVICE_SHAPE: Shape = Shape::Record(&SERVICE);
-
-fn weight(node: &Node) -> usize {
-    match &node.value {
-        Value::Scalar(scalar) => 1 + scalar.text.len() / 64,
-        Value::List(items) => 1 + items.iter().map(weight).sum::<usize>(),
-        Value::Map(map) => 1 + map.values().map(|entry| 1 + weight(&entry.node)).sum::<usize>(),
-    }
-}
 
 /// Whether a node takes away what it is merged over.
 pub(crate) fn is_reset(node: &Node) -> bool {

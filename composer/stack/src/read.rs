@@ -1,6 +1,7 @@
 //! Texts from disk: Compose files, each read and parsed once, and env files.
 
 use std::collections::HashMap;
+use std::ffi::OsStr;
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
@@ -10,11 +11,10 @@ use std::sync::Arc;
 
 use rustix::fs::{Mode, OFlags};
 
-use crate::diagnostic::Report;
+use crate::diagnostic::{Found, Report};
 use crate::options::LoadOptions;
 use crate::source::{Source, Span};
 use crate::stdin::Stdin;
-use crate::suggest::nearest;
 use crate::yaml::{self, Node, limits};
 
 /// Device number of `/dev/null`, which stands for an empty file.
@@ -165,22 +165,35 @@ pub(crate) fn cannot(path: &Path, error: &io::Error, at: Option<Span>, report: &
         Some(at) => report.error(at, message),
         None => report.error_without_place(message),
     };
-    if let Some(help) = near(path).filter(|_| error.kind() == io::ErrorKind::NotFound) {
-        found.help(help);
-    }
+    instead(found, path, error, "");
 }
 
-/// What may have been meant by a file that is not there.
-pub(crate) fn near(path: &Path) -> Option<String> {
-    let folder = path.parent()?;
-    let Ok(entries) = fs::read_dir(folder) else {
-        return (!folder.exists()).then(|| format!("there is no folder {}", folder.display()));
+/// Says what may have been meant by a file that cannot be read, or else another way out where it is not there.
+pub(crate) fn instead<'a>(found: Found<'a>, path: &Path, error: &io::Error, otherwise: &str) -> Found<'a> {
+    if !found.is_kept() {
+        return found;
+    }
+    if path.is_dir() {
+        return found.help("name a file in it");
+    }
+    let (Some(folder), Some(wanted)) = (path.parent(), path.file_name().and_then(OsStr::to_str)) else {
+        return found;
     };
-    let mut names: Vec<String> =
-        entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).take(4096).collect();
+    if error.kind() != io::ErrorKind::NotFound {
+        return found;
+    }
+    let Ok(entries) = fs::read_dir(folder) else {
+        return found.help(if folder.exists() {
+            otherwise.to_owned()
+        } else {
+            format!("there is no folder {}", folder.display())
+        });
+    };
+    // A link that leads nowhere is there itself.
+    let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+    let mut names: Vec<String> = names.filter(|name| name != wanted).take(4096).collect();
     names.sort();
-    let wanted = path.file_name()?.to_str()?;
-    nearest(wanted, names.iter().map(String::as_str)).map(|near| format!("did you mean `{near}`?"))
+    found.meant(wanted, names.iter().map(String::as_str), otherwise)
 }
 
 /// Whether a path names something that would have to be fetched.

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::diagnostic::Report;
-use crate::dotenv::{self, Variable};
+use crate::dotenv::{self, Giver, Variable};
 use crate::environment::Environment;
 use crate::options::LoadOptions;
 use crate::read::{self, Numbered, Reader};
-use crate::source::{Span, StepKind, Way};
+use crate::source::{Span, StepKind};
 use crate::tree::map_mut;
 use crate::yaml::{Entry, Map, Node};
 
@@ -46,8 +46,8 @@ impl Resolver<'_> {
             // The project's variables come first where a file uses some, then the service's own.
             let environment = self.environment;
             let lookup = |name: &str| {
-                let own = || own?.get(name)?.node.text_value();
-                environment.get(name).or_else(own)
+                let own = || Some((own?.get(name)?.node.text_value()?, Giver::Service));
+                environment.given(name).or_else(own)
             };
             let Some(node) = file.get("path") else {
                 continue;
@@ -76,7 +76,7 @@ impl Resolver<'_> {
                 dotenv::parse(&file, &lookup, &mut variables, self.report);
             }
             self.report.leave_file(before);
-            bring(&mut variables, &file, self.report.sources.file(StepKind::EnvFile, node.span));
+            bring(&mut variables, &file, StepKind::EnvFile, node.span, self.report);
         }
         put_below(service, "environment", key, variables);
     }
@@ -89,12 +89,15 @@ impl Resolver<'_> {
         for node in files.node.items() {
             if let Some(file) = self.read(node, true) {
                 // What files before this one say comes first where it uses variables.
-                let lookup = |name: &str| variables.get(name).map(|known: &Variable| known.value.as_str());
+                let lookup = |name: &str| {
+                    let known: &Variable = variables.get(name)?;
+                    Some((known.value.as_str(), known.span.map_or(Giver::Caller, Giver::File)))
+                };
                 let mut own = BTreeMap::new();
                 let before = self.report.enter_file(StepKind::LabelFile, node.span, name);
                 dotenv::parse(&file, &lookup, &mut own, self.report);
                 self.report.leave_file(before);
-                bring(&mut own, &file, self.report.sources.file(StepKind::LabelFile, node.span));
+                bring(&mut own, &file, StepKind::LabelFile, node.span, self.report);
                 variables.extend(own);
             }
         }
@@ -108,22 +111,30 @@ impl Resolver<'_> {
             Ok(file) => Some(file),
             Err(error) if !required && error.kind() == std::io::ErrorKind::NotFound => None,
             Err(error) => {
-                let near = read::near(&path);
                 let optional = "a file that may be missing: `- path: FILE` with `required: false`";
-                self.report
-                    .error(node.span, format!("cannot read {}: {error}", path.display()))
-                    .help(near.unwrap_or_else(|| optional.to_owned()));
+                let found = self.report.error(node.span, format!("cannot read {}: {error}", path.display()));
+                read::instead(found, &path, &error, optional);
                 None
             }
         }
     }
 }
 
-/// Notes of the variables that a file defines by which way they came from it.
-fn bring(variables: &mut BTreeMap<String, Variable>, (source, _): &Numbered, way: Way) {
+/// Notes of the variables that a file defines by which way they came from it: what is in a value, then the file.
+fn bring(
+    variables: &mut BTreeMap<String, Variable>,
+    (source, _): &Numbered,
+    kind: StepKind,
+    at: Span,
+    report: &mut Report,
+) {
+    let sources = &mut report.sources;
+    let way = sources.file(kind, at);
     let spans = variables.values_mut().filter_map(|variable| variable.span.as_mut());
     for span in spans.filter(|span| span.source == *source) {
-        span.way = way;
+        let steps = sources.steps(span.way);
+        let inner = steps.into_iter().filter(|step| step.kind.is_variable());
+        span.way = inner.fold(way, |way, step| sources.step(way, step.kind, step.at));
     }
 }
 

@@ -45,7 +45,7 @@ const RTMAX: i32 = 64;
 pub(crate) const TERM: i32 = 15;
 
 /// The number of a signal; `None` where there is no such signal.
-pub(crate) fn parse(text: &str) -> Option<i32> {
+pub fn parse(text: &str) -> Option<i32> {
     if let Ok(number) = text.parse::<i32>() {
         return (1..=RTMAX).contains(&number).then_some(number);
     }
@@ -65,7 +65,7 @@ pub(crate) fn parse(text: &str) -> Option<i32> {
 }
 
 /// Every name, for suggestions.
-pub(crate) fn names() -> impl Iterator<Item = &'static str> {
+pub fn names() -> impl Iterator<Item = &'static str> {
     NAMES.iter().map(|(name, _)| *name)
 }
 

@@ -2,6 +2,15 @@
 
 /// Bytes of `text`; `None` where it is not an amount (docker/go-units `RAMInBytes`).
 pub(crate) fn parse(text: &str) -> Option<u64> {
+    scaled(text, 1024.0)
+}
+
+/// The same where every unit is a power of 1000 (docker/go-units `FromHumanSize`).
+pub(crate) fn parse_decimal(text: &str) -> Option<u64> {
+    scaled(text, 1000.0)
+}
+
+fn scaled(text: &str, base: f64) -> Option<u64> {
     let split = text.rfind(|c: char| c.is_ascii_digit() || matches!(c, '.' | ' '))?;
     let (front, unit) = text.split_at(split + 1);
     let front = front.strip_suffix(' ').unwrap_or(front);
@@ -24,7 +33,7 @@ pub(crate) fn parse(text: &str) -> Option<u64> {
         "p" => 5,
         _ => return None,
     };
-    let bytes = number * 1024_f64.powi(power);
+    let bytes = number * base.powi(power);
     // Beyond i64 neither Docker nor the kernel has a use for it.
     (bytes >= 0.0 && bytes < i64::MAX as f64).then_some(bytes as u64)
 }
@@ -67,6 +76,7 @@ mod tests {
         for text in ["", "m", "64q", "1.2.3m", "-5m", "99999999999p", "5ib", "64m m"] {
             assert_eq!(parse(text), None, "{text}");
         }
+        assert_eq!(parse_decimal("10m"), Some(10_000_000));
         assert_eq!(show(64 << 20), "64 MiB");
         assert_eq!(show(3 << 29), "1.5 GiB");
     }

@@ -39,6 +39,10 @@ impl Way {
     pub const DIRECT: Self = Self(0);
     /// Nobody wrote it: it follows from what stands at the place.
     pub const IMPLIED: Self = Self(u32::MAX);
+    /// No file says it, but an option of the command line.
+    pub const OPTION: Self = Self(u32::MAX - 1);
+    /// No file says it, but the caller's environment.
+    pub const CALLER: Self = Self(u32::MAX - 2);
 }
 
 /// One step of a [`Way`].

@@ -6,7 +6,7 @@ pub(crate) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) 
     let most = 1 + word.len() / 4;
     // Words of very different lengths need no look.
     let alike =
-        known.into_iter().filter(|known| known.chars().count().min(LONGEST).abs_diff(word.len()) <= most);
+        known.into_iter().filter(|known| known.chars().take(LONGEST).count().abs_diff(word.len()) <= most);
     // A word with no letter in common is no slip, however short it is.
     let near = alike.filter_map(|known| {
         let letters = letters(known);

@@ -112,6 +112,12 @@ fn the_schema_refuses_what_the_code_refuses() {
         "services: {'a b': {image: x}}",
         "servces: {}",
         "volumes: {a: {drivr: x}}",
+        "volumes: {a: {external: {nam: x}}}",
+        "services: {a: {image: x, build: {privileged: '0700'}}}",
+        "services: {a: {image: x, build: {ulimits: {a: b}}}}",
+        "services: {a: {image: x, build: {secrets: [{}]}}}",
+        "services: {a: {image: x, ports: [{published: 80}]}}",
+        "services: {a: {image: x, volumes: [{type: tmpfs, target: /a, tmpfs: {mode: '0755'}}]}}",
     ] {
         let document: Value = serde_saphyr::from_str(text).unwrap();
         assert!(validator.errors(&document).is_some(), "{text}");
@@ -141,4 +147,214 @@ fn examples_are_accepted() {
         }
     }
     assert!(count > 20, "only {count} examples");
+}
+
+/// What Docker takes, though nobody would write it.
+#[test]
+fn the_schema_takes_what_config_takes() {
+    let validator = Validator::new();
+    for text in [
+        "{volumes: {a: {external: {name: q}}, b: {external: {}}}, networks: {c: {external: {name: q}}}}",
+        "{configs: {a: {external: {name: q}}}, secrets: {b: {external: {x-a: 1, name: q}}}}",
+        "services: {a: {image: x, volumes: [{type: tmpfs, target: /a, tmpfs: {mode: 1.5}}]}}",
+        "services: {a: {image: x, pids_limit: -2}}",
+        "services: {a: {image: x, pids_limit: 5000000000}}",
+        "services: {a: {image: x, deploy: {resources: {limits: {pids: -2}}}}}",
+        "services: {a: {image: x, healthcheck: {test: a, retries: 4294967296}}}",
+        "services: {a: {image: x, ports: [{target: 0}, {target: 70000}]}}",
+        "services: {a: {image: x, secrets: [a, {source: b}]}, b: {image: z, environment: [a]}}",
+    ] {
+        let options = LoadOptions { check_consistency: false, ..of_text(text) };
+        let taken = load(&options).map(drop).map_err(|error| error.render(false));
+        assert_eq!(taken, Ok(()), "{text}");
+        let document: Value = serde_saphyr::from_str(text).unwrap();
+        assert_eq!(validator.errors(&document), None, "{text}");
+    }
+}
+
+fn of_text(text: &str) -> LoadOptions {
+    LoadOptions {
+        files: vec![PathBuf::from("-")],
+        stdin: Some(text.to_owned().into()),
+        project_name: Some("p".to_owned()),
+        current_dir: PathBuf::from("/stack"),
+        ..LoadOptions::default()
+    }
+}
+
+/// Strings at the edges of every rule that the schema has a pattern for.
+#[test]
+fn patterns_say_what_the_code_says() {
+    let numbers =
+        ["", "0", "5", "-5", "+5", "1.5", ".5", "5.", ".", "1e3", "1e", "a", "0x5", "1_000", " 5", "5 "];
+    let sizes = [
+        "64m", "64mb", "64MiB", "64ib", "1.5g", "1_0k", "1__0k", "_1k", "1_k", "1 m", "1  m", "m", "1q",
+        "1e1k", "+1b",
+    ];
+    let spans = ["1m30s", "1.5h", ".5s", "5.s", "s", "1", "0", "+1s", "1d2w", "1µs", "1 s", "1mm", "1s2"];
+    let words = [
+        "",
+        "no",
+        "No",
+        "yes",
+        "TRUE",
+        "off",
+        "o",
+        "always",
+        "on-failure",
+        "on-failure:5",
+        "on-failure:+5",
+        "on-failure:",
+        "on-failure:a",
+        "always:3",
+        "unless-stopped",
+        "any",
+        "none",
+        "missing",
+        "build",
+        "every_12h",
+        "every_h",
+        "every_1h2d",
+        "sometimes",
+        "tcp",
+        "SCTP",
+        "udp2",
+        "web",
+        "w",
+        "-web",
+        "a b",
+        "a_.-9",
+        "ü",
+        "/a",
+        "a/b",
+        "02:42:ac:11:00:02",
+        "02-42-AC-11-00-02",
+        "02:42:ac:11:00",
+        "10mbit",
+        "1.5kbit",
+        "bit",
+        ".bit",
+        "1.2.3bit",
+        "0755",
+        "7777",
+        "10000",
+        "8",
+        "00007777",
+    ];
+    let samples = || numbers.iter().chain(&sizes).chain(&spans).chain(&words).copied();
+    let validator = Validator::new();
+    let mut count = 0;
+    for key in [
+        "cpus",
+        "mem_limit",
+        "mem_reservation",
+        "memswap_limit",
+        "stop_grace_period",
+        "restart",
+        "pull_policy",
+        "mac_address",
+        "init",
+        "tty",
+        "pids_limit",
+        "oom_score_adj",
+        "cpu_shares",
+        "container_name",
+        "working_dir",
+        "deploy.restart_policy.condition",
+        "deploy.resources.limits.memory",
+        "x-bandwidth.ingress",
+        "x-probe.tcp",
+        "secrets.mode",
+        "ports.protocol",
+    ] {
+        for sample in samples() {
+            let value = serde_json::to_string(sample).unwrap();
+            let parts: Vec<&str> = key.split('.').collect();
+            let inner = match parts.as_slice() {
+                ["secrets", "mode"] => format!("secrets: [{{source: s, mode: {value}}}]"),
+                ["ports", "protocol"] => format!("ports: [{{target: 80, protocol: {value}}}]"),
+                parts => {
+                    let close = "}".repeat(parts.len() - 1);
+                    format!("{}: {value}{close}", parts.join(": {"))
+                }
+            };
+            let text = format!("{{services: {{a: {{image: x, {inner}}}}}, secrets: {{s: {{file: s}}}}}}");
+            let code = load(&of_text(&text)).map(|loaded| loaded.warnings.is_empty()).unwrap_or(false);
+            let document: Value = serde_saphyr::from_str(&text).unwrap();
+            let schema = validator.errors(&document);
+            // Bounds of what a string holds are the code's: a pattern does not reckon.
+            let reckons = matches!(key, "pids_limit" | "oom_score_adj" | "x-probe.tcp" | "cpus") && !code;
+            let negative = sample.starts_with('-') && !code;
+            assert!(
+                schema.is_none() == code || ((reckons || negative) && schema.is_none()),
+                "{text}: the code says {code}, the schema {}",
+                schema.unwrap_or_default()
+            );
+            // What is put in is not known yet.
+            let expression = text.replace(&value, "\"${A}\"");
+            let document: Value = serde_saphyr::from_str(&expression).unwrap();
+            assert_eq!(validator.errors(&document), None, "{expression}");
+            count += usize::from(!code);
+        }
+    }
+    assert!(count > 500, "only {count} are refused");
+}
+
+/// Files of `bad` with a value of a wrong shape, which editors can show without knowing the rest.
+const OF_SHAPE: &[&str] = &[
+    "bad_condition",
+    "bad_cpuset",
+    "bad_duration",
+    "bad_healthcheck",
+    "bad_hooks",
+    "bad_host_ip",
+    "bad_mac",
+    "bad_mount",
+    "bad_probe",
+    "bad_service_name",
+    "bad_size",
+    "bad_user",
+    "bad_volume_name",
+    "carriage_returns",
+    "chain_alias",
+    "chain_alias_used_twice",
+    "control_characters",
+    "dns_null",
+    "environment_item",
+    "long_line",
+    "many_errors",
+    "mode_of_secret",
+    "negative_replicas",
+    "no_value",
+    "port_zero",
+    "restart_policy",
+    "restart_words",
+    "tab_in_line",
+    "tabs",
+    "top_level_list",
+    "unknown_key",
+    "unknown_top_level",
+    "wide_characters",
+    "wide_columns",
+    "wrong_type",
+];
+
+#[test]
+fn files_with_errors_of_shape_do_not_hold_to_the_schema() {
+    let validator = Validator::new();
+    let mut refused = Vec::new();
+    for path in yaml_files(&top().join("composer/stack/tests/bad")) {
+        let text = fs::read_to_string(&path).unwrap();
+        let options = serde_saphyr::options! { strict_booleans: true };
+        // What is no YAML at all is a case of its own.
+        let Ok(documents) = serde_saphyr::from_multiple_with_options::<Value>(&text, options) else {
+            continue;
+        };
+        if documents.iter().any(|document| validator.errors(document).is_some()) {
+            let case = if path.ends_with("compose.yaml") { path.parent().unwrap() } else { &path };
+            refused.push(case.file_stem().unwrap().to_string_lossy().into_owned());
+        }
+    }
+    refused.sort();
+    assert_eq!(refused, OF_SHAPE);
 }

@@ -19,7 +19,7 @@ use nix::sys::stat::Mode;
 use crate::channel;
 use crate::keeper::protocol::LISTENER;
 use crate::paths::{self, StackPaths};
-use crate::protocol::{Reply, Request};
+use crate::protocol::{Following, Reply, Request};
 
 /// How often a request is made again. A supervisor that dies takes what queues at its listener along; one that dies of
 /// the request itself is to be heard of.
@@ -131,8 +131,9 @@ impl Client {
                 _ => return Err(Error::Io("send the request".to_owned(), error)),
             }
         }
-        // Whoever watches has to look at what it has missed: nobody else can watch again for it.
-        *self.asked.borrow_mut() = (!matches!(asked.request, Request::Watch)).then_some(asked);
+        // Whoever watches has to look at what it has missed, and of a stream some is gone: neither can be asked again.
+        let once = matches!(asked.request, Request::Watch | Request::Copy(_));
+        *self.asked.borrow_mut() = (!once).then_some(asked);
         Ok(())
     }
 
@@ -143,6 +144,22 @@ impl Client {
         // Cannot fail: it is free.
         let _ = free.set(Self::find_or_start(&self.stack)?.first);
         Ok(())
+    }
+
+    /// Says that whoever follows a container leaves, and that its program runs on.
+    pub fn detach(&self) -> Result<(), Error> {
+        channel::send(self.as_fd(), &Following::Leaves, &[]).map_err(doing("leave the container"))
+    }
+
+    /// Says that whoever follows a container has its log open.
+    pub fn has_log(&self) -> Result<(), Error> {
+        match channel::send(self.as_fd(), &Following::HasLog, &[]) {
+            // A supervisor that has died is noticed by the next answer.
+            Err(error) if !matches!(error.raw_os_error(), Some(libc::EPIPE | libc::ECONNRESET)) => {
+                Err(doing("follow the container")(error))
+            }
+            Ok(()) | Err(_) => Ok(()),
+        }
     }
 
     /// Waits for the next answer; a descriptor comes with `Executing`. Where the answer ends the stack, this

@@ -1,9 +1,13 @@
 //! Behind a running stack: the supervisor, the keeper, and the client that talks to them.
 
+pub use composer_sandbox::archive;
+
 mod channel;
 pub mod client;
 mod clock;
 mod engine;
+pub mod events;
+pub mod host;
 mod keeper;
 pub mod logs;
 pub mod paths;

@@ -10,22 +10,32 @@ use std::path::{Path, PathBuf};
 
 const RUN: &str = "/run/compose";
 const STATE: &str = "/var/lib/compose";
+/// What the folders of anonymous volumes begin with.
+const ANONYMOUS: &str = "volume-";
 
 /// The folders of one stack.
 #[derive(Clone, Debug)]
 pub struct StackPaths {
     stack: String,
+    run: PathBuf,
+    state: PathBuf,
 }
 
 impl StackPaths {
     /// Of the stack with this name.
     pub fn new(stack: &str) -> Self {
-        Self { stack: stack.to_owned() }
+        Self { stack: stack.to_owned(), run: RUN.into(), state: STATE.into() }
+    }
+
+    /// The same below another folder.
+    #[cfg(test)]
+    pub(crate) fn at(base: &Path, stack: &str) -> Self {
+        Self { stack: stack.to_owned(), run: base.join("run"), state: base.join("state") }
     }
 
     /// What a reboot may take.
     pub fn run(&self) -> PathBuf {
-        Path::new(RUN).join("stacks").join(&self.stack)
+        self.run.join("stacks").join(&self.stack)
     }
 
     /// Where the supervisor listens.
@@ -35,7 +45,7 @@ impl StackPaths {
 
     /// Locked by whoever starts the two processes, while it starts them.
     pub fn start_lock(&self) -> PathBuf {
-        Path::new(RUN).join(format!("{}.lock", self.stack))
+        self.run.join(format!("{}.lock", self.stack))
     }
 
     /// Locked by the supervisor for as long as it lives: one writer a stack.
@@ -45,12 +55,22 @@ impl StackPaths {
 
     /// Records, logs and writable layers.
     pub fn state(&self) -> PathBuf {
-        Path::new(STATE).join("stacks").join(&self.stack)
+        self.state.join("stacks").join(&self.stack)
     }
 
     /// The stack's record.
     pub fn record(&self) -> PathBuf {
         self.state().join("stack.json")
+    }
+
+    /// What has happened to its containers: see [`crate::events`].
+    pub fn events(&self) -> PathBuf {
+        self.state().join("events.jsonl")
+    }
+
+    /// What had happened before that.
+    pub fn earlier_events(&self) -> PathBuf {
+        self.state().join("events.1.jsonl")
     }
 
     /// Where the two processes write what they cannot tell anybody.
@@ -138,9 +158,19 @@ impl ContainerPaths {
         self.folder.join("work")
     }
 
-    /// An anonymous volume, by its place among the service's mounts.
-    pub fn anonymous(&self, mount: usize) -> PathBuf {
-        self.folder.join(format!("volume-{mount}"))
+    /// An anonymous volume, by the path that it is mounted at, which may be longer than a file's name.
+    pub fn anonymous(&self, target: &str) -> PathBuf {
+        self.folder.join(format!("{ANONYMOUS}{}", &composer_stack::sha256(target)[..16]))
+    }
+
+    /// The same as it was called once, by its place among the service's mounts.
+    pub fn numbered_anonymous(&self, mount: usize) -> PathBuf {
+        self.folder.join(format!("{ANONYMOUS}{mount}"))
+    }
+
+    /// What a step of `pre_start` writes over its root filesystem, while it runs.
+    pub fn pre_start(&self) -> PathBuf {
+        self.folder.join("pre_start")
     }
 }
 

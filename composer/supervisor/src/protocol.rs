@@ -8,7 +8,9 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use composer_stack::Stack;
+use composer_plan::UpOptions;
+use composer_sandbox::archive::{Owner, Rule};
+use composer_stack::{Service, Stack};
 use serde::{Deserialize, Serialize};
 
 /// Both sides must be of the same version: the protocol is private.
@@ -24,8 +26,16 @@ pub enum Request {
     Down(Down),
     /// Stop containers, dependents first, and leave them.
     Stop(Stop),
+    /// Start containers that exist, dependencies first.
+    Start(Start),
+    /// Stop containers and start them again.
+    Restart(Restart),
+    /// Remove containers that do not run.
+    Remove(Remove),
     /// Send a signal to the containers' PID 1.
     Kill(Kill),
+    /// Hold containers where they are, or let them go on.
+    Pause(Pause),
     /// Answered with one `Containers`.
     Status,
     /// Answered with events until the connection is closed.
@@ -34,6 +44,16 @@ pub enum Request {
     /// error; with `terminal` none. Answered with `Executing` (with the terminal's master as a descriptor when
     /// one was asked for), then `Exited`, then `Done`; with `detach` `Done` after exec.
     Exec(Box<Exec>),
+    /// Run a one-off container of a service. One descriptor may come along: its standard input. Answered with events
+    /// while what it depends on is started, then as `Attach`; with `detach` with `Done` once it runs. Where the
+    /// connection closes before the end, a container to be removed is stopped.
+    Run(Box<Run>),
+    /// Follow a container's main program. Answered with `Attached`, with a descriptor where it takes input, then
+    /// `Exited`, then `Done`. The client tells [`Following`].
+    Attach(Attach),
+    /// Copy files out of a running container, or into it. One descriptor comes along: where the tar stream goes to or
+    /// comes from, a pipe.
+    Copy(Copy),
 }
 
 /// `compose up`.
@@ -41,8 +61,8 @@ pub enum Request {
 pub struct Up {
     /// The file, read and checked.
     pub stack: Stack,
-    /// Services named; empty means all.
-    pub services: Vec<String>,
+    /// What is brought up, and how far.
+    pub options: UpOptions,
     /// Only print the plan: answered with one `Plan`.
     pub dry_run: bool,
     /// Wait until services run or are healthy.
@@ -53,6 +73,9 @@ pub struct Up {
     pub timeout: Option<Duration>,
     /// The caller's PATH: what programs a root filesystem of the host offers.
     pub path: String,
+    /// The host has booted: what a user had stopped, and is to be started `unless-stopped`, is not.
+    #[serde(default)]
+    pub boot: bool,
 }
 
 /// `compose down`.
@@ -78,6 +101,50 @@ pub struct Stop {
     pub services: Vec<String>,
     /// Grace period over the file's.
     pub timeout: Option<Duration>,
+    /// Only print the plan.
+    pub dry_run: bool,
+    /// The host is going down: the next boot brings back what is stopped.
+    #[serde(default)]
+    pub shutdown: bool,
+}
+
+/// `compose start`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Start {
+    /// Services named; empty means all. Their dependencies come along.
+    pub services: Vec<String>,
+    /// Wait until services run or are healthy.
+    pub wait: bool,
+    /// Give up waiting after this time.
+    pub wait_timeout: Option<Duration>,
+    /// Only print the plan.
+    pub dry_run: bool,
+}
+
+/// `compose restart`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Restart {
+    /// Services named; empty means all.
+    pub services: Vec<String>,
+    /// Leave those alone that want to be restarted with these.
+    pub no_deps: bool,
+    /// Grace period over the file's.
+    pub timeout: Option<Duration>,
+    /// Only print the plan.
+    pub dry_run: bool,
+}
+
+/// `compose rm`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Remove {
+    /// Services named; empty means all.
+    pub services: Vec<String>,
+    /// The containers that the user has agreed to; empty means all.
+    pub containers: Vec<String>,
+    /// With `dry_run`: plan as if those that run were stopped first.
+    pub stop: bool,
+    /// Only print the plan.
+    pub dry_run: bool,
 }
 
 /// A signal to containers.
@@ -87,6 +154,15 @@ pub struct Kill {
     pub services: Vec<String>,
     /// The signal's number (signal(7)).
     pub signal: i32,
+}
+
+/// Holding containers, or letting them go on.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Pause {
+    /// Services named; empty means all.
+    pub services: Vec<String>,
+    /// Hold them, or let them go on.
+    pub hold: bool,
 }
 
 /// `compose exec`.
@@ -112,6 +188,98 @@ pub struct Exec {
     pub privileged: bool,
 }
 
+/// `compose run`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Run {
+    /// The file, read and checked.
+    pub stack: Stack,
+    /// The service with everything that the command line has put over it.
+    pub service: Service,
+    /// The container's name.
+    pub name: String,
+    /// Its id: tells a request that is made again from one of somebody else.
+    pub id: String,
+    /// Take it away when its program ends.
+    pub remove: bool,
+    /// Nobody waits for its end.
+    pub detach: bool,
+    /// It answers to the service's names too.
+    pub aliases: bool,
+    /// Containers of services that the file does not have go first.
+    pub remove_orphans: bool,
+    /// Rows and columns of its terminal, where it has one.
+    pub terminal: Option<(u16, u16)>,
+    /// As in [`Up`].
+    pub path: String,
+}
+
+/// `compose attach`, and `compose run` after a supervisor's death.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Attach {
+    /// The service.
+    pub service: String,
+    /// Which replica; the first running one where absent.
+    pub index: Option<u32>,
+    /// The container, over both.
+    pub name: Option<String>,
+    /// Where the connection closes, a container to be removed is stopped.
+    pub own: bool,
+}
+
+/// What a client says that follows a container.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Following {
+    /// It has the log open: a container that goes with its program may go.
+    HasLog,
+    /// It leaves, and the program runs on.
+    Leaves,
+}
+
+/// A container that somebody follows.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Attached {
+    /// Its name.
+    pub name: String,
+    /// Its PID 1 in the host's PID namespace; `None` where it has ended already.
+    pub pid: Option<i32>,
+    /// Its standard streams are a terminal, whose master comes along.
+    pub terminal: bool,
+    /// It takes input: by the terminal, or by a pipe that comes along.
+    pub stdin: bool,
+}
+
+/// `compose cp`, and what `watch` syncs.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Copy {
+    /// The container's name.
+    pub container: String,
+    /// The path in it.
+    pub path: String,
+    /// Which way.
+    pub way: Way,
+}
+
+/// Which way files are copied.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Way {
+    /// Out of the container.
+    Out {
+        /// What they are called in the stream.
+        name: String,
+        /// Of a symbolic link, what it leads to.
+        follow: bool,
+    },
+    /// Into it.
+    In {
+        /// Where they go from `path`.
+        rule: Rule,
+        /// Whose they are.
+        owner: Owner,
+    },
+    /// Nothing comes: `path` is removed, which may be gone already.
+    Remove,
+}
+
 /// What the supervisor answers.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Reply {
@@ -126,6 +294,8 @@ pub enum Reply {
         /// Its process id in the host's PID namespace.
         pid: i32,
     },
+    /// The container that is followed.
+    Attached(Attached),
     /// The program of an `Exec` has ended: its code, 128 + n for signal n.
     Exited {
         /// The code.
@@ -173,6 +343,13 @@ pub enum Subject {
         /// Its service.
         service: String,
     },
+    /// A container of `run`, which is none of its service's replicas.
+    OneOff {
+        /// Its name.
+        name: String,
+        /// Its service.
+        service: String,
+    },
 }
 
 /// What happened.
@@ -191,6 +368,10 @@ pub enum Action {
     },
     /// It was running and up to date already.
     Running,
+    /// `compose restart` has stopped and started it.
+    Restarted,
+    /// It has taken over another configuration, limits for example, as it is.
+    Updated,
     /// Something waits for a condition on it.
     Waiting,
     /// Its health check has passed.
@@ -209,16 +390,58 @@ pub enum Action {
         /// Its code, 128 + n for signal n; `None` where nobody can know it any more.
         code: Option<i32>,
     },
+    /// Its program has ended, and its restart policy starts it again.
+    Restarting {
+        /// The code it has ended with, as of [`Action::Exited`], which is not told besides.
+        code: Option<i32>,
+        /// How often that has happened since an operation started it, this time counted.
+        restarts: u32,
+        /// When it starts: nanoseconds since the Unix epoch.
+        at: u64,
+    },
     /// Work has begun.
     Removing,
     /// It is gone.
     Removed,
+    /// Its PID 1 was sent a signal.
+    Killed {
+        /// Its number (signal(7)).
+        signal: i32,
+    },
+    /// Its processes are held.
+    Paused,
+    /// Its processes go on.
+    Unpaused,
+    /// The kernel has killed a process of it for want of memory.
+    OutOfMemory,
+    /// Something about a program beside its own.
+    Exec(ExecAction),
     /// Of the group: an `up`, `down` or `stop` is over, and what it has stopped does not come again by it.
     Settled,
     /// A limit is not in force, an orphan was found, and the like.
     Warning(String),
     /// It failed.
     Failed(String),
+}
+
+/// What happens to a program that `exec` runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExecAction {
+    /// 64 hexadecimal digits, the same for all that happens to it.
+    pub id: String,
+    /// How far it has come.
+    pub stage: ExecStage,
+}
+
+/// How far a program that `exec` runs has come.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ExecStage {
+    /// Asked for, with this command line.
+    Created(Vec<String>),
+    /// Running, with this command line.
+    Started(Vec<String>),
+    /// Ended, with this code.
+    Ended(i32),
 }
 
 /// What a container is doing, in Docker's words.
@@ -229,8 +452,22 @@ pub enum State {
     Created,
     /// Its program runs.
     Running,
+    /// Its program has ended and is about to be started again.
+    Restarting,
+    /// Its program is held where it is.
+    Paused,
     /// Its program has ended.
     Exited,
+}
+
+impl State {
+    /// Whether it counts as running, as in Docker: also one that is held, or about to be started again.
+    pub fn is_live(self) -> bool {
+        match self {
+            Self::Running | Self::Paused | Self::Restarting => true,
+            Self::Created | Self::Exited => false,
+        }
+    }
 }
 
 /// Docker's words for health.
@@ -274,6 +511,8 @@ pub struct ContainerStatus {
     pub exit_code: Option<i32>,
     /// Why it ended or did not start, where that is not its own doing.
     pub reason: Option<String>,
+    /// How often its restart policy has started it since an operation did.
+    pub restarts: u32,
     /// Its PID 1 in the host's PID namespace while it runs.
     pub pid: Option<i32>,
     /// Its address on the stack's network.
@@ -286,6 +525,10 @@ pub struct ContainerStatus {
     pub finished: Option<u64>,
     /// Whether `up` shows its logs (`attach`).
     pub attach: bool,
+    /// Whether `run` has made it: it is none of its service's replicas.
+    pub oneoff: bool,
     /// Where its logs are: see `logs::Reader`.
     pub log: std::path::PathBuf,
+    /// Whether anything is kept in it (`logging`).
+    pub keeps_log: bool,
 }

@@ -56,6 +56,57 @@ pub struct ContainerRecord {
     pub address: Option<Ipv4Addr>,
     /// Where it is in its life.
     pub phase: Phase,
+    /// What its restart policy goes by.
+    #[serde(default)]
+    pub history: History,
+    /// Whether the steps of `pre_start` that it has to wait for have been run.
+    #[serde(default)]
+    pub prepared: bool,
+    /// Set where `run` has made it.
+    #[serde(default)]
+    pub oneoff: Option<OneOff>,
+}
+
+/// What has become of a container's starts since an operation last started it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct History {
+    /// How often its policy has started it again.
+    pub restarts: u32,
+    /// How many starts have failed or been followed by an early end, in a row.
+    pub failures: u32,
+    /// Its next start, from an end until its program runs again.
+    pub due: Option<Due>,
+    /// Who has stopped it: its policy does not start it again.
+    pub halt: Option<Halt>,
+}
+
+/// A start that a policy has decided on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Due {
+    /// When: nanoseconds since the Unix epoch.
+    pub at: u64,
+    /// The boot it was decided in: after another one, the unit of `compose enable` decides.
+    pub boot: String,
+}
+
+/// Who has stopped a container.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Halt {
+    /// A command.
+    User,
+    /// The host, which is going down: the next boot brings the container back.
+    Shutdown,
+}
+
+/// What `run` has made a container for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OneOff {
+    /// It goes when its program ends.
+    pub remove: bool,
+    /// Somebody waits for it: where nobody does any more, one to be removed is stopped.
+    pub attended: bool,
+    /// It answers to its service's names too.
+    pub aliases: bool,
 }
 
 /// Where a container is in its life, as far as it must outlive the supervisor.
@@ -99,6 +150,9 @@ pub struct Process {
 struct StartedRecord {
     process: Process,
     address: Option<Ipv4Addr>,
+    /// `None` in one that was written before there were restarts.
+    #[serde(default)]
+    history: Option<History>,
 }
 
 impl ContainerRecord {
@@ -106,7 +160,8 @@ impl ContainerRecord {
     pub fn write(&self, paths: &ContainerPaths) -> io::Result<()> {
         match &self.phase {
             Phase::Started(process) => {
-                write(&paths.started(), &StartedRecord { process: process.clone(), address: self.address })
+                let (process, history) = (process.clone(), Some(self.history.clone()));
+                write(&paths.started(), &StartedRecord { process, address: self.address, history })
             }
             Phase::Created { .. } | Phase::Exited { .. } => {
                 write(&paths.record(), self)?;
@@ -118,16 +173,28 @@ impl ContainerRecord {
         }
     }
 
+    /// Writes what outlives its program, whether that runs or not: after another configuration has been taken over.
+    pub fn rewrite(&self, paths: &ContainerPaths) -> io::Result<()> {
+        match &self.phase {
+            Phase::Started(_) => {
+                let lasting = Self { phase: Phase::Created { reason: None }, ..self.clone() };
+                write(&paths.record(), &lasting)
+            }
+            Phase::Created { .. } | Phase::Exited { .. } => self.write(paths),
+        }
+    }
+
     /// Reads it; `None` where there is none that can be read.
     pub fn read(paths: &ContainerPaths) -> Option<Self> {
         let mut record: Self = read(&paths.record())?;
-        if let Some(StartedRecord { process, address }) = read(&paths.started()) {
+        if let Some(StartedRecord { process, address, history }) = read(&paths.started()) {
             // A crash between the two steps of recording the end leaves both.
             let is_over =
                 matches!(&record.phase, Phase::Exited { started, .. } if *started == process.started);
             if !is_over {
                 record.phase = Phase::Started(process);
                 record.address = address;
+                record.history = history.unwrap_or(record.history);
             }
         }
         Some(record)
@@ -151,4 +218,29 @@ pub fn write<R: Serialize>(path: &Path, record: &R) -> io::Result<()> {
 /// Reads a record; `None` where there is none that can be read.
 pub fn read<R: DeserializeOwned>(path: &Path) -> Option<R> {
     serde_json::from_slice(&fs::read(path).ok()?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_written_before_there_were_restarts_is_read() {
+        let service = r#"{"name":"a","rootfs":"host","entrypoint":null,"command":["x"],"environment":{},
+            "working_dir":null,"user":null,"hostname":null,"domainname":null,"labels":{},"container_name":null,
+            "replicas":1,"stop_signal":15,"stop_grace_period":null,"aliases":[],"mounts":[],"init":false,"tty":false,
+            "stdin_open":false,"read_only":false,"depends_on":{},"healthcheck":null,"resources":{},"attach":true}"#;
+        let record = format!(
+            r#"{{"id":"0","name":"s-a-1","index":1,"service":{service},"config_hash":"h","created":1,"address":null,
+            "phase":{{"Exited":{{"code":1,"reason":null,"started":2,"finished":3}}}}}}"#
+        );
+        let record: ContainerRecord = serde_json::from_str(&record).unwrap();
+        assert_eq!(record.history, History::default());
+        // Nor is it a reason to make the container anew.
+        let same: Service = serde_json::from_str(service).unwrap();
+        assert!(!serde_json::to_string(&same).unwrap().contains("restart"));
+        let started = r#"{"process":{"pid":1,"ticks":2,"boot":"b","started":3},"address":null}"#;
+        let started: StartedRecord = serde_json::from_str(started).unwrap();
+        assert_eq!(started.history, None);
+    }
 }

@@ -1,7 +1,7 @@
 //! Groups of a test's own, removed at its end, and children born in them.
 #![allow(dead_code)] // each test binary takes what it needs
 
-use std::io::{BufRead as _, BufReader, Read as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::fd::AsRawFd as _;
 use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
@@ -98,6 +98,11 @@ impl Running {
         i32::try_from(self.child.id()).expect("a pid")
     }
 
+    /// Writes a line to its input.
+    pub fn tell(&mut self, line: &str) {
+        writeln!(self.child.stdin.as_mut().expect("piped"), "{line}").expect("write input");
+    }
+
     /// Waits for the next line; empty at the end of the output.
     pub fn line(&mut self) -> String {
         let mut line = String::new();
@@ -120,4 +125,10 @@ impl Running {
         stderr.read_to_string(&mut errors).expect("read errors");
         (self.child.wait().expect("wait"), output.trim_end().to_owned(), errors)
     }
+}
+
+/// How long a process has been on a CPU, and waited for one: the kernel's own text (proc/PID/schedstat).
+pub fn run_time(pid: i32) -> String {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/schedstat")).expect("schedstat");
+    text.split(' ').next().expect("a figure").to_owned()
 }

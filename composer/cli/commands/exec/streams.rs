@@ -8,6 +8,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use nix::sys::signal::{SigSet, SigmaskHow};
 use rustix::fs::{FileType, OFlags, fcntl_setfl, fstat, fstatfs, major, minor};
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
@@ -31,18 +32,34 @@ struct Copied {
     to: OwnedFd,
 }
 
+/// The program's standard input, and where ours is to flow where that is another.
+pub fn input() -> io::Result<(OwnedFd, Option<OwnedFd>)> {
+    let stdin = io::stdin();
+    if is_harmless(stdin.as_fd())? {
+        return Ok((stdin.as_fd().try_clone_to_owned()?, None));
+    }
+    let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
+    Ok((read, Some(write)))
+}
+
+/// Lets our input flow to the program.
+pub fn flow(to: OwnedFd) {
+    // A thread inherits what is blocked: signals are the main thread's, which takes them later. Neither call fails for
+    // a set like these.
+    let before = SigSet::all().thread_swap_mask(SigmaskHow::SIG_BLOCK);
+    // Ends with our input, with the program's interest in it, or with this process: nobody waits for it.
+    std::thread::spawn(move || io::copy(&mut io::stdin(), &mut File::from(to)));
+    if let Ok(before) = before {
+        let _ = before.thread_set_mask();
+    }
+}
+
 impl Streams {
     /// Looks at our own streams.
     pub fn new() -> io::Result<Self> {
-        let (stdin, stdout, stderr) = (io::stdin(), io::stdout(), io::stderr());
-        let mut streams = Self { theirs: Vec::new(), input: None, outputs: Vec::new() };
-        if is_harmless(stdin.as_fd())? {
-            streams.theirs.push(stdin.as_fd().try_clone_to_owned()?);
-        } else {
-            let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
-            streams.theirs.push(read);
-            streams.input = Some(write);
-        }
+        let (stdout, stderr) = (io::stdout(), io::stderr());
+        let (theirs, input) = input()?;
+        let mut streams = Self { theirs: vec![theirs], input, outputs: Vec::new() };
         for own in [stdout.as_fd(), stderr.as_fd()] {
             if is_harmless(own)? {
                 streams.theirs.push(own.try_clone_to_owned()?);
@@ -65,8 +82,7 @@ impl Streams {
     pub fn begin(&mut self) {
         self.theirs.clear();
         if let Some(to) = self.input.take() {
-            // Ends with our input, with the program's interest in it, or with this process: nobody waits for it.
-            std::thread::spawn(move || io::copy(&mut io::stdin(), &mut File::from(to)));
+            flow(to);
         }
     }
 

@@ -8,7 +8,7 @@ use nix::sys::signal::Signal;
 use rustix::event::PollFlags;
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::io::Errno;
-use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr, tcsetwinsize};
+use rustix::termios::{OptionalActions, Termios, Winsize, tcgetattr, tcgetwinsize, tcsetattr, tcsetwinsize};
 
 use super::super::signals::Signals;
 use super::super::{Error, Result, doing, wait};
@@ -20,12 +20,13 @@ pub fn size() -> (u16, u16) {
 }
 
 /// A terminal in raw mode, until this is dropped.
-struct Raw {
+pub struct Raw {
     before: Termios,
 }
 
 impl Raw {
-    fn enter() -> Result<Self> {
+    /// Puts our terminal into raw mode.
+    pub fn enter() -> Result<Self> {
         let stdin = std::io::stdin();
         let before = tcgetattr(&stdin).map_err(doing("read the terminal's settings"))?;
         let mut raw = before.clone();
@@ -46,9 +47,7 @@ impl Drop for Raw {
 pub fn relay(client: &Client, master: &OwnedFd, out: &mut Output) -> Result {
     let signals = Signals::take(&[Signal::SIGWINCH, Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP])?;
     let raw = Raw::enter()?;
-    let flags = fcntl_getfl(master).map_err(doing("read the flags of the program's terminal"))?;
-    fcntl_setfl(master, flags | OFlags::NONBLOCK)
-        .map_err(doing("set the flags of the program's terminal"))?;
+    non_blocking(master)?;
     resize(master);
     let ended = copy(client, master, &signals, out);
     drop(raw);
@@ -64,6 +63,18 @@ fn resize(master: &OwnedFd) {
         // A program that has ended needs no size.
         let _ = tcsetwinsize(master, size);
     }
+}
+
+/// Gives a program's terminal this many rows and columns.
+pub fn set_size(master: &OwnedFd, (ws_row, ws_col): (u16, u16)) {
+    // As above.
+    let _ = tcsetwinsize(master, Winsize { ws_row, ws_col, ws_xpixel: 0, ws_ypixel: 0 });
+}
+
+/// Makes reads and writes return at once.
+pub fn non_blocking(fd: &OwnedFd) -> Result<()> {
+    let flags = fcntl_getfl(fd).map_err(doing("read the flags of the program's input"))?;
+    fcntl_setfl(fd, flags | OFlags::NONBLOCK).map_err(doing("set the flags of the program's input"))
 }
 
 /// Until the program has ended, or a signal says that we have to.
@@ -140,8 +151,8 @@ fn read_keys(typed: &mut VecDeque<u8>) -> Result<bool> {
     }
 }
 
-/// Passes on as many keys as the program's terminal takes.
-fn send(master: &OwnedFd, typed: &mut VecDeque<u8>) -> Result<()> {
+/// Passes on as many keys as the program takes; whether it may take more later.
+pub fn send(master: &OwnedFd, typed: &mut VecDeque<u8>) -> Result<bool> {
     while !typed.is_empty() {
         match rustix::io::write(master, typed.as_slices().0) {
             Ok(length) => {
@@ -149,9 +160,12 @@ fn send(master: &OwnedFd, typed: &mut VecDeque<u8>) -> Result<()> {
             }
             Err(Errno::AGAIN) => break,
             Err(Errno::INTR) => {}
-            Err(Errno::IO) => typed.clear(),
-            Err(error) => return Err(doing("write to the program's terminal")(error)),
+            Err(Errno::IO | Errno::PIPE) => {
+                typed.clear();
+                return Ok(false);
+            }
+            Err(error) => return Err(doing("write to the program")(error)),
         }
     }
-    Ok(())
+    Ok(true)
 }

@@ -1,8 +1,9 @@
 //! Services that need others: those are there, and what is waited for can happen.
 
 use super::edges::{self, Edge, Kind};
-use super::project::{Named, Project, way_out};
+use super::project::{Named, Project};
 use crate::diagnostic::Report;
+use crate::restart;
 use crate::yaml::{Entry, Node};
 
 pub(super) fn check(project: Project<'_>, report: &mut Report) {
@@ -27,15 +28,14 @@ fn missing(project: Project<'_>, service: Named<'_>, edge: Edge<'_>, report: &mu
         }
         return;
     }
-    let found = report.error(edge.span, format!("`{name}` {verb} `{to}`, which is not defined"));
-    // Of very many, nobody would see what is meant.
-    if !found.is_kept() {
-        return;
-    }
-    let help = way_out(to, project.services().map(|known| known.name), "");
-    if !help.is_empty() {
-        found.help(help);
-    }
+    let known = project.services().map(|known| known.name);
+    let otherwise = match to.contains(':') {
+        true => "a link is `SERVICE` or `SERVICE:NAME`".to_owned(),
+        false => format!("define `{to}` under `services:`, or take it out here"),
+    };
+    report
+        .error(edge.span, format!("`{name}` {verb} `{to}`, which is not defined"))
+        .meant(to, known, otherwise);
 }
 
 fn inactive(service: Named<'_>, edge: Edge<'_>, disabled: &Entry, report: &mut Report) {
@@ -79,20 +79,18 @@ fn waits(service: Named<'_>, target: Named<'_>, edge: Edge<'_>, report: &mut Rep
                     edge.span,
                     format!("`{name}` waits for `{to}` to be healthy, but `{to}` has no health check"),
                 )
-                .help("give it a `healthcheck`, or wait for `service_started`")
+                .help("give it a `healthcheck` or an `x-probe`, or wait for `service_started`")
                 .also(place, label);
         }
         Some("service_completed_successfully") => {
-            let restart = target.get("restart");
-            let word = restart.and_then(Node::text_value).unwrap_or_default();
-            if let Some(restart) = restart.filter(|_| matches!(word, "always" | "unless-stopped")) {
+            if let Some(place) = restart::without_end(target.node()) {
                 report
                     .error(
                         edge.span,
                         format!("`{name}` waits for `{to}` to complete, but `{to}` is always started again"),
                     )
                     .help(format!("`restart: on-failure` for `{to}`, or wait for `service_started`"))
-                    .also(restart.span, "started again after every end");
+                    .also(place, "started again after every end");
             }
         }
         Some(_) | None => {}
@@ -115,7 +113,7 @@ fn contexts(project: Project<'_>, service: Named<'_>, report: &mut Report) {
                         entry.node.span,
                         format!("the build context `{context}` is that of `{to}`, which is not defined"),
                     )
-                    .help(way_out(to, known, "`service:NAME` names another service of the file"));
+                    .meant(to, known, "`service:NAME` names another service of the file");
             }
             Some(target) if target.get("build").is_none() => {
                 report

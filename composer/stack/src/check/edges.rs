@@ -89,9 +89,14 @@ pub(super) fn condition<'a>(service: Named<'a>, to: &str) -> Option<&'a str> {
 
 /// Whether a service has a health check of its own that is not switched off.
 pub(super) fn is_probed(service: Named<'_>) -> bool {
-    let Some(check) = service.get("healthcheck").filter(|check| !values::flag(check.get("disable"))) else {
+    let check = service.get("healthcheck");
+    if values::flag(check.and_then(|check| check.get("disable"))) {
         return false;
-    };
-    let first = check.get("test").and_then(|test| test.items().first()).and_then(Node::text_value);
-    first.is_some_and(|first| first != "NONE")
+    }
+    let first = check.and_then(|check| check.get("test")?.items().first()?.text_value());
+    match first {
+        Some(first) => first != "NONE",
+        // By a probe of ours: one that asks for nothing has been refused.
+        None => service.get("x-probe").is_some(),
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::project::{Named, Project, way_out};
+use super::project::{Named, Project};
 use crate::diagnostic::Report;
 use crate::source::Span;
 use crate::values;
@@ -78,11 +78,11 @@ fn capability(node: &Node, report: &mut Report) {
     let Some(text) = node.text_value() else { return };
     let name = bare(text);
     if !CAPABILITIES.contains(&name.as_str()) {
-        report.error(node.span, format!("`{text}` is not a capability")).help(way_out(
+        report.error(node.span, format!("`{text}` is not a capability")).meant(
             &name,
             CAPABILITIES,
             "capabilities(7) lists them: `NET_ADMIN`, `SYS_TIME`…",
-        ));
+        );
     }
 }
 
@@ -132,11 +132,11 @@ fn parameters(service: Named<'_>, report: &mut Report) {
         } else {
             report
                 .error(entry.key, format!("`{key}` belongs to the whole host, not to a container"))
-                .help(way_out(
+                .meant(
                     &name,
                     IPC,
                     "a container has `net.*`, `fs.mqueue.*`, `kernel.msg*`, `kernel.sem` and `kernel.shm*` of its own",
-                ));
+                );
             continue;
         };
         if let Some((node, what)) = foreign {
@@ -169,11 +169,11 @@ const LIMITS: [&str; 15] = [
 fn limits(service: Named<'_>, report: &mut Report) {
     for (name, entry) in service.map("ulimits") {
         if !LIMITS.contains(&name.as_str()) {
-            report.error(entry.key, format!("`{name}` is not a limit of processes")).help(way_out(
+            report.error(entry.key, format!("`{name}` is not a limit of processes")).meant(
                 name,
                 LIMITS,
                 format!("it may be {}", LIMITS.join(", ")),
-            ));
+            );
         }
         let part = |key: &str| entry.node.get(key).and_then(|node| Some((node, values::whole(node)?)));
         // -1 is no limit.

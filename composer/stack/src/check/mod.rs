@@ -13,6 +13,7 @@ mod develop;
 mod edges;
 mod health;
 mod kernel;
+mod logging;
 mod mounts;
 mod names;
 mod networks;
@@ -54,6 +55,7 @@ pub(crate) fn all(root: &Node, disabled: &Map, options: &LoadOptions, report: &m
     mounts::check(project, report);
     names::check(project, report);
     health::check(project, report);
+    logging::check(project, report);
     develop::check(project, report);
     words::check(project, report);
     kernel::check(project, report);

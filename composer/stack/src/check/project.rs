@@ -1,7 +1,6 @@
 //! The canonical tree as the checks see it.
 
 use crate::options::{LoadOptions, Purpose};
-use crate::suggest::nearest;
 use crate::yaml::{Entry, Map, Node};
 
 /// What every check is given.
@@ -61,6 +60,11 @@ impl<'a> Named<'a> {
         &self.entry.node
     }
 
+    /// A key and its value.
+    pub fn entry(&self, key: &str) -> Option<&'a Entry> {
+        self.node().as_map()?.get(key)
+    }
+
     /// The value of a key.
     pub fn get(&self, key: &str) -> Option<&'a Node> {
         self.node().get(key)
@@ -79,18 +83,5 @@ impl<'a> Named<'a> {
     /// The pairs of a mapping.
     pub fn map(&self, key: &str) -> impl Iterator<Item = (&'a String, &'a Entry)> + use<'a> {
         self.get(key).into_iter().flat_map(Node::entries)
-    }
-}
-
-/// "Did you mean", or another way out.
-pub(super) fn way_out<'a>(
-    word: &str,
-    known: impl IntoIterator<Item = &'a str>,
-    otherwise: impl Into<String>,
-) -> String {
-    // Of many thousands of names the search would take longer than it is worth.
-    match nearest(word, known.into_iter().take(500)) {
-        Some(near) => format!("did you mean `{near}`?"),
-        None => otherwise.into(),
     }
 }

@@ -1,6 +1,6 @@
 //! What a service names in other sections: networks, volumes, configs, secrets, models.
 
-use super::project::{Named, Project, way_out};
+use super::project::{Named, Project};
 use crate::diagnostic::Report;
 use crate::source::Span;
 use crate::yaml::Node;
@@ -39,8 +39,11 @@ fn defined(project: Project<'_>, kind: &str, name: &str, span: Span, report: &mu
     let section = format!("{kind}s");
     if project.find(&section, name).is_none() {
         let known = project.section(&section).map(|known| known.name);
-        let help = way_out(name, known, format!("name it under `{section}:` at the top level"));
-        report.error(span, format!("the {kind} `{name}` is not defined")).help(help);
+        report.error(span, format!("the {kind} `{name}` is not defined")).meant(
+            name,
+            known,
+            format!("name it under `{section}:` at the top level"),
+        );
     }
 }
 
@@ -56,8 +59,6 @@ fn volumes(project: Project<'_>, service: Named<'_>, report: &mut Report) {
         }
         let known = project.section("volumes").map(|known| known.name);
         let folder = format!("name it under `volumes:` at the top level, or write `./{name}` for a folder");
-        report
-            .error(source.span, format!("the volume `{name}` is not defined"))
-            .help(way_out(name, known, folder));
+        report.error(source.span, format!("the volume `{name}` is not defined")).meant(name, known, folder);
     }
 }

@@ -4,7 +4,7 @@ use indexmap::IndexMap;
 
 use crate::diagnostic::Report;
 use crate::source::Span;
-use crate::spec::{FILE, Field, Form, Record, Shape, Support};
+use crate::spec::{FILE, Field, Form, Record, Shape, Support, lacks};
 use crate::yaml::{Map, Node, Resolved, Value};
 
 static ROOT: Shape = Shape::Record(&FILE);
@@ -70,9 +70,12 @@ impl Walk<'_> {
                 Support::Done => self.value(&entry.node, &field.shape, &below(field, owner)),
                 _ if says_nothing(field.key, &entry.node) => {}
                 Support::NotYet => {
+                    let lack = lacks::of(record.what, field.key);
+                    let why = lack.map_or_else(String::new, |lack| format!(": {}", lack.why));
                     self.report
-                        .error(entry.key, format!("`{}` is not supported yet", field.key))
-                        .label(within(owner));
+                        .error(entry.key, format!("`{}` is not supported yet{why}", field.key))
+                        .label(within(owner))
+                        .help(lack.map_or("", |lack| lack.way));
                 }
                 Support::Refused(why) => {
                     self.report

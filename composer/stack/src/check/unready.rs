@@ -1,16 +1,20 @@
 //! Values that this version cannot do yet, of keys that it knows.
 
-use super::project::{Named, Project};
+use super::project::Project;
 use crate::diagnostic::Report;
 
 pub(super) fn check(project: Project<'_>, report: &mut Report) {
     for service in project.services() {
-        restart(service, report);
         for kind in service.list("volumes").iter().filter_map(|mount| mount.get("type")) {
             let word = kind.text_value().unwrap_or_default();
-            if !matches!(word, "bind" | "volume" | "tmpfs") {
-                report.error(kind.span, format!("mounts of type `{word}` are not supported yet"));
-            }
+            let (message, help) = match word {
+                "npipe" => ("named pipes are those of Windows", "mount a socket's folder: `type: bind`"),
+                "cluster" => ("volumes of a cluster are Swarm's", "`type: volume` is one of this host"),
+                "image" => ("no images are pulled", "mount a folder: `type: bind`"),
+                _ => continue,
+            };
+            let what = if word == "image" { "are not supported yet" } else { "cannot be done" };
+            report.error(kind.span, format!("mounts of type `{word}` {what}: {message}")).help(help);
         }
     }
     for network in project.section("networks").filter(|network| network.name != "default") {
@@ -21,15 +25,5 @@ pub(super) fn check(project: Project<'_>, report: &mut Report) {
                 format!("network `{name}`: networks besides `default` are not supported yet"),
             )
             .help("every service is on the stack's own network, `default`");
-    }
-}
-
-fn restart(service: Named<'_>, report: &mut Report) {
-    let Some(node) = service.get("restart") else { return };
-    let text = node.text_value().unwrap_or_default();
-    if matches!(text.split(':').next(), Some("always" | "on-failure" | "unless-stopped")) {
-        report
-            .error(node.span, format!("`restart: {text}`: restart policies are not there yet"))
-            .help("remove the line, or write `restart: \"no\"`");
     }
 }

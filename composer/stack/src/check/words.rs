@@ -1,6 +1,6 @@
 //! Values of services that are one of a few words, or have a form of their own.
 
-use super::project::{Named, Project, way_out};
+use super::project::{Named, Project};
 use crate::diagnostic::Report;
 
 pub(super) fn check(project: Project<'_>, report: &mut Report) {
@@ -42,11 +42,11 @@ fn word(service: Named<'_>, key: &str, words: &[&'static str], report: &mut Repo
     if !other && !words.contains(&text) {
         let list: Vec<String> = words.iter().map(|word| format!("`{word}`")).collect();
         let more = if key == "userns_mode" { "" } else { ", `service:NAME` or `container:NAME`" };
-        report.error(node.span, format!("`{text}` is not a value of `{key}`")).help(way_out(
+        report.error(node.span, format!("`{text}` is not a value of `{key}`")).meant(
             text,
             words.iter().copied(),
             format!("it may be {}{more}", list.join(", ")),
-        ));
+        );
     }
 }
 

@@ -7,9 +7,13 @@ use std::hash::{Hash, Hasher};
 use super::render::clean;
 use super::{Diagnostic, Diagnostics, Link, Place, Related, Severity, step_label};
 use crate::source::{Sources, Span, StepKind, ends};
+use crate::suggest::nearest;
 
 /// So many errors, and as many warnings, are kept.
 const KEPT: usize = 1000;
+/// Among so many names it is looked for what may have been meant, in all: those of a large file many times over, and
+/// too few for a file that has many names wrong and many others to hold them against.
+const LOOKS: usize = 200_000;
 /// A message says no more than this, whatever values it quotes.
 const LENGTH: usize = 400;
 
@@ -23,7 +27,7 @@ struct Outer {
 }
 
 /// Everything found so far.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Report {
     pub sources: Sources,
     /// In the order in which it was found.
@@ -36,6 +40,22 @@ pub(crate) struct Report {
     seen: HashSet<u64>,
     /// The hashes of those that are kept.
     kept: Vec<u64>,
+    /// What is left of [`LOOKS`].
+    looks: usize,
+}
+
+impl Default for Report {
+    fn default() -> Self {
+        Self {
+            sources: Sources::default(),
+            found: Vec::new(),
+            outer: Vec::new(),
+            counts: [0; 2],
+            seen: HashSet::new(),
+            kept: Vec::new(),
+            looks: LOOKS,
+        }
+    }
 }
 
 impl Report {
@@ -134,19 +154,19 @@ impl Report {
         (span.map(|span| (span.source, span.start, span.end)), &message).hash(&mut hasher);
         let hash = hasher.finish();
         if !self.seen.insert(hash) {
-            return Found { sources: &self.sources, diagnostic: None };
+            return Found { sources: &self.sources, looks: &mut self.looks, diagnostic: None };
         }
         let count = &mut self.counts[severity as usize];
         *count += 1;
         if *count > KEPT {
-            return Found { sources: &self.sources, diagnostic: None };
+            return Found { sources: &self.sources, looks: &mut self.looks, diagnostic: None };
         }
         let place = span.and_then(|span| Place::new(&self.sources, span));
         let chain = span.map(|span| self.chain(span)).unwrap_or_default();
         let message = clean(&message, LENGTH);
         self.kept.push(hash);
         self.found.push(Diagnostic { place, chain, ..Diagnostic::without_place(severity, message) });
-        Found { sources: &self.sources, diagnostic: self.found.last_mut() }
+        Found { sources: &self.sources, looks: &mut self.looks, diagnostic: self.found.last_mut() }
     }
 
     /// The way of a span, from where it is written to where it counts.
@@ -177,6 +197,7 @@ impl Report {
 /// A diagnostic that was just added; none where it is known already, or one too many.
 pub(crate) struct Found<'a> {
     sources: &'a Sources,
+    looks: &'a mut usize,
     diagnostic: Option<&'a mut Diagnostic>,
 }
 
@@ -194,12 +215,31 @@ impl Found<'_> {
         self
     }
 
-    /// A way out.
+    /// A way out, unless it is empty.
     pub fn help(mut self, help: impl Into<String>) -> Self {
         if let Some(diagnostic) = &mut self.diagnostic {
-            diagnostic.help = Some(clean(&help.into(), LENGTH));
+            diagnostic.help = Some(clean(&help.into(), LENGTH)).filter(|help| !help.is_empty());
         }
         self
+    }
+
+    /// The known word that may have been meant, or else another way out, which may be empty.
+    pub fn meant<'k>(
+        self,
+        word: &str,
+        known: impl IntoIterator<Item = &'k str>,
+        otherwise: impl Into<String>,
+    ) -> Self {
+        if !self.is_kept() {
+            return self;
+        }
+        let mut looked = 0;
+        let near = nearest(word, known.into_iter().take(*self.looks).inspect(|_| looked += 1));
+        *self.looks -= looked;
+        match near {
+            Some(near) => self.help(format!("did you mean `{near}`?")),
+            None => self.help(otherwise),
+        }
     }
 
     /// A further fact.

@@ -2,16 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use super::Variable;
+use super::{Outer, Variable};
 use crate::diagnostic::Report;
-use crate::interpolate::Lookup;
 use crate::read::Numbered;
 use crate::source::Span;
 
 /// Reads an env file of `format: raw` and puts its variables over `variables`.
 pub(crate) fn parse_raw(
     file: &Numbered,
-    lookup: Lookup<'_, '_>,
+    lookup: Outer<'_, '_>,
     variables: &mut BTreeMap<String, Variable>,
     report: &mut Report,
 ) {
@@ -43,7 +42,7 @@ pub(crate) fn parse_raw(
         let (value, span) = match value {
             Some(value) => (Some(value), span(key.len() + 1, statement.len())),
             // A key alone is handed on from the caller's environment.
-            None => (lookup(key), span(0, key.len())),
+            None => (lookup(key).map(|(value, _)| value), span(0, key.len())),
         };
         if let Some(value) = value {
             variables.insert(key.to_owned(), Variable { value: value.to_owned(), span: Some(span) });

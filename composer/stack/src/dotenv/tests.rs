@@ -22,13 +22,13 @@ impl Outcome {
     fn over(
         mut variables: BTreeMap<String, Variable>,
         text: &str,
-        parse: fn(&Numbered, Lookup<'_, '_>, &mut BTreeMap<String, Variable>, &mut Report),
+        parse: fn(&Numbered, Outer<'_, '_>, &mut BTreeMap<String, Variable>, &mut Report),
     ) -> Self {
         let mut report = Report::default();
         let lookup = |name: &str| match name {
-            "SH" => Some("shell"),
-            "EMPTY" => Some(""),
-            "DOLLAR" => Some("a$B"),
+            "SH" => Some(("shell", Giver::Caller)),
+            "EMPTY" => Some(("", Giver::Caller)),
+            "DOLLAR" => Some(("a$B", Giver::Caller)),
             _ => None,
         };
         let file = report.sources.add(Path::new("f.env"), text.to_owned());
@@ -297,4 +297,17 @@ fn no_input_panics_or_is_misplaced() {
             }
         }
     }
+}
+
+#[test]
+fn the_way_of_a_value_that_is_made_of_others_is_bounded() {
+    let lines = (1..5_000).fold("V0=1\n".to_owned(), |mut text, index| {
+        let _ = writeln!(text, "V{index}=${{V{}}}${{V0}}", index - 1);
+        text
+    });
+    let outcome = Outcome::of(&lines);
+    let steps = |name: &str| outcome.report.sources.steps(outcome.variables[name].span.unwrap().way);
+    assert_eq!(steps("V0").len(), 0);
+    assert_eq!(steps("V1").len(), 1);
+    assert_eq!(steps("V4999").len(), STEPS);
 }

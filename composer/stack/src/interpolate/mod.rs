@@ -11,13 +11,13 @@ use crate::source::{Span, StepKind};
 use crate::yaml::{Node, Scalar, Tag, Value};
 
 use template::Finding;
-pub(crate) use template::{Lookup, Room, expand, variables};
+pub(crate) use template::{Room, expand, variables};
 
 /// What variables may add to a project: more than anyone writes, and less than a host's memory.
 const ROOM: usize = 16 << 20;
 
-/// Of so many variables in one value it is told where they are from.
-const TOLD: usize = 8;
+/// Of so many variables in one value, and in what they stand for, it is told where they are from.
+const TOLD: usize = 64;
 
 /// What all trees of a load share.
 #[derive(Debug)]
@@ -78,6 +78,7 @@ impl Interpolator {
             let span = within(text, *span, finding.range(), report);
             finding.say(span, &mut self.warned, report);
         }
+        let mut left = TOLD;
         for name in used.into_inner() {
             let found = text.match_indices(&name).find(|(at, _)| text[..*at].ends_with(['$', '{']));
             let (kind, at) = match (environment.get(&name), environment.definition(&name)) {
@@ -88,7 +89,13 @@ impl Interpolator {
                     (kind, within(text, *span, range, report))
                 }
             };
-            span.way = report.sources.step(span.way, kind, at);
+            // A variable may have been made of others.
+            let inner = report.sources.steps(at.way).into_iter().filter(|step| step.kind.is_variable());
+            let inner = inner.filter(|_| kind == StepKind::Variable).map(|step| (step.kind, step.at));
+            for (kind, at) in std::iter::once((kind, at)).chain(inner).take(left) {
+                span.way = report.sources.step(span.way, kind, at);
+                left -= 1;
+            }
         }
         good.then_some(expanded)
     }

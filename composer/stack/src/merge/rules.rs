@@ -3,7 +3,8 @@
 use std::collections::{HashMap, HashSet};
 
 use super::{deep, unique};
-use crate::yaml::{Node, Tag, Value};
+use crate::diagnostic::Report;
+use crate::yaml::{Node, Tag, Value, limits};
 
 /// The text of a scalar: the identity of an item in a list of strings.
 pub(crate) fn by_text(node: &Node) -> Option<String> {
@@ -50,7 +51,7 @@ fn key(node: &Node, key: &str) -> Option<String> {
 }
 
 /// `extra_hosts`: addresses of the same name stay side by side.
-pub(crate) fn hosts(base: Node, over: Node) -> Node {
+pub(crate) fn hosts(base: Node, over: Node, _: &mut Report) -> Node {
     let (Value::List(mut hosts), Value::List(more)) = (base.value.clone(), over.value.clone()) else {
         return if over.is_null() { base } else { over };
     };
@@ -61,7 +62,7 @@ pub(crate) fn hosts(base: Node, over: Node) -> Node {
 }
 
 /// `logging`: options of one driver mean nothing to another.
-pub(crate) fn logging(base: Node, over: Node) -> Node {
+pub(crate) fn logging(base: Node, over: Node, _: &mut Report) -> Node {
     if over.is_null() {
         return base;
     }
@@ -72,14 +73,40 @@ pub(crate) fn logging(base: Node, over: Node) -> Node {
 }
 
 /// `ipam.config`: pools of the same subnet are merged.
-pub(crate) fn ipam_pools(base: Node, over: Node) -> Node {
+///
+/// Docker Compose puts every pool above over every pool below, one after the other, so that of one subnet the last
+/// two count. What comes of the pools between the first and the last is overwritten, but for pools above that have no
+/// subnet of their own: these get that of each pool below.
+pub(crate) fn ipam_pools(base: Node, over: Node, report: &mut Report) -> Node {
     let (Value::List(below), Value::List(above)) = (&base.value, &over.value) else {
         return if over.is_null() { base } else { over };
     };
+    // Docker Compose drops pools that have no counterpart; with nothing above, those below stay.
+    if above.is_empty() {
+        return base;
+    }
+    // Every pool above may get all that one below has.
+    let ends = below.first().into_iter().chain(below.last());
+    if ends.map(Node::weight).max().unwrap_or(0).saturating_mul(above.len()) > limits::POOLED {
+        report
+            .error(over.span, "these pools and those that they are merged with add up to too much")
+            .help("`!override` replaces what was there")
+            .also(base.span, "merged with this");
+        return over;
+    }
     let mut pools: Vec<Node> = Vec::new();
     let mut places: HashMap<Option<String>, usize> = HashMap::new();
-    for pool in below {
-        for other in above {
+    let is_without =
+        |pool: &&Node| pool.get("subnet").is_none_or(|subnet| subnet.is_null() && subnet.tag == Tag::None);
+    let without_subnet = above.iter().rfind(is_without);
+    for (index, pool) in below.iter().enumerate() {
+        let at_an_end = index == 0 || index + 1 == below.len();
+        let others = match without_subnet {
+            _ if at_an_end => above.as_slice(),
+            Some(other) => std::slice::from_ref(other),
+            None => &[],
+        };
+        for other in others {
             let subnet = key(other, "subnet");
             let unlike = subnet != key(pool, "subnet") && !places.contains_key(&subnet);
             let made = if unlike { other.clone() } else { deep(pool.clone(), other.clone()) };
@@ -89,10 +116,6 @@ pub(crate) fn ipam_pools(base: Node, over: Node) -> Node {
                 None => pools.push(made),
             }
         }
-    }
-    // Docker Compose drops pools that have no counterpart; with nothing above, those below stay.
-    if above.is_empty() {
-        return base;
     }
     let by_subnet = |node: &Node| key(node, "subnet");
     let span = over.span;

@@ -2,7 +2,12 @@
 
 use serde_json::{Value as Json, json};
 
+use super::ipam_pools;
+use crate::diagnostic::Report;
 use crate::shape::tests::{json, service, shaped};
+use crate::source::Span;
+use crate::tree::put;
+use crate::yaml::{Map, Node, Tag, Value};
 
 #[test]
 fn services() {
@@ -114,4 +119,56 @@ fn pools_of_one_subnet_are_one() {
     let (root, _) = shaped(&[base, over], true);
     let pools = json!([{"subnet": "10.0.0.0/24", "gateway": "10.0.0.1", "ip_range": "10.0.0.0/25"}]);
     assert_eq!(json(&root.unwrap())["networks"]["n"]["ipam"]["config"], pools);
+}
+
+/// A list of pools by their subnets, each with a gateway that tells which one it is.
+fn pools(subnets: &[Option<&str>], name: &str) -> Node {
+    let span = Span::new(0, 0, 0);
+    let pool = |(index, subnet): (usize, &Option<&str>)| {
+        let mut map = Map::new();
+        if let Some(subnet) = subnet {
+            put(&mut map, "subnet", Node::text(span, *subnet));
+        }
+        put(&mut map, name, Node::text(span, index.to_string()));
+        Node::map(span, map)
+    };
+    Node { span, tag: Tag::None, value: Value::List(subnets.iter().enumerate().map(pool).collect()) }
+}
+
+/// What Docker Compose does, step by step: every pool above over every one below.
+fn product(below: &Node, above: &Node) -> Vec<Node> {
+    let subnet = |node: &Node| node.get("subnet").and_then(Node::text_value).map(str::to_owned);
+    let mut known: Vec<Node> = Vec::new();
+    for pool in below.items() {
+        for other in above.items() {
+            let found = known.iter().position(|known| subnet(known) == subnet(other));
+            let alike = subnet(pool) == subnet(other) || found.is_some();
+            let made = if alike { super::deep(pool.clone(), other.clone()) } else { other.clone() };
+            match known.iter().position(|known| subnet(known) == subnet(&made)) {
+                Some(at) => known[at] = made,
+                None => known.push(made),
+            }
+        }
+    }
+    known
+}
+
+#[test]
+fn pools_merge_as_their_product() {
+    let mut lists: Vec<Vec<Option<&str>>> = vec![vec![]];
+    for length in 0..4 {
+        for list in lists.clone().into_iter().filter(|list| list.len() == length) {
+            lists.extend([None, Some("a"), Some("b")].map(|subnet| [list.as_slice(), &[subnet]].concat()));
+        }
+    }
+    let mut count = 0;
+    for (below, above) in lists.iter().flat_map(|below| lists.iter().map(move |above| (below, above))) {
+        let (base, over) = (pools(below, "gateway"), pools(above, "ip_range"));
+        let expected = if above.is_empty() { base.items().to_vec() } else { product(&base, &over) };
+        let shown = |nodes: &[Node]| nodes.iter().map(|node| format!("{:?}", node.value)).collect::<Vec<_>>();
+        let merged = ipam_pools(base, over, &mut Report::default());
+        assert_eq!(shown(merged.items()), shown(&expected), "{below:?} + {above:?}");
+        count += 1;
+    }
+    assert_eq!(count, 121 * 121);
 }

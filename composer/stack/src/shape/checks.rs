@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use super::{Conversion, scalar};
+use crate::restart::CONDITIONS;
 use crate::spec::{COUNT, Check, Shape, Wrong};
 use crate::suggest::nearest;
 use crate::yaml::{Node, Resolved, Scalar, Value};
@@ -54,6 +55,7 @@ fn did_you_mean(word: &str, words: &[&'static str], otherwise: &str) -> String {
 
 /// `container_name`.
 pub(crate) const CONTAINER_NAME: Shape = Shape::Checked(&Check {
+    pattern: Some(r"^[a-zA-Z0-9][a-zA-Z0-9_.-]+$"),
     refused: |text| !has_long_name(text),
     wrong: |text| {
         let good = text.len() > 1 && is_object_name(text);
@@ -69,6 +71,7 @@ pub(crate) const CONTAINER_NAME: Shape = Shape::Checked(&Check {
 
 /// `name` of a volume.
 pub(crate) const VOLUME_NAME: Shape = Shape::Checked(&Check {
+    pattern: Some(r"^([a-zA-Z0-9][a-zA-Z0-9_.-]*)?$"),
     refused: never,
     wrong: |text| {
         // An empty one, as an unset variable leaves it, is none.
@@ -101,8 +104,26 @@ fn is_object_name(text: &str) -> bool {
         && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-'))
 }
 
+/// `mac_address`.
+pub(crate) const MAC_ADDRESS: Shape = Shape::Checked(&Check {
+    pattern: Some(r"^(([0-9a-fA-F]{2}[:-]){5}[0-9a-fA-F]{2})?$"),
+    refused: never,
+    wrong: |text| {
+        let parts: Vec<&str> = text.split([':', '-']).collect();
+        let good = parts.len() == 6
+            && parts.iter().all(|part| part.len() == 2 && part.bytes().all(|b| b.is_ascii_hexdigit()));
+        if text.is_empty() || good {
+            return None;
+        }
+        wrong(
+            format!("`{text}` is not a hardware address"),
+            "six pairs of hexadecimal digits: `02:42:ac:11:00:02`",
+        )
+    },
+});
+
 /// `hostname`.
-pub(crate) const HOSTNAME: Shape = Shape::Checked(&Check { wrong: host_name, refused: never });
+pub(crate) const HOSTNAME: Shape = Shape::Checked(&Check { pattern: None, wrong: host_name, refused: never });
 
 /// `domainname`: an empty one, as an unset variable leaves it, is none.
 pub(crate) const DOMAINNAME: Shape = HOSTNAME;
@@ -123,6 +144,7 @@ fn host_name(text: &str) -> Option<Wrong> {
 
 /// `user`.
 pub(crate) const USER: Shape = Shape::Checked(&Check {
+    pattern: None,
     refused: never,
     wrong: |text| {
         let part =
@@ -145,6 +167,7 @@ pub(crate) const USER: Shape = Shape::Checked(&Check {
 
 /// `working_dir`.
 pub(crate) const WORKING_DIR: Shape = Shape::Checked(&Check {
+    pattern: Some(r"^(/|$)"),
     refused: never,
     wrong: |text| {
         if text.is_empty() || text.starts_with('/') {
@@ -157,6 +180,7 @@ pub(crate) const WORKING_DIR: Shape = Shape::Checked(&Check {
 
 /// `restart`.
 pub(crate) const RESTART: Shape = Shape::Checked(&Check {
+    pattern: Some(r"^(no|always|unless-stopped|on-failure(:\+?[0-9]+)?)?$"),
     refused: never,
     wrong: |text| {
         let (policy, count) =
@@ -186,8 +210,23 @@ pub(crate) const RESTART: Shape = Shape::Checked(&Check {
     },
 });
 
+/// `deploy.restart_policy.condition`.
+pub(crate) const RESTART_CONDITION: Shape = Shape::Checked(&Check {
+    pattern: Some(r"^(none|on-failure|any|no|always|unless-stopped)?$"),
+    refused: never,
+    wrong: |text| {
+        if text.is_empty() || CONDITIONS.contains(&text) {
+            return None;
+        }
+        let message = format!("`{text}` is not a condition of a restart policy");
+        let help = did_you_mean(text, &CONDITIONS, "it may be `none`, `on-failure` or `any`");
+        Some(Wrong { message, help: help.into() })
+    },
+});
+
 /// `pull_policy`, as loosely as Compose looks at it.
 pub(crate) const PULL_POLICY: Shape = Shape::Checked(&Check {
+    pattern: Some(r"always|never|build|if_not_present|missing|refresh|daily|weekly|every_[0-9]+[wdhms]"),
     refused: always,
     wrong: |text| {
         const WORDS: [&str; 8] =
@@ -211,6 +250,7 @@ const ADDRESS: &str =
 
 /// `host_ip` of a port.
 pub(crate) const IP: Shape = Shape::Checked(&Check {
+    pattern: None,
     refused: always,
     wrong: |text| {
         if text.parse::<IpAddr>().is_ok() {
@@ -224,6 +264,7 @@ const PROTOCOLS: [&str; 3] = ["tcp", "udp", "sctp"];
 
 /// `protocol` of a port.
 pub(crate) const PROTOCOL: Shape = Shape::Checked(&Check {
+    pattern: Some(r"^([tT][cC][pP]|[uU][dD][pP]|[sS][cC][tT][pP])?$"),
     refused: never,
     wrong: |text| {
         if text.is_empty() || PROTOCOLS.iter().any(|known| text.eq_ignore_ascii_case(known)) {
@@ -236,6 +277,7 @@ pub(crate) const PROTOCOL: Shape = Shape::Checked(&Check {
 
 /// `x-bandwidth`: bits a second.
 pub(crate) const BIT_RATE: Shape = Shape::Checked(&Check {
+    pattern: Some(r"^([0-9]+\.?[0-9]*|\.[0-9]+)[kmg]?bit$"),
     refused: always,
     wrong: |text| {
         let unit = text.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.');
@@ -255,7 +297,7 @@ pub(crate) const PUBLISHED: Shape = Shape::Short(&Conversion {
         let Value::Scalar(scalar) = &node.value else {
             return Some(node);
         };
-        if matches!(scalar.resolve(), Resolved::Float(_)) {
+        if matches!(scalar.resolve(), Resolved::Float(_) | Resolved::Bool(_)) {
             return shaper.wrong_type(&node, name, "a port or a range of ports");
         }
         let text = scalar::spelled(scalar);
@@ -277,6 +319,7 @@ pub(crate) const PUBLISHED: Shape = Shape::Short(&Conversion {
 
 /// A signal's name or number.
 pub(crate) const SIGNAL: Shape = Shape::Checked(&Check {
+    pattern: None,
     refused: never,
     wrong: |text| {
         if text.is_empty() || signal::parse(text).is_some() {
@@ -291,6 +334,7 @@ pub(crate) const SIGNAL: Shape = Shape::Checked(&Check {
 
 /// A list of CPUs.
 pub(crate) const CPUSET: Shape = Shape::Checked(&Check {
+    pattern: Some(r"^([0-9]+(-[0-9]+)?(,[0-9]+(-[0-9]+)?)*)?$"),
     refused: never,
     wrong: |text| {
         if text.is_empty() || cpuset::parse(text).is_some() {

@@ -1,18 +1,50 @@
 //! What can be told of the merged document alone: required keys, keys without a value, repetitions.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::one_of;
 use super::scalar::expected;
 use crate::diagnostic::Report;
 use crate::source::Span;
 use crate::spec::{Form, Record, Shape};
-use crate::yaml::{Map, Node, Tag, Value};
+use crate::yaml::{Entry, Map, Node, Tag, Value};
 
-/// Reports what is missing from a settled document, and takes out keys that were never given a value.
-pub(crate) fn complete(root: &mut Node, record: &'static Record, report: &mut Report) {
+/// Reports what is missing from a document, and takes out keys that were never given a value. `brought` is what it got
+/// last: of the rest it has been said.
+pub(crate) fn complete(root: &mut Node, record: &'static Record, brought: &Brought, report: &mut Report) {
     let place = Place { key: root.span, path: None };
-    Completer { report }.node(root, &Shape::Record(record), &place, "");
+    Completer { report }.node(root, &Shape::Record(record), &place, "", brought);
+}
+
+/// What a document brings to those before it, without its scalars.
+pub(crate) enum Brought {
+    /// Everything here is new.
+    All,
+    /// So many items, at the end of the list.
+    Items(usize),
+    /// These keys.
+    Keys(Vec<(String, Self)>),
+}
+
+impl Brought {
+    /// What a document will bring.
+    pub fn of(node: &Node) -> Self {
+        match &node.value {
+            Value::Scalar(_) => Self::All,
+            Value::List(items) => Self::Items(items.len()),
+            Value::Map(map) => {
+                Self::Keys(map.iter().map(|(key, entry)| (key.clone(), Self::of(&entry.node))).collect())
+            }
+        }
+    }
+
+    /// How many of the items of a list were there before.
+    fn before(&self, items: &[Node]) -> usize {
+        match self {
+            Self::Items(count) => items.len().saturating_sub(*count),
+            Self::All | Self::Keys(_) => 0,
+        }
+    }
 }
 
 /// Where a value is.
@@ -28,32 +60,33 @@ struct Completer<'a> {
 }
 
 impl Completer<'_> {
-    fn node(&mut self, node: &mut Node, shape: &Shape, place: &Place, name: &str) {
+    fn node(&mut self, node: &mut Node, shape: &Shape, place: &Place, name: &str, brought: &Brought) {
         match shape.form() {
-            Form::OrNull(shape) | Form::Either(shape) => self.node(node, shape, place, name),
-            Form::Short(conversion) => self.node(node, &conversion.long, place, name),
-            Form::Record(record) => self.record(node, record, place),
+            Form::OrNull(shape) | Form::Either(shape) => self.node(node, shape, place, name, brought),
+            Form::Short(conversion) => self.node(node, &conversion.long, place, name, brought),
+            Form::Record(record) => self.record(node, record, place, brought),
             Form::Map(value) => {
                 let Value::Map(map) = &mut node.value else { return };
-                self.values(map, |_| Some(value), |key| Some(format!("{name}.{key}")));
+                self.values(map, brought, |_| Some(value), |key| Some(format!("{name}.{key}")));
             }
             Form::List(item) => {
+                let before = brought.before(node.items());
                 if matches!(shape, Shape::Set(_)) {
-                    repetitions(node, self.report);
+                    repetitions(node, before, self.report);
                 }
                 let Value::List(items) = &mut node.value else { return };
-                for each in items {
+                for each in items.iter_mut().skip(before) {
                     let place = Place { key: each.span, path: None };
-                    self.node(each, item, &place, name);
+                    self.node(each, item, &place, name, &Brought::All);
                 }
             }
             Form::Any | Form::Scalar => {}
         }
     }
 
-    fn record(&mut self, node: &mut Node, record: &Record, place: &Place) {
+    fn record(&mut self, node: &mut Node, record: &Record, place: &Place, brought: &Brought) {
         let Value::Map(map) = &mut node.value else { return };
-        if self.values(map, |key| record.field(key).map(|field| &field.shape), |_| None) {
+        if self.values(map, brought, |key| record.field(key).map(|field| &field.shape), |_| None) {
             node.tag = Tag::Damaged;
         }
         for key in record.required.iter().filter(|key| !map.contains_key(**key)) {
@@ -81,30 +114,40 @@ impl Completer<'_> {
     fn values<'s>(
         &mut self,
         map: &mut Map,
+        brought: &Brought,
         shape: impl Fn(&str) -> Option<&'s Shape>,
         path: impl Fn(&str) -> Option<String>,
     ) -> bool {
-        let mut without = Vec::new();
-        for (key, entry) in map.iter_mut() {
-            let Some(shape) = shape(key) else { continue };
-            if entry.node.tag == Tag::Reset {
-                continue;
+        let mut without: HashSet<String> = HashSet::new();
+        let mut value = |key: &str, entry: &mut Entry, brought: &Brought| {
+            let Some(shape) = shape(key).filter(|_| entry.node.tag != Tag::Reset) else { return };
+            if !entry.node.is_null() {
+                let place = Place { key: entry.key, path: path(key) };
+                self.node(&mut entry.node, shape, &place, key, brought);
+            } else if !may_be_null(shape) {
+                no_value(self.report, entry.node.span, &format!("`{key}`"), expected(shape));
+                without.insert(key.to_owned());
             }
-            if entry.node.is_null() {
-                if !may_be_null(shape) {
-                    without.push((key.clone(), entry.node.span, expected(shape)));
+        };
+        match brought {
+            Brought::Keys(keys) => {
+                for (key, brought) in keys {
+                    if let Some(entry) = map.get_mut(key) {
+                        value(key, entry, brought);
+                    }
                 }
-                continue;
             }
-            let place = Place { key: entry.key, path: path(key) };
-            self.node(&mut entry.node, shape, &place, key);
+            Brought::All | Brought::Items(_) => {
+                map.iter_mut().for_each(|(key, entry)| value(key, entry, &Brought::All));
+            }
         }
-        let damaged = !without.is_empty();
-        for (key, span, expected) in without {
-            map.shift_remove(&key);
-            no_value(self.report, span, &format!("`{key}`"), expected);
+        // What was brought is at the end, where one is taken out with few steps; of many, each would take many.
+        match without.len() {
+            0 => {}
+            1 => without.iter().for_each(|key| drop(map.shift_remove(key))),
+            _ => map.retain(|key, _| !without.contains(key)),
         }
-        damaged
+        !without.is_empty()
     }
 }
 
@@ -126,20 +169,26 @@ pub(super) fn no_value(report: &mut Report, span: Span, name: &str, expected: &s
         .help(format!("give it {expected}, or remove the line"));
 }
 
-/// Reports strings that a list has twice, and takes them out.
-pub(super) fn repetitions(list: &mut Node, report: &mut Report) {
+/// Reports strings that a list has twice, and takes them out. The first `before` items are known to be unlike.
+pub(super) fn repetitions(list: &mut Node, before: usize, report: &mut Report) {
     let Value::List(items) = &mut list.value else { return };
-    let mut seen: HashMap<String, Span> = HashMap::new();
-    items.retain(|item| {
-        let Some(text) = item.text_value() else { return true };
-        let Some(first) = seen.get(text) else {
+    let added = items.split_off(before.min(items.len()));
+    let known: HashSet<String> =
+        added.iter().filter_map(|item| Some(item.text_value()?.to_owned())).collect();
+    let old = items.iter().filter_map(|item| Some((item.text_value()?, item.span)));
+    let mut seen: HashMap<String, Span> =
+        old.filter(|(text, _)| known.contains(*text)).map(|(text, span)| (text.to_owned(), span)).collect();
+    for item in added {
+        if let Some(text) = item.text_value() {
+            if let Some(first) = seen.get(text) {
+                report
+                    .error(item.span, format!("`{text}` is given twice"))
+                    .also(*first, "first here")
+                    .help("remove one of them");
+                continue;
+            }
             seen.insert(text.to_owned(), item.span);
-            return true;
-        };
-        report
-            .error(item.span, format!("`{text}` is given twice"))
-            .also(*first, "first here")
-            .help("remove one of them");
-        false
-    });
+        }
+        items.push(item);
+    }
 }

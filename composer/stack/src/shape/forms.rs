@@ -109,7 +109,7 @@ pub(crate) const COMMAND: Shape = Shape::OrNull(&Shape::Short(&Conversion {
     what: "a string or a list",
     forms: &[Shape::Text],
     lengthen: command,
-    long: TEXTS,
+    long: WORDS,
 }));
 
 /// What a health check runs.
@@ -117,8 +117,11 @@ pub(crate) const TEST: Shape = Shape::Short(&Conversion {
     what: "a string or a list",
     forms: &[Shape::Text],
     lengthen: test,
-    long: TEXTS,
+    long: WORDS,
 });
+
+/// Words; one string where expressions are kept, which nobody takes apart.
+const WORDS: Shape = Shape::Either(&Shape::Text, &TEXTS);
 
 /// `all`, or a number.
 pub(crate) const DEVICE_COUNT: Shape = Shape::Short(&Conversion {
@@ -215,13 +218,19 @@ fn command(node: Node, name: &str, shaper: &mut Shaper<'_>) -> Option<Node> {
             .warning(node.span, format!("`{name}` ends at `{operator}`: there is no shell to understand it"))
             .help("write a list: `[\"sh\", \"-c\", \"...\"]`");
     }
+    if !shaper.interpolated {
+        return Some(node);
+    }
     let words = words.into_iter().map(|word| Node::text(node.span, word)).collect();
     Some(Node { value: Value::List(words), ..node })
 }
 
 fn test(node: Node, _: &str, shaper: &mut Shaper<'_>) -> Option<Node> {
     if let Some(text) = node.text_value() {
-        let words = vec![Node::text(node.span, "CMD-SHELL"), Node::text(node.span, text)];
+        if !shaper.interpolated {
+            return Some(node);
+        }
+        let words = vec![Node::text(node.span.implied(), "CMD-SHELL"), Node::text(node.span, text)];
         return Some(Node { value: Value::List(words), ..node });
     }
     let first = node.items().first().map(|first| first.text_value().unwrap_or(""));

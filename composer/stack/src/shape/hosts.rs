@@ -13,7 +13,7 @@ pub(crate) const HOSTS: Shape = Shape::Short(&Conversion {
 });
 
 fn hosts(mut node: Node, _: &str, shaper: &mut Shaper<'_>) -> Option<Node> {
-    super::complete::repetitions(&mut node, shaper.report);
+    super::complete::repetitions(&mut node, 0, shaper.report);
     let mut out: Vec<Node> = Vec::new();
     match &node.value {
         Value::Map(map) => {

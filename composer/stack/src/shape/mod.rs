@@ -22,11 +22,10 @@ use std::path::Path;
 use crate::diagnostic::{Found, Report};
 use crate::source::Span;
 use crate::spec::{FILE, Field, Form, Record, Shape};
-use crate::suggest::nearest;
 use crate::yaml::{Map, Node, Scalar, Tag, Value};
 
 pub(crate) use checks::*;
-pub(crate) use complete::complete;
+pub(crate) use complete::{Brought, complete};
 pub(crate) use forms::*;
 pub(crate) use hosts::HOSTS;
 pub(crate) use mounts::{MOUNT, TMPFS_MODE, TMPFS_SIZE, volume_resource};
@@ -88,7 +87,7 @@ impl Shaper<'_> {
                 let items = items.into_iter().filter_map(|each| self.shape(each, item, &name)).collect();
                 node.value = Value::List(items);
                 if matches!(shape, Shape::Set(_)) {
-                    complete::repetitions(&mut node, self.report);
+                    complete::repetitions(&mut node, 0, self.report);
                 }
                 Some(node)
             }
@@ -97,8 +96,8 @@ impl Shaper<'_> {
                 self.mapping(node, value, named, name)
             }
             Shape::Record(record) => self.record(node, record, name),
-            Shape::Either(scalar, mapping) => {
-                let shape = if node.as_map().is_some() { mapping } else { scalar };
+            Shape::Either(scalar, other) => {
+                let shape = if matches!(node.value, Value::Scalar(_)) { scalar } else { other };
                 self.shape(node, shape, name)
             }
             Shape::Text
@@ -238,17 +237,9 @@ impl Shaper<'_> {
         } else {
             self.report.error(span, message)
         };
-        let found = found.label(place);
-        // Of very many, the last ones are counted alone: nobody would see what is meant.
-        if !found.is_kept() {
-            return;
-        }
         let keys = record.fields.iter().map(|field: &Field| field.key);
-        if let Some(near) = nearest(key, keys) {
-            found.help(format!("did you mean `{near}`?"));
-        } else if record.extensible {
-            found.help("keys of your own begin with `x-`");
-        }
+        let otherwise = if record.extensible { "keys of your own begin with `x-`" } else { "" };
+        found.label(place).meant(key, keys, otherwise);
     }
 
     /// Reports that a value has the wrong type.
@@ -258,14 +249,8 @@ impl Shaper<'_> {
             return None;
         }
         let message = format!("{} must be {expected}, not {}", quoted(name), node.kind());
-        let found = self.report.error(node.span, message);
-        if let Value::Scalar(scalar) = &node.value
-            && expected == "a string"
-        {
-            found.help(format!("write it in quotes: \"{}\"", scalar.text));
-        } else if matches!(node.value, Value::Map(_)) && expected == "`KEY=value`" {
-            found.help("write `- KEY=value`, or leave the dashes away: `KEY: value`");
-        }
+        let in_braces = self.report.sources.slice(node.span).starts_with('{');
+        self.report.error(node.span, message).help(in_form(node, name, expected, in_braces));
         None
     }
 
@@ -304,6 +289,45 @@ impl Shaper<'_> {
     }
 }
 
+/// How a value is written that has to be of another form; empty where that is plain.
+fn in_form(node: &Node, name: &str, expected: &str, in_braces: bool) -> String {
+    let is_item = name.starts_with("an item of ");
+    let listed = expected.starts_with("a list") || expected.contains("or a list");
+    let mapped = expected.starts_with("a mapping") || expected.contains("or a mapping");
+    match &node.value {
+        Value::Scalar(scalar) if expected == "a string" => format!("write it in quotes: \"{}\"", scalar.text),
+        Value::Scalar(_) if is_item => String::new(),
+        Value::Scalar(_) if expected == "a mapping or a list of `KEY=value`" => {
+            format!("for example `{name}: {{KEY: value}}`")
+        }
+        Value::Scalar(Scalar { text, .. }) if listed && text.len() <= 40 && !text.contains(LIST_SIGNS) => {
+            format!("write a list of one: `{name}: [{text}]`")
+        }
+        Value::Scalar(_) if listed => "write a list below it, each item behind a `- `".to_owned(),
+        Value::Scalar(_) if mapped => "write pairs such as `key: value` below it, indented more".to_owned(),
+        Value::Scalar(_) => String::new(),
+        Value::Map(_) if expected == "`KEY=value`" => {
+            "write `- KEY=value`, or leave the dashes away: `KEY: value`".to_owned()
+        }
+        Value::Map(map)
+            if in_braces
+                && expected.starts_with("a string")
+                && map.values().all(|entry| entry.node.is_null()) =>
+        {
+            "quote text that begins with `{`; a variable looks like `${NAME}`".to_owned()
+        }
+        Value::Map(_) if listed => "write each item behind a `- `, without a key".to_owned(),
+        Value::Map(_) if is_item => "write one value behind the `- `, without a key".to_owned(),
+        Value::Map(_) => format!("write the value behind `{name}:`"),
+        Value::List(_) if mapped => "leave the dashes away: `key: value`".to_owned(),
+        Value::List(_) if is_item => "write the inner items as items of the list itself".to_owned(),
+        Value::List(_) => "write one value, without the dash or brackets".to_owned(),
+    }
+}
+
+/// What a value in brackets ends at.
+const LIST_SIGNS: [char; 10] = [',', '[', ']', '{', '}', '"', '\'', '#', ':', '\n'];
+
 /// A key, or words that are none, as messages show it.
 fn quoted(name: &str) -> String {
     if name.starts_with("an item of ") { name.to_owned() } else { format!("`{name}`") }
@@ -339,7 +363,10 @@ fn fits(node: &Node, long: &Shape) -> bool {
     match long.form() {
         Form::OrNull(shape) => node.is_null() || fits(node, shape),
         Form::Short(_) | Form::Any => true,
-        Form::Either(_) => !node.is_null() && !matches!(node.value, Value::List(_)),
+        Form::Either(other) => match &node.value {
+            Value::Scalar(_) => !node.is_null(),
+            Value::List(_) | Value::Map(_) => fits(node, other),
+        },
         Form::Record(_) | Form::Map(_) => node.as_map().is_some(),
         Form::List(_) => matches!(node.value, Value::List(_)),
         Form::Scalar => matches!(node.value, Value::Scalar(_)) && !node.is_null(),

@@ -5,8 +5,8 @@ use super::paths::resolved;
 use super::{Conversion, Shaper, external};
 use crate::files::clean_text;
 use crate::source::Span;
+use crate::spec::Shape;
 use crate::spec::mounts::MOUNT as MOUNT_RECORD;
-use crate::spec::{INT, Shape};
 use crate::yaml::{Entry, Map, Node, Resolved, Value};
 
 /// A mount.
@@ -45,7 +45,7 @@ pub(crate) const TMPFS_MODE: Shape = Shape::Short(&Conversion {
         }
         Some(Node::bare(node.span, bits))
     },
-    long: INT,
+    long: Shape::StrictNumber,
 });
 
 /// Bytes that a tmpfs holds at most.
@@ -154,15 +154,19 @@ fn short(node: &Node, text: &str, shaper: &mut Shaper<'_>) -> Option<Node> {
     if read_only {
         map.insert("read_only".to_owned(), entry(Node::bare(span, true)));
     }
+    // Of options that nobody gave, the mapping too is one that nobody wrote.
+    let place = |given: bool| if given { span } else { span.implied() };
+    let bind_place = place(of_bind.is_some());
     let mut of_bind = of_bind.or_else(|| bind.then(Map::new));
     if let Some(options) = of_bind.as_mut().filter(|_| bind) {
         options.insert("create_host_path".to_owned(), entry(Node::bare(span.implied(), true)));
     }
     if let Some(options) = of_bind {
-        map.insert("bind".to_owned(), entry(Node::map(span, options)));
+        map.insert("bind".to_owned(), entry(Node::map(bind_place, options)));
     }
+    let volume_place = place(of_volume.is_some());
     if let Some(options) = of_volume.or_else(|| (!bind).then(Map::new)) {
-        map.insert("volume".to_owned(), entry(Node::map(span, options)));
+        map.insert("volume".to_owned(), entry(Node::map(volume_place, options)));
     }
     Some(Node::map(span, map))
 }

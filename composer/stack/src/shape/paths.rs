@@ -152,7 +152,7 @@ fn is_windows(text: &str) -> bool {
 }
 
 fn contexts(mut node: Node, _: &str, shaper: &mut Shaper<'_>) -> Option<Node> {
-    super::complete::repetitions(&mut node, shaper.report);
+    super::complete::repetitions(&mut node, 0, shaper.report);
     let Value::List(items) = &node.value else {
         return Some(node);
     };
@@ -171,7 +171,7 @@ fn contexts(mut node: Node, _: &str, shaper: &mut Shaper<'_>) -> Option<Node> {
 }
 
 fn ssh(mut node: Node, _: &str, shaper: &mut Shaper<'_>) -> Option<Node> {
-    super::complete::repetitions(&mut node, shaper.report);
+    super::complete::repetitions(&mut node, 0, shaper.report);
     let mut map = Map::new();
     match &node.value {
         Value::Map(given) => {

@@ -77,12 +77,15 @@ struct Port {
 impl Port {
     fn node(self, item: &Node) -> Node {
         let span = item.span;
+        let written = item.text_value().and_then(|text| text.rsplit_once('/'));
+        let protocol =
+            if written.is_some_and(|(_, protocol)| !protocol.is_empty()) { span } else { span.implied() };
         let mut node = mapping(
             span,
             [
                 ("mode", Node::text(span.implied(), "ingress")),
                 ("target", Node::bare(span, self.target)),
-                ("protocol", Node::text(span, self.protocol)),
+                ("protocol", Node::text(protocol, self.protocol)),
             ],
         );
         if let Value::Map(map) = &mut node.value {
@@ -115,11 +118,11 @@ fn parse(text: &str) -> Result<Vec<Port>, String> {
     if ports.is_empty() {
         return Err("the port of the container is missing".to_owned());
     }
-    if ports == "0" {
-        return Err("the container has no port 0".to_owned());
-    }
     let address = (!address.is_empty()).then(|| self::address(address)).transpose()?;
     let (first, last) = range(ports).ok_or_else(|| wrong_range(ports))?;
+    if first == 0 {
+        return Err("the container has no port 0".to_owned());
+    }
     let host = (!host.is_empty()).then(|| range(host).ok_or_else(|| wrong_range(host))).transpose()?;
     if let Some((from, to)) = host
         && last != first
@@ -227,6 +230,10 @@ mod tests {
             "+1",
             "1-2-3",
             "0-65535:1-2",
+            "0",
+            "80:00",
+            "0-1:0-1",
+            "0-1",
         ] {
             assert!(parse(text).is_err(), "{text}");
         }

@@ -76,8 +76,9 @@ pub(crate) const DEPENDS_ON: Shape = Shape::Short(&Conversion {
     forms: &[SET],
     lengthen: |node, _, shaper| {
         named(node, shaper, "depends_on", "a service's name", |item| {
-            let started = Node::text(item.span, "service_started");
-            mapping(item.span, [("condition", started), ("required", Node::bare(item.span, true))])
+            let span = item.span.implied();
+            let started = Node::text(span, "service_started");
+            mapping(item.span, [("condition", started), ("required", Node::bare(span, true))])
         })
     },
     long: DEPENDENCIES,
@@ -113,7 +114,7 @@ pub(crate) const ENV_FILES: Shape = Shape::Short(&Conversion {
             let mut node = keyed(node, "path");
             let span = node.span;
             if let Value::Map(map) = &mut node.value {
-                let required = || Entry { key: span, node: Node::bare(span, true) };
+                let required = || Entry { key: span, node: Node::bare(span.implied(), true) };
                 map.entry("required".to_owned()).or_insert_with(required);
             }
             Some(node)
@@ -204,7 +205,7 @@ fn named(
     expected: &str,
     value: fn(&Node) -> Node,
 ) -> Option<Node> {
-    super::complete::repetitions(&mut node, shaper.report);
+    super::complete::repetitions(&mut node, 0, shaper.report);
     let Value::List(items) = &node.value else {
         return Some(node);
     };

@@ -2,7 +2,6 @@
 
 use super::{Shaper, one_of};
 use crate::spec::{Check, Shape, Wrong};
-use crate::suggest::nearest;
 use crate::yaml::{Node, Resolved, Scalar, Value};
 use crate::{duration, size};
 
@@ -46,9 +45,16 @@ impl Shaper<'_> {
             | Shape::Number(..)
             | Shape::StrictNumber => Some(Scalar::bare(self.number(&node, scalar, shape, name)?)),
             Shape::Float => Some(Scalar::bare(float_text(self.float(&node, scalar, name)?))),
+            Shape::Bytes | Shape::BytesOrFraction | Shape::BytesText | Shape::BytesOrMinusOne
+                if !self.interpolated =>
+            {
+                self.bytes(&node, scalar, shape, name).map(|_| scalar.clone())
+            }
             Shape::Bytes | Shape::BytesOrFraction | Shape::BytesText | Shape::BytesOrMinusOne => {
                 Some(Scalar::text(self.bytes(&node, scalar, shape, name)?.to_string()))
             }
+            // Docker Compose brings them into its types with the expressions.
+            Shape::Duration if !self.interpolated => self.duration(&node, scalar).map(|_| scalar.clone()),
             Shape::Duration => Some(Scalar::text(self.duration(&node, scalar)?)),
             Shape::Mode => Some(Scalar::text(format!("0{:o}", self.mode(&node, scalar, name)?))),
             Shape::Path => plain_text(scalar).map(|path| Scalar::text(self.path(&path.text))),
@@ -92,7 +98,8 @@ impl Shaper<'_> {
 
     fn float(&mut self, node: &Node, scalar: &Scalar, name: &str) -> Option<f64> {
         let Some(value) = float(scalar) else {
-            self.value(node, format!("`{name}` must be a number of at least 0"));
+            self.value(node, format!("`{name}` must be a number of at least 0"))
+                .help(format!("for example `{name}: 0.5`"));
             return None;
         };
         if value < 0.0 {
@@ -145,9 +152,9 @@ impl Shaper<'_> {
             format!("{least} to {most}")
         };
         let message = format!("`{name}` must be {limits}");
-        // What 32 bits cannot hold, Docker Compose shows as another number: nothing is lost if that is refused.
+        // What 32 bits without a sign cannot hold, Docker Compose shows as another number or refuses.
         if matches!(shape, Shape::Int(..) | Shape::StrictInt(..))
-            || (matches!(shape, Shape::Bounded(..)) && u32::try_from(value).is_err())
+            || (matches!(shape, Shape::Bounded(0.., _)) && u32::try_from(value).is_err())
         {
             self.value(node, message);
             return None;
@@ -212,11 +219,8 @@ impl Shaper<'_> {
             "type" => "a type of mount".to_owned(),
             _ => format!("a value of `{name}`"),
         };
-        let help = match nearest(text, words.iter().copied()) {
-            Some(near) => format!("did you mean `{near}`?"),
-            None => format!("it may be {}", one_of(words)),
-        };
-        self.value(node, format!("`{text}` is not {what}")).help(help);
+        let all = format!("it may be {}", one_of(words));
+        self.value(node, format!("`{text}` is not {what}")).meant(text, words.iter().copied(), all);
         None
     }
 }

@@ -83,7 +83,7 @@ pub(crate) static DEPENDENCY: Record = Record::new(
 )
 .required(&["condition"])
 .fill(|map, span| {
-    let required = || Entry { key: span, node: Node::bare(span, true) };
+    let required = || Entry { key: span, node: Node::bare(span.implied(), true) };
     map.entry("required".to_owned()).or_insert_with(required);
 });
 
@@ -110,7 +110,8 @@ pub(crate) static SERVICE_NETWORK: Record = Record::new(
         Field::new("link_local_ips", TEXTS, "Link-local addresses.")
             .merge(Merge::Unique(by_key))
             .support(Support::NotYet),
-        Field::new("mac_address", Shape::Text, "Hardware address of the interface.").support(Support::NotYet),
+        Field::new("mac_address", shape::MAC_ADDRESS, "Hardware address of the interface.")
+            .support(Support::NotYet),
         Field::new(
             "priority",
             Shape::StrictNumber,
@@ -309,7 +310,8 @@ pub(crate) static PRE_START: Record = Record::new(
     "a `pre_start` step",
     &[
         HOOK_COMMAND,
-        Field::new("image", Shape::Text, "Image it runs in; the service's own by default."),
+        Field::new("image", Shape::Text, "Image it runs in; the service's own by default.")
+            .support(Support::NotYet),
         Field::new("user", Shape::Text, "User that runs it."),
         Field::new("privileged", Shape::Bool, "Runs it with all privileges."),
         Field::new("working_dir", Shape::Text, "Folder it runs in."),

@@ -44,8 +44,7 @@ pub(crate) static DEPLOY: Record = Record::new(
             Shape::Record(&RESTART),
             "When and how often a container that has ended is started again.",
         )
-        .print(Print::Given)
-        .support(Support::NotYet),
+        .print(Print::Given),
         Field::new("placement", Shape::Record(&PLACEMENT), "Which nodes of a cluster containers run on.")
             .print(Print::EmptyInJson)
             .support(SWARM),
@@ -151,7 +150,11 @@ static UPDATE: Record = Record::new(
 static RESTART: Record = Record::new(
     "`restart_policy`",
     &[
-        Field::new("condition", Shape::Text, "`none`, `on-failure` or `any`."),
+        Field::new(
+            "condition",
+            shape::RESTART_CONDITION,
+            "`none`, `on-failure` or `any`, which is the default.",
+        ),
         Field::new("delay", Shape::Duration, "How long to wait before the next try.").print(Print::Given),
         Field::new("max_attempts", COUNT, "How often to try before giving up.").print(Print::Given),
         Field::new("window", Shape::Duration, "After how long a start counts as a success.")

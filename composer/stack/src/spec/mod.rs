@@ -8,6 +8,7 @@ pub(crate) mod build;
 pub(crate) mod container;
 pub(crate) mod deploy;
 pub(crate) mod examples;
+pub(crate) mod lacks;
 pub(crate) mod mounts;
 mod own;
 mod resources;
@@ -114,7 +115,7 @@ pub(crate) enum Shape {
     Map(&'static Shape),
     /// A mapping of names of services, networks…: letters, digits, `.`, `_` and `-`.
     Names(&'static Shape),
-    /// A scalar of the first kind, or a mapping of the second.
+    /// A scalar of the first kind, or a mapping or list of the second.
     Either(&'static Shape, &'static Shape),
     /// This, or nothing at all, which stays.
     OrNull(&'static Shape),
@@ -135,7 +136,7 @@ pub(crate) enum Form {
     Map(&'static Shape),
     Record(&'static Record),
     OrNull(&'static Shape),
-    /// A scalar, or a mapping like this.
+    /// A scalar, or a mapping or list like this.
     Either(&'static Shape),
     Short(&'static Conversion),
 }
@@ -186,6 +187,8 @@ pub(crate) struct Wrong {
 
 /// A rule for strings.
 pub(crate) struct Check {
+    /// The same rule as a regular expression, where one can say it: for editors.
+    pub pattern: Option<&'static str>,
     pub wrong: fn(&str) -> Option<Wrong>,
     /// Whether Docker Compose refuses what is wrong too. Where it does not, it can be shown and not be run.
     pub refused: fn(&str) -> bool,
@@ -219,7 +222,7 @@ pub(crate) enum Print {
 pub(crate) enum Support {
     /// It is done.
     Done,
-    /// It will be done; a file that has it is refused until then.
+    /// It will be done; a file that has it is refused until then, for what [`lacks`] says.
     NotYet,
     /// Nothing is lost without it: a warning says why.
     Ignored(&'static str),

@@ -97,10 +97,9 @@ static RATES: Record = Record::new(
 pub(crate) const PROBE: Field = Field::new(
     "x-probe",
     Shape::Record(&PROBES),
-    "A health check made from outside, without a program inside of the container.",
+    "A health check made from outside, without a program inside of the container; all that are given must pass.",
 )
-.print(Print::Given)
-.support(Support::NotYet);
+.print(Print::Given);
 
 static PROBES: Record = Record::new(
     "`x-probe`",
@@ -126,8 +125,7 @@ pub(crate) const RUN: Field = Field::new(
     Shape::Word(&["always", "once"]),
     "`once`: a one-shot that succeeded with this configuration is not run again.",
 )
-.print(Print::Given)
-.support(Support::NotYet);
+.print(Print::Given);
 
 /// `x-userns`.
 pub(crate) const USERNS: Field = Field::new(

@@ -36,6 +36,20 @@ pub(crate) const CONFIG: Shape = Shape::Short(&Conversion {
     long: Shape::Record(&CONFIG_RECORD),
 });
 
+/// `true`, or a name, as it was once written: [`shape::external`] makes the one of the other.
+const EXTERNAL: Shape = Shape::Short(&Conversion {
+    what: "true or false",
+    forms: &[Shape::Record(&OLD_EXTERNAL)],
+    lengthen: |node, _, _| Some(node),
+    long: Shape::Bool,
+});
+
+static OLD_EXTERNAL: Record = Record::new(
+    "`external`",
+    &[Field::new("name", Shape::Text, "The name, which is written beside `external: true` now.")
+        .deprecated()],
+);
+
 static NETWORK_RECORD: Record = Record::new(
     "a network",
     &[
@@ -47,7 +61,7 @@ static NETWORK_RECORD: Record = Record::new(
         Field::new("ipam", Shape::Record(&IPAM), "How addresses are given out: subnets, ranges, gateways.")
             .print(Print::EmptyInJson)
             .support(Support::NotYet),
-        Field::new("external", Shape::Bool, "The network is there already; it is neither made nor removed.")
+        Field::new("external", EXTERNAL, "The network is there already; it is neither made nor removed.")
             .support(Support::NotYet),
         Field::new("internal", Shape::Bool, "Nothing outside of the network can be reached from it.")
             .support(Support::NotYet),
@@ -107,7 +121,7 @@ static VOLUME_RECORD: Record = Record::new(
             "Options of the driver; those of `local` are mount's `type`, `o` and `device`.",
         )
         .support(Support::NotYet),
-        Field::new("external", Shape::Bool, "The volume is there already; it is neither made nor removed."),
+        Field::new("external", EXTERNAL, "The volume is there already; it is neither made nor removed."),
         Field::new("labels", shape::LABELS, "Labels of the volume.").merge(Merge::Pairs),
     ],
 );
@@ -118,7 +132,7 @@ static SECRET_RECORD: Record = Record::new(
         Field::new("name", Shape::Text, "Name of the secret, instead of the project's name and the key."),
         Field::new("file", shape::MOUNT_PATH, "File of the host that holds the secret."),
         Field::new("environment", Shape::Text, "Environment variable that holds the secret."),
-        Field::new("external", Shape::Bool, "The secret is kept elsewhere, under its name."),
+        Field::new("external", EXTERNAL, "The secret is kept elsewhere, under its name."),
         Field::new("labels", shape::LABELS, "Labels of the secret."),
         Field::new("driver", Shape::Text, "Driver of a store of secrets; Docker Compose has none either."),
         Field::new("driver_opts", OPTIONS, "Options of the driver."),
@@ -137,7 +151,7 @@ static CONFIG_RECORD: Record = Record::new(
         Field::new("file", shape::MOUNT_PATH, "File of the host that holds the config."),
         Field::new("environment", Shape::Text, "Environment variable that holds the config."),
         Field::new("content", Shape::Text, "The config itself; variables in it are replaced."),
-        Field::new("external", Shape::Bool, "The config is kept elsewhere, under its name."),
+        Field::new("external", EXTERNAL, "The config is kept elsewhere, under its name."),
         Field::new("labels", shape::LABELS, "Labels of the config."),
         Field::new(
             "template_driver",

@@ -26,8 +26,7 @@ pub(crate) static SERVICE: Record = Record::new(
             .print(Print::Given),
         Field::new("develop", Shape::Record(&DEVELOP), "What happens when sources change, for `watch`.")
             .nullable()
-            .print(Print::Given)
-            .support(Support::Ignored("it is for `watch`, which is not there yet")),
+            .print(Print::Given),
         Field::new(
             "blkio_config",
             Shape::Record(&BLKIO),
@@ -198,8 +197,7 @@ pub(crate) static SERVICE: Record = Record::new(
         .support(Support::NotYet),
         Field::new("logging", Shape::Record(&LOGGING), "Where the container's output goes.")
             .merge(Merge::Own(merge::logging))
-            .print(Print::Given)
-            .support(Support::NotYet),
+            .print(Print::Given),
         Field::new("mem_limit", Shape::BytesOrFraction, "Memory that the container may use at most: `64m`."),
         Field::new("mem_reservation", Shape::Bytes, "Memory that is protected when the host runs short."),
         Field::new(
@@ -209,7 +207,7 @@ pub(crate) static SERVICE: Record = Record::new(
         ),
         Field::new("mem_swappiness", Shape::Bytes, "How readily memory is swapped out, 0 to 100.")
             .support(Support::NotYet),
-        Field::new("mac_address", Shape::Text, "Hardware address of the container's interface.")
+        Field::new("mac_address", shape::MAC_ADDRESS, "Hardware address of the container's interface.")
             .support(Support::NotYet),
         Field::new("models", shape::SERVICE_MODELS, "Language models that the service uses.")
             .support(Support::Refused("language models are run by Docker's model runner, which is not here")),
@@ -317,20 +315,17 @@ pub(crate) static SERVICE: Record = Record::new(
             "pre_start",
             Shape::List(&Shape::Record(&PRE_START)),
             "Containers that run to their end before the service starts.",
-        )
-        .support(Support::NotYet),
+        ),
         Field::new(
             "post_start",
             Shape::List(&Shape::Record(&HOOK)),
             "Commands that run inside once the container has started.",
-        )
-        .support(Support::NotYet),
+        ),
         Field::new(
             "pre_stop",
             Shape::List(&Shape::Record(&HOOK)),
             "Commands that run inside before the container is stopped.",
-        )
-        .support(Support::NotYet),
+        ),
         own::BANDWIDTH,
         own::CPU_BURST,
         own::CPUS_EXCLUSIVE,

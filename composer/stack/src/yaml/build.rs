@@ -94,6 +94,15 @@ impl<'a> Builder<'a, '_> {
                 (Event::DocumentStart(_), _) => {
                     self.anchors.forget();
                     let event = self.next()?;
+                    if documents.len() == limits::DOCUMENTS {
+                        let most = limits::DOCUMENTS;
+                        let message =
+                            format!("this file holds more than {most} documents, which no Compose file does");
+                        self.report
+                            .error(event.1, message)
+                            .help("remove the `---` between those that belong together");
+                        return Err(Stop);
+                    }
                     documents.push(self.node(event, 0)?.node);
                 }
                 _ => {}
@@ -248,10 +257,11 @@ impl<'a> Builder<'a, '_> {
             let Value::Scalar(scalar) = &key.value else {
                 let template = self.text.get(span.start..).is_some_and(|text| text.starts_with("{{"));
                 let found = self.error(key.span, format!("a key must be a string, not {}", key.kind()))?;
-                if template {
-                    found
-                        .help("quote text that begins with `{`; Compose's own variables look like `${NAME}`");
-                }
+                found.help(if template {
+                    "quote text that begins with `{`; Compose's own variables look like `${NAME}`"
+                } else {
+                    "quote a key that begins with `[`, `{` or `?`"
+                });
                 continue;
             };
             if scalar.text == "<<" && scalar.plain {

@@ -10,6 +10,8 @@ pub(super) const REREAD: usize = 16 << 20;
 pub(super) const DEPTH: usize = 100;
 /// Values, keys and items counted alike.
 pub(super) const VALUES: usize = 1_000_000;
+/// Documents of one file: each is merged over all before it.
+pub(super) const DOCUMENTS: usize = 2_000;
 /// How much aliases may add to a document, in values and 64-byte pieces of text: too little for a file that doubles
 /// itself thirty times.
 pub(super) const ALIASED: usize = 250_000;
@@ -20,3 +22,5 @@ pub(super) const ANCHORED: usize = 1_000_000;
 pub(crate) const PORTS: usize = 2 * 65_535;
 /// Errors after which reading stops: nobody reads on, and each costs as much as the lines it shows.
 pub(super) const ERRORS: usize = 50;
+/// What the pools of a network may add up to once they are merged: each may get all that another one has.
+pub(crate) const POOLED: usize = 1_000_000;

@@ -209,6 +209,15 @@ impl Node {
         }
     }
 
+    /// How much it holds: values, keys and 64-byte pieces of text.
+    pub fn weight(&self) -> usize {
+        match &self.value {
+            Value::Scalar(scalar) => 1 + scalar.text.len() / 64,
+            Value::List(items) => 1 + items.iter().map(Self::weight).sum::<usize>(),
+            Value::Map(map) => 1 + map.values().map(|entry| 1 + entry.node.weight()).sum::<usize>(),
+        }
+    }
+
     /// How users call what this is.
     pub fn kind(&self) -> &'static str {
         match &self.value {

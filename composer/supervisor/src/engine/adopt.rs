@@ -10,10 +10,11 @@ use composer_sandbox::pidfd;
 
 use super::container::{Container, Status};
 use super::link::{Born, End, Legacy, Link};
-use super::{Engine, health, logpipes, program};
-use crate::diagnose;
+use super::{Engine, inside, logpipes, prestart, program};
 use crate::logs::Stream;
+use crate::protocol::Action;
 use crate::records::{ContainerRecord, Phase, Process};
+use crate::{diagnose, records};
 
 impl Engine {
     /// Takes up everything that exists of the stack.
@@ -24,7 +25,8 @@ impl Engine {
             self.containers.borrow_mut().insert(name, Rc::clone(&container));
             let phase = container.record.borrow().phase.clone();
             match phase {
-                Phase::Created { .. } | Phase::Exited { .. } => {}
+                Phase::Created { .. } => {}
+                Phase::Exited { code, .. } => drop(self.recall(&container, code)),
                 Phase::Started(process) => {
                     self.take_up(&container, process, born, &mut legacy).await;
                 }
@@ -35,13 +37,20 @@ impl Engine {
             self.link.acknowledge(*pid);
         }
         for (tag, born) in &legacy.children {
-            if tag.split('/').next() == Some(health::PROBE) {
-                health::kill(born.pid, born.pidfd.as_fd());
+            // What waited for these has gone.
+            if matches!(tag.split('/').next(), Some(inside::PROBE | inside::HOOK | prestart::STEP)) {
+                inside::kill(born.pid, born.pidfd.as_fd());
             }
         }
         self.sweep();
-        let (engine, interrupt) = (Rc::clone(self), self.interrupt.subscribe());
-        tokio::task::spawn_local(async move { engine.tidy(interrupt).await });
+        // Not before: what has no program yet is swept.
+        for container in self.of_services(&[]) {
+            if matches!(*container.status.borrow(), Status::Restarting(_)) {
+                self.schedule(&container);
+            }
+        }
+        self.await_owners();
+        self.tidy_soon();
     }
 
     /// The containers that have a readable record; folders without one are what a crash left half-made.
@@ -87,7 +96,10 @@ impl Engine {
                 self.link.acknowledge(process.pid);
             }
             self.release(container).await;
-            container.status.send_replace(Status::Exited(end.code));
+            // Others' ends were told when they were recorded.
+            if self.recall(container, end.code) {
+                self.announce_container(container, Action::Exited { code: end.code });
+            }
             return;
         };
         let init = container.record.borrow().service.init;
@@ -96,12 +108,24 @@ impl Engine {
             let _ = pidfd::signal(born.pidfd.as_fd(), libc::SIGKILL);
             let _ = born.end.await;
             self.link.acknowledge(born.pid);
-            let recorded = container.change(|record| record.phase = Phase::Created { reason: None });
+            // One that was being started again has its last end on disk still, with the restart that is due.
+            let before: Option<ContainerRecord> = records::read(&container.paths.record());
+            let before = before.filter(|record| record.history.due.is_some());
+            let recorded = container.change(|record| match before {
+                Some(before) => *record = before,
+                None => record.phase = Phase::Created { reason: None },
+            });
             if let Err(error) = recorded {
                 diagnose(&format!("record of {name}: {error}"));
             }
             self.release(container).await;
-            container.status.send_replace(Status::Created);
+            let phase = container.record.borrow().phase.clone();
+            match phase {
+                Phase::Exited { code, .. } => drop(self.recall(container, code)),
+                Phase::Created { .. } | Phase::Started(_) => {
+                    container.status.send_replace(Status::Created);
+                }
+            }
             return;
         }
         self.link.release(&format!("start/{name}"));
@@ -125,9 +149,23 @@ impl Engine {
         };
         let resolver = held.next().zip(held.next());
         self.answer_again(container, born.pid, &pipes, resolver).await;
+        self.see_whether_paused(container);
         if let Err(error) = self.run(container, born, pipes, false) {
             diagnose(&format!("log of {name}: {error}"));
         }
+    }
+
+    /// The state of a container whose program had ended: a restart that was due goes on being so, within one boot.
+    /// Whether it has ended for good.
+    fn recall(&self, container: &Container, code: Option<i32>) -> bool {
+        let due = container.record.borrow().history.due.clone();
+        let is_due = due.is_some_and(|due| due.boot == program::boot());
+        if !is_due {
+            container.record.borrow_mut().history.due = None;
+        }
+        let status = if is_due { Status::Restarting(code) } else { Status::Exited(code) };
+        container.status.send_replace(status);
+        !is_due
     }
 
     /// Names and resolver of a container that is taken up.
@@ -174,7 +212,8 @@ impl Engine {
 
     /// Takes what is left in the pipes of a program that has ended.
     fn save_rest(&self, container: &Container, pipes: impl Iterator<Item = OwnedFd>) {
-        let saved = crate::logs::Writer::open(container.paths.log()).and_then(|mut writer| {
+        let keep = container.record.borrow().service.logging;
+        let saved = crate::logs::Writer::open(container.paths.log(), keep).and_then(|mut writer| {
             for (stream, pipe) in Stream::ALL.into_iter().zip(pipes) {
                 writer.take(stream, pipe.as_fd(), usize::MAX)?;
             }

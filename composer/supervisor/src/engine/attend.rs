@@ -12,14 +12,15 @@ use super::container::{Container, Live, Status, StopOrder};
 use super::life::{self, Life};
 use super::link::{Born, End};
 use super::logpipes::Logging;
+use super::restart::{self, Ending};
 use super::{Engine, program};
 use crate::logs::Stream;
 use crate::protocol::Action;
-use crate::records::Phase;
+use crate::records::{Halt, History, Phase};
 use crate::{clock, diagnose};
 
 /// `stop_grace_period` where the file does not set it, as in Docker.
-const GRACE: Duration = Duration::from_secs(10);
+pub const GRACE: Duration = Duration::from_secs(10);
 
 impl Engine {
     /// Takes up a container whose program runs. `fresh` where it has been exec'd in this moment.
@@ -31,27 +32,34 @@ impl Engine {
         fresh: bool,
     ) -> io::Result<()> {
         let name = container.name();
-        let logging = self.log(&name, container.paths.log(), pipes, fresh)?;
+        let keep = container.record.borrow().service.logging;
+        let logging = self.log(&name, container.paths.log(), keep, pipes, fresh)?;
         let (stop, orders) = mpsc::unbounded_channel();
         let pidfd = Rc::clone(&born.pidfd);
-        *container.live.borrow_mut() = Some(Live { pid: born.pid, pidfd, stop });
+        let log = Rc::clone(&logging.writer);
+        *container.live.borrow_mut() = Some(Live { pid: born.pid, pidfd, stop, log });
+        container.last_probe.take();
+        container.record.borrow_mut().history.due = None;
         let known = if fresh { None } else { Self::known_health(container) };
+        let said = self.seek(container, &logging.writer, fresh, known)?;
         let health =
             Self::first_health(&container.record.borrow().service).map(|first| known.unwrap_or(first));
         container.status.send_replace(Status::Running(health));
         let probing = health.map(|health| {
             let (engine, container) = (Rc::clone(self), Rc::clone(container));
-            tokio::task::spawn_local(async move { engine.watch_health(&container, health).await })
+            tokio::task::spawn_local(async move { engine.watch_health(&container, health, said).await })
         });
         // One that is taken up has run for as long as anybody remembers.
         let since = if fresh { Instant::now() } else { Instant::now() - life::SETTLED.min(uptime()) };
         let (engine, container) = (Rc::clone(self), Rc::clone(container));
         tokio::task::spawn_local(async move {
-            let end = attend(&container, born.pid, &born.pidfd, born.end, orders, since).await;
+            let told = |signal| engine.announce_container(&container, Action::Killed { signal });
+            let end = attend(&container, born.pid, &born.pidfd, born.end, orders, since, told).await;
             if let Some(probing) = probing {
                 probing.abort();
             }
             engine.ended(&container, born.pid, end, logging).await;
+            engine.tidy_soon();
         });
         Ok(())
     }
@@ -61,6 +69,7 @@ impl Engine {
         container.live.borrow_mut().take();
         logging.finish().await;
         let group = self.container_group(&container.name());
+        container.paused.send_replace(false);
         let starved = end.code == Some(137) && group.usage().is_ok_and(|usage| usage.oom_kills > 0);
         let reason = match (starved, end.code) {
             (true, _) => Some("killed: its memory limit was reached".to_owned()),
@@ -71,35 +80,63 @@ impl Engine {
             self.link.acknowledge(pid);
         }
         self.withdraw(container);
-        container.status.send_replace(Status::Exited(end.code));
-        self.announce_container(container, Action::Exited { code: end.code });
-        self.tidy(self.interrupt.subscribe()).await;
+        if starved {
+            self.announce_container(container, Action::OutOfMemory);
+        }
+        self.conclude(container, end.code);
+        self.clear_ended_oneoff(container).await;
     }
 
     /// Takes away what ended programs stood on, once no operation is under way. Whoever waits for an end does not
     /// wait for this, nor does whoever starts next: while the kernel takes a link apart it lets nobody make one.
-    pub(super) async fn tidy(&self, mut interrupt: watch::Receiver<u64>) {
+    pub(super) fn tidy_soon(self: &Rc<Self>) {
+        // However many end meanwhile, one waits for them all, and holds nothing of theirs.
+        if self.tidying.replace(true) {
+            return;
+        }
+        let (engine, interrupt) = (Rc::clone(self), self.interrupt.subscribe());
+        tokio::task::spawn_local(async move { engine.tidy(interrupt).await });
+    }
+
+    async fn tidy(&self, mut interrupt: watch::Receiver<u64>) {
         let _turn = self.turn.lock().await;
-        for container in self.of_services(&[]) {
-            let has_ended = matches!(*container.status.borrow(), Status::Exited(_));
-            if !has_ended || !container.standing.get() {
-                continue;
-            }
+        // Who ends from here on may have been looked at already.
+        self.tidying.set(false);
+        let known: Vec<_> = self.containers.borrow().values().cloned().collect();
+        for container in known.into_iter().filter(is_left) {
             tokio::select! {
                 biased;
                 // The operation that comes takes it away itself, or leaves it to the next end.
                 _ = interrupt.changed() => return,
-                () = self.release(&container) => {}
+                () = self.clear(&container) => {}
             }
         }
     }
 
-    /// Records the end of a program; whether that has worked. Where it has not, the keeper goes on knowing it.
+    async fn clear(&self, container: &Rc<Container>) {
+        let _gate = container.gate.lock().await;
+        if is_left(container) {
+            self.release(container).await;
+        }
+    }
+
+    /// Records the end of a program, and what its restart policy makes of it; whether that has worked. Where it has
+    /// not, the keeper goes on knowing it.
     pub(super) fn finish(&self, container: &Container, end: End, reason: Option<String>) -> bool {
         let recorded = container.change(|record| {
-            let started = match &record.phase {
-                Phase::Started(process) => process.started,
-                Phase::Created { .. } | Phase::Exited { .. } => end.time,
+            let boot = program::boot();
+            let (started, is_past) = match &record.phase {
+                Phase::Started(process) => (process.started, process.boot != boot),
+                Phase::Created { .. } | Phase::Exited { .. } => (end.time, false),
+            };
+            let lived = Duration::from_nanos(end.time.saturating_sub(started));
+            let history = std::mem::take(&mut record.history);
+            let ending = Ending { code: end.code, lived, at: end.time };
+            record.history = if is_past {
+                // What an earlier boot has ended is brought back by the unit of `compose enable`, or by nobody.
+                History { due: None, ..history }
+            } else {
+                restart::after(ending, &record.service.restart, history, &boot)
             };
             record.phase = Phase::Exited { code: end.code, reason, started, finished: end.time };
         });
@@ -110,20 +147,43 @@ impl Engine {
     }
 
     /// Asks a running program to end and waits until it has.
-    pub(super) async fn stop(&self, container: &Rc<Container>, timeout: Option<Duration>) {
+    pub(super) async fn stop(&self, container: &Rc<Container>, timeout: Option<Duration>, halt: Halt) {
+        if self.cease(container, halt).await {
+            self.announce_container(container, Action::Stopping);
+            self.announce_container(container, Action::Stopped);
+            return;
+        }
         let mut status = container.status.subscribe();
-        {
-            let live = container.live.borrow();
-            let Some(live) = &*live else { return };
+        if container.live.borrow().is_none() {
+            // Its end may be about to be recorded: whoever takes the container away comes after that.
+            let _ = status.wait_for(|status| !matches!(status, Status::Running(_))).await;
+            return;
+        }
+        self.announce_container(container, Action::Stopping);
+        // Neither a hook nor a signal gets anywhere in one that is held.
+        if let Err(error) = self.unpause(container) {
+            diagnose(&error);
+        }
+        // Docker Compose runs no hooks in containers of `run`.
+        if container.oneoff().is_none() {
+            self.pre_stop(container, timeout).await;
+        }
+        if let Some(live) = &*container.live.borrow() {
             // Closed where the program has ended in this moment.
             let _ = live.stop.send(StopOrder { timeout });
         }
-        self.announce_container(container, Action::Stopping);
         let over = |status: &Status| !matches!(status, Status::Running(_) | Status::Starting);
         // Fails only when the container itself is gone.
         let _ = status.wait_for(over).await;
         self.announce_container(container, Action::Stopped);
     }
+}
+
+/// Whether what the program of a container stood on is still there, though the program is not.
+fn is_left(container: &Rc<Container>) -> bool {
+    let has_ended = matches!(*container.status.borrow(), Status::Exited(_) | Status::Restarting(_));
+    // One that is on its way again holds the gate, and is not standing on what is left.
+    has_ended && container.standing.get()
 }
 
 fn uptime() -> Duration {
@@ -140,8 +200,10 @@ async fn attend(
     mut end: oneshot::Receiver<End>,
     mut orders: mpsc::UnboundedReceiver<StopOrder>,
     since: Instant,
+    told: impl Fn(i32),
 ) -> End {
-    let (signal, grace) = {
+    // Looked up when they are needed: both may be changed while it runs.
+    let settings = || {
         let record = container.record.borrow();
         (record.service.stop_signal, record.service.stop_grace_period)
     };
@@ -156,20 +218,26 @@ async fn attend(
         };
         let mut event = tokio::select! {
             end = &mut end => return end.unwrap_or(End { code: None, time: clock::now() }),
-            Some(order) = orders.recv() => life::Event::Stop {
-                grace: order.timeout.or(grace).unwrap_or(GRACE),
-                patient: order.timeout.is_some() || grace.is_some(),
-            },
+            Some(order) = orders.recv() => {
+                let (_, grace) = settings();
+                life::Event::Stop {
+                    grace: order.timeout.or(grace).unwrap_or(GRACE),
+                    patient: order.timeout.is_some() || grace.is_some(),
+                }
+            }
             () = timer => life::Event::Tick,
         };
         loop {
             let (next, actions) = life::step(life, event, Instant::now());
             life = next;
             let mut answer = None;
+            let (signal, _) = settings();
             for action in actions {
                 let sent = match action {
-                    life::Action::Signal => pidfd::signal(process.as_fd(), signal),
-                    life::Action::Kill => pidfd::signal(process.as_fd(), libc::SIGKILL),
+                    life::Action::Signal => pidfd::signal(process.as_fd(), signal).map(|()| told(signal)),
+                    life::Action::Kill => {
+                        pidfd::signal(process.as_fd(), libc::SIGKILL).map(|()| told(libc::SIGKILL))
+                    }
                     life::Action::Inspect => {
                         answer = Some(life::Event::Inspected { deaf: program::is_deaf(pid, signal) });
                         Ok(())

@@ -6,12 +6,14 @@ use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::time::Duration;
 
+use composer_sandbox::ProcessSpec;
 use composer_stack::Condition;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Mutex, mpsc, oneshot, watch};
 
+use crate::logs::Writer;
 use crate::paths::ContainerPaths;
 use crate::protocol::{self, ContainerStatus, Health};
-use crate::records::{ContainerRecord, Phase};
+use crate::records::{ContainerRecord, OneOff, Phase};
 
 /// What others wait for on a container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +24,8 @@ pub enum Status {
     Starting,
     /// Its program runs.
     Running(Option<Health>),
+    /// Its program has ended with this code, and is about to be started again, or is on its way.
+    Restarting(Option<i32>),
     /// Its program has ended.
     Exited(Option<i32>),
 }
@@ -41,12 +45,12 @@ impl Status {
     /// Whether a condition holds of a container in this state.
     pub fn verdict(self, condition: Condition) -> Verdict {
         match (condition, self) {
-            (Condition::Started, Self::Running(_) | Self::Exited(_)) => Verdict::Holds,
+            (Condition::Started, Self::Running(_) | Self::Restarting(_) | Self::Exited(_)) => Verdict::Holds,
             (Condition::Healthy, Self::Running(Some(Health::Healthy))) => Verdict::Holds,
             (Condition::CompletedSuccessfully, Self::Exited(Some(0))) => Verdict::Holds,
             (Condition::Healthy, Self::Running(Some(Health::Unhealthy) | None) | Self::Exited(_))
             | (Condition::CompletedSuccessfully, Self::Exited(_)) => Verdict::Never,
-            (_, Self::Created | Self::Starting | Self::Running(_)) => Verdict::Pending,
+            (_, Self::Created | Self::Starting | Self::Running(_) | Self::Restarting(_)) => Verdict::Pending,
         }
     }
 }
@@ -66,6 +70,17 @@ pub struct Live {
     pub pidfd: Rc<OwnedFd>,
     /// To whom attends it.
     pub stop: mpsc::UnboundedSender<StopOrder>,
+    /// What writes its log.
+    pub log: Rc<RefCell<Writer>>,
+}
+
+/// What `run` gives a program.
+#[derive(Default)]
+pub struct Given {
+    /// Its standard input, where that is not the service's.
+    pub stdin: Option<OwnedFd>,
+    /// Rows and columns of its terminal.
+    pub size: Option<(u16, u16)>,
 }
 
 /// One container.
@@ -78,8 +93,23 @@ pub struct Container {
     pub status: watch::Sender<Status>,
     /// Its program while it runs.
     pub live: RefCell<Option<Live>>,
+    /// What the last probe of its health printed, or why it failed.
+    pub last_probe: RefCell<String>,
+    /// Whether its program is held where it is.
+    pub paused: watch::Sender<bool>,
+    /// What `run` gives its program, until it is started.
+    pub given: RefCell<Option<Given>>,
+    /// Whether somebody waits for the end of a container of `run`.
+    pub owned: Cell<bool>,
+    /// Whether `kill` has come while its program was on its way.
+    pub doomed: Cell<bool>,
     /// Whether what its last program stood on (link, cgroup, pipes) may still be there.
     pub standing: Cell<bool>,
+    /// The restart that is waited for; dropped, it does not come.
+    pub restart: RefCell<Option<oneshot::Sender<()>>>,
+    /// Held by whoever starts its program or takes away what it stood on. One who has the engine's turn may wait for
+    /// it, never the other way round.
+    pub gate: Mutex<()>,
 }
 
 impl Container {
@@ -88,6 +118,7 @@ impl Container {
         let status = match &record.phase {
             Phase::Created { .. } => Status::Created,
             Phase::Started(_) => Status::Starting,
+            Phase::Exited { code, .. } if record.history.due.is_some() => Status::Restarting(*code),
             Phase::Exited { code, .. } => Status::Exited(*code),
         };
         let standing = !matches!(record.phase, Phase::Created { .. });
@@ -96,13 +127,32 @@ impl Container {
             paths,
             status: watch::Sender::new(status),
             live: RefCell::new(None),
+            last_probe: RefCell::default(),
+            paused: watch::Sender::new(false),
+            given: RefCell::new(None),
+            owned: Cell::new(false),
+            doomed: Cell::new(false),
             standing: Cell::new(standing),
+            restart: RefCell::default(),
+            gate: Mutex::new(()),
         })
     }
 
     /// Its name.
     pub fn name(&self) -> String {
         self.record.borrow().name.clone()
+    }
+
+    /// What `run` gives its program: the standard input, and the terminal's size in its description.
+    pub fn given(&self, process: &mut ProcessSpec) -> io::Result<Option<OwnedFd>> {
+        let given = self.given.borrow();
+        process.terminal_size = given.as_ref().and_then(|given| given.size);
+        given.as_ref().and_then(|given| given.stdin.as_ref()).map(OwnedFd::try_clone).transpose()
+    }
+
+    /// What `run` has made it for.
+    pub fn oneoff(&self) -> Option<OneOff> {
+        self.record.borrow().oneoff
     }
 
     /// When its program was started, while it runs: nanoseconds since the Unix epoch.
@@ -147,33 +197,43 @@ impl Container {
             name: record.name.clone(),
             service: service.name.clone(),
             index: record.index,
-            rootfs: match &service.rootfs {
-                composer_stack::Rootfs::Host => "host".to_owned(),
-                composer_stack::Rootfs::Path(path) => path.display().to_string(),
-            },
+            rootfs: image(service),
             argv: service.argv(),
             labels: service.labels.clone(),
             local_volumes: u32::try_from(volumes.count()).unwrap_or(u32::MAX),
             mounts: service.mounts.iter().map(source).collect(),
             state: match status {
                 Status::Created | Status::Starting => protocol::State::Created,
+                Status::Running(_) if *self.paused.borrow() => protocol::State::Paused,
                 Status::Running(_) => protocol::State::Running,
+                Status::Restarting(_) => protocol::State::Restarting,
                 Status::Exited(_) => protocol::State::Exited,
             },
             health: match status {
                 Status::Running(health) => health,
-                Status::Created | Status::Starting | Status::Exited(_) => None,
+                Status::Created | Status::Starting | Status::Restarting(_) | Status::Exited(_) => None,
             },
             exit_code,
             reason,
+            restarts: record.history.restarts,
             pid: self.live.borrow().as_ref().map(|live| live.pid),
             address: record.address,
             created: record.created,
             started,
             finished,
             attach: service.attach,
+            oneoff: record.oneoff.is_some(),
             log: self.paths.log().to_owned(),
+            keeps_log: service.logging != composer_stack::Logging::Nothing,
         }
+    }
+}
+
+/// What stands in an image's place.
+pub fn image(service: &composer_stack::Service) -> String {
+    match &service.rootfs {
+        composer_stack::Rootfs::Host => "host".to_owned(),
+        composer_stack::Rootfs::Path(path) => path.display().to_string(),
     }
 }
 

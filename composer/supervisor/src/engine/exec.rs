@@ -8,9 +8,9 @@ use tokio::io::unix::AsyncFd;
 
 use super::container::{Container, Status};
 use super::start::{self, Reported};
-use super::{Engine, asyncfd};
+use super::{Engine, asyncfd, execute};
 use crate::channel;
-use crate::protocol::{Exec, Failure, Reply};
+use crate::protocol::{Action, Exec, ExecAction, ExecStage, Failure, Reply};
 
 type Connection = AsyncFd<OwnedFd>;
 
@@ -22,7 +22,7 @@ impl Engine {
         fds: Vec<OwnedFd>,
         client: &Connection,
     ) -> Result<(), Failure> {
-        let container = self.target(&request)?;
+        let container = self.target(&request.service, request.index)?;
         let text = |error: std::io::Error| {
             super::operations::failure(format!("exec in {}: {error}", container.name()))
         };
@@ -31,6 +31,13 @@ impl Engine {
             let live = live.as_ref().ok_or_else(|| not_running(&request.service))?;
             (live.pid, live.pidfd.try_clone().map_err(text)?)
         };
+        if *container.paused.borrow() {
+            let name = container.name();
+            let way_out = format!("let it go on with `compose unpause {}`", request.service);
+            return Err(super::operations::failure(format!("exec in {name}: it is paused; {way_out}")));
+        }
+        let events = Events::new(self, &container, request.argv.clone());
+        events.tell(ExecStage::Created);
         let (report_read, report_write) = channel::pair().map_err(text)?;
         let report_read = asyncfd::new(report_read).map_err(text)?;
         let (mut spec, group) = self.exec_spec(&container, request.argv.clone());
@@ -67,6 +74,7 @@ impl Engine {
                 return Err(Failure { message: error.message, code });
             }
         };
+        events.tell(ExecStage::Started);
         let with: Vec<_> = terminal.iter().map(AsFd::as_fd).collect();
         // A client that has gone already is noticed as one that goes later.
         let _ = asyncfd::send(client, &Reply::Executing { pid: born.pid }, &with).await;
@@ -88,26 +96,54 @@ impl Engine {
         let code = code.ok_or_else(|| {
             super::operations::failure("its code is not known: the keeper was killed".to_owned())
         })?;
+        events.tell(|_| ExecStage::Ended(code));
         // A client that has gone needs no answer.
         let _ = asyncfd::send(client, &Reply::Exited { code }, &[]).await;
         Ok(())
     }
 
-    fn target(&self, request: &Exec) -> Result<Rc<Container>, Failure> {
-        let mut found = self.of_services(std::slice::from_ref(&request.service));
+    /// A running container of a service: this replica, or the first that runs, else one that `run` has made.
+    pub(super) fn target(&self, service: &str, index: Option<u32>) -> Result<Rc<Container>, Failure> {
+        let mut found = self.of_services(&[service.to_owned()]);
         found.sort_by_key(|container| container.record.borrow().index);
-        if found.is_empty() {
-            return Err(not_running(&request.service));
-        }
-        if let Some(index) = request.index {
+        if let Some(index) = index {
             let wanted = found.iter().find(|container| container.record.borrow().index == index);
             let container = wanted.ok_or_else(|| {
-                super::operations::failure(format!("service {:?} has no container {index}", request.service))
+                super::operations::failure(format!("service {service:?} has no container {index}"))
             })?;
             found = vec![Rc::clone(container)];
+        } else {
+            found.extend(self.oneoffs_of(service));
         }
         let running = |container: &&Rc<Container>| matches!(*container.status.borrow(), Status::Running(_));
-        found.iter().find(running).cloned().ok_or_else(|| not_running(&request.service))
+        let restarting =
+            |container: &Rc<Container>| matches!(*container.status.borrow(), Status::Restarting(_));
+        found.iter().find(running).cloned().ok_or_else(|| match found.iter().any(restarting) {
+            true => super::operations::failure(format!(
+                "service {service:?} is being restarted: wait until it runs"
+            )),
+            false => not_running(service),
+        })
+    }
+}
+
+/// Tells of one program.
+struct Events<'a> {
+    engine: &'a Engine,
+    container: &'a Rc<Container>,
+    id: String,
+    argv: Vec<String>,
+}
+
+impl<'a> Events<'a> {
+    fn new(engine: &'a Engine, container: &'a Rc<Container>, argv: Vec<String>) -> Self {
+        // The kernel's random source does not fail once the host runs; without an id the event is as true.
+        Self { engine, container, id: execute::identifier().unwrap_or_default(), argv }
+    }
+
+    fn tell(&self, stage: impl FnOnce(Vec<String>) -> ExecStage) {
+        let action = ExecAction { id: self.id.clone(), stage: stage(self.argv.clone()) };
+        self.engine.announce_container(self.container, Action::Exec(action));
     }
 }
 

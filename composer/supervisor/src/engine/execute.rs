@@ -7,24 +7,30 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use composer_plan::{Plan, Step, StepId};
-use composer_stack::{Condition, Stack, config_hash};
+use composer_stack::{Condition, Service, Stack, config_hash};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::container::{Container, Status, Verdict};
 use super::start::{self, StartError};
-use super::{Engine, NETWORK};
+use super::{Engine, NETWORK, pause};
 use crate::protocol::{Action, Health, Subject};
-use crate::records::{ContainerRecord, Phase};
+use crate::records::{ContainerRecord, Halt, History, Phase};
 use crate::{clock, paths};
 
 /// Why a step failed.
-#[derive(Debug)]
 pub enum StepError {
     /// Something could not be made or started: what the operation has made is taken back.
     Broken(StartError),
     /// A condition can no longer be met: what runs is left for the user to look at.
     Unmet(String),
+    /// A hook has failed: what runs is left as well.
+    Hook {
+        /// Its container.
+        container: Rc<Container>,
+        /// Which hook, and how.
+        why: String,
+    },
     /// Somebody wants something else now.
     Interrupted,
 }
@@ -41,6 +47,8 @@ pub struct Order {
     pub stack: Option<Rc<Stack>>,
     /// Grace period over the file's.
     pub timeout: Option<Duration>,
+    /// On whose behalf containers are stopped.
+    pub halt: Halt,
     /// Whether a failed step keeps others from being done: `down` goes on whatever happens.
     pub stop_at_failure: bool,
     /// Raised to make this operation give up.
@@ -140,18 +148,35 @@ impl Engine {
                     self.create(&container, service, index)?;
                 }
             }
+            Step::Recreate { service, index, container, old, renew_volumes } => {
+                if let Some(stack) = &order.stack
+                    && let Some(service) = stack.services.get(&service)
+                {
+                    self.recreate(&old, &container, service, index, renew_volumes).await?;
+                }
+            }
+            Step::Update { container, service } => {
+                if let Some(stack) = &order.stack
+                    && let Some(service) = stack.services.get(&service)
+                    && let Some(container) = self.container(&container)
+                {
+                    self.update(&container, service)?;
+                }
+            }
             Step::Start { container } => {
                 let known = self.container(&container);
                 let known =
                     known.ok_or_else(|| StartError::doing("start", &format!("{container} is not known")))?;
+                self.prepare(&known, order).await?;
                 self.start(&known).await?;
+                self.post_start(&known, order).await?;
             }
             Step::Await { service, condition, required } => {
                 self.wait_for(&service, condition, required, order).await?
             }
             Step::Stop { container } => {
                 if let Some(container) = self.container(&container) {
-                    self.stop(&container, order.timeout).await;
+                    self.stop(&container, order.timeout, order.halt).await;
                 }
             }
             Step::Remove { container } => self.remove(&container).await?,
@@ -197,35 +222,47 @@ impl Engine {
         Ok(())
     }
 
-    fn create(&self, name: &str, service: &composer_stack::Service, index: u32) -> Result<(), StartError> {
-        let folders = self.paths.container(name);
+    fn create(&self, name: &str, service: &Service, index: u32) -> Result<(), StartError> {
+        let record = new_record(name, service, index);
+        self.make(record.map_err(|error| StartError::doing(&format!("create {name}"), &error))?)
+    }
+
+    /// Makes the container that a record describes.
+    pub(super) fn make(&self, record: ContainerRecord) -> Result<(), StartError> {
+        let name = record.name.clone();
+        let folders = self.paths.container(&name);
         let failed = |error: io::Error| StartError::doing(&format!("create {name}"), &error);
         paths::make(folders.folder()).map_err(failed)?;
-        let record = ContainerRecord {
-            id: identifier().map_err(failed)?,
-            name: name.to_owned(),
-            index,
-            service: service.clone(),
-            config_hash: config_hash(service),
-            created: clock::now(),
-            address: None,
-            phase: Phase::Created { reason: None },
-        };
         let container = Container::new(record, folders);
         self.announce_container(&container, Action::Creating);
         container.change(|_| {}).map_err(failed)?;
+        self.made(container).map_err(failed)
+    }
+
+    /// A container whose record has just been written is there for everybody.
+    pub(super) fn made(&self, container: Rc<Container>) -> io::Result<()> {
         // The log is there from the beginning, so that it can be followed before the first byte.
-        drop(crate::logs::Writer::open(container.paths.log()).map_err(failed)?);
+        let keep = container.record.borrow().service.logging;
+        drop(crate::logs::Writer::open(container.paths.log(), keep)?);
         self.announce_container(&container, Action::Created);
-        self.containers.borrow_mut().insert(name.to_owned(), container);
+        self.containers.borrow_mut().insert(container.name(), container);
         Ok(())
     }
 
-    async fn remove(&self, name: &str) -> Result<(), StartError> {
+    pub(super) async fn remove(&self, name: &str) -> Result<(), StartError> {
         let Some(container) = self.container(name) else {
             return Ok(());
         };
         self.announce_container(&container, Action::Removing);
+        container.restart.borrow_mut().take();
+        let _gate = container.gate.lock().await;
+        if !self.container(name).is_some_and(|known| Rc::ptr_eq(&known, &container)) {
+            // Somebody else has taken it away meanwhile.
+            return Ok(());
+        }
+        // An end that is only now being recorded is its last.
+        container.record.borrow_mut().history.halt = Some(Halt::User);
+        container.restart.borrow_mut().take();
         self.release(&container).await;
         let folder = container.paths.folder();
         gone(fs::remove_dir_all(container.paths.run()))
@@ -280,12 +317,22 @@ impl Engine {
         order: &Order,
     ) -> Result<(), StepError> {
         for container in self.of_services(&[service.to_owned()]) {
-            let mut status = container.status.subscribe();
+            let (mut status, mut paused) = (container.status.subscribe(), container.paused.subscribe());
             if status.borrow().verdict(condition) == Verdict::Pending {
                 self.announce_container(&container, Action::Waiting);
             }
             let decided = tokio::select! {
+                biased;
                 decided = status.wait_for(|status| status.verdict(condition) != Verdict::Pending) => decided,
+                _ = paused.wait_for(|paused| *paused) => {
+                    // It comes to nothing for as long as it is held.
+                    let why = pause::held_back(&container);
+                    if required {
+                        return Err(StepError::Unmet(why));
+                    }
+                    self.announce_container(&container, Action::Warning(format!("{why}; it is not required")));
+                    continue;
+                }
                 () = order.given_up() => return Err(StepError::Interrupted),
             };
             let Ok(status) = decided.map(|status| *status) else {
@@ -317,14 +364,35 @@ pub fn describe(name: &str, status: Status, condition: Condition) -> String {
         (Status::Exited(None), _) => {
             format!("container {name} has ended, with a code that nobody knows")
         }
+        (Status::Restarting(code), _) => {
+            let code = code.map_or("an unknown code".to_owned(), |code| format!("code {code}"));
+            format!("container {name} keeps ending with {code}")
+        }
         (Status::Created | Status::Starting | Status::Running(_), _) => {
             format!("container {name} is not ready")
         }
     }
 }
 
+/// The record of a container that is made in this moment.
+pub fn new_record(name: &str, service: &Service, index: u32) -> io::Result<ContainerRecord> {
+    Ok(ContainerRecord {
+        id: identifier()?,
+        name: name.to_owned(),
+        index,
+        service: service.clone(),
+        config_hash: config_hash(service),
+        created: clock::now(),
+        address: None,
+        phase: Phase::Created { reason: None },
+        history: History::default(),
+        prepared: false,
+        oneoff: None,
+    })
+}
+
 /// What is gone already needs no removal.
-fn gone(result: io::Result<()>) -> io::Result<()> {
+pub fn gone(result: io::Result<()>) -> io::Result<()> {
     match result {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         other => other,
@@ -332,7 +400,7 @@ fn gone(result: io::Result<()>) -> io::Result<()> {
 }
 
 /// 64 hexadecimal digits from the kernel's random source.
-fn identifier() -> io::Result<String> {
+pub fn identifier() -> io::Result<String> {
     let mut bytes = [0; 32];
     io::Read::read_exact(&mut fs::File::open("/dev/urandom")?, &mut bytes)?;
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())

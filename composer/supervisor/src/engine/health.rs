@@ -1,28 +1,20 @@
 //! Health checks: when to probe, what a probe's outcome means, and the probing itself.
 
-use std::convert::Infallible;
-use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use composer_sandbox::{ExecSpec, ProcessSpec, pidfd};
-use composer_stack::Healthcheck;
-use nix::fcntl::OFlag;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::{Signal, killpg};
-use nix::unistd::Pid;
+use composer_stack::{Healthcheck, Probe, Test};
 use serde::{Deserialize, Serialize};
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
+use tokio::sync::watch;
 
 use super::container::{Container, Status};
+use super::inside::{self, Inside};
 use super::link::Refusal;
-use super::start::{self, Reported};
-use super::{Engine, asyncfd, program, spec};
+use super::probe::Prober;
+use super::{Engine, program};
 use crate::protocol::{Action, Health};
-use crate::{channel, clock, diagnose, records};
+use crate::{clock, diagnose, records};
 
 /// The first pause between early probes; each is half as long again as the one before.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
@@ -35,8 +27,6 @@ const MOMENT: Duration = Duration::from_millis(25);
 const SCRIPT_MOMENT: Duration = Duration::from_secs(5);
 /// How much of a probe's output is kept, as in Docker.
 const OUTPUT: usize = 4096;
-/// What the tags of probes begin with.
-pub const PROBE: &str = "probe";
 
 /// What the next supervisor begins with, beside the record of the program that it is true of.
 #[derive(Serialize, Deserialize)]
@@ -44,6 +34,9 @@ struct HealthRecord {
     /// When that was started.
     started: u64,
     health: Health,
+    /// What the probe that changed it printed, or why it failed.
+    #[serde(default)]
+    output: String,
 }
 
 /// What is known of a container's health.
@@ -128,27 +121,52 @@ impl Engine {
     /// What was last known of the health of the program that runs.
     pub(super) fn known_health(container: &Container) -> Option<Health> {
         let record: HealthRecord = records::read(&container.paths.health())?;
-        (container.started() == Some(record.started)).then_some(record.health)
+        if container.started() != Some(record.started) {
+            return None;
+        }
+        container.last_probe.replace(record.output);
+        Some(record.health)
     }
 
-    /// Probes a running container until it ends (then the task is aborted).
-    pub(super) async fn watch_health(self: &Rc<Self>, container: &Rc<Container>, health: Health) {
+    /// Probes a running container until it ends (then the task is aborted). `said` becomes true once its log has
+    /// contained what is sought in it.
+    pub(super) async fn watch_health(
+        self: &Rc<Self>,
+        container: &Rc<Container>,
+        health: Health,
+        said: watch::Receiver<bool>,
+    ) {
         let Some(check) = container.record.borrow().service.healthcheck.clone() else {
             return;
         };
-        let Some(pid) = container.live.borrow().as_ref().map(|live| live.pid) else {
+        let Some((pid, process)) =
+            container.live.borrow().as_ref().map(|live| (live.pid, Rc::clone(&live.pidfd)))
+        else {
             return;
         };
         let age = Duration::from_nanos(clock::now().saturating_sub(container.started().unwrap_or(0)));
         let now = Instant::now();
         let mut record = Record::new(now.checked_sub(age).unwrap_or(now), health);
         let mut steadiness = Steadiness::new(pid, Instant::now());
+        let mut prober = Prober::new(process, container.record.borrow().address);
+        if let Some(text) = check.test.sought() {
+            let late = record.began + check.start_period + check.interval * check.retries.max(1);
+            record.health = self.await_text(container, text, said, record.health, late).await;
+        }
+        let mut paused = container.paused.subscribe();
         loop {
-            let (mut passed, output) =
-                match tokio::time::timeout(check.timeout, self.probe(container, &check)).await {
-                    Ok(outcome) => outcome,
-                    Err(_) => (false, format!("the probe did not end within {:?}", check.timeout)),
-                };
+            // Fails only when the container itself is gone.
+            let _ = paused.wait_for(|paused| !paused).await;
+            let attempt = self.try_once(container, &check.test, &mut prober);
+            let probed = tokio::select! {
+                probed = tokio::time::timeout(check.timeout, attempt) => probed,
+                // Held with everything else: what comes of it says nothing. The next one waits for the container.
+                _ = paused.wait_for(|paused| *paused) => continue,
+            };
+            let (mut passed, output) = match probed {
+                Ok(outcome) => outcome.unwrap_or_else(|error| (false, error)),
+                Err(_) => (false, format!("the probe did not end within {:?}", check.timeout)),
+            };
             let now = Instant::now();
             let mut pause = None;
             if passed && record.is_early(&check, now) {
@@ -158,140 +176,80 @@ impl Engine {
                     pause = Some(missing.min(LONGEST_PAUSE));
                 }
             }
+            container.last_probe.replace(output.clone());
             let before = record.health;
             let next = record.take(&check, passed, now);
             if record.health != before {
-                let started = container.started().unwrap_or(0);
-                let known = HealthRecord { started, health: record.health };
-                if let Err(error) = records::write(&container.paths.health(), &known) {
-                    diagnose(&format!("health of {}: {error}", container.name()));
-                }
-                container.status.send_if_modified(|status| match status {
-                    Status::Running(health) => {
-                        *health = Some(record.health);
-                        true
-                    }
-                    Status::Created | Status::Starting | Status::Exited(_) => false,
-                });
-                match record.health {
-                    Health::Healthy => self.announce_container(container, Action::Healthy),
-                    Health::Unhealthy => self.announce_container(container, Action::Unhealthy { output }),
-                    Health::Starting => {}
-                }
+                self.set_health(container, record.health, output);
+            }
+            if record.health == Health::Healthy && check.test.is_final() {
+                return;
             }
             tokio::time::sleep(pause.unwrap_or(next)).await;
         }
     }
 
-    /// Runs the check once: whether it passed, and what it printed.
-    async fn probe(&self, container: &Container, check: &Healthcheck) -> (bool, String) {
-        match self.try_probe(container, check).await {
-            // A keeper that died in this very moment has been replaced: once more.
-            Err(error) if error == Refusal::Gone.to_string() => {
-                self.try_probe(container, check).await.unwrap_or_else(|error| (false, error))
-            }
-            outcome => outcome.unwrap_or_else(|error| (false, error)),
-        }
-    }
-
-    async fn try_probe(&self, container: &Container, check: &Healthcheck) -> Result<(bool, String), String> {
-        let text = |error: std::io::Error| format!("the probe could not be run: {error}");
-        let target = {
-            let live = container.live.borrow();
-            let live = live.as_ref().ok_or("the container does not run")?;
-            (live.pid, live.pidfd.try_clone().map_err(text)?)
-        };
-        let (output, ours) = nix::unistd::pipe2(OFlag::O_CLOEXEC).map_err(|errno| text(errno.into()))?;
-        let output = asyncfd::readable(output).map_err(text)?;
-        let (report_read, report_write) = channel::pair().map_err(text)?;
-        let report_read = asyncfd::new(report_read).map_err(text)?;
-        let null = std::fs::File::open("/dev/null").map_err(text)?;
-        let (spec, group) = self.exec_spec(container, check.test.clone());
-        let mut fds = vec![target.1, null.into(), ours.try_clone().map_err(text)?, ours, report_write];
-        fds.extend(group.open().map_err(|error| error.to_string())?);
-        let mut born =
-            self.link.exec(PROBE, target.0, spec, fds).await.map_err(|refusal| refusal.to_string())?;
-        let mut guard = KillOnDrop(Some((born.pid, Rc::clone(&born.pidfd))));
-        let name = container.name();
-        if let Reported::Failed(error) = start::report(&report_read, &name).await {
-            let _ = born.end.await;
-            self.link.acknowledge(born.pid);
-            guard.0 = None;
-            return Err(error.message);
-        }
-        let mut printed = Vec::new();
-        let end = tokio::select! {
-            end = &mut born.end => end.map_err(|_| "the keeper went away".to_owned())?,
-            never = swallow(&output, &mut printed) => match never {},
-        };
-        self.link.acknowledge(born.pid);
-        guard.0 = None;
-        // What is in the pipe by now; a child that the probe left behind is not waited for.
-        while printed.len() < OUTPUT && read(output.as_fd(), &mut printed).is_ok_and(|length| length > 0) {}
-        Ok((end.code == Some(0), String::from_utf8_lossy(&printed).trim_end().to_owned()))
-    }
-
-    /// A program beside a service's own: same user, folder and environment.
-    pub(super) fn exec_spec(
+    /// Tries once: whether it passed, and what it printed or why not.
+    async fn try_once(
         &self,
         container: &Container,
-        argv: Vec<String>,
-    ) -> (ExecSpec, composer_cgroup::Group) {
-        let record = container.record.borrow();
-        let service = &record.service;
-        let hostname =
-            service.hostname.clone().unwrap_or_else(|| record.id[..12.min(record.id.len())].to_owned());
-        let group = self.container_group(&record.name);
-        let process = ProcessSpec {
-            argv,
-            env: spec::environment(self, service, &hostname),
-            cwd: service.working_dir.clone(),
-            user: service.user.clone(),
-            terminal: false,
-            terminal_size: None,
-        };
-        (ExecSpec { process, cgroup_tasks: group.tasks_files(), privileged: false }, group)
-    }
-}
-
-/// A probe that takes too long is killed, whoever gives up on it.
-struct KillOnDrop(Option<(i32, Rc<OwnedFd>)>);
-
-impl Drop for KillOnDrop {
-    fn drop(&mut self) {
-        if let Some((pid, process)) = &self.0 {
-            kill(*pid, process.as_fd());
+        test: &Test,
+        prober: &mut Prober,
+    ) -> Result<(bool, String), String> {
+        match test {
+            Test::Command(argv) => match self.try_command(container, argv).await {
+                // A keeper that died in this very moment has been replaced: once more.
+                Err(error) if error == Refusal::Gone.to_string() => self.try_command(container, argv).await,
+                outcome => outcome,
+            },
+            Test::Probes(probes) => {
+                for probe in probes {
+                    match probe {
+                        // It has come, else nothing would be tried.
+                        Probe::Log(_) => {}
+                        Probe::Tcp(port) => prober.tcp(*port).await?,
+                        Probe::Http { port, path } => prober.http(*port, path).await?,
+                    }
+                }
+                Ok((true, String::new()))
+            }
         }
     }
-}
 
-/// Kills a probe and what it has started: the process group that it leads since it began its session.
-pub fn kill(pid: i32, process: BorrowedFd<'_>) {
-    let mut ended = [PollFd::new(process, PollFlags::POLLIN)];
-    // As long as it runs, its number is its own.
-    if poll(&mut ended, PollTimeout::ZERO) == Ok(0) {
-        let _ = killpg(Pid::from_raw(pid), Signal::SIGKILL);
+    async fn try_command(&self, container: &Container, argv: &[String]) -> Result<(bool, String), String> {
+        let (spec, group) = self.exec_spec(container, argv.to_vec());
+        let mut printed = Vec::new();
+        let keep = |text: &[u8]| printed.extend_from_slice(&text[..text.len().min(OUTPUT - printed.len())]);
+        let code = self.inside(Inside { container, purpose: inside::PROBE, spec, group }, keep).await?;
+        let mut output = String::from_utf8_lossy(&printed).trim_end().to_owned();
+        if let Some(code @ 1..) = code
+            && output.is_empty()
+        {
+            output = format!("{} ended with status {code}", argv.first().map_or("", String::as_str));
+        }
+        Ok((code == Some(0), output))
     }
-    // It may not have come as far as its session.
-    let _ = pidfd::signal(process, libc::SIGKILL);
-}
 
-/// Reads what a probe prints, so that it never waits for room.
-async fn swallow(output: &AsyncFd<OwnedFd>, printed: &mut Vec<u8>) -> Infallible {
-    loop {
-        match output.async_io(Interest::READABLE, |fd| read(fd.as_fd(), printed)).await {
-            Ok(0) | Err(_) => std::future::pending().await,
-            Ok(_) => {}
+    /// Records a change of health and tells of it.
+    pub(super) fn set_health(&self, container: &Container, health: Health, output: String) {
+        let started = container.started().unwrap_or(0);
+        let known = HealthRecord { started, health, output: output.clone() };
+        if let Err(error) = records::write(&container.paths.health(), &known) {
+            diagnose(&format!("health of {}: {error}", container.name()));
+        }
+        container.status.send_if_modified(|status| match status {
+            Status::Running(known) => {
+                *known = Some(health);
+                true
+            }
+            Status::Created | Status::Starting | Status::Restarting(_) | Status::Exited(_) => false,
+        });
+        match health {
+            Health::Healthy => self.announce_container(container, Action::Healthy),
+            Health::Unhealthy => self.announce_container(container, Action::Unhealthy { output }),
+            Health::Starting => {}
         }
     }
-}
-
-/// Reads once and keeps no more than the beginning.
-fn read(output: BorrowedFd<'_>, printed: &mut Vec<u8>) -> io::Result<usize> {
-    let mut text = [0; 1 << 12];
-    let length = nix::unistd::read(output, &mut text)?;
-    printed.extend_from_slice(&text[..length.min(OUTPUT - printed.len())]);
-    Ok(length)
 }
 
 #[cfg(test)]
@@ -300,7 +258,7 @@ mod tests {
 
     fn check() -> Healthcheck {
         Healthcheck {
-            test: vec!["true".to_owned()],
+            test: Test::Command(vec!["true".to_owned()]),
             interval: Duration::from_secs(30),
             timeout: Duration::from_secs(30),
             retries: 2,

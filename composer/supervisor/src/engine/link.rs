@@ -291,6 +291,11 @@ impl Link {
         Ok(())
     }
 
+    /// Copies of what is held under a key.
+    pub fn held(&self, key: &str) -> io::Result<Vec<OwnedFd>> {
+        self.held.borrow().get(key).into_iter().flatten().map(OwnedFd::try_clone).collect()
+    }
+
     /// Lets descriptors go.
     pub fn release(&self, key: &str) {
         if self.held.borrow_mut().remove(key).is_some() {

@@ -41,6 +41,8 @@ pub fn open(path: &Path) -> io::Result<OwnedFd> {
 
 /// The tasks that keep a program's log.
 pub struct Logging {
+    /// What they write.
+    pub writer: Rc<RefCell<Writer>>,
     tasks: Vec<JoinHandle<()>>,
     /// Dropped once the program has ended.
     running: watch::Sender<()>,
@@ -65,10 +67,11 @@ impl Engine {
         self: &Rc<Self>,
         container: &str,
         folder: &Path,
+        keep: composer_stack::Logging,
         pipes: Vec<(Stream, OwnedFd)>,
         fresh: bool,
     ) -> io::Result<Logging> {
-        let writer = if fresh { Writer::open_for_run(folder)? } else { Writer::open(folder)? };
+        let writer = if fresh { Writer::open_for_run(folder, keep)? } else { Writer::open(folder, keep)? };
         let writer = Rc::new(RefCell::new(writer));
         let (running, _) = watch::channel(());
         let mut tasks = Vec::new();
@@ -82,7 +85,7 @@ impl Engine {
                 }
             }));
         }
-        Ok(Logging { tasks, running })
+        Ok(Logging { writer, tasks, running })
     }
 
     async fn drain(

@@ -3,18 +3,31 @@
 mod adopt;
 mod asyncfd;
 mod attend;
+mod change;
 mod container;
+mod copy;
+mod ends;
 mod exec;
 mod execute;
 mod health;
+mod hooks;
+mod inside;
 mod life;
 mod link;
 mod logpipes;
+mod oneoff;
 mod operations;
-mod program;
+mod pause;
+mod prestart;
+mod probe;
+pub(crate) mod program;
+mod restart;
+mod revive;
 mod serve;
+mod sought;
 mod spec;
 mod start;
+mod wake;
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
@@ -33,6 +46,7 @@ use composer_sandbox::descriptor;
 use nix::fcntl::{Flock, FlockArg};
 use tokio::sync::{Mutex, Notify, broadcast, watch};
 
+use crate::events::{self, Happening, Journal};
 use crate::keeper::protocol::{LISTENER, PEER};
 use crate::paths::{self, StackPaths};
 use crate::protocol::{Action, Event, Subject};
@@ -61,10 +75,18 @@ struct Engine {
     resolver: Server,
     listeners: RefCell<BTreeMap<String, Listener>>,
     events: broadcast::Sender<Event>,
+    journal: RefCell<Journal>,
     /// One operation that changes the stack at a time.
     turn: Mutex<()>,
+    /// By service: one container at a time runs the steps of `pre_start`, and the configuration for which another than
+    /// the first has run those of the service.
+    preparing: RefCell<BTreeMap<String, Rc<Mutex<Option<String>>>>>,
     /// Raised to make the operation under way give up.
     interrupt: watch::Sender<u64>,
+    /// How many commands have ended the whole stack, or begun to.
+    endings: Cell<u64>,
+    /// Whether somebody waits to take away what ended programs stood on.
+    tidying: Cell<bool>,
     /// Links are about to go in one sweep: no container takes its own away.
     sweeping: Cell<bool>,
     /// Limits that are not in force have been named once.
@@ -125,8 +147,12 @@ async fn supervise(stack: &str) -> io::Result<()> {
         resolver: Server::new(Upstreams::host()),
         listeners: RefCell::default(),
         events: broadcast::Sender::new(1024),
+        journal: RefCell::new(Journal::new(StackPaths::new(stack))),
         turn: Mutex::new(()),
+        preparing: RefCell::default(),
         interrupt: watch::Sender::new(0),
+        endings: Cell::new(0),
+        tidying: Cell::new(false),
         sweeping: Cell::new(false),
         warned: RefCell::default(),
         connections: Cell::new(0),
@@ -143,25 +169,56 @@ async fn supervise(stack: &str) -> io::Result<()> {
 impl Engine {
     /// Tells everybody who listens.
     fn announce(&self, subject: Subject, action: Action) {
+        self.announce_at(clock::now(), subject, action);
+    }
+
+    fn announce_at(&self, time: u64, subject: Subject, action: Action) {
         // Nobody listening is no error.
-        let _ = self.events.send(Event { time: clock::now(), subject, action });
+        let _ = self.events.send(Event { time, subject, action });
     }
 
     fn announce_container(&self, container: &Container, action: Action) {
+        let time = clock::now();
+        self.keep(container, time, &action);
         let record = container.record.borrow();
-        let subject = Subject::Container { name: record.name.clone(), service: record.service.name.clone() };
+        let (name, service) = (record.name.clone(), record.service.name.clone());
+        let subject = match record.oneoff {
+            Some(_) => Subject::OneOff { name, service },
+            None => Subject::Container { name, service },
+        };
         drop(record);
-        self.announce(subject, action);
+        self.announce_at(time, subject, action);
+    }
+
+    /// Writes what has happened to a container into the stack's journal.
+    fn keep(&self, container: &Container, time: u64, action: &Action) {
+        if !events::is_kept(action) {
+            return;
+        }
+        let record = container.record.borrow();
+        let happening = Happening {
+            time,
+            id: record.id.clone(),
+            container: record.name.clone(),
+            service: record.service.name.clone(),
+            image: container::image(&record.service),
+            labels: record.service.labels.clone(),
+            action: action.clone(),
+        };
+        if let Err(error) = self.journal.borrow_mut().append(&happening) {
+            diagnose(&format!("events of {}: {error}", happening.container));
+        }
     }
 
     fn container(&self, name: &str) -> Option<Rc<Container>> {
         self.containers.borrow().get(name).cloned()
     }
 
-    /// The containers of these services; of all where none is named.
+    /// The replicas of these services; of all where none is named. What `run` has made is none of them.
     fn of_services(&self, services: &[String]) -> Vec<Rc<Container>> {
         let chosen = |container: &&Rc<Container>| {
-            services.is_empty() || services.contains(&container.record.borrow().service.name)
+            let record = container.record.borrow();
+            record.oneoff.is_none() && (services.is_empty() || services.contains(&record.service.name))
         };
         self.containers.borrow().values().filter(chosen).cloned().collect()
     }
@@ -184,8 +241,13 @@ impl Engine {
         self.containers.borrow().is_empty() && self.record.borrow().is_none()
     }
 
-    /// What exists, for the planner.
+    /// What exists, for the planner: without what `run` has made, which is not the file's.
     async fn observe(&self) -> Observed {
+        self.observe_with(false).await
+    }
+
+    /// The same; the containers of `run` too, where `oneoffs` are wanted.
+    async fn observe_with(&self, oneoffs: bool) -> Observed {
         let bridge = composer_network::names::bridge(&self.stack, NETWORK);
         // Where links cannot be listed, the network is set up again, which mends whatever is there.
         let network = self.host.links().await.is_ok_and(|links| links.iter().any(|link| link.name == bridge));
@@ -196,26 +258,25 @@ impl Engine {
         };
         if let Some(record) = &*self.record.borrow() {
             let own = record.volumes.values().filter(|volume| !volume.external);
+            observed.resources = record.resources.clone();
             observed.volumes =
                 own.map(|v| v.name.clone()).filter(|name| paths::volume(name).is_dir()).collect();
         }
         for (name, container) in &*self.containers.borrow() {
             let record = container.record.borrow();
+            if record.oneoff.is_some() && !oneoffs {
+                continue;
+            }
             let state = match *container.status.borrow() {
                 Status::Created => ObservedState::Created,
-                Status::Starting | Status::Running(_) => ObservedState::Running,
+                // It runs as far as anybody's plans go, as in Docker.
+                Status::Starting | Status::Running(_) | Status::Restarting(_) => ObservedState::Running,
                 // A code that nobody knows is no success.
                 Status::Exited(code) => ObservedState::Exited(code.unwrap_or(255)),
             };
             observed.containers.insert(
                 name.clone(),
-                ObservedContainer {
-                    service: record.service.name.clone(),
-                    index: record.index,
-                    config_hash: record.config_hash.clone(),
-                    state,
-                    depends_on: record.service.depends_on.keys().cloned().collect(),
-                },
+                ObservedContainer { config: record.service.clone(), index: record.index, state },
             );
         }
         observed

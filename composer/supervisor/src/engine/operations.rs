@@ -10,18 +10,17 @@ use std::time::Duration;
 
 use composer_plan::{DownOptions, Plan, Step, UpOptions};
 use composer_sandbox::pidfd;
-use composer_stack::Condition;
+use composer_stack::Stack;
 use tokio::sync::watch;
 
 use super::Engine;
-use super::container::{Container, Status, Verdict};
-use super::execute::{self, Order, StepError};
+use super::container::Container;
+use super::ends::Late;
+use super::execute::{Order, StepError};
+use super::restart;
+use crate::paths;
 use crate::protocol::{Action, Down, Failure, Kill, Reply, Stop, Subject, Up};
-use crate::records::{self, StackRecord};
-use crate::{clock, paths};
-
-/// How long a program without a health check has to stay up before `--wait` takes it for ready.
-const STAYS: Duration = Duration::from_millis(250);
+use crate::records::{self, Halt, StackRecord};
 
 /// An operation as its client's connection knows it.
 pub struct Operation {
@@ -45,7 +44,7 @@ pub fn failure(message: String) -> Failure {
 
 /// The turn of an operation. Its end is announced, so that whoever follows a container that is stopped learns whether it
 /// comes again.
-struct Turn<'a> {
+pub(super) struct Turn<'a> {
     engine: &'a Engine,
     _turn: tokio::sync::MutexGuard<'a, ()>,
 }
@@ -57,14 +56,19 @@ impl Drop for Turn<'_> {
 }
 
 impl Engine {
-    async fn take_turn(&self) -> Turn<'_> {
+    pub(super) async fn take_turn(&self) -> Turn<'_> {
         Turn { engine: self, _turn: self.turn.lock().await }
     }
 
-    /// Makes the operation under way give up, and waits for its turn.
-    async fn preempt(&self) -> Turn<'_> {
-        self.interrupt.send_modify(|count| *count += 1);
+    /// Makes the operation under way give up, and waits for its turn. Where `whole`, nothing is to be left running.
+    async fn preempt(&self, whole: bool) -> Turn<'_> {
+        self.overtake(whole);
         self.take_turn().await
+    }
+
+    fn overtake(&self, whole: bool) {
+        self.endings.set(self.endings.get() + u64::from(whole));
+        self.interrupt.send_modify(|count| *count += 1);
     }
 
     /// Writes the stack's record.
@@ -87,22 +91,56 @@ impl Engine {
         if interrupt.has_changed().unwrap_or(false) {
             return Err(failure("interrupted by a later command: nothing has been started".to_owned()));
         }
-        for service in &request.services {
+        for service in &request.options.services {
             if !request.stack.services.contains_key(service) {
                 return Err(failure(format!("no such service: {service}")));
             }
         }
         let observed = self.observe().await;
-        let options = UpOptions { services: request.services.clone() };
+        let options = if request.boot {
+            UpOptions { services: self.of_boot(&request.stack), ..request.options }
+        } else {
+            request.options
+        };
+        if request.boot && options.services.is_empty() {
+            return Ok(None);
+        }
         let plan = composer_plan::up(&request.stack, &observed, &options);
         if request.dry_run {
             return Ok(Some(Reply::Plan(plan.to_string())));
         }
+        if !options.no_start {
+            let wanted = (options.services.as_slice(), !options.no_deps);
+            self.none_held(Some(&request.stack), wanted, &ends_of(&plan))?;
+        }
+        let new = self.take_file(&request.stack, &request.path)?;
+        let stack = Rc::new(request.stack);
+        for note in &plan.notes {
+            self.announce(Subject::Group, Action::Warning(note.clone()));
+        }
+        let order = Rc::new(Order {
+            stack: Some(Rc::clone(&stack)),
+            timeout: request.timeout,
+            halt: Halt::User,
+            stop_at_failure: true,
+            cancel: operation.cancel.clone(),
+            interrupt,
+        });
+        let late = Late::of(request.wait, request.wait_timeout);
+        let failures = self.execute_until(&plan, &order, late).await;
+        self.brought_up(&failures, &plan, new, &order, (&options.services, late)).await?;
+        if request.wait {
+            self.wait_until_ready(&order, &options.services, late).await?;
+        }
+        Ok(None)
+    }
+
+    /// Takes a file for the stack's from now on; whether nothing was known of the stack.
+    pub(super) fn take_file(&self, stack: &Stack, path: &str) -> Result<bool, Failure> {
         // A `down` that has just ended took it away.
         self.paths.make().map_err(|error| failure(format!("make the stack's folder: {error}")))?;
         let new = self.record.borrow().is_none();
         let subnet = self.record.borrow().as_ref().and_then(|record| record.subnet);
-        let stack = Rc::new(request.stack);
         *self.record.borrow_mut() = Some(StackRecord {
             name: stack.name.clone(),
             directory: stack.directory.clone(),
@@ -110,44 +148,36 @@ impl Engine {
             resources: stack.resources.clone(),
             volumes: stack.volumes.clone(),
             services: stack.services.clone(),
-            path: request.path.split(':').filter(|folder| !folder.is_empty()).map(PathBuf::from).collect(),
+            path: path.split(':').filter(|folder| !folder.is_empty()).map(PathBuf::from).collect(),
             subnet,
         });
         self.stirred.notify_waiters();
         self.save().map_err(|error| failure(format!("write the stack's record: {error}")))?;
-        for note in &plan.notes {
-            self.announce(Subject::Group, Action::Warning(note.clone()));
-        }
-        let order = Rc::new(Order {
-            stack: Some(Rc::clone(&stack)),
-            timeout: request.timeout,
-            stop_at_failure: true,
-            cancel: operation.cancel.clone(),
-            interrupt,
-        });
-        let failures = self.execute(&plan, Rc::clone(&order)).await;
+        Ok(new)
+    }
+
+    /// Words what has failed of a plan that starts what was `asked` for, and takes back what it has made where something
+    /// is broken.
+    pub(super) async fn brought_up(
+        self: &Rc<Self>,
+        failures: &[StepError],
+        plan: &Plan,
+        new: bool,
+        order: &Order,
+        (asked, late): (&[String], Option<Late>),
+    ) -> Result<(), Failure> {
         let broken = failures.iter().find_map(|failure| match failure {
             StepError::Broken(error) => Some(Failure { message: error.message.clone(), code: error.code }),
-            StepError::Unmet(_) | StepError::Interrupted => None,
+            StepError::Unmet(_) | StepError::Hook { .. } | StepError::Interrupted => None,
         });
         if let Some(failure) = broken {
-            self.roll_back(&plan, new).await;
+            self.roll_back(plan, new).await;
             return Err(failure);
         }
-        let unmet = failures.iter().find_map(|failure| match failure {
-            StepError::Unmet(why) => Some(format!("dependency failed to start: {why}")),
-            StepError::Broken(_) | StepError::Interrupted => None,
-        });
-        if let Some(why) = unmet {
-            return Err(failure(why));
+        match self.why_not_up(plan, failures, order, asked, late) {
+            Some(failure) => Err(failure),
+            None => Ok(()),
         }
-        if !failures.is_empty() {
-            return Err(failure("interrupted: what has been started runs on".to_owned()));
-        }
-        if request.wait {
-            self.wait_until_ready(&order, &request.services, request.wait_timeout).await?;
-        }
-        Ok(None)
     }
 
     /// Takes back what a failed `up` has made, so that the next one begins where this one did.
@@ -157,7 +187,10 @@ impl Engine {
             .into_iter()
             .filter_map(|id| match &plan.get(id).step {
                 Step::Create { container, .. } => Some(container.clone()),
-                Step::Group
+                // The one in whose place it was made cannot come back, but its anonymous volumes are in it.
+                Step::Recreate { .. }
+                | Step::Update { .. }
+                | Step::Group
                 | Step::Network
                 | Step::Volume(_)
                 | Step::Start { .. }
@@ -189,7 +222,7 @@ impl Engine {
             ))
             .await;
         } else if !observed.containers.is_empty() {
-            let services = observed.containers.values().map(|container| container.service.clone()).collect();
+            let services = observed.containers.values().map(|found| found.service().to_owned()).collect();
             let plan = composer_plan::down(&observed, &DownOptions { services, volumes: false });
             self.execute(&plan, self.down_order(None)).await;
         }
@@ -215,62 +248,15 @@ impl Engine {
             }
             Ok(()) | Err(_) => *self.record.borrow_mut() = None,
         }
+        self.journal.borrow_mut().forget();
         self.warned.borrow_mut().clear();
-    }
-
-    async fn wait_until_ready(
-        &self,
-        order: &Order,
-        services: &[String],
-        timeout: Option<Duration>,
-    ) -> Result<(), Failure> {
-        let chosen = |name: &&String| services.is_empty() || services.contains(name);
-        let known = order.stack.iter().flat_map(|stack| stack.services.keys());
-        let names: Vec<String> = known.filter(chosen).cloned().collect();
-        let containers = self.of_services(&names);
-        let ready = async {
-            for container in &containers {
-                self.wait_ready(container, order).await?;
-            }
-            // While the last were waited for, the first may have ended.
-            containers.iter().try_for_each(still_ready)
-        };
-        match timeout {
-            None => ready.await,
-            Some(limit) => tokio::time::timeout(limit, ready).await.unwrap_or_else(|_| {
-                Err(failure(format!("not all services were ready within {} s", limit.as_secs())))
-            }),
-        }
-    }
-
-    /// Runs and, with a health check, is healthy; or has completed with status 0. Without a check, it has to stay up
-    /// for [`STAYS`]: a program that cannot do its work usually ends at once.
-    async fn wait_ready(&self, container: &Rc<Container>, order: &Order) -> Result<(), Failure> {
-        let mut status = container.status.subscribe();
-        if readiness(container, &status.borrow()) == Verdict::Pending {
-            self.announce_container(container, Action::Waiting);
-        }
-        let decided = async {
-            // Fails only when the container itself is gone.
-            let _ = status.wait_for(|status| readiness(container, status) != Verdict::Pending).await;
-            let has_run =
-                container.started().map_or(STAYS, |at| Duration::from_nanos(clock::now().saturating_sub(at)));
-            if *status.borrow() == Status::Running(None) {
-                let ends = status.wait_for(|status| *status != Status::Running(None));
-                let _ = tokio::time::timeout(STAYS.saturating_sub(has_run), ends).await;
-            }
-        };
-        tokio::select! {
-            () = decided => still_ready(container),
-            () = order.given_up() => Err(failure("interrupted while waiting".to_owned())),
-        }
     }
 
     /// `compose down`.
     pub(super) async fn down(self: &Rc<Self>, request: Down) -> Result<Option<Reply>, Failure> {
         let options = DownOptions { services: request.services.clone(), volumes: request.volumes };
         let observe = async || {
-            let mut observed = self.observe().await;
+            let mut observed = self.observe_with(true).await;
             observed
                 .volumes
                 .extend(request.named.iter().filter(|name| paths::volume(name).is_dir()).cloned());
@@ -280,9 +266,9 @@ impl Engine {
             let _turn = self.turn.lock().await;
             return Ok(Some(Reply::Plan(composer_plan::down(&observe().await, &options).to_string())));
         }
-        let _turn = self.preempt().await;
-        self.known(&request.services)?;
         let whole = request.services.is_empty();
+        let _turn = self.preempt(whole).await;
+        self.known(&request.services)?;
         self.sweeping.set(whole);
         let plan = composer_plan::down(&observe().await, &options);
         let failures = self.execute(&plan, self.down_order(request.timeout)).await;
@@ -296,35 +282,80 @@ impl Engine {
 
     /// Stops containers and leaves them.
     pub(super) async fn stop_services(self: &Rc<Self>, request: Stop) -> Result<Option<Reply>, Failure> {
-        let _turn = self.preempt().await;
-        self.known(&request.services)?;
+        if request.dry_run {
+            let _turn = self.turn.lock().await;
+            let plan = composer_plan::stop(&self.observe().await, &request.services);
+            return Ok(Some(Reply::Plan(plan.to_string())));
+        }
+        let _turn = self.preempt(request.services.is_empty()).await;
         let plan = composer_plan::stop(&self.observe().await, &request.services);
-        let messages = worded(self.execute(&plan, self.down_order(request.timeout)).await);
+        let halt = if request.shutdown { Halt::Shutdown } else { Halt::User };
+        let messages = worded(self.execute(&plan, self.stop_order(request.timeout, halt)).await);
         if messages.is_empty() { Ok(None) } else { Err(failure(messages.join("\n"))) }
     }
 
     /// Sends a signal to every running container's PID 1. It waits for nobody's turn.
     pub(super) fn kill(&self, request: &Kill) -> Result<Option<Reply>, Failure> {
-        self.interrupt.send_modify(|count| *count += 1);
         self.known(&request.services)?;
+        let killed = self.of_services(&request.services);
+        let ends_it = |container: &Rc<Container>| {
+            [libc::SIGKILL, container.record.borrow().service.stop_signal].contains(&request.signal)
+        };
+        // What is under way for others goes on; what waits for one of these learns of its end.
+        if killed.len() == self.of_services(&[]).len() && killed.iter().all(ends_it) {
+            self.overtake(true);
+        }
         let mut messages = Vec::new();
-        for container in self.of_services(&request.services) {
-            if let Some(live) = &*container.live.borrow()
-                && let Err(error) = pidfd::signal(live.pidfd.as_fd(), request.signal)
-            {
-                messages.push(format!("kill {}: {error}", container.name()));
+        for container in killed {
+            let ends = ends_it(&container);
+            // As in Docker: what is killed by a user stays so.
+            if ends && self.cease_at_once(&container, Halt::User) {
+                self.announce_container(&container, Action::Stopped);
+            }
+            let sent = match &*container.live.borrow() {
+                Some(live) => pidfd::signal(live.pidfd.as_fd(), request.signal),
+                None => continue,
+            };
+            match sent {
+                Ok(()) => self.announce_container(&container, Action::Killed { signal: request.signal }),
+                Err(error) => messages.push(format!("kill {}: {error}", container.name())),
+            }
+            // One that is held would neither hear that it is to end nor die of it.
+            if ends {
+                messages.extend(self.unpause(&container).err());
             }
         }
         if messages.is_empty() { Ok(None) } else { Err(failure(messages.join("\n"))) }
     }
 
-    fn down_order(&self, timeout: Option<Duration>) -> Rc<Order> {
-        let (cancel, interrupt) = (watch::Sender::new(false), self.interrupt.subscribe());
-        Rc::new(Order { stack: None, timeout, stop_at_failure: false, cancel, interrupt })
+    pub(super) fn down_order(&self, timeout: Option<Duration>) -> Rc<Order> {
+        self.stop_order(timeout, Halt::User)
     }
 
-    fn known(&self, services: &[String]) -> Result<(), Failure> {
-        match services.iter().find(|service| self.of_services(&[(*service).clone()]).is_empty()) {
+    pub(super) fn stop_order(&self, timeout: Option<Duration>, halt: Halt) -> Rc<Order> {
+        let (cancel, interrupt) = (watch::Sender::new(false), self.interrupt.subscribe());
+        Rc::new(Order { stack: None, timeout, halt, stop_at_failure: false, cancel, interrupt })
+    }
+
+    /// The services that a boot brings up: all but those that a user had stopped, and that ask to stay so. What
+    /// another one depends on comes along with it in any case.
+    fn of_boot(&self, stack: &Stack) -> Vec<String> {
+        let stays_stopped = |service: &String| {
+            let containers = self.of_services(std::slice::from_ref(service));
+            let stays = |container: &Rc<Container>| {
+                let record = container.record.borrow();
+                !restart::at_boot(&record.service.restart, &record.history)
+            };
+            !containers.is_empty() && containers.iter().all(stays)
+        };
+        stack.services.keys().filter(|service| !stays_stopped(service)).cloned().collect()
+    }
+
+    pub(super) fn known(&self, services: &[String]) -> Result<(), Failure> {
+        let is_unknown = |service: &&String| {
+            self.of_services(&[(*service).clone()]).is_empty() && self.oneoffs_of(service).is_empty()
+        };
+        match services.iter().find(is_unknown) {
             Some(unknown) => Err(failure(format!("no such service: {unknown}"))),
             None => Ok(()),
         }
@@ -340,30 +371,31 @@ impl Engine {
     }
 }
 
-/// Whether what `--wait` waits for holds of a container in this state.
-fn readiness(container: &Container, status: &Status) -> Verdict {
-    match status {
-        Status::Exited(Some(0)) => Verdict::Holds,
-        Status::Exited(_) => Verdict::Never,
-        Status::Running(_) if container.record.borrow().service.healthcheck.is_none() => Verdict::Holds,
-        Status::Created | Status::Starting | Status::Running(_) => status.verdict(Condition::Healthy),
-    }
+/// The containers that a plan ends.
+fn ends_of(plan: &Plan) -> Vec<&String> {
+    let ended = plan.steps().into_iter().filter_map(|id| match &plan.get(id).step {
+        Step::Stop { container } | Step::Remove { container } => Some(container),
+        Step::Recreate { old, .. } => Some(old),
+        Step::Create { .. }
+        | Step::Update { .. }
+        | Step::Group
+        | Step::Network
+        | Step::Volume(_)
+        | Step::Start { .. }
+        | Step::Await { .. }
+        | Step::RemoveNetwork
+        | Step::RemoveVolume(_)
+        | Step::RemoveGroup => None,
+    });
+    ended.collect()
 }
 
-fn still_ready(container: &Rc<Container>) -> Result<(), Failure> {
-    let status = *container.status.borrow();
-    match readiness(container, &status) {
-        Verdict::Never => Err(failure(execute::describe(&container.name(), status, Condition::Healthy))),
-        Verdict::Holds | Verdict::Pending => Ok(()),
-    }
-}
-
-fn worded(failures: Vec<StepError>) -> Vec<String> {
+pub(super) fn worded(failures: Vec<StepError>) -> Vec<String> {
     failures
         .into_iter()
         .map(|failure| match failure {
             StepError::Broken(error) => error.message,
-            StepError::Unmet(why) => why,
+            StepError::Unmet(why) | StepError::Hook { why, .. } => why,
             StepError::Interrupted => "interrupted".to_owned(),
         })
         .collect()

@@ -1,5 +1,6 @@
 //! Connections of clients: one request each.
 
+use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
@@ -18,6 +19,9 @@ use composer_sandbox::{descriptor, pidfd};
 
 /// How long the end of a stack waits for other clients to be answered.
 const PARTING: Duration = Duration::from_secs(1);
+
+/// So many events wait for a client that is slow, beside those of the channel; what comes then is lost to it.
+const BACKLOG: usize = 4096;
 
 impl Engine {
     /// Answers clients until nothing is left of the stack.
@@ -110,7 +114,16 @@ impl Engine {
             }
             Request::Down(down) => self.with_events(client, None, self.down(down)).await,
             Request::Stop(stop) => self.with_events(client, None, self.stop_services(stop)).await,
-            Request::Kill(kill) => self.kill(&kill),
+            Request::Start(start) => {
+                let operation = Operation::new();
+                let work = self.start_services(start, &operation);
+                self.with_events(client, Some(&operation), work).await
+            }
+            // Left half-way it would have stopped what nobody starts again: it goes on without its client.
+            Request::Restart(restart) => self.with_events(client, None, self.restart(restart)).await,
+            Request::Remove(remove) => self.with_events(client, None, self.remove_stopped(remove)).await,
+            Request::Kill(kill) => self.with_events(client, None, async { self.kill(&kill) }).await,
+            Request::Pause(pause) => self.with_events(client, None, self.pause_services(&pause)).await,
             Request::Status => {
                 let containers =
                     self.containers.borrow().values().map(|container| container.describe()).collect();
@@ -128,30 +141,47 @@ impl Engine {
                 self.with_events(client, None, watching).await
             }
             Request::Exec(request) => self.exec(*request, fds, client).await.map(|()| None),
+            Request::Run(request) => self.run_oneoff(*request, fds, client).await.map(|()| None),
+            Request::Attach(request) => self.attach(&request, client).await.map(|()| None),
+            Request::Copy(request) => self.copy(request, fds, client).await,
         }
     }
 
     /// Does the work and tells the client of every event meanwhile. With `abandon` a client that goes makes the
     /// work give up: at once while it still waits for its turn, in good order where that is set.
-    async fn with_events(
+    pub(super) async fn with_events<T>(
         &self,
         client: &AsyncFd<OwnedFd>,
         abandon: Option<&Operation>,
-        work: impl Future<Output = Result<Option<Reply>, Failure>>,
-    ) -> Result<Option<Reply>, Failure> {
+        work: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
         let mut events = self.events.subscribe();
+        // Told beside the work, never before it goes on: a client that is stopped must not hold up others.
+        let mut untold: VecDeque<Reply> = VecDeque::new();
         let mut gone = false;
         tokio::pin!(work);
         let hangup = exec::hangup(client);
         tokio::pin!(hangup);
         loop {
-            let event = tokio::select! {
+            tokio::select! {
                 biased;
-                event = events.recv() => event,
+                event = events.recv(), if untold.len() < BACKLOG => match event {
+                    Ok(event) if !gone => untold.push_back(Reply::Event(event)),
+                    Ok(_) | Err(RecvError::Lagged(_)) => {}
+                    Err(RecvError::Closed) => diagnose("events ended before their supervisor"),
+                },
+                sent = tell(client, untold.front()) => match sent {
+                    Ok(()) => drop(untold.pop_front()),
+                    // Its hangup says what becomes of the work.
+                    Err(_) => untold.clear(),
+                },
                 result = &mut work => {
                     // Events that were announced before the end are told before it.
-                    while let Ok(event) = events.try_recv() {
-                        let _ = asyncfd::send(client, &Reply::Event(event), &[]).await;
+                    let rest = std::iter::from_fn(|| events.try_recv().ok()).map(Reply::Event);
+                    for event in untold.into_iter().chain(rest) {
+                        if asyncfd::send(client, &event, &[]).await.is_err() {
+                            break;
+                        }
                     }
                     return result;
                 }
@@ -162,15 +192,17 @@ impl Engine {
                         Some(_) => return Err(operations::failure("abandoned".to_owned())),
                         None => {}
                     }
-                    continue;
                 }
-            };
-            match event {
-                Ok(event) if !gone => gone = asyncfd::send(client, &Reply::Event(event), &[]).await.is_err(),
-                Ok(_) | Err(RecvError::Lagged(_)) => {}
-                Err(RecvError::Closed) => diagnose("events ended before their supervisor"),
             }
         }
+    }
+}
+
+/// Sends a message where there is one.
+async fn tell(client: &AsyncFd<OwnedFd>, message: Option<&Reply>) -> io::Result<()> {
+    match message {
+        Some(message) => asyncfd::send(client, message, &[]).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -132,8 +132,8 @@ impl Engine {
                     bind(&folder)
                 }
                 MountKind::Anonymous => {
-                    let folder = container.paths.anonymous(place);
-                    fs::create_dir_all(&folder)
+                    let folder = container.paths.anonymous(&mount.target);
+                    anonymous(&folder, &container.paths.numbered_anonymous(place))
                         .map_err(|error| StartError::doing(&format!("make {}", folder.display()), &error))?;
                     bind(&folder)
                 }
@@ -147,6 +147,14 @@ impl Engine {
         }
         Ok(mounts)
     }
+}
+
+/// Makes an anonymous volume; one that an earlier version of this program has made is taken over.
+fn anonymous(folder: &Path, former: &Path) -> io::Result<()> {
+    if !folder.is_dir() && former.is_dir() {
+        return fs::rename(former, folder);
+    }
+    fs::create_dir_all(folder)
 }
 
 fn resolv_conf() -> String {

@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use composer_cgroup::Limits;
 use composer_network::{addresses, attach, names};
-use composer_sandbox::{self as sandbox, ReportMessage};
+use composer_sandbox::{self as sandbox, ContainerSpec, ReportMessage};
 use composer_stack::{Resources, Service};
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
@@ -40,6 +40,20 @@ impl StartError {
     pub fn doing(what: &str, error: &dyn std::fmt::Display) -> Self {
         Self::new(format!("{what}: {error}"))
     }
+}
+
+/// What a container is cloned with.
+pub struct Launch {
+    /// The service as it is in the container's record.
+    pub service: Service,
+    /// For the sandbox.
+    pub spec: ContainerSpec,
+    /// On the stack's network.
+    pub address: Ipv4Addr,
+    /// Under which the keeper knows it.
+    pub tag: String,
+    /// Whether this is the container's own program, which is recorded, and not a step that prepares it.
+    pub is_service: bool,
 }
 
 pub type Result<T> = std::result::Result<T, StartError>;
@@ -97,21 +111,13 @@ async fn next(channel: &AsyncFd<OwnedFd>, name: &str) -> Result<Option<OwnedFd>>
 impl Engine {
     /// Starts a container and returns when its program has been exec'd.
     pub(super) async fn start(self: &Rc<Self>, container: &Rc<Container>) -> Result<()> {
+        let _gate = container.gate.lock().await;
+        self.begin_anew(container)
+            .map_err(|error| StartError::doing(&format!("{}: write its record", container.name()), &error))?;
+        container.doomed.set(false);
         container.status.send_replace(Status::Starting);
         self.announce_container(container, Action::Starting);
-        if container.standing.get() {
-            self.release(container).await;
-        }
-        container.standing.set(true);
-        let started = match self.try_start(container).await {
-            Err(error) if error.message == Refusal::Gone.to_string() => {
-                // A keeper that died in this very moment has been replaced: once more.
-                self.release(container).await;
-                self.try_start(container).await
-            }
-            other => other,
-        };
-        if let Err(error) = started {
+        if let Err(error) = self.launch_anew(container).await {
             let reason = Some(error.message.clone());
             // The failure itself is what the user must see; the record only repeats it.
             let _ = container.change(|record| record.phase = Phase::Created { reason });
@@ -120,51 +126,104 @@ impl Engine {
             self.announce_container(container, Action::Failed(error.message.clone()));
             return Err(error);
         }
+        self.end_doomed(container);
         Ok(())
     }
 
-    async fn try_start(self: &Rc<Self>, container: &Rc<Container>) -> Result<()> {
-        let (name, service, index) = {
-            let record = container.record.borrow();
-            (record.name.clone(), record.service.clone(), record.index)
-        };
-        let address = self.address(container)?;
-        let hostname =
-            service.hostname.clone().unwrap_or_else(|| container.record.borrow().id[..12].to_owned());
-        let spec = self.spec(container, &service, &hostname, address)?;
-        let group = self.container_group(&name);
-        let unenforced = group
-            .create(&limits(&service.resources))
-            .map_err(|error| StartError::doing(&format!("{name}: set its limits"), &error))?;
-        self.warn_unenforced(&service.name, unenforced);
+    /// Takes away what the last program stood on, and starts the next.
+    pub(super) async fn launch_anew(self: &Rc<Self>, container: &Rc<Container>) -> Result<()> {
+        if container.standing.get() {
+            self.release(container).await;
+        }
+        container.standing.set(true);
+        match self.try_start(container).await {
+            Err(error) if error.message == Refusal::Gone.to_string() => {
+                // A keeper that died in this very moment has been replaced: once more.
+                self.release(container).await;
+                self.try_start(container).await
+            }
+            other => other,
+        }
+    }
 
+    async fn try_start(self: &Rc<Self>, container: &Rc<Container>) -> Result<()> {
+        let name = container.name();
         let failed = |what: &'static str| {
             let name = name.clone();
             move |error: io::Error| StartError::new(format!("{name}: {what}: {error}"))
         };
+        let mut launch = self.launch_for(container)?;
+        let given =
+            container.given(&mut launch.spec.process).map_err(failed("hand over its standard input"))?;
+        let address = launch.address;
         paths::make(container.paths.run()).map_err(failed("make its folder"))?;
         let (out, out_end) = logpipes::make(&container.paths.fifo("out"))
             .map_err(failed("make the pipe of its standard output"))?;
         let (err, err_end) = logpipes::make(&container.paths.fifo("err"))
             .map_err(failed("make the pipe of its standard error"))?;
-        let stdin = if service.stdin_open && !service.tty {
+        let stdin = if let Some(given) = given {
+            given
+        } else if launch.service.stdin_open && !launch.service.tty {
             logpipes::make(&container.paths.fifo("in"))
                 .map_err(failed("make the pipe of its standard input"))?
                 .1
         } else {
             fs::File::open("/dev/null").map_err(failed("open /dev/null"))?.into()
         };
+        let (born, terminal) =
+            self.launch(container, launch, [stdin, out_end, err_end], [&out, &err]).await?;
+        let pipes = match terminal {
+            Some(master) => vec![(Stream::Stdout, master)],
+            None => vec![(Stream::Stdout, out), (Stream::Stderr, err)],
+        };
+        self.run(container, born, pipes, true).map_err(failed("keep its log"))?;
+        self.announce_container(container, Action::Started { address: Some(address) });
+        Ok(())
+    }
+
+    /// What a container's own program is cloned with.
+    pub(super) fn launch_for(&self, container: &Container) -> Result<Launch> {
+        let service = container.record.borrow().service.clone();
+        let address = self.address(container)?;
+        let hostname =
+            service.hostname.clone().unwrap_or_else(|| container.record.borrow().id[..12].to_owned());
+        let spec = self.spec(container, &service, &hostname, address)?;
+        let tag = format!("container/{}", container.name());
+        Ok(Launch { service, spec, address, tag, is_service: true })
+    }
+
+    /// Makes the cgroup, clones, plugs the network in and returns when the program has been exec'd, with its terminal's
+    /// master where it has one. `logs` are kept beyond this supervisor's life.
+    pub(super) async fn launch(
+        self: &Rc<Self>,
+        container: &Container,
+        launch: Launch,
+        stdio: [OwnedFd; 3],
+        logs: [&OwnedFd; 2],
+    ) -> Result<(Born, Option<OwnedFd>)> {
+        let name = container.name();
+        let failed = |what: &'static str| {
+            let name = name.clone();
+            move |error: io::Error| StartError::new(format!("{name}: {what}: {error}"))
+        };
+        let Launch { service, spec, address, tag, is_service } = launch;
+        let has_terminal = spec.process.terminal;
+        let group = self.container_group(&name);
+        let unenforced = group
+            .create(&limits(&service.resources))
+            .map_err(|error| StartError::doing(&format!("{name}: set its limits"), &error))?;
+        self.warn_unenforced(&service.name, unenforced);
         let (start_read, start_write) =
             nix::unistd::pipe2(OFlag::O_CLOEXEC).map_err(|errno| failed("make a pipe")(errno.into()))?;
         let (report_read, report_write) = channel::pair().map_err(failed("make a socket"))?;
         let report_read = asyncfd::new(report_read).map_err(failed("watch a socket"))?;
-        let mut fds = vec![stdin, out_end, err_end, start_read, report_write];
+        let mut fds = Vec::from(stdio);
+        fds.extend([start_read, report_write]);
         fds.extend(
             group.open().map_err(|error| StartError::doing(&format!("{name}: open its cgroup"), &error))?,
         );
 
         let start_key = format!("start/{name}");
-        let tag = format!("container/{name}");
         let (born, kept) = tokio::join!(self.link.spawn(&tag, spec, fds), async {
             // Over a supervisor's death: a child that gave up would look to the next one like a program that has
             // ended. Ordered after the clone, so that the child has no copy.
@@ -174,22 +233,24 @@ impl Engine {
             Refusal::Gone => StartError::new(refusal.to_string()),
             Refusal::Failed(message) => StartError::new(format!("{name}: {message}")),
         })?;
-        let process = Process {
-            pid: born.pid,
-            ticks: program::ticks(born.pid).unwrap_or(0),
-            boot: program::boot(),
-            started: clock::now(),
-        };
         let result = async {
-            let recorded = container.change(|record| {
-                record.phase = Phase::Started(process);
-                record.address = Some(address);
-            });
-            recorded.map_err(failed("write its record"))?;
+            if is_service {
+                let process = Process {
+                    pid: born.pid,
+                    ticks: program::ticks(born.pid).unwrap_or(0),
+                    boot: program::boot(),
+                    started: clock::now(),
+                };
+                let recorded = container.change(|record| {
+                    record.phase = Phase::Started(process);
+                    record.address = Some(address);
+                });
+                recorded.map_err(failed("write its record"))?;
+            }
             kept.map_err(failed("have its descriptors kept"))?;
-            let plugged = self.plug(&name, &service, index, container, &born, address, &out, &err).await;
+            let plugged = self.plug(&name, &service, container, &born, address, logs).await;
             let mut terminal = None;
-            if plugged.is_ok() && service.tty {
+            if plugged.is_ok() && has_terminal {
                 // Kept before there is a program that its end would kill (SIGHUP).
                 terminal = next(&report_read, &name).await?;
                 let held: Vec<_> = terminal.iter().map(AsFd::as_fd).collect();
@@ -216,15 +277,7 @@ impl Engine {
             }
         };
         match result.await {
-            Ok(terminal) => {
-                let pipes = match terminal {
-                    Some(master) => vec![(Stream::Stdout, master)],
-                    None => vec![(Stream::Stdout, out), (Stream::Stderr, err)],
-                };
-                self.run(container, born, pipes, true).map_err(failed("keep its log"))?;
-                self.announce_container(container, Action::Started { address: Some(address) });
-                Ok(())
-            }
+            Ok(terminal) => Ok((born, terminal)),
             Err(error) => {
                 // It may hang before its exec or run after it: either way it ends here, and is not reported.
                 let _ = sandbox::pidfd::signal(born.pidfd.as_fd(), libc::SIGKILL);
@@ -255,17 +308,14 @@ impl Engine {
         Ok(address)
     }
 
-    #[allow(clippy::too_many_arguments)]
     async fn plug(
         self: &Rc<Self>,
         name: &str,
         service: &Service,
-        index: u32,
         container: &Container,
         born: &Born,
         address: Ipv4Addr,
-        out: &OwnedFd,
-        err: &OwnedFd,
+        logs: [&OwnedFd; 2],
     ) -> Result<()> {
         let bridge = self.bridge.borrow().clone();
         let bridge = bridge.ok_or_else(|| StartError::new("the stack's network is not set up".to_owned()))?;
@@ -277,11 +327,15 @@ impl Engine {
         for warning in &attached.warnings {
             self.warn_once(&service.name, warning);
         }
+        let [out, err] = logs;
         let held = [out.as_fd(), err.as_fd(), attached.dns_udp.as_fd(), attached.dns_tcp.as_fd()];
         self.link
             .hold(&format!("container/{name}"), &held)
             .map_err(|error| StartError::doing(&format!("{name}: have its descriptors kept"), &error))?;
-        let id = container.record.borrow().id.clone();
+        let (id, index) = {
+            let record = container.record.borrow();
+            (record.id.clone(), record.index)
+        };
         self.publish(name, service, index, &id, address, attached.dns_udp, attached.dns_tcp)
             .map_err(|error| StartError::doing(&format!("{name}: serve its names"), &error))
     }
@@ -300,9 +354,15 @@ impl Engine {
     ) -> std::result::Result<(), composer_network::Error> {
         let zone = self.zone.borrow().clone();
         let Some(zone) = zone else { return Ok(()) };
-        let mut known = vec![name.to_owned(), service.name.clone(), id[..12.min(id.len())].to_owned()];
-        known.push(format!("{}-{}-{index}", self.stack, service.name));
-        known.extend(service.aliases.iter().cloned());
+        let oneoff = self.container(name).and_then(|container| container.oneoff());
+        let mut known = vec![name.to_owned(), id[..12.min(id.len())].to_owned()];
+        if oneoff.is_none_or(|oneoff| oneoff.aliases) {
+            known.push(service.name.clone());
+            known.extend(service.aliases.iter().cloned());
+        }
+        if oneoff.is_none() {
+            known.push(format!("{}-{}-{index}", self.stack, service.name));
+        }
         known.dedup();
         zone.set(name, known, address);
         let listener = self.resolver.serve(zone, udp, tcp)?;

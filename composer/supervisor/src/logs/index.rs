@@ -7,8 +7,6 @@
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
-
 /// Length of a record in bytes.
 const RECORD: u64 = 24;
 /// How many records are read at once.
@@ -38,11 +36,6 @@ impl Entry {
     }
 }
 
-/// The file's path in a log's folder.
-pub fn path(folder: &Path) -> PathBuf {
-    folder.join("log.index")
-}
-
 /// A log's index, with a window of records in memory.
 pub struct Index {
     file: File,
@@ -55,6 +48,11 @@ impl Index {
     /// An open file as an index.
     pub const fn new(file: File) -> Self {
         Self { file, window: Vec::new(), first: 0 }
+    }
+
+    /// The file.
+    pub const fn file(&self) -> &File {
+        &self.file
     }
 
     /// The number of whole records: one that a crash cut short does not count.

@@ -1,17 +1,23 @@
 //! Logs on disk: `log.stdout` and `log.stderr` hold the bytes as they came, `log.index` says when and in which order.
-//! A stream on which nothing has come has no file.
+//! A stream on which nothing has come has no file. Where `logging` limits their size there are several generations of them.
 //!
 //! The supervisor moves bytes by splice(2) ([`Writer`]); any process that may read the folder reads them with
-//! [`Reader`], and follows them with [`Watch`].
+//! [`Reader`] (lines) or [`Bytes`], and follows them with [`Watch`].
 
+mod bytes;
+mod generations;
 mod index;
 mod reader;
+mod seeker;
 #[cfg(test)]
 mod tests;
 mod watch;
 mod writer;
 
+pub use bytes::Bytes;
+pub(crate) use bytes::make_streams;
 pub use reader::Reader;
+pub(crate) use seeker::Seeker;
 pub use watch::Watch;
 pub(crate) use writer::{Taken, Writer};
 

@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 
 use memchr::{memchr_iter, memrchr};
 
-use super::index::{self, Entry, Index};
+use super::generations;
+use super::index::{Entry, Index};
 use super::{Line, Stream};
 
 /// How much of a file is read at once.
@@ -18,6 +19,8 @@ const TAIL: u64 = 1 << 16;
 
 /// Reads one container's log as far as it has been written.
 pub struct Reader {
+    folder: PathBuf,
+    generation: u64,
     index: Index,
     /// The next record of the index.
     record: u64,
@@ -41,8 +44,14 @@ struct Half {
 impl Reader {
     /// Opens the log in this folder ([`crate::protocol::ContainerStatus::log`]) at its beginning.
     pub fn open(folder: &Path) -> io::Result<Self> {
+        Self::at(folder, 0)?.ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    /// Opens the oldest generation from this one on; `None` where there is none.
+    fn at(folder: &Path, from: u64) -> io::Result<Option<Self>> {
+        let Some((generation, index)) = generations::open(folder, from)? else { return Ok(None) };
         let streams = Stream::ALL.map(|stream| Half {
-            path: folder.join(stream.file()),
+            path: generations::stream(folder, stream, generation),
             file: None,
             read: 0,
             piece: Vec::new(),
@@ -50,12 +59,26 @@ impl Reader {
             partial: Vec::new(),
             begun: 0,
         });
-        Ok(Self { index: Index::new(File::open(index::path(folder))?), record: 0, streams })
+        let index = Index::new(index);
+        Ok(Some(Self { folder: folder.to_owned(), generation, index, record: 0, streams }))
     }
 
     /// Goes to the first line of this time (nanoseconds since the Unix epoch) or later; lines that had begun before
     /// and were completed after come as well. A clock that was set back makes this an estimate.
     pub fn seek(&mut self, time: u64) -> io::Result<()> {
+        let mut here = Self::open(&self.folder)?;
+        loop {
+            let last = here.index.len()?.checked_sub(1);
+            let last = last.map(|last| here.index.at(last)).transpose()?.flatten();
+            if last.is_none_or(|entry| entry.time >= time) {
+                break;
+            }
+            match Self::at(&here.folder, here.generation + 1)? {
+                Some(later) => here = later,
+                None => break,
+            }
+        }
+        *self = here;
         let record = self.index.search(|entry| entry.time < time)?;
         self.go_to(record)
     }
@@ -66,6 +89,40 @@ impl Reader {
         &mut self,
         count: usize,
         ended: bool,
+        is_wanted: impl Fn(&Line) -> bool,
+    ) -> io::Result<VecDeque<Line>> {
+        let mut older = generations::list(&self.folder)?;
+        let newest = older.pop().unwrap_or(0);
+        *self = Self::at(&self.folder, newest)?.ok_or(io::ErrorKind::NotFound)?;
+        let mut found = self.last_here(count, [ended; 2], &is_wanted)?;
+        let mut begins_with = self.carried()?;
+        while found.len() < count
+            && let Some(generation) = older.pop()
+        {
+            // One that has been removed meanwhile was the last.
+            let Some(mut reader) = Self::at(&self.folder, generation)?.filter(|r| r.generation == generation)
+            else {
+                break;
+            };
+            let cut = begins_with.map(|length| length == 0);
+            let mut lines = reader.last_here(count - found.len(), cut, &is_wanted)?;
+            lines.append(&mut found);
+            found = lines;
+            begins_with = reader.carried()?;
+        }
+        Ok(found)
+    }
+
+    /// How much of each stream the generation has begun with: lines that had begun in the one before.
+    fn carried(&mut self) -> io::Result<[u64; 2]> {
+        if self.generation == 0 { Ok([0; 2]) } else { Ok(self.index.at(1)?.unwrap_or_default().ends) }
+    }
+
+    /// The last lines of this generation alone, as [`Reader::last`]; `ended` by stream.
+    fn last_here(
+        &mut self,
+        count: usize,
+        ended: [bool; 2],
         is_wanted: impl Fn(&Line) -> bool,
     ) -> io::Result<VecDeque<Line>> {
         let records = self.index.len()?;
@@ -81,9 +138,9 @@ impl Reader {
             let mut lines = Vec::new();
             let mut more = true;
             while more {
-                more = self.read(usize::try_from(PIECE).unwrap_or(usize::MAX), &mut lines)?;
-                if ended && !more {
-                    lines.extend(self.unfinished());
+                more = self.read_here(usize::try_from(PIECE).unwrap_or(usize::MAX), &mut lines)?;
+                if !more {
+                    lines.extend(self.unfinished_of(ended));
                 }
                 last.extend(lines.drain(..).filter(&is_wanted));
                 last.drain(..last.len().saturating_sub(count));
@@ -115,6 +172,14 @@ impl Reader {
     /// Appends the lines that have been completed since the last call, at most about `budget` bytes; whether
     /// there may be more at once.
     pub fn read(&mut self, budget: usize, lines: &mut Vec<Line>) -> io::Result<bool> {
+        if self.read_here(budget, lines)? {
+            return Ok(true);
+        }
+        self.go_on(lines)
+    }
+
+    /// The same of this generation alone.
+    fn read_here(&mut self, budget: usize, lines: &mut Vec<Line>) -> io::Result<bool> {
         let mut left = budget as u64;
         while let Some(entry) = self.index.at(self.record)? {
             for stream in Stream::ALL {
@@ -132,9 +197,40 @@ impl Reader {
         Ok(false)
     }
 
+    /// Goes on to the next generation where this one has been read; whether there may be more to read.
+    fn go_on(&mut self, lines: &mut Vec<Line>) -> io::Result<bool> {
+        let next = generations::index(&self.folder, self.generation + 1);
+        if !next.try_exists()? && generations::is_there(self.index.file())? {
+            return Ok(false);
+        }
+        // Nothing is written to this one any more, but something may have been since it was read.
+        if self.index.at(self.record)?.is_some() {
+            return Ok(true);
+        }
+        let next = match Self::at(&self.folder, self.generation + 1) {
+            // The container has been removed with its folder.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            opened => opened?,
+        };
+        let Some(mut next) = next else { return Ok(false) };
+        // What has moved along is read there.
+        let cut = next.carried()?.map(|length| length == 0);
+        lines.extend(self.unfinished_of(cut));
+        *self = next;
+        Ok(true)
+    }
+
     /// The last lines that lack a newline: to be asked once the container has ended.
     pub fn unfinished(&mut self) -> Vec<Line> {
+        self.unfinished_of([true; 2])
+    }
+
+    /// The same of some streams.
+    fn unfinished_of(&mut self, wanted: [bool; 2]) -> Vec<Line> {
         let rest = |stream: Stream, half: &mut Half| {
+            if !wanted[stream as usize] {
+                return None;
+            }
             let bytes = std::mem::take(&mut half.partial);
             (!bytes.is_empty()).then_some(Line { time: half.begun, stream, bytes })
         };
@@ -149,7 +245,11 @@ impl Half {
         let wanted = most.min(entry.ends[stream as usize] - self.read);
         if self.ahead == 0 {
             self.piece.resize(usize::try_from(PIECE).unwrap_or(0), 0);
-            let got = opened(&mut self.file, &self.path)?.read_at(&mut self.piece, self.read)?;
+            let got = match opened(&mut self.file, &self.path) {
+                // Removed, as this reader lags too far behind: the rest is not there.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
+                file => file?.read_at(&mut self.piece, self.read)?,
+            };
             self.piece.truncate(got);
             self.ahead = got;
         }

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use serde_json::Value as Json;
 
-use super::{Shaper, complete};
+use super::{Brought, Shaper, complete};
 use crate::diagnostic::{Report, Severity};
 use crate::spec::{FILE, Shape};
 use crate::yaml::{self, Node, limits};
@@ -46,7 +46,7 @@ fn shaped_for(texts: &[&str], interpolated: bool, lenient: bool) -> (Option<Node
     }
     if let Some(root) = &mut root {
         merge::settle(root, &FILE);
-        complete(root, &FILE, &mut report);
+        complete(root, &FILE, &Brought::All, &mut report);
     }
     (root, report)
 }

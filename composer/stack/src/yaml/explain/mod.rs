@@ -84,6 +84,10 @@ fn structure(text: &str, at: usize, here: &Line<'_>, info: &str) -> Option<Said>
             Said::new(at..at + 1, "a list cannot begin on the line of its key")
                 .help("put each `- ` on a line of its own below the key; quote text that begins with `- `")
         }
+        // The parser takes a zero byte for the end of the text.
+        "while scanning a quoted scalar, found unexpected end of stream" if rest.contains('\0') => {
+            unprintable(text, at + rest.find('\0')?)?
+        }
         "invalid indentation in quoted scalar"
         | "while scanning a quoted scalar, found unexpected end of stream"
         | "while scanning a quoted scalar, found unexpected document indicator"
@@ -161,15 +165,7 @@ fn document(text: &str, at: usize, here: &Line<'_>, info: &str) -> Option<Said> 
                     .help("begin another document with a line `---`, or indent this as part of what is above")
             })
         }
-        "found unprintable character" => {
-            let bad = text.get(at..)?.chars().next()?;
-            let code = u32::from(bad);
-            Said::new(
-                at..at + bad.len_utf8(),
-                format!("the unprintable character U+{code:04X} is in this file"),
-            )
-            .help("remove it; a Compose file is text in UTF-8")
-        }
+        "found unprintable character" => unprintable(text, at)?,
         TAB_BEFORE_VALUE => {
             Said::new(at..at, "a tab cannot follow the `:` of a key").help("put a space there")
         }
@@ -179,6 +175,12 @@ fn document(text: &str, at: usize, here: &Line<'_>, info: &str) -> Option<Said> 
         _ => return None,
     };
     Some(said)
+}
+
+fn unprintable(text: &str, at: usize) -> Option<Said> {
+    let bad = text.get(at..)?.chars().next()?;
+    let message = format!("the unprintable character U+{:04X} is in this file", u32::from(bad));
+    Some(Said::new(at..at + bad.len_utf8(), message).help("remove it; a Compose file is text in UTF-8"))
 }
 
 fn is_anchor(name: &str) -> bool {

@@ -1,0 +1,108 @@
+//! `compose wait`: blocks until containers have ended.
+
+use std::collections::BTreeMap;
+
+use composer_supervisor::client::{self, Client};
+use composer_supervisor::protocol::{Action, ContainerStatus, Reply, Subject};
+
+use super::context::{self, Context};
+use super::{Error, Result, down, logs};
+use crate::options::{Down, Wait};
+
+/// Waits for every container of the services, tells each end, and returns the status of the last to end. One that has
+/// ended before counts too, so that whoever comes late is told the truth.
+pub fn run(context: &mut Context, verb: &Wait) -> Result {
+    let stack = context.project()?;
+    // Before the list is asked for, so that no end is missed.
+    let watch = logs::watch(&stack)?;
+    let containers = context::containers(&stack)?;
+    context.check_services(&verb.services, &containers)?;
+    let wanted = |container: &&ContainerStatus| verb.services.contains(&container.service);
+    let mut ended: Vec<&ContainerStatus> =
+        containers.iter().filter(wanted).filter(|container| container.finished.is_some()).collect();
+    ended.retain(|container| !container.state.is_live());
+    ended.sort_by_key(|container| container.finished);
+    let mut waiting: BTreeMap<String, ContainerStatus> = containers
+        .iter()
+        .filter(wanted)
+        .filter(|container| container.state.is_live())
+        .map(|container| (container.name.clone(), container.clone()))
+        .collect();
+    if ended.is_empty() && waiting.is_empty() {
+        return Err(Error::Usage(format!(
+            "no container of {} has been started in project {stack:?}: there is nothing to wait for",
+            verb.services.join(", ")
+        )));
+    }
+    let mut code = 0;
+    for container in ended {
+        code = tell(&container.id, container.exit_code, context)?;
+    }
+    if let Some(watch) = watch
+        && !waiting.is_empty()
+    {
+        code = follow(&stack, watch, &mut waiting, context)?;
+    }
+    if verb.down_project {
+        let all = Down {
+            services: Vec::new(),
+            remove_orphans: true,
+            timeout: None,
+            volumes: false,
+            rmi: None,
+            dry_run: false,
+        };
+        down::run(context, all)?;
+    }
+    Ok(u8::try_from(code).unwrap_or(1))
+}
+
+/// Until none is left: the code of the last.
+fn follow(
+    stack: &str,
+    mut watch: Client,
+    waiting: &mut BTreeMap<String, ContainerStatus>,
+    context: &mut Context,
+) -> Result<i32> {
+    let mut code = 0;
+    while !waiting.is_empty() {
+        let events = match watch.receive() {
+            Ok((Reply::Event(event), _)) => vec![event],
+            Ok(_) => Vec::new(),
+            // The supervisor has died; what runs has not noticed.
+            Err(client::Error::Gone(_)) => {
+                let services = waiting.values().map(|one| (one.name.clone(), one.service.clone())).collect();
+                match logs::watch(stack)? {
+                    Some(again) => watch = again,
+                    None => return Err(Error::Usage(format!("project {stack:?} is gone"))),
+                }
+                context::missed(stack, &services)?
+            }
+            Err(error) => return Err(error.into()),
+        };
+        for event in events {
+            let Subject::Container { name, .. } = event.subject else { continue };
+            let ended = match event.action {
+                // As in Docker, an end is an end, whatever its policy makes of it.
+                Action::Exited { code } | Action::Restarting { code, .. } => code,
+                // One that was waiting for its restart when we came.
+                Action::Stopped => waiting.get(&name).and_then(|container| container.exit_code),
+                Action::Removed => None,
+                _ => continue,
+            };
+            if let Some(container) = waiting.remove(&name) {
+                code = tell(&container.id, ended, context)?;
+            }
+        }
+    }
+    Ok(code)
+}
+
+/// Says how a container has ended, as Docker Compose does; its code.
+fn tell(id: &str, code: Option<i32>, context: &mut Context) -> Result<i32> {
+    // One that nobody knows is no success.
+    let code = code.unwrap_or(255);
+    let line = format!("container {id:?} exited with status code {code}");
+    context.out.line(&line).and_then(|()| context.out.flush()).map_err(Error::Output)?;
+    Ok(code)
+}

@@ -1,0 +1,149 @@
+//! `compose events`: what happens to a stack's containers, in Docker's words.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::fd::AsFd;
+
+use composer_supervisor::events::{Happening, Reader};
+use composer_supervisor::host;
+use composer_supervisor::protocol::{Action, ExecStage};
+use nix::sys::signal::Signal;
+use rustix::event::PollFlags;
+use serde::Serialize;
+
+use super::context::Context;
+use super::signals::Signals;
+use super::{Error, INTERRUPTED, Result, doing, wait};
+use crate::options::Events;
+use crate::time;
+
+/// Shows events until it is interrupted, or until `--until`: also while nothing of the stack is there.
+pub fn run(context: &mut Context, verb: &Events) -> Result {
+    let now = time::now();
+    let moment = |text: &Option<String>, default: u64| match text {
+        Some(text) => time::parse(text, now).map_err(Error::Usage),
+        None => Ok(default),
+    };
+    let (since, until) = (moment(&verb.since, now)?, moment(&verb.until, u64::MAX)?);
+    let stack = context.project()?;
+    let known = host::stack(&stack)?;
+    let known: BTreeSet<&str> = known.containers.iter().map(|member| member.service.as_str()).collect();
+    context.check_names(&verb.services, &known)?;
+    let signals = Signals::take(&[Signal::SIGINT, Signal::SIGTERM])?;
+    let mut reader = Reader::open(&stack).map_err(doing("watch the stack's events"))?;
+    loop {
+        let mut happenings = Vec::new();
+        reader.read(&mut happenings).map_err(doing("read the stack's events"))?;
+        for happening in happenings {
+            let wanted = verb.services.is_empty() || verb.services.contains(&happening.service);
+            if wanted && (since..=until).contains(&happening.time) {
+                show(&happening, verb.json, context)?;
+            }
+        }
+        context.out.flush().map_err(Error::Output)?;
+        let limit = (until != u64::MAX).then(|| time::between(time::now(), until));
+        if limit.is_some_and(|limit| limit.is_zero()) {
+            return Ok(0);
+        }
+        let stdout = std::io::stdout();
+        let fds = [
+            (signals.as_fd(), PollFlags::IN),
+            (reader.as_fd(), PollFlags::IN),
+            // Nothing is asked of standard output: an error is reported anyhow.
+            (stdout.as_fd(), PollFlags::empty()),
+        ];
+        let ready = wait::any(&fds, limit)?;
+        match ready.as_slice() {
+            [true, ..] => {
+                // Taken, so that it does not end us in another way once it is no longer blocked.
+                signals.next()?;
+                return Ok(INTERRUPTED);
+            }
+            [_, _, true] => return Err(Error::Output(std::io::ErrorKind::BrokenPipe.into())),
+            _ => {}
+        }
+        reader.woken().map_err(doing("watch the stack's events"))?;
+    }
+}
+
+/// An event with Docker Compose's keys.
+#[derive(Serialize)]
+struct Line<'a> {
+    action: &'a str,
+    attributes: &'a BTreeMap<&'a str, String>,
+    id: &'a str,
+    service: &'a str,
+    time: String,
+    #[serde(rename = "type")]
+    kind: &'static str,
+}
+
+fn show(happening: &Happening, json: bool, context: &mut Context) -> Result<()> {
+    let Some((action, own)) = in_dockers_words(&happening.action) else { return Ok(()) };
+    let mut attributes: BTreeMap<&str, String> =
+        happening.labels.iter().map(|(key, value)| (key.as_str(), value.clone())).collect();
+    attributes.extend(own);
+    attributes.insert("image", happening.image.clone());
+    attributes.insert("name", happening.container.clone());
+    let text = if json {
+        let line = Line {
+            action: &action,
+            attributes: &attributes,
+            id: &happening.id,
+            service: &happening.service,
+            time: time::with_zone(happening.time),
+            kind: "container",
+        };
+        serde_json::to_string(&line).map_err(doing("write JSON"))?
+    } else {
+        let attributes: Vec<String> =
+            attributes.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        let (time, id) = (time::local(happening.time), &happening.id);
+        // Docker Compose leaves a line free after each.
+        format!("{time} container {action} {id} ({})\n", attributes.join(", "))
+    };
+    context.out.line(&text).map_err(Error::Output)
+}
+
+/// Docker's name of an action, and the attributes that it brings; `None` for what Docker has no event for.
+fn in_dockers_words(action: &Action) -> Option<(String, Vec<(&'static str, String)>)> {
+    let plain = |word: &str| Some((word.to_owned(), Vec::new()));
+    match action {
+        Action::Created => plain("create"),
+        Action::Started { .. } => plain("start"),
+        Action::Healthy => plain("health_status: healthy"),
+        Action::Unhealthy { .. } => plain("health_status: unhealthy"),
+        Action::Stopped => plain("stop"),
+        Action::Removed => plain("destroy"),
+        Action::Restarted => plain("restart"),
+        Action::Updated => plain("update"),
+        Action::Paused => plain("pause"),
+        Action::Unpaused => plain("unpause"),
+        Action::OutOfMemory => plain("oom"),
+        Action::Killed { signal } => Some(("kill".to_owned(), vec![("signal", signal.to_string())])),
+        Action::Exited { code } | Action::Restarting { code, .. } => {
+            // Docker has a number there in any case.
+            Some(("die".to_owned(), vec![("exitCode", code.unwrap_or(255).to_string())]))
+        }
+        Action::Exec(exec) => {
+            let mut attributes = vec![("execID", exec.id.clone())];
+            let action = match &exec.stage {
+                ExecStage::Created(argv) => format!("exec_create: {}", argv.join(" ")),
+                ExecStage::Started(argv) => format!("exec_start: {}", argv.join(" ")),
+                ExecStage::Ended(code) => {
+                    attributes.push(("exitCode", code.to_string()));
+                    "exec_die".to_owned()
+                }
+            };
+            Some((action, attributes))
+        }
+        Action::Creating
+        | Action::Starting
+        | Action::Running
+        | Action::Waiting
+        | Action::Stopping
+        | Action::Removing
+        | Action::Settled
+        | Action::Warning(_)
+        | Action::Failed(_) => None,
+    }
+}

@@ -1,0 +1,64 @@
+//! `compose rm`.
+
+use composer_supervisor::protocol::{self, Request, State};
+
+use super::context::{self, Context};
+use super::{Error, Result, doing, work};
+use crate::options::Remove;
+
+/// Removes containers that do not run.
+pub fn run(context: &mut Context, verb: Remove) -> Result {
+    let stack = context.project()?;
+    let Some(services) = context.present(&stack, &verb.services)? else {
+        context.out.note("No stopped containers");
+        return Ok(0);
+    };
+    if verb.dry_run {
+        let request = Request::Remove(protocol::Remove {
+            services,
+            stop: verb.stop,
+            dry_run: true,
+            ..Default::default()
+        });
+        return work::ask(context, &stack, "rm", &request);
+    }
+    if verb.stop {
+        let request = Request::Stop(protocol::Stop { services: services.clone(), ..Default::default() });
+        work::ask(context, &stack, "stop", &request)?;
+    }
+    let stopped = context::containers(&stack)?.into_iter().filter(|container| {
+        let wanted = services.is_empty() || services.contains(&container.service);
+        wanted
+            && match container.state {
+                State::Created | State::Exited => true,
+                State::Running | State::Restarting | State::Paused => false,
+            }
+    });
+    let names: Vec<String> = stopped.map(|container| container.name).collect();
+    if names.is_empty() {
+        context.out.note("No stopped containers");
+        return Ok(0);
+    }
+    let what = format!("Going to remove {}", names.join(", "));
+    if verb.force {
+        context.out.line(&what).map_err(Error::Output)?;
+        context.out.flush().map_err(Error::Output)?;
+    } else if !agreed(context, &what)? {
+        return Ok(0);
+    }
+    let request = Request::Remove(protocol::Remove { containers: names, ..Default::default() });
+    work::ask(context, &stack, "rm", &request)
+}
+
+/// Asks; whatever is no yes is a no.
+fn agreed(context: &mut Context, what: &str) -> Result<bool> {
+    context.out.data(format!("? {what} (y/N) ").as_bytes()).map_err(Error::Output)?;
+    context.out.flush().map_err(Error::Output)?;
+    let mut answer = String::new();
+    let length = std::io::stdin().read_line(&mut answer).map_err(doing("read the answer"))?;
+    if length == 0 {
+        // Whoever has closed it sees a whole line all the same.
+        context.out.line("").map_err(Error::Output)?;
+    }
+    Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes" | "1" | "t" | "true" | "on"))
+}

@@ -1,0 +1,107 @@
+//! A service with what the command line of `run` puts over it.
+
+use std::collections::BTreeMap;
+
+use composer_stack::{Logging, Restart, Service, Stack, env_file, split_words};
+
+use super::volume;
+use crate::commands::context::Context;
+use crate::commands::{Error, Result, doing};
+use crate::options::Run;
+
+/// Docker Compose's label of such containers.
+const LABEL: &str = "com.docker.compose.oneoff";
+
+/// The service as it is to run. `terminal` and `interactive` were decided by the streams.
+pub fn changed(
+    context: &Context,
+    verb: &Run,
+    stack: &Stack,
+    (terminal, interactive): (bool, bool),
+) -> Result<Service> {
+    let Some(service) = stack.services.get(&verb.service) else {
+        let known: Vec<&str> = stack.services.keys().map(String::as_str).collect();
+        return Err(Error::Usage(format!(
+            "no such service: {}; the file has {}",
+            verb.service,
+            known.join(", ")
+        )));
+    };
+    let mut service = Service {
+        container_name: None,
+        replicas: 1,
+        // As Docker Compose: a program that was asked for once runs once.
+        restart: Restart::default(),
+        tty: terminal,
+        stdin_open: interactive,
+        ..service.clone()
+    };
+    if verb.rm {
+        // Its log is read from where it is written, and goes with it.
+        service.logging = Logging::Whole;
+    }
+    if verb.no_deps {
+        service.depends_on.clear();
+    }
+    program(verb, &mut service)?;
+    service.working_dir = verb.workdir.clone().or(service.working_dir);
+    service.user = verb.user.clone().or(service.user);
+    service.environment.extend(environment(context, verb)?);
+    for label in &verb.label {
+        let Some((key, value)) = label.split_once('=') else {
+            return Err(Error::Usage(format!(
+                "`--label {label}` has no value: write `--label {label}=VALUE`"
+            )));
+        };
+        service.labels.insert(key.to_owned(), value.to_owned());
+    }
+    service.labels.insert(LABEL.to_owned(), "True".to_owned());
+    let current = std::env::current_dir().map_err(doing("find the current folder"))?;
+    for text in &verb.volume {
+        let mount = volume::parse(text, &current, context.caller.home.as_deref(), &stack.volumes)
+            .map_err(Error::Usage)?;
+        service.mounts.retain(|known| known.target != mount.target);
+        service.mounts.push(mount);
+    }
+    Ok(service)
+}
+
+fn program(verb: &Run, service: &mut Service) -> Result<()> {
+    if let Some(entrypoint) = &verb.entrypoint {
+        let words = split_words(entrypoint);
+        let words = words
+            .ok_or_else(|| Error::Usage(format!("`--entrypoint {entrypoint}`: a quote is never closed")))?;
+        service.entrypoint = Some(words);
+        service.command = None;
+    }
+    if !verb.command.is_empty() {
+        service.command = Some(verb.command.clone());
+    }
+    if service.argv().is_empty() {
+        return Err(Error::Usage(format!(
+            "service {} has nothing to run: name a program, `compose run {} PROGRAM`",
+            service.name, service.name
+        )));
+    }
+    Ok(())
+}
+
+/// The variables of `--env`, and below them those of the files, the first one first.
+fn environment(context: &Context, verb: &Run) -> Result<BTreeMap<String, String>> {
+    let callers = &context.caller.environment;
+    let mut variables = BTreeMap::new();
+    for variable in &verb.env {
+        match variable.split_once('=') {
+            Some((name, value)) => drop(variables.insert(name.to_owned(), value.to_owned())),
+            // Without a value it is the caller's, if the caller has it.
+            None => variables.extend(callers.get(variable).map(|value| (variable.clone(), value.clone()))),
+        }
+    }
+    let current = std::env::current_dir().map_err(doing("find the current folder"))?;
+    for file in &verb.env_from_file {
+        for (name, value) in env_file(file, &current, &variables)? {
+            variables.entry(name).or_insert(value);
+        }
+    }
+    Ok(variables)
+}

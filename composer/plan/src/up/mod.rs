@@ -1,0 +1,365 @@
+//! From what exists to what the file asks for.
+
+mod choice;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use composer_stack::{MountKind, Service, Stack};
+use serde::{Deserialize, Serialize};
+
+use crate::down::stop_dependents_first;
+use crate::edges::Edges;
+use crate::gates::Gates;
+use crate::graph::{Plan, Step, StepId};
+use crate::observed::{Found, Observed, ObservedState};
+use choice::{Choice, Fate, Slot};
+
+/// What `up` was asked to do.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct UpOptions {
+    /// The services named on the command line; empty means all. Their dependencies come along.
+    pub services: Vec<String>,
+    /// Which containers of these services are made anew.
+    pub recreate: Recreate,
+    /// Which containers of their dependencies are.
+    pub recreate_dependencies: Recreate,
+    /// Dependencies are left as they are, and not waited for.
+    pub no_deps: bool,
+    /// Containers are made, and not started.
+    pub no_start: bool,
+    /// Anonymous volumes are made anew with their containers.
+    pub renew_volumes: bool,
+    /// What becomes of containers of services that the file does not have.
+    pub orphans: Orphans,
+    /// Services that the file has and no active profile wants: their containers are no orphans.
+    pub disabled: BTreeSet<String>,
+}
+
+/// Which containers are made anew.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Recreate {
+    /// Those whose configuration has changed.
+    #[default]
+    Changed,
+    /// All.
+    Always,
+    /// None.
+    Never,
+}
+
+/// What becomes of containers of services that the file does not have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Orphans {
+    /// They are named.
+    #[default]
+    Name,
+    /// Nothing is said.
+    Ignore,
+    /// They are removed.
+    Remove,
+}
+
+/// The steps that bring the stack up. Planning again from any state in between converges.
+pub fn up(stack: &Stack, observed: &Observed, options: &UpOptions) -> Plan {
+    let edges = Edges::of_stack(stack);
+    let wanted = if options.no_deps {
+        edges.named(&options.services).into_iter().collect()
+    } else {
+        edges.with_dependencies(&options.services)
+    };
+    let found = observed.by_service();
+    let named: BTreeSet<&str> = options.services.iter().map(String::as_str).collect();
+    let choices = edges.order().iter().filter(|name| wanted.contains(*name)).map(|name| {
+        let is_named = named.is_empty() || named.contains(name);
+        let recreate = if is_named { options.recreate } else { options.recreate_dependencies };
+        let found = found.get(name).map(Vec::as_slice).unwrap_or_default();
+        Choice::new(stack, &stack.services[*name], found, recreate)
+    });
+    let choices: Vec<Choice<'_>> = choices.collect();
+    let mut up = Up {
+        stack,
+        observed,
+        options,
+        edges: &edges,
+        plan: Plan::new(),
+        gates: Gates::default(),
+        stops: BTreeMap::new(),
+        removes: BTreeMap::new(),
+        restarted: restarted(&edges, &choices, options),
+        yielding: Vec::new(),
+    };
+    let base = up.foundations(&choices);
+    up.clear(&choices);
+    for choice in &choices {
+        up.service(choice, &base, &wanted);
+    }
+    stop_dependents_first(&mut up.plan, &edges, &up.stops);
+    // On cgroup v1 a group may never have more CPU time than its parent.
+    if up.tightens() {
+        up.yielding.iter().for_each(|step| up.plan.order(*step, base.group));
+    }
+    up.plan
+}
+
+/// Services that want to be restarted because one that they depend on is made anew.
+fn restarted<'a>(edges: &Edges<'a>, choices: &[Choice<'a>], options: &UpOptions) -> BTreeSet<&'a str> {
+    if options.no_start {
+        return BTreeSet::new();
+    }
+    let mut services: BTreeSet<&str> =
+        choices.iter().filter(|choice| choice.renews()).map(|choice| choice.service.name.as_str()).collect();
+    edges.add_restarted(&mut services);
+    services
+}
+
+struct Up<'a> {
+    stack: &'a Stack,
+    observed: &'a Observed,
+    options: &'a UpOptions,
+    edges: &'a Edges<'a>,
+    plan: Plan,
+    gates: Gates<'a>,
+    /// The steps that stop containers of each service.
+    stops: BTreeMap<&'a str, Vec<StepId>>,
+    /// The steps that remove containers, by their names.
+    removes: BTreeMap<&'a str, StepId>,
+    /// Services that are made anew, or restarted with others.
+    restarted: BTreeSet<&'a str>,
+    /// The steps after which containers that exist stand no more in the way of the parent's new limits.
+    yielding: Vec<StepId>,
+}
+
+/// The steps that every container of a stack stands on.
+struct Foundations {
+    group: StepId,
+    network: Option<StepId>,
+    volumes: BTreeMap<String, StepId>,
+}
+
+impl<'a> Up<'a> {
+    fn foundations(&mut self, choices: &[Choice<'a>]) -> Foundations {
+        let busy = !self.restarted.is_empty() || choices.iter().any(Choice::starts);
+        // The parent's limits may have changed while no container has: this step is cheap and converges.
+        let cause =
+            if self.observed.group { "its limits are brought up to date" } else { "it does not exist" };
+        let group = self.plan.add(Step::Group, cause);
+        let network = match (self.observed.network, busy) {
+            (false, _) => Some(self.plan.add(Step::Network, "it does not exist")),
+            (true, true) => Some(self.plan.add(Step::Network, "it is checked before containers join it")),
+            (true, false) => None,
+        };
+        let used: BTreeSet<&str> = choices.iter().flat_map(|choice| volumes(choice.service)).collect();
+        let mut made = BTreeMap::new();
+        for (key, volume) in &self.stack.volumes {
+            if used.contains(key.as_str())
+                && !volume.external
+                && !self.observed.volumes.contains(&volume.name)
+            {
+                made.insert(key.clone(), self.plan.add(Step::Volume(key.clone()), "it does not exist"));
+            }
+        }
+        Foundations { group, network, volumes: made }
+    }
+
+    /// Removes what is too many, orphans where they are to go, and whoever has the name of one that is to be made.
+    fn clear(&mut self, choices: &[Choice<'a>]) {
+        for choice in choices {
+            let service = choice.service;
+            for found in &choice.surplus {
+                self.remove(
+                    *found,
+                    &format!("service {} asks for {} of them", service.name, service.replicas),
+                );
+            }
+        }
+        let mut orphans = Vec::new();
+        for (name, container) in &self.observed.containers {
+            let service = container.service();
+            if self.stack.services.contains_key(service) || self.options.disabled.contains(service) {
+                continue;
+            }
+            orphans.push(name.as_str());
+            if self.options.orphans == Orphans::Remove {
+                self.remove(
+                    Found { name, container },
+                    "its service is not in the file, and orphans are to go",
+                );
+            }
+        }
+        if self.options.orphans == Orphans::Name && !orphans.is_empty() {
+            self.plan.notes.push(format!(
+                "found orphan containers ({}) of services that the file does not have: if you have removed or renamed \
+                 them there, run this command with --remove-orphans to take them away",
+                orphans.join(", ")
+            ));
+        }
+        for choice in choices {
+            for slot in &choice.slots {
+                if let Some((name, container)) = self.observed.containers.get_key_value(&slot.name)
+                    && slot.found.is_none_or(|found| found.name != name)
+                {
+                    self.remove(
+                        Found { name, container },
+                        &format!("service {} has a container of its name", choice.service.name),
+                    );
+                }
+            }
+        }
+    }
+
+    /// Whether the parent gets less CPU time than it has.
+    fn tightens(&self) -> bool {
+        match (self.observed.resources.cpus, self.stack.resources.cpus) {
+            (Some(old), Some(new)) => new < old,
+            (None, new) => new.is_some(),
+            (Some(_), None) => false,
+        }
+    }
+
+    fn remove(&mut self, found: Found<'a>, cause: &str) {
+        if self.removes.contains_key(found.name) {
+            return;
+        }
+        let remove = self.plan.add(Step::Remove { container: found.name.to_owned() }, cause);
+        if let Some(stop) = self.stop(found, cause) {
+            self.plan.order(stop, remove);
+        }
+        self.removes.insert(found.name, remove);
+        self.yielding.push(remove);
+    }
+
+    /// The step that stops a container, where it runs.
+    fn stop(&mut self, found: Found<'a>, cause: &str) -> Option<StepId> {
+        found.container.runs().then(|| {
+            let stop = self.plan.add(Step::Stop { container: found.name.to_owned() }, cause);
+            self.stops.entry(found.container.service()).or_default().push(stop);
+            stop
+        })
+    }
+
+    fn service(&mut self, choice: &Choice<'a>, base: &Foundations, wanted: &BTreeSet<&'a str>) {
+        let service = choice.service;
+        let mut starts = Vec::new();
+        for slot in &choice.slots {
+            let Some((before, cause)) = self.prepared(service, slot, base) else {
+                continue;
+            };
+            if self.options.no_start {
+                continue;
+            }
+            let start = self.plan.add(Step::Start { container: slot.name.clone() }, cause);
+            let volumes = volumes(service).filter_map(|key| base.volumes.get(key).copied());
+            let before = before.into_iter().chain([base.group]).chain(base.network).chain(volumes);
+            before.for_each(|step| self.plan.order(step, start));
+            starts.push(start);
+        }
+        if !starts.is_empty() {
+            for (name, terms) in self.edges.of(&service.name).filter(|(name, _)| wanted.contains(name)) {
+                self.gates.order(&mut self.plan, (name, terms), &service.name, &starts);
+            }
+        }
+        self.gates.started(&service.name, starts);
+    }
+
+    /// The step after which the container may start, and the cause of starting it; `None` where it needs no start.
+    fn prepared(
+        &mut self,
+        service: &'a Service,
+        slot: &Slot<'a>,
+        base: &Foundations,
+    ) -> Option<(Option<StepId>, String)> {
+        match (&slot.fate, slot.found) {
+            (Fate::Make, _) | (Fate::Renew(_), None) => {
+                let cause = format!("service {} has no container {}", service.name, slot.index);
+                let create = self.create(service, slot, &cause);
+                Some((Some(create), format!("service {} asks for it", service.name)))
+            }
+            (Fate::Renew(cause), Some(found)) => {
+                Some((Some(self.recreate(service, slot, found, cause)), cause.clone()))
+            }
+            (Fate::Keep { update, done }, found) => {
+                let found = found?;
+                let update = update.as_ref().map(|cause| {
+                    let (container, service) = (slot.name.clone(), service.name.clone());
+                    let update = self.plan.add(Step::Update { container, service }, cause.clone());
+                    // A container's limits are within its parent's.
+                    if self.tightens() {
+                        self.yielding.push(update);
+                    } else {
+                        self.plan.order(base.group, update);
+                    }
+                    update
+                });
+                self.woken(service, found, *done, update)
+            }
+        }
+    }
+
+    fn create(&mut self, service: &Service, slot: &Slot<'_>, cause: &str) -> StepId {
+        let (container, service) = (slot.name.clone(), service.name.clone());
+        let create = self.plan.add(Step::Create { container, service, index: slot.index }, cause);
+        if let Some(remove) = self.removes.get(slot.name.as_str()) {
+            self.plan.order(*remove, create);
+        }
+        create
+    }
+
+    fn recreate(&mut self, service: &Service, slot: &Slot<'a>, found: Found<'a>, cause: &str) -> StepId {
+        if let Some(remove) = self.removes.get(found.name).copied() {
+            // Another container is to have its name, so it cannot wait for its successor.
+            let create = self.create(service, slot, cause);
+            self.plan.order(remove, create);
+            return create;
+        }
+        let stop = self.stop(found, cause);
+        let step = Step::Recreate {
+            container: slot.name.clone(),
+            old: found.name.to_owned(),
+            service: service.name.clone(),
+            index: slot.index,
+            renew_volumes: self.options.renew_volumes,
+        };
+        let recreate = self.plan.add(step, cause);
+        let before = stop.into_iter().chain(self.removes.get(slot.name.as_str()).copied());
+        before.for_each(|step| self.plan.order(step, recreate));
+        self.yielding.push(recreate);
+        recreate
+    }
+
+    /// As [`Up::prepared`], of a container that stays.
+    fn woken(
+        &mut self,
+        service: &'a Service,
+        found: Found<'a>,
+        done: bool,
+        update: Option<StepId>,
+    ) -> Option<(Option<StepId>, String)> {
+        match found.container.state {
+            ObservedState::Running => {
+                if !self.restarted.contains(service.name.as_str()) {
+                    return None;
+                }
+                let mut edges = self.edges.of(&service.name);
+                let name = edges.find(|(name, terms)| terms.restart && self.restarted.contains(name));
+                let (name, _) = name?;
+                let cause = format!(
+                    "service {name}, which it depends on with `restart: true`, is made anew or restarted"
+                );
+                let stop = self.stop(found, &cause)?;
+                update.into_iter().for_each(|update| self.plan.order(update, stop));
+                Some((Some(stop), cause))
+            }
+            ObservedState::Created => Some((update, format!("service {} asks for it", service.name))),
+            ObservedState::Exited(_) if done => None,
+            ObservedState::Exited(code) => Some((update, format!("it has ended with code {code}"))),
+        }
+    }
+}
+
+/// The keys of the named volumes that a service mounts.
+fn volumes(service: &Service) -> impl Iterator<Item = &str> {
+    service.mounts.iter().filter_map(|mount| match &mount.kind {
+        MountKind::Volume { source } => Some(source.as_str()),
+        MountKind::Bind { .. } | MountKind::Anonymous | MountKind::Tmpfs { .. } => None,
+    })
+}

@@ -1,0 +1,196 @@
+//! Why `up` cannot do a key yet ([`super::Support::NotYet`]), and what does the same in the meantime.
+
+/// What a key lacks.
+#[derive(Clone, Copy)]
+pub(crate) struct Lack {
+    record: &'static str,
+    key: &'static str,
+    pub why: &'static str,
+    /// Empty where nothing does the same.
+    pub way: &'static str,
+}
+
+const SERVICE: &str = "a service";
+const JOINED: &str = "a network of a service";
+const NETWORK: &str = "a network";
+
+const ADDRESSES: &str = "addresses are given out by the stack itself";
+const BY_NAME: &str = "reach the service by its name, which every service of the stack knows";
+const CAPABILITIES: &str = "every container has the same capabilities";
+const FILES: &str = "no files are made for it";
+const MOUNT_IT: &str = "mount the file with `volumes`: `./FILE:/run/FILE:ro`";
+const NAMESERVERS: &str = "every container asks the stack's resolver, which asks the host's servers";
+const NAMESPACES: &str = "every container has namespaces of its own";
+const NO_RATES: &str = "disks are not shared out";
+const ONE_NETWORK: &str = "there is one network a stack, a bridge with addresses of its own";
+const PERIODS: &str = "CPU time is reckoned in periods of a tenth of a second";
+const WRITE_CPUS: &str = "`cpus` is quota by period: `cpus: 0.5`";
+const REAL_TIME: &str = "real-time CPU time is not given out";
+
+pub(crate) const LACKS: &[Lack] = &[
+    lack(SERVICE, "annotations", "there is no OCI specification that could have them", "`labels` are kept"),
+    lack(SERVICE, "blkio_config", NO_RATES, ""),
+    lack(SERVICE, "cap_add", CAPABILITIES, ""),
+    lack(SERVICE, "cap_drop", CAPABILITIES, "`user` runs the program without any"),
+    lack(
+        SERVICE,
+        "cgroup_parent",
+        "a container's cgroup is below that of its stack",
+        "`x-resources` limits the stack",
+    ),
+    lack(SERVICE, "cgroup", NAMESPACES, ""),
+    lack(SERVICE, "cpu_period", PERIODS, WRITE_CPUS),
+    lack(SERVICE, "cpu_quota", PERIODS, WRITE_CPUS),
+    lack(
+        SERVICE,
+        "cpu_rt_period",
+        REAL_TIME,
+        "`cpu_shares` gives a service more of the CPUs when they are busy",
+    ),
+    lack(
+        SERVICE,
+        "cpu_rt_runtime",
+        REAL_TIME,
+        "`cpu_shares` gives a service more of the CPUs when they are busy",
+    ),
+    lack(SERVICE, "configs", FILES, MOUNT_IT),
+    lack(SERVICE, "device_cgroup_rules", "a container has a few devices, always the same ones", ""),
+    lack(SERVICE, "devices", "a container has a few devices, always the same ones", ""),
+    lack(SERVICE, "dns", NAMESERVERS, "name the servers in the host's `/etc/resolv.conf`"),
+    lack(SERVICE, "dns_opt", NAMESERVERS, ""),
+    lack(SERVICE, "dns_search", NAMESERVERS, "write names in full"),
+    lack(
+        SERVICE,
+        "extra_hosts",
+        "`/etc/hosts` gets no further names",
+        "write the address where the name stands",
+    ),
+    lack(
+        SERVICE,
+        "group_add",
+        "a process has the groups of its user alone",
+        "name a group with `user: USER:GROUP`",
+    ),
+    lack(SERVICE, "ipc", NAMESPACES, ""),
+    lack(SERVICE, "links", "a service has no further names", BY_NAME),
+    lack(SERVICE, "mem_swappiness", "the host's swappiness holds for every container", ""),
+    lack(SERVICE, "mac_address", ADDRESSES, BY_NAME),
+    lack(
+        SERVICE,
+        "network_mode",
+        "every service is on the stack's network",
+        "remove it: `default` is joined",
+    ),
+    lack(SERVICE, "oom_kill_disable", "a process is killed when memory runs out", "raise `mem_limit`"),
+    lack(
+        SERVICE,
+        "oom_score_adj",
+        "the kernel chooses whom it kills",
+        "`mem_reservation` protects a service's memory",
+    ),
+    lack(SERVICE, "pid", NAMESPACES, ""),
+    lack(
+        SERVICE,
+        "platform",
+        "programs are run as they are, on the host's own platform",
+        "remove it where it is the host's",
+    ),
+    lack(
+        SERVICE,
+        "ports",
+        "no port is opened on the host",
+        "reach the service by its address, which `ps` shows",
+    ),
+    lack(SERVICE, "privileged", CAPABILITIES, ""),
+    lack(SERVICE, "pull_policy", "no images are pulled", "`x-rootfs` runs a service without one"),
+    lack(SERVICE, "secrets", FILES, MOUNT_IT),
+    lack(SERVICE, "security_opt", "every container has the same seccomp filter and no profile", ""),
+    lack(SERVICE, "shm_size", "`/dev/shm` holds 64 MiB", ""),
+    lack(SERVICE, "sysctls", "parameters of a container's namespaces are the kernel's defaults", ""),
+    lack(
+        SERVICE,
+        "ulimits",
+        "processes have the limits of whoever started the stack",
+        "a shell can set them: `command: sh -c 'ulimit -n 1024; exec PROGRAM'`",
+    ),
+    lack(SERVICE, "userns_mode", "there are no user namespaces", "remove it where it is `host`"),
+    lack(SERVICE, "uts", NAMESPACES, "`hostname` gives it the name that you want"),
+    lack(
+        SERVICE,
+        "volumes_from",
+        "mounts are not taken over from others",
+        "write them under `volumes` of both services",
+    ),
+    lack(SERVICE, "x-bandwidth", "rates are not limited", ""),
+    lack(SERVICE, "x-cpu-burst", "unused CPU time is not saved up", "raise `cpus`"),
+    lack(SERVICE, "x-cpus-exclusive", "CPUs are not set aside", "`cpuset` of every service keeps them apart"),
+    lack(SERVICE, "x-mem-high", "nothing is slowed down before its limit", "`mem_limit` is that limit"),
+    lack(
+        SERVICE,
+        "x-oom",
+        "what runs out of memory is killed by the kernel",
+        "`restart: on-failure` starts it again",
+    ),
+    lack(
+        SERVICE,
+        "x-userns",
+        "there are no user namespaces",
+        "`user` runs the program as somebody else than root",
+    ),
+    lack(JOINED, "driver_opts", ONE_NETWORK, ""),
+    lack(JOINED, "gw_priority", ONE_NETWORK, ""),
+    lack(JOINED, "interface_name", "interfaces are called `eth0`", ""),
+    lack(JOINED, "ipv4_address", ADDRESSES, BY_NAME),
+    lack(JOINED, "ipv6_address", ADDRESSES, BY_NAME),
+    lack(JOINED, "link_local_ips", ADDRESSES, BY_NAME),
+    lack(JOINED, "mac_address", ADDRESSES, BY_NAME),
+    lack(JOINED, "priority", ONE_NETWORK, ""),
+    lack(
+        "a `pre_start` step",
+        "image",
+        "no images are pulled",
+        "without it the step runs in the service's own root",
+    ),
+    lack("a mount", "image", "no images are pulled", "mount a folder: `type: bind`"),
+    lack("`bind`", "propagation", "mounts do not pass between host and container", ""),
+    lack("`bind`", "recursive", "mounts below the source always come along", ""),
+    lack(
+        "`volume`",
+        "labels",
+        "volumes without a name have no labels",
+        "name the volume at the top level, with `labels`",
+    ),
+    lack(
+        "`volume`",
+        "subpath",
+        "a volume is mounted whole",
+        "mount it elsewhere, and name the folder in `command`",
+    ),
+    lack("`limits`", "swap", "swap is not limited for the whole stack", "`memswap_limit` of each service is"),
+    lack(NETWORK, "driver", ONE_NETWORK, "remove it where it is `bridge`"),
+    lack(NETWORK, "driver_opts", ONE_NETWORK, ""),
+    lack(NETWORK, "ipam", ADDRESSES, BY_NAME),
+    lack(NETWORK, "external", ONE_NETWORK, ""),
+    lack(NETWORK, "internal", ONE_NETWORK, ""),
+    lack(NETWORK, "enable_ipv4", ONE_NETWORK, ""),
+    lack(NETWORK, "enable_ipv6", "addresses are IPv4 alone", ""),
+    lack("a volume", "driver", "volumes are folders of this host", "remove it where it is `local`"),
+    lack("a volume", "driver_opts", "volumes are folders of this host", "mount a folder: `/srv/data:/data`"),
+    lack("the top level", "secrets", FILES, MOUNT_IT),
+    lack("the top level", "configs", FILES, MOUNT_IT),
+];
+
+const fn lack(record: &'static str, key: &'static str, why: &'static str, way: &'static str) -> Lack {
+    Lack { record, key, why, way }
+}
+
+/// What a key of a record lacks.
+pub(crate) fn of(record: &str, key: &str) -> Option<Lack> {
+    LACKS.iter().find(|lack| lack.record == record && lack.key == key).copied()
+}
+
+/// The record and the key.
+#[cfg(test)]
+pub(crate) fn keys() -> impl Iterator<Item = (&'static str, &'static str)> {
+    LACKS.iter().map(|lack| (lack.record, lack.key))
+}

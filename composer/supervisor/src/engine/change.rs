@@ -1,0 +1,114 @@
+//! Changing a container that exists: made anew in its place, or given other limits as it is.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use composer_stack::{MountKind, Service, config_hash};
+
+use super::Engine;
+use super::container::Container;
+use super::execute::{gone, new_record};
+use super::start::{self, Result, StartError};
+use crate::paths::{self, ContainerPaths};
+use crate::protocol::Action;
+
+impl Engine {
+    /// Makes a container in the place of one that does not run. Its anonymous volumes go over to the new one where that
+    /// has one at the same path, as in Docker Compose, unless they are to be made anew.
+    pub(super) async fn recreate(
+        &self,
+        old: &str,
+        name: &str,
+        service: &Service,
+        index: u32,
+        renew_volumes: bool,
+    ) -> Result<()> {
+        let failed = |error: io::Error| StartError::doing(&format!("recreate {old}"), &error);
+        if let Some(before) = self.container(old) {
+            self.announce_container(&before, Action::Removing);
+            self.release(&before).await;
+            let kept = if renew_volumes { BTreeSet::new() } else { anonymous(&before.paths, service) };
+            // The old record goes last: a crash meanwhile leaves the old container, empty, and not as asked for.
+            clear(&before.paths, &kept).map_err(failed)?;
+            self.announce_container(&before, Action::Removed);
+        }
+        let folders = self.paths.container(name);
+        paths::make(folders.folder()).map_err(failed)?;
+        let container = Container::new(new_record(name, service, index).map_err(failed)?, folders);
+        self.announce_container(&container, Action::Creating);
+        container.change(|_| {}).map_err(failed)?;
+        if old != name {
+            self.hand_over(old, &container).map_err(failed)?;
+        }
+        self.made(container).map_err(failed)
+    }
+
+    /// Moves the anonymous volumes of a container to one of another name, and takes the rest of it away.
+    fn hand_over(&self, old: &str, container: &Container) -> io::Result<()> {
+        let from = self.paths.container(old);
+        let service = container.record.borrow().service.clone();
+        for folder in anonymous(&from, &service) {
+            if let Some(name) = folder.file_name() {
+                fs::rename(&folder, container.paths.folder().join(name))?;
+            }
+        }
+        gone(fs::remove_dir_all(from.run()))?;
+        gone(fs::remove_dir_all(from.folder()))?;
+        self.containers.borrow_mut().remove(old);
+        Ok(())
+    }
+
+    /// Gives a container, whether it runs or not, the configuration that its service has now, which differs only in what
+    /// can be taken over in place.
+    pub(super) fn update(&self, container: &Rc<Container>, service: &Service) -> Result<()> {
+        let name = container.name();
+        let old = container.record.borrow().service.resources.clone();
+        if container.live.borrow().is_some() && old != service.resources {
+            let group = self.container_group(&name);
+            let unenforced = group
+                .update(&start::limits(&old), &start::limits(&service.resources))
+                .map_err(|error| StartError::doing(&format!("{name}: change its limits"), &error))?;
+            self.warn_unenforced(&service.name, unenforced);
+        }
+        let mut record = container.record.borrow_mut();
+        record.service = service.clone();
+        record.config_hash = config_hash(service);
+        record
+            .rewrite(&container.paths)
+            .map_err(|error| StartError::doing(&format!("{name}: write its record"), &error))?;
+        drop(record);
+        self.announce_container(container, Action::Updated);
+        Ok(())
+    }
+}
+
+/// The folders of a container's anonymous volumes that are mounted by this service too.
+fn anonymous(folders: &ContainerPaths, service: &Service) -> BTreeSet<PathBuf> {
+    let is_anonymous = |kind: &MountKind| match kind {
+        MountKind::Anonymous => true,
+        MountKind::Bind { .. } | MountKind::Volume { .. } | MountKind::Tmpfs { .. } => false,
+    };
+    let mounts = service.mounts.iter().filter(|mount| is_anonymous(&mount.kind));
+    mounts.map(|mount| folders.anonymous(&mount.target)).filter(|folder| folder.is_dir()).collect()
+}
+
+/// Removes everything of a container but its record and these folders.
+fn clear(folders: &ContainerPaths, kept: &BTreeSet<PathBuf>) -> io::Result<()> {
+    gone(fs::remove_dir_all(folders.run()))?;
+    let record = folders.record();
+    for entry in fs::read_dir(folders.folder())? {
+        let entry = entry?;
+        let path = entry.path();
+        if path != record && !kept.contains(&path) {
+            remove(&path, entry.file_type()?.is_dir())?;
+        }
+    }
+    Ok(())
+}
+
+fn remove(path: &Path, is_folder: bool) -> io::Result<()> {
+    gone(if is_folder { fs::remove_dir_all(path) } else { fs::remove_file(path) })
+}

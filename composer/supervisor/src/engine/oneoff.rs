@@ -1,0 +1,425 @@
+//! `compose run` and `compose attach`: a container beside a service's replicas, and whoever follows a container.
+//!
+//! Output goes to the log like any other's, and the client reads it there: nothing that either process does can lose a
+//! byte of it. Input goes past the supervisor.
+
+use std::fs::OpenOptions;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
+use std::rc::Rc;
+use std::time::Duration;
+
+use composer_plan::{Orphans, Plan, UpOptions};
+use composer_stack::{Condition, Stack, config_hash};
+use tokio::io::unix::AsyncFd;
+
+use super::container::{Container, Given, Status, Verdict};
+use super::execute::{Order, StepError};
+use super::operations::{Operation, failure};
+use super::{Engine, asyncfd};
+use crate::protocol::{Attach, Attached, Failure, Following, Reply, Run};
+use crate::records::{self, ContainerRecord, Halt, History, OneOff, Phase};
+use crate::{clock, diagnose};
+
+type Connection = AsyncFd<OwnedFd>;
+
+/// How long a container that somebody waited for when a supervisor died is kept for them: they have to connect anew.
+const RETURN: Duration = Duration::from_secs(5);
+
+/// What a client has said.
+enum Said {
+    /// It reads the log.
+    HasLog,
+    /// It leaves, and the program runs on.
+    Detached,
+    /// It is gone.
+    Gone,
+}
+
+/// How a client leaves before the end.
+enum Parting {
+    /// It has said so: the program runs on.
+    Detached,
+    /// It is gone.
+    Gone,
+}
+
+/// What a container of `run` stands on has been brought up.
+struct Stood {
+    plan: Plan,
+    order: Rc<Order>,
+}
+
+impl Engine {
+    /// Starts a one-off container, and stays with it unless it is to run by itself.
+    pub(super) async fn run_oneoff(
+        self: &Rc<Self>,
+        request: Run,
+        fds: Vec<OwnedFd>,
+        client: &Connection,
+    ) -> Result<(), Failure> {
+        let operation = Operation::new();
+        let (detach, own) = (request.detach, request.remove && !request.detach);
+        let given = Given { stdin: fds.into_iter().next(), size: request.terminal };
+        let work = self.begin_oneoff(request, given, &operation);
+        let container = self.with_events(client, Some(&operation), work).await?;
+        if detach { Ok(()) } else { self.accompany(&container, own, client).await }
+    }
+
+    /// What the service depends on, then the container itself.
+    async fn begin_oneoff(
+        self: &Rc<Self>,
+        request: Run,
+        given: Given,
+        operation: &Operation,
+    ) -> Result<Rc<Container>, Failure> {
+        let interrupt = self.interrupt.subscribe();
+        let turn = self.take_turn().await;
+        operation.begun.set(true);
+        self.not_overtaken(&interrupt)?;
+        if let Some(known) = self.claim_name(&request).await? {
+            return Ok(known);
+        }
+        let order = Rc::new(Order {
+            stack: None,
+            timeout: None,
+            halt: Halt::User,
+            stop_at_failure: true,
+            cancel: operation.cancel.clone(),
+            interrupt,
+        });
+        let stood = self.stand(&request, order).await?;
+        // Nothing is changed while it waits for others.
+        drop(turn);
+        let order = &stood.order;
+        if let Err(error) = self.meet(&request.stack, &request.service, order).await {
+            let services = std::slice::from_ref(&request.service.name);
+            self.brought_up(&[error], &stood.plan, false, order, (services, None)).await?;
+        }
+        let _turn = self.take_turn().await;
+        if *order.cancel.borrow() || order.interrupt.has_changed().unwrap_or(false) {
+            return Err(failure("interrupted: what has been started runs on".to_owned()));
+        }
+        // Another one may have been given the name meanwhile.
+        match self.claim_name(&request).await? {
+            Some(known) => Ok(known),
+            None => self.start_oneoff(request, given).await,
+        }
+    }
+
+    /// Fails where another container has the name. A container where the request is made again, as its supervisor has
+    /// died.
+    async fn claim_name(self: &Rc<Self>, request: &Run) -> Result<Option<Rc<Container>>, Failure> {
+        let Some(known) = self.container(&request.name) else { return Ok(None) };
+        if known.record.borrow().id != request.id {
+            return Err(failure(format!(
+                "container name {:?} is in use already: give another one with `--name`, or take that container away",
+                request.name
+            )));
+        }
+        let has_started = !matches!(*known.status.borrow(), Status::Created);
+        if has_started {
+            return Ok(Some(known));
+        }
+        self.remove(&request.name).await.map_err(|error| failure(error.message))?;
+        Ok(None)
+    }
+
+    /// The stack's network, the volumes, and everything that the service depends on.
+    async fn stand(self: &Rc<Self>, request: &Run, order: Rc<Order>) -> Result<Stood, Failure> {
+        let new = self.take_file(&request.stack, &request.path)?;
+        let mut observed = self.observe().await;
+        // Planned as a service without replicas: what it stands on and depends on is there, and its replicas are left
+        // as they are.
+        let service = &request.service;
+        let mut stack = request.stack.clone();
+        stack
+            .services
+            .insert(service.name.clone(), composer_stack::Service { replicas: 0, ..service.clone() });
+        observed.containers.retain(|_, container| container.service() != service.name);
+        let options = UpOptions {
+            services: vec![service.name.clone()],
+            orphans: if request.remove_orphans { Orphans::Remove } else { Orphans::Ignore },
+            ..UpOptions::default()
+        };
+        let plan = composer_plan::up(&stack, &observed, &options);
+        let order = Rc::new(Order {
+            stack: Some(Rc::new(stack)),
+            timeout: order.timeout,
+            halt: Halt::User,
+            stop_at_failure: order.stop_at_failure,
+            cancel: order.cancel.clone(),
+            interrupt: order.interrupt.clone(),
+        });
+        let failures = self.execute(&plan, Rc::clone(&order)).await;
+        self.brought_up(&failures, &plan, new, &order, (&options.services, None)).await?;
+        Ok(Stood { plan, order })
+    }
+
+    /// Waits for the service's own conditions.
+    async fn meet(
+        &self,
+        stack: &Stack,
+        service: &composer_stack::Service,
+        order: &Order,
+    ) -> Result<(), StepError> {
+        for (dependency, terms) in &service.depends_on {
+            if stack.services.contains_key(dependency) {
+                let met = self.wait_for(dependency, terms.condition, terms.required, order).await;
+                met.map_err(|error| self.blamed(error, dependency, terms.condition))?;
+            }
+        }
+        if *order.cancel.borrow() || order.interrupt.has_changed().unwrap_or(false) {
+            return Err(StepError::Interrupted);
+        }
+        Ok(())
+    }
+
+    /// An unmet condition with the container that does not meet it, whose end then shows why.
+    fn blamed(&self, error: StepError, dependency: &str, condition: Condition) -> StepError {
+        let StepError::Unmet(why) = error else { return error };
+        let of_dependency = self.of_services(&[dependency.to_owned()]);
+        let fails =
+            |container: &Rc<Container>| container.status.borrow().verdict(condition) == Verdict::Never;
+        match of_dependency.into_iter().find(fails) {
+            Some(container) => {
+                StepError::Hook { container, why: format!("dependency failed to start: {why}") }
+            }
+            None => StepError::Unmet(why),
+        }
+    }
+
+    async fn start_oneoff(self: &Rc<Self>, request: Run, given: Given) -> Result<Rc<Container>, Failure> {
+        let oneoff = OneOff {
+            remove: request.remove,
+            attended: request.remove && !request.detach,
+            aliases: request.aliases,
+        };
+        let record = ContainerRecord {
+            id: request.id,
+            name: request.name.clone(),
+            index: 1,
+            config_hash: config_hash(&request.service),
+            service: request.service,
+            created: clock::now(),
+            address: None,
+            phase: Phase::Created { reason: None },
+            oneoff: Some(oneoff),
+            history: History::default(),
+            prepared: true,
+        };
+        self.make(record).map_err(|error| Failure { message: error.message, code: error.code })?;
+        let container = self.container(&request.name);
+        let container = container.ok_or_else(|| failure(format!("{} is gone already", request.name)))?;
+        let started = match crate::logs::make_streams(container.paths.log()) {
+            Ok(()) => {
+                *container.given.borrow_mut() = Some(given);
+                self.start(&container).await
+            }
+            Err(error) => Err(super::start::StartError::doing("make its log", &error)),
+        };
+        // Its input ends when nobody else has it.
+        container.given.take();
+        if let Err(error) = started {
+            if let Err(error) = self.remove(&request.name).await {
+                diagnose(&error.message);
+            }
+            return Err(Failure { message: error.message, code: error.code });
+        }
+        Ok(container)
+    }
+
+    /// Follows a container's main program for a client.
+    pub(super) async fn attach(
+        self: &Rc<Self>,
+        request: &Attach,
+        client: &Connection,
+    ) -> Result<(), Failure> {
+        let container = match &request.name {
+            Some(name) => self.container(name).ok_or_else(|| {
+                failure(format!("container {name} is gone, and the code of its program with it"))
+            })?,
+            None => self.target(&request.service, request.index)?,
+        };
+        self.accompany(&container, request.own, client).await
+    }
+
+    /// Tells a client of a program's end. Where it `own`s the container and goes before that, the container goes too.
+    async fn accompany(
+        self: &Rc<Self>,
+        container: &Rc<Container>,
+        own: bool,
+        client: &Connection,
+    ) -> Result<(), Failure> {
+        let mut status = container.status.subscribe();
+        let input = self.input(container);
+        // Without its caller it goes as one that nobody has come back for.
+        container.owned.set(own && input.is_ok());
+        let (terminal, input) = input?;
+        let attached = Attached {
+            name: container.name(),
+            pid: container.live.borrow().as_ref().map(|live| live.pid),
+            terminal,
+            stdin: container.record.borrow().service.stdin_open,
+        };
+        let with: Vec<_> = input.iter().map(AsFd::as_fd).collect();
+        // A client that has gone already is noticed as one that goes later.
+        let _ = asyncfd::send(client, &Reply::Attached(attached), &with).await;
+        drop(input);
+        // Its log goes with it: not before the client has that open.
+        let mut has_log = false;
+        let parted = loop {
+            tokio::select! {
+                biased;
+                // Fails only when the container itself is gone.
+                _ = status.wait_for(|status| !is_under_way(*status)), if has_log => break None,
+                said = heard(client) => match said {
+                    Said::HasLog => has_log = true,
+                    Said::Detached => break Some(Parting::Detached),
+                    Said::Gone => break Some(Parting::Gone),
+                },
+            }
+        };
+        match parted {
+            Some(Parting::Detached) => {
+                container.owned.set(false);
+                return self.leave_alone(container);
+            }
+            Some(Parting::Gone) if own => {
+                self.stop(container, None, Halt::User).await;
+                self.clear_oneoff(container).await;
+                return Ok(());
+            }
+            Some(Parting::Gone) => return Ok(()),
+            None => {}
+        }
+        let code = match &container.record.borrow().phase {
+            Phase::Exited { code, .. } => *code,
+            Phase::Created { .. } | Phase::Started(_) => None,
+        };
+        if let Some(code) = code {
+            // A client that has gone needs no answer.
+            let _ = asyncfd::send(client, &Reply::Exited { code }, &[]).await;
+        }
+        self.clear_oneoff(container).await;
+        match code {
+            Some(_) => Ok(()),
+            None => Err(failure(format!("{}: the code of its program is not known", container.name()))),
+        }
+    }
+
+    /// Nobody waits for a container any more, and it runs on.
+    fn leave_alone(&self, container: &Container) -> Result<(), Failure> {
+        let mut record = container.record.borrow_mut();
+        let Some(oneoff) = &mut record.oneoff else { return Ok(()) };
+        oneoff.attended = false;
+        // That it runs is recorded elsewhere.
+        let recorded = ContainerRecord { phase: Phase::Created { reason: None }, ..record.clone() };
+        let written = records::write(&container.paths.record(), &recorded);
+        written.map_err(|error| failure(format!("write the record of {}: {error}", record.name)))
+    }
+
+    /// Whether a container has a terminal, and where its program's input comes from.
+    fn input(&self, container: &Container) -> Result<(bool, Option<OwnedFd>), Failure> {
+        let name = container.name();
+        let failed = |error: std::io::Error| failure(format!("attach to {name}: {error}"));
+        let (tty, stdin_open) = {
+            let record = container.record.borrow();
+            (record.service.tty, record.service.stdin_open)
+        };
+        if tty {
+            let held = self.link.held(&format!("terminal/{name}")).map_err(failed)?;
+            return Ok((true, held.into_iter().next()));
+        }
+        if !stdin_open {
+            return Ok((false, None));
+        }
+        let opened =
+            OpenOptions::new().write(true).custom_flags(libc::O_NONBLOCK).open(container.paths.fifo("in"));
+        match opened {
+            Ok(pipe) => Ok((false, Some(pipe.into()))),
+            // The input of a container of `run` is its caller's; one that its program has closed has no reader.
+            Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENXIO)) => {
+                Ok((false, None))
+            }
+            Err(error) => Err(failed(error)),
+        }
+    }
+
+    /// The containers of `run` for a service.
+    pub(super) fn oneoffs_of(&self, service: &str) -> Vec<Rc<Container>> {
+        let chosen = |container: &&Rc<Container>| {
+            let record = container.record.borrow();
+            record.oneoff.is_some() && record.service.name == service
+        };
+        self.containers.borrow().values().filter(chosen).cloned().collect()
+    }
+
+    /// The program of a container of `run` has ended. Where an earlier supervisor left it, whoever waits for it may not
+    /// have come back yet.
+    pub(super) async fn clear_ended_oneoff(self: &Rc<Self>, container: &Rc<Container>) {
+        if container.oneoff().is_some_and(|oneoff| oneoff.remove && oneoff.attended) {
+            if container.owned.get() {
+                // Whoever accompanies it takes it away once its caller has seen its end.
+                return;
+            }
+            let (engine, container) = (Rc::clone(self), Rc::clone(container));
+            tokio::task::spawn_local(async move {
+                tokio::time::sleep(RETURN).await;
+                engine.clear_oneoff(&container).await;
+            });
+            return;
+        }
+        self.clear_oneoff(container).await;
+    }
+
+    /// Takes away a container of `run` that goes with its program. It waits for nobody's turn: no plan but that of `down`
+    /// knows of it, and who takes it away second finds nothing.
+    pub(super) async fn clear_oneoff(self: &Rc<Self>, container: &Rc<Container>) {
+        if !container.oneoff().is_some_and(|oneoff| oneoff.remove) {
+            return;
+        }
+        let name = container.name();
+        let is_there = self.container(&name).is_some_and(|known| Rc::ptr_eq(&known, container));
+        let has_ended = !is_under_way(*container.status.borrow());
+        if is_there
+            && has_ended
+            && let Err(error) = self.remove(&name).await
+        {
+            diagnose(&error.message);
+        }
+    }
+
+    /// Keeps the containers of `run` that an earlier supervisor left for those who wait for them, for a while.
+    pub(super) fn await_owners(self: &Rc<Self>) {
+        for container in self.containers.borrow().values() {
+            let Some(oneoff) = container.oneoff().filter(|oneoff| oneoff.remove) else {
+                continue;
+            };
+            let (engine, container) = (Rc::clone(self), Rc::clone(container));
+            tokio::task::spawn_local(async move {
+                tokio::time::sleep(RETURN).await;
+                if oneoff.attended && !container.owned.get() {
+                    engine.stop(&container, None, Halt::User).await;
+                }
+                engine.clear_oneoff(&container).await;
+            });
+        }
+    }
+}
+
+fn is_under_way(status: Status) -> bool {
+    match status {
+        Status::Starting | Status::Running(_) => true,
+        Status::Created | Status::Restarting(_) | Status::Exited(_) => false,
+    }
+}
+
+/// What a client says next.
+async fn heard(client: &Connection) -> Said {
+    match asyncfd::receive::<Following>(client).await {
+        Ok(Some((Following::HasLog, _))) => Said::HasLog,
+        Ok(Some((Following::Leaves, _))) => Said::Detached,
+        Ok(None) | Err(_) => Said::Gone,
+    }
+}

@@ -1,0 +1,29 @@
+//! What needs no supervisor: it is read from records and the kernel, and no process is started for it.
+
+mod figures;
+mod processes;
+mod stacks;
+
+pub use figures::{Figures, figures};
+pub use processes::{Process, processes};
+pub use stacks::{Member, Summary, stack, stacks};
+
+/// Why the host could not be asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The records are root's alone.
+    #[error("compose needs root to read what it has recorded: run it as root, for example with sudo")]
+    NotRoot,
+    /// Of the control groups.
+    #[error(transparent)]
+    Cgroup(#[from] composer_cgroup::Error),
+}
+
+fn root() -> Result<(), Error> {
+    if nix::unistd::geteuid().is_root() { Ok(()) } else { Err(Error::NotRoot) }
+}
+
+/// The control group of a container.
+fn group(cgroups: &composer_cgroup::Hierarchy, stack: &str, container: &str) -> composer_cgroup::Group {
+    cgroups.group(&format!("compose/{stack}/{container}"))
+}
