@@ -108,7 +108,7 @@ fn one_shots_that_succeed_are_success_and_codes_are_handed_on() {
         format!(
             r#"
 services:
-  job: {{ x-rootfs: @busybox@, command: ["sh", "-c", "sleep 0.1; echo worked; exit {code}"], depends_on: {{ prepare: {{ condition: service_completed_successfully }} }} }}
+  job: {{ x-rootfs: @busybox@, command: ["sh", "-c", "echo worked; exit {code}"], depends_on: {{ prepare: {{ condition: service_completed_successfully }} }} }}
   prepare: {{ x-rootfs: @busybox@, command: "true" }}
   side: {{ x-rootfs: @busybox@, command: sleep 1000 }}
 "#

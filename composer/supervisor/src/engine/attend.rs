@@ -37,7 +37,9 @@ impl Engine {
         let (stop, orders) = mpsc::unbounded_channel();
         let pidfd = Rc::clone(&born.pidfd);
         let log = Rc::clone(&logging.writer);
-        *container.live.borrow_mut() = Some(Live { pid: born.pid, pidfd, stop, log });
+        // One that is taken up has run for as long as anybody remembers.
+        let since = if fresh { Instant::now() } else { Instant::now() - life::SETTLED.min(uptime()) };
+        *container.live.borrow_mut() = Some(Live { pid: born.pid, pidfd, since, stop, log });
         container.last_probe.take();
         container.record.borrow_mut().history.due = None;
         let known = if fresh { None } else { Self::known_health(container) };
@@ -49,8 +51,6 @@ impl Engine {
             let (engine, container) = (Rc::clone(self), Rc::clone(container));
             tokio::task::spawn_local(async move { engine.watch_health(&container, health, said).await })
         });
-        // One that is taken up has run for as long as anybody remembers.
-        let since = if fresh { Instant::now() } else { Instant::now() - life::SETTLED.min(uptime()) };
         let (engine, container) = (Rc::clone(self), Rc::clone(container));
         tokio::task::spawn_local(async move {
             let told = |signal| engine.announce_container(&container, Action::Killed { signal });

@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use composer_sandbox::ProcessSpec;
 use composer_stack::Condition;
@@ -68,6 +68,8 @@ pub struct Live {
     pub pid: i32,
     /// The same.
     pub pidfd: Rc<OwnedFd>,
+    /// When its program was exec'd, as far as anybody remembers.
+    pub since: Instant,
     /// To whom attends it.
     pub stop: mpsc::UnboundedSender<StopOrder>,
     /// What writes its log.

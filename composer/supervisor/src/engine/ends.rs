@@ -12,7 +12,6 @@ use super::container::{Container, Status, Verdict};
 use super::execute::{self, Order, StepError};
 use super::operations::failure;
 use super::{Engine, pause};
-use crate::clock;
 use crate::logs::Reader;
 use crate::protocol::{Action, Failure, Health};
 
@@ -202,7 +201,7 @@ impl Engine {
                 if *status.borrow() != Status::Running(None) {
                     return;
                 }
-                let age = container.started().map(|at| Duration::from_nanos(clock::now().saturating_sub(at)));
+                let age = container.live.borrow().as_ref().map(|live| live.since.elapsed());
                 let ends = status.wait_for(|status| *status != Status::Running(None));
                 if tokio::time::timeout(STAYS.saturating_sub(age.unwrap_or(STAYS)), ends).await.is_err() {
                     return;
