@@ -33,9 +33,5 @@ pub fn run(context: &mut Context, verb: Down) -> Result {
         named,
         dry_run: verb.dry_run,
     });
-    client.send(&request, &[])?;
-    let mut progress = context.progress(&stack, "down", true);
-    let done = work::receive(&client, &mut progress, context);
-    progress.finish();
-    done.map(|_| 0)
+    work::ask_of(context, &client, &stack, "down", &request)
 }

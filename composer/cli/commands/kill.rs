@@ -33,9 +33,5 @@ pub fn run(context: &mut Context, verb: Kill) -> Result {
         return Ok(0);
     };
     let request = protocol::Kill { services: targets.into_iter().collect(), signal: verb.signal };
-    client.send(&Request::Kill(request), &[])?;
-    let mut progress = context.progress(&stack, "kill", true);
-    let done = work::receive(&client, &mut progress, context);
-    progress.finish();
-    done.map(|_| 0)
+    work::ask_of(context, &client, &stack, "kill", &Request::Kill(request))
 }

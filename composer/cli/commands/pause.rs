@@ -13,21 +13,17 @@ pub fn run(context: &mut Context, verb: Pause, hold: bool) -> Result {
     // As in Docker Compose: there is nothing to hold.
     let Some(services) = context.present(&stack, &verb.services)? else { return Ok(0) };
     let Some(client) = Client::find(&stack)? else { return Ok(0) };
+    let (title, from, cause) = match hold {
+        true => ("pause", State::Running, "it runs"),
+        false => ("unpause", State::Paused, "it is held"),
+    };
     if verb.dry_run {
         let mut containers = super::context::containers(&stack)?;
-        let (from, verb_name, cause) = match hold {
-            true => (State::Running, "pause", "it runs"),
-            false => (State::Paused, "unpause", "it is held"),
-        };
         containers.retain(|container| {
             let wanted = services.is_empty() || services.contains(&container.service);
             wanted && container.state == from
         });
-        return work::would(context, verb_name, &containers, cause);
+        return work::would(context, title, &containers, cause);
     }
-    client.send(&Request::Pause(protocol::Pause { services, hold }), &[])?;
-    let mut progress = context.progress(&stack, if hold { "pause" } else { "unpause" }, true);
-    let done = work::receive(&client, &mut progress, context);
-    progress.finish();
-    done.map(|_| 0)
+    work::ask_of(context, &client, &stack, title, &Request::Pause(protocol::Pause { services, hold }))
 }

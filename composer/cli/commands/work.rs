@@ -13,10 +13,20 @@ use crate::render::{FRAME, Progress};
 
 /// Asks the supervisor of a stack that exists, and shows how it goes, until it is done.
 pub fn ask(context: &mut Context, stack: &str, title: &'static str, request: &Request) -> Result {
-    let client = Client::find_or_start(stack)?;
+    ask_of(context, &Client::find_or_start(stack)?, stack, title, request)
+}
+
+/// The same of a supervisor that has been found.
+pub fn ask_of(
+    context: &mut Context,
+    client: &Client,
+    stack: &str,
+    title: &'static str,
+    request: &Request,
+) -> Result {
     client.send(request, &[])?;
     let mut progress = context.progress(stack, title, true);
-    let done = receive(&client, &mut progress, context);
+    let done = receive(client, &mut progress, context);
     progress.finish();
     done.map(|_| 0)
 }

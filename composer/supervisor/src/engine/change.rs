@@ -10,7 +10,7 @@ use composer_stack::{MountKind, Service, config_hash};
 
 use super::Engine;
 use super::container::Container;
-use super::execute::{gone, new_record};
+use super::execute::{gone, identifier, new_record};
 use super::start::{self, Result, StartError};
 use crate::paths::{self, ContainerPaths};
 use crate::protocol::Action;
@@ -37,7 +37,8 @@ impl Engine {
         }
         let folders = self.paths.container(name);
         paths::make(folders.folder()).map_err(failed)?;
-        let container = Container::new(new_record(name, service, index).map_err(failed)?, folders);
+        let container =
+            Container::new(new_record(identifier().map_err(failed)?, name, service, index), folders);
         self.announce_container(&container, Action::Creating);
         container.change(|_| {}).map_err(failed)?;
         if old != name {

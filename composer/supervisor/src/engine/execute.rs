@@ -223,8 +223,8 @@ impl Engine {
     }
 
     fn create(&self, name: &str, service: &Service, index: u32) -> Result<(), StartError> {
-        let record = new_record(name, service, index);
-        self.make(record.map_err(|error| StartError::doing(&format!("create {name}"), &error))?)
+        let id = identifier().map_err(|error| StartError::doing(&format!("create {name}"), &error))?;
+        self.make(new_record(id, name, service, index))
     }
 
     /// Makes the container that a record describes.
@@ -375,9 +375,9 @@ pub fn describe(name: &str, status: Status, condition: Condition) -> String {
 }
 
 /// The record of a container that is made in this moment.
-pub fn new_record(name: &str, service: &Service, index: u32) -> io::Result<ContainerRecord> {
-    Ok(ContainerRecord {
-        id: identifier()?,
+pub fn new_record(id: String, name: &str, service: &Service, index: u32) -> ContainerRecord {
+    ContainerRecord {
+        id,
         name: name.to_owned(),
         index,
         service: service.clone(),
@@ -388,7 +388,7 @@ pub fn new_record(name: &str, service: &Service, index: u32) -> io::Result<Conta
         history: History::default(),
         prepared: false,
         oneoff: None,
-    })
+    }
 }
 
 /// What is gone already needs no removal.

@@ -10,16 +10,16 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use composer_plan::{Orphans, Plan, UpOptions};
-use composer_stack::{Condition, Stack, config_hash};
+use composer_stack::{Condition, Stack};
 use tokio::io::unix::AsyncFd;
 
 use super::container::{Container, Given, Status, Verdict};
-use super::execute::{Order, StepError};
+use super::execute::{Order, StepError, new_record};
 use super::operations::{Operation, failure};
 use super::{Engine, asyncfd};
+use crate::diagnose;
 use crate::protocol::{Attach, Attached, Failure, Following, Reply, Run};
-use crate::records::{self, ContainerRecord, Halt, History, OneOff, Phase};
-use crate::{clock, diagnose};
+use crate::records::{self, ContainerRecord, Halt, OneOff, Phase};
 
 type Connection = AsyncFd<OwnedFd>;
 
@@ -196,17 +196,9 @@ impl Engine {
             aliases: request.aliases,
         };
         let record = ContainerRecord {
-            id: request.id,
-            name: request.name.clone(),
-            index: 1,
-            config_hash: config_hash(&request.service),
-            service: request.service,
-            created: clock::now(),
-            address: None,
-            phase: Phase::Created { reason: None },
-            oneoff: Some(oneoff),
-            history: History::default(),
             prepared: true,
+            oneoff: Some(oneoff),
+            ..new_record(request.id, &request.name, &request.service, 1)
         };
         self.make(record).map_err(|error| Failure { message: error.message, code: error.code })?;
         let container = self.container(&request.name);

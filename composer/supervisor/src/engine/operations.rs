@@ -88,9 +88,7 @@ impl Engine {
         let interrupt = self.interrupt.subscribe();
         let _turn = self.take_turn().await;
         operation.begun.set(true);
-        if interrupt.has_changed().unwrap_or(false) {
-            return Err(failure("interrupted by a later command: nothing has been started".to_owned()));
-        }
+        self.not_overtaken(&interrupt)?;
         for service in &request.options.services {
             if !request.stack.services.contains_key(service) {
                 return Err(failure(format!("no such service: {service}")));
