@@ -6,9 +6,9 @@ use super::{deep, unique};
 use crate::diagnostic::Report;
 use crate::yaml::{Node, Tag, Value, limits};
 
-/// The text of a scalar: the identity of an item in a list of strings.
+/// The text of a scalar: the identity of an item in a list of strings. A number may stay one where expressions are kept.
 pub(crate) fn by_text(node: &Node) -> Option<String> {
-    node.text_value().map(str::to_owned)
+    node.text_value().map(str::to_owned).or_else(|| Some(node.int_value()?.to_string()))
 }
 
 /// What stands before `=`.
