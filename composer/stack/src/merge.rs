@@ -194,11 +194,11 @@ impl Merger<'_> {
 
     /// Where mappings and single values stand for lists, Docker Compose makes those lists before it merges.
     fn as_kept(&mut self, base: Node, over: Node, kind: Kind, rule: Merge) -> Node {
-        match rule {
-            Merge::Own(merge) if matches!(kind, Kind::List(_)) => {
-                merge(listed(base), listed(over), self.report)
-            }
-            Merge::Own(merge) => merge(base, over, self.report),
+        match (rule, kind) {
+            (Merge::Own(_), Kind::List(_)) => hosts_as_written(listed(base), listed(over)),
+            (Merge::Own(merge), _) => merge(base, over, self.report),
+            // No pairs of text.
+            (Merge::Pairs, Kind::Map(Shape::Late(_))) => self.mappings(base, over, kind, true),
             _ if over.is_null() => base,
             _ => self.deep(listed(base), listed(over), kind),
         }
