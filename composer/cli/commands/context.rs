@@ -80,7 +80,8 @@ impl Context {
     /// Reads the files and tells of what is doubtful in them.
     pub fn load(&mut self, purpose: Purpose, change: impl FnOnce(&mut LoadOptions)) -> Result<Loaded> {
         if self.separator() == '_' {
-            self.out.warning("`--compatibility` changes no names of containers here: they have `-`");
+            let why = "containers are found again by their names, which have `-`";
+            self.out.warning(&format!("`--compatibility` changes no names here: {why}"));
         }
         self.load_with(purpose, change)
     }

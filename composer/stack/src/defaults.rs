@@ -49,7 +49,7 @@ fn fill_service(service: &mut Map, context: &str) {
 /// All of them, where neither a number nor names are given.
 fn devices(map: &mut Map, span: Span) {
     if !map.contains_key("device_ids") {
-        default(map, "count", Node::bare(span, -1));
+        default(map, "count", Node::text(span, "all"));
     }
 }
 

@@ -148,7 +148,9 @@ impl Project<'_> {
             let as_it_is = shaped || node.is_null();
             let node = if as_it_is { Some(node) } else { self.shape_service(node, name, &folder) };
             merged = match (merged, node) {
-                (Some(base), Some(node)) => Some(merge::records(base, node, &SERVICE, &mut self.report)),
+                (Some(base), Some(node)) => {
+                    Some(merge::records(base, node, &SERVICE, self.keeps(), &mut self.report))
+                }
                 (merged, node) => node.or(merged),
             };
         }
@@ -249,8 +251,8 @@ impl Project<'_> {
         let inside = base.as_ref().is_some_and(|base| base.unit == unit);
         let made = match base.and_then(|base| self.brought(&base)) {
             Some(base) if own.is_null() => base,
-            Some(base) if inside => merge::extend(base, own, &mut self.report),
-            Some(base) => merge::records(base, own, &SERVICE, &mut self.report),
+            Some(base) if inside => merge::extend(base, own, self.keeps(), &mut self.report),
+            Some(base) => merge::records(base, own, &SERVICE, self.keeps(), &mut self.report),
             None => own,
         };
         self.units.list[unit].done.insert(name, made);
@@ -267,7 +269,7 @@ impl Project<'_> {
             return None;
         }
         // Its marks are about what its own file is merged over, not about this one.
-        merge::settle(&mut node, &SERVICE);
+        merge::settle(&mut node, &SERVICE, self.keeps());
         node.bring(&mut self.report.sources, StepKind::Extends, base.at);
         Some(node)
     }

@@ -178,9 +178,6 @@ pub(crate) fn relative(path: &Path, base: &Path) -> PathBuf {
 
 /// The same for a path inside of a container.
 pub(crate) fn clean_text(path: &str) -> String {
-    if path.is_empty() {
-        return String::new();
-    }
     let path = clean(Path::new(path)).display().to_string();
     if path.is_empty() { ".".to_owned() } else { path }
 }

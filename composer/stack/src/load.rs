@@ -1,6 +1,5 @@
 //! The way of a load, from options to a checked stack.
 
-use std::cell::OnceCell;
 use std::path::PathBuf;
 use std::rc::Rc;
 
@@ -82,7 +81,6 @@ pub fn load(options: &LoadOptions) -> Result<Loaded, LoadError> {
         reader,
         environment: scope.environment.values(),
         interpolated: options.interpolate,
-        hashed: OnceCell::new(),
     })
 }
 

@@ -1,6 +1,5 @@
 //! What a load gives: the stack, and questions about the files it came from.
 
-use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
@@ -13,8 +12,15 @@ use crate::profiles::profiles;
 use crate::read::Reader;
 use crate::source::Sources;
 use crate::spec::FILE;
+use crate::tree::{map_mut, put};
 use crate::yaml::{Map, Node, Value};
 use crate::{hash, interpolate};
+
+/// What no container has to be made anew for.
+const UNHASHED: [&str; 5] = ["build", "depends_on", "profiles", "pull_policy", "scale"];
+
+/// The variable with the platform of images that are built for none of their own.
+const PLATFORM: &str = "DOCKER_DEFAULT_PLATFORM";
 
 /// Files that were read without errors.
 #[derive(Debug)]
@@ -32,8 +38,6 @@ pub struct Loaded {
     pub(crate) reader: Reader,
     pub(crate) environment: BTreeMap<String, String>,
     pub(crate) interpolated: bool,
-    /// The document as JSON has it, once somebody asks for a hash.
-    pub(crate) hashed: OnceCell<Document>,
 }
 
 /// A variable that the files use.
@@ -183,15 +187,25 @@ impl Loaded {
         found.into_values().collect()
     }
 
-    /// A service's configuration as one number, in hexadecimal; `None` where there is no such service.
+    /// A service's configuration as one number, in hexadecimal: Docker Compose's own, where the service has no `x-` keys
+    /// of ours. `None` where there is no such service.
     pub fn hash(&self, service: &str) -> Option<String> {
-        if let Some(service) = self.stack.services.get(service) {
-            return Some(hash::config_hash(service));
+        let service = self.root.get("services")?.get(service)?;
+        let mut service = service.clone();
+        let is_empty =
+            |key: &str| service.get(key).is_none_or(|node| node.is_null() || node.text_value() == Some(""));
+        let platform = self.environment.get(PLATFORM).filter(|platform| !platform.is_empty());
+        let platform = platform.filter(|_| !is_empty("build") && is_empty("platform"));
+        let span = service.span;
+        if let Some(fields) = map_mut(&mut service) {
+            fields.retain(|key, _| !UNHASHED.contains(&key.as_str()));
+            platform.into_iter().for_each(|platform| put(fields, "platform", Node::text(span, platform)));
         }
-        // One that cannot be run: its canonical form stands for it.
-        let document = self.hashed.get_or_init(|| self.document(Format::Json));
-        let text = emit::json(document.get("services")?.get(service)?).ok()?;
-        Some(hash::sha256(&text))
+        if let Some(deploy) = service.get_mut("deploy").and_then(map_mut) {
+            deploy.shift_remove("replicas");
+        }
+        let document = print::service(&service);
+        Some(hash::sha256(&emit::json_line(&document).ok()?))
     }
 
     /// The model as YAML with a comment behind every value that says where it came from; `color`: they are dim.

@@ -8,6 +8,7 @@ mod tests;
 use indexmap::map::Entry as Slot;
 
 use crate::diagnostic::Report;
+use crate::shape;
 use crate::spec::{Form, Record, SERVICE, Shape};
 use crate::yaml::{Map, Node, Resolved, Scalar, Tag, Value};
 
@@ -34,19 +35,26 @@ pub(crate) enum Merge {
     Own(fn(Node, Node, &mut Report) -> Node),
 }
 
-/// Merges `over` into `base`, both of the shape of `record`.
-pub(crate) fn records(base: Node, over: Node, record: &'static Record, report: &mut Report) -> Node {
-    Merger { report, extends: false }.deep(base, over, Kind::Record(record))
+/// Merges `over` into `base`, both of the shape of `record`. `kept`: expressions are kept, and with them the forms
+/// that were written ([`Shape::Late`]).
+pub(crate) fn records(
+    base: Node,
+    over: Node,
+    record: &'static Record,
+    kept: bool,
+    report: &mut Report,
+) -> Node {
+    Merger { report, extends: false, kept }.deep(base, over, Kind::Record(record))
 }
 
 /// Puts a service over the one of the same file that it extends.
-pub(crate) fn extend(base: Node, own: Node, report: &mut Report) -> Node {
-    Merger { report, extends: true }.deep(base, own, Kind::Record(&SERVICE))
+pub(crate) fn extend(base: Node, own: Node, kept: bool, report: &mut Report) -> Node {
+    Merger { report, extends: true, kept }.deep(base, own, Kind::Record(&SERVICE))
 }
 
 /// The same of any two values, by the usual rules alone.
 fn deep(base: Node, over: Node) -> Node {
-    Merger { report: &mut Report::default(), extends: false }.deep(base, over, Kind::Other)
+    Merger { report: &mut Report::default(), extends: false, kept: false }.deep(base, over, Kind::Other)
 }
 
 /// Of items with the same identity the last, in the place of the first: what [`Merge::Unique`] demands of one list.
@@ -63,9 +71,9 @@ pub(crate) fn unique(items: Vec<Node>, identity: fn(&Node) -> Option<String>) ->
 }
 
 /// After merging: what is marked `!reset` goes, lists lose their repetitions, the marks have done their work. Whether
-/// anything was marked.
-pub(crate) fn settle(node: &mut Node, record: &'static Record) -> bool {
-    settle_kind(node, Kind::Record(record), Merge::Deep)
+/// anything was marked. `kept`: nothing is filled in, as in [`records`].
+pub(crate) fn settle(node: &mut Node, record: &'static Record, kept: bool) -> bool {
+    settle_kind(node, Kind::Record(record), Merge::Deep, kept)
 }
 
 /// What is known of the values below.
@@ -107,6 +115,29 @@ impl Kind {
     }
 }
 
+/// Pairs, or one value, as a list.
+fn listed(node: Node) -> Node {
+    let Value::Map(map) = node.value else {
+        return shape::listed(node);
+    };
+    let mut items = Vec::with_capacity(map.len());
+    for (key, entry) in map {
+        let values = match entry.node.value {
+            Value::List(values) => values,
+            value @ (Value::Scalar(_) | Value::Map(_)) => vec![Node { value, ..entry.node }],
+        };
+        for value in values {
+            let text = match &value.value {
+                Value::Scalar(scalar) if !value.is_null() => format!("{key}={}", scalar.to_text()),
+                Value::Scalar(_) | Value::List(_) | Value::Map(_) => key.clone(),
+            };
+            items.push(Node::text(value.span, text));
+        }
+    }
+    items.sort_by(|one, other| one.text_value().cmp(&other.text_value()));
+    Node { value: Value::List(items), ..node }
+}
+
 /// Whether a list was written as its only item.
 fn is_lengthened(node: &Node) -> bool {
     matches!(node.items(), [only] if only.span == node.span)
@@ -115,6 +146,7 @@ fn is_lengthened(node: &Node) -> bool {
 struct Merger<'a> {
     report: &'a mut Report,
     extends: bool,
+    kept: bool,
 }
 
 impl Merger<'_> {
@@ -124,6 +156,9 @@ impl Merger<'_> {
         }
         match rule {
             Merge::Replace => over,
+            Merge::Pairs | Merge::Own(_) | Merge::Unique(_) if self.kept => {
+                self.as_kept(base, over, kind, rule)
+            }
             Merge::Own(merge) => merge(base, over, self.report),
             Merge::Pairs => self.mappings(base, over, kind, true),
             Merge::AsWritten => self.as_written(base, over, kind),
@@ -154,6 +189,18 @@ impl Merger<'_> {
                 over
             }
             (Value::Scalar(_) | Value::Map(_) | Value::List(_), _) => over,
+        }
+    }
+
+    /// Where mappings and single values stand for lists, Docker Compose makes those lists before it merges.
+    fn as_kept(&mut self, base: Node, over: Node, kind: Kind, rule: Merge) -> Node {
+        match (rule, kind) {
+            (Merge::Own(_), Kind::List(_)) => hosts_as_written(listed(base), listed(over)),
+            (Merge::Own(merge), _) => merge(base, over, self.report),
+            // No pairs of text.
+            (Merge::Pairs, Kind::Map(Shape::Late(_))) => self.mappings(base, over, kind, true),
+            _ if over.is_null() => base,
+            _ => self.deep(listed(base), listed(over), kind),
         }
     }
 
@@ -217,7 +264,7 @@ impl Merger<'_> {
     }
 }
 
-fn settle_kind(node: &mut Node, kind: Kind, rule: Merge) -> bool {
+fn settle_kind(node: &mut Node, kind: Kind, rule: Merge, kept: bool) -> bool {
     let mut marked = false;
     if node.tag != Tag::Damaged {
         marked = node.tag != Tag::None;
@@ -233,26 +280,29 @@ fn settle_kind(node: &mut Node, kind: Kind, rule: Merge) -> bool {
             }
             for (key, entry) in map.iter_mut() {
                 let (kind, rule) = kind.below(key);
-                marked |= settle_kind(&mut entry.node, kind, rule);
+                marked |= settle_kind(&mut entry.node, kind, rule, kept);
             }
         }
         Value::List(items) => {
             let given = items.len();
             items.retain(|item| item.tag != Tag::Reset);
             marked |= items.len() < given;
-            if let Merge::Unique(identity) = rule {
-                *items = unique(std::mem::take(items), identity);
+            match rule {
+                Merge::Unique(identity) => *items = unique(std::mem::take(items), identity),
+                // As they were written.
+                Merge::Pairs => *items = unique(std::mem::take(items), by_key),
+                Merge::Deep | Merge::Replace | Merge::Lists | Merge::AsWritten | Merge::Own(_) => {}
             }
             let item = match kind {
                 Kind::List(item) => Kind::of(item),
                 Kind::Record(_) | Kind::Map(_) | Kind::EmptyIfNull | Kind::Other => Kind::Other,
             };
             for node in items {
-                marked |= settle_kind(node, item, Merge::Deep);
+                marked |= settle_kind(node, item, Merge::Deep, kept);
             }
         }
         Value::Scalar(scalar) => {
-            if matches!(kind, Kind::EmptyIfNull) && scalar.resolve() == Resolved::Null {
+            if !kept && matches!(kind, Kind::EmptyIfNull) && scalar.resolve() == Resolved::Null {
                 *scalar = Scalar::text("");
             }
         }

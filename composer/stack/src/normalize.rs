@@ -6,7 +6,7 @@ use crate::files::clean_text;
 use crate::links;
 use crate::source::Span;
 use crate::tree::{default, items_mut, map_mut, put, resolve_nulls};
-use crate::yaml::{Entry, Map, Node};
+use crate::yaml::{Entry, Map, Node, Value};
 
 /// Sections of things that have a name on the host.
 const NAMED: [&str; 4] = ["networks", "volumes", "configs", "secrets"];
@@ -89,6 +89,10 @@ fn normalize_build(build: &mut Entry, environment: Option<&Environment>, report:
     if !map.contains_key("dockerfile_inline") {
         default(map, "dockerfile", Node::text(key, "Dockerfile"));
     }
+    // As it was written, where expressions are kept.
+    if let Some(Entry { node: Node { value: Value::List(items), .. }, .. }) = map.get_mut("args") {
+        items.retain(|item| item.text_value().is_none_or(|text| text.contains('=')));
+    }
     if let Some(args) = map.get_mut("args").and_then(|entry| map_mut(&mut entry.node)) {
         if let Some(environment) = environment {
             resolve_nulls(args, environment, report);
@@ -161,9 +165,15 @@ pub(crate) fn fill_resources(root: &mut Node) {
 
 /// A resource without a name is called after its key.
 fn name_resource(key: &str, entry: &mut Entry, project: &str) {
-    let external = entry.node.get("external").and_then(Node::bool_value).unwrap_or(false);
+    let external = entry.node.get("external").is_some_and(is_true);
     let name = if external { key.to_owned() } else { format!("{project}_{key}") };
     if let Some(map) = map_mut(&mut entry.node) {
         default(map, "name", Node::text(entry.key, name));
     }
+}
+
+/// Also as a string, which stays one where expressions are kept.
+fn is_true(node: &Node) -> bool {
+    let word = matches!(node.text_value(), Some("1" | "t" | "T" | "true" | "True" | "TRUE"));
+    word || node.bool_value() == Some(true)
 }

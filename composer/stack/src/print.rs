@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use indexmap::IndexMap;
 
 use crate::emit::{Document, natural};
-use crate::spec::{Field, Print, Record, Shape};
+use crate::spec::{Field, Print, Record, SERVICE, Shape};
 use crate::yaml::{Map, Node, Resolved, Scalar, Value};
 
 /// What the document is for: compose-go prints a few empty values in JSON alone.
@@ -39,6 +39,12 @@ pub(crate) fn document(root: &Node, record: &'static Record, format: Format, esc
     Document::Map(out)
 }
 
+/// A service as Go's encoder writes it into JSON, without what belongs to the text around it.
+pub(crate) fn service(service: &Node) -> Document {
+    let printer = Printer { format: Format::Json, escape: false, extensions: false, typed: true };
+    printer.node(service, &Shape::Record(&SERVICE))
+}
+
 /// The document of a tree whose expressions are kept: Docker Compose prints it before it has brought it into its types.
 pub(crate) fn untyped(root: &Node, record: &'static Record) -> Document {
     let printer = Printer { format: Format::Yaml, escape: false, extensions: true, typed: false };
@@ -58,7 +64,7 @@ impl Printer {
     fn node(&self, node: &Node, shape: &Shape) -> Document {
         match (&node.value, shape) {
             (_, Shape::OrNull(shape) | Shape::Either(_, shape)) => self.node(node, shape),
-            (_, Shape::Short(conversion)) => self.node(node, &conversion.long),
+            (_, Shape::Short(conversion) | Shape::Late(conversion)) => self.node(node, &conversion.long),
             (Value::Map(map), Shape::Record(record)) => self.record(map, record),
             (Value::Map(map), Shape::Map(value) | Shape::Names(value)) => Document::Map(
                 self.sorted(map).map(|(key, node)| (self.key(key), self.node(node, value))).collect(),
@@ -109,10 +115,15 @@ impl Printer {
             Print::As(show) if self.typed => self.node(&show(&entry.node), &field.shape),
             _ => self.node(&entry.node, &field.shape),
         });
+        if !self.typed {
+            let given = given.filter(|_| !matches!(field.print, Print::Never));
+            out.extend(given.map(|value| (field.key.to_owned(), value)));
+            return;
+        }
         let json = self.format == Format::Json;
         let mut name = field.key;
         let shown = match field.print {
-            Print::Never => None,
+            Print::Untyped | Print::Never => None,
             Print::Given => given,
             Print::As(_) => given.filter(|value| !is_empty(value, &field.shape)),
             Print::Filled => given.filter(|value| !is_empty(value, &field.shape)),
@@ -177,7 +188,7 @@ impl Printer {
 
 /// What Go's `omitempty` leaves out.
 fn is_empty(value: &Document, shape: &Shape) -> bool {
-    if let Shape::Short(conversion) = shape {
+    if let Shape::Short(conversion) | Shape::Late(conversion) = shape {
         return is_empty(value, &conversion.long);
     }
     match value {

@@ -110,7 +110,7 @@ impl<'a> Project<'a> {
                 // What a file leaves without a value or a key that it needs, a later one cannot make up for.
                 let brought = if merged.is_some() { Brought::of(&node) } else { Brought::All };
                 let mut whole = match merged {
-                    Some(base) => merge::records(base, node, &FILE, &mut self.report),
+                    Some(base) => merge::records(base, node, &FILE, self.keeps(), &mut self.report),
                     None => node,
                 };
                 shape::complete(&mut whole, &FILE, &brought, &mut self.report);
@@ -118,7 +118,7 @@ impl<'a> Project<'a> {
             }
         }
         let mut root = merged?;
-        if merge::settle(&mut root, &FILE) {
+        if merge::settle(&mut root, &FILE, self.keeps()) {
             // What was taken away may have been needed.
             shape::complete(&mut root, &FILE, &Brought::All, &mut self.report);
         }
@@ -160,6 +160,11 @@ impl<'a> Project<'a> {
         let shaped = self.shape_record(node, &FILE, "the file", begin);
         self.incomplete |= includes && shaped.as_ref().is_none_or(|node| node.get("include").is_none());
         shaped
+    }
+
+    /// Whether expressions are kept, and with them the forms that were written.
+    pub fn keeps(&self) -> bool {
+        !self.options.interpolate
     }
 
     pub fn interpolate(&mut self, node: &mut Node, scope: &Scope) {

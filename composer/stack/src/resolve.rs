@@ -1,6 +1,7 @@
 //! `env_file` and `label_file`: their variables go below the service's own `environment` and `labels`.
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::path::Path;
 
 use crate::diagnostic::Report;
@@ -11,6 +12,9 @@ use crate::read::{self, Numbered, Reader};
 use crate::source::{Span, StepKind};
 use crate::tree::map_mut;
 use crate::yaml::{Entry, Map, Node};
+
+/// The way out where a file is not there.
+const OPTIONAL: &str = "a file that may be missing: `- path: FILE` with `required: false`";
 
 /// What reading needs to know.
 pub(crate) struct Resolver<'a> {
@@ -106,14 +110,23 @@ impl Resolver<'_> {
 
     /// A file that a service names.
     fn read(&mut self, node: &Node, required: bool) -> Option<Numbered> {
-        let path = self.folder.join(node.text_value()?);
+        let text = node.text_value()?;
+        // As an unset variable leaves it: it is not the folder.
+        if text.is_empty() {
+            if required {
+                self.report
+                    .error(node.span, "the path of this file is empty")
+                    .help("name a file, or remove it");
+            }
+            return None;
+        }
+        let path = self.folder.join(text);
         match self.reader.env_file(&path, self.report) {
             Ok(file) => Some(file),
-            Err(error) if !required && error.kind() == std::io::ErrorKind::NotFound => None,
+            Err(error) if !required && error.kind() == ErrorKind::NotFound => None,
             Err(error) => {
-                let optional = "a file that may be missing: `- path: FILE` with `required: false`";
                 let found = self.report.error(node.span, format!("cannot read {}: {error}", path.display()));
-                read::instead(found, &path, &error, optional);
+                read::instead(found, &path, &error, OPTIONAL);
                 None
             }
         }

@@ -145,7 +145,7 @@ impl Writer {
             }),
             Shape::OrNull(shape) => either(vec![types(&["null"]), self.shape(shape)]),
             Shape::Record(record) => json!({ "$ref": format!("#/definitions/{}", self.define(record)) }),
-            Shape::Short(conversion) => {
+            Shape::Short(conversion) | Shape::Late(conversion) => {
                 let mut forms: Vec<Value> = conversion.forms.iter().map(|form| self.shape(form)).collect();
                 match &conversion.long {
                     Shape::Either(scalar, other) => forms.extend([self.shape(scalar), self.shape(other)]),

@@ -327,6 +327,7 @@ const OF_SHAPE: &[&str] = &[
     "negative_replicas",
     "no_value",
     "port_zero",
+    "repeated_pairs",
     "restart_policy",
     "restart_words",
     "tab_in_line",

@@ -7,7 +7,11 @@ use crate::yaml::Node;
 
 pub(super) fn check(project: Project<'_>, report: &mut Report) {
     for service in project.services() {
-        for (name, entry) in service.map("networks").filter(|(name, _)| *name != "default") {
+        for (name, entry) in service.map("networks") {
+            // What it has besides is wrong by itself.
+            if name == "default" && service.get("network_mode").is_some() {
+                continue;
+            }
             defined(project, "network", name, entry.key, report);
         }
         for (name, entry) in service.map("models") {

@@ -26,16 +26,6 @@ pub(crate) enum Document {
 }
 
 impl Document {
-    /// The value of a key, where this is a mapping.
-    pub(crate) fn get(&self, key: &str) -> Option<&Self> {
-        match self {
-            Self::Map(map) => map.get(key),
-            Self::Null | Self::Bool(_) | Self::Int(_) | Self::Float(_) | Self::Text(_) | Self::List(_) => {
-                None
-            }
-        }
-    }
-
     /// Puts the keys of every mapping in order.
     pub(crate) fn sort(&mut self) {
         match self {
@@ -80,5 +70,26 @@ impl Serialize for Document {
 
 /// Two spaces, one value a line.
 pub(crate) fn json(document: &impl Serialize) -> io::Result<String> {
-    Ok(serde_json::to_string_pretty(document)? + "\n")
+    Ok(for_web(&serde_json::to_string_pretty(document)?) + "\n")
+}
+
+/// The same in one line, without blanks.
+pub(crate) fn json_line(document: &impl Serialize) -> io::Result<String> {
+    Ok(for_web(&serde_json::to_string(document)?))
+}
+
+/// As Go's encoder writes it, for texts inside of a web page. These characters are in strings alone.
+fn for_web(json: &str) -> String {
+    let mut out = String::with_capacity(json.len());
+    for character in json.chars() {
+        match character {
+            '<' => out.push_str("\\u003c"),
+            '>' => out.push_str("\\u003e"),
+            '&' => out.push_str("\\u0026"),
+            '\u{2028}' => out.push_str("\\u2028"),
+            '\u{2029}' => out.push_str("\\u2029"),
+            _ => out.push(character),
+        }
+    }
+    out
 }

@@ -6,9 +6,9 @@ use super::{deep, unique};
 use crate::diagnostic::Report;
 use crate::yaml::{Node, Tag, Value, limits};
 
-/// The text of a scalar: the identity of an item in a list of strings.
+/// The text of a scalar: the identity of an item in a list of strings. A number may stay one where expressions are kept.
 pub(crate) fn by_text(node: &Node) -> Option<String> {
-    node.text_value().map(str::to_owned)
+    node.text_value().map(str::to_owned).or_else(|| Some(node.int_value()?.to_string()))
 }
 
 /// What stands before `=`.
@@ -50,14 +50,22 @@ fn key(node: &Node, key: &str) -> Option<String> {
     node.get(key)?.text_value().map(str::to_owned)
 }
 
-/// `extra_hosts`: addresses of the same name stay side by side.
+/// `extra_hosts`: addresses of the same name stay side by side, in order.
 pub(crate) fn hosts(base: Node, over: Node, _: &mut Report) -> Node {
+    let mut hosts = hosts_as_written(base, over);
+    if let Value::List(items) = &mut hosts.value {
+        items.sort_by(|a, b| a.text_value().cmp(&b.text_value()));
+    }
+    hosts
+}
+
+/// The same, before they are put in order.
+pub(super) fn hosts_as_written(base: Node, over: Node) -> Node {
     let (Value::List(mut hosts), Value::List(more)) = (base.value.clone(), over.value.clone()) else {
         return if over.is_null() { base } else { over };
     };
     let mut known: HashSet<Option<String>> = hosts.iter().map(by_text).collect();
     hosts.extend(more.into_iter().filter(|host| known.insert(by_text(host))));
-    hosts.sort_by(|a, b| a.text_value().cmp(&b.text_value()));
     Node { value: Value::List(hosts), span: over.span, tag: base.tag }
 }
 

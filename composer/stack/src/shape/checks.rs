@@ -290,7 +290,7 @@ pub(crate) const BIT_RATE: Shape = Shape::Checked(&Check {
 });
 
 /// `published` of a port: a port, a range, or nothing.
-pub(crate) const PUBLISHED: Shape = Shape::Short(&Conversion {
+pub(crate) const PUBLISHED: Shape = Shape::Late(&Conversion {
     what: "a port or a range of ports",
     forms: &[crate::spec::INT],
     lengthen: |node, name, shaper| {

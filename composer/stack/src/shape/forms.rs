@@ -1,14 +1,14 @@
 //! Short forms that need nothing but the value itself.
 
 use super::scalar::{spelled, whole};
-use super::{Conversion, Shaper};
+use super::{Conversion, Shaper, complete};
 use crate::source::Span;
-use crate::spec::{INT, SET, Shape, TEXTS};
+use crate::spec::{Check, INT, SET, Shape, TEXTS};
 use crate::words;
 use crate::yaml::{Entry, Map, Node, Resolved, Scalar, Tag, Value};
 
 /// `KEY=value`, or a mapping. A key alone has no value.
-pub(crate) const PAIRS: Shape = Shape::Short(&Conversion {
+pub(crate) const PAIRS: Shape = Shape::Late(&Conversion {
     what: "a mapping or a list of `KEY=value`",
     forms: &[TEXTS],
     lengthen: |node, name, shaper| pairs(node, name, shaper, true),
@@ -16,15 +16,37 @@ pub(crate) const PAIRS: Shape = Shape::Short(&Conversion {
 });
 
 /// The same, where a key alone has an empty value.
-pub(crate) const LABELS: Shape = Shape::Short(&Conversion {
+pub(crate) const LABELS: Shape = Shape::Late(&Conversion {
     what: "a mapping or a list of `KEY=value`",
     forms: &[TEXTS],
     lengthen: |node, name, shaper| pairs(node, name, shaper, false),
     long: Shape::Map(&Shape::ScalarOrEmpty),
 });
 
+/// [`PAIRS`], where Docker Compose refuses an item that is given twice: elsewhere it has already taken one of them away.
+pub(crate) const PAIRS_ONCE: Shape = Shape::Late(&Conversion {
+    what: "a mapping or a list of `KEY=value`",
+    forms: &[SET],
+    lengthen: |mut node, name, shaper| {
+        complete::repetitions(&mut node, 0, shaper.report);
+        pairs(node, name, shaper, true)
+    },
+    long: Shape::Map(&Shape::ScalarOrNull),
+});
+
+/// [`LABELS`], likewise.
+pub(crate) const LABELS_ONCE: Shape = Shape::Late(&Conversion {
+    what: "a mapping or a list of `KEY=value`",
+    forms: &[SET],
+    lengthen: |mut node, name, shaper| {
+        complete::repetitions(&mut node, 0, shaper.report);
+        pairs(node, name, shaper, false)
+    },
+    long: Shape::Map(&Shape::ScalarOrEmpty),
+});
+
 /// A string, or a list of strings.
-pub(crate) const TEXT_OR_TEXTS: Shape = Shape::Short(&Conversion {
+pub(crate) const TEXT_OR_TEXTS: Shape = Shape::Late(&Conversion {
     what: "a string or a list of strings",
     forms: &[Shape::Text],
     lengthen: |node, _, _| Some(listed(node)),
@@ -54,7 +76,7 @@ pub(crate) const DNS: Shape = Shape::Short(&Conversion {
 });
 
 /// A scalar, or a list of scalars.
-pub(crate) const ONE_OR_MORE: Shape = Shape::Short(&Conversion {
+pub(crate) const ONE_OR_MORE: Shape = Shape::Late(&Conversion {
     what: "a string, a number, a boolean, or a list of them",
     forms: &[Shape::Scalar],
     lengthen: |node, _, _| Some(listed(node)),
@@ -62,7 +84,7 @@ pub(crate) const ONE_OR_MORE: Shape = Shape::Short(&Conversion {
 });
 
 /// A string or a whole number, which becomes a string.
-pub(crate) const TEXT_OR_INT: Shape = Shape::Short(&Conversion {
+pub(crate) const TEXT_OR_INT: Shape = Shape::Late(&Conversion {
     what: "a string or a whole number",
     forms: &[Shape::Text, INT],
     lengthen: text_or_int,
@@ -70,7 +92,7 @@ pub(crate) const TEXT_OR_INT: Shape = Shape::Short(&Conversion {
 });
 
 /// The same, or nothing, which becomes an empty string.
-pub(crate) const TEXT_OR_INT_OR_EMPTY: Shape = Shape::Short(&Conversion {
+pub(crate) const TEXT_OR_INT_OR_EMPTY: Shape = Shape::Late(&Conversion {
     what: "a string or a whole number",
     forms: &[Shape::Text, INT],
     lengthen: text_or_int,
@@ -105,7 +127,7 @@ pub(crate) const STRING_OR_X: Shape = Shape::Short(&Conversion {
 });
 
 /// A command: words, or a string that is split as a shell would.
-pub(crate) const COMMAND: Shape = Shape::OrNull(&Shape::Short(&Conversion {
+pub(crate) const COMMAND: Shape = Shape::OrNull(&Shape::Late(&Conversion {
     what: "a string or a list",
     forms: &[Shape::Text],
     lengthen: command,
@@ -113,7 +135,7 @@ pub(crate) const COMMAND: Shape = Shape::OrNull(&Shape::Short(&Conversion {
 }));
 
 /// What a health check runs.
-pub(crate) const TEST: Shape = Shape::Short(&Conversion {
+pub(crate) const TEST: Shape = Shape::Late(&Conversion {
     what: "a string or a list",
     forms: &[Shape::Text],
     lengthen: test,
@@ -123,10 +145,22 @@ pub(crate) const TEST: Shape = Shape::Short(&Conversion {
 /// Words; one string where expressions are kept, which nobody takes apart.
 const WORDS: Shape = Shape::Either(&Shape::Text, &TEXTS);
 
+/// The word, however it is written.
+const ALL: Shape =
+    Shape::Checked(&Check { pattern: Some("^[aA][lL][lL]$"), wrong: |_| None, refused: |_| false });
+
+/// How many devices are shown: `all` of them are -1.
+pub(crate) fn shown_count(node: &Node) -> Node {
+    match node.text_value() {
+        Some(_) => Node::bare(node.span, -1),
+        None => node.clone(),
+    }
+}
+
 /// `all`, or a number.
-pub(crate) const DEVICE_COUNT: Shape = Shape::Short(&Conversion {
+pub(crate) const DEVICE_COUNT: Shape = Shape::Late(&Conversion {
     what: "`all` or a whole number",
-    forms: &[Shape::Word(&["all"])],
+    forms: &[ALL],
     lengthen: |node, _, _| match node.text_value() {
         Some(text) if text.eq_ignore_ascii_case("all") => Some(Node::bare(node.span, -1)),
         _ => Some(node),
@@ -183,7 +217,7 @@ fn pairs(node: Node, name: &str, shaper: &mut Shaper<'_>, variables: bool) -> Op
 }
 
 /// A scalar as a list of one.
-pub(super) fn listed(node: Node) -> Node {
+pub(crate) fn listed(node: Node) -> Node {
     match &node.value {
         Value::Scalar(_) if !node.is_null() => {
             let item = Node { tag: Tag::None, ..node.clone() };
@@ -218,18 +252,12 @@ fn command(node: Node, name: &str, shaper: &mut Shaper<'_>) -> Option<Node> {
             .warning(node.span, format!("`{name}` ends at `{operator}`: there is no shell to understand it"))
             .help("write a list: `[\"sh\", \"-c\", \"...\"]`");
     }
-    if !shaper.interpolated {
-        return Some(node);
-    }
     let words = words.into_iter().map(|word| Node::text(node.span, word)).collect();
     Some(Node { value: Value::List(words), ..node })
 }
 
 fn test(node: Node, _: &str, shaper: &mut Shaper<'_>) -> Option<Node> {
     if let Some(text) = node.text_value() {
-        if !shaper.interpolated {
-            return Some(node);
-        }
         let words = vec![Node::text(node.span.implied(), "CMD-SHELL"), Node::text(node.span, text)];
         return Some(Node { value: Value::List(words), ..node });
     }

@@ -5,7 +5,7 @@ use crate::spec::{Shape, TEXTS};
 use crate::yaml::{Node, Tag, Value};
 
 /// A list of `name=address` or `name:address`, or a mapping.
-pub(crate) const HOSTS: Shape = Shape::Short(&Conversion {
+pub(crate) const HOSTS: Shape = Shape::Late(&Conversion {
     what: "a mapping or a list of `name=address`",
     forms: &[Shape::Map(&super::TEXT_OR_TEXTS)],
     lengthen: hosts,

@@ -75,6 +75,10 @@ impl Shaper<'_> {
         }
         match shape {
             Shape::Short(conversion) => self.short(node, conversion, name),
+            Shape::Late(conversion) if self.interpolated => self.short(node, conversion, name),
+            Shape::Late(conversion) => self.short(node.clone(), conversion, name).map(|_| node),
+            // A path is made absolute whatever the expression in it may become.
+            Shape::Path if !self.interpolated => self.scalar(node, shape, name),
             _ if !self.interpolated && is_expression(&node) => Some(node),
             Shape::Any => Some(node),
             Shape::OrNull(_) if node.is_null() => Some(node),

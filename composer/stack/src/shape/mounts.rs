@@ -18,7 +18,7 @@ pub(crate) const MOUNT: Shape = Shape::Short(&Conversion {
 });
 
 /// Permission bits of a tmpfs, which Compose prints as a number.
-pub(crate) const TMPFS_MODE: Shape = Shape::Short(&Conversion {
+pub(crate) const TMPFS_MODE: Shape = Shape::Late(&Conversion {
     what: "permission bits such as 0755",
     forms: &[],
     lengthen: |node, _, shaper| {
@@ -49,7 +49,7 @@ pub(crate) const TMPFS_MODE: Shape = Shape::Short(&Conversion {
 });
 
 /// Bytes that a tmpfs holds at most.
-pub(crate) const TMPFS_SIZE: Shape = Shape::Short(&Conversion {
+pub(crate) const TMPFS_SIZE: Shape = Shape::Late(&Conversion {
     what: "an amount such as 64m",
     forms: &[],
     lengthen: |node, name, shaper| super::not_negative(node, name, shaper),

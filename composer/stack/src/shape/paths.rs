@@ -128,7 +128,8 @@ impl Shaper<'_> {
             None if text.starts_with('/') => PathBuf::from(text),
             None => clean(&self.folder.join(text)),
         };
-        path.display().to_string()
+        // Relative to the folder itself.
+        if path.as_os_str().is_empty() { ".".to_owned() } else { path.display().to_string() }
     }
 }
 
@@ -151,8 +152,7 @@ fn is_windows(text: &str) -> bool {
     (bytes.get(1) == Some(&b':') && separator(2)) || (text.starts_with('\\') && separator(1))
 }
 
-fn contexts(mut node: Node, _: &str, shaper: &mut Shaper<'_>) -> Option<Node> {
-    super::complete::repetitions(&mut node, 0, shaper.report);
+fn contexts(node: Node, _: &str, shaper: &mut Shaper<'_>) -> Option<Node> {
     let Value::List(items) = &node.value else {
         return Some(node);
     };

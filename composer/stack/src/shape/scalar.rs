@@ -45,16 +45,9 @@ impl Shaper<'_> {
             | Shape::Number(..)
             | Shape::StrictNumber => Some(Scalar::bare(self.number(&node, scalar, shape, name)?)),
             Shape::Float => Some(Scalar::bare(float_text(self.float(&node, scalar, name)?))),
-            Shape::Bytes | Shape::BytesOrFraction | Shape::BytesText | Shape::BytesOrMinusOne
-                if !self.interpolated =>
-            {
-                self.bytes(&node, scalar, shape, name).map(|_| scalar.clone())
-            }
             Shape::Bytes | Shape::BytesOrFraction | Shape::BytesText | Shape::BytesOrMinusOne => {
                 Some(Scalar::text(self.bytes(&node, scalar, shape, name)?.to_string()))
             }
-            // Docker Compose brings them into its types with the expressions.
-            Shape::Duration if !self.interpolated => self.duration(&node, scalar).map(|_| scalar.clone()),
             Shape::Duration => Some(Scalar::text(self.duration(&node, scalar)?)),
             Shape::Mode => Some(Scalar::text(format!("0{:o}", self.mode(&node, scalar, name)?))),
             Shape::Path => plain_text(scalar).map(|path| Scalar::text(self.path(&path.text))),
@@ -66,12 +59,16 @@ impl Shaper<'_> {
             | Shape::OrNull(_)
             | Shape::Either(..)
             | Shape::Record(_)
-            | Shape::Short(_) => Some(scalar.clone()),
+            | Shape::Short(_)
+            | Shape::Late(_) => Some(scalar.clone()),
         };
         let Some(known) = known else {
             return self.wrong_type(&node, name, expected(shape));
         };
-        node.value = Value::Scalar(Scalar { interpolated: scalar.interpolated, ..known });
+        // Docker Compose brings scalars into its types with the expressions: where those are kept, what was written is.
+        if self.interpolated || matches!(shape, Shape::Path) {
+            node.value = Value::Scalar(Scalar { interpolated: scalar.interpolated, ..known });
+        }
         Some(node)
     }
 
@@ -250,7 +247,7 @@ pub(super) fn expected(shape: &Shape) -> &'static str {
         Shape::Map(_) | Shape::Names(_) | Shape::Record(_) => "a mapping",
         Shape::OrNull(shape) | Shape::Either(shape, _) => expected(shape),
         Shape::Any => "a value",
-        Shape::Short(conversion) => conversion.what,
+        Shape::Short(conversion) | Shape::Late(conversion) => conversion.what,
     }
 }
 

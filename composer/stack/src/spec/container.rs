@@ -213,7 +213,7 @@ pub(crate) static EXTENDS: Record = Record::new(
 .open();
 
 /// One limit of `ulimits`.
-pub(crate) const ULIMIT: Shape = Shape::Short(&Conversion {
+pub(crate) const ULIMIT: Shape = Shape::Late(&Conversion {
     what: "a whole number, or a mapping with `soft` and `hard`",
     forms: &[INT],
     lengthen: shape::ulimit,
@@ -294,7 +294,7 @@ pub(crate) static HOOK: Record = Record::new(
         Field::new("user", Shape::Text, "User that runs it; the service's own by default."),
         Field::new("privileged", Shape::Bool, "Runs it with all privileges."),
         Field::new("working_dir", Shape::Text, "Folder it runs in; the service's own by default."),
-        Field::new("environment", shape::PAIRS, "Environment variables, above the service's own.")
+        Field::new("environment", shape::PAIRS_ONCE, "Environment variables, above the service's own.")
             .merge(Merge::Pairs),
     ],
 )
@@ -315,7 +315,7 @@ pub(crate) static PRE_START: Record = Record::new(
         Field::new("user", Shape::Text, "User that runs it."),
         Field::new("privileged", Shape::Bool, "Runs it with all privileges."),
         Field::new("working_dir", Shape::Text, "Folder it runs in."),
-        Field::new("environment", shape::PAIRS, "Environment variables, above the service's own.")
+        Field::new("environment", shape::PAIRS_ONCE, "Environment variables, above the service's own.")
             .merge(Merge::Pairs),
         Field::new(
             "per_replica",

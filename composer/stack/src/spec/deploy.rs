@@ -104,9 +104,10 @@ pub(crate) static GPU: Record = Record::new("an entry of `gpus`", REQUEST).open(
 const REQUEST: &[Field] = &[
     Field::new("capabilities", SET, "What the device must be able to do, such as `gpu`."),
     Field::new("driver", Shape::Text, "The driver that hands the device out, such as `nvidia`."),
-    Field::new("count", shape::DEVICE_COUNT, "How many devices; -1 is all of them."),
+    Field::new("count", shape::DEVICE_COUNT, "How many devices; -1 is all of them.")
+        .print(Print::As(shape::shown_count)),
     Field::new("device_ids", SET, "The devices themselves, instead of a count."),
-    Field::new("options", shape::LABELS, "Options of the driver."),
+    Field::new("options", shape::LABELS_ONCE, "Options of the driver."),
 ];
 
 static GENERIC: Record = Record::new(

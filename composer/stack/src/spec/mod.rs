@@ -123,6 +123,9 @@ pub(crate) enum Shape {
     Record(&'static Record),
     /// What also has a short form.
     Short(&'static Conversion),
+    /// The same, of which Docker Compose makes the long form only with its types: where expressions are kept, so is
+    /// the form that was written.
+    Late(&'static Conversion),
 }
 
 /// How a value is built, whatever its scalars may be.
@@ -151,7 +154,7 @@ impl Shape {
             Self::Record(record) => Form::Record(record),
             Self::OrNull(shape) => Form::OrNull(shape),
             Self::Either(_, mapping) => Form::Either(mapping),
-            Self::Short(conversion) => Form::Short(conversion),
+            Self::Short(conversion) | Self::Late(conversion) => Form::Short(conversion),
             Self::Text
             | Self::Scalar
             | Self::ScalarOrNull
@@ -213,6 +216,8 @@ pub(crate) enum Print {
     Named(&'static str),
     /// As what this makes of it.
     As(fn(&Node) -> Node),
+    /// Only where expressions are kept: compose-go's types have no room for it.
+    Untyped,
     /// Never: its work is done when the file is read.
     Never,
 }

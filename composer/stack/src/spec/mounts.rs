@@ -50,7 +50,7 @@ static BIND: Record = Record::new(
 static VOLUME: Record = Record::new(
     "`volume`",
     &[
-        Field::new("labels", shape::LABELS, "Labels of a volume that is made for this mount.")
+        Field::new("labels", shape::LABELS_ONCE, "Labels of a volume that is made for this mount.")
             .support(Support::NotYet),
         Field::new(
             "nocopy",

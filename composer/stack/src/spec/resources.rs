@@ -91,7 +91,7 @@ static IPAM: Record = Record::new(
             "The subnets, one of each address family at most.",
         )
         .merge(Merge::Own(ipam_pools)),
-        Field::new("options", STRINGS, "Options of the driver.").print(Print::Never),
+        Field::new("options", STRINGS, "Options of the driver.").print(Print::Untyped),
     ],
 );
 
@@ -122,7 +122,7 @@ static VOLUME_RECORD: Record = Record::new(
         )
         .support(Support::NotYet),
         Field::new("external", EXTERNAL, "The volume is there already; it is neither made nor removed."),
-        Field::new("labels", shape::LABELS, "Labels of the volume.").merge(Merge::Pairs),
+        Field::new("labels", shape::LABELS_ONCE, "Labels of the volume.").merge(Merge::Pairs),
     ],
 );
 
@@ -133,7 +133,7 @@ static SECRET_RECORD: Record = Record::new(
         Field::new("file", shape::MOUNT_PATH, "File of the host that holds the secret."),
         Field::new("environment", Shape::Text, "Environment variable that holds the secret."),
         Field::new("external", EXTERNAL, "The secret is kept elsewhere, under its name."),
-        Field::new("labels", shape::LABELS, "Labels of the secret."),
+        Field::new("labels", shape::LABELS_ONCE, "Labels of the secret."),
         Field::new("driver", Shape::Text, "Driver of a store of secrets; Docker Compose has none either."),
         Field::new("driver_opts", OPTIONS, "Options of the driver."),
         Field::new(
@@ -152,7 +152,7 @@ static CONFIG_RECORD: Record = Record::new(
         Field::new("environment", Shape::Text, "Environment variable that holds the config."),
         Field::new("content", Shape::Text, "The config itself; variables in it are replaced."),
         Field::new("external", EXTERNAL, "The config is kept elsewhere, under its name."),
-        Field::new("labels", shape::LABELS, "Labels of the config."),
+        Field::new("labels", shape::LABELS_ONCE, "Labels of the config."),
         Field::new(
             "template_driver",
             Shape::Text,

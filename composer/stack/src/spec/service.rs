@@ -251,7 +251,7 @@ pub(crate) static SERVICE: Record = Record::new(
         )
         .support(Support::NotYet),
         Field::new("pull_refresh_after", Shape::Text, "After how long the image is pulled again.")
-            .print(Print::Never)
+            .print(Print::Untyped)
             .support(Support::Ignored("Docker Compose ignores it too: write `pull_policy: every_12h`")),
         Field::new("read_only", Shape::Bool, "Nothing can be written to the container's root filesystem."),
         Field::new("restart", shape::RESTART, "Whether the container is started again when it ends."),

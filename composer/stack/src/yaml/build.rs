@@ -7,7 +7,7 @@ use saphyr_parser::{Event, Parser, ScalarStyle, Span as EventSpan, StrInput, Tag
 
 use super::anchors::{Anchors, Refused};
 use super::offsets::Offsets;
-use super::{Entry, Map, Node, Resolved, Scalar, Tag, Value, explain, flow, limits, merge_keys};
+use super::{Entry, Map, Node, Resolved, Scalar, Tag, Value, explain, flow, limits, merge_keys, printable};
 use crate::diagnostic::{Found, Report};
 use crate::source::{Span, StepKind};
 
@@ -23,6 +23,12 @@ pub(crate) fn parse(path: &Path, text: String, report: &mut Report) -> Option<Ve
         None => text,
     };
     let (number, source) = report.sources.add(path, text);
+    for (at, _) in printable::unprintable(&source.text) {
+        if let Some(said) = explain::unprintable(&source.text, at) {
+            let found = report.error(Span::new(number, said.at.start, said.at.end), said.message);
+            said.help.into_iter().fold(found, Found::help);
+        }
+    }
     let mut text = flow::joined(&source.text);
     let mut rounds = limits::TABS.min(limits::REREAD / text.len().max(1));
     loop {
@@ -254,14 +260,7 @@ impl<'a> Builder<'a, '_> {
                 // An absent value has no place of its own: its key stands for it.
                 node.span = key.span;
             }
-            let Value::Scalar(scalar) = &key.value else {
-                let template = self.text.get(span.start..).is_some_and(|text| text.starts_with("{{"));
-                let found = self.error(key.span, format!("a key must be a string, not {}", key.kind()))?;
-                found.help(if template {
-                    "quote text that begins with `{`; Compose's own variables look like `${NAME}`"
-                } else {
-                    "quote a key that begins with `[`, `{` or `?`"
-                });
+            let Some(scalar) = self.key(&key, span)? else {
                 continue;
             };
             if scalar.text == "<<" && scalar.plain {
@@ -271,13 +270,6 @@ impl<'a> Builder<'a, '_> {
                 }
                 merged.push(node);
                 continue;
-            }
-            if scalar.plain
-                && (!matches!(scalar.resolve(), Resolved::Text(_)) || scalar.timestamp().is_some())
-            {
-                let shown = if scalar.text.is_empty() { "null" } else { &scalar.text };
-                let message = format!("the key `{shown}` is not a string");
-                self.error(key.span, message)?.help(format!("write it in quotes: \"{shown}\""));
             }
             (height, weight) = (height.max(below + 1), weight + more + text_weight(&scalar.text));
             if let Some(first) = map.get(&scalar.text) {
@@ -301,6 +293,27 @@ impl<'a> Builder<'a, '_> {
         }
         let node = Node { span: Span { end, ..span }, tag, value: Value::Map(map) };
         Ok(Built { node, height, weight })
+    }
+
+    /// The scalar that a key is; `None` where it is none. `map` is the mapping it is in.
+    fn key<'k>(&mut self, key: &'k Node, map: Span) -> Result<Option<&'k Scalar>, Stop> {
+        let Value::Scalar(scalar) = &key.value else {
+            let template = self.text.get(map.start..).is_some_and(|text| text.starts_with("{{"));
+            let found = self.error(key.span, format!("a key must be a string, not {}", key.kind()))?;
+            found.help(if template {
+                "quote text that begins with `{`; Compose's own variables look like `${NAME}`"
+            } else {
+                "quote a key that begins with `[`, `{` or `?`"
+            });
+            return Ok(None);
+        };
+        let is_text = matches!(scalar.resolve(), Resolved::Text(_)) && scalar.timestamp().is_none();
+        if scalar.plain && !is_text {
+            let shown = if scalar.text.is_empty() { "null" } else { &scalar.text };
+            let message = format!("the key `{shown}` is not a string");
+            self.error(key.span, message)?.help(format!("write it in quotes: \"{shown}\""));
+        }
+        Ok(Some(scalar))
     }
 
     fn keep(&mut self, anchor: usize, built: Built) -> Result<Built, Stop> {

@@ -7,6 +7,7 @@ mod flow;
 pub(crate) mod limits;
 mod merge_keys;
 mod offsets;
+mod printable;
 mod scalar;
 
 use indexmap::IndexMap;

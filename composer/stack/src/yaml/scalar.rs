@@ -60,15 +60,26 @@ impl Scalar {
 
 /// Go's layouts of `yyyy-m-d`, and of that with a time of day.
 fn timestamp(text: &str) -> Option<String> {
-    let digits = |text: &str, least: usize, most: usize| {
-        let good = (least..=most).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
-        good.then(|| text.parse::<u32>().ok()).flatten()
+    let Some(at) = text.find(['T', 't', ' ']) else {
+        return Some(date(text)? + "T00:00:00Z");
     };
-    let (date, time) = match text.find(['T', 't', ' ']) {
-        Some(at) => (&text[..at], Some(&text[at + 1..])),
-        None => (text, None),
-    };
-    let mut parts = date.splitn(3, '-');
+    let (time, spaced) = (&text[at + 1..], text.contains(' '));
+    let (time, zone) = time.split_at(time.find(['Z', '+', '-']).unwrap_or(time.len()));
+    // A `T` demands a zone, a blank forbids one.
+    if spaced != zone.is_empty() {
+        return None;
+    }
+    Some(format!("{}T{}{}", date(&text[..at])?, time_of_day(time)?, zone_of(zone)?))
+}
+
+/// A number of that many digits.
+fn digits(text: &str, least: usize, most: usize) -> Option<u32> {
+    let good = (least..=most).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
+    good.then(|| text.parse().ok()).flatten()
+}
+
+fn date(text: &str) -> Option<String> {
+    let mut parts = text.splitn(3, '-');
     let year = digits(parts.next()?, 4, 4)?;
     let (month, day) = (digits(parts.next()?, 1, 2)?, digits(parts.next()?, 1, 2)?);
     let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
@@ -78,50 +89,34 @@ fn timestamp(text: &str) -> Option<String> {
         1..=12 => 31,
         _ => return None,
     };
-    if !(1..=days).contains(&day) {
-        return None;
-    }
-    let date = format!("{year:04}-{month:02}-{day:02}T");
-    let Some(time) = time else {
-        return Some(date + "00:00:00Z");
-    };
-    // A `T` demands a zone, a blank forbids one.
-    let zone = time.find(['Z', '+', '-']).unwrap_or(time.len());
-    let (time, zone) = time.split_at(zone);
-    let spaced = text.contains(' ');
-    if spaced != zone.is_empty() {
-        return None;
-    }
-    let mut parts = time.splitn(3, ':');
+    (1..=days).contains(&day).then(|| format!("{year:04}-{month:02}-{day:02}"))
+}
+
+fn time_of_day(text: &str) -> Option<String> {
+    let mut parts = text.splitn(3, ':');
     let (hour, minute) = (digits(parts.next()?, 1, 2)?, digits(parts.next()?, 1, 2)?);
-    let (second, fraction) = {
-        let second = parts.next()?;
-        second.split_once('.').map_or((second, None), |(second, fraction)| (second, Some(fraction)))
+    let second = parts.next()?;
+    let (second, fraction) = match second.split_once('.') {
+        Some((second, fraction)) => {
+            digits(fraction, 1, 9)?;
+            (second, fraction.trim_end_matches('0'))
+        }
+        None => (second, ""),
     };
     let second = digits(second, 1, 2)?;
-    let fraction = match fraction {
-        Some(fraction) => {
-            digits(fraction, 1, 9)?;
-            fraction.trim_end_matches('0')
-        }
-        None => "",
-    };
-    if hour > 23 || minute > 59 || second > 59 {
-        return None;
-    }
-    let zone = match zone.strip_prefix(['+', '-']) {
+    let dot = if fraction.is_empty() { "" } else { "." };
+    let good = hour <= 23 && minute <= 59 && second <= 59;
+    good.then(|| format!("{hour:02}:{minute:02}:{second:02}{dot}{fraction}"))
+}
+
+fn zone_of(text: &str) -> Option<&str> {
+    match text.strip_prefix(['+', '-']) {
         Some(offset) => {
             let (hours, minutes) = offset.split_once(':')?;
-            if digits(hours, 2, 2)? > 24 || digits(minutes, 2, 2)? > 60 {
-                return None;
-            }
-            zone
+            (digits(hours, 2, 2)? <= 24 && digits(minutes, 2, 2)? <= 60).then_some(text)
         }
-        None if zone.is_empty() || zone == "Z" => "Z",
-        None => return None,
-    };
-    let dot = if fraction.is_empty() { "" } else { "." };
-    Some(format!("{date}{hour:02}:{minute:02}:{second:02}{dot}{fraction}{zone}"))
+        None => matches!(text, "" | "Z").then_some("Z"),
+    }
 }
 
 fn number(text: &str) -> Option<Resolved<'static>> {

@@ -23,7 +23,7 @@ services:
     assert_eq!(service["image"], "${IMAGE}");
     assert_eq!(service["mem_limit"], "$MEM");
     assert_eq!(service["tty"], "${TTY:-true}");
-    assert_eq!(service["environment"], json!({"A": "$B"}));
+    assert_eq!(service["environment"], json!(["A=$B"]));
     assert_eq!(service["ports"], json!(["${PORT}:80", "81"]));
     assert_eq!(service["deploy"]["replicas"], "${N}");
     let data = json!({"type": "volume", "source": "${DATA:-./d}", "target": "/data", "read_only": true, "volume": {}});

@@ -39,13 +39,13 @@ fn shaped_for(texts: &[&str], interpolated: bool, lenient: bool) -> (Option<Node
             };
             let Some(document) = shaper.shape(document, &ROOT, "the file") else { continue };
             root = Some(match root {
-                Some(root) => merge::records(root, document, &FILE, &mut report),
+                Some(root) => merge::records(root, document, &FILE, false, &mut report),
                 None => document,
             });
         }
     }
     if let Some(root) = &mut root {
-        merge::settle(root, &FILE);
+        merge::settle(root, &FILE, false);
         complete(root, &FILE, &Brought::All, &mut report);
     }
     (root, report)
@@ -99,7 +99,7 @@ fn every_key_has_one_sentence_of_help() {
             Shape::List(shape) | Shape::Set(shape) | Shape::Map(shape) | Shape::Names(shape) => {
                 look(shape, path)
             }
-            Shape::Short(conversion) => look(&conversion.long, path),
+            Shape::Short(conversion) | Shape::Late(conversion) => look(&conversion.long, path),
             Shape::Record(record) => {
                 for field in record.fields {
                     let path = format!("{path}.{}", field.key);

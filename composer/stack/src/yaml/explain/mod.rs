@@ -177,7 +177,7 @@ fn document(text: &str, at: usize, here: &Line<'_>, info: &str) -> Option<Said> 
     Some(said)
 }
 
-fn unprintable(text: &str, at: usize) -> Option<Said> {
+pub(super) fn unprintable(text: &str, at: usize) -> Option<Said> {
     let bad = text.get(at..)?.chars().next()?;
     let message = format!("the unprintable character U+{:04X} is in this file", u32::from(bad));
     Some(Said::new(at..at + bad.len_utf8(), message).help("remove it; a Compose file is text in UTF-8"))
