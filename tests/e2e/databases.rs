@@ -45,7 +45,7 @@ services:
     volumes: ["data:/data"]
     entrypoint: ["bash", "/start.sh"]
     tmpfs: ["/run/postgresql"]
-    healthcheck: { test: ["CMD", "pg_isready", "-h", "/run/postgresql"], interval: 20s, timeout: 5s }
+    healthcheck: { test: "pg_isready -h /run/postgresql && echo answered 1<>/tmp/answered", interval: 1000s }
   prepare:
     x-rootfs: host
     command: ["sh", "-c", "chown postgres /data"]
@@ -57,14 +57,19 @@ services:
 volumes: { data: }
 "#;
     let project = Project::new("postgres", &file.replace("@bin@", &bin));
+    // However long the first phases take: no probe succeeds before the last one, which is a moment.
     let script = r#"
 set -e
 initdb -A trust -U postgres >/dev/null
 echo "host all all all trust" >> $PGDATA/pg_hba.conf
-pg_ctl -w -o "-c listen_addresses='' -k /run/postgresql" start >/dev/null
-sleep 1
-psql -h /run/postgresql -U postgres -qc "create table t as select 42 as v"
+pg_ctl -w -o "-c listen_addresses='' -k /tmp" start >/dev/null
+psql -h /tmp -U postgres -qc "create table t as select 42 as v"
 pg_ctl -m fast -w stop >/dev/null
+mkfifo /tmp/answered
+pg_ctl -w -o "-c listen_addresses='' -k /run/postgresql" start >/dev/null
+# Until a probe has been answered by it.
+read line < /tmp/answered
+pg_ctl -m immediate -w stop >/dev/null
 exec postgres -k /run/postgresql -c listen_addresses='*'
 "#;
     project.write("start.sh", script);

@@ -401,3 +401,33 @@ fn an_end_before_its_caller_has_come_back_is_kept_for_it() {
     assert_eq!(oneoffs(&project), [] as [serde_json::Value; 0]);
     project.down();
 }
+
+/// While nobody of ours has the pipe open, whoever waits for the program has.
+#[test]
+fn output_of_a_program_that_ends_while_nobody_is_there_is_kept() {
+    let project = Project::new("run-alone", FILE);
+    fs::create_dir(project.folder.join("shared")).unwrap();
+    let go = project.folder.join("shared/go");
+    nix::unistd::mkfifo(&go, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let script =
+        "echo ready; read line < /shared/go; yes 0123456789abcde | head -n 3000; echo oh >&2; exit 5";
+    let args = ["run", "--rm", "-T", "--no-deps", "-v", "./shared:/shared", "tool", "sh", "-c", script];
+    let mut child = project.command(&args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    assert_eq!(lines.next().unwrap().unwrap(), "ready");
+    let program = pidfd(oneoffs(&project)[0]["Pid"].as_i64().unwrap().try_into().unwrap());
+    // So that it starts nobody anew, and the supervisor no keeper.
+    kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGSTOP).unwrap();
+    kill(Pid::from_raw(project.processes("compose-supervisor")[0]), Signal::SIGSTOP).unwrap();
+    project.kill_processes("compose-keeper");
+    project.kill_processes("compose-supervisor");
+    fs::write(&go, "go\n").unwrap();
+    ended(&program);
+    kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGCONT).unwrap();
+    assert_eq!(lines.map(Result::unwrap).filter(|line| line == "0123456789abcde").count(), 3000);
+    let output = child.wait_with_output().unwrap();
+    assert!(text(&output.stderr).contains("oh\n"), "{}", text(&output.stderr));
+    // Whoever has reaped it knows its code.
+    assert!(!output.status.success());
+    project.down();
+}

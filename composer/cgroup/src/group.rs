@@ -195,9 +195,35 @@ impl Group {
         }
         for other in self.others() {
             let file = if other.is_v2 { "cgroup.procs" } else { "tasks" };
-            let _ = control::write(&other.root.group(&self.path).join(file), "0");
+            // Made once more where a sweep was quicker; one that refuses is passed over.
+            let _ = persistent(|| {
+                v1::make(&other.root, &self.path)?;
+                control::write(&other.root.group(&self.path).join(file), "0")
+            });
         }
         Ok(())
+    }
+
+    /// Makes the group without limits and moves the calling process, which must have one thread, into it. Again where
+    /// [`Group::remove_empty_inside`] of its parent took it away between the two: whoever is in keeps it.
+    ///
+    /// # Errors
+    /// As [`Group::create`] and [`Group::join_self`].
+    pub fn enter(&self) -> Result<(), Error> {
+        persistent(|| {
+            self.create(&Limits::default())?;
+            self.join_self()
+        })
+    }
+
+    /// Removes each group inside this one that has neither a process nor a group in it, in every hierarchy by itself,
+    /// without waiting. Goes on after a failure and answers with the first one.
+    ///
+    /// # Errors
+    /// [`Error::Read`], [`Error::Remove`] for any other reason than that it is in use.
+    pub fn remove_empty_inside(&self) -> Result<(), Error> {
+        self.check_name()?;
+        removal::remove_empty_inside(&self.layout, self.others(), &self.path)
     }
 
     /// Ids of the processes in the group and in the groups inside it, in any hierarchy, ascending; none
@@ -315,7 +341,7 @@ impl Group {
 }
 
 /// Makes a group, again when somebody else's last group below the same parent was removed in the midst of it,
-/// and the parent.
+/// and the parent; or when it was swept before anything was in it.
 fn persistent<T>(make: impl Fn() -> Result<T, Error>) -> Result<T, Error> {
     let mut tries = 0;
     loop {

@@ -125,6 +125,25 @@ pub(crate) fn remove_others_if_empty(others: &[Other], path: &str) -> Result<(),
     outcome
 }
 
+/// Removes what is empty of the groups inside this one.
+pub(crate) fn remove_empty_inside(layout: &Layout, others: &[Other], path: &str) -> Result<(), Error> {
+    let mut outcome = Ok(());
+    for root in layout.roots() {
+        for group in control::children(&root.group(path))? {
+            outcome = outcome.and(remove_unless_busy(&group));
+        }
+    }
+    for other in others {
+        for group in control::children(&other.root.group(path))? {
+            match remove_unless_busy(&group) {
+                Err(Error::Remove { source, .. }) if is_refusal(&source) => {}
+                removed => outcome = outcome.and(removed),
+            }
+        }
+    }
+    outcome
+}
+
 fn remove_unless_busy(directory: &Path) -> Result<(), Error> {
     match remove_directory(directory) {
         Err(source) if !is_busy(&source) => Err(Error::Remove { path: directory.to_owned(), source }),

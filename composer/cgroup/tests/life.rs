@@ -251,3 +251,40 @@ fn a_group_is_held_with_all_that_it_forks_and_goes_on() {
     assert!(!late.finish().0.success());
     group.remove().expect("remove");
 }
+
+/// Somebody sweeps all the time: whoever enters is in all the same, in every hierarchy, and stays.
+#[test]
+fn a_sweep_takes_what_is_empty_and_nobody_that_enters() {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    let scratch = Scratch::new();
+    let parent = scratch.hierarchy.group_everywhere(&format!("{}/.engine", scratch.name));
+    let group = |name: &str| scratch.hierarchy.group_everywhere(&format!("{}/.engine/{name}", scratch.name));
+    group("left").create(&Limits::default()).expect("create");
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let sweeper = scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                parent.remove_empty_inside().expect("sweep");
+            }
+        });
+        for number in 0..20 {
+            let name = format!("shop-{number}");
+            let entered = group(&name);
+            let entering = entered.clone();
+            let mut command = Command::new("sh");
+            command.args(["-c", "read line"]).stdin(Stdio::piped());
+            // SAFETY: the child of the fork is alone with its memory, and glibc's allocator works in it.
+            unsafe { command.pre_exec(move || entering.enter().map_err(io::Error::other)) };
+            let mut child = command.spawn().expect("spawn sh");
+            let memberships = std::fs::read_to_string(format!("/proc/{}/cgroup", child.id())).expect("read");
+            for membership in memberships.lines() {
+                assert!(membership.ends_with(&format!("/.engine/{name}")), "{memberships}");
+            }
+            drop(child.stdin.take());
+            child.wait().expect("wait");
+        }
+        done.store(true, Ordering::Relaxed);
+        sweeper.join().expect("sweeper");
+    });
+    assert!(!group("left").exists());
+}

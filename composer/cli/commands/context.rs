@@ -7,7 +7,7 @@ use composer_stack::{Diagnostic, LoadError, LoadOptions, Loaded, Purpose, Severi
 use composer_supervisor::client::Client;
 use composer_supervisor::protocol::{Action, ContainerStatus, Event, Reply, Request, State, Subject};
 
-use super::{Error, Result, doing};
+use super::{Error, Result, doing, work};
 use crate::caller::Caller;
 use crate::host;
 use crate::options::{Ansi, Global, ProgressStyle};
@@ -300,18 +300,11 @@ pub fn range(containers: &[ContainerStatus], service: &str) -> String {
 fn status(client: &Client) -> Result<Vec<ContainerStatus>> {
     client.send(&Request::Status, &[])?;
     let mut found = Vec::new();
-    loop {
-        match client.receive()?.0 {
-            Reply::Containers(containers) => found = containers,
-            Reply::Done => break,
-            Reply::Failed(failure) => return Err(Error::Refused(failure)),
-            Reply::Event(_)
-            | Reply::Plan(_)
-            | Reply::Attached(_)
-            | Reply::Executing { .. }
-            | Reply::Exited { .. } => {}
+    work::until_done(client, |reply| {
+        if let Reply::Containers(containers) = reply {
+            found = containers;
         }
-    }
+    })?;
     found.sort_by(|a, b| (&a.service, a.index, &a.name).cmp(&(&b.service, b.index, &b.name)));
     Ok(found)
 }

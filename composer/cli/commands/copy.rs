@@ -13,7 +13,7 @@ use composer_supervisor::protocol::{self, Action, ContainerStatus, Event, Reply,
 use rustix::pipe::{PipeFlags, pipe_with};
 
 use super::context::{self, Context};
-use super::{Error, Result, doing};
+use super::{Error, Result, doing, work};
 use crate::options::{Copy, Place};
 
 /// Copies.
@@ -165,19 +165,12 @@ fn ask(stack: &str, container: &str, path: &str, way: Way, stream: &OwnedFd) -> 
 /// Waits for the answer, and gathers the warnings before it.
 fn answered(client: &Client) -> Result<Vec<String>> {
     let mut warnings = Vec::new();
-    loop {
-        match client.receive()?.0 {
-            Reply::Done => return Ok(warnings),
-            Reply::Event(Event { action: Action::Warning(text), .. }) => warnings.push(text),
-            Reply::Failed(failure) => return Err(Error::Refused(failure)),
-            Reply::Event(_)
-            | Reply::Plan(_)
-            | Reply::Containers(_)
-            | Reply::Executing { .. }
-            | Reply::Attached(_)
-            | Reply::Exited { .. } => {}
+    work::until_done(client, |reply| {
+        if let Reply::Event(Event { action: Action::Warning(text), .. }) = reply {
+            warnings.push(text);
         }
-    }
+    })?;
+    Ok(warnings)
 }
 
 /// The containers that are meant: at least one.

@@ -14,7 +14,7 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open, pidfd_send_signal};
 
 use super::context::Context;
 use super::signals::Signals;
-use super::{Error, Result, doing, wait};
+use super::{Error, Result, doing, wait, work};
 use crate::options::Exec;
 use streams::Streams;
 
@@ -73,7 +73,10 @@ fn executing(client: &Client) -> Result<Option<(i32, Option<OwnedFd>)>> {
                 | Reply::Plan(_)
                 | Reply::Containers(_)
                 | Reply::Attached(_)
-                | Reply::Exited { .. },
+                | Reply::Exited { .. }
+                | Reply::Waits(_)
+                | Reply::Begun { .. }
+                | Reply::Hold,
                 _,
             ) => {}
         }
@@ -83,18 +86,12 @@ fn executing(client: &Client) -> Result<Option<(i32, Option<OwnedFd>)>> {
 /// Waits for the end of the request; the program's status, 0 where it is not waited for.
 fn finish(client: &Client) -> Result {
     let mut code = 0;
-    loop {
-        match client.receive()?.0 {
-            Reply::Exited { code: of_program } => code = of_program,
-            Reply::Done => return Ok(status(code)),
-            Reply::Failed(failure) => return Err(Error::Refused(failure)),
-            Reply::Event(_)
-            | Reply::Plan(_)
-            | Reply::Containers(_)
-            | Reply::Attached(_)
-            | Reply::Executing { .. } => {}
+    work::until_done(client, |reply| {
+        if let Reply::Exited { code: of_program } = reply {
+            code = of_program;
         }
-    }
+    })?;
+    Ok(status(code))
 }
 
 fn status(code: i32) -> u8 {

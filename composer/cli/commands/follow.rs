@@ -343,7 +343,11 @@ impl Follow {
                 self.show_rest(signals, context)?;
                 Ok(Turn::Ended(code))
             }
-            Ok(Some((Reply::Failed(failure), _))) => Err(Error::Refused(failure)),
+            Ok(Some((Reply::Failed(failure), _))) => {
+                // Its log may be whole, though nobody knows its code.
+                self.show_rest(signals, context)?;
+                Err(Error::Refused(failure))
+            }
             Ok(_) => Ok(Turn::More),
             // The supervisor has died; the program has not noticed.
             Err(client::Error::Gone(_)) => self.reconnect(signals).map(|()| Turn::More),
@@ -363,7 +367,7 @@ impl Follow {
         client.send(&Request::Attach(request), &[])?;
         attached(&client, |_| {})?;
         client.has_log()?;
-        self.client = client;
+        self.client = client.succeed(&self.client);
         Ok(())
     }
 

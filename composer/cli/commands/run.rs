@@ -165,13 +165,17 @@ fn started(
                 progress.event(&event, &mut context.out);
             }
             Reply::Attached(attached) => break Ok(Some((attached, fds))),
+            Reply::Waits(holder) if !verb.quiet => progress.waits(&holder, &mut context.out),
             Reply::Done => break Ok(None),
             Reply::Failed(failure) => break Err(Error::Refused(failure)),
             Reply::Event(_)
             | Reply::Plan(_)
             | Reply::Containers(_)
             | Reply::Executing { .. }
-            | Reply::Exited { .. } => {}
+            | Reply::Exited { .. }
+            | Reply::Waits(_)
+            | Reply::Begun { .. }
+            | Reply::Hold => {}
         }
     };
     progress.finish();

@@ -44,6 +44,17 @@ pub fn idle(context: &mut Context, stack: &str, title: &'static str, dry_run: bo
     Ok(0)
 }
 
+/// Waits until a request is done; `told` of all that comes before that.
+pub fn until_done(client: &Client, mut told: impl FnMut(Reply)) -> Result<()> {
+    loop {
+        match client.receive()?.0 {
+            Reply::Done => return Ok(()),
+            Reply::Failed(failure) => return Err(Error::Refused(failure)),
+            reply => told(reply),
+        }
+    }
+}
+
 /// Shows events until the request is done; the names of the containers that something happened to. The plan of a
 /// dry run is printed.
 pub fn receive(client: &Client, progress: &mut Progress, context: &mut Context) -> Result<BTreeSet<String>> {
@@ -68,9 +79,15 @@ pub fn receive(client: &Client, progress: &mut Progress, context: &mut Context) 
                 context.out.data(format!("{plan}{end}").as_bytes()).map_err(Error::Output)?;
                 progress.is_blank = false;
             }
+            Reply::Waits(holder) => progress.waits(&holder, &mut context.out),
             Reply::Done => return Ok(touched),
             Reply::Failed(failure) => return Err(Error::Refused(failure)),
-            Reply::Containers(_) | Reply::Attached(_) | Reply::Executing { .. } | Reply::Exited { .. } => {}
+            Reply::Containers(_)
+            | Reply::Attached(_)
+            | Reply::Executing { .. }
+            | Reply::Exited { .. }
+            | Reply::Begun { .. }
+            | Reply::Hold => {}
         }
     }
 }

@@ -5,11 +5,12 @@ mod block;
 use std::collections::BTreeSet;
 use std::io::IsTerminal;
 
-use composer_supervisor::protocol::{Action, Event, Subject};
+use composer_supervisor::protocol::{Action, Event, Holder, Subject};
 use serde::Serialize;
 
 use super::Output;
 use crate::options::ProgressStyle;
+use crate::time;
 use block::Block;
 pub use block::FRAME;
 
@@ -128,6 +129,32 @@ impl Progress {
         match &self.shape {
             Shape::Block(_) | Shape::Plain if self.is_blank => out.note(composer_plan::NOTHING),
             Shape::Block(_) | Shape::Plain | Shape::Json | Shape::Quiet => {}
+        }
+    }
+
+    /// Tells that another command has the turn.
+    pub fn waits(&mut self, holder: &Holder, out: &mut Output) {
+        // What this process has given up itself is about to end.
+        if holder.pid.cast_unsigned() == std::process::id() {
+            return;
+        }
+        let seconds = time::between(holder.since, time::now()).as_secs();
+        let text =
+            format!("waiting for \"{}\" (pid {}, begun {seconds} s ago) to end", holder.verb, holder.pid);
+        match &mut self.shape {
+            Shape::Block(block) => block.note(&format!(" {text}")),
+            Shape::Json => {
+                let id = format!("Cgroup compose/{}", self.stack);
+                let text = Some(text);
+                out.note(&json(&Told {
+                    id,
+                    text: "Waiting".to_owned(),
+                    stage: Stage::Working,
+                    details: text,
+                }));
+            }
+            Shape::Plain => out.note(&format!(" {text}")),
+            Shape::Quiet => {}
         }
     }
 

@@ -173,7 +173,10 @@ impl Actor {
                 | Reply::Plan(_)
                 | Reply::Containers(_)
                 | Reply::Attached(_)
-                | Reply::Executing { .. } => {}
+                | Reply::Executing { .. }
+                | Reply::Waits(_)
+                | Reply::Begun { .. }
+                | Reply::Hold => {}
             }
         }
     }

@@ -14,6 +14,9 @@ use nix::sys::socket::{
 };
 use serde::{Serialize, de::DeserializeOwned};
 
+/// How long whoever lacked something from the kernel waits before the next try: nothing tells when it is there.
+pub const RETRY: std::time::Duration = std::time::Duration::from_millis(10);
+
 /// The largest message that travels in the packet itself.
 const INLINE: usize = 32 * 1024;
 /// The most descriptors in a message: above what any message carries.
@@ -61,6 +64,25 @@ fn send_packet(socket: BorrowedFd<'_>, packet: &[u8], fds: &[BorrowedFd<'_>]) ->
     }
 }
 
+/// Whether a message may be sent, or received, a little later: the kernel lacked something for it.
+pub fn is_passing(error: &io::Error) -> bool {
+    let passing = [
+        libc::ENOBUFS,
+        libc::ENOMEM,
+        libc::EMFILE,
+        libc::ENFILE,
+        libc::ETOOMANYREFS,
+        libc::EINTR,
+        libc::EAGAIN,
+    ];
+    error.raw_os_error().is_some_and(|errno| passing.contains(&errno))
+}
+
+/// Whether the other side has closed its end, or has died.
+pub fn is_gone(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EPIPE | libc::ECONNRESET))
+}
+
 /// Takes the next message; `None` at the end of the connection. `WouldBlock` on a non-blocking socket.
 pub fn receive<M: DeserializeOwned>(socket: BorrowedFd<'_>) -> io::Result<Option<(M, Vec<OwnedFd>)>> {
     let mut buffer = vec![0_u8; INLINE + 1];
@@ -82,8 +104,8 @@ pub fn receive<M: DeserializeOwned>(socket: BorrowedFd<'_>) -> io::Result<Option
                 }
                 break (message.bytes, fds);
             }
-            Err(nix::errno::Errno::EINTR) => {}
-            Err(nix::errno::Errno::ECONNRESET) => return Ok(None),
+            // The other side has gone without reading all. That is told before what it had sent, and once.
+            Err(nix::errno::Errno::EINTR | nix::errno::Errno::ECONNRESET) => {}
             Err(error) => return Err(error.into()),
         }
     };
@@ -120,7 +142,11 @@ mod tests {
             assert_eq!(got, text);
             assert_eq!(fds.len(), 1);
         }
+        // What was sent last is there, though the other side has gone and not read everything.
+        send(right.as_fd(), &"unread", &[]).unwrap();
+        send(left.as_fd(), &"last", &[]).unwrap();
         drop(left);
+        assert_eq!(receive::<String>(right.as_fd()).unwrap().unwrap().0, "last");
         assert!(receive::<String>(right.as_fd()).unwrap().is_none());
     }
 }

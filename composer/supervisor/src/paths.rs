@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 
 const RUN: &str = "/run/compose";
 const STATE: &str = "/var/lib/compose";
+/// The parent of the cgroups of all stacks' keepers and supervisors.
+pub(crate) const ENGINE_GROUPS: &str = "compose/.engine";
 /// What the folders of anonymous volumes begin with.
 const ANONYMOUS: &str = "volume-";
 
@@ -66,6 +68,11 @@ impl StackPaths {
     /// What has happened to its containers: see [`crate::events`].
     pub fn events(&self) -> PathBuf {
         self.state().join("events.jsonl")
+    }
+
+    /// Which commands had their turn last: see `engine::turn`.
+    pub fn turns(&self) -> PathBuf {
+        self.state().join("turns.json")
     }
 
     /// What had happened before that.
@@ -248,6 +255,11 @@ pub fn tidy_volumes() {
 /// The folder of what is recorded of all stacks.
 pub fn stacks_folder() -> PathBuf {
     Path::new(STATE).join("stacks")
+}
+
+/// The cgroup of a stack's two processes, outside the stack's cap.
+pub(crate) fn engine_group(stack: &str) -> String {
+    format!("{ENGINE_GROUPS}/{stack}")
 }
 
 /// Names of the stacks of which anything is recorded.

@@ -59,10 +59,15 @@ impl Block {
     }
 
     /// Prints above the block.
+    pub fn note(&mut self, text: &str) {
+        // Where standard error is gone, there is nobody to tell.
+        let _ = self.lines.println(text);
+    }
+
+    /// Prints something doubtful above the block.
     pub fn warning(&mut self, text: &str) {
         let label = paint("warning", "1;33", self.color);
-        // Where standard error is gone, there is nobody to tell.
-        let _ = self.lines.println(format!("{label}: {text}"));
+        self.note(&format!("{label}: {text}"));
     }
 
     /// Draws every line anew.

@@ -82,76 +82,68 @@ impl Engine {
     ) {
         let name = container.name();
         let ended = legacy.ended.remove(&process.pid);
-        let held = legacy.held.remove(&format!("container/{name}")).unwrap_or_default();
-        let terminal = legacy.held.remove(&format!("terminal/{name}"));
-        let born = born.or_else(|| orphan(&process));
-        let Some(born) = born else {
-            // Its last words may still be in the pipe that the keeper holds.
-            let last = terminal.unwrap_or_else(|| held.into_iter().take(2).collect());
-            self.save_rest(container, last.into_iter());
-            let reason =
-                ended.is_none().then(|| "its code is not known: nobody was there when it ended".to_owned());
-            let end = ended.unwrap_or(End { code: None, time: crate::clock::now() });
-            if self.finish(container, end, reason) && ended.is_some() {
-                self.link.acknowledge(process.pid);
-            }
-            self.release(container).await;
-            // Others' ends were told when they were recorded.
-            if self.recall(container, end.code) {
-                self.announce_container(container, Action::Exited { code: end.code });
-            }
-            return;
+        // Before it is looked whether the program still runs: what that leaves in its pipes when it ends is kept there
+        // by whoever has them open, and by nobody else.
+        let pipes = Pipes::open(container, legacy);
+        let Some(born) = born.or_else(|| orphan(&process)) else {
+            return self.take_end(container, process.pid, ended, pipes).await;
         };
         let init = container.record.borrow().service.init;
         if program::is_on_its_way(born.pid, init) {
-            // It waits for a supervisor that is dead, or is on its way to exec: the next `up` starts it again.
-            let _ = pidfd::signal(born.pidfd.as_fd(), libc::SIGKILL);
-            let _ = born.end.await;
-            self.link.acknowledge(born.pid);
-            // One that was being started again has its last end on disk still, with the restart that is due.
-            let before: Option<ContainerRecord> = records::read(&container.paths.record());
-            let before = before.filter(|record| record.history.due.is_some());
-            let recorded = container.change(|record| match before {
-                Some(before) => *record = before,
-                None => record.phase = Phase::Created { reason: None },
-            });
-            if let Err(error) = recorded {
-                diagnose(&format!("record of {name}: {error}"));
-            }
-            self.release(container).await;
-            let phase = container.record.borrow().phase.clone();
-            match phase {
-                Phase::Exited { code, .. } => drop(self.recall(container, code)),
-                Phase::Created { .. } | Phase::Started(_) => {
-                    container.status.send_replace(Status::Created);
-                }
-            }
-            return;
+            return self.take_back(container, born).await;
         }
         self.link.release(&format!("start/{name}"));
-        // Every descriptor is there a second time, by its path or through the namespace, if the keeper died too.
-        let mut held = held.into_iter();
-        let pipes = match terminal.and_then(|fds| fds.into_iter().next()) {
-            Some(master) => vec![(Stream::Stdout, master)],
-            None if container.record.borrow().service.tty => Vec::new(),
-            None => {
-                let mut pipe = |stream: &str| {
-                    held.next().map_or_else(|| logpipes::open(&container.paths.fifo(stream)), Ok)
-                };
-                match (pipe("out"), pipe("err")) {
-                    (Ok(out), Ok(err)) => vec![(Stream::Stdout, out), (Stream::Stderr, err)],
-                    (Err(error), _) | (_, Err(error)) => {
-                        diagnose(&format!("log of {name}: {error}"));
-                        Vec::new()
-                    }
-                }
-            }
-        };
-        let resolver = held.next().zip(held.next());
-        self.answer_again(container, born.pid, &pipes, resolver).await;
+        self.answer_again(container, born.pid, &pipes.output, pipes.resolver).await;
         self.see_whether_paused(container);
-        if let Err(error) = self.run(container, born, pipes, false) {
+        if let Err(error) = self.run(container, born, pipes.output, false) {
             diagnose(&format!("log of {name}: {error}"));
+        }
+    }
+
+    /// A program has ended while no supervisor was there.
+    async fn take_end(
+        self: &Rc<Self>,
+        container: &Rc<Container>,
+        pid: i32,
+        ended: Option<End>,
+        pipes: Pipes,
+    ) {
+        self.save_rest(container, pipes.output);
+        let reason =
+            ended.is_none().then(|| "its code is not known: nobody was there when it ended".to_owned());
+        let end = ended.unwrap_or(End { code: None, time: crate::clock::now() });
+        if self.finish(container, end, reason) && ended.is_some() {
+            self.link.acknowledge(pid);
+        }
+        self.release(container).await;
+        // Others' ends were told when they were recorded.
+        if self.recall(container, end.code) {
+            self.announce_container(container, Action::Exited { code: end.code });
+        }
+    }
+
+    /// Ends a process that waits for a supervisor that is dead, or is on its way to exec: the next `up` starts it again.
+    async fn take_back(self: &Rc<Self>, container: &Rc<Container>, born: Born) {
+        let _ = pidfd::signal(born.pidfd.as_fd(), libc::SIGKILL);
+        let _ = born.end.await;
+        self.link.acknowledge(born.pid);
+        // One that was being started again has its last end on disk still, with the restart that is due.
+        let before: Option<ContainerRecord> = records::read(&container.paths.record());
+        let before = before.filter(|record| record.history.due.is_some());
+        let recorded = container.change(|record| match before {
+            Some(before) => *record = before,
+            None => record.phase = Phase::Created { reason: None },
+        });
+        if let Err(error) = recorded {
+            diagnose(&format!("record of {}: {error}", container.name()));
+        }
+        self.release(container).await;
+        let phase = container.record.borrow().phase.clone();
+        match phase {
+            Phase::Exited { code, .. } => drop(self.recall(container, code)),
+            Phase::Created { .. } | Phase::Started(_) => {
+                container.status.send_replace(Status::Created);
+            }
         }
     }
 
@@ -211,11 +203,11 @@ impl Engine {
     }
 
     /// Takes what is left in the pipes of a program that has ended.
-    fn save_rest(&self, container: &Container, pipes: impl Iterator<Item = OwnedFd>) {
+    fn save_rest(&self, container: &Container, pipes: Vec<(Stream, OwnedFd)>) {
         let keep = container.record.borrow().service.logging;
         let saved = crate::logs::Writer::open(container.paths.log(), keep).and_then(|mut writer| {
-            for (stream, pipe) in Stream::ALL.into_iter().zip(pipes) {
-                writer.take(stream, pipe.as_fd(), usize::MAX)?;
+            for (stream, pipe) in pipes {
+                while writer.take(stream, pipe.as_fd(), usize::MAX)?.is_none() {}
             }
             Ok(())
         });
@@ -240,6 +232,35 @@ impl Engine {
                 diagnose(&format!("cgroup of {name}: {error}"));
             }
         }
+    }
+}
+
+/// What a container that is taken up has: as the keeper has held it, or else by its path; the resolver may be had
+/// through the namespace too.
+struct Pipes {
+    output: Vec<(Stream, OwnedFd)>,
+    resolver: Option<(OwnedFd, OwnedFd)>,
+}
+
+impl Pipes {
+    fn open(container: &Container, legacy: &mut Legacy) -> Self {
+        let name = container.name();
+        let held = legacy.held.remove(&format!("container/{name}")).unwrap_or_default();
+        let terminal = legacy.held.remove(&format!("terminal/{name}"));
+        let mut held = held.into_iter();
+        let mut pipe =
+            |stream: &str| held.next().map_or_else(|| logpipes::open(&container.paths.fifo(stream)), Ok);
+        let pipes = (pipe("out"), pipe("err"));
+        let output = match (terminal.and_then(|fds| fds.into_iter().next()), pipes) {
+            (Some(master), _) => vec![(Stream::Stdout, master)],
+            (None, _) if container.record.borrow().service.tty => Vec::new(),
+            (None, (Ok(out), Ok(err))) => vec![(Stream::Stdout, out), (Stream::Stderr, err)],
+            (None, (Err(error), _) | (_, Err(error))) => {
+                diagnose(&format!("log of {name}: {error}"));
+                Vec::new()
+            }
+        };
+        Self { output, resolver: held.next().zip(held.next()) }
     }
 }
 

@@ -31,13 +31,18 @@ fn non_blocking(fd: BorrowedFd<'_>) -> io::Result<()> {
     Ok(())
 }
 
-/// Sends one message when the socket has room.
+/// Sends one message when the socket has room, and the kernel what it takes.
 pub async fn send<M: Serialize>(
     socket: &AsyncFd<OwnedFd>,
     message: &M,
     fds: &[BorrowedFd<'_>],
 ) -> io::Result<()> {
-    socket.async_io(Interest::WRITABLE, |fd| channel::send(fd.as_fd(), message, fds)).await
+    loop {
+        match socket.async_io(Interest::WRITABLE, |fd| channel::send(fd.as_fd(), message, fds)).await {
+            Err(error) if channel::is_passing(&error) => tokio::time::sleep(channel::RETRY).await,
+            sent => return sent,
+        }
+    }
 }
 
 /// Waits for the next message.

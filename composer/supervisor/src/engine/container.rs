@@ -2,7 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -10,6 +10,7 @@ use composer_sandbox::ProcessSpec;
 use composer_stack::Condition;
 use tokio::sync::{Mutex, mpsc, oneshot, watch};
 
+use crate::channel;
 use crate::logs::Writer;
 use crate::paths::ContainerPaths;
 use crate::protocol::{self, ContainerStatus, Health};
@@ -85,6 +86,8 @@ pub struct Given {
     pub stdin: Option<OwnedFd>,
     /// Rows and columns of its terminal.
     pub size: Option<(u16, u16)>,
+    /// Who waits for its end.
+    pub caller: Option<OwnedFd>,
 }
 
 /// One container.
@@ -152,6 +155,16 @@ impl Container {
         let given = self.given.borrow();
         process.terminal_size = given.as_ref().and_then(|given| given.size);
         given.as_ref().and_then(|given| given.stdin.as_ref()).map(OwnedFd::try_clone).transpose()
+    }
+
+    /// Has whoever waits for its end hold the ends to read of its output, before there is a program: what that prints
+    /// is in the pipe then, even where it and both processes behind the stack end at once.
+    pub fn entrust(&self, pipes: &[&OwnedFd]) {
+        if let Some(caller) = self.given.borrow().as_ref().and_then(|given| given.caller.as_ref()) {
+            let pipes: Vec<_> = pipes.iter().map(|pipe| pipe.as_fd()).collect();
+            // One that is gone, or does not read, does not wait for it.
+            let _ = channel::send(caller.as_fd(), &protocol::Reply::Hold, &pipes);
+        }
     }
 
     /// What `run` has made it for.

@@ -3,10 +3,13 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 
-use composer_sandbox::pidfd;
+use composer_cgroup::Group;
+use composer_sandbox::{ExecSpec, pidfd};
 use tokio::io::unix::AsyncFd;
 
 use super::container::{Container, Status};
+use super::link::Born;
+use super::operations::failure;
 use super::start::{self, Reported};
 use super::{Engine, asyncfd, execute};
 use crate::channel;
@@ -23,24 +26,67 @@ impl Engine {
         client: &Connection,
     ) -> Result<(), Failure> {
         let container = self.target(&request.service, request.index)?;
-        let text = |error: std::io::Error| {
-            super::operations::failure(format!("exec in {}: {error}", container.name()))
-        };
-        let target = {
+        if *container.paused.borrow() {
+            let name = container.name();
+            let way_out = format!("let it go on with `compose unpause {}`", request.service);
+            return Err(failure(format!("exec in {name}: it is paused; {way_out}")));
+        }
+        let events = Events::new(self, &container, request.argv.clone());
+        events.tell(ExecStage::Created);
+        let (born, terminal) = self.launch_in(&container, &request, fds).await?;
+        events.tell(ExecStage::Started);
+        let with: Vec<_> = terminal.iter().map(AsFd::as_fd).collect();
+        // A client that has gone already is noticed as one that goes later.
+        let _ = asyncfd::send(client, &Reply::Executing { pid: born.pid }, &with).await;
+        drop(terminal);
+        if request.detach {
+            return Ok(());
+        }
+        let code = self.await_end(born, client).await?;
+        events.tell(|_| ExecStage::Ended(code));
+        // A client that has gone needs no answer.
+        let _ = asyncfd::send(client, &Reply::Exited { code }, &[]).await;
+        Ok(())
+    }
+
+    /// Makes the process and returns when it has exec'd its program, with the master of its terminal.
+    async fn launch_in(
+        &self,
+        container: &Container,
+        request: &Exec,
+        fds: Vec<OwnedFd>,
+    ) -> Result<(Born, Option<OwnedFd>), Failure> {
+        let name = container.name();
+        let text = |error: std::io::Error| failure(format!("exec in {name}: {error}"));
+        let (target, pidfd) = {
             let live = container.live.borrow();
             let live = live.as_ref().ok_or_else(|| not_running(&request.service))?;
             (live.pid, live.pidfd.try_clone().map_err(text)?)
         };
-        if *container.paused.borrow() {
-            let name = container.name();
-            let way_out = format!("let it go on with `compose unpause {}`", request.service);
-            return Err(super::operations::failure(format!("exec in {name}: it is paused; {way_out}")));
-        }
-        let events = Events::new(self, &container, request.argv.clone());
-        events.tell(ExecStage::Created);
         let (report_read, report_write) = channel::pair().map_err(text)?;
         let report_read = asyncfd::new(report_read).map_err(text)?;
-        let (mut spec, group) = self.exec_spec(&container, request.argv.clone());
+        let (spec, group) = self.spec_of_exec(container, request);
+        let mut all = vec![pidfd];
+        all.extend(three(fds).map_err(text)?);
+        all.push(report_write);
+        all.extend(group.open().map_err(|error| failure(error.to_string()))?);
+        let born = self.link.exec("exec", target, spec, all).await;
+        let born = born.map_err(|refusal| failure(format!("exec in {name}: {refusal}")))?;
+        match start::report(&report_read, &name).await {
+            Reported::Started(terminal) => Ok((born, terminal)),
+            Reported::Failed(error) => {
+                let _ = born.end.await;
+                self.link.acknowledge(born.pid);
+                // As Docker: what could not even be tried is 126, so that it is told from the program's own failure.
+                let code = if error.code == 1 { 126 } else { error.code };
+                Err(Failure { message: error.message, code })
+            }
+        }
+    }
+
+    /// The service's process with what was asked for over it.
+    fn spec_of_exec(&self, container: &Container, request: &Exec) -> (ExecSpec, Group) {
+        let (mut spec, group) = self.exec_spec(container, request.argv.clone());
         spec.privileged = request.privileged;
         spec.process.terminal = request.terminal.is_some();
         spec.process.terminal_size = request.terminal;
@@ -50,56 +96,22 @@ impl Engine {
             spec.process.env.retain(|(known, _)| known != name);
             spec.process.env.push((name.clone(), value.clone()));
         }
-        let mut stdio = fds;
-        while stdio.len() < 3 {
-            stdio.push(
-                std::fs::OpenOptions::new().read(true).write(true).open("/dev/null").map_err(text)?.into(),
-            );
-        }
-        stdio.truncate(3);
-        let mut all = vec![target.1];
-        all.extend(stdio);
-        all.push(report_write);
-        all.extend(group.open().map_err(|error| super::operations::failure(error.to_string()))?);
-        let born = self.link.exec("exec", target.0, spec, all).await.map_err(|refusal| {
-            super::operations::failure(format!("exec in {}: {refusal}", container.name()))
-        })?;
-        let terminal = match start::report(&report_read, &container.name()).await {
-            Reported::Started(terminal) => terminal,
-            Reported::Failed(error) => {
-                let _ = born.end.await;
-                self.link.acknowledge(born.pid);
-                // As Docker: what could not even be tried is 126, so that it is told from the program's own failure.
-                let code = if error.code == 1 { 126 } else { error.code };
-                return Err(Failure { message: error.message, code });
-            }
-        };
-        events.tell(ExecStage::Started);
-        let with: Vec<_> = terminal.iter().map(AsFd::as_fd).collect();
-        // A client that has gone already is noticed as one that goes later.
-        let _ = asyncfd::send(client, &Reply::Executing { pid: born.pid }, &with).await;
-        drop(terminal);
-        if request.detach {
-            return Ok(());
-        }
+        (spec, group)
+    }
+
+    /// Waits for the end of a program: its code. Where whoever waits for it goes, it is told as by a terminal that goes.
+    async fn await_end(&self, born: Born, client: &Connection) -> Result<i32, Failure> {
         let mut end = born.end;
         let ended = tokio::select! {
             end = &mut end => end,
             () = hangup(client) => {
-                // Whoever waited for it has gone: it is told as by a terminal that goes.
                 let _ = pidfd::signal(born.pidfd.as_fd(), libc::SIGHUP);
                 end.await
             }
         };
         self.link.acknowledge(born.pid);
         let code = ended.ok().and_then(|end| end.code);
-        let code = code.ok_or_else(|| {
-            super::operations::failure("its code is not known: the keeper was killed".to_owned())
-        })?;
-        events.tell(|_| ExecStage::Ended(code));
-        // A client that has gone needs no answer.
-        let _ = asyncfd::send(client, &Reply::Exited { code }, &[]).await;
-        Ok(())
+        code.ok_or_else(|| failure("its code is not known: the keeper was killed".to_owned()))
     }
 
     /// A running container of a service: this replica, or the first that runs, else one that `run` has made.
@@ -108,9 +120,8 @@ impl Engine {
         found.sort_by_key(|container| container.record.borrow().index);
         if let Some(index) = index {
             let wanted = found.iter().find(|container| container.record.borrow().index == index);
-            let container = wanted.ok_or_else(|| {
-                super::operations::failure(format!("service {service:?} has no container {index}"))
-            })?;
+            let container =
+                wanted.ok_or_else(|| failure(format!("service {service:?} has no container {index}")))?;
             found = vec![Rc::clone(container)];
         } else {
             found.extend(self.oneoffs_of(service));
@@ -119,9 +130,7 @@ impl Engine {
         let restarting =
             |container: &Rc<Container>| matches!(*container.status.borrow(), Status::Restarting(_));
         found.iter().find(running).cloned().ok_or_else(|| match found.iter().any(restarting) {
-            true => super::operations::failure(format!(
-                "service {service:?} is being restarted: wait until it runs"
-            )),
+            true => failure(format!("service {service:?} is being restarted: wait until it runs")),
             false => not_running(service),
         })
     }
@@ -147,8 +156,17 @@ impl<'a> Events<'a> {
     }
 }
 
+/// Standard streams: those that came along, else none.
+fn three(mut fds: Vec<OwnedFd>) -> std::io::Result<Vec<OwnedFd>> {
+    while fds.len() < 3 {
+        fds.push(std::fs::OpenOptions::new().read(true).write(true).open("/dev/null")?.into());
+    }
+    fds.truncate(3);
+    Ok(fds)
+}
+
 fn not_running(service: &str) -> Failure {
-    super::operations::failure(format!("service {service:?} is not running"))
+    failure(format!("service {service:?} is not running"))
 }
 
 /// Waits until the client has closed its connection.

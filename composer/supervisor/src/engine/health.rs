@@ -22,8 +22,8 @@ const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 /// PID 1 must have been the same program for this long before an early success counts.
 const MOMENT: Duration = Duration::from_millis(25);
-/// The same where PID 1 is a shell: an entrypoint's script may answer from a temporary server before it execs the
-/// real one, as PostgreSQL's does.
+/// The same where PID 1 is a shell, from its first success on: an entrypoint's script may answer from a temporary server
+/// before it execs the real one, as PostgreSQL's does. However long it prepares that one, says nothing.
 const SCRIPT_MOMENT: Duration = Duration::from_secs(5);
 /// How much of a probe's output is kept, as in Docker.
 const OUTPUT: usize = 4096;
@@ -84,25 +84,32 @@ impl Record {
 struct Steadiness {
     program: Option<(std::path::PathBuf, Vec<u8>)>,
     since: Instant,
+    /// The first success since then, or since the last failure.
+    passed: Option<Instant>,
 }
 
 impl Steadiness {
     fn new(pid: i32, now: Instant) -> Self {
-        Self { program: program::identity(pid), since: now }
+        Self { program: program::identity(pid), since: now, passed: None }
+    }
+
+    /// A probe has failed.
+    fn fail(&mut self) {
+        self.passed = None;
     }
 
     /// How much longer PID 1 has to stay what it is.
     fn missing(&mut self, pid: i32, now: Instant) -> Duration {
         let program = program::identity(pid);
         if program != self.program {
-            self.program = program;
-            self.since = now;
+            (self.program, self.since, self.passed) = (program, now, None);
         }
-        let moment = match &self.program {
-            Some((exe, cmdline)) if is_script(exe, cmdline) => SCRIPT_MOMENT,
-            _ => MOMENT,
+        let passed = *self.passed.get_or_insert(now);
+        let until = match &self.program {
+            Some((exe, cmdline)) if is_script(exe, cmdline) => passed + SCRIPT_MOMENT,
+            _ => self.since + MOMENT,
         };
-        (self.since + moment).saturating_duration_since(now)
+        until.saturating_duration_since(now)
     }
 }
 
@@ -169,7 +176,9 @@ impl Engine {
             };
             let now = Instant::now();
             let mut pause = None;
-            if passed && record.is_early(&check, now) {
+            if !passed {
+                steadiness.fail();
+            } else if record.is_early(&check, now) {
                 let missing = steadiness.missing(pid, now);
                 if !missing.is_zero() {
                     passed = false;
@@ -302,6 +311,28 @@ mod tests {
         assert_eq!(record.failures, 0);
         record.take(&check, false, now + Duration::from_secs(61));
         assert_eq!(record.failures, 1);
+    }
+
+    #[test]
+    fn a_script_is_steady_from_its_first_success_on() {
+        let script = std::env::temp_dir().join(format!("composer-steady-{}", std::process::id()));
+        std::fs::write(&script, "echo ready; read line\n").unwrap();
+        let mut child = std::process::Command::new("sh");
+        child.arg(&script).stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped());
+        let mut child = child.spawn().unwrap();
+        // The kernel has its arguments by then.
+        std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut [0]).unwrap();
+        let pid = child.id().cast_signed();
+        let start = Instant::now();
+        let mut steadiness = Steadiness::new(pid, start);
+        let later = start + SCRIPT_MOMENT * 3;
+        assert_eq!(steadiness.missing(pid, later), SCRIPT_MOMENT, "its preparation says nothing");
+        steadiness.fail();
+        assert_eq!(steadiness.missing(pid, later + SCRIPT_MOMENT), SCRIPT_MOMENT);
+        assert_eq!(steadiness.missing(pid, later + SCRIPT_MOMENT * 2), Duration::ZERO);
+        drop(child.stdin.take());
+        child.wait().unwrap();
+        std::fs::remove_file(&script).unwrap();
     }
 
     #[test]

@@ -4,10 +4,12 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::CString;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
+use std::time::{Duration, Instant};
 
 use composer_sandbox::{self as sandbox, ContainerSpec, ExecSpec, pidfd};
+use nix::sys::socket::{Shutdown, shutdown};
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use tokio::io::unix::AsyncFd;
 use tokio::sync::{mpsc, oneshot};
@@ -16,6 +18,13 @@ use super::{asyncfd, program};
 use crate::keeper::LISTENER_KEY;
 use crate::keeper::protocol::{LISTENER, Notice, Order, PEER};
 use crate::{channel, clock};
+
+/// A keeper that has lived for less than this did not start well.
+const SETTLED: Duration = Duration::from_secs(1);
+/// After so many of them in a row, the next one is started after a pause.
+const EARLY: u32 = 5;
+/// That pause, and the one after a start that failed: what it lacks may come to be there.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// How a child ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,6 +89,10 @@ pub struct Link {
     quitting: Cell<bool>,
     /// The present keeper, so that the CLI can see it end.
     keeper: RefCell<Option<OwnedFd>>,
+    /// When it was started, where this supervisor has done that.
+    launched: Cell<Option<Instant>>,
+    /// How many keepers in a row have died as soon as they were started.
+    early: Cell<u32>,
 }
 
 impl Link {
@@ -95,6 +108,8 @@ impl Link {
             serial: Cell::new(0),
             quitting: Cell::new(false),
             keeper: RefCell::default(),
+            launched: Cell::default(),
+            early: Cell::default(),
         });
         let socket = Rc::new(asyncfd::new(peer)?);
         let mut legacy = Legacy::default();
@@ -135,13 +150,13 @@ impl Link {
     }
 
     fn serve(self: &Rc<Self>, socket: Rc<AsyncFd<OwnedFd>>, mut queue: mpsc::UnboundedReceiver<Outgoing>) {
-        let sender = Rc::clone(&socket);
+        let (link, sender) = (Rc::clone(self), Rc::clone(&socket));
         tokio::task::spawn_local(async move {
             while let Some((order, fds, sent)) = queue.recv().await {
                 let fds: Vec<BorrowedFd<'_>> = fds.iter().map(AsFd::as_fd).collect();
-                // A keeper that is gone is noticed by the reader below.
-                if asyncfd::send(&sender, &order, &fds).await.is_err() {
-                    return;
+                if let Err(error) = asyncfd::send(&sender, &order, &fds).await {
+                    // The reader below sees that it is gone, and answers whoever waits.
+                    return link.give_up(&sender, "an order could not be sent", &error);
                 }
                 if let Some(sent) = sent {
                     let _ = sent.send(());
@@ -150,17 +165,42 @@ impl Link {
         });
         let link = Rc::clone(self);
         tokio::task::spawn_local(async move {
-            while let Ok(Some((notice, fds))) = asyncfd::receive::<Notice>(&socket).await {
-                link.hear(notice, fds);
+            loop {
+                match asyncfd::receive::<Notice>(&socket).await {
+                    Ok(Some((notice, fds))) => link.hear(notice, fds),
+                    Ok(None) => break,
+                    Err(error) => break link.give_up(&socket, "a notice could not be read", &error),
+                }
             }
-            link.replace();
+            link.replace().await;
         });
+    }
+
+    /// Takes a keeper for dead with which nothing can be exchanged any more, and sees to it that it is: one that lived
+    /// on would start a supervisor of its own.
+    fn give_up(&self, socket: &AsyncFd<OwnedFd>, what: &str, error: &io::Error) {
+        if channel::is_gone(error) {
+            return;
+        }
+        crate::diagnose(&format!("supervisor of {}: {what}: {error}; the keeper is replaced", self.stack));
+        if let Some(keeper) = &*self.keeper.borrow() {
+            let _ = pidfd::signal(keeper.as_fd(), libc::SIGKILL);
+        }
+        let _ = shutdown(socket.as_raw_fd(), Shutdown::Both);
     }
 
     fn hear(&self, notice: Notice, fds: Vec<OwnedFd>) {
         match notice {
             Notice::Spawned { tag, pid } => {
-                let Some(pidfd) = fds.into_iter().next() else { return };
+                // The kernel leaves descriptors out for which there is no room here.
+                let Some(pidfd) = fds.into_iter().next().or_else(|| pidfd::open(pid).ok()) else {
+                    if let Some(asked) = self.asked.borrow_mut().remove(&tag) {
+                        let why =
+                            format!("process {pid} runs, but there is no descriptor left to watch it by");
+                        let _ = asked.send(Err(Refusal::Failed(why)));
+                    }
+                    return;
+                };
                 let born = self.watch(&tag, pid, pidfd);
                 let unwanted = match self.asked.borrow_mut().remove(&tag) {
                     Some(asked) => asked.send(Ok(born)).err().and_then(Result::ok),
@@ -185,7 +225,11 @@ impl Link {
                     self.acknowledge(pid);
                 }
             }
-            Notice::Ready => *self.keeper.borrow_mut() = fds.into_iter().next(),
+            Notice::Ready => {
+                if let Some(keeper) = fds.into_iter().next() {
+                    *self.keeper.borrow_mut() = Some(keeper);
+                }
+            }
             Notice::Child { .. } | Notice::Held { .. } => {}
         }
     }
@@ -207,39 +251,60 @@ impl Link {
     }
 
     /// The keeper has died: its children run on as orphans, a new keeper gets what the old one held.
-    fn replace(self: &Rc<Self>) {
+    async fn replace(self: &Rc<Self>) {
         self.keeper.borrow_mut().take();
         if self.quitting.get() {
             return;
         }
+        // What is asked from here on, until there is a new one, is answered at once.
+        *self.orders.borrow_mut() = mpsc::unbounded_channel().0;
         self.asked.borrow_mut().clear();
         for (_, watched) in self.watched.borrow_mut().drain() {
             attend_orphan(watched.pid, watched.pidfd, watched.end);
         }
-        if let Err(error) = self.start_keeper() {
-            crate::diagnose(&format!(
-                "supervisor of {}: the keeper could not be started again: {error}",
-                self.stack
-            ));
+        let settled = self.launched.get().is_none_or(|at| at.elapsed() >= SETTLED);
+        self.early.set(if settled { 0 } else { self.early.get() + 1 });
+        let mut pause = self.early.get() >= EARLY;
+        let mut told = false;
+        loop {
+            if pause {
+                tokio::time::sleep(PAUSE).await;
+            }
+            match self.start_keeper() {
+                Ok(()) => return,
+                Err(error) if !told => {
+                    told = true;
+                    crate::diagnose(&format!(
+                        "supervisor of {}: the keeper could not be started again, which is tried on: {error}",
+                        self.stack
+                    ));
+                }
+                Err(_) => {}
+            }
+            pause = true;
         }
     }
 
     fn start_keeper(self: &Rc<Self>) -> io::Result<()> {
         let (ours, theirs) = channel::pair()?;
+        let ours = Rc::new(asyncfd::new(ours)?);
         let argv = [c"compose-keeper".to_owned(), CString::new(self.stack.as_str())?];
         let binary = sandbox::sealed_self().map_err(io::Error::other)?;
-        {
+        let keeper = {
             let held = self.held.borrow();
             let listener = held.get(LISTENER_KEY).and_then(|fds| fds.first());
             let listener = listener.ok_or_else(|| io::Error::other("the listening socket is gone"))?;
             let stderr = io::stderr();
             let fds =
                 [(listener.as_fd(), LISTENER), (theirs.as_fd(), PEER), (stderr.as_fd(), libc::STDERR_FILENO)];
-            reap(sandbox::spawn_daemon(binary.as_fd(), &argv, &fds).map_err(io::Error::other)?);
-        }
+            sandbox::spawn_daemon(binary.as_fd(), &argv, &fds).map_err(io::Error::other)?
+        };
+        self.launched.set(Some(Instant::now()));
+        *self.keeper.borrow_mut() = keeper.try_clone().ok();
+        reap(keeper);
         let (orders, queue) = mpsc::unbounded_channel();
         *self.orders.borrow_mut() = orders;
-        self.serve(Rc::new(asyncfd::new(ours)?), queue);
+        self.serve(ours, queue);
         for (key, fds) in self.held.borrow().iter().filter(|(key, _)| *key != LISTENER_KEY) {
             let copies = fds.iter().filter_map(|fd| fd.try_clone().ok()).collect();
             self.order(Order::Hold { key: key.clone() }, copies);
@@ -247,15 +312,17 @@ impl Link {
         Ok(())
     }
 
-    fn order(&self, order: Order, fds: Vec<OwnedFd>) {
-        // Fails while there is no keeper: `replace` repeats what must not be lost, and answers the rest.
-        let _ = self.orders.borrow().send((order, fds, None));
+    /// Whether there is a keeper to send it to: `start_keeper` repeats what must not be lost.
+    fn order(&self, order: Order, fds: Vec<OwnedFd>) -> bool {
+        self.orders.borrow().send((order, fds, None)).is_ok()
     }
 
     async fn ask(&self, tag: &str, order: Order, fds: Vec<OwnedFd>) -> Result<Born, Refusal> {
         let (sender, answer) = oneshot::channel();
         self.asked.borrow_mut().insert(tag.to_owned(), sender);
-        self.order(order, fds);
+        if !self.order(order, fds) {
+            self.asked.borrow_mut().remove(tag);
+        }
         answer.await.unwrap_or(Err(Refusal::Gone))
     }
 

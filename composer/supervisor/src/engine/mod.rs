@@ -29,6 +29,7 @@ mod sought;
 mod spec;
 mod start;
 mod unplug;
+mod turn;
 mod wake;
 
 use std::cell::{Cell, RefCell};
@@ -57,6 +58,7 @@ use crate::{clock, diagnose};
 use container::{Container, Status};
 use link::Link;
 use unplug::Leaving;
+use turn::Turns;
 
 /// The name of a stack's only network in the file.
 const NETWORK: &str = "default";
@@ -81,6 +83,7 @@ struct Engine {
     journal: RefCell<Journal>,
     /// One operation that changes the stack at a time.
     turn: Mutex<()>,
+    turns: Turns,
     /// By service: one container at a time runs the steps of `pre_start`, and the configuration for which another than
     /// the first has run those of the service.
     preparing: RefCell<BTreeMap<String, Rc<Mutex<Option<String>>>>>,
@@ -154,6 +157,7 @@ async fn supervise(stack: &str) -> io::Result<()> {
         events: broadcast::Sender::new(1024),
         journal: RefCell::new(Journal::new(StackPaths::new(stack))),
         turn: Mutex::new(()),
+        turns: Turns::new(&StackPaths::new(stack)),
         preparing: RefCell::default(),
         interrupt: watch::Sender::new(0),
         endings: Cell::new(0),

@@ -58,8 +58,8 @@ impl Engine {
         request: Run,
         fds: Vec<OwnedFd>,
         client: &Connection,
+        operation: &Operation,
     ) -> Result<(), Failure> {
-        let operation = Operation::new();
         if request.dry_run {
             let plan = self.plan_oneoff(&request).await?;
             // A client that has gone needs no answer.
@@ -67,9 +67,10 @@ impl Engine {
             return Ok(());
         }
         let (detach, own) = (request.detach, request.remove && !request.detach);
-        let given = Given { stdin: fds.into_iter().next(), size: request.terminal };
-        let work = self.begin_oneoff(request, given, &operation);
-        let container = self.with_events(client, Some(&operation), work).await?;
+        let caller = client.get_ref().try_clone().ok();
+        let given = Given { stdin: fds.into_iter().next(), size: request.terminal, caller };
+        let work = self.begin_oneoff(request, given, operation);
+        let container = self.with_events(client, operation, work).await?;
         if detach { Ok(()) } else { self.accompany(&container, own, client).await }
     }
 
@@ -81,8 +82,7 @@ impl Engine {
         operation: &Operation,
     ) -> Result<Rc<Container>, Failure> {
         let interrupt = self.interrupt.subscribe();
-        let turn = self.take_turn().await;
-        operation.begun.set(true);
+        let turn = self.take_turn(operation).await?;
         self.not_overtaken(&interrupt)?;
         if let Some(known) = self.claim_name(&request).await? {
             return Ok(known);
@@ -103,7 +103,7 @@ impl Engine {
             let services = std::slice::from_ref(&request.service.name);
             self.brought_up(&[error], &stood.plan, false, order, (services, None)).await?;
         }
-        let _turn = self.take_turn().await;
+        let _turn = self.take_turn(operation).await?;
         if *order.cancel.borrow() || order.interrupt.has_changed().unwrap_or(false) {
             return Err(failure("interrupted: what has been started runs on".to_owned()));
         }

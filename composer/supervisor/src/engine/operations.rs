@@ -1,6 +1,5 @@
 //! What clients ask for that changes the stack: up, down, stop, kill.
 
-use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::fd::AsFd;
@@ -18,59 +17,17 @@ use super::container::Container;
 use super::ends::{self, Late};
 use super::execute::{Order, StepError};
 use super::restart;
+pub use super::turn::Operation;
 use crate::paths;
 use crate::protocol::{Action, Down, Failure, Kill, Reply, Stop, Subject, Up};
 use crate::records::{self, Halt, StackRecord};
-
-/// An operation as its client's connection knows it.
-pub struct Operation {
-    /// Its turn has come.
-    pub begun: Cell<bool>,
-    /// Raised to make it give up.
-    pub cancel: watch::Sender<bool>,
-}
-
-impl Operation {
-    /// One that waits for its turn.
-    pub fn new() -> Self {
-        Self { begun: Cell::new(false), cancel: watch::Sender::new(false) }
-    }
-}
 
 /// A failure with the usual exit status.
 pub fn failure(message: String) -> Failure {
     Failure { message, code: 1 }
 }
 
-/// The turn of an operation. Its end is announced, so that whoever follows a container that is stopped learns whether it
-/// comes again.
-pub(super) struct Turn<'a> {
-    engine: &'a Engine,
-    _turn: tokio::sync::MutexGuard<'a, ()>,
-}
-
-impl Drop for Turn<'_> {
-    fn drop(&mut self) {
-        self.engine.announce(Subject::Group, Action::Settled);
-    }
-}
-
 impl Engine {
-    pub(super) async fn take_turn(&self) -> Turn<'_> {
-        Turn { engine: self, _turn: self.turn.lock().await }
-    }
-
-    /// Makes the operation under way give up, and waits for its turn. Where `whole`, nothing is to be left running.
-    async fn preempt(&self, whole: bool) -> Turn<'_> {
-        self.overtake(whole);
-        self.take_turn().await
-    }
-
-    fn overtake(&self, whole: bool) {
-        self.endings.set(self.endings.get() + u64::from(whole));
-        self.interrupt.send_modify(|count| *count += 1);
-    }
-
     /// Writes the stack's record.
     pub(super) fn save(&self) -> std::io::Result<()> {
         match &*self.record.borrow() {
@@ -86,8 +43,7 @@ impl Engine {
         operation: &Operation,
     ) -> Result<Option<Reply>, Failure> {
         let interrupt = self.interrupt.subscribe();
-        let _turn = self.take_turn().await;
-        operation.begun.set(true);
+        let _turn = self.take_turn_unless(request.dry_run, operation).await?;
         self.not_overtaken(&interrupt)?;
         for service in &request.options.services {
             if !request.stack.services.contains_key(service) {
@@ -256,7 +212,11 @@ impl Engine {
     }
 
     /// `compose down`.
-    pub(super) async fn down(self: &Rc<Self>, request: Down) -> Result<Option<Reply>, Failure> {
+    pub(super) async fn down(
+        self: &Rc<Self>,
+        request: Down,
+        operation: &Operation,
+    ) -> Result<Option<Reply>, Failure> {
         let options = DownOptions { services: request.services.clone(), volumes: request.volumes };
         let observe = async || {
             let mut observed = self.observe_with(true).await;
@@ -266,11 +226,10 @@ impl Engine {
             observed
         };
         if request.dry_run {
-            let _turn = self.turn.lock().await;
             return Ok(Some(Reply::Plan(composer_plan::down(&observe().await, &options).to_string())));
         }
         let whole = request.services.is_empty();
-        let _turn = self.preempt(whole).await;
+        let _turn = self.preempt(whole, operation).await?;
         self.known(&request.services)?;
         self.sweeping.set(whole);
         let plan = composer_plan::down(&observe().await, &options);
@@ -284,13 +243,16 @@ impl Engine {
     }
 
     /// Stops containers and leaves them.
-    pub(super) async fn stop_services(self: &Rc<Self>, request: Stop) -> Result<Option<Reply>, Failure> {
+    pub(super) async fn stop_services(
+        self: &Rc<Self>,
+        request: Stop,
+        operation: &Operation,
+    ) -> Result<Option<Reply>, Failure> {
         if request.dry_run {
-            let _turn = self.turn.lock().await;
             let plan = composer_plan::stop(&self.observe().await, &request.services);
             return Ok(Some(Reply::Plan(plan.to_string())));
         }
-        let _turn = self.preempt(request.services.is_empty()).await;
+        let _turn = self.preempt(request.services.is_empty(), operation).await?;
         let plan = composer_plan::stop(&self.observe().await, &request.services);
         let halt = if request.shutdown { Halt::Shutdown } else { Halt::User };
         let messages = worded(self.execute(&plan, self.stop_order(request.timeout, halt)).await);

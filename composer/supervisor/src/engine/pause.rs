@@ -6,16 +6,25 @@ use composer_stack::Stack;
 
 use super::Engine;
 use super::container::Container;
-use super::operations::failure;
+use super::operations::{Operation, failure};
 use crate::diagnose;
 use crate::protocol::{Action, Failure, Pause, Reply};
 
 impl Engine {
     /// `compose pause` and `compose unpause`. Containers that do not run are passed over, as in Docker Compose.
-    pub(super) async fn pause_services(self: &Rc<Self>, request: &Pause) -> Result<Option<Reply>, Failure> {
+    pub(super) async fn pause_services(
+        self: &Rc<Self>,
+        request: &Pause,
+        operation: &Operation,
+    ) -> Result<Option<Reply>, Failure> {
         // Not held in the midst of an operation that starts or stops them; let go at any time: the operation may wait
         // for just that.
-        let _turn = if request.hold { Some(self.turn.lock().await) } else { None };
+        let _turn = if request.hold {
+            Some(self.take_turn(operation).await?)
+        } else {
+            self.need_no_turn(operation)?;
+            None
+        };
         self.known(&request.services)?;
         let mut messages = Vec::new();
         for container in self.of_services(&request.services) {
@@ -24,6 +33,8 @@ impl Engine {
             }
             let paused = *container.paused.borrow();
             let done = match (request.hold, paused) {
+                // The supervisor that has died had come so far.
+                (true, true) | (false, false) if operation.is_asked_again() => Ok(()),
                 (true, true) => Err(format!("container {} is already paused", container.name())),
                 (false, false) => Err(format!("container {} is not paused", container.name())),
                 (true, false) => self.pause(&container).await,

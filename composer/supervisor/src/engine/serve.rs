@@ -2,22 +2,21 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::rc::Rc;
 use std::time::Duration;
 
 use nix::sys::socket::{SockFlag, accept4};
-use std::os::fd::AsRawFd;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::broadcast::error::RecvError;
 
 use super::operations::Operation;
 use super::{Engine, asyncfd, exec, operations};
-use crate::diagnose;
-use crate::protocol::{Failure, Reply, Request};
+use crate::protocol::{Asked, Failure, Origin, Reply, Request};
+use crate::{channel, diagnose};
 use composer_sandbox::{descriptor, pidfd};
 
-/// How long the end of a stack waits for other clients to be answered.
+/// How long the end of a stack waits for clients to be answered: one that is stopped would keep it for ever.
 const PARTING: Duration = Duration::from_secs(1);
 
 /// So many events wait for a client that is slow, beside those of the channel; what comes then is lost to it.
@@ -34,68 +33,121 @@ impl Engine {
                 }) => accepted,
                 () = self.finished.notified() => return Ok(()),
             };
-            let client = asyncfd::new(accepted?)?;
+            let client = match accepted {
+                // There may be room for it a little later; it goes on waiting.
+                Err(error) if channel::is_passing(&error) => {
+                    tokio::time::sleep(channel::RETRY).await;
+                    continue;
+                }
+                accepted => accepted?,
+            };
+            if *self.leaving.borrow() {
+                // Whoever comes now asks the next supervisor.
+                continue;
+            }
+            let client = asyncfd::new(client)?;
             let engine = Rc::clone(self);
             let counted = Counted::new(self);
             tokio::task::spawn_local(async move {
-                engine.converse(&client, counted).await;
-                if engine.is_empty() && engine.connections.get() == 0 {
+                let leaves = engine.converse(&client, counted).await;
+                if leaves || (engine.is_deserted() && engine.connections.get() == 0) {
                     engine.farewell().await;
                 }
             });
         }
     }
 
-    async fn converse(self: &Rc<Self>, client: &AsyncFd<OwnedFd>, counted: Counted) {
-        let Ok(Some((request, fds))) = asyncfd::receive::<Request>(client).await else {
-            return;
+    /// Whether nothing is left of the stack and nobody is about to make anything of it.
+    fn is_deserted(&self) -> bool {
+        self.is_empty() && self.turns.are_idle()
+    }
+
+    /// Answers a client; whether this process is to end after it.
+    async fn converse(self: &Rc<Self>, client: &AsyncFd<OwnedFd>, counted: Counted) -> bool {
+        let Ok(Some((Asked { request, origin }, fds))) = asyncfd::receive::<Asked>(client).await else {
+            return false;
         };
-        let counted = if matches!(request, Request::Watch) { None } else { Some(counted) };
-        let result = self.answer(request, fds, client).await;
-        let last = match result {
-            Ok(Some(reply)) => {
-                if asyncfd::send(client, &reply, &[]).await.is_err() {
-                    return;
-                }
-                Reply::Done
-            }
-            Ok(None) => Reply::Done,
-            Err(failure) => Reply::Failed(failure),
+        if *self.leaving.borrow() {
+            // As above.
+            return false;
+        }
+        let only_looks = matches!(request, Request::Watch | Request::Status);
+        let mut counted = Some(counted);
+        if matches!(request, Request::Watch) {
+            counted.take();
+        }
+        let result = self.answer(request, origin, fds, client).await;
+        let (reply, last) = match result {
+            Ok(reply) => (reply, Reply::Done),
+            Err(failure) => (None, Reply::Failed(failure)),
         };
+        if let Some(reply) = reply {
+            self.tell_in_time(async { drop(asyncfd::send(client, &reply, &[]).await) }).await;
+        }
         // A stack that is gone takes its processes with it: their client is told which to wait for.
-        let leaving = counted.is_some() && self.parts().await;
+        let parting = if only_looks { None } else { Some(self.part().await) };
+        let leaving = parting.is_some() && self.is_deserted();
         let mut fds = Vec::new();
         if leaving {
-            self.leaving.send_replace(true);
-            self.clear_run_folder();
+            self.leave();
             fds.extend(pidfd::open(std::process::id().cast_signed()).ok());
             fds.extend(self.link.quit().await);
         }
         let fds: Vec<_> = fds.iter().map(AsFd::as_fd).collect();
         // A client that has gone needs no answer.
-        let _ = asyncfd::send(client, &last, &fds).await;
+        self.tell_in_time(async { drop(asyncfd::send(client, &last, &fds).await) }).await;
+        drop(counted);
+        leaving
     }
 
-    /// Whether the stack is gone and nobody wants anything of it. Whoever asks in this moment is answered first, so
-    /// that a client of `down` is told of all that still has to end.
-    async fn parts(&self) -> bool {
-        self.parting.set(self.parting.get() + 1);
+    /// Waits until whoever asks in this moment has been answered, so that a client of `down` is told of all that still
+    /// has to end. One that has connected and asks nothing, or does not read its answer, keeps nobody for long.
+    async fn part(self: &Rc<Self>) -> Parting {
+        let parting = Parting::new(self);
         self.stirred.notify_waiters();
         let alone = async {
             while self.is_empty() && self.connections.get() > self.parting.get() {
                 self.stirred.notified().await;
             }
         };
-        // One that has connected and asks nothing keeps nobody for long.
         let _ = tokio::time::timeout(PARTING, alone).await;
-        let leaving = self.is_empty() && self.connections.get() <= self.parting.get();
-        self.parting.set(self.parting.get() - 1);
-        leaving
+        parting
     }
 
-    /// The last client has gone and so has the stack.
+    /// Lets a client be told; not for ever of a stack that is gone, or goes meanwhile.
+    async fn tell_in_time(&self, telling: impl Future<Output = ()>) {
+        let overdue = async {
+            loop {
+                while !self.is_empty() {
+                    self.stirred.notified().await;
+                }
+                tokio::time::sleep(PARTING).await;
+                if self.is_empty() {
+                    return;
+                }
+            }
+        };
+        tokio::select! {
+            biased;
+            () = telling => {}
+            () = overdue => {}
+        }
+    }
+
+    /// From here on whoever asks is left to the next supervisor.
+    fn leave(&self) {
+        if !self.leaving.send_replace(true) {
+            self.clear_run_folder();
+        }
+    }
+
+    /// The stack has gone, and whoever wanted something of it is answered.
     async fn farewell(&self) {
-        self.clear_run_folder();
+        self.leave();
+        // Each of them gives up in time.
+        while self.parting.get() > 0 {
+            self.stirred.notified().await;
+        }
         self.link.quit().await;
         self.finished.notify_one();
     }
@@ -103,27 +155,31 @@ impl Engine {
     async fn answer(
         self: &Rc<Self>,
         request: Request,
+        origin: Origin,
         fds: Vec<OwnedFd>,
         client: &AsyncFd<OwnedFd>,
     ) -> Result<Option<Reply>, Failure> {
+        let operation = &Operation::of(&request, origin);
         match request {
-            Request::Up(up) => {
-                let operation = Operation::new();
-                let work = self.up(*up, &operation);
-                self.with_events(client, Some(&operation), work).await
+            Request::Up(up) => self.with_events(client, operation, self.up(*up, operation)).await,
+            Request::Down(down) => self.with_events(client, operation, self.down(down, operation)).await,
+            Request::Stop(stop) => {
+                self.with_events(client, operation, self.stop_services(stop, operation)).await
             }
-            Request::Down(down) => self.with_events(client, None, self.down(down)).await,
-            Request::Stop(stop) => self.with_events(client, None, self.stop_services(stop)).await,
             Request::Start(start) => {
-                let operation = Operation::new();
-                let work = self.start_services(start, &operation);
-                self.with_events(client, Some(&operation), work).await
+                self.with_events(client, operation, self.start_services(start, operation)).await
             }
-            // Left half-way it would have stopped what nobody starts again: it goes on without its client.
-            Request::Restart(restart) => self.with_events(client, None, self.restart(restart)).await,
-            Request::Remove(remove) => self.with_events(client, None, self.remove_stopped(remove)).await,
-            Request::Kill(kill) => self.with_events(client, None, async { self.kill(&kill) }).await,
-            Request::Pause(pause) => self.with_events(client, None, self.pause_services(&pause)).await,
+            Request::Restart(restart) => {
+                self.with_events(client, operation, self.restart(restart, operation)).await
+            }
+            Request::Remove(remove) => {
+                self.with_events(client, operation, self.remove_stopped(remove, operation)).await
+            }
+            Request::Pause(pause) => {
+                self.with_events(client, operation, self.pause_services(&pause, operation)).await
+            }
+            Request::Run(request) => self.run_oneoff(*request, fds, client, operation).await.map(|()| None),
+            Request::Kill(kill) => self.with_events(client, operation, async { self.kill(&kill) }).await,
             Request::Status => {
                 let containers =
                     self.containers.borrow().values().map(|container| container.describe()).collect();
@@ -138,21 +194,20 @@ impl Engine {
                     }
                     Ok(None)
                 };
-                self.with_events(client, None, watching).await
+                self.with_events(client, operation, watching).await
             }
             Request::Exec(request) => self.exec(*request, fds, client).await.map(|()| None),
-            Request::Run(request) => self.run_oneoff(*request, fds, client).await.map(|()| None),
             Request::Attach(request) => self.attach(&request, client).await.map(|()| None),
             Request::Copy(request) => self.copy(request, fds, client).await,
         }
     }
 
-    /// Does the work and tells the client of every event meanwhile. With `abandon` a client that goes makes the
-    /// work give up: at once while it still waits for its turn, in good order where that is set.
+    /// Does the work and tells the client of every event meanwhile. A client that goes makes an operation give up that
+    /// does not go on without it: at once while it still waits for its turn, later in good order.
     pub(super) async fn with_events<T>(
         &self,
         client: &AsyncFd<OwnedFd>,
-        abandon: Option<&Operation>,
+        operation: &Operation,
         work: impl Future<Output = Result<T, Failure>>,
     ) -> Result<T, Failure> {
         let mut events = self.events.subscribe();
@@ -170,6 +225,7 @@ impl Engine {
                     Ok(_) | Err(RecvError::Lagged(_)) => {}
                     Err(RecvError::Closed) => diagnose("events ended before their supervisor"),
                 },
+                note = operation.next() => untold.push_back(note),
                 sent = tell(client, untold.front()) => match sent {
                     Ok(()) => drop(untold.pop_front()),
                     // Its hangup says what becomes of the work.
@@ -177,20 +233,24 @@ impl Engine {
                 },
                 result = &mut work => {
                     // Events that were announced before the end are told before it.
+                    let notes = std::iter::from_fn(|| operation.told());
                     let rest = std::iter::from_fn(|| events.try_recv().ok()).map(Reply::Event);
-                    for event in untold.into_iter().chain(rest) {
-                        if asyncfd::send(client, &event, &[]).await.is_err() {
-                            break;
+                    let telling = async {
+                        for reply in untold.into_iter().chain(notes).chain(rest) {
+                            if asyncfd::send(client, &reply, &[]).await.is_err() {
+                                break;
+                            }
                         }
-                    }
+                    };
+                    self.tell_in_time(telling).await;
                     return result;
                 }
                 () = &mut hangup, if !gone => {
                     gone = true;
-                    match abandon {
-                        Some(operation) if operation.begun.get() => drop(operation.cancel.send_replace(true)),
-                        Some(_) => return Err(operations::failure("abandoned".to_owned())),
-                        None => {}
+                    match operation.goes_on {
+                        false if operation.begun.get() => drop(operation.cancel.send_replace(true)),
+                        false => return Err(operations::failure("abandoned".to_owned())),
+                        true => {}
                     }
                 }
             }
@@ -219,6 +279,23 @@ impl Counted {
 impl Drop for Counted {
     fn drop(&mut self) {
         self.0.connections.set(self.0.connections.get() - 1);
+        self.0.stirred.notify_waiters();
+    }
+}
+
+/// A connection whose answer is being told: it waits for the others to end, and they for it.
+struct Parting(Rc<Engine>);
+
+impl Parting {
+    fn new(engine: &Rc<Engine>) -> Self {
+        engine.parting.set(engine.parting.get() + 1);
+        Self(Rc::clone(engine))
+    }
+}
+
+impl Drop for Parting {
+    fn drop(&mut self) {
+        self.0.parting.set(self.0.parting.get() - 1);
         self.0.stirred.notify_waiters();
     }
 }

@@ -190,6 +190,7 @@ impl Engine {
             .map_err(failed("make the pipe of its standard output"))?;
         let (err, err_end) = logpipes::make(&container.paths.fifo("err"))
             .map_err(failed("make the pipe of its standard error"))?;
+        container.entrust(&[&out, &err]);
         let stdin = if let Some(given) = given {
             given
         } else if launch.service.stdin_open && !launch.service.tty {

@@ -23,8 +23,7 @@ impl Engine {
         operation: &Operation,
     ) -> Result<Option<Reply>, Failure> {
         let interrupt = self.interrupt.subscribe();
-        let _turn = self.take_turn().await;
-        operation.begun.set(true);
+        let _turn = self.take_turn_unless(request.dry_run, operation).await?;
         self.not_overtaken(&interrupt)?;
         for service in &request.services {
             if self.of_services(std::slice::from_ref(service)).is_empty() {
@@ -61,9 +60,13 @@ impl Engine {
     }
 
     /// `compose restart`.
-    pub(super) async fn restart(self: &Rc<Self>, request: Restart) -> Result<Option<Reply>, Failure> {
+    pub(super) async fn restart(
+        self: &Rc<Self>,
+        request: Restart,
+        operation: &Operation,
+    ) -> Result<Option<Reply>, Failure> {
         let interrupt = self.interrupt.subscribe();
-        let _turn = self.take_turn().await;
+        let _turn = self.take_turn_unless(request.dry_run, operation).await?;
         self.not_overtaken(&interrupt)?;
         let plan = composer_plan::restart(&self.observe().await, &request.services, request.no_deps);
         if request.dry_run {
@@ -114,8 +117,12 @@ impl Engine {
     }
 
     /// `compose rm`.
-    pub(super) async fn remove_stopped(self: &Rc<Self>, request: Remove) -> Result<Option<Reply>, Failure> {
-        let _turn = self.take_turn().await;
+    pub(super) async fn remove_stopped(
+        self: &Rc<Self>,
+        request: Remove,
+        operation: &Operation,
+    ) -> Result<Option<Reply>, Failure> {
+        let _turn = self.take_turn_unless(request.dry_run, operation).await?;
         let observed = self.observe().await;
         if request.dry_run {
             let plan = composer_plan::remove(&observed, &request.services, &[], request.stop);
@@ -124,14 +131,6 @@ impl Engine {
         let plan = composer_plan::remove(&observed, &request.services, &request.containers, false);
         let messages = worded(self.execute(&plan, self.down_order(None)).await);
         if messages.is_empty() { Ok(None) } else { Err(failure(messages.join("\n"))) }
-    }
-
-    /// Fails where a command that goes before it has come while this one waited for its turn.
-    pub(super) fn not_overtaken(&self, interrupt: &watch::Receiver<u64>) -> Result<(), Failure> {
-        match interrupt.has_changed() {
-            Ok(true) => Err(failure("interrupted by a later command: nothing has been started".to_owned())),
-            Ok(false) | Err(_) => Ok(()),
-        }
     }
 
     /// Services that are to have no container at all.

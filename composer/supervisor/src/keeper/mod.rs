@@ -12,16 +12,17 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use composer_cgroup::{Hierarchy, Limits};
+use composer_cgroup::Hierarchy;
 use composer_sandbox::{self as sandbox, Child, ContainerFds, ExecFds, Stdio};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
-use crate::{channel, clock};
+use crate::{channel, clock, paths};
 use protocol::{LISTENER, Notice, Order, PEER};
 
 /// The key under which the stack's listening socket is held.
@@ -37,6 +38,13 @@ struct Ended {
     time: u64,
 }
 
+/// The supervisor.
+struct Peer {
+    socket: OwnedFd,
+    /// By which it is made to end where nothing can be exchanged with it any more.
+    process: Option<OwnedFd>,
+}
+
 struct Keeper {
     stack: String,
     binary: OwnedFd,
@@ -44,7 +52,7 @@ struct Keeper {
     own: OwnedFd,
     signals: SignalFd,
     /// The supervisor, while there is one.
-    peer: Option<OwnedFd>,
+    peer: Option<Peer>,
     children: BTreeMap<i32, (String, OwnedFd)>,
     ended: BTreeMap<i32, Ended>,
     held: BTreeMap<String, Vec<OwnedFd>>,
@@ -88,7 +96,7 @@ impl Keeper {
             binary,
             own: sandbox::pidfd::open(std::process::id().cast_signed())?,
             signals,
-            peer,
+            peer: peer.map(Peer::of),
             children: BTreeMap::new(),
             ended: BTreeMap::new(),
             held,
@@ -103,8 +111,13 @@ impl Keeper {
             self.welcome();
         }
         while !(self.quitting && self.peer.is_none()) {
-            if self.peer.is_none() {
-                self.start_supervisor()?;
+            if self.peer.is_none()
+                && let Err(error) = self.start_supervisor()
+            {
+                // What it lacks may come to be there; the services do not need it meanwhile.
+                crate::diagnose(&format!("keeper of {}: start the supervisor: {error}", self.stack));
+                std::thread::sleep(PAUSE);
+                continue;
             }
             let (woken, told) = self.wait()?;
             if woken {
@@ -120,7 +133,7 @@ impl Keeper {
 
     fn wait(&self) -> io::Result<(bool, bool)> {
         let mut fds = vec![PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)];
-        fds.extend(self.peer.as_ref().map(|peer| PollFd::new(peer.as_fd(), PollFlags::POLLIN)));
+        fds.extend(self.peer.as_ref().map(|peer| PollFd::new(peer.socket.as_fd(), PollFlags::POLLIN)));
         loop {
             match poll(&mut fds, PollTimeout::NONE) {
                 Ok(_) => break,
@@ -146,8 +159,8 @@ impl Keeper {
         let stderr = io::stderr();
         let fds =
             [(listener.as_fd(), LISTENER), (theirs.as_fd(), PEER), (stderr.as_fd(), libc::STDERR_FILENO)];
-        sandbox::spawn_daemon(self.binary.as_fd(), &argv, &fds).map_err(io::Error::other)?;
-        self.peer = Some(ours);
+        let process = sandbox::spawn_daemon(self.binary.as_fd(), &argv, &fds).map_err(io::Error::other)?;
+        self.peer = Some(Peer { socket: ours, process: Some(process) });
         self.launched = Some(Instant::now());
         self.welcome();
         Ok(())
@@ -155,29 +168,41 @@ impl Keeper {
 
     /// Tells a new supervisor everything the old one knew through this keeper.
     fn welcome(&mut self) {
-        let Some(peer) = &self.peer else { return };
-        let mut whole = true;
-        for (pid, (tag, pidfd)) in &self.children {
-            whole &= send(peer, &Notice::Child { tag: tag.clone(), pid: *pid }, &[pidfd.as_fd()]);
-        }
-        for (key, fds) in self.held.iter().filter(|(key, _)| *key != LISTENER_KEY) {
-            let fds: Vec<BorrowedFd<'_>> = fds.iter().map(AsFd::as_fd).collect();
-            whole &= send(peer, &Notice::Held { key: key.clone() }, &fds);
-        }
-        for (pid, ended) in &self.ended {
-            whole &= send(peer, &exited(*pid, ended), &[]);
-        }
-        whole &= send(peer, &Notice::Ready, &[self.own.as_fd()]);
-        if !whole {
-            self.peer = None;
+        if let Some(Err(error)) = self.peer.as_ref().map(|peer| self.introduce(peer)) {
+            self.lose("tell the supervisor what is there", &error);
         }
     }
 
+    fn introduce(&self, peer: &Peer) -> io::Result<()> {
+        for (pid, (tag, pidfd)) in &self.children {
+            peer.tell(&Notice::Child { tag: tag.clone(), pid: *pid }, &[pidfd.as_fd()])?;
+        }
+        for (key, fds) in self.held.iter().filter(|(key, _)| *key != LISTENER_KEY) {
+            let fds: Vec<BorrowedFd<'_>> = fds.iter().map(AsFd::as_fd).collect();
+            peer.tell(&Notice::Held { key: key.clone() }, &fds)?;
+        }
+        for (pid, ended) in &self.ended {
+            peer.tell(&exited(*pid, ended), &[])?;
+        }
+        peer.tell(&Notice::Ready, &[self.own.as_fd()])
+    }
+
     fn tell(&mut self, notice: &Notice, fds: &[BorrowedFd<'_>]) {
-        if let Some(peer) = &self.peer
-            && !send(peer, notice, fds)
-        {
-            self.peer = None;
+        if let Some(Err(error)) = self.peer.as_ref().map(|peer| peer.tell(notice, fds)) {
+            self.lose("tell the supervisor", &error);
+        }
+    }
+
+    /// Takes a supervisor for dead with which nothing can be exchanged any more, and sees to it that it is: the next one
+    /// waits for its end.
+    fn lose(&mut self, what: &str, error: &io::Error) {
+        let Some(peer) = self.peer.take() else { return };
+        if channel::is_gone(error) {
+            return;
+        }
+        crate::diagnose(&format!("keeper of {}: {what}: {error}; it is replaced", self.stack));
+        if let Some(process) = peer.process {
+            let _ = sandbox::pidfd::signal(process.as_fd(), libc::SIGKILL);
         }
     }
 
@@ -200,13 +225,10 @@ impl Keeper {
 
     fn listen(&mut self) {
         let Some(peer) = &self.peer else { return };
-        match channel::receive::<Order>(peer.as_fd()) {
+        match channel::receive::<Order>(peer.socket.as_fd()) {
             Ok(Some((order, fds))) => self.obey(order, fds),
             Ok(None) => self.peer = None,
-            Err(error) => {
-                crate::diagnose(&format!("keeper of {}: an order could not be read: {error}", self.stack));
-                self.peer = None;
-            }
+            Err(error) => self.lose("read an order", &error),
         }
     }
 
@@ -248,15 +270,15 @@ impl Keeper {
     }
 }
 
-/// Both processes live outside the stack's cap: the supervisor is born into the keeper's group.
+/// Both processes live outside the stack's cap: the supervisor is born into the keeper's group. What is left of the
+/// processes of stacks whose client did not see them off goes on the way.
 fn join_engine_group(stack: &str) {
     let joined = Hierarchy::detect().and_then(|hierarchy| {
-        let group = hierarchy.group_everywhere(&format!("compose/.engine/{stack}"));
-        group.create(&Limits::default())?;
-        group.join_self()
+        hierarchy.group_everywhere(&paths::engine_group(stack)).enter()?;
+        hierarchy.group_everywhere(paths::ENGINE_GROUPS).remove_empty_inside()
     });
     if let Err(error) = joined {
-        crate::diagnose(&format!("keeper of {stack}: stays in the cgroup it was started in: {error}"));
+        crate::diagnose(&format!("keeper of {stack}: its cgroup: {error}"));
     }
 }
 
@@ -264,8 +286,23 @@ fn exited(pid: i32, ended: &Ended) -> Notice {
     Notice::Exited { tag: ended.tag.clone(), pid, code: ended.code, time: ended.time }
 }
 
-fn send(peer: &OwnedFd, notice: &Notice, fds: &[BorrowedFd<'_>]) -> bool {
-    channel::send(peer.as_fd(), notice, fds).is_ok()
+impl Peer {
+    /// The supervisor at the other end of a socket that it has made.
+    fn of(socket: OwnedFd) -> Self {
+        let process = getsockopt(&socket, PeerCredentials).ok();
+        let process = process.and_then(|process| sandbox::pidfd::open(process.pid()).ok());
+        Self { socket, process }
+    }
+
+    /// Waits until the socket has room, and the kernel what it takes.
+    fn tell(&self, notice: &Notice, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+        loop {
+            match channel::send(self.socket.as_fd(), notice, fds) {
+                Err(error) if channel::is_passing(&error) => std::thread::sleep(channel::RETRY),
+                told => return told,
+            }
+        }
+    }
 }
 
 const TOO_FEW: &str = "an order came with too few descriptors";
@@ -283,4 +320,38 @@ fn exec_fds(fds: Vec<OwnedFd>) -> Result<(OwnedFd, ExecFds), String> {
     let pidfd = next()?;
     let stdio = Stdio { stdin: next()?, stdout: next()?, stderr: next()? };
     Ok((pidfd, ExecFds { stdio, report: next()?, cgroup: fds.next() }))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::ExitStatusExt;
+    use std::process::Command;
+
+    use nix::sys::socket::{setsockopt, sockopt::SndBuf};
+
+    use super::*;
+
+    #[test]
+    fn a_supervisor_that_cannot_be_told_anything_is_made_to_end() {
+        let (socket, _theirs) = channel::pair().unwrap();
+        // Less than the notice below: EMSGSIZE, whenever it is tried.
+        setsockopt(&socket, SndBuf, &1).unwrap();
+        let mut supervisor = Command::new("sleep").arg("1000").spawn().unwrap();
+        let process = sandbox::pidfd::open(supervisor.id().cast_signed()).unwrap();
+        let mut keeper = Keeper {
+            stack: "unit".to_owned(),
+            binary: std::fs::File::open("/proc/self/exe").unwrap().into(),
+            own: sandbox::pidfd::open(std::process::id().cast_signed()).unwrap(),
+            signals: SignalFd::new(&SigSet::empty()).unwrap(),
+            peer: Some(Peer { socket, process: Some(process) }),
+            children: BTreeMap::new(),
+            ended: BTreeMap::new(),
+            held: BTreeMap::new(),
+            launched: None,
+            quitting: false,
+        };
+        keeper.tell(&Notice::Refused { tag: "a".to_owned(), message: "x".repeat(20_000) }, &[]);
+        assert!(keeper.peer.is_none());
+        assert_eq!(supervisor.wait().unwrap().signal(), Some(libc::SIGKILL));
+    }
 }

@@ -5,6 +5,7 @@
 //! records say: until its index is there under its name, nothing of it counts. A reader locks the index that it reads
 //! (flock(2)), and what is locked and newer is not removed: whoever follows misses nothing, up to [`BACKLOG`].
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
@@ -46,16 +47,18 @@ pub fn stream(folder: &Path, stream: Stream, generation: u64) -> PathBuf {
 pub fn list(folder: &Path) -> io::Result<Vec<u64>> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder)? {
-        let name = entry?.file_name();
-        let Some(rest) = name.to_str().and_then(|name| name.strip_prefix(INDEX)) else { continue };
-        match rest.strip_prefix('.') {
-            None if rest.is_empty() => found.push(0),
-            None => {}
-            Some(number) => found.extend(number.parse::<u64>().ok()),
-        }
+        found.extend(of_index(&entry?.file_name()));
     }
     found.sort_unstable();
     Ok(found)
+}
+
+/// The generation whose index has this name; `None` where it is no index's.
+pub fn of_index(name: &OsStr) -> Option<u64> {
+    match name.to_str()?.strip_prefix(INDEX)? {
+        "" => Some(0),
+        rest => rest.strip_prefix('.')?.parse().ok(),
+    }
 }
 
 /// Opens the index of the oldest generation from this one on that is there, and keeps it there for as long as the file

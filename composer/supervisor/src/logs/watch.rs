@@ -28,36 +28,37 @@ impl Watch {
         // A new generation's index is moved into its place.
         let of_folder = self.inotify.add_watch(folder, AddWatchFlags::IN_MOVED_TO)?;
         self.folders.insert(of_folder, folder.to_owned());
-        self.add_newest(folder)
+        self.add_index(folder, generations::list(folder)?.last().copied().unwrap_or(0))
     }
 
     /// The index alone: a reader goes no further than it reaches.
-    fn add_newest(&self, folder: &Path) -> io::Result<()> {
-        let newest = generations::list(folder)?.last().copied().unwrap_or(0);
-        match self.inotify.add_watch(&generations::index(folder, newest), AddWatchFlags::IN_MODIFY) {
+    fn add_index(&self, folder: &Path, generation: u64) -> io::Result<()> {
+        match self.inotify.add_watch(&generations::index(folder, generation), AddWatchFlags::IN_MODIFY) {
             // Gone already where the next is there, which is told of by its folder.
-            Err(Errno::ENOENT) if newest > 0 => Ok(()),
+            Err(Errno::ENOENT) if generation > 0 => Ok(()),
             other => Ok(other.map(drop)?),
         }
     }
 
     /// Takes the pending wake-ups; to be called before [`super::Reader::read`].
     pub fn drain(&mut self) -> io::Result<()> {
-        match self.inotify.read_events() {
-            Ok(events) => {
-                let moved = events.iter().filter(|event| event.mask.contains(AddWatchFlags::IN_MOVED_TO));
-                for folder in moved.filter_map(|event| self.folders.get(&event.wd)) {
-                    match self.add_newest(folder) {
-                        // The container has been removed.
-                        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                        added => added?,
-                    }
-                }
-                Ok(())
+        let events = match self.inotify.read_events() {
+            Err(Errno::EAGAIN) => return Ok(()),
+            events => events?,
+        };
+        // Of many generations that came at once, only the newest is written to.
+        let mut newest: HashMap<&Path, u64> = HashMap::new();
+        for event in events.iter().filter(|event| event.mask.contains(AddWatchFlags::IN_MOVED_TO)) {
+            let moved = event.name.as_deref().and_then(generations::of_index);
+            if let Some((folder, generation)) = self.folders.get(&event.wd).zip(moved) {
+                let known = newest.entry(folder).or_default();
+                *known = generation.max(*known);
             }
-            Err(Errno::EAGAIN) => Ok(()),
-            Err(error) => Err(error.into()),
         }
+        for (folder, generation) in newest {
+            self.add_index(folder, generation)?;
+        }
+        Ok(())
     }
 }
 

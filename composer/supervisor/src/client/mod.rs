@@ -1,25 +1,20 @@
 //! The CLI's side of the socket: find the supervisor of a stack, or start one, and talk to it.
 
-use std::cell::{OnceCell, RefCell};
-use std::ffi::{CString, OsString};
-use std::fs::{self, File, OpenOptions};
+mod start;
+
+use std::cell::{Cell, OnceCell, RefCell};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
-use std::path::Path;
 
 use composer_cgroup::Hierarchy;
-use composer_sandbox as sandbox;
 use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg, OFlag, open};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, connect, listen, socket};
-use nix::sys::stat::Mode;
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, connect, socket};
 
-use crate::channel;
-use crate::keeper::protocol::LISTENER;
 use crate::paths::{self, StackPaths};
-use crate::protocol::{Following, Reply, Request};
+use crate::protocol::{Again, Asked, Following, Origin, Purpose, Reply, Request, overtaken};
+use crate::{channel, clock};
+use start::{Place, lock, root, start};
 
 /// How often a request is made again. A supervisor that dies takes what queues at its listener along; one that dies of
 /// the request itself is to be heard of.
@@ -33,12 +28,16 @@ pub struct Client {
     /// The connections that followed it. None is replaced: whoever waits has borrowed the last one.
     later: [OnceCell<OwnedFd>; TRIES],
     /// What was asked, for as long as it may be asked again.
-    asked: RefCell<Option<Asked>>,
+    pending: RefCell<Option<Pending>>,
+    /// The stack in which it had its turn, where it had.
+    begun: Cell<Option<u64>>,
+    /// What the supervisor has had this side hold.
+    held: RefCell<Vec<OwnedFd>>,
 }
 
 /// A request with its descriptors.
-struct Asked {
-    request: Request,
+struct Pending {
+    asked: Asked,
     fds: Vec<OwnedFd>,
 }
 
@@ -56,6 +55,9 @@ pub enum Error {
     /// It went away in the middle of an answer.
     #[error("the supervisor of stack {0} went away; the next compose command finds what it left running")]
     Gone(String),
+    /// Others have meanwhile undone what was asked.
+    #[error("{}", overtaken(.0))]
+    Overtaken(&'static str),
 }
 
 fn doing(what: impl Into<String>) -> impl FnOnce(io::Error) -> Error {
@@ -107,7 +109,9 @@ impl Client {
                 stack: stack.to_owned(),
                 first: socket,
                 later: Default::default(),
-                asked: RefCell::default(),
+                pending: RefCell::default(),
+                begun: Cell::default(),
+                held: RefCell::default(),
             })),
             Err(Errno::ENOENT | Errno::ECONNREFUSED) => Ok(None),
             Err(errno) => Err(failed(errno)),
@@ -117,33 +121,46 @@ impl Client {
     /// Sends the request, with descriptors for `Exec`.
     pub fn send(&self, request: &Request, fds: &[BorrowedFd<'_>]) -> Result<(), Error> {
         let fds = fds.iter().map(BorrowedFd::try_clone_to_owned).collect::<io::Result<_>>();
-        self.ask(Asked {
-            request: request.clone(),
+        let origin = Origin { pid: std::process::id().cast_signed(), asked: clock::now(), again: None };
+        self.ask(Pending {
+            asked: Asked { request: request.clone(), origin },
             fds: fds.map_err(doing("keep the request's descriptors"))?,
         })
     }
 
-    fn ask(&self, asked: Asked) -> Result<(), Error> {
-        let fds: Vec<_> = asked.fds.iter().map(AsFd::as_fd).collect();
-        while let Err(error) = channel::send(self.as_fd(), &asked.request, &fds) {
-            match error.raw_os_error() {
-                Some(libc::EPIPE | libc::ECONNRESET) => self.renew()?,
-                _ => return Err(Error::Io("send the request".to_owned(), error)),
+    fn ask(&self, pending: Pending) -> Result<(), Error> {
+        let fds: Vec<_> = pending.fds.iter().map(AsFd::as_fd).collect();
+        while let Err(error) = channel::send(self.as_fd(), &pending.asked, &fds) {
+            if !channel::is_gone(&error) {
+                return Err(Error::Io("send the request".to_owned(), error));
             }
+            self.renew(&pending.asked.request)?;
         }
         // Whoever watches has to look at what it has missed, and of a stream some is gone: neither can be asked again.
-        let once = matches!(asked.request, Request::Watch | Request::Copy(_));
-        *self.asked.borrow_mut() = (!once).then_some(asked);
+        let once = matches!(pending.asked.request, Request::Watch | Request::Copy(_));
+        *self.pending.borrow_mut() = (!once).then_some(pending);
         Ok(())
     }
 
-    /// Connects anew, which starts the two processes where they are gone.
-    fn renew(&self) -> Result<(), Error> {
+    /// Connects anew, which starts the two processes where they are gone; not in a stack that is gone, where that had
+    /// begun to be changed: somebody has taken it away since.
+    fn renew(&self, request: &Request) -> Result<(), Error> {
         let free = self.later.iter().find(|later| later.get().is_none());
         let free = free.ok_or_else(|| Error::Gone(self.stack.clone()))?;
+        let may_be_gone = self.begun.get().is_none() || request.purpose() == Some(Purpose::End);
+        let found = match may_be_gone {
+            true => Self::find_or_start(&self.stack)?,
+            false => Self::find(&self.stack)?.ok_or(Error::Overtaken(request.verb()))?,
+        };
         // Cannot fail: it is free.
-        let _ = free.set(Self::find_or_start(&self.stack)?.first);
+        let _ = free.set(found.first);
         Ok(())
+    }
+
+    /// Takes the place of another connection, and goes on holding what that one holds.
+    pub fn succeed(self, other: &Self) -> Self {
+        self.held.borrow_mut().append(&mut other.held.borrow_mut());
+        self
     }
 
     /// Says that whoever follows a container leaves, and that its program runs on.
@@ -155,9 +172,7 @@ impl Client {
     pub fn has_log(&self) -> Result<(), Error> {
         match channel::send(self.as_fd(), &Following::HasLog, &[]) {
             // A supervisor that has died is noticed by the next answer.
-            Err(error) if !matches!(error.raw_os_error(), Some(libc::EPIPE | libc::ECONNRESET)) => {
-                Err(doing("follow the container")(error))
-            }
+            Err(error) if !channel::is_gone(&error) => Err(doing("follow the container")(error)),
             Ok(()) | Err(_) => Ok(()),
         }
     }
@@ -172,24 +187,43 @@ impl Client {
         }
     }
 
-    /// As [`Client::receive`]; `None` where the supervisor has died and the request was made again, so that whoever
-    /// waits for other things too goes on waiting for all.
+    /// As [`Client::receive`]; `None` where what came was for this side alone, or the supervisor has died and the request
+    /// was made again, so that whoever waits for other things too goes on waiting for all.
     pub fn next(&self) -> Result<Option<(Reply, Vec<OwnedFd>)>, Error> {
         let received = channel::receive::<Reply>(self.as_fd()).map_err(doing("read the answer"))?;
-        let asked = self.asked.take();
+        let pending = self.pending.take();
         let Some((reply, fds)) = received else {
-            let asked = asked.ok_or_else(|| Error::Gone(self.stack.clone()))?;
-            self.renew()?;
-            return self.ask(asked).map(|()| None);
+            let mut pending = pending.ok_or_else(|| Error::Gone(self.stack.clone()))?;
+            self.renew(&pending.asked.request)?;
+            pending.asked.origin.again = Some(Again { stack: self.begun.get() });
+            return self.ask(pending).map(|()| None);
         };
-        // `up`, `down` and `stop` go on from whatever they find, so they may be asked for again after any event; a
-        // program that runs must not run twice.
-        let again = matches!(reply, Reply::Event(_) | Reply::Containers(_));
-        *self.asked.borrow_mut() = asked.filter(|_| again);
+        // What changes a stack goes on from whatever it finds, so it may be asked for again after any event; a program
+        // that runs must not run twice.
+        let again = match reply {
+            Reply::Event(_) | Reply::Containers(_) | Reply::Waits(_) | Reply::Begun { .. } | Reply::Hold => {
+                true
+            }
+            Reply::Plan(_)
+            | Reply::Attached(_)
+            | Reply::Executing { .. }
+            | Reply::Exited { .. }
+            | Reply::Done
+            | Reply::Failed(_) => false,
+        };
+        *self.pending.borrow_mut() = pending.filter(|_| again);
         match reply {
             Reply::Done | Reply::Failed(_) if !fds.is_empty() => {
                 self.see_off(&fds)?;
                 Ok(Some((reply, Vec::new())))
+            }
+            Reply::Begun { stack } => {
+                self.begun.set(Some(stack));
+                Ok(None)
+            }
+            Reply::Hold => {
+                self.held.borrow_mut().extend(fds);
+                Ok(None)
             }
             reply => Ok(Some((reply, fds))),
         }
@@ -205,9 +239,11 @@ impl Client {
         }
         let hierarchy =
             Hierarchy::detect().map_err(|error| Error::Io(error.to_string(), io::ErrorKind::Other.into()))?;
-        // What is left of them is swept by the next stack that ends.
-        let _ = hierarchy.group_everywhere(&format!("compose/.engine/{}", self.stack)).remove();
-        for shared in ["compose/.engine", "compose"] {
+        // What is left of them is swept as what others have left is here: by whoever sees the next stack off, and by
+        // the keeper of the next one that comes up.
+        let _ = hierarchy.group_everywhere(&paths::engine_group(&self.stack)).remove();
+        let _ = hierarchy.group_everywhere(paths::ENGINE_GROUPS).remove_empty_inside();
+        for shared in [paths::ENGINE_GROUPS, "compose"] {
             let _ = hierarchy.group_everywhere(shared).remove_if_empty();
         }
         paths::tidy();
@@ -220,82 +256,4 @@ impl AsFd for Client {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.later.iter().rev().find_map(OnceCell::get).unwrap_or(&self.first).as_fd()
     }
-}
-
-/// The folder of a socket, by descriptor: a stack's name may be longer than the 108 bytes that a socket's path has
-/// room for (unix(7)).
-struct Place {
-    folder: OwnedFd,
-    name: OsString,
-}
-
-impl Place {
-    /// `None` where the folder is not there.
-    fn of(socket: &Path) -> nix::Result<Option<Self>> {
-        let (Some(folder), Some(name)) = (socket.parent(), socket.file_name()) else {
-            return Ok(None);
-        };
-        match open(folder, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty()) {
-            Ok(folder) => Ok(Some(Self { folder, name: name.to_owned() })),
-            Err(Errno::ENOENT) => Ok(None),
-            Err(errno) => Err(errno),
-        }
-    }
-
-    fn address(&self) -> nix::Result<UnixAddr> {
-        UnixAddr::new(&Path::new(&sandbox::descriptor::path(&self.folder)).join(&self.name))
-    }
-}
-
-fn root() -> Result<(), Error> {
-    if nix::unistd::geteuid().is_root() { Ok(()) } else { Err(Error::NotRoot) }
-}
-
-/// Locks the starting of this stack's processes. Whoever ends a stack unlinks the file: one that has been
-/// unlinked while we waited for it locks nothing any more.
-fn lock(paths: &StackPaths) -> Result<Flock<File>, Error> {
-    let path = paths.start_lock();
-    let failed = || doing(format!("lock {}", path.display()));
-    loop {
-        if let Some(folder) = path.parent() {
-            paths::make(folder).map_err(failed())?;
-        }
-        let opened = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
-        let file = match opened {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            other => other.map_err(failed())?,
-        };
-        let file = Flock::lock(file, FlockArg::LockExclusive)
-            .map_err(|(_, errno)| failed()(io::Error::from(errno)))?;
-        let ours = file.metadata().map_err(failed())?;
-        if fs::metadata(&path).is_ok_and(|there| (there.dev(), there.ino()) == (ours.dev(), ours.ino())) {
-            return Ok(file);
-        }
-    }
-}
-
-/// Starts the keeper, which starts the supervisor. The listening socket is made here: a client can connect at
-/// once, and whoever asks while a supervisor is being started again waits in the socket's queue.
-fn start(stack: &str, paths: &StackPaths) -> Result<(), Error> {
-    let failed = || doing(format!("start the supervisor of stack {stack}"));
-    paths.make().map_err(failed())?;
-    let path = paths.socket();
-    match fs::remove_file(&path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed()(error)),
-        Ok(()) | Err(_) => {}
-    }
-    let kernel = |errno: Errno| failed()(errno.into());
-    let listener =
-        socket(AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_CLOEXEC, None).map_err(kernel)?;
-    let place = Place::of(&path).map_err(kernel)?.ok_or_else(|| kernel(Errno::ENOENT))?;
-    bind(listener.as_raw_fd(), &place.address().map_err(kernel)?).map_err(kernel)?;
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).map_err(failed())?;
-    listen(&listener, Backlog::MAXCONN).map_err(kernel)?;
-    let binary = sandbox::sealed_self().map_err(|error| failed()(io::Error::other(error)))?;
-    let argv = [c"compose-keeper".to_owned(), CString::new(stack).map_err(|error| failed()(error.into()))?];
-    let diagnostics = OpenOptions::new().create(true).append(true).mode(0o600).open(paths.diagnostics());
-    let diagnostics = diagnostics.map_err(failed())?;
-    let fds = [(listener.as_fd(), LISTENER), (diagnostics.as_fd(), libc::STDERR_FILENO)];
-    sandbox::spawn_daemon(binary.as_fd(), &argv, &fds).map_err(|error| failed()(io::Error::other(error)))?;
-    Ok(())
 }

@@ -1,0 +1,120 @@
+//! What the CLI and the supervisor say to each other: one seqpacket socket a stack, a message a packet.
+//!
+//! The CLI sends one [`Request`] on a connection, as [`Asked`]; the supervisor answers with any number of [`Reply`]s, the
+//! last being [`Reply::Done`] or [`Reply::Failed`]. Closing the connection abandons what was asked: an `up`
+//! that is under way stops where it is. Messages too large for a packet go as a memfd (see `channel`).
+
+mod events;
+mod origin;
+mod requests;
+mod status;
+
+pub use events::{Action, Event, ExecAction, ExecStage, Subject};
+pub use origin::{Again, Asked, Holder, Origin, Purpose, overtaken};
+pub use requests::{
+    Attach, Copy, Down, Exec, Following, Kill, Pause, Remove, Restart, Run, Start, Stop, Up, Way,
+};
+pub use status::{ContainerStatus, Health, State};
+
+use serde::{Deserialize, Serialize};
+
+/// Both sides must be of the same version: the protocol is private.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// What the CLI asks.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Request {
+    /// Bring the stack up. Answered with events, then `Done` when every service has been exec'd, or, with
+    /// `wait`, when every service runs, is healthy where it has a health check, or has completed with status 0.
+    Up(Box<Up>),
+    /// Take the stack away. `Done` means that nothing is left but the two processes, which end after it.
+    Down(Down),
+    /// Stop containers, dependents first, and leave them.
+    Stop(Stop),
+    /// Start containers that exist, dependencies first.
+    Start(Start),
+    /// Stop containers and start them again.
+    Restart(Restart),
+    /// Remove containers that do not run.
+    Remove(Remove),
+    /// Send a signal to the containers' PID 1.
+    Kill(Kill),
+    /// Hold containers where they are, or let them go on.
+    Pause(Pause),
+    /// Answered with one `Containers`.
+    Status,
+    /// Answered with events until the connection is closed.
+    Watch,
+    /// Run a program in a running container. Three descriptors come along: its standard input, output and
+    /// error; with `terminal` none. Answered with `Executing` (with the terminal's master as a descriptor when
+    /// one was asked for), then `Exited`, then `Done`; with `detach` `Done` after exec.
+    Exec(Box<Exec>),
+    /// Run a one-off container of a service. One descriptor may come along: its standard input. Answered with events
+    /// while what it depends on is started, then as `Attach`; with `detach` with `Done` once it runs. Where the
+    /// connection closes before the end, a container to be removed is stopped.
+    Run(Box<Run>),
+    /// Follow a container's main program. Answered with `Attached`, with a descriptor where it takes input, then
+    /// `Exited`, then `Done`. The client tells [`Following`].
+    Attach(Attach),
+    /// Copy files out of a running container, or into it. One descriptor comes along: where the tar stream goes to or
+    /// comes from, a pipe.
+    Copy(Copy),
+}
+
+/// What the supervisor answers.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Reply {
+    /// Something happened.
+    Event(Event),
+    /// The plan of a dry run, as text.
+    Plan(String),
+    /// The stack's containers, by name.
+    Containers(Vec<ContainerStatus>),
+    /// The program of an `Exec` runs.
+    Executing {
+        /// Its process id in the host's PID namespace.
+        pid: i32,
+    },
+    /// The container that is followed.
+    Attached(Attached),
+    /// The program of an `Exec` has ended: its code, 128 + n for signal n.
+    Exited {
+        /// The code.
+        code: i32,
+    },
+    /// What was asked waits for another command to end.
+    Waits(Holder),
+    /// For the client alone: what was asked has its turn, of this stack.
+    Begun {
+        /// Tells it from one of the same name that was there before a `down`.
+        stack: u64,
+    },
+    /// For the client alone: descriptors that it is to hold for as long as it waits.
+    Hold,
+    /// What was asked is done.
+    Done,
+    /// What was asked failed.
+    Failed(Failure),
+}
+
+/// Why a request failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// What failed, on what, why, and what to do; the first line stands for itself.
+    pub message: String,
+    /// The exit status for the CLI: 1, or 126 and 127 where a program could not be run.
+    pub code: i32,
+}
+
+/// A container that somebody follows.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Attached {
+    /// Its name.
+    pub name: String,
+    /// Its PID 1 in the host's PID namespace; `None` where it has ended already.
+    pub pid: Option<i32>,
+    /// Its standard streams are a terminal, whose master comes along.
+    pub terminal: bool,
+    /// It takes input: by the terminal, or by a pipe that comes along.
+    pub stdin: bool,
+}

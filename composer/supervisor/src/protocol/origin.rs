@@ -1,0 +1,111 @@
+//! Who asks, and what becomes of a request that is made again after a supervisor's death.
+
+use serde::{Deserialize, Serialize};
+
+use super::Request;
+
+/// A request, and whose it is.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Asked {
+    /// What is asked.
+    pub request: Request,
+    /// Who asks.
+    pub origin: Origin,
+}
+
+/// Who asks, and since when.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct Origin {
+    /// Its process id.
+    pub pid: i32,
+    /// When it asked first: nanoseconds since the Unix epoch.
+    pub asked: u64,
+    /// It has asked another supervisor before, which has died.
+    pub again: Option<Again>,
+}
+
+/// What is known of a request that was made before.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct Again {
+    /// The stack in which it had its turn, where it had: see [`super::Reply::Begun`].
+    pub stack: Option<u64>,
+}
+
+/// Who has the turn.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Holder {
+    /// The command.
+    pub verb: String,
+    /// The process that asked for it.
+    pub pid: i32,
+    /// When its turn began: nanoseconds since the Unix epoch.
+    pub since: u64,
+}
+
+/// What a command is for, as far as commands undo each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Purpose {
+    /// That something runs.
+    Start,
+    /// That something does not.
+    End,
+    /// That something is held where it is.
+    Hold,
+    /// That it goes on.
+    Release,
+}
+
+impl Purpose {
+    /// The purposes of commands that, asked later, undo what this one does.
+    pub fn yields_to(self) -> &'static [Self] {
+        match self {
+            Self::Start => &[Self::End],
+            Self::End => &[Self::Start],
+            Self::Hold => &[Self::Start, Self::End, Self::Release],
+            Self::Release => &[Self::Hold],
+        }
+    }
+}
+
+impl Request {
+    /// The command as users know it.
+    pub fn verb(&self) -> &'static str {
+        match self {
+            Self::Up(_) => "up",
+            Self::Down(_) => "down",
+            Self::Stop(_) => "stop",
+            Self::Start(_) => "start",
+            Self::Restart(_) => "restart",
+            Self::Remove(_) => "rm",
+            Self::Kill(_) => "kill",
+            Self::Pause(pause) if pause.hold => "pause",
+            Self::Pause(_) => "unpause",
+            Self::Status => "ps",
+            Self::Watch => "events",
+            Self::Exec(_) => "exec",
+            Self::Run(_) => "run",
+            Self::Attach(_) => "attach",
+            Self::Copy(_) => "cp",
+        }
+    }
+
+    /// What it is for; `None` of a request that changes nothing which another one could undo.
+    pub fn purpose(&self) -> Option<Purpose> {
+        match self {
+            Self::Up(_) | Self::Start(_) | Self::Restart(_) | Self::Run(_) => Some(Purpose::Start),
+            Self::Down(_) | Self::Stop(_) | Self::Remove(_) => Some(Purpose::End),
+            Self::Pause(pause) if pause.hold => Some(Purpose::Hold),
+            Self::Pause(_) => Some(Purpose::Release),
+            Self::Kill(_) | Self::Status | Self::Watch | Self::Exec(_) | Self::Attach(_) | Self::Copy(_) => {
+                None
+            }
+        }
+    }
+}
+
+/// Why a command that was made again is not done.
+pub fn overtaken(verb: &str) -> String {
+    format!(
+        "`{verb}` was overtaken by a later command while its supervisor was gone: what that left is left as it is"
+    )
+}

@@ -1,0 +1,95 @@
+//! What `ps` shows.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+
+use serde::{Deserialize, Serialize};
+
+/// What a container is doing, in Docker's words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// Made, not started.
+    Created,
+    /// Its program runs.
+    Running,
+    /// Its program has ended and is about to be started again.
+    Restarting,
+    /// Its program is held where it is.
+    Paused,
+    /// Its program has ended.
+    Exited,
+}
+
+impl State {
+    /// Whether it counts as running, as in Docker: also one that is held, or about to be started again.
+    pub fn is_live(self) -> bool {
+        match self {
+            Self::Running | Self::Paused | Self::Restarting => true,
+            Self::Created | Self::Exited => false,
+        }
+    }
+}
+
+/// Docker's words for health.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Health {
+    /// No probe has passed yet.
+    Starting,
+    /// The last probe passed.
+    Healthy,
+    /// `retries` probes failed in a row.
+    Unhealthy,
+}
+
+/// One line of `ps`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ContainerStatus {
+    /// 64 hexadecimal digits.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// Its service.
+    pub service: String,
+    /// Which replica, from 1.
+    pub index: u32,
+    /// What stands in an image's place: `host` or the root folder.
+    pub rootfs: String,
+    /// What was executed.
+    pub argv: Vec<String>,
+    /// Labels of the service.
+    pub labels: BTreeMap<String, String>,
+    /// Targets and sources of its mounts.
+    pub mounts: Vec<String>,
+    /// The volumes among them.
+    pub local_volumes: u32,
+    /// What it does.
+    pub state: State,
+    /// Its health where it has a check.
+    pub health: Option<Health>,
+    /// The code it has ended with; `None` while it runs, or where nobody can know it any more.
+    pub exit_code: Option<i32>,
+    /// Why it ended or did not start, where that is not its own doing.
+    pub reason: Option<String>,
+    /// How often its restart policy has started it since an operation did.
+    pub restarts: u32,
+    /// Its PID 1 in the host's PID namespace while it runs.
+    pub pid: Option<i32>,
+    /// Its address on the stack's network.
+    pub address: Option<Ipv4Addr>,
+    /// When it was made: nanoseconds since the Unix epoch.
+    pub created: u64,
+    /// When its program was last started.
+    pub started: Option<u64>,
+    /// When its program ended.
+    pub finished: Option<u64>,
+    /// Whether `up` shows its logs (`attach`).
+    pub attach: bool,
+    /// Whether `run` has made it: it is none of its service's replicas.
+    pub oneoff: bool,
+    /// Where its logs are: see `logs::Reader`.
+    pub log: std::path::PathBuf,
+    /// Whether anything is kept in it (`logging`).
+    pub keeps_log: bool,
+}
