@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 
 use composer_cgroup::Limits;
+use composer_network::dns::{Entry, View};
 use composer_network::{addresses, attach, names};
 use composer_sandbox::{self as sandbox, ContainerSpec, ReportMessage};
 use composer_stack::{Resources, Service};
@@ -364,8 +365,9 @@ impl Engine {
             known.push(format!("{}-{}-{index}", self.stack, service.name));
         }
         known.dedup();
-        zone.set(name, known, address);
-        let listener = self.resolver.serve(zone, udp, tcp)?;
+        zone.set(name, Entry { names: known, ipv4: Some(address), ipv6: None });
+        let view = View { zones: vec![zone], ..View::default() };
+        let listener = self.resolver.serve(Rc::new(view), udp, tcp)?;
         self.listeners.borrow_mut().insert(name.to_owned(), listener);
         Ok(())
     }
@@ -444,7 +446,7 @@ impl Engine {
             .map_err(|error| doing("set up the stack's bridge", &error))?;
         *self.bridge.borrow_mut() = Some(bridge);
         if self.zone.borrow().is_none() {
-            let zone = composer_network::dns::Zone::new(&self.network_name(), subnet);
+            let zone = composer_network::dns::Zone::new(&self.network_name(), [subnet.into()]);
             *self.zone.borrow_mut() = Some(Rc::new(zone));
         }
         if let Some(record) = &mut *self.record.borrow_mut() {
