@@ -11,7 +11,7 @@ use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
 use composer_network::Ipv4Net;
-use composer_stack::{Resources, Service, Volume};
+use composer_stack::{Bandwidth, Network, Resources, Service, Volume};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::paths::ContainerPaths;
@@ -29,6 +29,12 @@ pub struct StackRecord {
     pub resources: Resources,
     /// Its named volumes by key.
     pub volumes: BTreeMap<String, Volume>,
+    /// Its networks by key.
+    #[serde(default)]
+    pub networks: BTreeMap<String, Network>,
+    /// What all of it receives and sends at most.
+    #[serde(default)]
+    pub bandwidth: Bandwidth,
     /// Its services in the file that was last brought up.
     pub services: BTreeMap<String, Service>,
     /// The folders of the caller's PATH.

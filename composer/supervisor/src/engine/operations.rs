@@ -145,6 +145,8 @@ impl Engine {
             files: stack.files.clone(),
             resources: stack.resources.clone(),
             volumes: stack.volumes.clone(),
+            networks: stack.networks.clone(),
+            bandwidth: stack.bandwidth,
             services: stack.services.clone(),
             path: path.split(':').filter(|folder| !folder.is_empty()).map(PathBuf::from).collect(),
             subnet,

@@ -358,7 +358,7 @@ impl Engine {
         let mut known = vec![name.to_owned(), id[..12.min(id.len())].to_owned()];
         if oneoff.is_none_or(|oneoff| oneoff.aliases) {
             known.push(service.name.clone());
-            known.extend(service.aliases.iter().cloned());
+            known.extend(service.network.attachments().flat_map(|(_, at)| at.aliases.iter().cloned()));
         }
         if oneoff.is_none() {
             known.push(format!("{}-{}-{index}", self.stack, service.name));
