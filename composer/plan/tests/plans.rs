@@ -87,7 +87,12 @@ fn shop() -> Stack {
 
 fn running(stack: &Stack) -> Observed {
     let containers = stack.services.values().map(|service| {
-        let found = ObservedContainer { config: service.clone(), index: 1, state: ObservedState::Running };
+        let found = ObservedContainer {
+            config: service.clone(),
+            index: 1,
+            state: ObservedState::Running,
+            unfinished: false,
+        };
         (stack.container_name(service, 1), found)
     });
     Observed {

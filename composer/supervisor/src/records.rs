@@ -68,6 +68,9 @@ pub struct ContainerRecord {
     /// Whether the steps of `pre_start` that it has to wait for have been run.
     #[serde(default)]
     pub prepared: bool,
+    /// Whether it has been started by a command and its `post_start` has not run to a good end.
+    #[serde(default)]
+    pub unfinished: bool,
     /// Set where `run` has made it.
     #[serde(default)]
     pub oneoff: Option<OneOff>,
@@ -159,6 +162,8 @@ struct StartedRecord {
     /// `None` in one that was written before there were restarts.
     #[serde(default)]
     history: Option<History>,
+    #[serde(default)]
+    unfinished: bool,
 }
 
 impl ContainerRecord {
@@ -167,7 +172,8 @@ impl ContainerRecord {
         match &self.phase {
             Phase::Started(process) => {
                 let (process, history) = (process.clone(), Some(self.history.clone()));
-                write(&paths.started(), &StartedRecord { process, address: self.address, history })
+                let (address, unfinished) = (self.address, self.unfinished);
+                write(&paths.started(), &StartedRecord { process, address, history, unfinished })
             }
             Phase::Created { .. } | Phase::Exited { .. } => {
                 write(&paths.record(), self)?;
@@ -193,7 +199,7 @@ impl ContainerRecord {
     /// Reads it; `None` where there is none that can be read.
     pub fn read(paths: &ContainerPaths) -> Option<Self> {
         let mut record: Self = read(&paths.record())?;
-        if let Some(StartedRecord { process, address, history }) = read(&paths.started()) {
+        if let Some(StartedRecord { process, address, history, unfinished }) = read(&paths.started()) {
             // A crash between the two steps of recording the end leaves both.
             let is_over =
                 matches!(&record.phase, Phase::Exited { started, .. } if *started == process.started);
@@ -201,6 +207,7 @@ impl ContainerRecord {
                 record.phase = Phase::Started(process);
                 record.address = address;
                 record.history = history.unwrap_or(record.history);
+                record.unfinished = unfinished;
             }
         }
         Some(record)
