@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use composer_plan::{
-    DownOptions, Observed, ObservedContainer, ObservedState, Orphans, Recreate, UpOptions, down, remove,
-    restart, start, stop, up,
+    DownOptions, Observed, ObservedContainer, ObservedNetwork, ObservedState, Orphans, Recreate, UpOptions,
+    down, remove, restart, start, stop, up,
 };
 use composer_stack::{
-    Condition, Dependency, Mount, MountKind, Resources, Rootfs, Run, Service, Stack, Volume,
+    Condition, Dependency, Mount, MountKind, Network, Resources, Rootfs, Run, Service, Stack, Volume,
 };
 
 fn service(name: &str, depends_on: &[(&str, Condition)]) -> Service {
@@ -58,6 +58,29 @@ fn service(name: &str, depends_on: &[(&str, Condition)]) -> Service {
     }
 }
 
+fn network(name: &str) -> Network {
+    Network {
+        name: name.to_owned(),
+        external: false,
+        driver: Default::default(),
+        internal: false,
+        attachable: false,
+        ipv4: true,
+        ipv6: false,
+        ipam: Vec::new(),
+        bridge: None,
+        mtu: None,
+        masquerade: true,
+        isolated: false,
+        labels: BTreeMap::new(),
+        options: BTreeMap::new(),
+    }
+}
+
+fn made((key, network): (&String, &Network)) -> (String, ObservedNetwork) {
+    (key.clone(), ObservedNetwork { config: network.clone(), up: true })
+}
+
 fn shop() -> Stack {
     let mut store = service("store", &[]);
     store.mounts.push(Mount {
@@ -80,7 +103,7 @@ fn shop() -> Stack {
             "data".to_owned(),
             Volume { name: "shop_data".to_owned(), external: false, labels: BTreeMap::new() },
         )]),
-        networks: BTreeMap::new(),
+        networks: BTreeMap::from([("default".to_owned(), network("shop_default"))]),
         bandwidth: Default::default(),
     }
 }
@@ -92,13 +115,14 @@ fn running(stack: &Stack) -> Observed {
             index: 1,
             state: ObservedState::Running,
             unfinished: false,
+            unplugged: false,
         };
         (stack.container_name(service, 1), found)
     });
     Observed {
         group: true,
         resources: stack.resources.clone(),
-        network: true,
+        networks: stack.networks.iter().map(made).collect(),
         volumes: BTreeSet::from(["shop_data".to_owned()]),
         containers: containers.collect(),
     }
@@ -132,7 +156,7 @@ fn a_new_stack_starts_what_waits_for_nothing_first() {
     let plan = up(&shop(), &Observed::default(), &UpOptions::default()).to_string();
     let expected = "\
   1. set up the stack's cgroup: it does not exist
-  2. set up the network: it does not exist
+  2. set up network default: it does not exist
   3. create volume data: it does not exist
   4. create shop-store-1: service store has no container 1
   5. create shop-prepare-1: service prepare has no container 1
@@ -442,7 +466,7 @@ fn down_stops_dependents_first_and_sweeps_the_network_last() {
     let place = |step: &str| place(&plan, step);
     assert!(place("stop shop-api-1") < place("stop shop-prepare-1"), "{plan}");
     assert!(place("stop shop-prepare-1") < place("stop shop-store-1"), "{plan}");
-    assert!(place("remove shop-store-1") < place("remove the network"), "{plan}");
+    assert!(place("remove shop-store-1") < place("remove the networks"), "{plan}");
     assert!(place("remove shop-store-1") < place("remove volume shop_data"), "{plan}");
 }
 

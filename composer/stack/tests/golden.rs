@@ -20,7 +20,7 @@ fn options(folder: &Path, files: Vec<PathBuf>, purpose: Purpose) -> LoadOptions 
         environment: BTreeMap::from([("SET".to_owned(), "value".to_owned())]),
         home: Some(PathBuf::from("/home/ann")),
         purpose,
-        host: Some(HostFacts { cpus_online: [0, 1].into(), memory: 4 << 30 }),
+        host: Some(HostFacts { cpus_online: [0, 1].into(), memory: 4 << 30, ..HostFacts::default() }),
         ..LoadOptions::default()
     }
 }

@@ -5,7 +5,7 @@
 //! that is under way stops where it is. Messages too large for a packet go as a memfd (see `channel`).
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use composer_plan::UpOptions;
@@ -366,8 +366,8 @@ pub enum Action {
     Starting,
     /// Its program has been exec'd.
     Started {
-        /// Its address on the stack's network.
-        address: Option<Ipv4Addr>,
+        /// The first of its addresses.
+        address: Option<IpAddr>,
     },
     /// It was running and up to date already.
     Running,
@@ -518,8 +518,10 @@ pub struct ContainerStatus {
     pub restarts: u32,
     /// Its PID 1 in the host's PID namespace while it runs.
     pub pid: Option<i32>,
-    /// Its address on the stack's network.
-    pub address: Option<Ipv4Addr>,
+    /// The first of its addresses.
+    pub address: Option<IpAddr>,
+    /// The names of the networks that it is on.
+    pub networks: Vec<String>,
     /// When it was made: nanoseconds since the Unix epoch.
     pub created: u64,
     /// When its program was last started.

@@ -207,6 +207,15 @@ pub struct Bandwidth {
 #[serde(try_from = "String", into = "String")]
 pub struct Mac(pub [u8; 6]);
 
+impl Network {
+    /// Whether one that was made by this configuration serves as it is for another. What is for people alone does not
+    /// count.
+    pub fn serves(&self, wanted: &Self) -> bool {
+        let bare = |network: &Self| Self { labels: BTreeMap::new(), attachable: false, ..network.clone() };
+        bare(self) == bare(wanted)
+    }
+}
+
 impl Bandwidth {
     /// Whether nothing is limited.
     pub fn is_none(&self) -> bool {

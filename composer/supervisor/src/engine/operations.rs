@@ -139,7 +139,7 @@ impl Engine {
         // A `down` that has just ended took it away.
         self.paths.make().map_err(|error| failure(format!("make the stack's folder: {error}")))?;
         let new = self.record.borrow().is_none();
-        let subnet = self.record.borrow().as_ref().and_then(|record| record.subnet);
+        let made = self.record.borrow().as_ref().map(|record| record.made.clone()).unwrap_or_default();
         *self.record.borrow_mut() = Some(StackRecord {
             name: stack.name.clone(),
             directory: stack.directory.clone(),
@@ -150,7 +150,7 @@ impl Engine {
             bandwidth: stack.bandwidth,
             services: stack.services.clone(),
             path: path.split(':').filter(|folder| !folder.is_empty()).map(PathBuf::from).collect(),
-            subnet,
+            made,
         });
         self.stirred.notify_waiters();
         self.save().map_err(|error| failure(format!("write the stack's record: {error}")))?;
@@ -196,13 +196,14 @@ impl Engine {
                 Step::Recreate { .. }
                 | Step::Update { .. }
                 | Step::Group
-                | Step::Network
+                | Step::Network(_)
+                | Step::Plug { .. }
                 | Step::Volume(_)
                 | Step::Start { .. }
                 | Step::Await { .. }
                 | Step::Stop { .. }
                 | Step::Remove { .. }
-                | Step::RemoveNetwork
+                | Step::RemoveNetworks
                 | Step::RemoveVolume(_)
                 | Step::RemoveGroup => None,
             })
@@ -384,11 +385,12 @@ fn ends_of(plan: &Plan) -> Vec<&String> {
         Step::Create { .. }
         | Step::Update { .. }
         | Step::Group
-        | Step::Network
+        | Step::Network(_)
+        | Step::Plug { .. }
         | Step::Volume(_)
         | Step::Start { .. }
         | Step::Await { .. }
-        | Step::RemoveNetwork
+        | Step::RemoveNetworks
         | Step::RemoveVolume(_)
         | Step::RemoveGroup => None,
     });
