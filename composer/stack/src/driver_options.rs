@@ -56,6 +56,37 @@ pub(crate) fn flag(options: &BTreeMap<String, String>, flag: Flag) -> bool {
     options.get(flag.key()).and_then(|text| boolean(text)).unwrap_or(true)
 }
 
+/// IFNAMSIZ of linux/if.h, less the NUL.
+pub(crate) const LONGEST_INTERFACE: usize = 15;
+/// The least that IPv4 takes, and the most that the kernel gives a bridge or veth (ETH_MAX_MTU).
+pub(crate) const MTUS: std::ops::RangeInclusive<u32> = 68..=65_535;
+
+/// What is wrong with a name for an interface (dev_valid_name in net/core/dev.c).
+pub(crate) fn wrong_interface(name: &str) -> Option<String> {
+    if name.len() > LONGEST_INTERFACE {
+        return Some(format!("the interface name `{name}` has {} characters", name.len()));
+    }
+    let bad = name.is_empty()
+        || [".", "..", "lo"].contains(&name)
+        || name.contains(['/', ':', '%'])
+        || name.contains(char::is_whitespace);
+    bad.then(|| format!("`{name}` is not a name for an interface"))
+}
+
+/// What is wrong with the value of an option, as far as the option alone shows it.
+pub(crate) fn wrong(key: &str, value: &str) -> Option<String> {
+    if FLAGS.iter().any(|flag| flag.key() == key) {
+        return boolean(value).is_none().then(|| format!("`{value}` is neither true nor false"));
+    }
+    match key {
+        BRIDGE => wrong_interface(value),
+        MTU => {
+            (!value.parse().is_ok_and(|mtu| MTUS.contains(&mtu))).then(|| format!("`{value}` is not an MTU"))
+        }
+        _ => None,
+    }
+}
+
 /// Whether packets pass the bridge with the addresses they have.
 pub(crate) fn is_routed(options: &BTreeMap<String, String>) -> bool {
     GATEWAY_MODES.iter().any(|key| options.get(*key).is_some_and(|mode| mode == "routed"))

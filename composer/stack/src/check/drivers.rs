@@ -3,16 +3,13 @@
 use super::project::{Named, Project};
 use crate::diagnostic::Report;
 use crate::driver_options::{
-    BRIDGE, FLAGS, GATEWAY_MODES, HOST_BINDING, MACVLAN_MODE, MACVLAN_MODES, MTU, PARENT, PREFIX, boolean,
+    BRIDGE, FLAGS, GATEWAY_MODES, HOST_BINDING, LONGEST_INTERFACE as LONGEST, MACVLAN_MODE, MACVLAN_MODES,
+    MTU, MTUS, PARENT, PREFIX, boolean, wrong_interface,
 };
 use crate::source::Span;
 use crate::values;
 use crate::yaml::Node;
 
-/// IFNAMSIZ of linux/if.h, less the NUL.
-const LONGEST: usize = 15;
-/// The least that IPv4 and Ethernet take, and the most that the kernel gives a bridge or veth (ETH_MAX_MTU).
-const MTUS: std::ops::RangeInclusive<u32> = 68..=65_535;
 /// The least that IPv6 takes (RFC 8200).
 const LEAST_OF_IPV6: u32 = 1280;
 
@@ -176,20 +173,15 @@ fn prefix(node: &Node, text: &str, report: &mut Report) {
     }
 }
 
-/// Names that the kernel takes (dev_valid_name in net/core/dev.c).
 fn interface(node: &Node, text: &str, report: &mut Report) {
-    if text.len() > LONGEST {
-        report
-            .error(node.span, format!("the interface name `{text}` has {} characters", text.len()))
-            .help(format!("{LONGEST} fit"));
-    } else if text.is_empty()
-        || [".", "..", "lo"].contains(&text)
-        || text.contains(['/', ':', '%'])
-        || text.contains(char::is_whitespace)
-    {
-        report
-            .error(node.span, format!("`{text}` is not a name for an interface"))
-            .help("letters, digits, `-`, `_` and `.`: for example `lan0`");
+    if let Some(wrong) = wrong_interface(text) {
+        let long = text.len() > LONGEST;
+        let help = if long {
+            format!("{LONGEST} fit")
+        } else {
+            "letters, digits, `-`, `_` and `.`: for example `lan0`".to_owned()
+        };
+        report.error(node.span, wrong).help(help);
     }
 }
 

@@ -36,31 +36,62 @@ fn network(project: &str, key: &str, node: &Node) -> Network {
     let external = values::flag(node.get("external"));
     let named = values::text(node.get("name")).filter(|name| !name.is_empty());
     let derived = || if external { key.to_owned() } else { format!("{project}_{key}") };
-    let options = pairs(node.get("driver_opts"));
     let pools = node.get("ipam").and_then(|ipam| ipam.get("config")).map(Node::items).unwrap_or_default();
-    let given = |name: &str| options.get(name).filter(|value| !value.is_empty()).cloned();
+    let bare = bare(&named.unwrap_or_else(derived), pairs(node.get("driver_opts")));
+    let is_macvlan = node.get("driver").and_then(Node::text_value) == Some("macvlan");
     Network {
-        name: named.unwrap_or_else(derived),
         external,
-        driver: match node.get("driver").and_then(Node::text_value) {
-            Some("macvlan") => Driver::Macvlan {
-                parent: given(options::PARENT),
-                mode: options.get(options::MACVLAN_MODE).map(|mode| macvlan_mode(mode)).unwrap_or_default(),
-            },
-            Some(_) | None => Driver::Bridge,
-        },
+        driver: if is_macvlan { macvlan(&bare.options) } else { Driver::Bridge },
         internal: values::flag(node.get("internal")),
         attachable: values::flag(node.get("attachable")),
         ipv4: node.get("enable_ipv4").and_then(Node::bool_value).unwrap_or(true),
         ipv6: values::flag(node.get("enable_ipv6")),
         ipam: pools.iter().filter_map(pool).collect(),
+        labels: pairs(node.get("labels")),
+        ..bare
+    }
+}
+
+/// A bridge of which nothing but options of its driver is given.
+fn bare(name: &str, options: BTreeMap<String, String>) -> Network {
+    let given = |key: &str| options.get(key).filter(|value| !value.is_empty()).cloned();
+    Network {
+        name: name.to_owned(),
+        external: false,
+        driver: Driver::Bridge,
+        internal: false,
+        attachable: false,
+        ipv4: true,
+        ipv6: false,
+        ipam: Vec::new(),
         bridge: given(options::BRIDGE),
         mtu: given(options::MTU).and_then(|mtu| mtu.parse().ok()),
         masquerade: options::flag(&options, Flag::Masquerade) && !options::is_routed(&options),
         isolated: !options::flag(&options, Flag::InterContainer),
-        labels: pairs(node.get("labels")),
+        labels: BTreeMap::new(),
         options,
     }
+}
+
+impl Network {
+    /// A network of this name with options of Docker's driver.
+    ///
+    /// # Errors
+    /// What is wrong with an option.
+    pub fn with_options(name: &str, options: BTreeMap<String, String>) -> Result<Self, String> {
+        for (key, value) in &options {
+            if let Some(wrong) = options::wrong(key, value) {
+                return Err(format!("the option {key}: {wrong}"));
+            }
+        }
+        Ok(bare(name, options))
+    }
+}
+
+fn macvlan(options: &BTreeMap<String, String>) -> Driver {
+    let parent = options.get(options::PARENT).filter(|parent| !parent.is_empty()).cloned();
+    let mode = options.get(options::MACVLAN_MODE).map(|mode| macvlan_mode(mode)).unwrap_or_default();
+    Driver::Macvlan { parent, mode }
 }
 
 fn macvlan_mode(text: &str) -> MacvlanMode {

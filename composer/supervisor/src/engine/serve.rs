@@ -125,9 +125,13 @@ impl Engine {
             Request::Kill(kill) => self.with_events(client, None, async { self.kill(&kill) }).await,
             Request::Pause(pause) => self.with_events(client, None, self.pause_services(&pause)).await,
             Request::Status => {
-                let containers =
-                    self.containers.borrow().values().map(|container| container.describe()).collect();
-                Ok(Some(Reply::Containers(containers)))
+                let containers = self.containers.borrow();
+                let described = containers.values().map(|container| {
+                    let mut status = container.describe();
+                    status.networks = self.network_names(&status.networks);
+                    status
+                });
+                Ok(Some(Reply::Containers(described.collect())))
             }
             Request::Watch => {
                 let mut leaving = self.leaving.subscribe();

@@ -174,6 +174,17 @@ impl Engine {
         self.save().map_err(|error| doing("write the stack's record", &error))
     }
 
+    /// The names on the host of the networks with these keys.
+    pub(super) fn network_names(&self, keys: &[String]) -> Vec<String> {
+        let record = self.record.borrow();
+        let find = |key: &String| {
+            let record = record.as_ref()?;
+            let network = record.made.get(key).or_else(|| record.networks.get(key))?;
+            Some(network.name.clone())
+        };
+        keys.iter().map(|key| find(key).unwrap_or_else(|| format!("{}_{key}", self.stack))).collect()
+    }
+
     /// What there is of the stack's networks.
     pub(super) fn observed_networks(&self, links: &[LinkInfo]) -> BTreeMap<String, ObservedNetwork> {
         let record = self.record.borrow();
