@@ -106,3 +106,42 @@ services:
     assert!(String::from_utf8_lossy(&output.stderr).contains("fork"), "{output:?}");
     project.down();
 }
+
+#[test]
+fn a_limit_that_is_below_what_is_in_use_keeps_no_other_service_from_its_own() {
+    let file = r#"
+services:
+  full:
+    x-rootfs: @busybox@
+    mem_limit: 96m
+    memswap_limit: 96m
+    tmpfs: /full
+    command: ["sh", "-c", "dd if=/dev/zero of=/full/file bs=1M count=48 && echo full && exec sleep 1000"]
+  other: { x-rootfs: @busybox@, command: sleep 1000, mem_limit: 96m, memswap_limit: 96m }
+  third: { x-rootfs: @busybox@, command: sleep 1000 }
+"#;
+    let project = Project::new("lowered", file);
+    project.ok(&["up", "-d"]);
+    project.follow_until("full", "full");
+    let pids = || ["full", "other"].map(|service| project.field(service, "Pid"));
+    let before = pids();
+    project.write("compose.yaml", &file.replace("96m", "24m").replace("third: { ", "third: { tty: true, "));
+    let third = project.field("third", "ID");
+    let (code, message) = project.fails(&["up", "-d"]);
+    assert_eq!(code, 1);
+    for part in [
+        format!(
+            "{}-full-1: its limits could not be changed while it runs, and it keeps those it has",
+            project.name
+        ),
+        "`compose up -d --force-recreate full`".to_owned(),
+    ] {
+        assert!(message.contains(&part), "{message}");
+    }
+    assert_eq!(pids(), before);
+    assert_ne!(project.field("third", "ID"), third, "others are changed");
+    let plan = project.ok(&["up", "--dry-run"]);
+    assert!(plan.contains("-full-1") && !plan.contains("-other-1"), "{plan}");
+    project.ok(&["up", "-d", "-t", "0", "--force-recreate", "other"]);
+    project.down();
+}

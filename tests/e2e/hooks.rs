@@ -90,6 +90,15 @@ services:
     assert!(message.contains("the end of its log:\n    post_start -> no such table"), "{message}");
     assert_eq!(project.field("app", "State"), "running");
     project.fails(&["exec", "-T", "app", "test", "-e", "/never"]);
+    // It is not forgotten: the next command runs it again, in the same container.
+    let (pid, hooks) =
+        (project.field("app", "Pid"), || project.ok(&["logs", "app"]).matches("no such").count());
+    assert_eq!(hooks(), 1);
+    for (times, arguments) in [(2, vec!["up", "-d", "app"]), (3, vec!["start", "app"])] {
+        let (code, message) = project.fails(&arguments);
+        assert!(code == 1 && message.contains(&headline), "{message}");
+        assert_eq!((hooks(), project.field("app", "Pid")), (times, pid.clone()));
+    }
     let (_, message) = project.fails(&["up", "-d", "lost"]);
     assert!(
         message.contains("post_start hook `/no/such/program` of") && message.contains("no such"),
@@ -227,5 +236,54 @@ services:
     up.wait().unwrap();
     project.ok(&["up", "-d"]);
     project.follow_until("app", "up");
+    project.down();
+}
+
+#[test]
+fn a_hook_that_a_dead_supervisor_had_begun_is_run_by_the_next_up() {
+    let file = r#"
+services:
+  app:
+    x-rootfs: @busybox@
+    command: sleep 1000
+    post_start: [{ command: ["sh", "-c", "echo begun; test -e /out/go || exec sleep 1000"] }]
+    volumes: ["./out:/out"]
+"#;
+    let project = Project::new("hooks-cut", file);
+    std::fs::create_dir_all(project.folder.join("out")).unwrap();
+    let begun = || crate::stack::text(&project.run(&["logs", "app"]).stdout).matches("begun").count();
+    let mut up = project.command(&["up", "-d"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    while begun() < 1 {
+        std::thread::yield_now();
+    }
+    // Both, and their client: nobody is left who would go on.
+    kill(Pid::from_raw(up.id().cast_signed()), Signal::SIGKILL).unwrap();
+    project.kill_processes("compose-keeper");
+    project.kill_processes("compose-supervisor");
+    up.wait().unwrap();
+    let pid = project.field("app", "Pid");
+    std::fs::write(project.folder.join("out/go"), "").unwrap();
+    project.ok(&["up", "-d"]);
+    assert_eq!(begun(), 2);
+    project.ok(&["up", "-d"]);
+    assert_eq!((begun(), project.field("app", "Pid")), (2, pid));
+    project.down();
+}
+
+#[test]
+fn a_stop_has_one_time_for_its_hooks_and_its_program() {
+    let file = r#"
+services:
+  app:
+    x-rootfs: @busybox@
+    command: ["sh", "-c", "trap '' TERM; while true; do sleep 0.1; done"]
+    pre_stop: [{ command: ["sleep", "1000"] }]
+"#;
+    let project = Project::new("hooks-budget", file);
+    project.ok(&["up", "-d"]);
+    let began = Instant::now();
+    project.ok(&["stop", "-t", "6"]);
+    // Far below twice the time.
+    assert!(began.elapsed() >= Duration::from_secs(6) && began.elapsed() < Duration::from_secs(11));
     project.down();
 }

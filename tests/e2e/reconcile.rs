@@ -142,7 +142,10 @@ services:
     for _ in 0..2 {
         let (code, message) = project.fails(&["up", "-d"]);
         assert_eq!(code, 1, "{message}");
-        assert!(message.contains(&format!("{}-full-1: change its limits", project.name)), "{message}");
+        assert!(
+            message.contains(&format!("{}-full-1: its limits could not be changed", project.name)),
+            "{message}"
+        );
         assert!(message.contains("16777216") && message.contains("could not reclaim"), "{message}");
     }
     assert_eq!(memory_limit(&project, "full"), 128 << 20);
@@ -309,8 +312,10 @@ services:
         (vec!["rm"], "remove @-done-1: stopped containers are removed"),
         (vec!["rm", "-s"], "stop @-two-1: stopped containers are removed"),
         (vec!["down", "-v"], "remove @-two-1: the stack is taken down"),
+        (vec!["run", "--name", "other", "two"], "start other: `run` asks for it"),
     ] {
-        let plan = project.ok(&[&arguments[..], &["--dry-run"]].concat());
+        let (verb, others) = arguments.split_at(1);
+        let plan = project.ok(&[verb, &["--dry-run"], others].concat());
         let step = step.replace('@', &project.name);
         assert!(plan.contains(&step), "{arguments:?} plans\n{plan}");
         let global = project.ok(&[&["--dry-run"], &arguments[..]].concat());
@@ -342,5 +347,39 @@ fn flags_that_contradict_each_other_or_ask_for_what_cannot_be_done_are_refused()
     project.assert_nothing_left();
     // What asks for nothing that cannot be done is taken.
     project.ok(&["up", "-d", "--build", "--pull", "always", "--quiet-pull", "--quiet-build", "-y"]);
+    project.down();
+}
+
+#[test]
+fn where_there_is_nothing_to_do_every_verb_says_so() {
+    let file = "services: {one: {x-rootfs: @busybox@, command: sleep 1000}}";
+    let project = Project::new("idle", file);
+    let says = |arguments: &[&str], dry: bool| {
+        let output = project.run(arguments);
+        let (out, err) = (crate::stack::text(&output.stdout), crate::stack::text(&output.stderr));
+        assert!(output.status.success(), "{arguments:?}: {err}");
+        let (said, other) = if dry { (out, err) } else { (err, out) };
+        assert_eq!((said.as_str(), other.as_str()), ("nothing to do\n", ""), "{arguments:?}");
+    };
+    for verb in ["stop", "restart", "pause", "unpause", "kill", "rm", "down"] {
+        says(&["--dry-run", verb], true);
+    }
+    for verb in ["stop", "restart", "pause", "unpause"] {
+        says(&[verb], false);
+    }
+    project.assert_nothing_left();
+    project.ok(&["up", "-d"]);
+    for arguments in
+        [vec!["up"], vec!["create"], vec!["scale", "one=1"], vec!["start"], vec!["unpause"], vec!["rm"]]
+    {
+        says(&[&["--dry-run"], &arguments[..]].concat(), true);
+    }
+    says(&["start"], false);
+    project.ok(&["stop", "-t", "0"]);
+    for arguments in [vec!["stop"], vec!["pause"], vec!["kill"]] {
+        says(&[&["--dry-run"], &arguments[..]].concat(), true);
+    }
+    says(&["create"], false);
+    says(&["stop"], false);
     project.down();
 }

@@ -153,3 +153,73 @@ fn without_names_a_verb_means_the_services_of_active_profiles() {
     assert_eq!((project.containers().len(), state("two")), (1, "exited".into()));
     project.down();
 }
+
+#[test]
+fn a_restart_that_is_interrupted_starts_nothing_twice() {
+    let file = r#"
+services:
+  job:
+    x-rootfs: @busybox@
+    command: ["sh", "-c", "echo run >> /out/order; test -e /out/go && exit 0; echo up; exec sleep 1000"]
+    volumes: ["./out:/out"]
+  slow:
+    x-rootfs: @busybox@
+    command: sleep 1000
+    healthcheck: { test: ["CMD", "test", "!", "-e", "/out/go"], interval: 1h, start_period: 1h }
+    volumes: ["./out:/out"]
+  last: { x-rootfs: @busybox@, command: sleep 1000, depends_on: { job: { condition: service_started }, slow: { condition: service_healthy } } }
+"#;
+    let project = Project::new("restart-cut", file);
+    std::fs::create_dir_all(project.folder.join("out")).unwrap();
+    project.ok(&["up", "-d"]);
+    project.follow_until("job", "up");
+    let job = project.field("job", "Pid").as_i64().unwrap();
+    let job = crate::stack::pidfd(i32::try_from(job).unwrap());
+    std::fs::write(project.folder.join("out/go"), "").unwrap();
+    let mut restart =
+        project.command(&["restart", "-t", "0"]).stderr(std::process::Stdio::null()).spawn().unwrap();
+    crate::stack::ended(&job);
+    // It has run again and has ended; what depends on `slow` is still waited for.
+    let is_there = || {
+        let state = |service: &str| project.field(service, "State");
+        std::fs::read_to_string(project.folder.join("out/order")).unwrap().lines().count() == 2
+            && state("job") == "exited"
+            && state("slow") == "running"
+    };
+    while !is_there() {
+        std::thread::yield_now();
+    }
+    project.ok(&["stop", "-t", "0", "slow"]);
+    assert!(!restart.wait().unwrap().success());
+    let order = std::fs::read_to_string(project.folder.join("out/order")).unwrap();
+    assert_eq!(order, "run\nrun\n");
+    assert_eq!(project.field("last", "State"), "running", "what it has stopped is started again");
+    project.down();
+}
+
+#[test]
+fn a_start_that_fails_says_as_much_as_up() {
+    let file = r#"
+services:
+  db:
+    x-rootfs: @busybox@
+    command: ["sh", "-c", "test -e /out/bad && { echo no such table; exit 3; }; exec sleep 1000"]
+    healthcheck: { test: ["CMD", "true"] }
+    volumes: ["./out:/out"]
+  app: { x-rootfs: @busybox@, command: sleep 1000, depends_on: { db: { condition: service_healthy } } }
+"#;
+    let project = Project::new("start-bad", file);
+    std::fs::create_dir_all(project.folder.join("out")).unwrap();
+    project.ok(&["up", "-d"]);
+    std::fs::write(project.folder.join("out/bad"), "").unwrap();
+    for verb in ["start", "restart"] {
+        project.ok(&["stop", "-t", "0"]);
+        let (code, message) = project.fails(&[verb]);
+        assert_eq!(code, 1);
+        let headline = format!("dependency failed to start: container {}-db-1 exited (3)", project.name);
+        assert!(message.contains(&headline), "{message}");
+        assert!(message.contains("  app → db: db exited (3)"), "{message}");
+        assert!(message.contains("the end of its log:\n    no such table"), "{message}");
+    }
+    project.down();
+}

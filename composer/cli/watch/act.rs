@@ -101,7 +101,10 @@ impl Actor {
         let owner = Owner::Set(0, 0);
         match look(rule, path) {
             Ok(Found::There) => {}
-            Ok(Found::Gone) => return self.ask(container, inside, Way::Remove),
+            Ok(Found::Gone) => {
+                let top = join(target, Path::new(""));
+                return self.ask(container, inside, Way::Remove { top });
+            }
             Ok(Found::Replaced) => return Ok(()),
             Err(error) => return Err(format!("{}: {error}", path.display())),
         }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use composer_plan::{
     DownOptions, Observed, ObservedContainer, ObservedNetwork, ObservedState, Orphans, Recreate, UpOptions,
-    down, remove, restart, start, stop, up,
+    down, remove, restart, run, start, stop, up,
 };
 use composer_stack::{
     Condition, Dependency, Mount, MountKind, Network, Resources, Rootfs, Run, Service, Stack, Volume,
@@ -139,7 +139,10 @@ fn lines(plan: &str) -> Vec<String> {
 
 /// The steps that something happens to containers by.
 fn touched(plan: &str) -> Vec<String> {
-    let touches = |line: &String| !line.starts_with("set up") && !line.starts_with("wait");
+    let touches = |line: &String| {
+        let others = ["set up", "wait", "nothing to do"];
+        !others.iter().any(|other| line.starts_with(other))
+    };
     lines(plan).into_iter().filter(touches).collect()
 }
 
@@ -183,8 +186,42 @@ fn a_new_stack_starts_what_waits_for_nothing_first() {
 #[test]
 fn nothing_is_started_where_everything_runs_as_asked() {
     let stack = shop();
-    let plan = up(&stack, &running(&stack), &UpOptions::default()).to_string();
+    let plan = up(&stack, &running(&stack), &UpOptions::default());
+    assert!(plan.is_empty());
+    assert_eq!(plan.to_string(), "nothing to do\n");
+    // It is done all the same: a supervisor may have died before it.
+    assert_eq!(plan.len(), 1);
+    let mut observed = running(&stack);
+    observed.resources.cpus = Some(0.5);
+    let plan = up(&stack, &observed, &UpOptions::default()).to_string();
     assert_eq!(plan, "  1. set up the stack's cgroup: its limits are brought up to date\n");
+    assert_eq!(start(&running(&stack), &[]).to_string(), "nothing to do\n");
+    assert_eq!(stop(&Observed::default(), &[]).to_string(), "nothing to do\n");
+    assert_eq!(remove(&running(&stack), &[], &[], false).to_string(), "nothing to do\n");
+}
+
+#[test]
+fn hooks_that_have_not_run_to_a_good_end_are_run_again() {
+    let stack = shop();
+    let mut observed = running(&stack);
+    observed.containers.get_mut("shop-store-1").unwrap().unfinished = true;
+    for plan in [up(&stack, &observed, &UpOptions::default()), start(&observed, &[])] {
+        let again = "start shop-store-1: its `post_start` has not run to a good end";
+        assert_eq!(touched(&plan.to_string()), [again]);
+    }
+}
+
+#[test]
+fn the_container_of_run_comes_after_what_its_service_depends_on() {
+    let mut stack = shop();
+    stack.services.get_mut("api").unwrap().replicas = 0;
+    let options = UpOptions { services: vec!["api".to_owned()], ..UpOptions::default() };
+    let plan = run(&stack, &Observed::default(), &options, "shop-api-run-1").to_string();
+    let place = |step: &str| place(&plan, step);
+    assert!(place("wait until prepare has completed") < place("start shop-api-run-1"), "{plan}");
+    assert!(place("set up network default") < place("start shop-api-run-1"), "{plan}");
+    assert!(place("create shop-api-run-1: `run` asks for it") < place("start shop-api-run-1"), "{plan}");
+    assert!(!plan.contains("shop-api-1"), "{plan}");
 }
 
 #[test]
@@ -422,7 +459,7 @@ fn starting_wakes_what_sleeps_after_what_it_depends_on() {
         ],
         "{plan}"
     );
-    assert_eq!(start(&running(&stack), &[]).to_string(), "");
+    assert_eq!(start(&running(&stack), &[]).to_string(), "nothing to do\n");
 }
 
 #[test]
@@ -455,8 +492,8 @@ fn only_what_does_not_run_is_removed_unless_it_is_to_be_stopped() {
     observed.containers.get_mut("shop-prepare-1").unwrap().state = ObservedState::Exited(0);
     let plan = remove(&observed, &[], &[], false).to_string();
     assert_eq!(lines(&plan), ["remove shop-prepare-1: stopped containers are removed"]);
-    assert_eq!(remove(&observed, &["api".to_owned()], &[], false).to_string(), "");
-    assert_eq!(remove(&observed, &[], &["shop-api-1".to_owned()], false).to_string(), "");
+    assert_eq!(remove(&observed, &["api".to_owned()], &[], false).to_string(), "nothing to do\n");
+    assert_eq!(remove(&observed, &[], &["shop-api-1".to_owned()], false).to_string(), "nothing to do\n");
     assert_eq!(remove(&observed, &["api".to_owned()], &[], true).to_string().lines().count(), 2);
 }
 

@@ -3,6 +3,8 @@
 //! The stream's first entry is the file or folder itself, under a name of its own; the entries of a folder follow.
 
 mod pack;
+mod remove;
+mod sparse;
 mod unpack;
 
 use std::io;
@@ -13,6 +15,7 @@ use nix::sys::stat::{Mode, umask};
 use serde::{Deserialize, Serialize};
 
 pub use pack::pack;
+pub use remove::remove;
 pub use unpack::unpack;
 
 /// Where the entries of a stream go.

@@ -280,7 +280,10 @@ pub enum Way {
         owner: Owner,
     },
     /// Nothing comes: `path` is removed, which may be gone already.
-    Remove,
+    Remove {
+        /// As in [`Rule::Exact`]: below it no link is followed.
+        top: String,
+    },
 }
 
 /// What the supervisor answers.

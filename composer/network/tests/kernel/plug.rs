@@ -87,6 +87,26 @@ fn an_unplugged_container_is_gone_and_absent_is_fine() {
 }
 
 #[test]
+fn who_comes_next_has_the_name_though_the_last_is_still_on_its_way_out() {
+    on_a_host(|| async {
+        let host = Host::open().expect("a connection");
+        let bridge = bridge(&host).await;
+        let (old, _) = Container::attached("one-1", 2, &host, &bridge).await;
+        let removal = host.begin_unplug(&old.veth).await.expect("found").expect("a link");
+        // Plugged before the removal has begun, and again while it goes on.
+        let (new, _) = Container::attached("one-1", 2, &host, &bridge).await;
+        let again = host.begin_unplug(&new.veth).await.expect("found").expect("a link");
+        let (removed, (newest, _)) = tokio::join!(again, Container::attached("one-1", 2, &host, &bridge));
+        removed.expect("removed");
+        removal.await.expect("gone already");
+        let _service = newest.listens(80).await;
+        let (two, _) = Container::attached("two-1", 3, &host, &bridge).await;
+        assert!(two.reaches(newest.address, 80).await);
+        assert!(host.begin_unplug("absent").await.expect("looked for").is_none());
+    });
+}
+
+#[test]
 fn a_failure_inside_takes_the_pair_away_again() {
     on_a_host(|| async {
         let host = Host::open().expect("a connection");

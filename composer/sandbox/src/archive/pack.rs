@@ -5,7 +5,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use super::at;
+use super::{at, sparse};
 
 /// Up to this length a file is read before its length is written: those of /proc say 0, those of /sys 4096, whatever is
 /// in them.
@@ -78,6 +78,9 @@ fn add<W: Write>(
         }
         header.set_size(bytes.len() as u64);
         return builder.append_data(&mut header, name, bytes.as_slice());
+    }
+    if let Some(segments) = sparse::segments(&file).map_err(at("look for holes in", path))? {
+        return sparse::append(builder, &mut header, name, &file, &segments);
     }
     // The stream has its length in front: one that shrinks meanwhile is filled up, one that grows is cut.
     let length = metadata.len();

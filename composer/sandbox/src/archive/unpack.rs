@@ -11,7 +11,7 @@ use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 use tar::{Entry, EntryType};
 
-use super::{Owner, Rule, at};
+use super::{Owner, Rule, at, sparse};
 
 /// Reads the stream to its end and makes what is in it at `target`. A file takes the place of one that is there in one
 /// moment. Returned are the entries that were left out, devices, which a container has no use for.
@@ -74,7 +74,8 @@ impl Unpacked {
             EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => {
                 let length = entry.size();
                 make_way(&path, rule, false)?;
-                return file(&path, entry, length, &attributes, self.owner);
+                let holes = kind == EntryType::GNUSparse;
+                return file(&path, entry, (length, holes), &attributes, self.owner);
             }
             EntryType::Symlink => {
                 let leads = entry
@@ -251,11 +252,12 @@ fn make_way(path: &Path, rule: &Rule, is_folder: bool) -> io::Result<()> {
     removed.map_err(at("replace", path))
 }
 
-/// Writes a file beside its place and puts it there, so that whoever reads it finds the old one or the new one.
+/// Writes a file beside its place and puts it there, so that whoever reads it finds the old one or the new one. It has
+/// this length, and holes where it is sparse.
 fn file(
     path: &Path,
     entry: &mut impl Read,
-    length: u64,
+    (length, sparse): (u64, bool),
     attributes: &Attributes,
     owner: Owner,
 ) -> io::Result<()> {
@@ -266,7 +268,8 @@ fn file(
     let aside = aside(path);
     let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&aside);
     let written = made.and_then(|mut file| {
-        if io::copy(entry, &mut file)? < length {
+        let copied = if sparse { sparse::write(entry, &file)? } else { io::copy(entry, &mut file)? };
+        if copied < length {
             return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the archive ends in the middle of it"));
         }
         attributes.apply(&file, owner)?;

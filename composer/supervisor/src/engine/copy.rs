@@ -1,6 +1,6 @@
 //! Files into and out of a running container.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
@@ -130,25 +130,6 @@ fn copy(path: &str, way: Way, stream: Option<OwnedFd>, stop: OwnedFd) -> io::Res
             io::copy(&mut stream, &mut io::sink())?;
             Ok(left_out)
         }
-        Way::Remove => {
-            let path = Path::new(path);
-            let removed = match fs::symlink_metadata(path) {
-                Ok(found) if found.is_dir() => fs::remove_dir_all(path),
-                Ok(_) => fs::remove_file(path),
-                Err(error) => Err(error),
-            };
-            match removed {
-                // A file in the place of a folder above it has taken it along.
-                Err(error)
-                    if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) =>
-                {
-                    Ok(Vec::new())
-                }
-                Err(error) => {
-                    Err(io::Error::new(error.kind(), format!("remove {}: {error}", path.display())))
-                }
-                Ok(()) => Ok(Vec::new()),
-            }
-        }
+        Way::Remove { top } => archive::remove(Path::new(path), Path::new(&top)).map(|()| Vec::new()),
     }
 }

@@ -148,23 +148,31 @@ impl Lines {
         Self { log, mark: format!("{kind} -> "), line: Vec::new(), broken: false }
     }
 
-    /// Takes what has been printed next.
-    pub fn take(&mut self, mut text: &[u8]) {
-        while let Some(end) = memchr::memchr(b'\n', text) {
-            self.line.extend_from_slice(&text[..end]);
-            self.write();
-            text = &text[end + 1..];
+    /// Takes what has been printed next. The lines that end in it go to the log together: whoever prints without an end
+    /// does not fill the log's index.
+    pub fn take(&mut self, text: &[u8]) {
+        match memchr::memrchr(b'\n', text) {
+            Some(end) => {
+                self.line.extend_from_slice(&text[..end]);
+                self.write();
+                self.line.extend_from_slice(&text[end + 1..]);
+            }
+            None => self.line.extend_from_slice(text),
         }
-        self.line.extend_from_slice(text);
         if self.line.len() >= LINE {
             self.write();
         }
     }
 
     fn write(&mut self) {
-        let line = [self.mark.as_bytes(), self.line.as_slice()].concat();
+        let mut lines = Vec::with_capacity(self.mark.len() + self.line.len());
+        for (number, line) in self.line.split(|byte| *byte == b'\n').enumerate() {
+            lines.extend_from_slice(if number == 0 { b"" } else { b"\n" });
+            lines.extend_from_slice(self.mark.as_bytes());
+            lines.extend_from_slice(line);
+        }
         self.line.clear();
-        if let Err(error) = self.log.borrow_mut().line(Stream::Stdout, &line)
+        if let Err(error) = self.log.borrow_mut().line(Stream::Stdout, &lines)
             && !std::mem::replace(&mut self.broken, true)
         {
             diagnose(&format!("log of a hook: {error}"));
@@ -177,5 +185,35 @@ impl Drop for Lines {
         if !self.line.is_empty() {
             self.write();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use composer_stack::Logging;
+
+    use super::*;
+
+    #[test]
+    fn whoever_prints_without_an_end_fills_neither_memory_nor_the_index() {
+        let folder = std::env::temp_dir().join(format!("composer-hook-lines-{}", std::process::id()));
+        std::fs::create_dir(&folder).unwrap();
+        let log = Rc::new(RefCell::new(Writer::open(&folder, Logging::default()).unwrap()));
+        let mut lines = Lines::new(Rc::clone(&log), "post_start");
+        lines.take(b"one\ntwo\nth");
+        lines.take(b"ree\n");
+        for _ in 0..64 {
+            lines.take(&b"y\n".repeat(2048));
+            lines.take(&[b'z'; 4096]);
+            assert!(lines.line.len() < LINE + 4096);
+        }
+        drop(lines);
+        let length = |name: &str| std::fs::metadata(folder.join(name)).unwrap().len();
+        let text = std::fs::read_to_string(folder.join("log.stdout")).unwrap();
+        assert!(
+            text.starts_with("post_start -> one\npost_start -> two\npost_start -> three\npost_start -> y\n")
+        );
+        assert!(length("log.index") < 24 * 256, "{}", length("log.index"));
+        std::fs::remove_dir_all(&folder).unwrap();
     }
 }

@@ -212,3 +212,54 @@ fn files_that_do_not_tell_their_length_and_streams_that_are_none() {
     let refused = unpack(&scratch.at(""), &Rule::Extract, Owner::Kept, rubbish.as_slice()).unwrap_err();
     assert!(refused.to_string().starts_with("this is no tar archive"), "{refused}");
 }
+
+#[test]
+fn a_file_keeps_its_holes() {
+    let scratch = Scratch::new();
+    let megabyte = 1 << 20;
+    // More pieces than a header has room for, and than the first block after it has.
+    for pieces in [0, 1, 3, 40] {
+        let from = scratch.at(&format!("from{pieces}"));
+        let file = File::create(&from).unwrap();
+        for piece in 0..pieces {
+            let at = (2 * piece + 1) * megabyte;
+            std::os::unix::fs::FileExt::write_all_at(&file, format!("piece {piece}").as_bytes(), at).unwrap();
+        }
+        file.set_len((2 * pieces + 1) * megabyte + 77).unwrap();
+        let to = scratch.at(&format!("to{pieces}"));
+        let mut stream = Vec::new();
+        pack(Path::new(&from), "thing", false, &mut stream).unwrap();
+        assert!(stream.len() < megabyte as usize, "{pieces}: {} bytes", stream.len());
+        copy(&from, &to, false).unwrap();
+        assert!(fs::read(&from).unwrap() == fs::read(&to).unwrap(), "{pieces}");
+        let blocks = |path: &str| fs::metadata(path).unwrap().blocks();
+        assert!(blocks(&to) <= blocks(&from), "{pieces}: {} > {}", blocks(&to), blocks(&from));
+    }
+}
+
+#[test]
+fn what_is_removed_is_what_is_there_and_nothing_that_a_link_leads_to() {
+    let scratch = Scratch::new();
+    fs::create_dir_all(scratch.at("elsewhere/deep")).unwrap();
+    fs::write(scratch.at("elsewhere/deep/file"), "kept").unwrap();
+    fs::create_dir_all(scratch.at("top/folder/below")).unwrap();
+    fs::write(scratch.at("top/folder/below/file"), "x").unwrap();
+    symlink("../../elsewhere", scratch.at("top/folder/out")).unwrap();
+    symlink("../elsewhere", scratch.at("top/link")).unwrap();
+    symlink("top", scratch.at("named")).unwrap();
+    let remove = |path: &str, top: &str| {
+        super::super::remove(Path::new(&scratch.at(path)), Path::new(&scratch.at(top)))
+    };
+    for beyond in ["top/link/deep/file", "top/link/deep", "top/folder/out/deep", "top/gone/file"] {
+        remove(beyond, "top").unwrap();
+        assert!(Path::new(&scratch.at("elsewhere/deep/file")).exists(), "{beyond}");
+    }
+    // The way to what was named leads over links.
+    remove("named/link", "named").unwrap();
+    assert!(fs::symlink_metadata(scratch.at("top/link")).is_err());
+    remove("top/folder", "top").unwrap();
+    assert!(!Path::new(&scratch.at("top/folder")).exists());
+    assert_eq!(fs::read_to_string(scratch.at("elsewhere/deep/file")).unwrap(), "kept");
+    remove("top", "top").unwrap();
+    assert!(!Path::new(&scratch.at("top")).exists());
+}
