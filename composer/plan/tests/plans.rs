@@ -534,3 +534,45 @@ fn stopping_survives_records_whose_dependencies_make_a_cycle() {
     assert_eq!(plan.steps().len(), plan.len());
     assert_eq!(plan.to_string().matches("start shop-").count(), 3, "{plan}");
 }
+
+#[test]
+fn a_network_that_has_changed_goes_once_nobody_is_on_it() {
+    let mut stack = shop();
+    let observed = running(&stack);
+    stack.networks.get_mut("default").unwrap().mtu = Some(1400);
+    let plan = up(&stack, &observed, &UpOptions::default()).to_string();
+    let place = |step: &str| place(&plan, step);
+    for service in ["store", "prepare", "api"] {
+        assert!(place(&format!("stop shop-{service}-1")) < place("set up network default"), "{plan}");
+        assert!(place("set up network default") < place(&format!("start shop-{service}-1")), "{plan}");
+        assert!(plan.contains(&format!(
+            "recreate shop-{service}-1: the configuration of network default has changed"
+        )));
+    }
+    // Who was not asked for comes back as it was.
+    let options = UpOptions { services: vec!["store".to_owned()], ..UpOptions::default() };
+    let plan = up(&stack, &observed, &options).to_string();
+    assert!(plan.contains("start shop-api-1") && !plan.contains("recreate shop-api-1"), "{plan}");
+    assert!(plan.contains("recreate shop-store-1"), "{plan}");
+}
+
+#[test]
+fn what_only_people_read_of_a_network_changes_nothing() {
+    let mut stack = shop();
+    let observed = running(&stack);
+    stack.networks.get_mut("default").unwrap().labels.insert("a".to_owned(), "b".to_owned());
+    let plan = up(&stack, &observed, &UpOptions::default());
+    assert!(plan.is_empty(), "{plan}");
+}
+
+#[test]
+fn links_that_are_gone_are_plugged_in_again() {
+    let stack = shop();
+    let mut observed = running(&stack);
+    observed.networks.get_mut("default").unwrap().up = false;
+    observed.containers.get_mut("shop-store-1").unwrap().unplugged = true;
+    let plan = up(&stack, &observed, &UpOptions::default()).to_string();
+    let place = |step: &str| place(&plan, step);
+    assert!(place("set up network default: it does not exist") < place("plug in shop-store-1"), "{plan}");
+    assert!(!plan.contains("start ") && !plan.contains("stop "), "{plan}");
+}

@@ -79,6 +79,13 @@ fn all() -> Vec<HostNetwork> {
     all
 }
 
+/// The subnets of all networks that stacks share but one: nobody else gets them, also after a reboot that has emptied the
+/// registry.
+pub(crate) fn reserved(besides: &str) -> Vec<IpNet> {
+    let others = all().into_iter().filter(|record| record.network.name != besides);
+    others.flat_map(|record| record.network.ipam).map(|pool| pool.subnet).collect()
+}
+
 /// The bridge of a network, by its record; its subnets are held in the registry from then on.
 pub(crate) async fn spec(
     host: &Host,
@@ -87,7 +94,8 @@ pub(crate) async fn spec(
 ) -> Result<BridgeSpec, composer_network::Error> {
     let network = &record.network;
     let bridge = bridge(network);
-    let taken = host.taken(&[&bridge]).await?;
+    let mut taken = host.taken(&[&bridge]).await?;
+    taken.extend(reserved(&network.name));
     let subnets = crate::engine::claim_subnets(registry, subnets::HOST, &network.name, network, &taken)?;
     let group = registry.group(&group_key(&network.name))?;
     Ok(BridgeSpec { name: bridge, subnets, group, mtu: network.mtu, isolated: network.isolated })
@@ -126,7 +134,8 @@ pub fn create(mut network: Network) -> Result<String, Error> {
     let claimed = runtime.map_err(|error| refused(error.to_string()))?.block_on(async {
         let host = Host::open()?;
         let bridge = bridge(&network);
-        let taken = host.taken(&[&bridge]).await?;
+        let mut taken = host.taken(&[&bridge]).await?;
+        taken.extend(reserved(&name));
         crate::engine::claim_subnets(&registry, subnets::HOST, &name, &network, &taken)
     });
     // The subnets are its own from now on, also after a reboot.

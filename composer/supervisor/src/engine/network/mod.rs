@@ -139,8 +139,9 @@ impl Engine {
                 return Err(doing(&what, &why));
             }
         }
-        let taken =
+        let mut taken =
             self.host.taken(&[&name]).await.map_err(|error| doing("list the host's routes", &error))?;
+        taken.extend(crate::host::networks::reserved(""));
         let subnets = claim_subnets(&self.registry, &self.stack, key, config, &taken)
             .map_err(|error| doing(&format!("give network {} its subnets", config.name), &error))?;
         Ok(BridgeSpec { name, subnets, group, mtu: config.mtu, isolated: config.isolated })
