@@ -152,7 +152,7 @@ fn networks_are_made_as_asked_and_listed_with_those_of_stacks() {
         assert!(lines.lines().any(|line| line.split_whitespace().nth(1) == Some(name)), "{name} in {lines}");
     }
     let address = project.ok(&["exec", "-T", "a", "ip", "addr"]);
-    assert!(address.contains(&format!("10.232.{third}.129/24")) && address.contains("mtu 1400"), "{address}");
+    assert!(address.contains(&format!("10.232.{third}.128/24")) && address.contains("mtu 1400"), "{address}");
     // What is another's already is refused, and leaves nothing.
     for flags in [vec!["--subnet", subnet.as_str()], vec![]] {
         let name = if flags.is_empty() { shared.name.clone() } else { format!("{}-2", shared.name) };

@@ -190,11 +190,15 @@ fn nothing_is_started_where_everything_runs_as_asked() {
     assert!(plan.is_empty());
     assert_eq!(plan.to_string(), "nothing to do\n");
     // It is done all the same: a supervisor may have died before it.
-    assert_eq!(plan.len(), 1);
+    assert_eq!(plan.len(), 2);
     let mut observed = running(&stack);
     observed.resources.cpus = Some(0.5);
     let plan = up(&stack, &observed, &UpOptions::default()).to_string();
-    assert_eq!(plan, "  1. set up the stack's cgroup: its limits are brought up to date\n");
+    assert_eq!(
+        plan,
+        "  1. set up the stack's cgroup: its limits are brought up to date\n  \
+         2. set up network default: it is brought up to date\n"
+    );
     assert_eq!(start(&running(&stack), &[]).to_string(), "nothing to do\n");
     assert_eq!(stop(&Observed::default(), &[]).to_string(), "nothing to do\n");
     assert_eq!(remove(&running(&stack), &[], &[], false).to_string(), "nothing to do\n");
