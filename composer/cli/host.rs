@@ -1,14 +1,20 @@
-//! What limits in the file are held against: the host's CPUs and memory.
+//! What a file is held against: the host's CPUs, memory and networks.
 
 use std::collections::BTreeSet;
 
 use composer_stack::HostFacts;
+use composer_supervisor::host::networks;
 
 /// Asks the kernel; `None` where /proc or /sys does not tell, and then limits are not checked against the host.
 pub fn facts() -> Option<HostFacts> {
     let online = std::fs::read_to_string("/sys/devices/system/cpu/online").ok()?;
     let memory = std::fs::read_to_string("/proc/meminfo").ok()?;
-    Some(HostFacts { cpus_online: cpus(&online)?, memory: total(&memory)? })
+    Some(HostFacts {
+        cpus_online: cpus(&online)?,
+        memory: total(&memory)?,
+        no_ipv6: networks::has_ipv6().err().map(str::to_owned),
+        networks: networks::known(),
+    })
 }
 
 /// A list as the kernel writes it: `0-2,4` (cpuset(7), "List format").

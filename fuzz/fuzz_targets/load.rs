@@ -46,7 +46,7 @@ fn options(main: &str, purpose: Purpose) -> LoadOptions {
         ]),
         home: Some(PathBuf::from("/home/ann")),
         purpose,
-        host: Some(HostFacts { cpus_online: [0, 1].into(), memory: 4 << 30 }),
+        host: Some(HostFacts { cpus_online: [0, 1].into(), memory: 4 << 30, ..HostFacts::default() }),
         ..LoadOptions::default()
     }
 }

@@ -44,7 +44,7 @@ fn what_a_one_shot_stood_on_goes_with_its_end() {
     project.ok(&["up", "-d", "--dry-run"]);
     for (service, there) in [("once", false), ("other", true)] {
         let container = format!("{}-{service}-1", project.name);
-        let link = composer_network::names::veth(&project.name, &container);
+        let link = composer_network::names::veth(&project.name, &container, "default");
         assert_eq!(Path::new("/sys/class/net").join(link).exists(), there, "the link of {service}");
         assert_eq!(
             !groups(&format!("{}/{container}", project.name)).is_empty(),

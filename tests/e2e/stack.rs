@@ -162,8 +162,10 @@ impl Project {
             let name = volume.file_name().into_string().unwrap();
             assert!(!name.starts_with(&self.name), "volume {name} is left");
         }
-        let bridge = composer_network::names::bridge(&self.name, "default");
-        assert!(!Path::new("/sys/class/net").join(&bridge).exists(), "the bridge {bridge} is left");
+        for network in ["default", "front", "back"] {
+            let bridge = composer_network::names::bridge(&self.name, network);
+            assert!(!Path::new("/sys/class/net").join(&bridge).exists(), "the bridge {bridge} is left");
+        }
         let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
         assert!(!mounts.contains(&self.name), "a mount is left:\n{mounts}");
     }

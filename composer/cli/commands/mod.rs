@@ -19,6 +19,7 @@ mod kill;
 mod logs;
 mod ls;
 mod marks;
+mod network;
 mod output;
 mod pause;
 mod port;
@@ -122,7 +123,7 @@ fn try_only(verb: &mut Verb) -> Result<()> {
         Verb::Run(run) => run.dry_run = true,
         Verb::Enable(verb) => verb.print = true,
         Verb::Disable(verb) => verb.dry_run = true,
-        Verb::Exec(_) | Verb::Attach(_) | Verb::Cp(_) | Verb::Watch(_) => {
+        Verb::Exec(_) | Verb::Attach(_) | Verb::Cp(_) | Verb::Watch(_) | Verb::Network(_) => {
             let why = "this cannot be tried without doing it: leave `--dry-run` out";
             return Err(Error::Usage(why.to_owned()));
         }
@@ -151,6 +152,7 @@ fn dispatch(context: &mut Context, verb: Verb) -> Result {
         Verb::Unit(verb) => unit::run(context, &verb),
         Verb::Events(verb) => events::run(context, &verb),
         Verb::Ls(verb) => ls::run(context, &verb),
+        Verb::Network(verb) => network::run(context, verb),
         Verb::Wait(verb) => await_end::run(context, &verb),
         Verb::Top(verb) => top::run(context, &verb),
         Verb::Port(verb) => port::run(context, &verb),

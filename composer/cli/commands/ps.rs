@@ -179,7 +179,7 @@ impl<'a> Line<'a> {
             mounts: container.mounts.join(","),
             name: &container.name,
             names: &container.name,
-            networks: format!("{stack}_default"),
+            networks: container.networks.join(","),
             ports: "",
             project: stack,
             publishers: [],

@@ -44,7 +44,8 @@ pub enum ListFormat {
     Json,
 }
 
-fn name_filter(text: &str) -> Result<String, String> {
+/// `name=PART`.
+pub fn name_filter(text: &str) -> Result<String, String> {
     match text.split_once('=') {
         Some(("name", part)) => Ok(part.to_owned()),
         _ => Err("only `name=PART` is known".to_owned()),

@@ -8,6 +8,7 @@ mod global;
 mod hold;
 mod lifecycle;
 mod look;
+mod network;
 mod run;
 mod unit;
 mod watch;
@@ -22,6 +23,7 @@ pub use global::{Ansi, Global, ProgressStyle};
 pub use hold::{Kill, Pause};
 pub use lifecycle::{Remove, Restart, Start, Stop};
 pub use look::{Events, ListFormat, Ls, Port, Protocol, Stats, Top, Wait};
+pub use network::{Network, NetworkCreate, NetworkInspect, NetworkLs, NetworkRm, NetworkVerb};
 pub use run::Run;
 pub use unit::{Disable, Enable, UNITS, Unit, UnitVerb};
 pub use watch::Watch;
@@ -67,6 +69,8 @@ pub enum Verb {
     Events(Events),
     /// List the stacks of this host
     Ls(Ls),
+    /// Manage networks that stacks share
+    Network(Network),
     /// Block until containers have ended
     Wait(Wait),
     /// Show the processes of containers

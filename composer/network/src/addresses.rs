@@ -1,60 +1,97 @@
-//! Addresses of a subnet: the lowest free one first.
+//! Addresses of a network: its subnets, and in each the lowest free address first.
 
 use std::collections::BTreeSet;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
-use ipnet::Ipv4Net;
+use ipnet::{IpNet, Ipv4Net};
 
 use crate::error::{Error, Result};
 
-/// The gateway of a subnet: its first address, which its bridge carries.
+/// The gateway of a subnet that chooses none: its first address, which its bridge carries.
 pub fn gateway(subnet: Ipv4Net) -> Ipv4Addr {
     Ipv4Addr::from_bits(subnet.network().to_bits().saturating_add(1))
 }
 
-/// Whether a container may have this address: inside, and neither network, gateway nor broadcast.
-pub fn is_assignable(subnet: Ipv4Net, address: Ipv4Addr) -> bool {
-    subnet.contains(&address)
-        && address != subnet.network()
-        && address != subnet.broadcast()
-        && address != gateway(subnet)
+/// The same of either family.
+pub fn first(subnet: IpNet) -> IpAddr {
+    match subnet {
+        IpNet::V4(subnet) => gateway(subnet).into(),
+        IpNet::V6(subnet) => {
+            std::net::Ipv6Addr::from_bits(subnet.network().to_bits().saturating_add(1)).into()
+        }
+    }
 }
 
-/// The addresses of one subnet, and which of them are in use.
-#[derive(Debug, Clone)]
-pub struct Pool {
-    subnet: Ipv4Net,
-    used: BTreeSet<Ipv4Addr>,
+/// A subnet of a network, and who gets which of its addresses.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Subnet {
+    /// Without bits beyond its prefix.
+    pub net: IpNet,
+    /// The bridge's own address in it.
+    pub gateway: IpAddr,
+    /// Where containers that choose none get theirs from.
+    pub range: IpNet,
+    /// Nobody gets these.
+    pub reserved: BTreeSet<IpAddr>,
 }
 
-impl Pool {
-    /// A pool of the subnet's addresses without those in use; addresses outside the subnet are ignored.
-    pub fn new(subnet: Ipv4Net, in_use: impl IntoIterator<Item = Ipv4Addr>) -> Self {
-        Self { subnet, used: in_use.into_iter().collect() }
+impl Subnet {
+    /// All of a subnet, with its first address as the gateway.
+    pub fn whole(net: impl Into<IpNet>) -> Self {
+        let net = net.into().trunc();
+        Self { net, gateway: first(net), range: net, reserved: BTreeSet::new() }
     }
 
-    /// Takes the lowest free address.
+    /// The gateway's address with the subnet's prefix: what its bridge has.
+    pub fn of_bridge(&self) -> IpNet {
+        self.with_prefix(self.gateway)
+    }
+
+    /// An address with the subnet's prefix: what an interface in it has.
+    pub fn with_prefix(&self, address: IpAddr) -> IpNet {
+        IpNet::new(address, self.net.prefix_len()).unwrap_or(self.net)
+    }
+
+    /// Whether a container may have this address: inside, and neither that of the network, the gateway's, reserved nor
+    /// the broadcast address.
+    pub fn is_assignable(&self, address: IpAddr) -> bool {
+        self.net.contains(&address)
+            && address != self.net.network()
+            && address != self.gateway
+            && !(address.is_ipv4() && address == self.net.broadcast())
+            && !self.reserved.contains(&address)
+    }
+
+    /// The lowest address of the range that is free.
     ///
     /// # Errors
     /// [`Error::NoAddress`] when there is none.
-    pub fn take(&mut self) -> Result<Ipv4Addr> {
-        let free = self
-            .subnet
-            .hosts()
-            .find(|address| is_assignable(self.subnet, *address) && !self.used.contains(address))
-            .ok_or(Error::NoAddress { subnet: self.subnet })?;
-        self.used.insert(free);
-        Ok(free)
+    pub fn take(&self, used: &BTreeSet<IpAddr>) -> Result<IpAddr> {
+        // `hosts` of ipnet leaves out the first and last of a range, which are only the subnet's own to leave out.
+        let (mut next, last) = (bits(self.range.network()), bits(self.range.broadcast()));
+        while next <= last {
+            let address = put(self.net, next);
+            if self.is_assignable(address) && !used.contains(&address) {
+                return Ok(address);
+            }
+            next = next.checked_add(1).ok_or(Error::NoAddress { subnet: self.range })?;
+        }
+        Err(Error::NoAddress { subnet: self.range })
     }
+}
 
-    /// Takes this very address; `false` when it is in use or not assignable.
-    pub fn take_exactly(&mut self, address: Ipv4Addr) -> bool {
-        is_assignable(self.subnet, address) && self.used.insert(address)
+fn bits(address: IpAddr) -> u128 {
+    match address {
+        IpAddr::V4(address) => address.to_bits().into(),
+        IpAddr::V6(address) => address.to_bits(),
     }
+}
 
-    /// Gives an address back.
-    pub fn give_back(&mut self, address: Ipv4Addr) {
-        self.used.remove(&address);
+/// An address of the family of `like`.
+fn put(like: IpNet, bits: u128) -> IpAddr {
+    match like {
+        IpNet::V4(_) => Ipv4Addr::from_bits(u32::try_from(bits).unwrap_or(u32::MAX)).into(),
+        IpNet::V6(_) => std::net::Ipv6Addr::from_bits(bits).into(),
     }
 }
 
@@ -62,35 +99,60 @@ impl Pool {
 mod tests {
     use super::*;
 
-    fn net(text: &str) -> Ipv4Net {
-        text.parse().expect("a subnet")
+    fn subnet(text: &str) -> Subnet {
+        Subnet::whole(text.parse::<IpNet>().expect("a subnet"))
+    }
+
+    fn address(text: &str) -> IpAddr {
+        text.parse().expect("an address")
+    }
+
+    fn all(subnet: &Subnet) -> Vec<String> {
+        let mut used = BTreeSet::new();
+        let mut take = || {
+            let free = subnet.take(&used).ok()?;
+            used.insert(free);
+            Some(free.to_string())
+        };
+        std::iter::from_fn(&mut take).collect()
     }
 
     #[test]
     fn the_lowest_free_address_comes_first() {
-        let mut pool = Pool::new(net("10.1.0.0/24"), [Ipv4Addr::new(10, 1, 0, 3)]);
-        assert_eq!(pool.take().expect("free"), Ipv4Addr::new(10, 1, 0, 2));
-        assert_eq!(pool.take().expect("free"), Ipv4Addr::new(10, 1, 0, 4));
-        pool.give_back(Ipv4Addr::new(10, 1, 0, 2));
-        assert_eq!(pool.take().expect("free"), Ipv4Addr::new(10, 1, 0, 2));
+        let subnet = subnet("10.1.0.0/24");
+        let mut used = BTreeSet::from([address("10.1.0.3")]);
+        assert_eq!(subnet.take(&used).expect("free"), address("10.1.0.2"));
+        used.insert(address("10.1.0.2"));
+        assert_eq!(subnet.take(&used).expect("free"), address("10.1.0.4"));
     }
 
     #[test]
     fn network_gateway_and_broadcast_are_never_given() {
-        let mut pool = Pool::new(net("10.1.0.0/29"), []);
-        let all: Vec<_> =
-            std::iter::from_fn(|| pool.take().ok()).map(|address| address.octets()[3]).collect();
-        assert_eq!(all, [2, 3, 4, 5, 6]);
-        assert!(matches!(pool.take(), Err(Error::NoAddress { .. })));
+        let net = subnet("10.1.0.0/29");
+        assert_eq!(all(&net), ["10.1.0.2", "10.1.0.3", "10.1.0.4", "10.1.0.5", "10.1.0.6"]);
+        let used = all(&net).iter().map(|text| address(text)).collect();
+        assert!(matches!(net.take(&used), Err(Error::NoAddress { .. })));
     }
 
     #[test]
-    fn a_given_address_is_taken_once_and_only_inside() {
-        let mut pool = Pool::new(net("10.1.0.0/29"), []);
-        assert!(pool.take_exactly(Ipv4Addr::new(10, 1, 0, 6)));
-        assert!(!pool.take_exactly(Ipv4Addr::new(10, 1, 0, 6)));
-        assert!(!pool.take_exactly(Ipv4Addr::new(10, 1, 0, 1)));
-        assert!(!pool.take_exactly(Ipv4Addr::new(10, 1, 0, 7)));
-        assert!(!pool.take_exactly(Ipv4Addr::new(10, 2, 0, 2)));
+    fn a_range_a_gateway_and_reserved_addresses_are_kept() {
+        let net = Subnet {
+            gateway: address("10.1.0.9"),
+            range: "10.1.0.8/29".parse().expect("a range"),
+            reserved: BTreeSet::from([address("10.1.0.11")]),
+            ..subnet("10.1.0.0/24")
+        };
+        assert_eq!(all(&net), ["10.1.0.8", "10.1.0.10", "10.1.0.12", "10.1.0.13", "10.1.0.14", "10.1.0.15"]);
+        assert!(net.is_assignable(address("10.1.0.1")) && !net.is_assignable(address("10.1.0.9")));
+        assert!(!net.is_assignable(address("10.1.1.1")) && !net.is_assignable(address("10.1.0.255")));
+    }
+
+    #[test]
+    fn addresses_of_ipv6() {
+        let net = subnet("fd00:1::/64");
+        assert_eq!(net.gateway, address("fd00:1::1"));
+        assert_eq!(net.take(&BTreeSet::new()).expect("free"), address("fd00:1::2"));
+        assert_eq!(net.of_bridge().to_string(), "fd00:1::1/64");
+        assert_eq!(all(&subnet("fd00::/126")), ["fd00::2", "fd00::3"]);
     }
 }

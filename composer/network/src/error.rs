@@ -2,10 +2,10 @@
 
 use std::fmt::Display;
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::path::PathBuf;
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 
 /// The result of this crate's operations.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -53,19 +53,39 @@ pub enum Error {
         /// The pools that were searched.
         pools: String,
     },
+    /// A subnet that was chosen is another's.
+    #[error(
+        "the subnet {subnet} of network {network} overlaps {holder}: give it another `subnet`, or none, which takes a free one"
+    )]
+    Overlap {
+        /// The subnet.
+        subnet: IpNet,
+        /// The network that is to have it.
+        network: String,
+        /// Whose it is.
+        holder: String,
+    },
     /// A subnet has no address left.
     #[error("no address is free in {subnet}")]
     NoAddress {
         /// The full subnet.
-        subnet: Ipv4Net,
+        subnet: IpNet,
+    },
+    /// IPv6 was asked for on a kernel that has none.
+    #[error("IPv6 is off in the kernel ({why}): it cannot be given to {subject}")]
+    NoIpv6 {
+        /// What shows it.
+        why: &'static str,
+        /// What was to have it.
+        subject: String,
     },
     /// An address was asked for that its bridge cannot reach.
     #[error("{address} is not an address for a container in {subnet}")]
     Outside {
         /// The address.
-        address: Ipv4Addr,
+        address: IpAddr,
         /// The subnet of the bridge.
-        subnet: Ipv4Net,
+        subnet: IpNet,
     },
     /// An interface of that name is there, but is none that this crate makes.
     #[error("interface {name} exists and is not a {wanted}")]

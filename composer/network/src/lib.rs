@@ -15,8 +15,8 @@ pub mod netns;
 mod nftables;
 pub mod subnets;
 
-pub use attach::{attach, reattach_dns};
+pub use attach::{Wiring, attach, isolate, reattach_dns};
 pub use dns::Attached;
 pub use error::{Error, Result};
-pub use host::{Bridge, Host, LinkInfo, link_group};
-pub use ipnet::Ipv4Net;
+pub use host::{Bridge, BridgeSpec, Gateways, Host, LinkInfo, Plug, has_ipv6, link_group, mac_of};
+pub use ipnet::{IpNet, Ipv4Net, Ipv6Net};

@@ -18,9 +18,10 @@ pub fn bridge(stack: &str, network: &str) -> String {
     name(BRIDGE, stack, network)
 }
 
-/// The host's end of a container's veth pair.
-pub fn veth(stack: &str, container: &str) -> String {
-    name(VETH, stack, container)
+/// The host's end of a container's veth pair on a network.
+pub fn veth(stack: &str, container: &str, network: &str) -> String {
+    // No name has this character.
+    name(VETH, stack, &format!("{container}\n{network}"))
 }
 
 /// Whether a name is one that this module makes.
@@ -52,14 +53,15 @@ mod tests {
         let name = bridge("shop", "default");
         assert_eq!(name.len(), 14);
         assert_eq!(name, bridge("shop", "default"));
-        assert!(is_ours(&name) && is_ours(&veth("shop", "shop-api-1")));
+        assert!(is_ours(&name) && is_ours(&veth("shop", "shop-api-1", "default")));
     }
 
     #[test]
     fn a_name_differs_by_kind_stack_and_subject() {
         assert_ne!(bridge("shop", "a"), bridge("shop", "b"));
         assert_ne!(bridge("shop", "a"), bridge("sho", "pa"));
-        assert_ne!(bridge("shop", "a"), veth("shop", "a"));
+        assert_ne!(bridge("shop", "a"), veth("shop", "a", "b"));
+        assert_ne!(veth("shop", "a", "b"), veth("shop", "a", "c"));
     }
 
     #[test]

@@ -7,17 +7,20 @@
 //! (BR_MAX_PORTS, net/bridge/br_private.h), so a stack never outgrows its subnet before its bridge, and the pools
 //! still hold 3,008 networks, where Docker's /16s and /20s make 31.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use ipnet::Ipv4Net;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use nix::fcntl::{Flock, FlockArg};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
-use crate::addresses::gateway;
+use crate::addresses::first;
 use crate::error::{Error, Result};
 
 /// Prefix length of the subnets that are given.
@@ -33,6 +36,11 @@ const POOLS: [(&str, Ipv4Addr, Ipv4Addr); 3] = [
 /// place of a network that a subnet would hide.
 const SHORTEST_ROUTE: u8 = 8;
 const FILE: &str = "subnets.json";
+const GROUPS_FILE: &str = "groups.json";
+/// iproute2 takes link groups of 31 bits only.
+const GROUPS: u32 = u32::MAX >> 1;
+/// So many unique local subnets are tried: none of them is likely to be taken.
+const UNIQUE_LOCAL: u64 = 1 << 16;
 
 /// A subnet that a stack holds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,8 +50,11 @@ pub struct Lease {
     /// Its network, by its key in the file.
     pub network: String,
     /// The subnet.
-    pub subnet: Ipv4Net,
+    pub subnet: IpNet,
 }
+
+/// The stack under which networks of the host itself stand in the registry; no stack can be called so.
+pub const HOST: &str = "";
 
 /// The registry of all stacks of the host.
 #[derive(Debug, Clone)]
@@ -63,10 +74,38 @@ impl Registry {
     ///
     /// # Errors
     /// [`Error::NoSubnet`] when all are taken; else when the registry cannot be read or written.
-    pub fn claim(&self, stack: &str, network: &str, taken: &[Ipv4Net]) -> Result<Ipv4Net> {
+    pub fn claim(&self, stack: &str, network: &str, taken: &[IpNet]) -> Result<IpNet> {
+        self.claim_first(stack, network, taken, candidates().map(IpNet::V4), || {
+            POOLS.map(|(name, ..)| name).join(", ")
+        })
+    }
+
+    /// The same of IPv6: a unique local /64 (RFC 4193) that follows from the names, or the next that is free.
+    ///
+    /// # Errors
+    /// As [`Registry::claim`].
+    pub fn claim_v6(&self, stack: &str, network: &str, taken: &[IpNet]) -> Result<IpNet> {
+        let candidates = unique_local(stack, network).map(IpNet::V6);
+        self.claim_first(stack, network, taken, candidates, || "fd00::/8".to_owned())
+    }
+
+    fn claim_first(
+        &self,
+        stack: &str,
+        network: &str,
+        taken: &[IpNet],
+        mut candidates: impl Iterator<Item = IpNet>,
+        pools: impl Fn() -> String,
+    ) -> Result<IpNet> {
         let _lock = self.lock()?;
         let mut leases = self.read()?;
-        let held = leases.iter().position(|lease| lease.stack == stack && lease.network == network);
+        let first = candidates.next();
+        let is_own = |lease: &Lease| {
+            lease.stack == stack
+                && lease.network == network
+                && first.is_some_and(|net| same_family(net, lease.subnet))
+        };
+        let held = leases.iter().position(is_own);
         if let Some(place) = held {
             let subnet = leases.remove(place).subnet;
             let clash = taken.iter().any(|other| !is_trace_of(subnet, *other) && clashes(subnet, *other));
@@ -74,7 +113,7 @@ impl Registry {
                 return Ok(subnet);
             }
         }
-        let free = candidates().find(|subnet| {
+        let free = first.into_iter().chain(candidates).find(|subnet| {
             !taken.iter().any(|other| clashes(*subnet, *other))
                 && !leases.iter().any(|lease| overlap(*subnet, lease.subnet))
         });
@@ -82,33 +121,109 @@ impl Registry {
             if held.is_none() && leases.is_empty() {
                 self.remove()?;
             }
-            let pools = POOLS.map(|(name, ..)| name).join(", ");
-            return Err(Error::NoSubnet { stack: stack.into(), network: network.into(), pools });
+            return Err(Error::NoSubnet { stack: stack.into(), network: network.into(), pools: pools() });
         };
         leases.push(Lease { stack: stack.into(), network: network.into(), subnet });
         self.write(&leases)?;
         Ok(subnet)
     }
 
-    /// Gives back every subnet of the stack; none is fine.
+    /// Gives the network this very subnet, in place of what it had of the family. `taken` is without what the network's
+    /// own bridge adds to it.
+    ///
+    /// # Errors
+    /// [`Error::Overlap`] when a route of the host or another network has it; else when the registry cannot be read or
+    /// written.
+    pub fn claim_exactly(&self, stack: &str, network: &str, subnet: IpNet, taken: &[IpNet]) -> Result<()> {
+        let _lock = self.lock()?;
+        let mut leases = self.read()?;
+        let before = leases.clone();
+        leases.retain(|lease| {
+            lease.stack != stack || lease.network != network || !same_family(subnet, lease.subnet)
+        });
+        let others = leases.iter().find(|lease| overlap(subnet, lease.subnet)).map(Lease::holder);
+        let route = || taken.iter().find(|other| clashes(subnet, **other));
+        let holder =
+            others.or_else(|| route().map(|other| format!("{other}, which the host has a route to")));
+        if let Some(holder) = holder {
+            if before.is_empty() {
+                self.remove()?;
+            }
+            return Err(Error::Overlap { subnet, network: network.into(), holder });
+        }
+        leases.push(Lease { stack: stack.into(), network: network.into(), subnet });
+        if leases == before { Ok(()) } else { self.write(&leases) }
+    }
+
+    /// The link group of a stack: the same for as long as it has one, and no other's.
+    ///
+    /// # Errors
+    /// When the registry cannot be read or written.
+    pub fn group(&self, stack: &str) -> Result<u32> {
+        let _lock = self.lock()?;
+        let mut groups = self.groups()?;
+        if let Some(group) = groups.get(stack) {
+            return Ok(*group);
+        }
+        let used: BTreeSet<u32> = groups.values().copied().collect();
+        // By the name first, so that it is found again where the registry was lost.
+        let first = u32::from_be_bytes(hash(stack, "")[..4].try_into().unwrap_or_default());
+        let free = (0..=u32::MAX)
+            .map(|step| first.wrapping_add(step) & GROUPS)
+            .find(|group| *group > 0 && !used.contains(group));
+        let group = free.unwrap_or(1);
+        groups.insert(stack.to_owned(), group);
+        self.write_file(GROUPS_FILE, &groups)?;
+        Ok(group)
+    }
+
+    /// The link group that a stack has.
+    ///
+    /// # Errors
+    /// When the registry cannot be read.
+    pub fn held_group(&self, stack: &str) -> Result<Option<u32>> {
+        Ok(self.groups()?.get(stack).copied())
+    }
+
+    fn groups(&self) -> Result<BTreeMap<String, u32>> {
+        self.read_file(GROUPS_FILE)
+    }
+
+    /// Gives back the subnets of one network; none is fine.
+    ///
+    /// # Errors
+    /// When the registry cannot be read or written.
+    pub fn release(&self, stack: &str, network: &str) -> Result<()> {
+        self.keep(|lease| lease.stack != stack || lease.network != network, |_| true)
+    }
+
+    /// Gives back every subnet of the stack, and its link group; none is fine.
     ///
     /// # Errors
     /// When the registry cannot be read or written.
     pub fn release_stack(&self, stack: &str) -> Result<()> {
-        if !self.dir.join(FILE).exists() {
+        self.keep(|lease| lease.stack != stack, |other| other != stack)
+    }
+
+    fn keep(&self, lease: impl Fn(&Lease) -> bool, group: impl Fn(&str) -> bool) -> Result<()> {
+        if !self.dir.join(FILE).exists() && !self.dir.join(GROUPS_FILE).exists() {
             return Ok(());
         }
         let _lock = self.lock()?;
-        let mut leases = self.read()?;
-        let before = leases.len();
-        leases.retain(|lease| lease.stack != stack);
-        if leases.is_empty() {
-            self.remove()
-        } else if leases.len() < before {
-            self.write(&leases)
-        } else {
-            Ok(())
+        let (mut leases, mut groups) = (self.read()?, self.groups()?);
+        let before = (leases.len(), groups.len());
+        leases.retain(lease);
+        groups.retain(|stack, _| group(stack));
+        if leases.is_empty() && groups.is_empty() {
+            return self.remove();
         }
+        if leases.len() < before.0 {
+            self.write(&leases)?;
+        }
+        if groups.len() < before.1 {
+            self.write_file(GROUPS_FILE, &groups)?;
+        }
+        Ok(())
     }
 
     /// All subnets that are held.
@@ -146,18 +261,26 @@ impl Registry {
     }
 
     fn read(&self) -> Result<Vec<Lease>> {
-        let path = self.dir.join(FILE);
+        self.read_file(FILE)
+    }
+
+    fn write(&self, leases: &Vec<Lease>) -> Result<()> {
+        self.write_file(FILE, leases)
+    }
+
+    fn read_file<T: DeserializeOwned + Default>(&self, name: &str) -> Result<T> {
+        let path = self.dir.join(name);
         match fs::read(&path) {
             Ok(bytes) => serde_json::from_slice(&bytes).map_err(|source| Error::Damaged { path, source }),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(T::default()),
             Err(source) => Err(Error::Registry { doing: "read", path, source }),
         }
     }
 
-    fn write(&self, leases: &[Lease]) -> Result<()> {
-        let path = self.dir.join(FILE);
-        let next = self.dir.join("subnets.json.next");
-        let bytes = serde_json::to_vec_pretty(leases)
+    fn write_file<T: Serialize>(&self, name: &str, content: &T) -> Result<()> {
+        let path = self.dir.join(name);
+        let next = self.dir.join(format!("{name}.next"));
+        let bytes = serde_json::to_vec_pretty(content)
             .map_err(|source| Error::Damaged { path: path.clone(), source })?;
         OpenOptions::new()
             .write(true)
@@ -171,12 +294,14 @@ impl Registry {
     }
 
     fn remove(&self) -> Result<()> {
-        let path = self.dir.join(FILE);
-        match fs::remove_file(&path) {
-            Err(source) if source.kind() != io::ErrorKind::NotFound => {
-                return Err(Error::Registry { doing: "remove", path, source });
+        for name in [FILE, GROUPS_FILE] {
+            let path = self.dir.join(name);
+            match fs::remove_file(&path) {
+                Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                    return Err(Error::Registry { doing: "remove", path, source });
+                }
+                _ => {}
             }
-            _ => {}
         }
         match fs::remove_dir(&self.dir) {
             // Others keep things of the host beside it.
@@ -199,18 +324,48 @@ fn candidates() -> impl Iterator<Item = Ipv4Net> {
     })
 }
 
-fn overlap(one: Ipv4Net, other: Ipv4Net) -> bool {
-    one.contains(&other.network()) || other.contains(&one.network())
+/// Unique local /64s of a network: the first follows from its names.
+fn unique_local(stack: &str, network: &str) -> impl Iterator<Item = Ipv6Net> {
+    let hash = hash(stack, network);
+    // fd, 40 bits of the global identifier, 16 bits of the subnet (RFC 4193, 3.1).
+    let first = hash.iter().take(7).fold(0xfd_u64, |bits, byte| bits << 8 | u64::from(*byte));
+    (0..UNIQUE_LOCAL).map(move |step| {
+        let bits = 0xfd << 56 | (first.wrapping_add(step) & (u64::MAX >> 8));
+        Ipv6Net::new_assert(Ipv6Addr::from_bits(u128::from(bits) << 64), 64)
+    })
 }
 
-fn clashes(subnet: Ipv4Net, taken: Ipv4Net) -> bool {
+fn hash(stack: &str, network: &str) -> Vec<u8> {
+    Sha256::new().chain_update(stack).chain_update([0]).chain_update(network).finalize().to_vec()
+}
+
+fn same_family(one: IpNet, other: IpNet) -> bool {
+    matches!((one, other), (IpNet::V4(_), IpNet::V4(_)) | (IpNet::V6(_), IpNet::V6(_)))
+}
+
+fn overlap(one: IpNet, other: IpNet) -> bool {
+    same_family(one, other) && (one.contains(&other.network()) || other.contains(&one.network()))
+}
+
+fn clashes(subnet: IpNet, taken: IpNet) -> bool {
     taken.prefix_len() >= SHORTEST_ROUTE && overlap(subnet, taken)
 }
 
 /// Whether an entry is what a bridge with this subnet itself adds to the host: the subnet's route and address, and
 /// the kernel's routes for its gateway, network and broadcast addresses.
-fn is_trace_of(subnet: Ipv4Net, taken: Ipv4Net) -> bool {
+fn is_trace_of(subnet: IpNet, taken: IpNet) -> bool {
     taken.trunc() == subnet
-        || (taken.prefix_len() == 32
-            && [subnet.network(), gateway(subnet), subnet.broadcast()].contains(&taken.addr()))
+        || (taken.prefix_len() == taken.max_prefix_len()
+            && [subnet.network(), first(subnet), subnet.broadcast()].contains(&taken.addr()))
+}
+
+impl Lease {
+    /// How messages name who has it.
+    fn holder(&self) -> String {
+        let Self { stack, network, subnet } = self;
+        match stack.as_str() {
+            HOST => format!("{subnet} of network {network}, which `compose network create` made"),
+            _ => format!("{subnet} of network {network} of stack {stack}"),
+        }
+    }
 }

@@ -26,7 +26,7 @@ pub fn down(observed: &Observed, options: &DownOptions) -> Plan {
         return plan;
     }
     // Links go in one sweep, once nothing uses them: see composer_network::Host::remove_group.
-    let network = plan.add(Step::RemoveNetwork, cause);
+    let network = plan.add(Step::RemoveNetworks, cause);
     let group = plan.add(Step::RemoveGroup, cause);
     let mut last = vec![network, group];
     if options.volumes {

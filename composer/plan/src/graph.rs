@@ -13,8 +13,13 @@ use petgraph::graph::{DiGraph, NodeIndex};
 pub enum Step {
     /// Make the parent cgroup, or bring its limits up to date.
     Group,
-    /// Make the stack's bridge, or mend it.
-    Network,
+    /// Make the network with this key in the file, or mend it; one that was made by another configuration goes first.
+    Network(String),
+    /// Bring back the links of a container that runs.
+    Plug {
+        /// The container's name.
+        container: String,
+    },
     /// Make the volume with this key in the file.
     Volume(String),
     /// Make a container: its record and its folders.
@@ -70,8 +75,8 @@ pub enum Step {
         /// The container's name.
         container: String,
     },
-    /// Take away the stack's links and its bridge.
-    RemoveNetwork,
+    /// Take away the stack's links and its bridges.
+    RemoveNetworks,
     /// Take away a volume by its name on the host.
     RemoveVolume(String),
     /// Take away the parent cgroup.
@@ -82,7 +87,8 @@ impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Group => write!(f, "set up the stack's cgroup"),
-            Self::Network => write!(f, "set up the network"),
+            Self::Network(key) => write!(f, "set up network {key}"),
+            Self::Plug { container } => write!(f, "plug in {container}"),
             Self::Volume(key) => write!(f, "create volume {key}"),
             Self::Create { container, .. } => write!(f, "create {container}"),
             Self::Recreate { container, old, .. } if container == old => write!(f, "recreate {container}"),
@@ -98,7 +104,7 @@ impl fmt::Display for Step {
             },
             Self::Stop { container } => write!(f, "stop {container}"),
             Self::Remove { container } => write!(f, "remove {container}"),
-            Self::RemoveNetwork => write!(f, "remove the network"),
+            Self::RemoveNetworks => write!(f, "remove the networks"),
             Self::RemoveVolume(name) => write!(f, "remove volume {name}"),
             Self::RemoveGroup => write!(f, "remove the stack's cgroup"),
         }

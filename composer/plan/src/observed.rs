@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use composer_stack::{Resources, Service};
+use composer_stack::{Network, Resources, Service};
 
 /// What exists of one stack.
 #[derive(Clone, Debug, Default)]
@@ -11,12 +11,21 @@ pub struct Observed {
     pub group: bool,
     /// Its limits, as they were last set.
     pub resources: Resources,
-    /// Whether the stack's bridge is there.
-    pub network: bool,
+    /// The networks that have been made, by their keys in the file.
+    pub networks: BTreeMap<String, ObservedNetwork>,
     /// Names of the volumes on the host that belong to the stack.
     pub volumes: BTreeSet<String>,
     /// Containers by name.
     pub containers: BTreeMap<String, ObservedContainer>,
+}
+
+/// One network that has been made.
+#[derive(Clone, Debug)]
+pub struct ObservedNetwork {
+    /// What it was made by.
+    pub config: Network,
+    /// Whether its bridge is there still.
+    pub up: bool,
 }
 
 /// One container that exists.
@@ -31,6 +40,8 @@ pub struct ObservedContainer {
     pub state: ObservedState,
     /// It was started, and its `post_start` has not run to a good end.
     pub unfinished: bool,
+    /// It runs, and somebody has taken a link of it away, or its bridge.
+    pub unplugged: bool,
 }
 
 /// What a container is doing.

@@ -97,26 +97,36 @@ struct Wake<'a> {
     observed: &'a Observed,
     plan: Plan,
     /// What every start stands on, once there is one.
-    foundations: Option<Vec<StepId>>,
+    group: Option<Option<StepId>>,
+    /// The same of those on a network.
+    networks: BTreeMap<&'a str, StepId>,
     gates: Gates<'a>,
 }
 
 impl<'a> Wake<'a> {
     fn new(observed: &'a Observed) -> Self {
-        Self { observed, plan: Plan::new(), foundations: None, gates: Gates::default() }
+        let (networks, gates) = (BTreeMap::new(), Gates::default());
+        Self { observed, plan: Plan::new(), group: None, networks, gates }
+    }
+
+    /// The steps that make what a container stands on and what is not there.
+    fn foundations(&mut self, found: Found<'a>) -> Vec<StepId> {
+        let Self { observed, plan, group, networks, .. } = self;
+        let group = *group
+            .get_or_insert_with(|| (!observed.group).then(|| plan.add(Step::Group, "it does not exist")));
+        let keys = found.container.config.network.attachments().map(|(key, _)| key);
+        let missing = keys.filter(|key| !observed.networks.get(*key).is_some_and(|network| network.up));
+        let made = missing.map(|key| {
+            *networks
+                .entry(key)
+                .or_insert_with(|| plan.add(Step::Network(key.to_owned()), "it does not exist"))
+        });
+        let made: Vec<StepId> = made.collect();
+        group.into_iter().chain(made).collect()
     }
 
     fn start(&mut self, found: Found<'a>, cause: &str) -> StepId {
-        let foundations = self.foundations.get_or_insert_with(|| {
-            let mut steps = Vec::new();
-            if !self.observed.group {
-                steps.push(self.plan.add(Step::Group, "it does not exist"));
-            }
-            if !self.observed.network {
-                steps.push(self.plan.add(Step::Network, "it does not exist"));
-            }
-            steps
-        });
+        let foundations = self.foundations(found);
         let cause = match found.container.state {
             ObservedState::Running | ObservedState::Created => cause.to_owned(),
             ObservedState::Exited(code) => format!("{cause}; it has ended with code {code}"),

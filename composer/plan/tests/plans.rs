@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use composer_plan::{
-    DownOptions, Observed, ObservedContainer, ObservedState, Orphans, Recreate, UpOptions, down, remove,
-    restart, run, start, stop, up,
+    DownOptions, Observed, ObservedContainer, ObservedNetwork, ObservedState, Orphans, Recreate, UpOptions,
+    down, remove, restart, run, start, stop, up,
 };
 use composer_stack::{
-    Condition, Dependency, Mount, MountKind, Resources, Rootfs, Run, Service, Stack, Volume,
+    Condition, Dependency, Mount, MountKind, Network, Resources, Rootfs, Run, Service, Stack, Volume,
 };
 
 fn service(name: &str, depends_on: &[(&str, Condition)]) -> Service {
@@ -28,7 +28,17 @@ fn service(name: &str, depends_on: &[(&str, Condition)]) -> Service {
         replicas: 1,
         stop_signal: 15,
         stop_grace_period: None,
-        aliases: BTreeSet::new(),
+        network: Default::default(),
+        ports: Vec::new(),
+        expose: Vec::new(),
+        links: Vec::new(),
+        dns: Vec::new(),
+        dns_search: Vec::new(),
+        dns_opt: Vec::new(),
+        extra_hosts: Vec::new(),
+        mac_address: None,
+        sysctls: BTreeMap::new(),
+        bandwidth: Default::default(),
         mounts: Vec::new(),
         init: false,
         tty: false,
@@ -46,6 +56,29 @@ fn service(name: &str, depends_on: &[(&str, Condition)]) -> Service {
         logging: Default::default(),
         watch: Vec::new(),
     }
+}
+
+fn network(name: &str) -> Network {
+    Network {
+        name: name.to_owned(),
+        external: false,
+        driver: Default::default(),
+        internal: false,
+        attachable: false,
+        ipv4: true,
+        ipv6: false,
+        ipam: Vec::new(),
+        bridge: None,
+        mtu: None,
+        masquerade: true,
+        isolated: false,
+        labels: BTreeMap::new(),
+        options: BTreeMap::new(),
+    }
+}
+
+fn made((key, network): (&String, &Network)) -> (String, ObservedNetwork) {
+    (key.clone(), ObservedNetwork { config: network.clone(), up: true })
 }
 
 fn shop() -> Stack {
@@ -70,6 +103,8 @@ fn shop() -> Stack {
             "data".to_owned(),
             Volume { name: "shop_data".to_owned(), external: false, labels: BTreeMap::new() },
         )]),
+        networks: BTreeMap::from([("default".to_owned(), network("shop_default"))]),
+        bandwidth: Default::default(),
     }
 }
 
@@ -80,13 +115,14 @@ fn running(stack: &Stack) -> Observed {
             index: 1,
             state: ObservedState::Running,
             unfinished: false,
+            unplugged: false,
         };
         (stack.container_name(service, 1), found)
     });
     Observed {
         group: true,
         resources: stack.resources.clone(),
-        network: true,
+        networks: stack.networks.iter().map(made).collect(),
         volumes: BTreeSet::from(["shop_data".to_owned()]),
         containers: containers.collect(),
     }
@@ -123,7 +159,7 @@ fn a_new_stack_starts_what_waits_for_nothing_first() {
     let plan = up(&shop(), &Observed::default(), &UpOptions::default()).to_string();
     let expected = "\
   1. set up the stack's cgroup: it does not exist
-  2. set up the network: it does not exist
+  2. set up network default: it does not exist
   3. create volume data: it does not exist
   4. create shop-store-1: service store has no container 1
   5. create shop-prepare-1: service prepare has no container 1
@@ -154,11 +190,15 @@ fn nothing_is_started_where_everything_runs_as_asked() {
     assert!(plan.is_empty());
     assert_eq!(plan.to_string(), "nothing to do\n");
     // It is done all the same: a supervisor may have died before it.
-    assert_eq!(plan.len(), 1);
+    assert_eq!(plan.len(), 2);
     let mut observed = running(&stack);
     observed.resources.cpus = Some(0.5);
     let plan = up(&stack, &observed, &UpOptions::default()).to_string();
-    assert_eq!(plan, "  1. set up the stack's cgroup: its limits are brought up to date\n");
+    assert_eq!(
+        plan,
+        "  1. set up the stack's cgroup: its limits are brought up to date\n  \
+         2. set up network default: it is brought up to date\n"
+    );
     assert_eq!(start(&running(&stack), &[]).to_string(), "nothing to do\n");
     assert_eq!(stop(&Observed::default(), &[]).to_string(), "nothing to do\n");
     assert_eq!(remove(&running(&stack), &[], &[], false).to_string(), "nothing to do\n");
@@ -183,7 +223,7 @@ fn the_container_of_run_comes_after_what_its_service_depends_on() {
     let plan = run(&stack, &Observed::default(), &options, "shop-api-run-1").to_string();
     let place = |step: &str| place(&plan, step);
     assert!(place("wait until prepare has completed") < place("start shop-api-run-1"), "{plan}");
-    assert!(place("set up the network") < place("start shop-api-run-1"), "{plan}");
+    assert!(place("set up network default") < place("start shop-api-run-1"), "{plan}");
     assert!(place("create shop-api-run-1: `run` asks for it") < place("start shop-api-run-1"), "{plan}");
     assert!(!plan.contains("shop-api-1"), "{plan}");
 }
@@ -258,7 +298,8 @@ fn a_parent_with_less_comes_after_its_containers_and_one_with_more_before_them()
         stack.resources.cpus = Some(parent);
         stack.services.get_mut("store").unwrap().resources.cpus = Some(child);
         let plan = up(&stack, &observed, &UpOptions::default()).to_string();
-        lines(&plan)[0].split(':').next().unwrap().to_owned()
+        let limits = lines(&plan).into_iter().find(|line| !line.starts_with("set up network"));
+        limits.unwrap().split(':').next().unwrap().to_owned()
     };
     assert_eq!(first(1.0, 0.5), "update shop-store-1");
     assert_eq!(first(4.0, 3.0), "set up the stack's cgroup");
@@ -467,7 +508,7 @@ fn down_stops_dependents_first_and_sweeps_the_network_last() {
     let place = |step: &str| place(&plan, step);
     assert!(place("stop shop-api-1") < place("stop shop-prepare-1"), "{plan}");
     assert!(place("stop shop-prepare-1") < place("stop shop-store-1"), "{plan}");
-    assert!(place("remove shop-store-1") < place("remove the network"), "{plan}");
+    assert!(place("remove shop-store-1") < place("remove the networks"), "{plan}");
     assert!(place("remove shop-store-1") < place("remove volume shop_data"), "{plan}");
 }
 
@@ -496,4 +537,46 @@ fn stopping_survives_records_whose_dependencies_make_a_cycle() {
     let plan = restart(&observed, &[], false);
     assert_eq!(plan.steps().len(), plan.len());
     assert_eq!(plan.to_string().matches("start shop-").count(), 3, "{plan}");
+}
+
+#[test]
+fn a_network_that_has_changed_goes_once_nobody_is_on_it() {
+    let mut stack = shop();
+    let observed = running(&stack);
+    stack.networks.get_mut("default").unwrap().mtu = Some(1400);
+    let plan = up(&stack, &observed, &UpOptions::default()).to_string();
+    let place = |step: &str| place(&plan, step);
+    for service in ["store", "prepare", "api"] {
+        assert!(place(&format!("stop shop-{service}-1")) < place("set up network default"), "{plan}");
+        assert!(place("set up network default") < place(&format!("start shop-{service}-1")), "{plan}");
+        assert!(plan.contains(&format!(
+            "recreate shop-{service}-1: the configuration of network default has changed"
+        )));
+    }
+    // Who was not asked for comes back as it was.
+    let options = UpOptions { services: vec!["store".to_owned()], ..UpOptions::default() };
+    let plan = up(&stack, &observed, &options).to_string();
+    assert!(plan.contains("start shop-api-1") && !plan.contains("recreate shop-api-1"), "{plan}");
+    assert!(plan.contains("recreate shop-store-1"), "{plan}");
+}
+
+#[test]
+fn what_only_people_read_of_a_network_changes_nothing() {
+    let mut stack = shop();
+    let observed = running(&stack);
+    stack.networks.get_mut("default").unwrap().labels.insert("a".to_owned(), "b".to_owned());
+    let plan = up(&stack, &observed, &UpOptions::default());
+    assert!(plan.is_empty(), "{plan}");
+}
+
+#[test]
+fn links_that_are_gone_are_plugged_in_again() {
+    let stack = shop();
+    let mut observed = running(&stack);
+    observed.networks.get_mut("default").unwrap().up = false;
+    observed.containers.get_mut("shop-store-1").unwrap().unplugged = true;
+    let plan = up(&stack, &observed, &UpOptions::default()).to_string();
+    let place = |step: &str| place(&plan, step);
+    assert!(place("set up network default: it does not exist") < place("plug in shop-store-1"), "{plan}");
+    assert!(!plan.contains("start ") && !plan.contains("stop "), "{plan}");
 }

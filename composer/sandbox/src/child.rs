@@ -44,7 +44,10 @@ fn end(report: BorrowedFd<'_>, way: impl FnOnce() -> Result<Infallible>) -> ! {
 pub fn container(spec: &ContainerSpec, fds: &ContainerFds) -> ! {
     end(fds.report.as_fd(), || {
         let Stdio { stdin, stdout, stderr } = &fds.stdio;
-        let own = [stdin, stdout, stderr, &fds.start, &fds.report].into_iter().chain(&fds.cgroup);
+        let own = [stdin, stdout, stderr, &fds.start, &fds.report]
+            .into_iter()
+            .chain(&fds.network)
+            .chain(&fds.cgroup);
         // First of all: one of the others is the keeper's socket, in which the other end of `start` may still be on its
         // way. Were keeper and supervisor killed now, that end would never close, and this child would wait for ever,
         // with the stack's listening socket in its hands.
@@ -52,6 +55,10 @@ pub fn container(spec: &ContainerSpec, fds: &ContainerFds) -> ! {
         descriptor::keep_only(&own).doing("close", "the keeper's descriptors")?;
         begin(&spec.cgroup_tasks)?;
         unshare(CloneFlags::CLONE_NEWCGROUP).doing("make", "a cgroup namespace")?;
+        if let Some(network) = &fds.network {
+            // Before /sys is mounted, which shows the interfaces of whoever mounts it.
+            setns(network, CloneFlags::CLONE_NEWNET).doing("join", "the other's network namespace")?;
+        }
         sethostname(&spec.hostname).doing("set the host name", &spec.hostname)?;
         let domain = spec.domainname.as_deref().unwrap_or("(none)");
         rustix::system::setdomainname(domain.as_bytes()).doing("set", "the domain name")?;

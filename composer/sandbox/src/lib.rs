@@ -39,4 +39,4 @@ pub use root::prepare_base;
 pub use sealed::sealed_self;
 pub use seccomp::warm_up as prepare_filter;
 pub use spawn::{Child, ContainerFds, ExecFds, Stdio, exec_in, spawn};
-pub use spec::{ContainerSpec, ExecSpec, MountKind, MountSpec, ProcessSpec, RootSpec};
+pub use spec::{ContainerSpec, ExecSpec, MountKind, MountSpec, NetworkSpec, ProcessSpec, RootSpec};

@@ -8,7 +8,7 @@ use nix::sched::{CloneFlags, setns};
 
 use crate::child;
 use crate::clone::{Forked, clone3};
-use crate::spec::{ContainerSpec, ExecSpec};
+use crate::spec::{ContainerSpec, ExecSpec, NetworkSpec};
 
 /// Standard streams.
 #[derive(Debug)]
@@ -30,6 +30,8 @@ pub struct ContainerFds {
     pub start: OwnedFd,
     /// See [`crate::read_report`].
     pub report: OwnedFd,
+    /// The network namespace of another that it joins.
+    pub network: Option<OwnedFd>,
     /// cgroup v2: the folder of its group.
     pub cgroup: Option<OwnedFd>,
 }
@@ -59,11 +61,13 @@ pub struct Child {
 /// # Errors
 /// Those of clone3(2); whatever fails later comes over the report.
 pub fn spawn(spec: &ContainerSpec, fds: ContainerFds) -> io::Result<Child> {
-    let namespaces = CloneFlags::CLONE_NEWPID
-        | CloneFlags::CLONE_NEWNET
+    let mut namespaces = CloneFlags::CLONE_NEWPID
         | CloneFlags::CLONE_NEWNS
         | CloneFlags::CLONE_NEWUTS
         | CloneFlags::CLONE_NEWIPC;
+    if spec.network == NetworkSpec::Own {
+        namespaces |= CloneFlags::CLONE_NEWNET;
+    }
     let forked = clone3(namespaces, fds.cgroup.as_ref().map(AsFd::as_fd))
         .map_err(|error| io::Error::new(error.kind(), format!("clone its first process: {error}")))?;
     match forked {

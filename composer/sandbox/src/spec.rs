@@ -11,6 +11,8 @@ pub struct ContainerSpec {
     pub hostname: String,
     /// Its NIS domain name.
     pub domainname: Option<String>,
+    /// Its network namespace.
+    pub network: NetworkSpec,
     /// Its root filesystem.
     pub root: RootSpec,
     /// The root filesystem cannot be written.
@@ -27,6 +29,17 @@ pub struct ContainerSpec {
     pub init: bool,
     /// cgroup v1: the `tasks` file of its group in each hierarchy.
     pub cgroup_tasks: Vec<PathBuf>,
+}
+
+/// A container's network namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum NetworkSpec {
+    /// One of its own.
+    Own,
+    /// The host's.
+    Host,
+    /// Another's, which comes along as a descriptor.
+    Joined,
 }
 
 /// Where a root filesystem comes from. Writes go to `upper` in either case.

@@ -61,13 +61,17 @@ pub enum Purpose {
     Run,
 }
 
-/// What limits are held against.
-#[derive(Clone, Debug)]
+/// What a file is held against.
+#[derive(Clone, Debug, Default)]
 pub struct HostFacts {
     /// CPUs that are online, by number.
     pub cpus_online: BTreeSet<u32>,
     /// Bytes of memory.
     pub memory: u64,
+    /// Why the kernel has no IPv6, where it has none.
+    pub no_ipv6: Option<String>,
+    /// The networks that stacks share, where they are known.
+    pub networks: Option<BTreeSet<String>>,
 }
 
 impl Default for LoadOptions {

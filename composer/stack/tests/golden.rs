@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use composer_stack::{HostFacts, LoadOptions, Purpose, load};
 
-/// A host of two CPUs and 4 GiB, whatever machine the test runs on.
+/// A host of two CPUs, 4 GiB and two networks, whatever machine the test runs on.
 fn options(folder: &Path, files: Vec<PathBuf>, purpose: Purpose) -> LoadOptions {
     LoadOptions {
         files,
@@ -20,7 +20,12 @@ fn options(folder: &Path, files: Vec<PathBuf>, purpose: Purpose) -> LoadOptions 
         environment: BTreeMap::from([("SET".to_owned(), "value".to_owned())]),
         home: Some(PathBuf::from("/home/ann")),
         purpose,
-        host: Some(HostFacts { cpus_online: [0, 1].into(), memory: 4 << 30 }),
+        host: Some(HostFacts {
+            cpus_online: [0, 1].into(),
+            memory: 4 << 30,
+            no_ipv6: None,
+            networks: Some(["proxy", "shared"].map(str::to_owned).into()),
+        }),
         ..LoadOptions::default()
     }
 }

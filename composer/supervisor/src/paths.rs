@@ -184,15 +184,40 @@ impl ContainerPaths {
 /// A named volume by its name on the host. Whatever the name is, this is a folder of its own among the others: the
 /// reader of the file refuses what is no name, and `down` has to work without it.
 pub fn volume(name: &str) -> PathBuf {
-    let name = name.replace('%', "%25").replace('/', "%2F");
-    let name = if name.starts_with('.') { name.replacen('.', "%2E", 1) } else { name };
+    let name = as_file(name);
     // Joined as it is, an empty name would be the folder of all volumes.
-    volumes().join(if name.is_empty() { "%" } else { &name })
+    volumes().join(if name.is_empty() { "%" } else { name.as_str() })
 }
 
 /// All named volumes.
 pub fn volumes() -> PathBuf {
     Path::new(STATE).join("volumes")
+}
+
+/// A name as one of a file: no part of it leads elsewhere.
+pub fn as_file(name: &str) -> String {
+    let name = name.replace('%', "%25").replace('/', "%2F");
+    if name.starts_with('.') { name.replacen('.', "%2E", 1) } else { name }
+}
+
+/// The records of networks that stacks share.
+pub fn networks() -> PathBuf {
+    Path::new(STATE).join("networks")
+}
+
+/// The record of a network that stacks share.
+pub fn network(name: &str) -> PathBuf {
+    networks().join(format!("{}.json", as_file(name)))
+}
+
+/// Where stacks tell each other their names on such networks.
+pub fn all_shared_names() -> PathBuf {
+    registry().join("networks")
+}
+
+/// The same of one network.
+pub fn shared_names(network: &str) -> PathBuf {
+    all_shared_names().join(as_file(network))
 }
 
 /// The registry of what stacks share.

@@ -7,11 +7,10 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 
-use composer_network::Ipv4Net;
-use composer_stack::{Resources, Service, Volume};
+use composer_stack::{Bandwidth, Mac, Network, Resources, Service, Volume};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::paths::ContainerPaths;
@@ -29,12 +28,40 @@ pub struct StackRecord {
     pub resources: Resources,
     /// Its named volumes by key.
     pub volumes: BTreeMap<String, Volume>,
+    /// Its networks by key.
+    #[serde(default)]
+    pub networks: BTreeMap<String, Network>,
+    /// What all of it receives and sends at most.
+    #[serde(default)]
+    pub bandwidth: Bandwidth,
     /// Its services in the file that was last brought up.
     pub services: BTreeMap<String, Service>,
     /// The folders of the caller's PATH.
     pub path: Vec<PathBuf>,
-    /// Its subnet.
-    pub subnet: Option<Ipv4Net>,
+    /// Its networks as they were made, by key.
+    #[serde(default)]
+    pub made: BTreeMap<String, Network>,
+}
+
+/// A container's addresses, by the keys of its networks.
+pub type Addresses = BTreeMap<String, Address>;
+
+/// What a container has on a network.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Address {
+    /// Where the network has IPv4.
+    pub ipv4: Option<Ipv4Addr>,
+    /// Where it has IPv6.
+    pub ipv6: Option<Ipv6Addr>,
+    /// Of its interface.
+    pub mac: Option<Mac>,
+}
+
+impl Address {
+    /// Those there are.
+    pub fn all(&self) -> impl Iterator<Item = IpAddr> + use<> {
+        self.ipv4.map(IpAddr::V4).into_iter().chain(self.ipv6.map(IpAddr::V6))
+    }
 }
 
 /// What is known of a container.
@@ -52,8 +79,9 @@ pub struct ContainerRecord {
     pub config_hash: String,
     /// When it was made: nanoseconds since the Unix epoch.
     pub created: u64,
-    /// Its address while it has one.
-    pub address: Option<Ipv4Addr>,
+    /// Its addresses while it has any.
+    #[serde(default)]
+    pub addresses: Addresses,
     /// Where it is in its life.
     pub phase: Phase,
     /// What its restart policy goes by.
@@ -152,6 +180,10 @@ pub struct Process {
 #[derive(Serialize, Deserialize)]
 struct StartedRecord {
     process: Process,
+    #[serde(default)]
+    addresses: Addresses,
+    /// In one that was written when there was one network a stack.
+    #[serde(default, skip_serializing)]
     address: Option<Ipv4Addr>,
     /// `None` in one that was written before there were restarts.
     #[serde(default)]
@@ -161,13 +193,28 @@ struct StartedRecord {
 }
 
 impl ContainerRecord {
+    /// The addresses in the order in which its networks are joined.
+    pub fn all_addresses(&self) -> Vec<IpAddr> {
+        let on = |(key, _): (&str, _)| self.addresses.get(key);
+        self.service.network.in_order().into_iter().filter_map(on).flat_map(Address::all).collect()
+    }
+
+    /// The first of them that is one of IPv4.
+    pub fn first_ipv4(&self) -> Option<Ipv4Addr> {
+        self.all_addresses().into_iter().find_map(|address| match address {
+            IpAddr::V4(address) => Some(address),
+            IpAddr::V6(_) => None,
+        })
+    }
+
     /// Writes it.
     pub fn write(&self, paths: &ContainerPaths) -> io::Result<()> {
         match &self.phase {
             Phase::Started(process) => {
                 let (process, history) = (process.clone(), Some(self.history.clone()));
-                let (address, unfinished) = (self.address, self.unfinished);
-                write(&paths.started(), &StartedRecord { process, address, history, unfinished })
+                let (addresses, address) = (self.addresses.clone(), None);
+                let unfinished = self.unfinished;
+                write(&paths.started(), &StartedRecord { process, addresses, address, history, unfinished })
             }
             Phase::Created { .. } | Phase::Exited { .. } => {
                 write(&paths.record(), self)?;
@@ -193,13 +240,19 @@ impl ContainerRecord {
     /// Reads it; `None` where there is none that can be read.
     pub fn read(paths: &ContainerPaths) -> Option<Self> {
         let mut record: Self = read(&paths.record())?;
-        if let Some(StartedRecord { process, address, history, unfinished }) = read(&paths.started()) {
+        if let Some(StartedRecord { process, mut addresses, address, history, unfinished }) =
+            read(&paths.started())
+        {
             // A crash between the two steps of recording the end leaves both.
             let is_over =
                 matches!(&record.phase, Phase::Exited { started, .. } if *started == process.started);
             if !is_over {
                 record.phase = Phase::Started(process);
-                record.address = address;
+                if let Some(ipv4) = address {
+                    addresses
+                        .insert("default".to_owned(), Address { ipv4: Some(ipv4), ..Address::default() });
+                }
+                record.addresses = addresses;
                 record.history = history.unwrap_or(record.history);
                 record.unfinished = unfinished;
             }
@@ -246,8 +299,8 @@ mod tests {
         // Nor is it a reason to make the container anew.
         let same: Service = serde_json::from_str(service).unwrap();
         assert!(!serde_json::to_string(&same).unwrap().contains("restart"));
-        let started = r#"{"process":{"pid":1,"ticks":2,"boot":"b","started":3},"address":null}"#;
+        let started = r#"{"process":{"pid":1,"ticks":2,"boot":"b","started":3},"address":"172.18.0.2"}"#;
         let started: StartedRecord = serde_json::from_str(started).unwrap();
-        assert_eq!(started.history, None);
+        assert_eq!((started.history, started.address), (None, Some(Ipv4Addr::new(172, 18, 0, 2))));
     }
 }

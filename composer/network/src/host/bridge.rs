@@ -2,13 +2,29 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use ipnet::Ipv4Net;
+use ipnet::{IpNet, Ipv4Net};
+use rtnetlink::packet_route::address::{AddressHeaderFlags, AddressMessage};
 use rtnetlink::packet_route::link::{InfoKind, LinkAttribute, LinkFlags, LinkMessage};
 use rtnetlink::{LinkBridge, LinkUnspec};
 
-use super::{Host, forward, group_of, is_kind, mac_of};
-use crate::addresses::gateway;
+use super::{Host, forward, group_of, has_ipv6, is_kind, mac_of};
+use crate::addresses::Subnet;
 use crate::error::{Error, Result, netlink_to_io};
+
+/// What a bridge should be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BridgeSpec {
+    /// Its name.
+    pub name: String,
+    /// The subnets behind it; it carries their gateways.
+    pub subnets: Vec<Subnet>,
+    /// The link group of it and of its veths.
+    pub group: u32,
+    /// Its MTU and that of its veths; the kernel's where absent.
+    pub mtu: Option<u32>,
+    /// Its ports do not reach each other.
+    pub isolated: bool,
+}
 
 /// A bridge that is there and up.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,62 +33,118 @@ pub struct Bridge {
     pub name: String,
     /// Its index in the host's namespace.
     pub index: u32,
-    /// The subnet behind it.
-    pub subnet: Ipv4Net,
-    /// The link group of it and of its veths.
+    /// The subnets behind it.
+    pub subnets: Vec<Subnet>,
+    /// The link group of it and, unless others are on it as well, of its veths.
     pub group: u32,
+    /// Its MTU, where it was chosen.
+    pub mtu: Option<u32>,
+    /// Its ports do not reach each other.
+    pub isolated: bool,
 }
 
 /// How often a bridge is asked for of a kernel that does not know any.
 const MODULE_TRIES: u32 = 10;
 
+impl BridgeSpec {
+    fn has_ipv6(&self) -> bool {
+        self.subnets.iter().any(|subnet| subnet.gateway.is_ipv6())
+    }
+}
+
 impl Bridge {
-    /// The bridge's own address, the containers' gateway.
+    /// The bridge's own IPv4 address, the containers' gateway.
     pub fn gateway(&self) -> Ipv4Addr {
-        gateway(self.subnet)
+        let gateways = self.subnets.iter().filter_map(|subnet| match subnet.gateway {
+            IpAddr::V4(address) => Some(address),
+            IpAddr::V6(_) => None,
+        });
+        gateways.last().unwrap_or(Ipv4Addr::UNSPECIFIED)
     }
 }
 
 impl Host {
-    /// Makes the bridge, or mends the one that is there: its group, its MAC, its only IPv4 address (the subnet's
-    /// first), and that it is up. What is right already is not touched. It has no IPv6: else a container that
-    /// announces itself as a router becomes the host's default route (CVE-2020-13401). Where
-    /// bridged traffic passes the host's firewall, a rule there lets through what stays within the bridge.
+    /// [`Host::bring_bridge`] of one subnet, all of which is for containers.
     ///
     /// # Errors
-    /// [`Error::WrongKind`] when the name belongs to something else; else the kernel's refusal.
+    /// As that.
     pub async fn ensure_bridge(&self, name: &str, subnet: Ipv4Net, group: u32) -> Result<Bridge> {
-        let subnet = subnet.trunc();
+        let subnets = vec![Subnet::whole(subnet)];
+        let spec = BridgeSpec { name: name.into(), subnets, group, mtu: None, isolated: false };
+        self.bring_bridge(&spec).await
+    }
+
+    /// Makes the bridge, or mends the one that is there: its group, its MAC, its addresses (the gateways), its MTU, and
+    /// that it is up. What is right already is not touched. Without a subnet of IPv6 it has none of it: else a container
+    /// that announces itself as a router becomes the host's default route (CVE-2020-13401); with one it listens to no
+    /// announcement. Where bridged traffic passes the host's firewall, a rule there lets through what stays within the
+    /// bridge.
+    ///
+    /// # Errors
+    /// [`Error::WrongKind`] when the name belongs to something else; [`Error::NoIpv6`]; else the kernel's refusal.
+    pub async fn bring_bridge(&self, spec: &BridgeSpec) -> Result<Bridge> {
+        let BridgeSpec { name, group, .. } = spec;
+        if spec.has_ipv6() {
+            has_ipv6().map_err(|why| Error::NoIpv6 { why, subject: format!("bridge {name}") })?;
+        }
         // A fixed MAC: one that the kernel chose would follow the lowest of the ports' and change under the
         // containers' ARP entries whenever a port comes or goes.
-        let mac = mac_of(gateway(subnet));
+        let first =
+            spec.subnets.first().map_or(IpAddr::V4(Ipv4Addr::from_bits(*group)), |subnet| subnet.gateway);
+        let mac = mac_of(first).to_vec();
         let link = match self.find(name).await? {
             Some(link) => link,
-            None => self.make_bridge(name, group, &mac).await?,
+            None => self.make_bridge(spec, &mac).await?,
         };
         if !is_kind(&link, &InfoKind::Bridge) {
-            return Err(Error::WrongKind { name: name.into(), wanted: "bridge" });
+            return Err(Error::WrongKind { name: name.clone(), wanted: "bridge" });
         }
-        without_ipv6(name)?;
+        set_ipv6(name, spec.has_ipv6())?;
         let index = link.header.index;
         let has_mac = link.attributes.contains(&LinkAttribute::Address(mac.clone()));
-        if !has_mac || group_of(&link) != group || !link.header.flags.contains(LinkFlags::Up) {
-            let wanted = LinkUnspec::new_with_index(index).link_group(group).address(mac).up();
+        let has_mtu = spec.mtu.is_none_or(|mtu| link.attributes.contains(&LinkAttribute::Mtu(mtu)));
+        if !has_mac || !has_mtu || group_of(&link) != *group || !link.header.flags.contains(LinkFlags::Up) {
+            let mut wanted = LinkUnspec::new_with_index(index).link_group(*group).address(mac).up();
+            if let Some(mtu) = spec.mtu {
+                wanted = wanted.mtu(mtu);
+            }
             let changed = self.handle.link().change(wanted.build()).execute().await;
             changed.map_err(|error| Error::netlink("mend bridge", name, error))?;
         }
-        self.ensure_address(name, index, subnet).await?;
+        self.ensure_addresses(name, index, &spec.subnets).await?;
         forward::allow(name).map_err(|error| {
             Error::kernel("have the firewall let pass the traffic of bridge", name, error)
         })?;
-        Ok(Bridge { name: name.into(), index, subnet, group })
+        let BridgeSpec { name, subnets, group, mtu, isolated } = spec.clone();
+        Ok(Bridge { name, index, subnets, group, mtu, isolated })
     }
 
-    async fn make_bridge(&self, name: &str, group: u32, mac: &[u8]) -> Result<LinkMessage> {
+    /// Removes a bridge, and the rule by which the firewall let its traffic pass; absent is fine.
+    ///
+    /// # Errors
+    /// [`Error::WrongKind`] when the name belongs to something else; else the kernel's refusal.
+    pub async fn remove_bridge(&self, name: &str) -> Result<()> {
+        let Some(link) = self.find(name).await? else { return Ok(()) };
+        if !is_kind(&link, &InfoKind::Bridge) {
+            return Err(Error::WrongKind { name: name.into(), wanted: "bridge" });
+        }
+        let withdrawn = forward::withdraw(&[name]);
+        let message = LinkUnspec::new_with_index(link.header.index).build();
+        self.delete(message).await.map_err(|error| Error::kernel("remove bridge", name, error))?;
+        withdrawn
+            .map(drop)
+            .map_err(|error| Error::kernel("remove from the firewall the rule of bridge", name, error))
+    }
+
+    async fn make_bridge(&self, spec: &BridgeSpec, mac: &[u8]) -> Result<LinkMessage> {
+        let name = &spec.name;
         let mut tries = 1;
         loop {
-            let message = LinkBridge::new(name).link_group(group).address(mac.to_vec()).build();
-            match self.handle.link().add(message).execute().await.map_err(netlink_to_io) {
+            let mut message = LinkBridge::new(name).link_group(spec.group).address(mac.to_vec());
+            if let Some(mtu) = spec.mtu {
+                message = message.mtu(mtu);
+            }
+            match self.handle.link().add(message.build()).execute().await.map_err(netlink_to_io) {
                 Ok(()) => break,
                 // Made by someone else since the look: what it is gets checked below as well.
                 Err(error) if error.raw_os_error() == Some(libc::EEXIST) => break,
@@ -88,44 +160,55 @@ impl Host {
         self.find(name).await?.ok_or_else(gone)
     }
 
-    async fn ensure_address(&self, name: &str, index: u32, subnet: Ipv4Net) -> Result<()> {
-        let wanted = Ipv4Net::new(gateway(subnet), subnet.prefix_len()).unwrap_or(subnet);
-        let mut there = false;
+    async fn ensure_addresses(&self, name: &str, index: u32, subnets: &[Subnet]) -> Result<()> {
+        let mut wanted: Vec<IpNet> = subnets.iter().map(Subnet::of_bridge).collect();
         for (net, message) in self.addresses(Some(index)).await? {
-            if net == wanted {
-                there = true;
+            if wanted.contains(&net) {
+                wanted.retain(|other| *other != net);
                 continue;
             }
-            let removed = self.handle.address().del(message).execute().await.map_err(netlink_to_io);
-            match removed {
-                Err(error) if error.raw_os_error() != Some(libc::EADDRNOTAVAIL) => {
-                    return Err(Error::kernel("remove a wrong address of bridge", name, error));
-                }
-                _ => {}
-            }
+            self.remove_address(name, message).await?;
         }
-        if !there {
-            let added = self.handle.address().add(index, IpAddr::V4(wanted.addr()), wanted.prefix_len());
+        for net in wanted {
+            let mut added = self.handle.address().add(index, net.addr(), net.prefix_len()).replace();
+            if net.addr().is_ipv6() {
+                // It is there at once: nobody else can have it behind a bridge of our own.
+                added.message_mut().header.flags |= AddressHeaderFlags::Nodad;
+            }
             added
-                .replace()
                 .execute()
                 .await
                 .map_err(|error| Error::netlink("add the address of bridge", name, error))?;
         }
         Ok(())
     }
+
+    async fn remove_address(&self, name: &str, message: AddressMessage) -> Result<()> {
+        match self.handle.address().del(message).execute().await.map_err(netlink_to_io) {
+            Err(error) if error.raw_os_error() != Some(libc::EADDRNOTAVAIL) => {
+                Err(Error::kernel("remove a wrong address of bridge", name, error))
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
-/// Takes IPv6 from an interface of the host's, before it goes up.
-fn without_ipv6(interface: &str) -> Result<()> {
-    match std::fs::write(format!("/proc/sys/net/ipv6/conf/{interface}/disable_ipv6"), "1") {
-        // A kernel without IPv6, or a host whose settings are not ours to change.
-        Err(error)
-            if [std::io::ErrorKind::NotFound, std::io::ErrorKind::ReadOnlyFilesystem]
-                .contains(&error.kind()) =>
-        {
-            Ok(())
+/// Gives IPv6 to an interface of the host's, or takes it, before it goes up.
+fn set_ipv6(interface: &str, on: bool) -> Result<()> {
+    let settings: &[(&str, &str)] =
+        if on { &[("accept_ra", "0"), ("disable_ipv6", "0")] } else { &[("disable_ipv6", "1")] };
+    for (key, value) in settings {
+        match std::fs::write(format!("/proc/sys/net/ipv6/conf/{interface}/{key}"), value) {
+            // A kernel without IPv6, or a host whose settings are not ours to change.
+            Err(error)
+                if !on
+                    && [std::io::ErrorKind::NotFound, std::io::ErrorKind::ReadOnlyFilesystem]
+                        .contains(&error.kind()) => {}
+            other => {
+                let doing = if on { "give IPv6 to bridge" } else { "take IPv6 from bridge" };
+                other.map_err(|error| Error::kernel(doing, interface, error))?;
+            }
         }
-        other => other.map_err(|error| Error::kernel("take IPv6 from bridge", interface, error)),
     }
+    Ok(())
 }

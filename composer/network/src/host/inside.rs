@@ -6,17 +6,19 @@
 //! messages are rtnetlink's.
 
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use ipnet::IpNet;
 use rtnetlink::packet_core::{
     NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload,
 };
 use rtnetlink::packet_route::RouteNetlinkMessage;
+use rtnetlink::packet_route::address::{AddressHeaderFlags, AddressMessage};
 use rtnetlink::packet_route::link::LinkMessage;
 use rtnetlink::sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 use rtnetlink::{AddressMessageBuilder, LinkUnspec, RouteMessageBuilder};
 
-use super::veth::PEER;
+use super::Bridge;
 use crate::error::{Error, Result};
 
 /// The loopback's index in every namespace (LOOPBACK_IFINDEX, linux/net_namespace.h).
@@ -25,12 +27,32 @@ const LOOPBACK: u32 = 1;
 const RECEIVE: usize = 8192;
 const SET: u16 = NLM_F_REQUEST | NLM_F_ACK;
 
-/// What `eth0` is to have.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Plug {
-    pub(super) address: Ipv4Addr,
-    pub(super) prefix: u8,
-    pub(super) gateway: Ipv4Addr,
+/// How a container is on one network.
+#[derive(Debug, Clone)]
+pub struct Plug {
+    /// The network's.
+    pub bridge: Bridge,
+    /// The link group of the host's end: that of the container's stack.
+    pub group: u32,
+    /// The name of the host's end.
+    pub veth: String,
+    /// What the container calls its end.
+    pub interface: String,
+    /// Its hardware address.
+    pub mac: [u8; 6],
+    /// Its addresses, each with the prefix of its subnet.
+    pub addresses: Vec<IpNet>,
+    /// The ways out of the container that go over this network.
+    pub gateways: Gateways,
+}
+
+/// Where a container's default routes lead to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Gateways {
+    /// Of IPv4.
+    pub v4: Option<Ipv4Addr>,
+    /// Of IPv6.
+    pub v6: Option<Ipv6Addr>,
 }
 
 /// A route netlink socket of the namespace that the thread was in when it was opened.
@@ -67,26 +89,40 @@ impl Inside {
         Ok(())
     }
 
-    /// Gives `eth0` its address, sets it up and routes everything over its gateway.
-    pub(crate) fn configure(&mut self, plug: Plug) -> Result<()> {
-        let by_name = LinkUnspec::new_with_name(PEER).build();
+    /// Gives an interface its addresses, sets it up and routes everything over its gateways.
+    pub(crate) fn configure(&mut self, plug: &Plug) -> Result<()> {
+        let name = plug.interface.as_str();
+        let by_name = LinkUnspec::new_with_name(name).build();
         let get = vec![("", RouteNetlinkMessage::GetLink(by_name), SET)];
         let index = self
-            .request("look for", PEER, get)?
+            .request("look for", name, get)?
             .map(|link| link.header.index)
-            .ok_or_else(|| Error::kernel("look for", PEER, nix::errno::Errno::ENODEV))?;
-        let address =
-            AddressMessageBuilder::<Ipv4Addr>::new().index(index).address(plug.address, plug.prefix).build();
+            .ok_or_else(|| Error::kernel("look for", name, nix::errno::Errno::ENODEV))?;
+        const ADD: u16 = SET | NLM_F_CREATE | NLM_F_REPLACE;
+        let address = |net: &IpNet| ("address", RouteNetlinkMessage::NewAddress(address(index, *net)), ADD);
+        let (v4, v6): (Vec<&IpNet>, Vec<&IpNet>) =
+            plug.addresses.iter().partition(|net| net.addr().is_ipv4());
+        if !v6.is_empty() {
+            allow_ipv6(name)?;
+        }
         let up = LinkUnspec::new_with_index(index).up().build();
-        let route =
-            RouteMessageBuilder::<Ipv4Addr>::new().gateway(plug.gateway).output_interface(index).build();
-        // The kernel takes the messages of a request in order: the gateway is reachable once the second is done.
-        let configure = vec![
-            ("address", RouteNetlinkMessage::NewAddress(address), SET | NLM_F_CREATE | NLM_F_REPLACE),
-            ("link state", RouteNetlinkMessage::SetLink(up), SET),
-            ("default route", RouteNetlinkMessage::NewRoute(route), SET | NLM_F_CREATE | NLM_F_EXCL),
-        ];
-        self.request("configure", PEER, configure)?;
+        // The kernel takes the messages of a request in order: a gateway is reachable once address and state are done,
+        // and an address of IPv6 has a route only on an interface that is up.
+        let mut configure: Vec<Request> = v4.into_iter().map(address).collect();
+        configure.push(("link state", RouteNetlinkMessage::SetLink(up), SET));
+        configure.extend(v6.into_iter().map(address));
+        let Gateways { v4, v6 } = plug.gateways;
+        let v4 = v4.map(|gateway| {
+            RouteMessageBuilder::<Ipv4Addr>::new().gateway(gateway).output_interface(index).build()
+        });
+        let v6 = v6.map(|gateway| {
+            RouteMessageBuilder::<Ipv6Addr>::new().gateway(gateway).output_interface(index).build()
+        });
+        let routes = v4.into_iter().chain(v6);
+        configure.extend(routes.map(|route| {
+            ("default route", RouteNetlinkMessage::NewRoute(route), SET | NLM_F_CREATE | NLM_F_EXCL)
+        }));
+        self.request("configure", name, configure)?;
         Ok(())
     }
 
@@ -153,5 +189,33 @@ impl Inside {
             }
         }
         Ok(link)
+    }
+}
+
+fn address(index: u32, net: IpNet) -> AddressMessage {
+    match net.addr() {
+        IpAddr::V4(address) => {
+            AddressMessageBuilder::<Ipv4Addr>::new().index(index).address(address, net.prefix_len()).build()
+        }
+        IpAddr::V6(address) => {
+            let mut message = AddressMessageBuilder::<Ipv6Addr>::new()
+                .index(index)
+                .address(address, net.prefix_len())
+                .build();
+            // The registry has seen to it that nobody else has it: it can be used at once.
+            message.header.flags |= AddressHeaderFlags::Nodad;
+            message
+        }
+    }
+}
+
+/// A new namespace may have taken over from the host that interfaces have no IPv6.
+fn allow_ipv6(interface: &str) -> Result<()> {
+    let path = format!("/proc/sys/net/ipv6/conf/{interface}/disable_ipv6");
+    match std::fs::read_to_string(&path) {
+        Ok(value) if value.trim() == "0" => Ok(()),
+        _ => std::fs::write(&path, "0").map_err(|error| {
+            Error::kernel("give IPv6 to", format_args!("{interface} in the container"), error)
+        }),
     }
 }

@@ -5,13 +5,13 @@ mod forward;
 mod inside;
 mod veth;
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use futures_util::{StreamExt, TryStreamExt};
-use ipnet::Ipv4Net;
+use ipnet::{IpNet, Ipv4Net};
 use rtnetlink::packet_route::AddressFamily;
-use rtnetlink::packet_route::address::AddressAttribute;
+use rtnetlink::packet_route::address::{AddressAttribute, AddressMessage};
 use rtnetlink::packet_route::link::{self, LinkAttribute, LinkFlags, LinkMessage};
 use rtnetlink::packet_route::route::{RouteAddress, RouteAttribute, RouteMessage};
 use rtnetlink::{Handle, LinkMessageBuilder, LinkUnspec};
@@ -21,8 +21,9 @@ use tokio::task::JoinHandle;
 use crate::error::{Error, Result, netlink_to_io};
 use crate::{dns, names};
 
-pub use bridge::Bridge;
-pub(crate) use inside::{Inside, Plug};
+pub use bridge::{Bridge, BridgeSpec};
+pub(crate) use inside::Inside;
+pub use inside::{Gateways, Plug};
 
 /// How many containers are attached at the same time: the kernel lets one configure links at once anyway (the
 /// rtnl mutex), and each takes a thread.
@@ -42,6 +43,8 @@ pub struct LinkInfo {
     pub group: u32,
     /// Whether it is administratively up.
     pub up: bool,
+    /// The index of the bridge that it is in.
+    pub controller: Option<u32>,
 }
 
 /// A connection to the network namespace that the process is in. It needs the tokio runtime it was opened on.
@@ -66,6 +69,15 @@ pub fn link_group(subnet: Ipv4Net) -> u32 {
     (subnet.network().to_bits() >> 1).max(1)
 }
 
+/// Whether the kernel has IPv6; why not.
+pub fn has_ipv6() -> std::result::Result<(), &'static str> {
+    match std::fs::read_to_string("/proc/sys/net/ipv6/conf/all/disable_ipv6") {
+        Ok(value) if value.trim() == "0" => Ok(()),
+        Ok(_) => Err("net.ipv6.conf.all.disable_ipv6 is 1"),
+        Err(_) => Err("there is no /proc/sys/net/ipv6: it was started with ipv6.disable=1, or built without"),
+    }
+}
+
 impl Host {
     /// Connects, and starts the connection's task on the current runtime.
     ///
@@ -82,30 +94,38 @@ impl Host {
         })
     }
 
-    /// What a new subnet must keep clear of: every IPv4 route of every table, every address, and the resolvers,
-    /// which may lie behind the default route in a range that no route names. Default routes are left out.
+    /// What a new subnet must keep clear of: every route of every table, every address, and the resolvers,
+    /// which may lie behind the default route in a range that no route names. Default routes are left out, and what
+    /// interfaces of these names have.
     ///
     /// # Errors
     /// When the kernel refuses to list them.
-    pub async fn taken(&self) -> Result<Vec<Ipv4Net>> {
-        let mut taken = Vec::new();
-        let mut all_routes = RouteMessage::default();
-        all_routes.header.address_family = AddressFamily::Inet;
-        let mut routes = std::pin::pin!(self.handle.route().get(all_routes).execute());
-        while let Some(route) = routes.next().await {
-            let route = route.map_err(|error| Error::netlink("list", "the routes of the host", error))?;
-            let length = route.header.destination_prefix_length;
-            let destination = route.attributes.iter().find_map(|attribute| match attribute {
-                RouteAttribute::Destination(RouteAddress::Inet(address)) => Some(*address),
-                _ => None,
-            });
-            taken.extend(destination.and_then(|address| Ipv4Net::new(address, length).ok()));
+    pub async fn taken(&self, besides: &[&str]) -> Result<Vec<IpNet>> {
+        let mut own = Vec::new();
+        for name in besides {
+            own.extend(self.find(name).await?.map(|link| link.header.index));
         }
-        taken.extend(self.addresses(None).await?.into_iter().map(|(net, _)| net));
-        taken.extend(dns::host_resolv().nameservers.iter().filter_map(|server| match server.ip() {
-            IpAddr::V4(address) if !address.is_loopback() => Some(Ipv4Net::from(address)),
-            _ => None,
-        }));
+        let mut taken = Vec::new();
+        for family in [AddressFamily::Inet, AddressFamily::Inet6] {
+            let mut all_routes = RouteMessage::default();
+            all_routes.header.address_family = family;
+            let mut routes = std::pin::pin!(self.handle.route().get(all_routes).execute());
+            while let Some(route) = routes.next().await {
+                let route = route.map_err(|error| Error::netlink("list", "the routes of the host", error))?;
+                let is_own = route
+                    .attributes
+                    .iter()
+                    .any(|attribute| matches!(attribute, RouteAttribute::Oif(index) if own.contains(index)));
+                if !is_own {
+                    taken.extend(destination(&route));
+                }
+            }
+        }
+        let others =
+            self.addresses(None).await?.into_iter().filter(|(_, at)| !own.contains(&at.header.index));
+        taken.extend(others.map(|(net, _)| net));
+        let servers = dns::host_resolv().nameservers.into_iter().map(|server| server.ip());
+        taken.extend(servers.filter(|address| !address.is_loopback()).map(IpNet::from));
         Ok(taken)
     }
 
@@ -116,11 +136,20 @@ impl Host {
     /// # Errors
     /// [`Error::DefaultGroup`] and [`Error::ForeignLink`] before anything is removed; else the kernel's refusal.
     pub async fn remove_group(&self, group: u32) -> Result<()> {
+        self.remove_group_with(group, &[]).await
+    }
+
+    /// The same of a group in which bridges have names that their users chose.
+    ///
+    /// # Errors
+    /// As [`Host::remove_group`].
+    pub async fn remove_group_with(&self, group: u32, bridges: &[&str]) -> Result<()> {
         if group == 0 {
             return Err(Error::DefaultGroup);
         }
         let members: Vec<_> = self.links().await?.into_iter().filter(|link| link.group == group).collect();
-        if let Some(foreign) = members.iter().find(|link| !names::is_ours(&link.name)) {
+        let is_ours = |name: &str| names::is_ours(name) || bridges.contains(&name);
+        if let Some(foreign) = members.iter().find(|link| !is_ours(&link.name)) {
             return Err(Error::ForeignLink { name: foreign.name.clone(), group });
         }
         if members.is_empty() {
@@ -151,6 +180,10 @@ impl Host {
                 index: message.header.index,
                 group: group_of(&message),
                 up: message.header.flags.contains(LinkFlags::Up),
+                controller: message.attributes.iter().find_map(|attribute| match attribute {
+                    LinkAttribute::Controller(index) => Some(*index),
+                    _ => None,
+                }),
             })
             .try_collect()
             .await
@@ -175,13 +208,10 @@ impl Host {
         }
     }
 
-    /// The IPv4 addresses of one link, or of all, each with the message that names it to the kernel.
-    async fn addresses(
-        &self,
-        index: Option<u32>,
-    ) -> Result<Vec<(Ipv4Net, rtnetlink::packet_route::address::AddressMessage)>> {
+    /// The addresses of one link, or of all, each with the message that names it to the kernel. Those that the kernel
+    /// makes of an interface by itself (link-local ones of IPv6) are left out.
+    async fn addresses(&self, index: Option<u32>) -> Result<Vec<(IpNet, AddressMessage)>> {
         let mut request = self.handle.address().get();
-        request.message_mut().header.family = AddressFamily::Inet;
         if let Some(index) = index {
             request = request.set_link_index_filter(index);
         }
@@ -190,20 +220,42 @@ impl Host {
             .try_collect()
             .await
             .map_err(|error| Error::netlink("list", "the addresses of the host", error))?;
-        let net = |address: Ipv4Addr, length| Ipv4Net::new(address, length).ok();
-        Ok(messages
-            .into_iter()
-            .filter(|message| message.header.family == AddressFamily::Inet)
-            .filter_map(|message| {
-                // IFA_LOCAL is the interface's own address; on point-to-point links IFA_ADDRESS is the peer's.
-                let own = message.attributes.iter().find_map(|attribute| match attribute {
-                    AddressAttribute::Local(IpAddr::V4(address)) => Some(*address),
-                    _ => None,
-                });
-                net(own?, message.header.prefix_len).map(|net| (net, message))
-            })
-            .collect())
+        let nets = messages.into_iter().filter_map(|message| {
+            let net = IpNet::new(own_address(&message)?, message.header.prefix_len).ok()?;
+            let by_itself = matches!(net.addr(), IpAddr::V6(address) if address.is_unicast_link_local());
+            (!by_itself).then_some((net, message))
+        });
+        Ok(nets.collect())
     }
+}
+
+/// IFA_LOCAL is the interface's own address; on point-to-point links IFA_ADDRESS is the peer's. IPv6 has the latter alone
+/// elsewhere.
+fn own_address(message: &AddressMessage) -> Option<IpAddr> {
+    let local = message.attributes.iter().find_map(|attribute| match attribute {
+        AddressAttribute::Local(address) => Some(*address),
+        _ => None,
+    });
+    local.or_else(|| {
+        message.attributes.iter().find_map(|attribute| match attribute {
+            AddressAttribute::Address(address @ IpAddr::V6(_)) => Some(*address),
+            _ => None,
+        })
+    })
+}
+
+/// Where a route leads to; `None` of one to everywhere.
+fn destination(route: &RouteMessage) -> Option<IpNet> {
+    let length = route.header.destination_prefix_length;
+    route.attributes.iter().find_map(|attribute| match attribute {
+        RouteAttribute::Destination(RouteAddress::Inet(address)) => {
+            IpNet::new((*address).into(), length).ok()
+        }
+        RouteAttribute::Destination(RouteAddress::Inet6(address)) => {
+            IpNet::new((*address).into(), length).ok()
+        }
+        _ => None,
+    })
 }
 
 fn name_of(message: &LinkMessage) -> Option<&str> {
@@ -232,7 +284,14 @@ fn is_kind(message: &LinkMessage, wanted: &link::InfoKind) -> bool {
 
 /// A MAC that follows from the address, locally administered, as Docker's: a container that comes back with its
 /// address comes back with its MAC, and nobody's ARP entry goes stale.
-fn mac_of(address: Ipv4Addr) -> Vec<u8> {
-    let [a, b, c, d] = address.octets();
-    vec![0x02, 0x42, a, b, c, d]
+pub fn mac_of(address: IpAddr) -> [u8; 6] {
+    let [a, b, c, d] = match address {
+        IpAddr::V4(address) => address.octets(),
+        // The part that differs within a subnet.
+        IpAddr::V6(address) => {
+            let [.., a, b, c, d] = address.octets();
+            [a, b, c, d]
+        }
+    };
+    [0x02, 0x42, a, b, c, d]
 }

@@ -1,26 +1,25 @@
-//! The veth pair of a container: its peer is born inside the container's namespace, as `eth0`.
+//! The veth pairs of a container: the other end of each is born inside the container's namespace, under its name there.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::sync::Arc;
 
-use rtnetlink::packet_route::link::{InfoData, InfoKind, InfoVeth};
-use rtnetlink::{LinkMessageBuilder, LinkUnspec, LinkVeth};
+use rtnetlink::packet_route::link::{InfoBridgePort, InfoData, InfoKind, InfoVeth};
+use rtnetlink::{LinkBridgePort, LinkMessageBuilder, LinkUnspec, LinkVeth};
 
-use super::{Bridge, Host, Inside, Plug, is_kind, mac_of};
-use crate::addresses::is_assignable;
+use super::{Bridge, Gateways, Host, Inside, Plug, is_kind, mac_of};
 use crate::error::{Error, Result, netlink_to_io};
 use crate::netns;
 
-/// The container's name for its interface.
-pub(super) const PEER: &str = "eth0";
+/// A container's name for its only interface.
+const ONLY: &str = "eth0";
 /// How often a stale link of the same name is replaced before its return is an error.
 const REPLACEMENTS: usize = 3;
 
 impl Host {
-    /// Plugs a namespace into the bridge: a veth pair of which the namespace gets `eth0` with the address, a MAC
-    /// that follows from it, and a default route over the bridge; its loopback goes up. A link of the same name
-    /// that is still there (a dead namespace gives its names back late) is replaced.
+    /// Plugs a namespace into the bridge as its only network: `eth0` with the address, a MAC that follows from it, and a
+    /// default route over the bridge; its loopback goes up. A link of the same name that is still there (a dead
+    /// namespace gives its names back late) is replaced.
     ///
     /// # Errors
     /// [`Error::Outside`] for an address that is not a container's; else the kernel's refusal, with the link
@@ -32,17 +31,40 @@ impl Host {
         netns: BorrowedFd<'_>,
         address: Ipv4Addr,
     ) -> Result<()> {
-        let plug = Plug::new(bridge, address)?;
+        let plug = Plug::only(bridge, veth, address)?;
         let inside = netns
             .try_clone_to_owned()
             .map_err(|source| Error::kernel("keep open", "the container's network namespace", source))?;
-        self.make_veth(bridge, veth, netns, address).await?;
+        self.make_veth(&plug, netns).await?;
         let configured = netns::run(inside, move || {
             let mut route = Inside::open()?;
             route.raise_loopback()?;
-            route.configure(plug)
+            route.configure(&plug)
         });
-        self.or_unplug(veth, configured.await).await
+        self.or_unplug(&[veth], configured.await).await
+    }
+
+    /// Brings back the link of a container that runs: one that is there is put into its bridge again, with all that goes
+    /// over it; one that is not is made anew.
+    ///
+    /// # Errors
+    /// The kernel's refusals.
+    pub async fn replug(&self, plug: Plug, netns: BorrowedFd<'_>) -> Result<()> {
+        let veth = plug.veth.clone();
+        if let Some(link) = self.find(&veth).await?.filter(|link| is_kind(link, &InfoKind::Veth)) {
+            let index = link.header.index;
+            let wanted =
+                LinkUnspec::new_with_index(index).link_group(plug.group).controller(plug.bridge.index).up();
+            let changed = self.handle.link().change(wanted.build()).execute().await;
+            changed.map_err(|error| Error::netlink("put back into its bridge veth", &veth, error))?;
+            return if plug.bridge.isolated { self.isolate(&veth).await } else { Ok(()) };
+        }
+        let inside = netns
+            .try_clone_to_owned()
+            .map_err(|source| Error::kernel("keep open", "the container's network namespace", source))?;
+        self.make_veth(&plug, netns).await?;
+        let configured = netns::run(inside, move || Inside::open()?.configure(&plug)).await;
+        self.or_unplug(&[&veth], configured).await
     }
 
     /// Removes the host's end of a pair, and with it the container's; absent is fine.
@@ -79,40 +101,38 @@ impl Host {
         }))
     }
 
-    /// Takes the pair away again when what followed its making failed.
-    pub(crate) async fn or_unplug<T>(&self, veth: &str, outcome: Result<T>) -> Result<T> {
+    /// Takes the pairs away again when what followed their making failed.
+    pub(crate) async fn or_unplug<T>(&self, veths: &[&str], outcome: Result<T>) -> Result<T> {
         if outcome.is_err() {
-            // The first error is the one to tell; a link that stays is found by its name.
-            let _ = self.unplug(veth).await;
+            for veth in veths {
+                // The first error is the one to tell; a link that stays is found by its name.
+                let _ = self.unplug(veth).await;
+            }
         }
         outcome
     }
 
     /// Makes the pair, its host end in the bridge, in its group and up. Only the container's end is left down.
-    pub(crate) async fn make_veth(
-        &self,
-        bridge: &Bridge,
-        veth: &str,
-        netns: BorrowedFd<'_>,
-        address: Ipv4Addr,
-    ) -> Result<()> {
+    pub(crate) async fn make_veth(&self, plug: &Plug, netns: BorrowedFd<'_>) -> Result<()> {
+        let Plug { bridge, veth, .. } = plug;
         let mut replaced = 0;
         loop {
             // The peer goes up later: in this message it is refused with ENOTCONN, as its other end is not there yet.
-            let peer = LinkMessageBuilder::<LinkUnspec>::new()
-                .name(PEER)
-                .address(mac_of(address))
-                .setns_by_fd(netns.as_raw_fd())
-                .build();
-            let pair = LinkMessageBuilder::<LinkVeth>::new_with_info_kind(InfoKind::Veth)
+            let mut peer = LinkMessageBuilder::<LinkUnspec>::new()
+                .name(&plug.interface)
+                .address(plug.mac.to_vec())
+                .setns_by_fd(netns.as_raw_fd());
+            let mut pair = LinkMessageBuilder::<LinkVeth>::new_with_info_kind(InfoKind::Veth)
                 .name(veth)
-                .link_group(bridge.group)
+                .link_group(plug.group)
                 .controller(bridge.index)
-                .set_info_data(InfoData::Veth(InfoVeth::Peer(peer)))
-                .up()
-                .build();
+                .up();
+            if let Some(mtu) = bridge.mtu {
+                (peer, pair) = (peer.mtu(mtu), pair.mtu(mtu));
+            }
+            let pair = pair.set_info_data(InfoData::Veth(InfoVeth::Peer(peer.build()))).build();
             let error = match self.handle.link().add(pair).execute().await.map_err(netlink_to_io) {
-                Ok(()) => return Ok(()),
+                Ok(()) => break,
                 Err(error) => error,
             };
             // One that is on its way out may be gone by the time it is looked for.
@@ -123,15 +143,43 @@ impl Host {
             self.unplug(veth).await?;
             replaced += 1;
         }
+        if bridge.isolated {
+            let isolated = self.isolate(veth).await;
+            return self.or_unplug(&[veth], isolated).await;
+        }
+        Ok(())
+    }
+
+    /// Keeps the port of a bridge from reaching other ports that are kept so too.
+    async fn isolate(&self, veth: &str) -> Result<()> {
+        let gone = || Error::kernel("isolate veth", veth, nix::errno::Errno::ENODEV);
+        let index = self.find(veth).await?.ok_or_else(gone)?.header.index;
+        let port = LinkBridgePort::new(index).append_info_data(InfoBridgePort::Isolated(true)).build();
+        let done = self.handle.link().set_port(port).execute().await;
+        done.map_err(|error| Error::netlink("isolate veth", veth, error))
     }
 }
 
 impl Plug {
-    /// What `eth0` is to have.
-    pub(crate) fn new(bridge: &Bridge, address: Ipv4Addr) -> Result<Self> {
-        if !is_assignable(bridge.subnet, address) {
-            return Err(Error::Outside { address, subnet: bridge.subnet });
-        }
-        Ok(Self { address, prefix: bridge.subnet.prefix_len(), gateway: bridge.gateway() })
+    /// What makes a bridge the only network of a container.
+    ///
+    /// # Errors
+    /// [`Error::Outside`] for an address that is not a container's.
+    pub fn only(bridge: &Bridge, veth: &str, address: Ipv4Addr) -> Result<Self> {
+        let address = IpAddr::V4(address);
+        let subnet = bridge.subnets.iter().find(|subnet| subnet.is_assignable(address));
+        let subnet = subnet.ok_or_else(|| Error::Outside {
+            address,
+            subnet: bridge.subnets.first().map(|subnet| subnet.net).unwrap_or_default(),
+        })?;
+        Ok(Self {
+            bridge: bridge.clone(),
+            group: bridge.group,
+            veth: veth.to_owned(),
+            interface: ONLY.to_owned(),
+            mac: mac_of(address),
+            addresses: vec![subnet.with_prefix(address)],
+            gateways: Gateways { v4: Some(bridge.gateway()), v6: None },
+        })
     }
 }

@@ -7,6 +7,4 @@ mod dns;
 mod firewall;
 mod forwarding;
 mod measure;
-mod plug;
-mod registry;
-mod world;
+mod networks;

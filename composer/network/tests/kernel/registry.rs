@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 
 use composer_network::subnets::Registry;
-use composer_network::{Error, Ipv4Net};
+use composer_network::{Error, IpNet};
 
 /// A folder that is gone with the test.
 struct Folder(PathBuf);
@@ -28,11 +28,11 @@ impl Drop for Folder {
     }
 }
 
-fn nets(texts: &[&str]) -> Vec<Ipv4Net> {
+fn nets(texts: &[&str]) -> Vec<IpNet> {
     texts.iter().map(|text| text.parse().expect("a subnet")).collect()
 }
 
-fn claim(dir: &Path, stack: &str, taken: &[&str]) -> Ipv4Net {
+fn claim(dir: &Path, stack: &str, taken: &[&str]) -> IpNet {
     Registry::open(dir).claim(stack, "default", &nets(taken)).expect("a subnet")
 }
 
@@ -103,7 +103,7 @@ fn a_damaged_registry_is_named_and_not_overwritten() {
 fn twenty_at_once_get_twenty_subnets_and_leave_nothing() {
     let folder = Folder::new("twenty");
     for _ in 0..20 {
-        let claimed: Vec<Ipv4Net> = thread::scope(|scope| {
+        let claimed: Vec<IpNet> = thread::scope(|scope| {
             let dir = folder.registry();
             let claims: Vec<_> = (0..20)
                 .map(|n| (n, dir.clone()))
@@ -125,4 +125,63 @@ fn twenty_at_once_get_twenty_subnets_and_leave_nothing() {
         });
         assert!(!folder.registry().exists());
     }
+}
+
+#[test]
+fn a_chosen_subnet_is_had_once() {
+    let folder = Folder::new("chosen");
+    let registry = Registry::open(&folder.registry());
+    let chosen: IpNet = "172.18.2.0/24".parse().expect("a subnet");
+    registry.claim_exactly("shop", "back", chosen, &[]).expect("free");
+    registry.claim_exactly("shop", "back", chosen, &[]).expect("its own");
+    // What is given out keeps clear of it.
+    assert_eq!(
+        registry.claim("blog", "default", &[]).expect("one"),
+        "172.18.4.0/22".parse().expect("a subnet")
+    );
+    let error = registry.claim_exactly("blog", "back", chosen, &[]).expect_err("taken");
+    assert_eq!(
+        error.to_string(),
+        "the subnet 172.18.2.0/24 of network back overlaps 172.18.2.0/24 of network back of stack shop: give it another \
+         `subnet`, or none, which takes a free one"
+    );
+    let vpn = nets(&["10.8.0.0/16"]);
+    let error = registry.claim_exactly("shop", "vpn", "10.8.1.0/24".parse().expect("a subnet"), &vpn);
+    let error = error.expect_err("routed").to_string();
+    assert!(error.contains("overlaps 10.8.0.0/16, which the host has a route to"), "{error}");
+    registry.release("shop", "back").expect("released");
+    registry.claim_exactly("blog", "back", chosen, &[]).expect("free again");
+}
+
+#[test]
+fn both_families_are_held_by_one_network() {
+    let folder = Folder::new("families");
+    let registry = Registry::open(&folder.registry());
+    let (v4, v6) =
+        (registry.claim("shop", "a", &[]).expect("one"), registry.claim_v6("shop", "a", &[]).expect("one"));
+    assert!(v6.to_string().starts_with("fd") && v6.prefix_len() == 64, "{v6}");
+    assert_eq!(
+        (registry.claim("shop", "a", &[]).expect("it"), registry.claim_v6("shop", "a", &[]).expect("it")),
+        (v4, v6)
+    );
+    let other = registry.claim_v6("shop", "b", &[]).expect("one");
+    assert_ne!(other, v6);
+    // One that the host has a route to by now is given up.
+    let moved = registry.claim_v6("shop", "a", &[v6.supernet().expect("a wider one")]).expect("another");
+    assert_ne!(moved, v6);
+}
+
+#[test]
+fn link_groups_differ_and_go_with_their_stacks() {
+    let folder = Folder::new("groups");
+    let registry = Registry::open(&folder.registry());
+    let shop = registry.group("shop").expect("one");
+    assert_eq!(registry.group("shop").expect("the same"), shop);
+    assert_ne!(registry.group("blog").expect("another"), shop);
+    registry.release_stack("shop").expect("released");
+    assert_eq!(registry.group("shop").expect("by its name"), shop);
+    for stack in ["shop", "blog"] {
+        registry.release_stack(stack).expect("released");
+    }
+    assert!(!folder.registry().exists());
 }

@@ -8,7 +8,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use composer_network::{Attached, Bridge, Host, Ipv4Net, attach, link_group, names};
+use composer_network::{Attached, Bridge, Host, Ipv4Net, Plug, Wiring, attach, link_group, names};
 use nix::sched::{CloneFlags, unshare};
 use simple_dns::{CLASS, Name, Packet, PacketFlag, Question, TYPE};
 use tokio::runtime::Builder;
@@ -75,7 +75,7 @@ impl Container {
                 .expect("a waiting test");
         });
         let netns = receive.recv().expect("a namespace").into();
-        Self { netns, veth: names::veth(STACK, name), address: address(last) }
+        Self { netns, veth: names::veth(STACK, name, "default"), address: address(last) }
     }
 
     pub async fn attached(name: &str, last: u8, host: &Host, bridge: &Bridge) -> (Self, Attached) {
@@ -85,7 +85,8 @@ impl Container {
     }
 
     pub async fn attach(&self, host: &Host, bridge: &Bridge) -> composer_network::Result<Attached> {
-        attach(host, bridge, self.netns(), &self.veth, self.address).await
+        let plugs = vec![Plug::only(bridge, &self.veth, self.address)?];
+        attach(host, self.netns(), Wiring { plugs, ..Wiring::default() }).await
     }
 
     pub fn netns(&self) -> OwnedFd {

@@ -45,9 +45,16 @@ pub(super) struct Choice<'a> {
 
 impl<'a> Choice<'a> {
     /// Containers as they are asked for stay before others, and low numbers before high ones, as in Docker Compose.
-    pub fn new(stack: &Stack, service: &'a Service, found: &[Found<'a>], recreate: Recreate) -> Self {
+    pub fn new(
+        stack: &Stack,
+        service: &'a Service,
+        found: &[Found<'a>],
+        recreate: Recreate,
+        changed: &BTreeSet<&str>,
+    ) -> Self {
+        let moved = service.network.attachments().map(|(key, _)| key).find(|key| changed.contains(key));
         let mut known: Vec<(Fate, Found<'a>)> =
-            found.iter().map(|found| (fate(service, *found, recreate), *found)).collect();
+            found.iter().map(|found| (fate(service, *found, recreate, moved), *found)).collect();
         known.sort_by_cached_key(|(fate, found)| {
             let index = found.container.index;
             let is_named_otherwise = found.name != stack.container_name(service, index);
@@ -83,18 +90,16 @@ impl<'a> Choice<'a> {
     pub fn renews(&self) -> bool {
         self.slots.iter().any(|slot| matches!(slot.fate, Fate::Renew(_)))
     }
-
-    /// Whether a container is to be made or started.
-    pub fn starts(&self) -> bool {
-        self.slots.iter().any(|slot| match &slot.fate {
-            Fate::Make | Fate::Renew(_) => true,
-            Fate::Keep { done, .. } => !done && !slot.found.is_some_and(|found| found.container.runs()),
-        })
-    }
 }
 
-fn fate(service: &Service, found: Found<'_>, recreate: Recreate) -> Fate {
+/// `moved` is a network of the service that is made anew.
+fn fate(service: &Service, found: Found<'_>, recreate: Recreate, moved: Option<&str>) -> Fate {
     let changes = Changes::between(&found.container.config, service);
+    if let Some(network) = moved
+        && recreate != Recreate::Always
+    {
+        return Fate::Renew(format!("the configuration of network {network} has changed"));
+    }
     match recreate {
         Recreate::Always => return Fate::Renew("containers were asked to be made anew".to_owned()),
         Recreate::Changed if !changes.anew.is_empty() => {

@@ -4,7 +4,7 @@ mod choice;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use composer_stack::{MountKind, Service, Stack};
+use composer_stack::{MountKind, Network, Service, Stack};
 use serde::{Deserialize, Serialize};
 
 use crate::down::stop_dependents_first;
@@ -79,11 +79,12 @@ fn planned(stack: &Stack, observed: &Observed, options: &UpOptions, oneoff: Opti
     };
     let found = observed.by_service();
     let named: BTreeSet<&str> = options.services.iter().map(String::as_str).collect();
+    let changed = changed(stack, observed);
     let choices = edges.order().iter().filter(|name| wanted.contains(*name)).map(|name| {
         let is_named = named.is_empty() || named.contains(name);
         let recreate = if is_named { options.recreate } else { options.recreate_dependencies };
         let found = found.get(name).map(Vec::as_slice).unwrap_or_default();
-        Choice::new(stack, &stack.services[*name], found, recreate)
+        Choice::new(stack, &stack.services[*name], found, recreate, &changed)
     });
     let choices: Vec<Choice<'_>> = choices.collect();
     let mut up = Up {
@@ -108,12 +109,21 @@ fn planned(stack: &Stack, observed: &Observed, options: &UpOptions, oneoff: Opti
     {
         up.oneoff(choice.service, container, &base, &wanted);
     }
+    up.vacate(&changed, &base);
     stop_dependents_first(&mut up.plan, &edges, &up.stops);
     // On cgroup v1 a group may never have more CPU time than its parent.
     if up.tightens() {
         up.yielding.iter().for_each(|step| up.plan.order(*step, base.group));
     }
     up.plan
+}
+
+/// The networks that have to be made anew.
+fn changed<'a>(stack: &'a Stack, observed: &Observed) -> BTreeSet<&'a str> {
+    let differs = |(key, network): &(&String, &Network)| {
+        observed.networks.get(*key).is_some_and(|found| !found.config.serves(network))
+    };
+    stack.networks.iter().filter(differs).map(|(key, _)| key.as_str()).collect()
 }
 
 /// Services that want to be restarted because one that they depend on is made anew.
@@ -145,15 +155,21 @@ struct Up<'a> {
 }
 
 /// The steps that every container of a stack stands on.
-struct Foundations {
+struct Foundations<'a> {
     group: StepId,
-    network: Option<StepId>,
+    networks: BTreeMap<&'a str, StepId>,
     volumes: BTreeMap<String, StepId>,
 }
 
+impl<'a> Foundations<'a> {
+    /// Those of a service's networks.
+    fn on(&self, service: &Service) -> Vec<StepId> {
+        service.network.attachments().filter_map(|(key, _)| self.networks.get(key).copied()).collect()
+    }
+}
+
 impl<'a> Up<'a> {
-    fn foundations(&mut self, choices: &[Choice<'a>]) -> Foundations {
-        let busy = !self.restarted.is_empty() || choices.iter().any(Choice::starts);
+    fn foundations(&mut self, choices: &[Choice<'a>]) -> Foundations<'a> {
         // The parent's limits may have changed while no container has: this step is cheap and converges.
         let group = if !self.observed.group {
             self.plan.add(Step::Group, "it does not exist")
@@ -162,11 +178,7 @@ impl<'a> Up<'a> {
         } else {
             self.plan.add(Step::Group, "its limits are brought up to date")
         };
-        let network = match (self.observed.network, busy) {
-            (false, _) => Some(self.plan.add(Step::Network, "it does not exist")),
-            (true, true) => Some(self.plan.add(Step::Network, "it is checked before containers join it")),
-            (true, false) => None,
-        };
+        let networks = self.networks(choices);
         let used: BTreeSet<&str> = choices.iter().flat_map(|choice| volumes(choice.service)).collect();
         let mut made = BTreeMap::new();
         for (key, volume) in &self.stack.volumes {
@@ -177,7 +189,51 @@ impl<'a> Up<'a> {
                 made.insert(key.clone(), self.plan.add(Step::Volume(key.clone()), "it does not exist"));
             }
         }
-        Foundations { group, network, volumes: made }
+        Foundations { group, networks, volumes: made }
+    }
+
+    /// The steps that see to the networks of these services.
+    fn networks(&mut self, choices: &[Choice<'a>]) -> BTreeMap<&'a str, StepId> {
+        let used = choices.iter().flat_map(|choice| choice.service.network.attachments()).map(|(key, _)| key);
+        let used: BTreeSet<&str> = used.collect();
+        let steps = used.into_iter().filter_map(|key| {
+            let wanted = self.stack.networks.get(key)?;
+            let step = Step::Network(key.to_owned());
+            Some((
+                key,
+                match self.observed.networks.get(key) {
+                    Some(found) if !found.config.serves(wanted) => {
+                        self.plan.add(step, "its configuration has changed")
+                    }
+                    Some(found) if found.up => self.plan.add_check(step, "it is brought up to date"),
+                    Some(_) | None => self.plan.add(step, "it does not exist"),
+                },
+            ))
+        });
+        steps.collect()
+    }
+
+    /// Takes everybody off the networks that are made anew; who is not made anew with them is started again.
+    fn vacate(&mut self, changed: &BTreeSet<&'a str>, base: &Foundations<'a>) {
+        for (key, step) in base.networks.iter().filter(|(key, _)| changed.contains(*key)) {
+            let is_on = |found: &Found<'a>| {
+                found.container.runs()
+                    && found.container.config.network.attachments().any(|(other, _)| other == *key)
+            };
+            let all = self.observed.containers.iter().map(|(name, container)| Found { name, container });
+            for found in all.filter(is_on).collect::<Vec<_>>() {
+                let service = found.container.service();
+                if !self.stops.contains_key(service) {
+                    let cause = format!("the configuration of network {key} has changed");
+                    self.stop(found, &cause);
+                    let start = self.plan.add(Step::Start { container: found.name.to_owned() }, cause);
+                    self.plan.order(*step, start);
+                }
+                for stop in self.stops.get(service).into_iter().flatten() {
+                    self.plan.order(*stop, *step);
+                }
+            }
+        }
     }
 
     /// Removes what is too many, orphans where they are to go, and whoever has the name of one that is to be made.
@@ -256,7 +312,7 @@ impl<'a> Up<'a> {
         })
     }
 
-    fn service(&mut self, choice: &Choice<'a>, base: &Foundations, wanted: &BTreeSet<&'a str>) {
+    fn service(&mut self, choice: &Choice<'a>, base: &Foundations<'a>, wanted: &BTreeSet<&'a str>) {
         let service = choice.service;
         let mut starts = Vec::new();
         for slot in &choice.slots {
@@ -279,11 +335,11 @@ impl<'a> Up<'a> {
         container: &str,
         cause: String,
         before: Option<StepId>,
-        base: &Foundations,
+        base: &Foundations<'a>,
     ) -> StepId {
         let start = self.plan.add(Step::Start { container: container.to_owned() }, cause);
         let volumes = volumes(service).filter_map(|key| base.volumes.get(key).copied());
-        let before = before.into_iter().chain([base.group]).chain(base.network).chain(volumes);
+        let before = before.into_iter().chain([base.group]).chain(base.on(service)).chain(volumes);
         before.for_each(|step| self.plan.order(step, start));
         start
     }
@@ -302,7 +358,7 @@ impl<'a> Up<'a> {
         &mut self,
         service: &'a Service,
         container: &str,
-        base: &Foundations,
+        base: &Foundations<'a>,
         wanted: &BTreeSet<&'a str>,
     ) {
         let cause = "`run` asks for it";
@@ -318,7 +374,7 @@ impl<'a> Up<'a> {
         &mut self,
         service: &'a Service,
         slot: &Slot<'a>,
-        base: &Foundations,
+        base: &Foundations<'a>,
     ) -> Option<(Option<StepId>, String)> {
         match (&slot.fate, slot.found) {
             (Fate::Make, _) | (Fate::Renew(_), None) => {
@@ -342,7 +398,7 @@ impl<'a> Up<'a> {
                     }
                     update
                 });
-                self.woken(service, found, *done, update)
+                self.woken(service, found, *done, update, base)
             }
         }
     }
@@ -385,9 +441,15 @@ impl<'a> Up<'a> {
         found: Found<'a>,
         done: bool,
         update: Option<StepId>,
+        base: &Foundations<'a>,
     ) -> Option<(Option<StepId>, String)> {
         match found.container.state {
             ObservedState::Running => {
+                if found.container.unplugged && !self.restarted.contains(service.name.as_str()) {
+                    let container = found.name.to_owned();
+                    let plug = self.plan.add(Step::Plug { container }, "a link of it is gone");
+                    base.on(service).into_iter().for_each(|step| self.plan.order(step, plug));
+                }
                 if !self.restarted.contains(service.name.as_str()) {
                     let cause = "its `post_start` has not run to a good end";
                     return found.container.unfinished.then(|| (update, cause.to_owned()));

@@ -32,6 +32,7 @@ pub(super) fn check(project: Project<'_>, report: &mut Report) {
                 }
                 once(&mut taken, (network, address.to_string()), service, node, report);
             }
+            link_local(&entry.node, report);
             // The service's own is for its first network.
             let own = service.get("mac_address").filter(|_| index == 0);
             let mac = entry.node.get("mac_address").or(own);
@@ -127,7 +128,23 @@ fn once<'a>(
     }
 }
 
-/// A hardware address in lower case with colons.
+/// `link_local_ips` are addresses for one link alone.
+fn link_local(network: &Node, report: &mut Report) {
+    for node in network.get("link_local_ips").map(Node::items).unwrap_or_default() {
+        let text = node.text_value().unwrap_or_default();
+        let good = match text.parse::<IpAddr>() {
+            Ok(IpAddr::V4(address)) => address.is_link_local(),
+            Ok(IpAddr::V6(address)) => address.is_unicast_link_local(),
+            Err(_) => false,
+        };
+        if !good {
+            report
+                .error(node.span, format!("`{text}` is not a link-local address"))
+                .help("one of 169.254.0.0/16 or fe80::/10: `169.254.8.8`");
+        }
+    }
+}
+
 /// A hardware address in one spelling.
 fn hardware(node: &Node) -> Option<String> {
     let text = node.text_value().filter(|text| !text.is_empty())?;

@@ -26,10 +26,35 @@ pub(super) fn check(project: Project<'_>, report: &mut Report) {
         for config in configs(network) {
             entry(config, report);
         }
-        for range in ranges(network) {
+        let ranges = ranges(network);
+        single(network, &ranges, report);
+        for range in ranges {
             overlap(&seen, network.name, &range, report);
             let key = (range.subnet.first(), range.subnet.length);
             seen.entry(key).or_insert((network.name, range.span));
+        }
+    }
+}
+
+/// A bridge has one subnet of each family, as Docker's has.
+fn single(network: Named<'_>, ranges: &[Range], report: &mut Report) {
+    let name = network.name;
+    for (place, range) in ranges.iter().enumerate() {
+        let is_v4 = range.subnet.first().is_ipv4();
+        let before = ranges[..place].iter().find(|other| other.subnet.first().is_ipv4() == is_v4);
+        let family = if is_v4 { "IPv4" } else { "IPv6" };
+        if let Some(before) = before {
+            report
+                .error(range.span, format!("the network `{name}` has two subnets of {family}"))
+                .help("keep one of them, or make a second network")
+                .also(before.span, "the other one");
+        }
+        // Network, gateway and broadcast address leave nothing for a container.
+        let room = if is_v4 { range.subnet.length <= 30 } else { range.subnet.length <= 126 };
+        if !room {
+            report
+                .error(range.span, format!("the subnet {} has no room for a container", range.subnet))
+                .help(if is_v4 { "/30 is the smallest that has" } else { "/126 is the smallest that has" });
         }
     }
 }

@@ -37,6 +37,14 @@ pub(super) fn check(project: Project<'_>, report: &mut Report) {
 }
 
 fn read<'a>(service: Named<'a>, port: &'a Node, report: &mut Report) -> Option<Wanted<'a>> {
+    if let Some(protocol) = port
+        .get("protocol")
+        .filter(|node| node.text_value().is_some_and(|text| text.eq_ignore_ascii_case("sctp")))
+    {
+        report
+            .error(protocol.span, "ports of `sctp` cannot be published")
+            .help("`tcp` and `udp` can; containers reach each other by any protocol");
+    }
     let published = port.get("published")?;
     let text = crate::values::scalar(published)?;
     let (first, last) = text.split_once('-').unwrap_or((&text, &text));

@@ -50,10 +50,6 @@ impl Walk<'_> {
             Form::Map(value) => {
                 let what = record_of(value).map(|record| kind(record.what));
                 for (key, entry) in node.entries() {
-                    // Of any other network it has been said that there are none yet.
-                    if what == Some("network") && key != "default" {
-                        continue;
-                    }
                     let owner = what.map_or_else(|| owner.to_owned(), |what| format!("{what} `{key}`"));
                     self.value(&entry.node, value, &owner);
                 }

@@ -10,7 +10,7 @@ use crate::spec::{FILE, Record, Shape};
 use crate::yaml::{self, Map};
 
 fn options(purpose: Purpose) -> LoadOptions {
-    let host = HostFacts { cpus_online: [0, 1].into(), memory: 4 << 30 };
+    let host = HostFacts { cpus_online: [0, 1].into(), memory: 4 << 30, ..HostFacts::default() };
     LoadOptions { purpose, host: Some(host), ..LoadOptions::default() }
 }
 

@@ -5,6 +5,16 @@ use crate::diagnostic::Report;
 
 pub(super) fn check(project: Project<'_>, report: &mut Report) {
     for service in project.services() {
+        for (key, entry) in service.map("sysctls") {
+            if !key.starts_with("net.") && !key.starts_with("net/") {
+                report
+                    .error(
+                        entry.key,
+                        format!("`{key}` is not supported yet: parameters of networks alone are set"),
+                    )
+                    .help("those that begin with `net.`");
+            }
+        }
         for kind in service.list("volumes").iter().filter_map(|mount| mount.get("type")) {
             let word = kind.text_value().unwrap_or_default();
             let (message, help) = match word {
@@ -16,14 +26,5 @@ pub(super) fn check(project: Project<'_>, report: &mut Report) {
             let what = if word == "image" { "are not supported yet" } else { "cannot be done" };
             report.error(kind.span, format!("mounts of type `{word}` {what}: {message}")).help(help);
         }
-    }
-    for network in project.section("networks").filter(|network| network.name != "default") {
-        let name = network.name;
-        report
-            .error(
-                network.entry.key,
-                format!("network `{name}`: networks besides `default` are not supported yet"),
-            )
-            .help("every service is on the stack's own network, `default`");
     }
 }

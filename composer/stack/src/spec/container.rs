@@ -93,31 +93,22 @@ pub(crate) static SERVICE_NETWORK: Record = Record::new(
     &[
         Field::new("aliases", TEXTS, "Further names of the service on this network.")
             .merge(Merge::Unique(by_key)),
-        Field::new("driver_opts", OPTIONS, "Options that the network's driver takes for each container.")
-            .support(Support::NotYet),
+        Field::new("driver_opts", OPTIONS, "Options that the network's driver takes for each container."),
         Field::new(
             "gw_priority",
             Shape::StrictNumber,
             "The network with the highest one gives the default route.",
-        )
-        .support(Support::NotYet),
-        Field::new("interface_name", Shape::Text, "Name of the interface inside of the container.")
-            .support(Support::NotYet),
-        Field::new("ipv4_address", Shape::Text, "Fixed IPv4 address; the network needs a subnet of its own.")
-            .support(Support::NotYet),
-        Field::new("ipv6_address", Shape::Text, "Fixed IPv6 address; the network needs a subnet of its own.")
-            .support(Support::NotYet),
-        Field::new("link_local_ips", TEXTS, "Link-local addresses.")
-            .merge(Merge::Unique(by_key))
-            .support(Support::NotYet),
-        Field::new("mac_address", shape::MAC_ADDRESS, "Hardware address of the interface.")
-            .support(Support::NotYet),
+        ),
+        Field::new("interface_name", Shape::Text, "Name of the interface inside of the container."),
+        Field::new("ipv4_address", Shape::Text, "Fixed IPv4 address; the network needs a subnet of its own."),
+        Field::new("ipv6_address", Shape::Text, "Fixed IPv6 address; the network needs a subnet of its own."),
+        Field::new("link_local_ips", TEXTS, "Link-local addresses.").merge(Merge::Unique(by_key)),
+        Field::new("mac_address", shape::MAC_ADDRESS, "Hardware address of the interface."),
         Field::new(
             "priority",
             Shape::StrictNumber,
             "In which order networks are joined; the highest one first.",
-        )
-        .support(Support::NotYet),
+        ),
     ],
 );
 

@@ -11,10 +11,7 @@ pub(crate) struct Lack {
 }
 
 const SERVICE: &str = "a service";
-const JOINED: &str = "a network of a service";
-const NETWORK: &str = "a network";
 
-const ADDRESSES: &str = "addresses are given out by the stack itself";
 const BY_NAME: &str = "reach the service by its name, which every service of the stack knows";
 const CAPABILITIES: &str = "every container has the same capabilities";
 const FILES: &str = "no files are made for it";
@@ -22,7 +19,6 @@ const MOUNT_IT: &str = "mount the file with `volumes`: `./FILE:/run/FILE:ro`";
 const NAMESERVERS: &str = "every container asks the stack's resolver, which asks the host's servers";
 const NAMESPACES: &str = "every container has namespaces of its own";
 const NO_RATES: &str = "disks are not shared out";
-const ONE_NETWORK: &str = "there is one network a stack, a bridge with addresses of its own";
 const PERIODS: &str = "CPU time is reckoned in periods of a tenth of a second";
 const WRITE_CPUS: &str = "`cpus` is quota by period: `cpus: 0.5`";
 const REAL_TIME: &str = "real-time CPU time is not given out";
@@ -74,13 +70,6 @@ pub(crate) const LACKS: &[Lack] = &[
     lack(SERVICE, "ipc", NAMESPACES, ""),
     lack(SERVICE, "links", "a service has no further names", BY_NAME),
     lack(SERVICE, "mem_swappiness", "the host's swappiness holds for every container", ""),
-    lack(SERVICE, "mac_address", ADDRESSES, BY_NAME),
-    lack(
-        SERVICE,
-        "network_mode",
-        "every service is on the stack's network",
-        "remove it: `default` is joined",
-    ),
     lack(SERVICE, "oom_kill_disable", "a process is killed when memory runs out", "raise `mem_limit`"),
     lack(
         SERVICE,
@@ -106,7 +95,6 @@ pub(crate) const LACKS: &[Lack] = &[
     lack(SERVICE, "secrets", FILES, MOUNT_IT),
     lack(SERVICE, "security_opt", "every container has the same seccomp filter and no profile", ""),
     lack(SERVICE, "shm_size", "`/dev/shm` holds 64 MiB", ""),
-    lack(SERVICE, "sysctls", "parameters of a container's namespaces are the kernel's defaults", ""),
     lack(
         SERVICE,
         "ulimits",
@@ -137,14 +125,6 @@ pub(crate) const LACKS: &[Lack] = &[
         "there are no user namespaces",
         "`user` runs the program as somebody else than root",
     ),
-    lack(JOINED, "driver_opts", ONE_NETWORK, ""),
-    lack(JOINED, "gw_priority", ONE_NETWORK, ""),
-    lack(JOINED, "interface_name", "interfaces are called `eth0`", ""),
-    lack(JOINED, "ipv4_address", ADDRESSES, BY_NAME),
-    lack(JOINED, "ipv6_address", ADDRESSES, BY_NAME),
-    lack(JOINED, "link_local_ips", ADDRESSES, BY_NAME),
-    lack(JOINED, "mac_address", ADDRESSES, BY_NAME),
-    lack(JOINED, "priority", ONE_NETWORK, ""),
     lack(
         "a `pre_start` step",
         "image",
@@ -167,13 +147,7 @@ pub(crate) const LACKS: &[Lack] = &[
         "mount it elsewhere, and name the folder in `command`",
     ),
     lack("`limits`", "swap", "swap is not limited for the whole stack", "`memswap_limit` of each service is"),
-    lack(NETWORK, "driver", ONE_NETWORK, "remove it where it is `bridge`"),
-    lack(NETWORK, "driver_opts", ONE_NETWORK, ""),
-    lack(NETWORK, "ipam", ADDRESSES, BY_NAME),
-    lack(NETWORK, "external", ONE_NETWORK, ""),
-    lack(NETWORK, "internal", ONE_NETWORK, ""),
-    lack(NETWORK, "enable_ipv4", ONE_NETWORK, ""),
-    lack(NETWORK, "enable_ipv6", "addresses are IPv4 alone", ""),
+    lack("`limits`", "bandwidth", "rates are not limited", ""),
     lack("a volume", "driver", "volumes are folders of this host", "remove it where it is `local`"),
     lack("a volume", "driver_opts", "volumes are folders of this host", "mount a folder: `/srv/data:/data`"),
     lack("the top level", "secrets", FILES, MOUNT_IT),

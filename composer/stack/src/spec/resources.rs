@@ -54,30 +54,21 @@ static NETWORK_RECORD: Record = Record::new(
     "a network",
     &[
         Field::new("name", Shape::Text, "Name on the host, instead of the project's name and the key."),
-        Field::new("driver", Shape::Text, "What makes the network: `bridge` is what is there.")
-            .support(Support::NotYet),
-        Field::new("driver_opts", OPTIONS, "Options of the driver, such as the bridge's name or the MTU.")
-            .support(Support::NotYet),
+        Field::new("driver", Shape::Text, "What makes the network: `bridge` is what is there."),
+        Field::new("driver_opts", OPTIONS, "Options of the driver, such as the bridge's name or the MTU."),
         Field::new("ipam", Shape::Record(&IPAM), "How addresses are given out: subnets, ranges, gateways.")
-            .print(Print::EmptyInJson)
-            .support(Support::NotYet),
-        Field::new("external", EXTERNAL, "The network is there already; it is neither made nor removed.")
-            .support(Support::NotYet),
-        Field::new("internal", Shape::Bool, "Nothing outside of the network can be reached from it.")
-            .support(Support::NotYet),
+            .print(Print::EmptyInJson),
+        Field::new("external", EXTERNAL, "The network is there already; it is neither made nor removed."),
+        Field::new("internal", Shape::Bool, "Nothing outside of the network can be reached from it."),
         Field::new(
             "attachable",
             Shape::Bool,
             "Containers from elsewhere may join a network that spans hosts.",
-        )
-        .support(Support::Ignored("every network of one host can be joined")),
+        ),
         Field::new("labels", shape::LABELS, "Labels of the network.").merge(Merge::Pairs),
         Field::new("enable_ipv4", Shape::Bool, "Gives the network IPv4 addresses, which it has by default.")
-            .print(Print::Given)
-            .support(Support::NotYet),
-        Field::new("enable_ipv6", Shape::Bool, "Gives the network IPv6 addresses too.")
-            .print(Print::Given)
-            .support(Support::NotYet),
+            .print(Print::Given),
+        Field::new("enable_ipv6", Shape::Bool, "Gives the network IPv6 addresses too.").print(Print::Given),
     ],
 );
 

@@ -208,7 +208,7 @@ pub(crate) static SERVICE: Record = Record::new(
         Field::new("mem_swappiness", Shape::Bytes, "How readily memory is swapped out, 0 to 100.")
             .support(Support::NotYet),
         Field::new("mac_address", shape::MAC_ADDRESS, "Hardware address of the container's interface.")
-            .support(Support::NotYet),
+            ,
         Field::new("models", shape::SERVICE_MODELS, "Language models that the service uses.")
             .support(Support::Refused("language models are run by Docker's model runner, which is not here")),
         Field::new(
@@ -216,7 +216,7 @@ pub(crate) static SERVICE: Record = Record::new(
             Shape::Text,
             "`host`, `none`, or the network of `service:NAME`, instead of `networks`.",
         )
-        .support(Support::NotYet),
+        ,
         Field::new(
             "networks",
             shape::SERVICE_NETWORKS,
@@ -281,7 +281,7 @@ pub(crate) static SERVICE: Record = Record::new(
         .support(Support::Ignored("they are options of Docker's storage drivers")),
         Field::new("sysctls", shape::LABELS, "Kernel parameters of the container's namespaces.")
             .merge(Merge::Pairs)
-            .support(Support::NotYet),
+            ,
         Field::new(
             "tmpfs",
             shape::TEXT_OR_TEXTS,

@@ -7,6 +7,7 @@ use std::rc::Rc;
 
 use composer_network::reattach_dns;
 use composer_sandbox::pidfd;
+use composer_stack::NetworkMode;
 
 use super::container::{Container, Status};
 use super::link::{Born, End, Legacy, Link};
@@ -169,31 +170,31 @@ impl Engine {
         resolver: Option<(OwnedFd, OwnedFd)>,
     ) {
         let name = container.name();
+        let mode = container.record.borrow().service.network.clone();
         let attempt = async {
             let text = |error: &dyn std::fmt::Display| error.to_string();
-            if self.bridge.borrow().is_none() {
-                self.ensure_network().await.map_err(|error| error.message)?;
-            }
-            let (udp, tcp) = match resolver {
-                Some(resolver) => resolver,
-                None => {
+            self.ensure_networks_of(container).await.map_err(|error| error.message)?;
+            let resolver = match (resolver, &mode) {
+                (
+                    _,
+                    NetworkMode::Host
+                    | NetworkMode::None
+                    | NetworkMode::Service(_)
+                    | NetworkMode::Container(_),
+                ) => None,
+                (Some(resolver), NetworkMode::Networks(_)) => Some(resolver),
+                (None, NetworkMode::Networks(_)) => {
                     let netns =
                         fs::File::open(format!("/proc/{pid}/ns/net")).map_err(|error| text(&error))?;
                     let attached = reattach_dns(netns.into()).await.map_err(|error| text(&error))?;
-                    (attached.dns_udp, attached.dns_tcp)
+                    Some((attached.dns_udp, attached.dns_tcp))
                 }
             };
             let mut held: Vec<_> = pipes.iter().map(|(_, pipe)| pipe.as_fd()).collect();
-            held.extend([udp.as_fd(), tcp.as_fd()]);
+            held.extend(resolver.iter().flat_map(|(udp, tcp)| [udp.as_fd(), tcp.as_fd()]));
             self.link.hold(&format!("container/{name}"), &held).map_err(|error| text(&error))?;
-            let (service, index, id, address) = {
-                let record = container.record.borrow();
-                (record.service.clone(), record.index, record.id.clone(), record.address)
-            };
-            match address {
-                Some(address) => {
-                    self.publish(&name, &service, index, &id, address, udp, tcp).map_err(|error| text(&error))
-                }
+            match resolver {
+                Some((udp, tcp)) => self.publish(container, udp, tcp).map_err(|error| text(&error)),
                 None => Ok(()),
             }
         };

@@ -1,6 +1,6 @@
 //! Runs a plan: every step whose predecessors are done, at once.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::fs;
 use std::io;
 use std::rc::Rc;
@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 
 use super::container::{Container, Status, Verdict};
 use super::start::{self, StartError};
-use super::{Engine, NETWORK, pause};
+use super::{Engine, pause};
 use crate::protocol::{Action, Health, Subject};
 use crate::records::{ContainerRecord, Halt, History, Phase};
 use crate::{clock, paths};
@@ -153,7 +153,12 @@ impl Engine {
                 *self.mask.borrow_mut() = None;
                 self.group()?;
             }
-            Step::Network => self.network().await?,
+            Step::Network(key) => self.ensure_network(&key).await?,
+            Step::Plug { container } => {
+                if let Some(container) = self.container(&container) {
+                    self.replug(&container).await?;
+                }
+            }
             Step::Volume(key) => self.make_volume(&key)?,
             Step::Create { service: name, index, container } => {
                 if let Some(service) = service(&name) {
@@ -185,22 +190,9 @@ impl Engine {
                 }
             }
             Step::Remove { container } => self.remove(&container).await?,
-            Step::RemoveNetwork => self.remove_network().await?,
+            Step::RemoveNetworks => self.remove_networks().await?,
             Step::RemoveVolume(name) => self.remove_volume(&name)?,
             Step::RemoveGroup => self.remove_group()?,
-        }
-        Ok(())
-    }
-
-    async fn network(&self) -> Result<(), StartError> {
-        let network = Subject::Network(self.network_name());
-        let new = self.bridge.borrow().is_none();
-        if new {
-            self.announce(network.clone(), Action::Creating);
-        }
-        self.ensure_network().await?;
-        if new {
-            self.announce(network, Action::Created);
         }
         Ok(())
     }
@@ -288,6 +280,7 @@ impl Engine {
         container.restart.borrow_mut().take();
         self.release(&container).await;
         self.unplugged(name).await;
+        self.give_back_of(name)?;
         let folder = container.paths.folder();
         gone(fs::remove_dir_all(container.paths.run()))
             .and_then(|()| gone(fs::remove_dir_all(folder)))
@@ -295,42 +288,6 @@ impl Engine {
         self.containers.borrow_mut().remove(name);
         self.announce_container(&container, Action::Removed);
         Ok(())
-    }
-
-    async fn remove_network(&self) -> Result<(), StartError> {
-        self.all_unplugged().await;
-        let subject = Subject::Network(self.network_name());
-        let groups = self.link_groups().await?;
-        if !groups.is_empty() {
-            self.announce(subject.clone(), Action::Removing);
-            for group in groups {
-                self.host
-                    .remove_group(group)
-                    .await
-                    .map_err(|error| StartError::doing("remove the stack's links", &error))?;
-            }
-            self.announce(subject, Action::Removed);
-        }
-        *self.bridge.borrow_mut() = None;
-        *self.zone.borrow_mut() = None;
-        self.registry
-            .release_stack(&self.stack)
-            .map_err(|error| StartError::doing("give the subnet back", &error))
-    }
-
-    /// The link groups of the stack, by whoever knows them: the record may be lost, the registry, or the bridge.
-    async fn link_groups(&self) -> Result<BTreeSet<u32>, StartError> {
-        let leases = self.registry.list().unwrap_or_default();
-        let leased = leases.iter().filter(|lease| lease.stack == self.stack).map(|lease| lease.subnet);
-        let recorded = self.record.borrow().as_ref().and_then(|record| record.subnet);
-        let mut groups: BTreeSet<u32> = leased.chain(recorded).map(composer_network::link_group).collect();
-        let bridge = composer_network::names::bridge(&self.stack, NETWORK);
-        let links =
-            self.host.links().await.map_err(|error| StartError::doing("find the stack's links", &error))?;
-        groups.extend(
-            links.iter().filter(|link| link.name == bridge && link.group != 0).map(|link| link.group),
-        );
-        Ok(groups)
     }
 
     /// Waits until every container of a service meets a condition, or one never will.
@@ -408,7 +365,7 @@ pub fn new_record(id: String, name: &str, service: &Service, index: u32) -> Cont
         service: service.clone(),
         config_hash: config_hash(service),
         created: clock::now(),
-        address: None,
+        addresses: Default::default(),
         phase: Phase::Created { reason: None },
         history: History::default(),
         prepared: false,

@@ -155,7 +155,7 @@ impl Engine {
         let now = Instant::now();
         let mut record = Record::new(now.checked_sub(age).unwrap_or(now), health);
         let mut steadiness = Steadiness::new(pid, Instant::now());
-        let mut prober = Prober::new(process, container.record.borrow().address);
+        let mut prober = Prober::new(process, container.record.borrow().first_ipv4());
         if let Some(text) = check.test.sought() {
             let late = record.began + check.start_period + check.interval * check.retries.max(1);
             record.health = self.await_text(container, text, said, record.health, late).await;

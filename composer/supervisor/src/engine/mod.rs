@@ -11,11 +11,13 @@ mod exec;
 mod execute;
 mod health;
 mod hooks;
+mod identity;
 mod inside;
 mod life;
 mod link;
 mod logpipes;
 mod naming;
+mod network;
 mod oneoff;
 mod operations;
 mod pause;
@@ -41,9 +43,9 @@ use std::process::ExitCode;
 use std::rc::Rc;
 
 use composer_cgroup::Hierarchy;
-use composer_network::dns::{Listener, Server, Upstreams, Zone};
+use composer_network::Host;
+use composer_network::dns::{Listener, Server, Upstreams};
 use composer_network::subnets::Registry;
-use composer_network::{Bridge, Host};
 use composer_plan::{Observed, ObservedContainer, ObservedState};
 use composer_sandbox::descriptor;
 use nix::fcntl::{Flock, FlockArg};
@@ -60,8 +62,7 @@ use link::Link;
 use unplug::Leaving;
 use turn::Turns;
 
-/// The name of a stack's only network in the file.
-const NETWORK: &str = "default";
+pub(crate) use network::claim_subnets;
 
 /// Everything the supervisor has of its stack.
 struct Engine {
@@ -73,10 +74,10 @@ struct Engine {
     cgroups: Hierarchy,
     host: Host,
     registry: Registry,
-    bridge: RefCell<Option<Bridge>>,
+    /// Those that are there, by their keys in the file.
+    networks: RefCell<BTreeMap<String, network::Net>>,
     /// What hides the host's secrets from containers that start now; looked at again by each `up`.
     mask: RefCell<Option<PathBuf>>,
-    zone: RefCell<Option<Rc<Zone>>>,
     resolver: Server,
     listeners: RefCell<BTreeMap<String, Listener>>,
     events: broadcast::Sender<Event>,
@@ -149,9 +150,8 @@ async fn supervise(stack: &str) -> io::Result<()> {
         cgroups: Hierarchy::detect().map_err(io::Error::other)?,
         host: Host::open().map_err(io::Error::other)?,
         registry: Registry::open(&paths::registry()),
-        bridge: RefCell::default(),
+        networks: RefCell::default(),
         mask: RefCell::default(),
-        zone: RefCell::default(),
         resolver: Server::new(Upstreams::host()),
         listeners: RefCell::default(),
         events: broadcast::Sender::new(1024),
@@ -241,11 +241,6 @@ impl Engine {
         self.cgroups.group(&format!("{}/{name}", self.group_path()))
     }
 
-    /// The name of the network for users.
-    fn network_name(&self) -> String {
-        format!("{}_{NETWORK}", self.stack)
-    }
-
     /// Whether nothing is known of the stack: then these two processes have no reason to be.
     fn is_empty(&self) -> bool {
         self.containers.borrow().is_empty() && self.record.borrow().is_none()
@@ -258,12 +253,11 @@ impl Engine {
 
     /// The same; the containers of `run` too, where `oneoffs` are wanted.
     async fn observe_with(&self, oneoffs: bool) -> Observed {
-        let bridge = composer_network::names::bridge(&self.stack, NETWORK);
-        // Where links cannot be listed, the network is set up again, which mends whatever is there.
-        let network = self.host.links().await.is_ok_and(|links| links.iter().any(|link| link.name == bridge));
+        // Where links cannot be listed, networks are set up again, which mends whatever is there.
+        let links = self.host.links().await.unwrap_or_default();
         let mut observed = Observed {
             group: self.cgroups.group(&self.group_path()).exists(),
-            network: network && self.bridge.borrow().is_some(),
+            networks: self.observed_networks(&links),
             ..Observed::default()
         };
         if let Some(record) = &*self.record.borrow() {
@@ -291,6 +285,7 @@ impl Engine {
                     index: record.index,
                     state,
                     unfinished: record.unfinished,
+                    unplugged: self.is_unplugged(container, &links),
                 },
             );
         }

@@ -95,16 +95,18 @@ impl Engine {
         // A `down` that has just ended took it away.
         self.paths.make().map_err(|error| failure(format!("make the stack's folder: {error}")))?;
         let new = self.record.borrow().is_none();
-        let subnet = self.record.borrow().as_ref().and_then(|record| record.subnet);
+        let made = self.record.borrow().as_ref().map(|record| record.made.clone()).unwrap_or_default();
         *self.record.borrow_mut() = Some(StackRecord {
             name: stack.name.clone(),
             directory: stack.directory.clone(),
             files: stack.files.clone(),
             resources: stack.resources.clone(),
             volumes: stack.volumes.clone(),
+            networks: stack.networks.clone(),
+            bandwidth: stack.bandwidth,
             services: stack.services.clone(),
             path: path.split(':').filter(|folder| !folder.is_empty()).map(PathBuf::from).collect(),
-            subnet,
+            made,
         });
         self.stirred.notify_waiters();
         self.save().map_err(|error| failure(format!("write the stack's record: {error}")))?;
@@ -150,13 +152,14 @@ impl Engine {
                 Step::Recreate { .. }
                 | Step::Update { .. }
                 | Step::Group
-                | Step::Network
+                | Step::Network(_)
+                | Step::Plug { .. }
                 | Step::Volume(_)
                 | Step::Start { .. }
                 | Step::Await { .. }
                 | Step::Stop { .. }
                 | Step::Remove { .. }
-                | Step::RemoveNetwork
+                | Step::RemoveNetworks
                 | Step::RemoveVolume(_)
                 | Step::RemoveGroup => None,
             })
@@ -344,11 +347,12 @@ fn ends_of(plan: &Plan) -> Vec<&String> {
         Step::Create { .. }
         | Step::Update { .. }
         | Step::Group
-        | Step::Network
+        | Step::Network(_)
+        | Step::Plug { .. }
         | Step::Volume(_)
         | Step::Start { .. }
         | Step::Await { .. }
-        | Step::RemoveNetwork
+        | Step::RemoveNetworks
         | Step::RemoveVolume(_)
         | Step::RemoveGroup => None,
     });

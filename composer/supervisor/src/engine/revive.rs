@@ -75,9 +75,7 @@ impl Engine {
         let began = clock::now();
         let launched = async {
             // A supervisor that has found nothing running has not looked at the network yet.
-            if self.bridge.borrow().is_none() {
-                self.ensure_network().await?;
-            }
+            self.ensure_networks_of(container).await?;
             self.launch_anew(container).await
         };
         match launched.await {

@@ -181,9 +181,13 @@ impl Engine {
             Request::Run(request) => self.run_oneoff(*request, fds, client, operation).await.map(|()| None),
             Request::Kill(kill) => self.with_events(client, operation, async { self.kill(&kill) }).await,
             Request::Status => {
-                let containers =
-                    self.containers.borrow().values().map(|container| container.describe()).collect();
-                Ok(Some(Reply::Containers(containers)))
+                let containers = self.containers.borrow();
+                let described = containers.values().map(|container| {
+                    let mut status = container.describe();
+                    status.networks = self.network_names(&status.networks);
+                    status
+                });
+                Ok(Some(Reply::Containers(described.collect())))
             }
             Request::Watch => {
                 let mut leaving = self.leaving.subscribe();

@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::io;
-use std::net::Ipv4Addr;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -11,6 +10,7 @@ use composer_stack::{MountKind, Rootfs, Service};
 
 use super::Engine;
 use super::container::Container;
+use super::identity::Identity;
 use super::start::{Result, StartError};
 use crate::paths;
 
@@ -35,8 +35,7 @@ impl Engine {
         &self,
         container: &Container,
         service: &Service,
-        hostname: &str,
-        address: Ipv4Addr,
+        identity: Identity,
     ) -> Result<ContainerSpec> {
         let name = container.name();
         let made = |path: &Path, done: io::Result<()>| {
@@ -44,14 +43,6 @@ impl Engine {
         };
         let (upper, work) = (container.paths.upper(), container.paths.work());
         made(&upper, fs::create_dir_all(&upper))?;
-        let full = match &service.domainname {
-            Some(domain) => format!("{hostname}.{domain} {hostname}"),
-            None => hostname.to_owned(),
-        };
-        let hosts = format!(
-            "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\nfe00::\tip6-localnet\nff00::\tip6-mcastprefix\n\
-             ff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n{address}\t{full}\n"
-        );
         let path = self.record.borrow().as_ref().map(|record| record.path.clone()).unwrap_or_default();
         let root = match &service.rootfs {
             Rootfs::Path(lower) => {
@@ -68,16 +59,16 @@ impl Engine {
             }
         };
         Ok(ContainerSpec {
-            hostname: hostname.to_owned(),
+            network: Self::namespace(&service.network),
             domainname: service.domainname.clone(),
             root,
             read_only: service.read_only,
             mounts: self.mounts(container, service)?,
-            hosts,
-            resolv_conf: resolv_conf(),
+            hosts: identity.hosts,
+            resolv_conf: identity.resolv_conf,
             process: ProcessSpec {
                 argv: service.argv(),
-                env: environment(self, service, hostname),
+                env: environment(self, service, &identity.hostname),
                 cwd: service.working_dir.clone(),
                 user: service.user.clone(),
                 terminal: service.tty,
@@ -85,6 +76,7 @@ impl Engine {
             },
             init: service.init,
             cgroup_tasks: self.container_group(&name).tasks_files(),
+            hostname: identity.hostname,
         })
     }
 
@@ -155,15 +147,6 @@ fn anonymous(folder: &Path, former: &Path) -> io::Result<()> {
         return fs::rename(former, folder);
     }
     fs::create_dir_all(folder)
-}
-
-fn resolv_conf() -> String {
-    let host = composer_network::dns::host_resolv();
-    let mut text = String::from("nameserver 127.0.0.11\n");
-    if !host.search.is_empty() {
-        text += &format!("search {}\n", host.search.join(" "));
-    }
-    text + "options ndots:0\n"
 }
 
 /// Makes a folder that a bind mount names, and its parents, owned as the folder that they are made in: under sudo

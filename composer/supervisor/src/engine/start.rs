@@ -2,12 +2,10 @@
 
 use std::fs;
 use std::io;
-use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 
 use composer_cgroup::Limits;
-use composer_network::{addresses, attach, names};
 use composer_sandbox::{self as sandbox, ContainerSpec, ReportMessage};
 use composer_stack::{Resources, Service};
 use nix::errno::Errno;
@@ -16,7 +14,7 @@ use tokio::io::unix::AsyncFd;
 
 use super::container::{Container, Status};
 use super::link::{Born, Refusal};
-use super::{Engine, NETWORK, asyncfd, logpipes, program};
+use super::{Engine, asyncfd, logpipes, program};
 use crate::logs::Stream;
 use crate::protocol::{Action, Health, Subject};
 use crate::records::{Phase, Process};
@@ -48,8 +46,8 @@ pub struct Launch {
     pub service: Service,
     /// For the sandbox.
     pub spec: ContainerSpec,
-    /// On the stack's network.
-    pub address: Ipv4Addr,
+    /// The network namespace that it joins, where it has none of its own.
+    pub joined: Option<OwnedFd>,
     /// Under which the keeper knows it.
     pub tag: String,
     /// Whether this is the container's own program, which is recorded, and not a step that prepares it.
@@ -123,17 +121,14 @@ fn start_key(name: &str) -> String {
 }
 
 /// Records a container's own program.
-fn begun(container: &Container, born: &Born, address: Ipv4Addr) -> Result<()> {
+fn begun(container: &Container, born: &Born) -> Result<()> {
     let process = Process {
         pid: born.pid,
         ticks: program::ticks(born.pid).unwrap_or(0),
         boot: program::boot(),
         started: clock::now(),
     };
-    let recorded = container.change(|record| {
-        record.phase = Phase::Started(process);
-        record.address = Some(address);
-    });
+    let recorded = container.change(|record| record.phase = Phase::Started(process));
     recorded.map_err(|error| StartError::doing(&format!("{}: write its record", container.name()), &error))
 }
 
@@ -184,7 +179,6 @@ impl Engine {
         let mut launch = self.launch_for(container)?;
         let given =
             container.given(&mut launch.spec.process).map_err(failed("hand over its standard input"))?;
-        let address = launch.address;
         paths::make(container.paths.run()).map_err(failed("make its folder"))?;
         let (out, out_end) = logpipes::make(&container.paths.fifo("out"))
             .map_err(failed("make the pipe of its standard output"))?;
@@ -207,19 +201,22 @@ impl Engine {
             None => vec![(Stream::Stdout, out), (Stream::Stderr, err)],
         };
         self.run(container, born, pipes, true).map_err(failed("keep its log"))?;
-        self.announce_container(container, Action::Started { address: Some(address) });
+        let address = container.record.borrow().all_addresses().first().copied();
+        self.announce_container(container, Action::Started { address });
         Ok(())
     }
 
     /// What a container's own program is cloned with.
     pub(super) fn launch_for(&self, container: &Container) -> Result<Launch> {
         let service = container.record.borrow().service.clone();
-        let address = self.address(container)?;
-        let hostname =
-            service.hostname.clone().unwrap_or_else(|| container.record.borrow().id[..12].to_owned());
-        let spec = self.spec(container, &service, &hostname, address)?;
-        let tag = format!("container/{}", container.name());
-        Ok(Launch { service, spec, address, tag, is_service: true })
+        let name = container.name();
+        let named = |error: StartError| StartError { message: format!("{name}: {}", error.message), ..error };
+        self.addresses(container)?;
+        let joined = self.joined(&service.network).map_err(named)?;
+        let identity = self.identity(container).map_err(named)?;
+        let spec = self.spec(container, &service, identity)?;
+        let tag = format!("container/{name}");
+        Ok(Launch { service, spec, joined, tag, is_service: true })
     }
 
     /// Makes the cgroup, clones, plugs the network in and returns when the program has been exec'd, with its terminal's
@@ -236,7 +233,7 @@ impl Engine {
             let name = name.clone();
             move |error: io::Error| StartError::new(format!("{name}: {what}: {error}"))
         };
-        let Launch { service, spec, address, tag, is_service } = launch;
+        let Launch { service, spec, joined, tag, is_service } = launch;
         let has_terminal = spec.process.terminal;
         let group = self.container_group(&name);
         let unenforced = group
@@ -249,6 +246,7 @@ impl Engine {
         let report = asyncfd::new(report).map_err(failed("watch a socket"))?;
         let mut fds = Vec::from(stdio);
         fds.extend([start_read, report_write]);
+        fds.extend(joined);
         fds.extend(
             group.open().map_err(|error| StartError::doing(&format!("{name}: open its cgroup"), &error))?,
         );
@@ -261,11 +259,11 @@ impl Engine {
             Refusal::Gone => StartError::new(refusal.to_string()),
             Refusal::Failed(message) => StartError::new(format!("{name}: {message}")),
         })?;
-        let begun = if is_service { begun(container, &born, address) } else { Ok(()) };
+        let begun = if is_service { begun(container, &born) } else { Ok(()) };
         let begun = begun.and_then(|()| kept.map_err(failed("have its descriptors kept")));
         let child = Child { born: &born, start, report, has_terminal };
         let result = match begun {
-            Ok(()) => self.let_go(child, &service, container, address, logs).await,
+            Ok(()) => self.let_go(child, &service, container, logs).await,
             Err(error) => Err(error),
         };
         match result {
@@ -287,12 +285,11 @@ impl Engine {
         child: Child<'_>,
         service: &Service,
         container: &Container,
-        address: Ipv4Addr,
         logs: [&OwnedFd; 2],
     ) -> Result<Option<OwnedFd>> {
         let name = container.name();
         let failed = |what: &str, error: io::Error| StartError::new(format!("{name}: {what}: {error}"));
-        let plugged = self.plug(&name, service, container, child.born, address, logs).await;
+        let plugged = self.plug(service, container, child.born, logs).await;
         let mut terminal = None;
         if plugged.is_ok() && child.has_terminal {
             // Kept before there is a program that its end would kill (SIGHUP).
@@ -316,96 +313,6 @@ impl Engine {
         match report(&child.report, &name).await {
             Reported::Failed(error) => Err(error),
             Reported::Started(_) => plugged.map(|()| terminal),
-        }
-    }
-
-    /// The address a container had, or the lowest that is free.
-    fn address(&self, container: &Container) -> Result<Ipv4Addr> {
-        let subnet = self.record.borrow().as_ref().and_then(|record| record.subnet);
-        let subnet = subnet.ok_or_else(|| StartError::new("the stack's network is not set up".to_owned()))?;
-        if let Some(had) = container.record.borrow().address
-            && addresses::is_assignable(subnet, had)
-        {
-            return Ok(had);
-        }
-        let used: Vec<Ipv4Addr> =
-            self.containers.borrow().values().filter_map(|other| other.record.borrow().address).collect();
-        let address = addresses::Pool::new(subnet, used)
-            .take()
-            .map_err(|error| StartError::doing("pick an address", &error))?;
-        // Taken in this moment: others start at the same time.
-        container.record.borrow_mut().address = Some(address);
-        Ok(address)
-    }
-
-    async fn plug(
-        self: &Rc<Self>,
-        name: &str,
-        service: &Service,
-        container: &Container,
-        born: &Born,
-        address: Ipv4Addr,
-        logs: [&OwnedFd; 2],
-    ) -> Result<()> {
-        let bridge = self.bridge.borrow().clone();
-        let bridge = bridge.ok_or_else(|| StartError::new("the stack's network is not set up".to_owned()))?;
-        let netns = fs::File::open(format!("/proc/{}/ns/net", born.pid))
-            .map_err(|error| StartError::doing(&format!("{name}: open its network namespace"), &error))?;
-        let attached = attach(&self.host, &bridge, netns.into(), &names::veth(&self.stack, name), address)
-            .await
-            .map_err(|error| StartError::doing(&format!("{name}: plug it into the network"), &error))?;
-        for warning in &attached.warnings {
-            self.warn_once(&service.name, warning);
-        }
-        let [out, err] = logs;
-        let held = [out.as_fd(), err.as_fd(), attached.dns_udp.as_fd(), attached.dns_tcp.as_fd()];
-        self.link
-            .hold(&format!("container/{name}"), &held)
-            .map_err(|error| StartError::doing(&format!("{name}: have its descriptors kept"), &error))?;
-        let (id, index) = {
-            let record = container.record.borrow();
-            (record.id.clone(), record.index)
-        };
-        self.publish(name, service, index, &id, address, attached.dns_udp, attached.dns_tcp)
-            .map_err(|error| StartError::doing(&format!("{name}: serve its names"), &error))
-    }
-
-    /// Makes a container known by its names and answers its own questions.
-    #[allow(clippy::too_many_arguments)]
-    pub(super) fn publish(
-        &self,
-        name: &str,
-        service: &Service,
-        index: u32,
-        id: &str,
-        address: Ipv4Addr,
-        udp: OwnedFd,
-        tcp: OwnedFd,
-    ) -> std::result::Result<(), composer_network::Error> {
-        let zone = self.zone.borrow().clone();
-        let Some(zone) = zone else { return Ok(()) };
-        let oneoff = self.container(name).and_then(|container| container.oneoff());
-        let mut known = vec![name.to_owned(), id[..12.min(id.len())].to_owned()];
-        if oneoff.is_none_or(|oneoff| oneoff.aliases) {
-            known.push(service.name.clone());
-            known.extend(service.aliases.iter().cloned());
-        }
-        if oneoff.is_none() {
-            known.push(format!("{}-{}-{index}", self.stack, service.name));
-        }
-        known.dedup();
-        zone.set(name, known, address);
-        let listener = self.resolver.serve(zone, udp, tcp)?;
-        self.listeners.borrow_mut().insert(name.to_owned(), listener);
-        Ok(())
-    }
-
-    /// Makes a container unknown by its names, and answers it no more.
-    pub(super) fn withdraw(&self, container: &Container) {
-        let name = container.name();
-        self.listeners.borrow_mut().remove(&name);
-        if let Some(zone) = &*self.zone.borrow() {
-            zone.remove(&name);
         }
     }
 
@@ -442,7 +349,7 @@ impl Engine {
     }
 
     /// The same shortcoming of the host is named once a stack.
-    fn warn_once(&self, service: &str, text: &str) {
+    pub(super) fn warn_once(&self, service: &str, text: &str) {
         if self.warned.borrow_mut().insert(text.to_owned()) {
             self.announce(Subject::Group, Action::Warning(format!("service {service}: {text}")));
         }
@@ -451,30 +358,5 @@ impl Engine {
     /// What a running container's state begins with.
     pub(super) fn first_health(service: &Service) -> Option<Health> {
         service.healthcheck.as_ref().map(|_| Health::Starting)
-    }
-
-    /// The subnet and bridge of the stack, made or mended.
-    pub(super) async fn ensure_network(&self) -> Result<()> {
-        let doing = |what: &str, error: &dyn std::fmt::Display| StartError::doing(what, error);
-        let taken = self.host.taken().await.map_err(|error| doing("list the host's routes", &error))?;
-        let subnet = self
-            .registry
-            .claim(&self.stack, NETWORK, &taken)
-            .map_err(|error| doing("pick a subnet", &error))?;
-        let name = names::bridge(&self.stack, NETWORK);
-        let bridge = self
-            .host
-            .ensure_bridge(&name, subnet, composer_network::link_group(subnet))
-            .await
-            .map_err(|error| doing("set up the stack's bridge", &error))?;
-        *self.bridge.borrow_mut() = Some(bridge);
-        if self.zone.borrow().is_none() {
-            let zone = composer_network::dns::Zone::new(&self.network_name(), subnet);
-            *self.zone.borrow_mut() = Some(Rc::new(zone));
-        }
-        if let Some(record) = &mut *self.record.borrow_mut() {
-            record.subnet = Some(subnet);
-        }
-        self.save().map_err(|error| doing("write the stack's record", &error))
     }
 }

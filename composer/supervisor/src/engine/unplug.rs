@@ -17,12 +17,22 @@ pub type Leaving = watch::Sender<BTreeMap<String, u32>>;
 impl Engine {
     /// Begins to take a container's link away. Whatever fails is told.
     pub(super) async fn unplug(self: &Rc<Self>, container: &Rc<Container>) {
+        let keys: Vec<String> = {
+            let record = container.record.borrow();
+            record.service.network.attachments().map(|(key, _)| key.to_owned()).collect()
+        };
+        for key in keys {
+            self.unplug_from(container, &key).await;
+        }
+    }
+
+    async fn unplug_from(self: &Rc<Self>, container: &Rc<Container>, key: &str) {
         let name = container.name();
         let failed = |engine: &Self, container: &Container, error| {
             let text = format!("its link could not be removed: {error}");
             engine.announce_container(container, Action::Warning(text));
         };
-        match self.host.begin_unplug(&names::veth(&self.stack, &name)).await {
+        match self.host.begin_unplug(&names::veth(&self.stack, &name, key)).await {
             Ok(None) => {}
             Ok(Some(removal)) => {
                 self.unplugging.send_modify(|leaving| *leaving.entry(name.clone()).or_default() += 1);

@@ -156,6 +156,8 @@ impl Engine {
                 resources: record.resources.clone(),
                 services: record.services.clone(),
                 volumes: record.volumes.clone(),
+                networks: record.networks.clone(),
+                bandwidth: record.bandwidth,
             })
         });
         Rc::new(Order { stack, timeout, halt: Halt::User, stop_at_failure: true, cancel, interrupt })

@@ -1,6 +1,7 @@
 //! What needs no supervisor: it is read from records and the kernel, and no process is started for it.
 
 mod figures;
+pub mod networks;
 mod processes;
 mod stacks;
 
@@ -14,6 +15,16 @@ pub enum Error {
     /// The records are root's alone.
     #[error("compose needs root to read what it has recorded: run it as root, for example with sudo")]
     NotRoot,
+    /// Of the networks that stacks share.
+    #[error("cannot {doing} network {name}: {why}")]
+    Network {
+        /// What was being done.
+        doing: &'static str,
+        /// The network.
+        name: String,
+        /// Why it could not be.
+        why: String,
+    },
     /// Of the control groups.
     #[error(transparent)]
     Cgroup(#[from] composer_cgroup::Error),

@@ -13,7 +13,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use composer_cgroup::Hierarchy;
-use composer_sandbox::{self as sandbox, Child, ContainerFds, ExecFds, Stdio};
+use composer_sandbox::{self as sandbox, Child, ContainerFds, ContainerSpec, ExecFds, NetworkSpec, Stdio};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
@@ -235,7 +235,7 @@ impl Keeper {
     fn obey(&mut self, order: Order, fds: Vec<OwnedFd>) {
         match order {
             Order::Spawn { tag, spec } => {
-                let child = container_fds(fds)
+                let child = container_fds(fds, &spec)
                     .and_then(|fds| sandbox::spawn(&spec, fds).map_err(|error| error.to_string()));
                 self.born(tag, child);
             }
@@ -307,11 +307,13 @@ impl Peer {
 
 const TOO_FEW: &str = "an order came with too few descriptors";
 
-fn container_fds(fds: Vec<OwnedFd>) -> Result<ContainerFds, String> {
+fn container_fds(fds: Vec<OwnedFd>, spec: &ContainerSpec) -> Result<ContainerFds, String> {
     let mut fds = fds.into_iter();
     let mut next = || fds.next().ok_or_else(|| TOO_FEW.to_owned());
     let stdio = Stdio { stdin: next()?, stdout: next()?, stderr: next()? };
-    Ok(ContainerFds { stdio, start: next()?, report: next()?, cgroup: fds.next() })
+    let (start, report) = (next()?, next()?);
+    let network = if spec.network == NetworkSpec::Joined { Some(next()?) } else { None };
+    Ok(ContainerFds { stdio, start, report, network, cgroup: fds.next() })
 }
 
 fn exec_fds(fds: Vec<OwnedFd>) -> Result<(OwnedFd, ExecFds), String> {

@@ -11,8 +11,8 @@ pub const PEER: i32 = 4;
 /// What the supervisor orders.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Order {
-    /// Clone a container. Descriptors: standard input, output, error, start, report and, on cgroup v2, the
-    /// folder of its cgroup.
+    /// Clone a container. Descriptors: standard input, output, error, start, report, the network namespace where it
+    /// joins another's and, on cgroup v2, the folder of its cgroup.
     Spawn {
         /// Names the child in notices.
         tag: String,

@@ -1,6 +1,6 @@
 //! What happens to a stack.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
@@ -51,8 +51,8 @@ pub enum Action {
     Starting,
     /// Its program has been exec'd.
     Started {
-        /// Its address on the stack's network.
-        address: Option<Ipv4Addr>,
+        /// The first of its addresses.
+        address: Option<IpAddr>,
     },
     /// It was running and up to date already.
     Running,

@@ -1,7 +1,7 @@
 //! What `ps` shows.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
@@ -76,8 +76,10 @@ pub struct ContainerStatus {
     pub restarts: u32,
     /// Its PID 1 in the host's PID namespace while it runs.
     pub pid: Option<i32>,
-    /// Its address on the stack's network.
-    pub address: Option<Ipv4Addr>,
+    /// The first of its addresses.
+    pub address: Option<IpAddr>,
+    /// The names of the networks that it is on.
+    pub networks: Vec<String>,
     /// When it was made: nanoseconds since the Unix epoch.
     pub created: u64,
     /// When its program was last started.

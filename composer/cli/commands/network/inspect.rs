@@ -1,0 +1,125 @@
+//! `compose network inspect`: what `docker network inspect` prints.
+
+use std::collections::BTreeMap;
+
+use composer_supervisor::host::networks::{self, Endpoint, Shown};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::super::context::Context;
+use super::super::{Error, Result, doing};
+use super::{driver, is_named};
+use crate::options::NetworkInspect;
+use crate::time;
+
+/// One network, with Docker's keys in Docker's order.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Document {
+    name: String,
+    id: String,
+    created: String,
+    scope: &'static str,
+    driver: &'static str,
+    #[serde(rename = "EnableIPv4")]
+    ipv4: bool,
+    #[serde(rename = "EnableIPv6")]
+    ipv6: bool,
+    #[serde(rename = "IPAM")]
+    ipam: Value,
+    internal: bool,
+    attachable: bool,
+    ingress: bool,
+    config_from: Value,
+    config_only: bool,
+    containers: BTreeMap<String, Value>,
+    options: BTreeMap<String, String>,
+    labels: BTreeMap<String, String>,
+}
+
+/// Prints an array of all that are there; the others are named afterwards.
+pub fn run(context: &mut Context, verb: &NetworkInspect) -> Result {
+    let all = networks::list()?;
+    let (mut documents, mut missing) = (Vec::new(), Vec::new());
+    for name in &verb.names {
+        match all.iter().find(|shown| is_named(shown, name)) {
+            Some(shown) => documents.push(document(shown)),
+            None => missing.push(name),
+        }
+    }
+    let text = serde_json::to_string_pretty(&documents).map_err(doing("write JSON"))? + "\n";
+    context.out.data(text.as_bytes()).map_err(Error::Output)?;
+    let told =
+        missing.into_iter().map(|name| context.tell(&Error::Usage(format!("network {name} not found"))));
+    Ok(told.last().unwrap_or(0))
+}
+
+fn document(shown: &Shown) -> Document {
+    let network = &shown.network;
+    let pools = shown.subnets.iter().map(|(subnet, gateway)| {
+        let mut pool = json!({ "Subnet": subnet.to_string(), "Gateway": gateway.to_string() });
+        if let Some(asked) = network.ipam.iter().find(|pool| pool.subnet == *subnet) {
+            if let Some(range) = asked.ip_range {
+                pool["IPRange"] = range.to_string().into();
+            }
+            if !asked.aux_addresses.is_empty() {
+                pool["AuxiliaryAddresses"] = json!(asked.aux_addresses);
+            }
+        }
+        pool
+    });
+    let ipam = json!({ "Driver": "default", "Options": null, "Config": pools.collect::<Vec<_>>() });
+    let containers =
+        shown.containers.iter().map(|endpoint| (endpoint.id.clone(), container(shown, endpoint)));
+    Document {
+        name: network.name.clone(),
+        id: shown.id.clone(),
+        created: shown.created.map(time::with_zone).unwrap_or_default(),
+        scope: "local",
+        driver: driver(shown),
+        ipv4: network.ipv4,
+        ipv6: network.ipv6,
+        ipam,
+        internal: network.internal,
+        attachable: network.attachable,
+        ingress: false,
+        config_from: json!({ "Network": "" }),
+        config_only: false,
+        containers: containers.collect(),
+        options: options(shown),
+        labels: labels(shown),
+    }
+}
+
+/// The bridge's name is told also where nobody has chosen it.
+fn options(shown: &Shown) -> BTreeMap<String, String> {
+    let mut options = shown.network.options.clone();
+    options.entry("com.docker.network.bridge.name".to_owned()).or_insert_with(|| shown.bridge.clone());
+    options
+}
+
+/// With those that Docker Compose gives the networks of a project.
+pub fn labels(shown: &Shown) -> BTreeMap<String, String> {
+    let mut labels = shown.network.labels.clone();
+    if let Some((stack, key)) = &shown.of {
+        labels.insert("com.docker.compose.project".to_owned(), stack.clone());
+        labels.insert("com.docker.compose.network".to_owned(), key.clone());
+    }
+    labels
+}
+
+fn container(shown: &Shown, endpoint: &Endpoint) -> Value {
+    let prefixed = |address: Option<std::net::IpAddr>| {
+        let address = address?;
+        let (subnet, _) = shown.subnets.iter().find(|(subnet, _)| subnet.contains(&address))?;
+        Some(format!("{address}/{}", subnet.prefix_len()))
+    };
+    let Endpoint { id, name, address } = endpoint;
+    json!({
+        "Name": name,
+        "EndpointID": composer_stack::sha256(&format!("{id}\n{}", shown.id)),
+        "MacAddress": address.mac.map(|mac| mac.to_string()).unwrap_or_default(),
+        "IPv4Address": prefixed(address.ipv4.map(Into::into)).unwrap_or_default(),
+        "IPv6Address": prefixed(address.ipv6.map(Into::into)).unwrap_or_default(),
+    })
+}

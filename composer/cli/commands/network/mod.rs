@@ -1,0 +1,119 @@
+//! `compose network`: the networks of this host, read from records; what is made is recorded, and no process is started.
+
+mod create;
+mod inspect;
+
+use composer_supervisor::host::networks::{self, Shown};
+use serde::Serialize;
+
+use super::context::Context;
+use super::{Error, Result, doing};
+use crate::options::{ListFormat, Network, NetworkLs, NetworkRm, NetworkVerb};
+use crate::render::table;
+use crate::time;
+
+/// As many digits of an id are shown as Docker shows.
+const SHORT: usize = 12;
+
+/// One network, with Docker's keys.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Line {
+    created_at: String,
+    driver: &'static str,
+    #[serde(rename = "ID")]
+    id: String,
+    #[serde(rename = "IPv4")]
+    ipv4: String,
+    #[serde(rename = "IPv6")]
+    ipv6: String,
+    internal: String,
+    labels: String,
+    name: String,
+    scope: &'static str,
+}
+
+/// What is done with networks.
+pub fn run(context: &mut Context, verb: Network) -> Result {
+    match verb.verb {
+        NetworkVerb::Create(verb) => create::run(context, *verb),
+        NetworkVerb::Ls(verb) => list(context, &verb),
+        NetworkVerb::Rm(verb) => remove(context, &verb),
+        NetworkVerb::Inspect(verb) => inspect::run(context, &verb),
+    }
+}
+
+fn list(context: &mut Context, verb: &NetworkLs) -> Result {
+    let mut shown = networks::list()?;
+    shown.retain(|shown| {
+        verb.filter.is_empty() || verb.filter.iter().any(|part| shown.network.name.contains(part))
+    });
+    let id = |shown: &Shown| if verb.no_trunc { shown.id.clone() } else { shown.id[..SHORT].to_owned() };
+    let text = if verb.quiet {
+        shown.iter().map(|shown| format!("{}\n", id(shown))).collect()
+    } else {
+        match verb.format {
+            ListFormat::Json => {
+                let mut text = String::new();
+                for shown in &shown {
+                    text += &(serde_json::to_string(&line(shown, id(shown))).map_err(doing("write JSON"))?
+                        + "\n");
+                }
+                text
+            }
+            ListFormat::Table => {
+                let row = |shown: &Shown| {
+                    vec![id(shown), shown.network.name.clone(), driver(shown).to_owned(), "local".to_owned()]
+                };
+                let rows: Vec<_> = shown.iter().map(row).collect();
+                table::render(&["NETWORK ID", "NAME", "DRIVER", "SCOPE"], &rows)
+            }
+        }
+    };
+    context.out.data(text.as_bytes()).map_err(Error::Output)?;
+    Ok(0)
+}
+
+fn driver(shown: &Shown) -> &'static str {
+    match shown.network.driver {
+        composer_stack::Driver::Bridge => "bridge",
+        composer_stack::Driver::Macvlan { .. } => "macvlan",
+    }
+}
+
+fn line(shown: &Shown, id: String) -> Line {
+    let network = &shown.network;
+    let labels: Vec<String> =
+        inspect::labels(shown).into_iter().map(|(key, value)| format!("{key}={value}")).collect();
+    Line {
+        created_at: shown.created.map(time::created_at).unwrap_or_default(),
+        driver: driver(shown),
+        id,
+        ipv4: network.ipv4.to_string(),
+        ipv6: network.ipv6.to_string(),
+        internal: network.internal.to_string(),
+        labels: labels.join(","),
+        name: network.name.clone(),
+        scope: "local",
+    }
+}
+
+/// Goes on after a failure, as Docker does.
+fn remove(context: &mut Context, verb: &NetworkRm) -> Result {
+    let mut code = 0;
+    for name in &verb.names {
+        if verb.force && !networks::list()?.iter().any(|shown| is_named(shown, name)) {
+            continue;
+        }
+        match networks::remove(name) {
+            Ok(()) => context.out.data(format!("{name}\n").as_bytes()).map_err(Error::Output)?,
+            Err(error) => code = context.tell(&Error::Host(error)),
+        }
+    }
+    Ok(code)
+}
+
+/// By its name, its id or the beginning of that.
+fn is_named(shown: &Shown, name: &str) -> bool {
+    shown.network.name == name || (name.len() >= SHORT && shown.id.starts_with(name))
+}

@@ -1,0 +1,114 @@
+//! `compose network`: networks that stacks share, with the flags of `docker network`.
+
+use clap::{Args, Subcommand};
+use composer_stack::IpNet;
+
+use super::ListFormat;
+
+/// `compose network`.
+#[derive(Debug, Args)]
+pub struct Network {
+    #[command(subcommand)]
+    pub verb: NetworkVerb,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum NetworkVerb {
+    /// Make a network that stacks can share: `external: true` in their files
+    Create(Box<NetworkCreate>),
+    /// List the networks of this host
+    #[command(visible_alias = "list")]
+    Ls(NetworkLs),
+    /// Remove networks that no container is on
+    #[command(visible_alias = "remove")]
+    Rm(NetworkRm),
+    /// Show networks in full, as JSON
+    Inspect(NetworkInspect),
+}
+
+/// `compose network create`.
+#[derive(Debug, Args)]
+pub struct NetworkCreate {
+    /// Its name
+    #[arg(value_name = "NETWORK")]
+    pub name: String,
+    /// What makes it; `bridge` is what is there
+    #[arg(short, long, value_name = "DRIVER", default_value = "bridge", value_parser = ["bridge"])]
+    pub driver: String,
+    /// An option of the driver
+    #[arg(short, long = "opt", value_name = "KEY=VALUE", value_parser = pair)]
+    pub options: Vec<(String, String)>,
+    /// Its subnet, one of each address family at most [default: a free one]
+    #[arg(long = "subnet", value_name = "SUBNET")]
+    pub subnets: Vec<IpNet>,
+    /// The bridge's own address in a subnet [default: the first]
+    #[arg(long = "gateway", value_name = "ADDRESS")]
+    pub gateways: Vec<std::net::IpAddr>,
+    /// The part of a subnet that containers get addresses from
+    #[arg(long = "ip-range", value_name = "RANGE")]
+    pub ranges: Vec<IpNet>,
+    /// An address that nobody gets
+    #[arg(long = "aux-address", value_name = "NAME=ADDRESS", value_parser = address)]
+    pub aux_addresses: Vec<(String, std::net::IpAddr)>,
+    /// Nothing outside of it is reached from it
+    #[arg(long)]
+    pub internal: bool,
+    /// Let containers that `run` makes join it
+    #[arg(long)]
+    pub attachable: bool,
+    /// Give it IPv4 addresses
+    #[arg(long, value_name = "BOOL", default_value_t = true, num_args = 0..=1, require_equals = true, default_missing_value = "true", action = clap::ArgAction::Set)]
+    pub ipv4: bool,
+    /// Give it IPv6 addresses too
+    #[arg(long, value_name = "BOOL", default_value_t = false, num_args = 0..=1, require_equals = true, default_missing_value = "true", action = clap::ArgAction::Set)]
+    pub ipv6: bool,
+    /// A label
+    #[arg(long = "label", value_name = "KEY=VALUE", value_parser = pair)]
+    pub labels: Vec<(String, String)>,
+}
+
+/// `compose network ls`.
+#[derive(Debug, Args)]
+pub struct NetworkLs {
+    /// Print ids only
+    #[arg(short, long)]
+    pub quiet: bool,
+    /// Print ids in full
+    #[arg(long)]
+    pub no_trunc: bool,
+    /// How to print
+    #[arg(long, value_name = "FORMAT", default_value = "table")]
+    pub format: ListFormat,
+    /// Filter by a property: `name=PART`
+    #[arg(short, long, value_name = "FILTER", value_parser = super::look::name_filter)]
+    pub filter: Vec<String>,
+}
+
+/// `compose network rm`.
+#[derive(Debug, Args)]
+pub struct NetworkRm {
+    /// Names or ids
+    #[arg(value_name = "NETWORK", required = true)]
+    pub names: Vec<String>,
+    /// Do not fail for those that there are none of
+    #[arg(short, long)]
+    pub force: bool,
+}
+
+/// `compose network inspect`.
+#[derive(Debug, Args)]
+pub struct NetworkInspect {
+    /// Names or ids
+    #[arg(value_name = "NETWORK", required = true)]
+    pub names: Vec<String>,
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').unwrap_or((text, ""));
+    if key.is_empty() { Err("write `KEY=VALUE`".to_owned()) } else { Ok((key.to_owned(), value.to_owned())) }
+}
+
+fn address(text: &str) -> Result<(String, std::net::IpAddr), String> {
+    let (name, address) = text.split_once('=').ok_or("write `NAME=ADDRESS`")?;
+    Ok((name.to_owned(), address.parse().map_err(|error| format!("{error}"))?))
+}

@@ -1,0 +1,52 @@
+//! Services in a network namespace that is not their own: what belongs to it is said there.
+
+use super::project::{Named, Project};
+use crate::diagnostic::Report;
+use crate::yaml::Node;
+
+/// What the owner of a namespace has, as Docker Engine refuses it of those who join.
+const OWNERS: [&str; 6] = ["hostname", "mac_address", "links", "dns", "extra_hosts", "sysctls"];
+
+pub(super) fn check(project: Project<'_>, report: &mut Report) {
+    if !project.running() {
+        return;
+    }
+    for service in project.services() {
+        let Some(mode) = service.get("network_mode") else { continue };
+        let text = mode.text_value().unwrap_or_default();
+        if matches!(text, "bridge" | "default") {
+            report
+                .warning(
+                    mode.span,
+                    format!("there is no network `{text}` of the host: the stack's own is joined"),
+                )
+                .help("remove `network_mode`");
+        }
+        let Some((kind, other)) = text.split_once(':') else { continue };
+        for key in OWNERS {
+            owned(service, key, other, mode, report);
+        }
+        let target = project.service(other).filter(|_| kind == "service");
+        if let Some(target) = target.filter(|target| target.name == service.name) {
+            report
+                .error(mode.span, "a service cannot have its own network from itself")
+                .also(target.entry.key, "it");
+        }
+    }
+}
+
+fn owned(service: Named<'_>, key: &str, other: &str, mode: &Node, report: &mut Report) {
+    let Some(entry) = service.entry(key) else { return };
+    let says_nothing = entry.node.is_null()
+        || entry.node.text_value() == Some("")
+        || entry.node.as_map().is_some_and(|map| map.is_empty())
+        || (entry.node.text_value().is_none()
+            && entry.node.as_map().is_none()
+            && entry.node.items().is_empty());
+    if !says_nothing {
+        report
+            .error(entry.key, format!("the network is that of `{other}`, so there is no `{key}` here"))
+            .help(format!("move `{key}` to `{other}`"))
+            .also(mode.span, "the other's network");
+    }
+}

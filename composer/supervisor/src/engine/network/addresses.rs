@@ -1,0 +1,135 @@
+//! Which addresses a container gets: those that the file chooses, those it had, or the lowest that are free.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use composer_network::addresses::Subnet;
+use composer_network::mac_of;
+use composer_stack::{Attachment, Mac, Service};
+
+use super::super::Engine;
+use super::super::container::Container;
+use super::super::start::{Result, StartError};
+use super::Net;
+use crate::records::{Address, Addresses};
+
+impl Engine {
+    /// The addresses of a container on all its networks, taken in this moment: others start at the same time.
+    pub(in super::super) fn addresses(&self, container: &Container) -> Result<Addresses> {
+        let (name, service) = {
+            let record = container.record.borrow();
+            (record.name.clone(), record.service.clone())
+        };
+        let mut addresses = Addresses::new();
+        for (place, (key, at)) in service.network.in_order().into_iter().enumerate() {
+            let networks = self.networks.borrow();
+            let missing = || StartError::new(format!("network {key} is not set up"));
+            let net = networks.get(key).ok_or_else(missing)?;
+            let address = self.address(container, key, net, at).map_err(|why| {
+                StartError::new(format!("{name}: its address on network {}: {why}", net.config.name))
+            })?;
+            // The service's own is that of its first network.
+            let mac = at.mac_address.or(service.mac_address.filter(|_| place == 0));
+            let derived = address.all().next().map(|address| Mac(mac_of(address)));
+            addresses.insert(key.to_owned(), Address { mac: mac.or(derived), ..address });
+        }
+        container.record.borrow_mut().addresses.clone_from(&addresses);
+        Ok(addresses)
+    }
+
+    fn address(
+        &self,
+        container: &Container,
+        key: &str,
+        net: &Net,
+        at: &Attachment,
+    ) -> std::result::Result<Address, String> {
+        let had = container.record.borrow().addresses.get(key).copied().unwrap_or_default();
+        let name = container.name();
+        let mut used = self.used(&name, key);
+        if net.config.external {
+            return self.shared_address(&name, net, at, had, &mut used);
+        }
+        choose(net, at, had, &used)
+    }
+
+    /// What others of the stack have on a network, and what services are to have there.
+    fn used(&self, name: &str, key: &str) -> BTreeSet<IpAddr> {
+        let mut used = BTreeSet::new();
+        for (other, container) in &*self.containers.borrow() {
+            if other != name {
+                used.extend(
+                    container.record.borrow().addresses.get(key).iter().flat_map(|address| address.all()),
+                );
+            }
+        }
+        let own = self.container(name).map(|container| container.record.borrow().service.name.clone());
+        let record = self.record.borrow();
+        let others = record.iter().flat_map(|record| record.services.values());
+        used.extend(
+            others
+                .filter(|service| Some(&service.name) != own.as_ref())
+                .flat_map(|service| fixed(service, key)),
+        );
+        used
+    }
+}
+
+/// The addresses that a service chooses on a network.
+fn fixed(service: &Service, key: &str) -> Vec<IpAddr> {
+    let on = service.network.attachments().find(|(other, _)| *other == key);
+    let on = on.map(|(_, at)| {
+        at.ipv4_address.map(IpAddr::V4).into_iter().chain(at.ipv6_address.map(IpAddr::V6)).collect()
+    });
+    on.unwrap_or_default()
+}
+
+/// One address of each family that the network has.
+pub(super) fn choose(
+    net: &Net,
+    at: &Attachment,
+    had: Address,
+    used: &BTreeSet<IpAddr>,
+) -> std::result::Result<Address, String> {
+    let mut address = Address::default();
+    for subnet in &net.bridge.subnets {
+        let (chosen, had) = match subnet.net.addr() {
+            IpAddr::V4(_) => (at.ipv4_address.map(IpAddr::V4), had.ipv4.map(IpAddr::V4)),
+            IpAddr::V6(_) => (at.ipv6_address.map(IpAddr::V6), had.ipv6.map(IpAddr::V6)),
+        };
+        match one(subnet, chosen, had, used)? {
+            IpAddr::V4(v4) => address.ipv4 = Some(v4),
+            IpAddr::V6(v6) => address.ipv6 = Some(v6),
+        }
+    }
+    let missing =
+        |wanted: Option<IpAddr>| wanted.filter(|wanted| !address.all().any(|given| given == *wanted));
+    let wanted = [at.ipv4_address.map(IpAddr::V4), at.ipv6_address.map(IpAddr::V6)];
+    match wanted.into_iter().find_map(missing) {
+        Some(wanted) => Err(format!("{wanted} cannot be had: the network has no subnet of its kind")),
+        None => Ok(address),
+    }
+}
+
+fn one(
+    subnet: &Subnet,
+    chosen: Option<IpAddr>,
+    had: Option<IpAddr>,
+    used: &BTreeSet<IpAddr>,
+) -> std::result::Result<IpAddr, String> {
+    if let Some(chosen) = chosen {
+        // Reserved addresses may be given by choice: that is what they are reserved for.
+        let open = Subnet { reserved: BTreeSet::new(), ..subnet.clone() };
+        if !open.is_assignable(chosen) {
+            return Err(format!("{chosen} is not an address for a container in {}", subnet.net));
+        }
+        if used.contains(&chosen) {
+            return Err(format!("{chosen} is another container's already"));
+        }
+        return Ok(chosen);
+    }
+    match had.filter(|had| subnet.is_assignable(*had) && subnet.range.contains(had) && !used.contains(had)) {
+        Some(had) => Ok(had),
+        None => subnet.take(used).map_err(|error| error.to_string()),
+    }
+}

@@ -1,0 +1,311 @@
+//! The networks of a stack: made, mended, looked at and taken away.
+
+mod addresses;
+mod modes;
+mod names;
+mod plug;
+mod shared;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+
+use composer_network::addresses::Subnet;
+use composer_network::dns::{Neighbours, Zone};
+use composer_network::{Bridge, BridgeSpec, IpNet, LinkInfo, names as interfaces};
+use composer_plan::ObservedNetwork;
+use composer_stack::{Network, Pool};
+
+use super::Engine;
+use super::container::Container;
+use super::start::{Result, StartError};
+use crate::protocol::{Action, Subject};
+
+/// A network that is there.
+pub struct Net {
+    /// What it was made by.
+    pub config: Network,
+    /// What its containers are plugged into.
+    pub bridge: Bridge,
+    /// The names on it.
+    pub zone: Rc<Zone>,
+    /// The other stacks that are on it as well, where it is not the stack's own.
+    pub neighbours: Option<Neighbours>,
+}
+
+fn doing(what: &str, error: &dyn std::fmt::Display) -> StartError {
+    StartError::doing(what, error)
+}
+
+impl Engine {
+    /// Makes or mends the network that the file has under this key. One that was made by another configuration goes
+    /// first: nobody may be on it any more.
+    pub(super) async fn ensure_network(&self, key: &str) -> Result<()> {
+        let (wanted, made) = {
+            let record = self.record.borrow();
+            let record = record.as_ref();
+            (
+                record.and_then(|record| record.networks.get(key).cloned()),
+                record.and_then(|record| record.made.get(key).cloned()),
+            )
+        };
+        let missing = || StartError::new(format!("network {key} is not known to the stack"));
+        let wanted = wanted.or_else(|| made.clone()).ok_or_else(missing)?;
+        let subject = Subject::Network(wanted.name.clone());
+        if let Some(made) = made.filter(|made| !made.serves(&wanted)) {
+            self.unmake_network(key, &made).await?;
+        }
+        let is_new = !self.networks.borrow().contains_key(key) && !wanted.external;
+        if is_new {
+            self.announce(subject.clone(), Action::Creating);
+        }
+        self.bring_network(key, wanted).await?;
+        if is_new {
+            self.announce(subject, Action::Created);
+        }
+        Ok(())
+    }
+
+    /// Has the networks of a container that a supervisor has not looked at yet, as they were made.
+    pub(super) async fn ensure_networks_of(&self, container: &Container) -> Result<()> {
+        let service = container.record.borrow().service.clone();
+        for (key, _) in service.network.attachments() {
+            if self.networks.borrow().contains_key(key) {
+                continue;
+            }
+            let made = self.record.borrow().as_ref().and_then(|record| record.made.get(key).cloned());
+            match made {
+                Some(made) => self.bring_network(key, made).await?,
+                None => self.ensure_network(key).await?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Brings a network about by this configuration.
+    async fn bring_network(&self, key: &str, config: Network) -> Result<()> {
+        let name = config.name.clone();
+        let spec = if config.external {
+            self.shared_spec(&config).await?
+        } else {
+            self.own_spec(key, &config).await?
+        };
+        let bridge = self
+            .host
+            .bring_bridge(&spec)
+            .await
+            .map_err(|error| doing(&format!("set up the bridge of network {name}"), &error))?;
+        let known = self.networks.borrow_mut().remove(key);
+        let (zone, neighbours) = match known.filter(|net| net.bridge.subnets == bridge.subnets) {
+            Some(net) => (net.zone, net.neighbours),
+            None => self.new_zone(&config, &bridge)?,
+        };
+        let net = Net { config: config.clone(), bridge, zone, neighbours };
+        self.networks.borrow_mut().insert(key.to_owned(), net);
+        self.own_names();
+        let is_recorded = {
+            let mut record = self.record.borrow_mut();
+            let Some(record) = &mut *record else { return Ok(()) };
+            record.made.insert(key.to_owned(), config.clone()).as_ref() == Some(&config)
+        };
+        if is_recorded {
+            return Ok(());
+        }
+        self.save().map_err(|error| doing("write the stack's record", &error))
+    }
+
+    fn new_zone(&self, config: &Network, bridge: &Bridge) -> Result<(Rc<Zone>, Option<Neighbours>)> {
+        let subnets = bridge.subnets.iter().map(|subnet| subnet.net);
+        let zone = Rc::new(Zone::new(&config.name, subnets));
+        if !config.external {
+            return Ok((zone, None));
+        }
+        let folder = crate::paths::shared_names(&config.name);
+        let neighbours = Neighbours::join(&folder, &self.stack, Rc::clone(&zone))
+            .map_err(|error| doing(&format!("follow the names on network {}", config.name), &error))?;
+        Ok((zone, Some(neighbours)))
+    }
+
+    /// The bridge of a network of the stack's own.
+    async fn own_spec(&self, key: &str, config: &Network) -> Result<BridgeSpec> {
+        let group = self.link_group()?;
+        let name = config.bridge.clone().unwrap_or_else(|| interfaces::bridge(&self.stack, key));
+        if config.bridge.is_some() {
+            let links = self.host.links().await.map_err(|error| doing("list the host's links", &error))?;
+            if links.iter().any(|link| link.name == name && link.group != group) {
+                let what = format!("set up the bridge of network {}", config.name);
+                let why = format!(
+                    "the host has an interface {name} that is not this stack's: give the bridge another name"
+                );
+                return Err(doing(&what, &why));
+            }
+        }
+        let mut taken =
+            self.host.taken(&[&name]).await.map_err(|error| doing("list the host's routes", &error))?;
+        taken.extend(crate::host::networks::reserved(""));
+        let subnets = claim_subnets(&self.registry, &self.stack, key, config, &taken)
+            .map_err(|error| doing(&format!("give network {} its subnets", config.name), &error))?;
+        Ok(BridgeSpec { name, subnets, group, mtu: config.mtu, isolated: config.isolated })
+    }
+
+    /// The group of all links of the stack.
+    pub(super) fn link_group(&self) -> Result<u32> {
+        self.registry.group(&self.stack).map_err(|error| doing("pick the stack's link group", &error))
+    }
+
+    async fn unmake_network(&self, key: &str, made: &Network) -> Result<()> {
+        let failed = |error: &dyn std::fmt::Display| doing(&format!("remove network {}", made.name), error);
+        if !made.external {
+            let subject = Subject::Network(made.name.clone());
+            self.announce(subject.clone(), Action::Removing);
+            let name = made.bridge.clone().unwrap_or_else(|| interfaces::bridge(&self.stack, key));
+            self.host.remove_bridge(&name).await.map_err(|error| failed(&error))?;
+            self.registry.release(&self.stack, key).map_err(|error| failed(&error))?;
+            self.announce(subject, Action::Removed);
+        }
+        if let Some(net) = self.networks.borrow_mut().remove(key) {
+            leave(net).map_err(|error| failed(&error))?;
+        }
+        // What was given out there is nobody's any more.
+        for container in self.containers.borrow().values() {
+            container.record.borrow_mut().addresses.remove(key);
+        }
+        if let Some(record) = &mut *self.record.borrow_mut() {
+            record.made.remove(key);
+        }
+        self.save().map_err(|error| doing("write the stack's record", &error))
+    }
+
+    /// The names on the host of the networks with these keys.
+    pub(super) fn network_names(&self, keys: &[String]) -> Vec<String> {
+        let record = self.record.borrow();
+        let find = |key: &String| {
+            let record = record.as_ref()?;
+            let network = record.made.get(key).or_else(|| record.networks.get(key))?;
+            Some(network.name.clone())
+        };
+        keys.iter().map(|key| find(key).unwrap_or_else(|| format!("{}_{key}", self.stack))).collect()
+    }
+
+    /// What there is of the stack's networks.
+    pub(super) fn observed_networks(&self, links: &[LinkInfo]) -> BTreeMap<String, ObservedNetwork> {
+        let record = self.record.borrow();
+        let Some(record) = &*record else { return BTreeMap::new() };
+        let networks = self.networks.borrow();
+        let found = record.made.iter().map(|(key, config)| {
+            let bridge = networks.get(key).map(|net| net.bridge.index);
+            let up = bridge.is_some_and(|index| links.iter().any(|link| link.index == index));
+            (key.clone(), ObservedNetwork { config: config.clone(), up })
+        });
+        found.collect()
+    }
+
+    /// Whether somebody has taken a link of a container that runs away, or taken one out of its bridge.
+    pub(super) fn is_unplugged(&self, container: &Container, links: &[LinkInfo]) -> bool {
+        let record = container.record.borrow();
+        let networks = self.networks.borrow();
+        let is_runs = container.live.borrow().is_some();
+        is_runs
+            && record.service.network.attachments().any(|(key, _)| {
+                let veth = interfaces::veth(&self.stack, &record.name, key);
+                let bridge = networks.get(key).map(|net| net.bridge.index);
+                // Of one that was plugged in before there were several networks the link has another name.
+                record.addresses.contains_key(key)
+                    && !links
+                        .iter()
+                        .any(|link| link.name == veth && (link.controller == bridge || bridge.is_none()))
+            })
+    }
+
+    /// Takes all links of the stack away in one sweep, and everything that its networks had of the host.
+    pub(super) async fn remove_networks(&self) -> Result<()> {
+        self.all_unplugged().await;
+        let chosen: Vec<String> = {
+            let record = self.record.borrow();
+            let made = record.iter().flat_map(|record| record.made.values());
+            made.filter_map(|network| network.bridge.clone()).collect()
+        };
+        let links = self.host.links().await.map_err(|error| doing("find the stack's links", &error))?;
+        let groups: BTreeSet<u32> = self.link_groups(&links);
+        let own: Vec<String> = {
+            let record = self.record.borrow();
+            let made = record.iter().flat_map(|record| record.made.values());
+            made.filter(|network| !network.external).map(|network| network.name.clone()).collect()
+        };
+        let there = links.iter().any(|link| groups.contains(&link.group));
+        if there {
+            own.iter().for_each(|name| self.announce(Subject::Network(name.clone()), Action::Removing));
+            let chosen: Vec<&str> = chosen.iter().map(String::as_str).collect();
+            for group in groups {
+                self.host
+                    .remove_group_with(group, &chosen)
+                    .await
+                    .map_err(|error| doing("remove the stack's links", &error))?;
+            }
+            own.iter().for_each(|name| self.announce(Subject::Network(name.clone()), Action::Removed));
+        }
+        let networks = std::mem::take(&mut *self.networks.borrow_mut());
+        for net in networks.into_values() {
+            leave(net).map_err(|error| doing("leave a network", &error))?;
+        }
+        self.give_shared_back()?;
+        if let Some(record) = &mut *self.record.borrow_mut() {
+            record.made.clear();
+        }
+        self.registry.release_stack(&self.stack).map_err(|error| doing("give the subnets back", &error))
+    }
+
+    /// The link groups of the stack, by whoever knows them: the registry, or the bridges themselves.
+    fn link_groups(&self, links: &[LinkInfo]) -> BTreeSet<u32> {
+        let record = self.record.borrow();
+        let keys = record.iter().flat_map(|record| record.made.keys()).map(String::as_str);
+        let bridges: BTreeSet<String> =
+            keys.chain(["default"]).map(|key| interfaces::bridge(&self.stack, key)).collect();
+        let by_name = links.iter().filter(|link| bridges.contains(&link.name)).map(|link| link.group);
+        let held = self.registry.held_group(&self.stack).ok().flatten();
+        held.into_iter().chain(by_name).filter(|group| *group != 0).collect()
+    }
+}
+
+/// The stack's names on it are forgotten by the others.
+fn leave(net: Net) -> std::result::Result<(), composer_network::Error> {
+    net.neighbours.map_or(Ok(()), Neighbours::leave)
+}
+
+/// The subnets of a network, held in the registry.
+pub(crate) fn claim_subnets(
+    registry: &composer_network::subnets::Registry,
+    stack: &str,
+    key: &str,
+    config: &Network,
+    taken: &[IpNet],
+) -> std::result::Result<Vec<Subnet>, composer_network::Error> {
+    let mut subnets = Vec::new();
+    let is_on = |net: IpNet| match net {
+        IpNet::V4(_) => config.ipv4,
+        IpNet::V6(_) => config.ipv6,
+    };
+    for pool in config.ipam.iter().filter(|pool| is_on(pool.subnet)) {
+        registry.claim_exactly(stack, key, pool.subnet, taken)?;
+        subnets.push(subnet(pool));
+    }
+    let has_v4 = subnets.iter().any(|subnet| subnet.net.addr().is_ipv4());
+    let has_v6 = subnets.iter().any(|subnet| subnet.net.addr().is_ipv6());
+    if config.ipv4 && !has_v4 {
+        subnets.push(Subnet::whole(registry.claim(stack, key, taken)?));
+    }
+    if config.ipv6 && !has_v6 {
+        subnets.push(Subnet::whole(registry.claim_v6(stack, key, taken)?));
+    }
+    Ok(subnets)
+}
+
+/// A subnet as the file chooses it.
+fn subnet(pool: &Pool) -> Subnet {
+    let whole = Subnet::whole(pool.subnet);
+    Subnet {
+        gateway: pool.gateway.unwrap_or(whole.gateway),
+        range: pool.ip_range.unwrap_or(whole.range),
+        reserved: pool.aux_addresses.values().copied().collect(),
+        ..whole
+    }
+}

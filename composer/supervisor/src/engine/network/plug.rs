@@ -1,0 +1,196 @@
+//! A container's links: made when it starts, brought back when somebody has taken one away.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::os::fd::{AsFd, OwnedFd};
+use std::rc::Rc;
+
+use composer_network::{Gateways, IpNet, Plug, Wiring, attach, isolate, mac_of, names};
+use composer_stack::{Attachment, NetworkMode, Service};
+
+use super::super::Engine;
+use super::super::container::Container;
+use super::super::link::Born;
+use super::super::start::{Result, StartError};
+use super::Net;
+use crate::records::{Address, Addresses};
+
+/// What an endpoint's driver options call the interface.
+const IFNAME: &str = "com.docker.network.endpoint.ifname";
+/// What a network's driver options have interfaces called, before their number.
+const PREFIX: &str = "com.docker.network.container_iface_prefix";
+
+impl Engine {
+    /// Gives a child that has not been let go yet its network, and its names to others. `logs` are kept with what it
+    /// needs.
+    pub(in super::super) async fn plug(
+        self: &Rc<Self>,
+        service: &Service,
+        container: &Container,
+        born: &Born,
+        logs: [&OwnedFd; 2],
+    ) -> Result<()> {
+        let name = container.name();
+        let failed =
+            |what: &str, error: &dyn std::fmt::Display| StartError::doing(&format!("{name}: {what}"), error);
+        let mut held: Vec<OwnedFd> = Vec::new();
+        for log in logs {
+            held.push(log.try_clone().map_err(|error| failed("keep its log", &error))?);
+        }
+        let netns = || {
+            fs::File::open(format!("/proc/{}/ns/net", born.pid))
+                .map_err(|error| failed("open its network namespace", &error))
+        };
+        let mut resolver = None;
+        match &service.network {
+            NetworkMode::Networks(_) => {
+                let addresses = container.record.borrow().addresses.clone();
+                let wiring = self.wiring(&name, service, &addresses)?;
+                let attached = attach(&self.host, netns()?.into(), wiring)
+                    .await
+                    .map_err(|error| failed("plug it into its networks", &error))?;
+                for warning in &attached.warnings {
+                    self.warn_once(&service.name, warning);
+                }
+                for socket in [&attached.dns_udp, &attached.dns_tcp] {
+                    held.push(socket.try_clone().map_err(|error| failed("keep its resolver", &error))?);
+                }
+                resolver = Some((attached.dns_udp, attached.dns_tcp));
+            }
+            NetworkMode::None => isolate(netns()?.into(), service.sysctls.clone())
+                .await
+                .map_err(|error| failed("set up its network namespace", &error))?,
+            NetworkMode::Host | NetworkMode::Service(_) | NetworkMode::Container(_) => {}
+        }
+        let held: Vec<_> = held.iter().map(AsFd::as_fd).collect();
+        self.link
+            .hold(&format!("container/{name}"), &held)
+            .map_err(|error| failed("have its descriptors kept", &error))?;
+        if let Some((udp, tcp)) = resolver {
+            self.publish(container, udp, tcp).map_err(|error| failed("serve its names", &error))?;
+        }
+        Ok(())
+    }
+
+    /// Brings the links of a container that runs back.
+    pub(in super::super) async fn replug(&self, container: &Container) -> Result<()> {
+        let Some(pid) = container.live.borrow().as_ref().map(|live| live.pid) else { return Ok(()) };
+        let name = container.name();
+        let (service, addresses) = {
+            let record = container.record.borrow();
+            (record.service.clone(), record.addresses.clone())
+        };
+        let failed =
+            |error: &dyn std::fmt::Display| StartError::doing(&format!("{name}: plug it in again"), error);
+        let netns: OwnedFd =
+            fs::File::open(format!("/proc/{pid}/ns/net")).map_err(|error| failed(&error))?.into();
+        for plug in self.wiring(&name, &service, &addresses)?.plugs {
+            self.host.replug(plug, netns.as_fd()).await.map_err(|error| failed(&error))?;
+        }
+        Ok(())
+    }
+
+    /// The links of a container with these addresses.
+    fn wiring(&self, name: &str, service: &Service, addresses: &Addresses) -> Result<Wiring> {
+        let networks = self.networks.borrow();
+        let group = self.link_group()?;
+        let mut joined: Vec<Joined<'_>> = Vec::new();
+        for (key, at) in service.network.in_order() {
+            let missing = || StartError::new(format!("{name}: network {key} is not set up"));
+            let (net, address) = networks.get(key).zip(addresses.get(key)).ok_or_else(missing)?;
+            joined.push(Joined { key, at, net, address: *address });
+        }
+        let interfaces = interface_names(&joined);
+        let (v4, v6) = (way_out(&joined, IpAddr::is_ipv4), way_out(&joined, IpAddr::is_ipv6));
+        let plugs = joined.iter().zip(interfaces).map(|(joined, interface)| {
+            let Joined { key, at, net, address } = joined;
+            let mac = address.mac.map_or_else(|| mac_of(Ipv4Addr::UNSPECIFIED.into()), |mac| mac.0);
+            let gateways = Gateways {
+                v4: v4.filter(|(way, _)| way == key).and_then(|(_, to)| as_v4(to)),
+                v6: v6.filter(|(way, _)| way == key).and_then(|(_, to)| as_v6(to)),
+            };
+            Plug {
+                bridge: net.bridge.clone(),
+                group,
+                veth: names::veth(&self.stack, name, key),
+                interface,
+                mac,
+                addresses: prefixed(net, address, at),
+                gateways,
+            }
+        });
+        let mut sysctls: BTreeMap<String, String> = service.sysctls.clone();
+        sysctls.retain(|key, _| key.starts_with("net.") || key.starts_with("net/"));
+        Ok(Wiring { plugs: plugs.collect(), sysctls })
+    }
+}
+
+/// A network that a container is on.
+struct Joined<'a> {
+    key: &'a str,
+    at: &'a Attachment,
+    net: &'a Net,
+    address: Address,
+}
+
+/// `ethN` in the order of joining, but for those that choose.
+fn interface_names(joined: &[Joined<'_>]) -> Vec<String> {
+    let chosen = |joined: &Joined<'_>| {
+        joined.at.interface_name.clone().or_else(|| joined.at.driver_opts.get(IFNAME).cloned())
+    };
+    let mut used: Vec<String> = joined.iter().filter_map(chosen).collect();
+    let name = |joined: &Joined<'_>| {
+        if let Some(name) = chosen(joined) {
+            return name;
+        }
+        let prefix = joined.net.config.options.get(PREFIX).map_or("eth", String::as_str);
+        let mut free = (0..=used.len()).map(|number| format!("{prefix}{number}"));
+        let name = free.find(|name| !used.contains(name)).unwrap_or_else(|| prefix.to_owned());
+        used.push(name.clone());
+        name
+    };
+    joined.iter().map(name).collect()
+}
+
+/// The network that a family's default route goes over, and the gateway there: the highest `gw_priority`, then the first
+/// by name, as in Docker. Over one that is internal nothing leads out.
+fn way_out<'a>(joined: &[Joined<'a>], family: impl Fn(&IpAddr) -> bool) -> Option<(&'a str, IpAddr)> {
+    let mut ways: Vec<_> = joined
+        .iter()
+        .filter(|joined| !joined.net.config.internal)
+        .filter_map(|joined| {
+            let subnet = joined.net.bridge.subnets.iter().find(|subnet| family(&subnet.gateway))?;
+            Some((-joined.at.gw_priority, joined.key, subnet.gateway))
+        })
+        .collect();
+    ways.sort();
+    ways.into_iter().next().map(|(_, key, gateway)| (key, gateway))
+}
+
+fn as_v4(address: IpAddr) -> Option<Ipv4Addr> {
+    match address {
+        IpAddr::V4(address) => Some(address),
+        IpAddr::V6(_) => None,
+    }
+}
+
+fn as_v6(address: IpAddr) -> Option<Ipv6Addr> {
+    match address {
+        IpAddr::V6(address) => Some(address),
+        IpAddr::V4(_) => None,
+    }
+}
+
+/// The addresses of an interface: link-local ones have the length that their ranges have (RFC 3927, RFC 4291).
+fn prefixed(net: &Net, address: &Address, at: &Attachment) -> Vec<IpNet> {
+    let own = address.all().filter_map(|address| {
+        let subnet = net.bridge.subnets.iter().find(|subnet| subnet.net.contains(&address))?;
+        Some(subnet.with_prefix(address))
+    });
+    let local = at
+        .link_local_ips
+        .iter()
+        .filter_map(|address| IpNet::new(*address, if address.is_ipv4() { 16 } else { 64 }).ok());
+    own.chain(local).collect()
+}

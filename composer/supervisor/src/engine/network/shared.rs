@@ -1,0 +1,74 @@
+//! Networks that are no stack's own: `external` ones, which `compose network create` has made.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use composer_network::BridgeSpec;
+use composer_stack::{Attachment, Network};
+
+use super::super::Engine;
+use super::super::start::{Result, StartError};
+use super::{Net, addresses, doing};
+use crate::host::networks;
+use crate::records::Address;
+
+impl Engine {
+    /// The bridge of a network of the host; whoever uses it first makes it.
+    pub(super) async fn shared_spec(&self, config: &Network) -> Result<BridgeSpec> {
+        let name = &config.name;
+        let record = networks::read(name).ok_or_else(|| {
+            StartError::new(format!(
+                "network {name} does not exist; as it is external, it has to be made first: `compose network create {name}`"
+            ))
+        })?;
+        networks::spec(&self.host, &self.registry, &record)
+            .await
+            .map_err(|error| doing(&format!("set up network {name}"), &error))
+    }
+
+    /// An address that no container of any stack has.
+    pub(super) fn shared_address(
+        &self,
+        container: &str,
+        net: &Net,
+        at: &Attachment,
+        had: Address,
+        used: &mut BTreeSet<IpAddr>,
+    ) -> std::result::Result<Address, String> {
+        let owner = self.owner(container);
+        networks::take(&net.config.name, &owner, |others| {
+            used.extend(others);
+            addresses::choose(net, at, had, used)
+        })
+    }
+
+    /// Has others get the addresses that a container had on networks of the host.
+    pub(in super::super) fn give_back_of(&self, container: &str) -> Result<()> {
+        let owner = self.owner(container);
+        self.give_back(|other| other == owner)
+    }
+
+    /// The same of all containers of the stack.
+    pub(super) fn give_shared_back(&self) -> Result<()> {
+        let prefix = self.owner("");
+        self.give_back(|other| other.starts_with(&prefix))
+    }
+
+    fn give_back(&self, is_ours: impl Fn(&str) -> bool) -> Result<()> {
+        let shared: Vec<String> = {
+            let record = self.record.borrow();
+            let made = record.iter().flat_map(|record| record.made.values());
+            made.filter(|network| network.external).map(|network| network.name.clone()).collect()
+        };
+        for name in shared {
+            networks::give_back(&name, &is_ours)
+                .map_err(|error| doing(&format!("give addresses of network {name} back"), &error))?;
+        }
+        Ok(())
+    }
+
+    /// Neither name has a slash.
+    fn owner(&self, container: &str) -> String {
+        format!("{}/{container}", self.stack)
+    }
+}

@@ -1,0 +1,339 @@
+//! Networks of the host that stacks share: `compose network create|ls|rm|inspect`. Each has a record that a reboot does not
+//! take; its bridge is made by whoever uses it first, and stays until the network is removed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File};
+use std::io;
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use composer_network::addresses::Subnet;
+use composer_network::subnets::{self, Registry};
+use composer_network::{BridgeSpec, Host, IpNet, names};
+use composer_stack::{Network, Pool};
+use nix::fcntl::{Flock, FlockArg};
+use serde::{Deserialize, Serialize};
+
+pub use composer_network::has_ipv6;
+
+use super::{Error, root};
+use crate::records::{self, Address, Addresses};
+use crate::{clock, paths};
+
+/// What the host knows of a network of its own.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct HostNetwork {
+    /// 64 hexadecimal digits.
+    pub id: String,
+    /// When it was made: nanoseconds since the Unix epoch.
+    pub created: u64,
+    /// How it was asked for, with every subnet that it was given.
+    pub network: Network,
+}
+
+/// A container on a network.
+#[derive(Clone, Debug)]
+pub struct Endpoint {
+    /// Its id.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// What it has there.
+    pub address: Address,
+}
+
+/// Any network, as `ls` and `inspect` show it.
+#[derive(Clone, Debug)]
+pub struct Shown {
+    /// 64 hexadecimal digits.
+    pub id: String,
+    /// When it was made, where that is known.
+    pub created: Option<u64>,
+    /// What it is.
+    pub network: Network,
+    /// Its subnets, with their gateways.
+    pub subnets: Vec<(IpNet, IpAddr)>,
+    /// Its bridge.
+    pub bridge: String,
+    /// The stack that it is of, and its key in the file; `None` of one that stacks share.
+    pub of: Option<(String, String)>,
+    /// The containers on it.
+    pub containers: Vec<Endpoint>,
+}
+
+/// The network of this name, if the host has one.
+pub fn read(name: &str) -> Option<HostNetwork> {
+    records::read(&paths::network(name)).filter(|record: &HostNetwork| record.network.name == name)
+}
+
+/// The names of all networks that stacks share; `None` where the caller may not know them.
+pub fn known() -> Option<BTreeSet<String>> {
+    root().ok()?;
+    Some(all().into_iter().map(|record| record.network.name).collect())
+}
+
+fn all() -> Vec<HostNetwork> {
+    let files = fs::read_dir(paths::networks()).into_iter().flatten().flatten();
+    let mut all: Vec<HostNetwork> = files.filter_map(|file| records::read(&file.path())).collect();
+    all.sort_by(|a, b| a.network.name.cmp(&b.network.name));
+    all
+}
+
+/// The subnets of all networks that stacks share but one: nobody else gets them, also after a reboot that has emptied the
+/// registry.
+pub(crate) fn reserved(besides: &str) -> Vec<IpNet> {
+    let others = all().into_iter().filter(|record| record.network.name != besides);
+    others.flat_map(|record| record.network.ipam).map(|pool| pool.subnet).collect()
+}
+
+/// The bridge of a network, by its record; its subnets are held in the registry from then on.
+pub(crate) async fn spec(
+    host: &Host,
+    registry: &Registry,
+    record: &HostNetwork,
+) -> Result<BridgeSpec, composer_network::Error> {
+    let network = &record.network;
+    let bridge = bridge(network);
+    let mut taken = host.taken(&[&bridge]).await?;
+    taken.extend(reserved(&network.name));
+    let subnets = crate::engine::claim_subnets(registry, subnets::HOST, &network.name, network, &taken)?;
+    let group = registry.group(&group_key(&network.name))?;
+    Ok(BridgeSpec { name: bridge, subnets, group, mtu: network.mtu, isolated: network.isolated })
+}
+
+fn bridge(network: &Network) -> String {
+    network.bridge.clone().unwrap_or_else(|| names::bridge(subnets::HOST, &network.name))
+}
+
+/// No stack is called so.
+fn group_key(name: &str) -> String {
+    format!("network {name}")
+}
+
+/// Makes a network; its id.
+///
+/// # Errors
+/// When there is one of the name, a subnet is another's, or the record cannot be written.
+pub fn create(mut network: Network) -> Result<String, Error> {
+    root()?;
+    let name = network.name.clone();
+    let refused = |why: String| Error::Network { doing: "create", name: name.clone(), why };
+    let _lock = lock().map_err(|error| refused(error.to_string()))?;
+    if list()?.iter().any(|shown| shown.network.name == name) {
+        return Err(refused(format!("network with name {name} already exists")));
+    }
+    if network.ipv6 {
+        composer_network::has_ipv6().map_err(|why| refused(format!("IPv6 is off in the kernel ({why})")))?;
+    }
+    let record = |network| {
+        let id = composer_stack::sha256(&format!("{name}\n{}", clock::now()));
+        HostNetwork { id, created: clock::now(), network }
+    };
+    let registry = Registry::open(&paths::registry());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build();
+    let claimed = runtime.map_err(|error| refused(error.to_string()))?.block_on(async {
+        let host = Host::open()?;
+        let bridge = bridge(&network);
+        let mut taken = host.taken(&[&bridge]).await?;
+        taken.extend(reserved(&name));
+        crate::engine::claim_subnets(&registry, subnets::HOST, &name, &network, &taken)
+    });
+    // The subnets are its own from now on, also after a reboot.
+    network.ipam = match claimed {
+        Ok(subnets) => subnets.iter().map(|subnet| pool(&network, subnet)).collect(),
+        Err(error) => {
+            let _ = registry.release(subnets::HOST, &name);
+            return Err(refused(error.to_string()));
+        }
+    };
+    let record = record(network);
+    let written =
+        paths::make(&paths::networks()).and_then(|()| records::write(&paths::network(&name), &record));
+    if let Err(error) = written {
+        let _ = registry.release(subnets::HOST, &name);
+        return Err(refused(error.to_string()));
+    }
+    Ok(record.id)
+}
+
+fn pool(network: &Network, subnet: &Subnet) -> Pool {
+    let asked = network.ipam.iter().find(|pool| pool.subnet == subnet.net);
+    Pool {
+        subnet: subnet.net,
+        gateway: Some(subnet.gateway),
+        ip_range: asked.and_then(|pool| pool.ip_range),
+        aux_addresses: asked.map(|pool| pool.aux_addresses.clone()).unwrap_or_default(),
+    }
+}
+
+/// Removes a network that no container is on.
+///
+/// # Errors
+/// When there is none, it is a stack's, somebody is on it, or something of it cannot be removed.
+pub fn remove(name: &str) -> Result<(), Error> {
+    root()?;
+    let refused = |why: String| Error::Network { doing: "remove", name: name.to_owned(), why };
+    let _lock = lock().map_err(|error| refused(error.to_string()))?;
+    let Some(found) = list()?.into_iter().find(|shown| shown.network.name == name || shown.id == name) else {
+        return Err(refused(format!("network {name} not found")));
+    };
+    let name = found.network.name.as_str();
+    if let Some((stack, _)) = &found.of {
+        return Err(refused(format!("it belongs to stack {stack}: `compose -p {stack} down` removes it")));
+    }
+    if !found.containers.is_empty() {
+        let users: Vec<&str> = found.containers.iter().map(|endpoint| endpoint.name.as_str()).collect();
+        return Err(refused(format!("network {name} has active endpoints: {}", users.join(", "))));
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build();
+    let removed = runtime
+        .map_err(|error| refused(error.to_string()))?
+        .block_on(async { Host::open()?.remove_bridge(&found.bridge).await });
+    removed.map_err(|error| refused(error.to_string()))?;
+    let registry = Registry::open(&paths::registry());
+    for gone in [fs::remove_dir_all(paths::shared_names(name)), fs::remove_file(paths::network(name))] {
+        match gone {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(refused(error.to_string())),
+            Ok(()) | Err(_) => {}
+        }
+    }
+    let _ = fs::remove_dir(paths::networks());
+    let _ = fs::remove_dir(paths::all_shared_names());
+    registry
+        .release(subnets::HOST, name)
+        .and_then(|()| registry.release_stack(&group_key(name)))
+        .map_err(|error| refused(error.to_string()))?;
+    paths::tidy();
+    Ok(())
+}
+
+/// Every network of the host, those of stacks as well.
+///
+/// # Errors
+/// When the caller may not read the records.
+pub fn list() -> Result<Vec<Shown>, Error> {
+    root()?;
+    let leases = Registry::open(&paths::registry()).list().unwrap_or_default();
+    let mut shown: Vec<Shown> = all().into_iter().map(|record| of_host(record)).collect();
+    for stack in paths::stacks() {
+        let folder = paths::StackPaths::new(&stack);
+        let Some(record) = records::read::<records::StackRecord>(&folder.record()) else { continue };
+        let containers = containers(&folder);
+        for (key, network) in &record.made {
+            let on = on(&containers, key);
+            if network.external {
+                if let Some(shared) =
+                    shown.iter_mut().find(|shown| shown.of.is_none() && shown.network.name == network.name)
+                {
+                    shared.containers.extend(on);
+                }
+                continue;
+            }
+            let held = leases.iter().filter(|lease| lease.stack == stack && lease.network == *key);
+            let gateway = |net: IpNet| {
+                let chosen =
+                    network.ipam.iter().find(|pool| pool.subnet == net).and_then(|pool| pool.gateway);
+                (net, chosen.unwrap_or_else(|| Subnet::whole(net).gateway))
+            };
+            shown.push(Shown {
+                id: composer_stack::sha256(&format!("{stack}\n{key}")),
+                created: created(&folder),
+                network: network.clone(),
+                subnets: held.map(|lease| gateway(lease.subnet)).collect(),
+                bridge: network.bridge.clone().unwrap_or_else(|| names::bridge(&stack, key)),
+                of: Some((stack.clone(), key.clone())),
+                containers: on,
+            });
+        }
+    }
+    shown.sort_by(|a, b| a.network.name.cmp(&b.network.name));
+    Ok(shown)
+}
+
+fn created(folder: &paths::StackPaths) -> Option<u64> {
+    let made = fs::metadata(folder.state()).ok()?.created().ok()?;
+    u64::try_from(made.duration_since(std::time::UNIX_EPOCH).ok()?.as_nanos()).ok()
+}
+
+fn of_host(record: HostNetwork) -> Shown {
+    let HostNetwork { id, created, network } = record;
+    let subnets = network
+        .ipam
+        .iter()
+        .map(|pool| (pool.subnet, pool.gateway.unwrap_or_else(|| Subnet::whole(pool.subnet).gateway)));
+    Shown {
+        id,
+        created: Some(created),
+        subnets: subnets.collect(),
+        bridge: bridge(&network),
+        network,
+        of: None,
+        containers: Vec::new(),
+    }
+}
+
+/// The containers of a stack whose programs run, as far as its records know.
+fn containers(folder: &paths::StackPaths) -> Vec<records::ContainerRecord> {
+    let names = fs::read_dir(folder.containers()).into_iter().flatten().flatten();
+    let names = names.filter_map(|entry| entry.file_name().into_string().ok());
+    let read = names.filter_map(|name| records::ContainerRecord::read(&folder.container(&name)));
+    read.filter(|record| matches!(record.phase, records::Phase::Started(_))).collect()
+}
+
+fn on(containers: &[records::ContainerRecord], key: &str) -> Vec<Endpoint> {
+    let on = containers.iter().filter_map(|record| {
+        let addresses: &Addresses = &record.addresses;
+        let address = *addresses.get(key)?;
+        Some(Endpoint { id: record.id.clone(), name: record.name.clone(), address })
+    });
+    on.collect()
+}
+
+/// Who has which address on a network that stacks share.
+type Taken = BTreeMap<String, Address>;
+
+/// Has `choose` pick an address, given those that others have, and keeps it for `owner`.
+pub(crate) fn take(
+    name: &str,
+    owner: &str,
+    choose: impl FnOnce(Vec<IpAddr>) -> Result<Address, String>,
+) -> Result<Address, String> {
+    let failed = |error: io::Error| format!("keep the addresses of the network: {error}");
+    let _lock = lock().map_err(failed)?;
+    let path = addresses_of(name);
+    let mut taken: Taken = records::read(&path).unwrap_or_default();
+    let others = taken.iter().filter(|(other, _)| *other != owner).flat_map(|(_, address)| address.all());
+    let address = choose(others.collect())?;
+    if taken.insert(owner.to_owned(), address) != Some(address) {
+        records::write(&path, &taken).map_err(failed)?;
+    }
+    Ok(address)
+}
+
+/// Has others get the addresses of those for whom `is_ours` holds.
+pub(crate) fn give_back(name: &str, is_ours: impl Fn(&str) -> bool) -> io::Result<()> {
+    let path = addresses_of(name);
+    if !path.exists() {
+        return Ok(());
+    }
+    let _lock = lock()?;
+    let mut taken: Taken = records::read(&path).unwrap_or_default();
+    let before = taken.len();
+    taken.retain(|owner, _| !is_ours(owner));
+    match taken.len() {
+        0 => fs::remove_file(&path),
+        now if now < before => records::write(&path, &taken),
+        _ => Ok(()),
+    }
+}
+
+/// Beside the folder of names, which others watch.
+fn addresses_of(name: &str) -> PathBuf {
+    paths::all_shared_names().join(format!("{}.addresses", paths::as_file(name)))
+}
+
+fn lock() -> io::Result<Flock<File>> {
+    paths::make(&paths::all_shared_names())?;
+    let folder = File::open(paths::all_shared_names())?;
+    Flock::lock(folder, FlockArg::LockExclusive).map_err(|(_, errno)| errno.into())
+}

@@ -1,0 +1,270 @@
+//! Stacks with networks of their own making: several at once, addresses by choice, modes, changes, and what is mended.
+
+use std::path::Path;
+use std::process::Command;
+
+use composer_network::names;
+
+use crate::stack::{Project, text};
+
+fn ip(arguments: &str) -> String {
+    let output = Command::new("ip").args(arguments.split(' ')).output().unwrap();
+    assert!(output.status.success(), "ip {arguments}: {}", text(&output.stderr));
+    text(&output.stdout)
+}
+
+fn exists(interface: &str) -> bool {
+    Path::new("/sys/class/net").join(interface).exists()
+}
+
+const TWO: &str = r#"
+services:
+  web:
+    x-rootfs: @busybox@
+    command: ["sh", "-c", "mkdir /www; echo hello > /www/index.html; exec httpd -f -p 80 -h /www"]
+    networks: { front: { aliases: [site] }, back: { priority: 5, interface_name: lan } }
+  client: { x-rootfs: @busybox@, command: sleep 1000, networks: [front] }
+  store: { x-rootfs: @busybox@, command: sleep 1000, networks: [back] }
+networks:
+  front:
+  back: { internal: true, enable_ipv6: true }
+"#;
+
+#[test]
+fn a_service_on_two_networks_is_known_on_each_by_its_names_there() {
+    let project = Project::new("two-networks", TWO);
+    project.ok(&["up", "-d"]);
+    let addresses = project.ok(&["exec", "-T", "web", "ip", "addr"]);
+    assert!(addresses.contains(" lan@") && addresses.contains(" eth0@"), "{addresses}");
+    // Out of an internal network nothing leads.
+    let routes = project.ok(&["exec", "-T", "web", "ip", "route"]);
+    assert!(routes.contains("dev eth0") && !routes.contains("default via 10"), "{routes}");
+    assert_eq!(routes.lines().filter(|line| line.starts_with("default")).count(), 1, "{routes}");
+    assert!(routes.lines().any(|line| line.starts_with("default") && line.contains("eth0")), "{routes}");
+    for (client, name) in [("client", "web"), ("client", "site"), ("store", "web")] {
+        let page = project.ok(&["exec", "-T", client, "wget", "-q", "-O", "-", &format!("http://{name}/")]);
+        assert_eq!(page, "hello\n", "{client} asks for {name}");
+    }
+    // Neither an alias of another network, nor a service on another.
+    project.fails(&["exec", "-T", "store", "nslookup", "site"]);
+    project.fails(&["exec", "-T", "store", "nslookup", "client"]);
+    project.fails(&["exec", "-T", "client", "nslookup", "store"]);
+    // Unique local addresses, in the answers too.
+    let six = project.ok(&["exec", "-T", "store", "ip", "-6", "addr", "show", "dev", "eth0"]);
+    let own = six.lines().find(|line| line.contains("scope global")).expect("an address of IPv6").trim();
+    assert!(own.starts_with("inet6 fd") && own.contains("/64"), "{six}");
+    let asked = project.ok(&["exec", "-T", "store", "nslookup", "-type=aaaa", "web"]);
+    assert!(asked.contains("Address: fd"), "{asked}");
+    assert!(
+        project.ok(&["exec", "-T", "store", "ping", "-6", "-c", "1", "web"]).contains("1 packets received")
+    );
+    let networks = project.field("web", "Networks").as_str().unwrap().to_owned();
+    assert_eq!(networks, format!("{0}_back,{0}_front", project.name));
+    project.down();
+}
+
+#[test]
+fn addresses_names_and_hardware_addresses_by_choice() {
+    let subnet = format!("10.231.{}", std::process::id() % 250);
+    let file = format!(
+        r#"
+services:
+  fixed:
+    x-rootfs: @busybox@
+    command: sleep 1000
+    networks:
+      back:
+        ipv4_address: {subnet}.77
+        ipv6_address: fd5a:77::5
+        mac_address: "02:11:22:33:44:55"
+        link_local_ips: [169.254.7.7]
+  given: {{ x-rootfs: @busybox@, command: sleep 1000, networks: [back], mac_address: "02:11:22:33:44:66" }}
+networks:
+  back:
+    enable_ipv6: true
+    driver_opts: {{ com.docker.network.driver.mtu: "1400", com.docker.network.container_iface_prefix: net }}
+    ipam:
+      config:
+        - subnet: {subnet}.0/24
+          gateway: {subnet}.254
+          ip_range: {subnet}.64/28
+          aux_addresses: {{ router: {subnet}.64 }}
+        - subnet: fd5a:77::/64
+"#
+    );
+    let project = Project::new("chosen-addresses", &file);
+    project.ok(&["up", "-d"]);
+    let show = |service: &str| project.ok(&["exec", "-T", service, "ip", "addr", "show", "dev", "net0"]);
+    let fixed = show("fixed");
+    for wanted in [
+        format!("inet {subnet}.77/24"),
+        "inet6 fd5a:77::5/64".to_owned(),
+        "02:11:22:33:44:55".to_owned(),
+        "169.254.7.7/16".to_owned(),
+        "mtu 1400".to_owned(),
+    ] {
+        assert!(fixed.contains(&wanted), "{wanted} in {fixed}");
+    }
+    let given = show("given");
+    assert!(
+        given.contains(&format!("inet {subnet}.65/24")) && given.contains("02:11:22:33:44:66"),
+        "{given}"
+    );
+    let route = project.ok(&["exec", "-T", "given", "ip", "route"]);
+    assert!(route.contains(&format!("default via {subnet}.254")), "{route}");
+    let bridge = ip(&format!("addr show dev {}", names::bridge(&project.name, "back")));
+    assert!(bridge.contains(&format!("{subnet}.254/24")) && bridge.contains("fd5a:77::1/64"), "{bridge}");
+    // Made anew it has them again; nobody else's stack can have the subnet.
+    project.ok(&["up", "-d", "--force-recreate"]);
+    assert!(show("fixed").contains(&format!("{subnet}.77")));
+    let other = Project::new("chosen-again", &file);
+    let (_, message) = other.fails(&["up", "-d"]);
+    assert!(
+        message.contains(&format!("overlaps {subnet}.0/24 of network back of stack {}", project.name)),
+        "{message}"
+    );
+    other.assert_nothing_left();
+    project.down();
+}
+
+#[test]
+fn modes_without_a_network_of_ones_own() {
+    let file = r#"
+services:
+  web: { x-rootfs: @busybox@, command: ["sh", "-c", "mkdir /www; echo hi > /www/index.html; exec httpd -f -p 80 -h /www"] }
+  side: { x-rootfs: @busybox@, command: sleep 1000, network_mode: "service:web" }
+  host: { x-rootfs: @busybox@, command: sleep 1000, network_mode: host }
+  none: { x-rootfs: @busybox@, command: sleep 1000, network_mode: none }
+"#;
+    let project = Project::new("modes", file);
+    project.ok(&["up", "-d"]);
+    let namespace = |service: &str| {
+        let pid = project.field(service, "Pid").as_i64().unwrap();
+        std::fs::read_link(format!("/proc/{pid}/ns/net")).unwrap()
+    };
+    assert_eq!(namespace("side"), namespace("web"));
+    assert_eq!(namespace("host"), std::fs::read_link("/proc/self/ns/net").unwrap());
+    assert!(namespace("none") != namespace("web") && namespace("none") != namespace("host"));
+    assert_eq!(project.ok(&["exec", "-T", "side", "wget", "-q", "-O", "-", "http://127.0.0.1/"]), "hi\n");
+    let links = project.ok(&["exec", "-T", "none", "ip", "addr"]);
+    assert!(links.contains("127.0.0.1/8") && !links.contains("eth0"), "{links}");
+    let name = text(&Command::new("hostname").output().unwrap().stdout);
+    assert_eq!(project.ok(&["exec", "-T", "host", "hostname"]), name);
+    // It calls itself what the other does, and asks where the other asks.
+    assert_eq!(
+        project.ok(&["exec", "-T", "side", "hostname"]),
+        project.ok(&["exec", "-T", "web", "hostname"])
+    );
+    project.ok(&["exec", "-T", "side", "nslookup", "web"]);
+    // Restarted, it takes those along that share its namespace.
+    let before = namespace("side");
+    project.ok(&["restart", "web"]);
+    assert_eq!(namespace("side"), namespace("web"));
+    assert_ne!(namespace("side"), before);
+    // Found again by another supervisor.
+    project.kill_processes("compose-supervisor");
+    project.ok(&["ps"]);
+    assert_eq!(project.ok(&["exec", "-T", "side", "wget", "-q", "-O", "-", "http://web/"]), "hi\n");
+    project.down();
+}
+
+#[test]
+fn another_stacks_container_lends_its_network() {
+    let lender = Project::new("lender", "services: { a: { x-rootfs: @busybox@, command: sleep 1000 } }\n");
+    lender.ok(&["up", "-d"]);
+    let file = format!(
+        "services: {{ b: {{ x-rootfs: @busybox@, command: sleep 1000, network_mode: 'container:{}-a-1' }} }}\n",
+        lender.name
+    );
+    let borrower = Project::new("borrower", &file);
+    borrower.ok(&["up", "-d"]);
+    let address = lender.field("a", "Address");
+    let seen = borrower.ok(&["exec", "-T", "b", "ip", "addr"]);
+    assert!(seen.contains(&format!("inet {}/", address.as_str().unwrap())), "{seen}");
+    borrower.ok(&["stop"]);
+    lender.ok(&["stop"]);
+    let (_, message) = borrower.fails(&["start"]);
+    assert!(message.contains("which does not run"), "{message}");
+    borrower.down();
+    lender.down();
+}
+
+#[test]
+fn parameters_are_set_in_the_namespace_alone() {
+    let file = r#"
+services:
+  a: { x-rootfs: @busybox@, command: sleep 1000, sysctls: { net.core.somaxconn: 77, net.ipv4.ip_forward: "1" } }
+  b: { x-rootfs: @busybox@, command: sleep 1000, network_mode: none, sysctls: [net.core.somaxconn=78] }
+"#;
+    let project = Project::new("sysctls", file);
+    let host = std::fs::read_to_string("/proc/sys/net/core/somaxconn").unwrap();
+    project.ok(&["up", "-d"]);
+    let read = |service: &str| project.ok(&["exec", "-T", service, "cat", "/proc/sys/net/core/somaxconn"]);
+    assert_eq!((read("a").trim(), read("b").trim()), ("77", "78"));
+    assert_eq!(project.ok(&["exec", "-T", "a", "cat", "/proc/sys/net/ipv4/ip_forward"]), "1\n");
+    assert_eq!(std::fs::read_to_string("/proc/sys/net/core/somaxconn").unwrap(), host);
+    project.down();
+}
+
+#[test]
+fn a_bridge_and_a_link_that_somebody_deleted_are_mended() {
+    let project = Project::new("mended", TWO);
+    project.ok(&["up", "-d"]);
+    let (front, back) = (names::bridge(&project.name, "front"), names::bridge(&project.name, "back"));
+    let pids = |project: &Project| project.ok(&["ps", "--format", "json"]).matches("\"Pid\"").count();
+    let before = (project.field("web", "Pid"), pids(&project));
+    ip(&format!("link del {front}"));
+    ip(&format!("link del {}", names::veth(&project.name, &format!("{}-web-1", project.name), "back")));
+    let plan = project.ok(&["up", "-d", "--dry-run"]);
+    assert!(plan.contains("set up network front: it does not exist"), "{plan}");
+    assert!(plan.contains(&format!("plug in {}-web-1: a link of it is gone", project.name)), "{plan}");
+    project.ok(&["up", "-d"]);
+    assert!(exists(&front) && exists(&back));
+    for client in ["client", "store"] {
+        let page = project.ok(&["exec", "-T", client, "wget", "-q", "-O", "-", "http://web/"]);
+        assert_eq!(page, "hello\n", "{client}");
+    }
+    assert_eq!((project.field("web", "Pid"), pids(&project)), before, "nobody was restarted");
+    assert!(project.ok(&["up", "-d", "--dry-run"]).starts_with("nothing to do"));
+    project.down();
+}
+
+#[test]
+fn a_network_of_another_configuration_takes_its_containers_along() {
+    let project = Project::new("changed-network", TWO);
+    project.ok(&["up", "-d"]);
+    let pid = |service: &str| project.field(service, "Pid").as_i64().unwrap();
+    let before = [pid("web"), pid("client"), pid("store")];
+    project.write("compose.yaml", &TWO.replace("  front:\n", "  front: { labels: { a: b } }\n"));
+    project.ok(&["up", "-d"]);
+    assert_eq!([pid("web"), pid("client"), pid("store")], before, "labels are for people");
+    let changed = "  front: { driver_opts: { com.docker.network.driver.mtu: \"1300\" } }\n";
+    project.write("compose.yaml", &TWO.replace("  front:\n", changed));
+    let plan = project.ok(&["up", "-d", "--dry-run"]);
+    assert!(plan.contains("set up network front: its configuration has changed"), "{plan}");
+    project.ok(&["up", "-d"]);
+    assert_ne!(pid("web"), before[0]);
+    assert_ne!(pid("client"), before[1]);
+    assert_eq!(pid("store"), before[2]);
+    assert!(project.ok(&["exec", "-T", "client", "ip", "link"]).contains("mtu 1300"));
+    assert_eq!(project.ok(&["exec", "-T", "client", "wget", "-q", "-O", "-", "http://web/"]), "hello\n");
+    project.down();
+}
+
+#[test]
+fn a_supervisor_that_was_killed_goes_on_with_all_networks() {
+    let project = Project::new("networks-crash", TWO);
+    project.ok(&["up", "-d"]);
+    project.kill_processes("compose-supervisor");
+    project.ok(&["ps"]);
+    for client in ["client", "store"] {
+        let page = project.ok(&["exec", "-T", client, "wget", "-q", "-O", "-", "http://web/"]);
+        assert_eq!(page, "hello\n", "{client}");
+    }
+    assert!(project.ok(&["up", "-d", "--dry-run"]).starts_with("nothing to do"));
+    // Of both, so that the next command adopts what runs.
+    project.kill_processes("compose-keeper");
+    project.kill_processes("compose-supervisor");
+    assert_eq!(project.ok(&["exec", "-T", "client", "wget", "-q", "-O", "-", "http://site/"]), "hello\n");
+    project.down();
+}

@@ -1,0 +1,168 @@
+//! Networks that stacks share: made, listed, shown, used and removed.
+
+use serde_json::Value;
+
+use crate::stack::{Project, text};
+
+/// A network that goes with its test.
+struct Shared {
+    name: String,
+    project: Project,
+}
+
+impl Shared {
+    fn new(name: &str, flags: &[&str]) -> Self {
+        let project = Project::new(&format!("of-{name}"), "services: {}\n");
+        let name = format!("{name}-{}", std::process::id());
+        let id = project.ok(&[&["network", "create"], flags, &[&name]].concat());
+        assert_eq!(id.trim().len(), 64, "{id}");
+        Self { name, project }
+    }
+
+    fn inspect(&self) -> Value {
+        let shown: Value =
+            serde_json::from_str(&self.project.ok(&["network", "inspect", &self.name])).unwrap();
+        shown[0].clone()
+    }
+
+    fn remove(self) {
+        assert_eq!(self.project.ok(&["network", "rm", &self.name]), format!("{}\n", self.name));
+        let left = self.project.ok(&["network", "ls", "--format", "json"]);
+        assert!(!left.contains(&format!("\"{}\"", self.name)), "{left}");
+        let bridge = composer_network::names::bridge("", &self.name);
+        assert!(!std::path::Path::new("/sys/class/net").join(&bridge).exists(), "its bridge is left");
+        for path in ["/var/lib/compose/networks", "/run/compose/host/networks"] {
+            let files = std::fs::read_dir(path).into_iter().flatten().flatten();
+            let mut names = files.map(|file| file.file_name().into_string().unwrap());
+            assert!(!names.any(|name| name.starts_with(&self.name)), "{path} has something of it");
+        }
+        for file in std::fs::read_dir("/run/compose/host").into_iter().flatten().flatten() {
+            let text = std::fs::read_to_string(file.path()).unwrap_or_default();
+            assert!(!text.contains(&self.name), "{} still names it", file.path().display());
+        }
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let _ = self.project.run(&["network", "rm", &self.name]);
+        }
+    }
+}
+
+fn member(network: &str, service: &str) -> String {
+    format!(
+        "services:\n  {service}:\n    x-rootfs: @busybox@\n    command: [sh, -c, 'mkdir /www; echo {service} > \
+         /www/index.html; exec httpd -f -p 80 -h /www']\n    networks: [default, proxy]\nnetworks:\n  proxy: {{external: \
+         true, name: {network}}}\n"
+    )
+}
+
+#[test]
+fn two_stacks_find_each_other_by_name_on_a_shared_network() {
+    let shared = Shared::new("proxy", &["--label", "purpose=test", "--ipv6"]);
+    let front = Project::new("sharing-front", &member(&shared.name, "front"));
+    let back = Project::new("sharing-back", &member(&shared.name, "back"));
+    front.ok(&["up", "-d"]);
+    back.ok(&["up", "-d"]);
+    for (from, name) in [(&front, "back"), (&back, "front")] {
+        let own = if name == "back" { "front" } else { "back" };
+        let page = from.ok(&["exec", "-T", own, "wget", "-q", "-O", "-", &format!("http://{name}/")]);
+        assert_eq!(page, format!("{name}\n"));
+    }
+    let shown = shared.inspect();
+    assert_eq!(shown["Labels"]["purpose"], "test");
+    assert_eq!(
+        (&shown["EnableIPv6"], &shown["Driver"], &shown["Scope"]),
+        (&true.into(), &"bridge".into(), &"local".into())
+    );
+    let containers = shown["Containers"].as_object().unwrap();
+    let names: Vec<&str> = containers.values().map(|container| container["Name"].as_str().unwrap()).collect();
+    assert_eq!(names.len(), 2, "{shown}");
+    // Neither has the other's address, though nobody but the file between them knows.
+    let addresses: std::collections::BTreeSet<&str> =
+        containers.values().map(|container| container["IPv4Address"].as_str().unwrap()).collect();
+    assert_eq!(addresses.len(), 2, "{shown}");
+    // It stays while somebody is on it, and when a stack goes.
+    let (_, message) = shared.project.fails(&["network", "rm", &shared.name]);
+    assert!(message.contains("has active endpoints"), "{message}");
+    front.down();
+    back.fails(&["exec", "-T", "back", "nslookup", "front"]);
+    back.kill_processes("compose-supervisor");
+    front_again(&shared, &back);
+    back.down();
+    shared.remove();
+}
+
+fn front_again(shared: &Shared, back: &Project) {
+    let front = Project::new("sharing-again", &member(&shared.name, "front"));
+    front.ok(&["up", "-d"]);
+    assert_eq!(back.ok(&["exec", "-T", "back", "wget", "-q", "-O", "-", "http://front/"]), "front\n");
+    front.down();
+}
+
+#[test]
+fn a_missing_network_is_named_with_its_place_before_anything_is_made() {
+    let project = Project::new("no-such-network", &member("there-is-none", "a"));
+    let (_, message) = project.fails(&["up", "-d"]);
+    assert!(
+        message.contains("the network `there-is-none` is external, and there is none of that name"),
+        "{message}"
+    );
+    assert!(message.contains("compose.yaml:7:"), "{message}");
+    assert!(message.contains("compose network create there-is-none"), "{message}");
+    project.assert_nothing_left();
+}
+
+#[test]
+fn networks_are_made_as_asked_and_listed_with_those_of_stacks() {
+    let third = std::process::id() % 250;
+    let (subnet, gateway) = (format!("10.232.{third}.0/24"), format!("10.232.{third}.9"));
+    let range = format!("10.232.{third}.128/25");
+    let shared = Shared::new(
+        "asked",
+        &[
+            "--subnet",
+            &subnet,
+            "--gateway",
+            &gateway,
+            "--ip-range",
+            &range,
+            "--internal",
+            "-o",
+            "com.docker.network.driver.mtu=1400",
+        ],
+    );
+    let shown = shared.inspect();
+    let pool = &shown["IPAM"]["Config"][0];
+    assert_eq!(
+        (&pool["Subnet"], &pool["Gateway"], &pool["IPRange"]),
+        (&subnet.clone().into(), &gateway.into(), &range.into())
+    );
+    assert_eq!(
+        (&shown["Internal"], &shown["Options"]["com.docker.network.driver.mtu"]),
+        (&true.into(), &"1400".into())
+    );
+    let project = Project::new("listed", &member(&shared.name, "a"));
+    project.ok(&["up", "-d"]);
+    let lines = project.ok(&["network", "ls"]);
+    assert!(lines.starts_with("NETWORK ID"), "{lines}");
+    for name in [&shared.name, &format!("{}_default", project.name)] {
+        assert!(lines.lines().any(|line| line.split_whitespace().nth(1) == Some(name)), "{name} in {lines}");
+    }
+    let address = project.ok(&["exec", "-T", "a", "ip", "addr"]);
+    assert!(address.contains(&format!("10.232.{third}.128/24")) && address.contains("mtu 1400"), "{address}");
+    // What is another's already is refused, and leaves nothing.
+    for flags in [vec!["--subnet", subnet.as_str()], vec![]] {
+        let name = if flags.is_empty() { shared.name.clone() } else { format!("{}-2", shared.name) };
+        let (_, message) = project.fails(&[&["network", "create"], &flags[..], &[&name]].concat());
+        assert!(message.contains("overlaps") || message.contains("already exists"), "{message}");
+    }
+    let (_, message) = project.fails(&["network", "rm", &format!("{}_default", project.name)]);
+    assert!(message.contains("it belongs to stack"), "{message}");
+    let output = project.run(&["network", "inspect", "no-such"]);
+    assert_eq!((text(&output.stdout).as_str(), output.status.code()), ("[]\n", Some(1)));
+    project.down();
+    shared.remove();
+}
