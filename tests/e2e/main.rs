@@ -25,6 +25,7 @@ mod logging;
 mod logs;
 mod ls;
 mod mounts;
+mod names;
 mod network;
 mod pause;
 mod peers;

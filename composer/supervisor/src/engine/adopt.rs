@@ -19,6 +19,7 @@ use crate::{diagnose, records};
 impl Engine {
     /// Takes up everything that exists of the stack.
     pub(super) async fn adopt(self: &Rc<Self>, mut legacy: Legacy) {
+        self.know_own_names();
         for container in self.recorded() {
             let name = container.name();
             let born = legacy.children.remove(&format!("container/{name}"));
@@ -194,16 +195,7 @@ impl Engine {
             let mut held: Vec<_> = pipes.iter().map(|(_, pipe)| pipe.as_fd()).collect();
             held.extend([udp.as_fd(), tcp.as_fd()]);
             self.link.hold(&format!("container/{name}"), &held).map_err(|error| text(&error))?;
-            let (service, index, id, address) = {
-                let record = container.record.borrow();
-                (record.service.clone(), record.index, record.id.clone(), record.address)
-            };
-            match address {
-                Some(address) => {
-                    self.publish(&name, &service, index, &id, address, udp, tcp).map_err(|error| text(&error))
-                }
-                None => Ok(()),
-            }
+            self.publish(container, udp, tcp).map_err(|error| text(&error))
         };
         if let Err(error) = attempt.await {
             diagnose(&format!("names of {name}: {error}"));

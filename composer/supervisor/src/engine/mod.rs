@@ -22,6 +22,7 @@ mod pause;
 mod prestart;
 mod probe;
 pub(crate) mod program;
+mod resolve;
 mod restart;
 mod revive;
 mod serve;

@@ -2,16 +2,17 @@
 
 use std::fs;
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use composer_network::addresses;
 use composer_sandbox::{self as sandbox, ContainerSpec, ProcessSpec, RootSpec};
 use composer_stack::{MountKind, Rootfs, Service};
 
-use super::Engine;
 use super::container::Container;
 use super::start::{Result, StartError};
+use super::{Engine, resolve};
 use crate::paths;
 
 /// The environment that a service's programs run in.
@@ -44,14 +45,9 @@ impl Engine {
         };
         let (upper, work) = (container.paths.upper(), container.paths.work());
         made(&upper, fs::create_dir_all(&upper))?;
-        let full = match &service.domainname {
-            Some(domain) => format!("{hostname}.{domain} {hostname}"),
-            None => hostname.to_owned(),
-        };
-        let hosts = format!(
-            "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\nfe00::\tip6-localnet\nff00::\tip6-mcastprefix\n\
-             ff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n{address}\t{full}\n"
-        );
+        let subnet = self.record.borrow().as_ref().and_then(|record| record.subnet);
+        let host: Vec<IpAddr> = subnet.map(|subnet| addresses::gateway(subnet).into()).into_iter().collect();
+        let hosts = resolve::hosts(service, hostname, &[address.into()], &host);
         let path = self.record.borrow().as_ref().map(|record| record.path.clone()).unwrap_or_default();
         let root = match &service.rootfs {
             Rootfs::Path(lower) => {
@@ -74,7 +70,7 @@ impl Engine {
             read_only: service.read_only,
             mounts: self.mounts(container, service)?,
             hosts,
-            resolv_conf: resolv_conf(),
+            resolv_conf: resolve::resolv_conf(service),
             process: ProcessSpec {
                 argv: service.argv(),
                 env: environment(self, service, hostname),
@@ -155,15 +151,6 @@ fn anonymous(folder: &Path, former: &Path) -> io::Result<()> {
         return fs::rename(former, folder);
     }
     fs::create_dir_all(folder)
-}
-
-fn resolv_conf() -> String {
-    let host = composer_network::dns::host_resolv();
-    let mut text = String::from("nameserver 127.0.0.11\n");
-    if !host.search.is_empty() {
-        text += &format!("search {}\n", host.search.join(" "));
-    }
-    text + "options ndots:0\n"
 }
 
 /// Makes a folder that a bind mount names, and its parents, owned as the folder that they are made in: under sudo

@@ -7,7 +7,6 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 
 use composer_cgroup::Limits;
-use composer_network::dns::{Entry, View};
 use composer_network::{addresses, attach, names};
 use composer_sandbox::{self as sandbox, ContainerSpec, ReportMessage};
 use composer_stack::{Resources, Service};
@@ -362,52 +361,8 @@ impl Engine {
         self.link
             .hold(&format!("container/{name}"), &held)
             .map_err(|error| StartError::doing(&format!("{name}: have its descriptors kept"), &error))?;
-        let (id, index) = {
-            let record = container.record.borrow();
-            (record.id.clone(), record.index)
-        };
-        self.publish(name, service, index, &id, address, attached.dns_udp, attached.dns_tcp)
+        self.publish(container, attached.dns_udp, attached.dns_tcp)
             .map_err(|error| StartError::doing(&format!("{name}: serve its names"), &error))
-    }
-
-    /// Makes a container known by its names and answers its own questions.
-    #[allow(clippy::too_many_arguments)]
-    pub(super) fn publish(
-        &self,
-        name: &str,
-        service: &Service,
-        index: u32,
-        id: &str,
-        address: Ipv4Addr,
-        udp: OwnedFd,
-        tcp: OwnedFd,
-    ) -> std::result::Result<(), composer_network::Error> {
-        let zone = self.zone.borrow().clone();
-        let Some(zone) = zone else { return Ok(()) };
-        let oneoff = self.container(name).and_then(|container| container.oneoff());
-        let mut known = vec![name.to_owned(), id[..12.min(id.len())].to_owned()];
-        if oneoff.is_none_or(|oneoff| oneoff.aliases) {
-            known.push(service.name.clone());
-            known.extend(service.network.attachments().flat_map(|(_, at)| at.aliases.iter().cloned()));
-        }
-        if oneoff.is_none() {
-            known.push(format!("{}-{}-{index}", self.stack, service.name));
-        }
-        known.dedup();
-        zone.set(name, Entry { names: known, ipv4: Some(address), ipv6: None });
-        let view = View { zones: vec![zone], ..View::default() };
-        let listener = self.resolver.serve(Rc::new(view), udp, tcp)?;
-        self.listeners.borrow_mut().insert(name.to_owned(), listener);
-        Ok(())
-    }
-
-    /// Makes a container unknown by its names, and answers it no more.
-    pub(super) fn withdraw(&self, container: &Container) {
-        let name = container.name();
-        self.listeners.borrow_mut().remove(&name);
-        if let Some(zone) = &*self.zone.borrow() {
-            zone.remove(&name);
-        }
     }
 
     /// Takes back everything that starting a container makes. Everything is found by name; what is not there is

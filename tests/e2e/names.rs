@@ -1,0 +1,167 @@
+//! Names inside containers, as real clients see them.
+
+use std::fs;
+
+use crate::stack::Project;
+
+/// Two services over busybox, and one that asks over the host's own programs.
+const FILE: &str = r#"
+services:
+  web:
+    x-rootfs: @busybox@
+    command: ["sh", "-c", "mkdir /www; echo hello > /www/index.html; exec httpd -f -p 80 -h /www"]
+    hostname: front
+    networks: { default: { aliases: [site] } }
+    healthcheck: { test: ["CMD", "wget", "-q", "-O", "/dev/null", "http://127.0.0.1/"], interval: 5s }
+  ask:
+    x-rootfs: host
+    command: sleep 1000
+    links: ["web:www"]
+    hostname: asker
+    domainname: office.example
+    dns: ["127.0.0.1"]
+    dns_search: ["corp.example"]
+    dns_opt: ["timeout:1", "attempts:1"]
+    extra_hosts: ["up:host-gateway", "fixed=192.0.2.7", "six=2001:db8::7"]
+    depends_on: { web: { condition: service_healthy } }
+  other:
+    x-rootfs: @busybox@
+    command: sleep 1000
+    scale: 2
+"#;
+
+#[test]
+fn names_are_known_to_the_c_library_to_dig_and_to_busybox() {
+    let project = Project::new("names-clients", FILE);
+    project.ok(&["up", "-d"]);
+    let web = project.field("web", "Address").as_str().unwrap().to_owned();
+    let inside = |service: &str, args: &[&str]| project.ok(&[&["exec", "-T", service], args].concat());
+    for name in ["web", "Site", "front", "www", &format!("{}-web-1", project.name)] {
+        let said = inside("ask", &["getent", "ahostsv4", name]);
+        assert!(said.starts_with(&web), "{name}: {said}");
+    }
+    assert!(inside("ask", &["getent", "hosts", &web]).contains(&format!("{}-web-1", project.name)));
+    let digs = |args: &[&str]| inside("ask", &[&["dig", "+short"], args].concat());
+    assert_eq!(digs(&["web"]), format!("{web}\n"));
+    assert_eq!(digs(&["+tcp", "+dnssec", "web"]), format!("{web}\n"));
+    assert_eq!(digs(&["web", "AAAA"]), "");
+    assert_eq!(digs(&["other"]).lines().count(), 2);
+    let said = inside("other", &["nslookup", "-type=a", "site"]);
+    assert!(said.contains(&web), "{said}");
+    // A link is its service's alone, and what nobody has is told at once.
+    let said = inside("ask", &["dig", "www2"]);
+    assert!(said.contains("status: NXDOMAIN") || said.contains("status: SERVFAIL"), "{said}");
+    let (status, _) = project.fails(&["exec", "-T", "other", "nslookup", "-type=a", "www"]);
+    assert_eq!(status, 1);
+    project.ok(&["stop", "-t", "0", "web"]);
+    let said = inside("ask", &["dig", "web"]);
+    assert!(said.contains("status: NXDOMAIN"), "its name goes when it ends: {said}");
+    project.down();
+}
+
+#[test]
+fn hosts_and_resolv_conf_say_what_the_file_says() {
+    let project = Project::new("names-files", FILE);
+    project.ok(&["up", "-d"]);
+    let reads = |service: &str, file: &str| project.ok(&["exec", "-T", service, "cat", file]);
+    let resolv = reads("ask", "/etc/resolv.conf");
+    assert_eq!(resolv, "nameserver 127.0.0.11\nsearch corp.example\noptions timeout:1 attempts:1 ndots:0\n");
+    let own = project.field("ask", "Address").as_str().unwrap().to_owned();
+    let hosts = reads("ask", "/etc/hosts");
+    let lines: Vec<_> = hosts.lines().collect();
+    let gateway = format!("{}.1\tup", own.rsplit_once('.').unwrap().0);
+    for line in
+        [&gateway, "192.0.2.7\tfixed", "2001:db8::7\tsix", &format!("{own}\tasker.office.example asker")]
+    {
+        assert!(lines.contains(&line), "{line}: {hosts}");
+    }
+    // Without them, the host's.
+    let host = fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
+    let search = host.lines().rfind(|line| line.starts_with("search "));
+    let resolv = reads("other", "/etc/resolv.conf");
+    assert_eq!(resolv.lines().find(|line| line.starts_with("search ")), search, "{resolv}");
+    assert!(resolv.contains("nameserver 127.0.0.11\n") && resolv.contains("ndots:0"), "{resolv}");
+    project.down();
+}
+
+#[test]
+fn a_server_of_its_own_is_asked_for_what_the_stack_does_not_know() {
+    let file = r#"
+services:
+  ask:
+    x-rootfs: @busybox@
+    dns: 127.0.0.1
+    command: ["sh", "-c", "echo 'elsewhere.example 192.0.2.9' > /tmp/names; exec dnsd -v -c /tmp/names -i 127.0.0.1"]
+    healthcheck: { test: ["CMD", "nslookup", "-type=a", "elsewhere.example", "127.0.0.1"], interval: 1s }
+"#;
+    let project = Project::new("names-own", file);
+    project.ok(&["up", "-d", "--wait"]);
+    let said = project.ok(&["exec", "-T", "ask", "nslookup", "-type=a", "elsewhere.example"]);
+    assert!(said.contains("192.0.2.9"), "{said}");
+    let said = project.ok(&["exec", "-T", "ask", "nslookup", "-type=a", "ask"]);
+    assert!(said.contains(project.field("ask", "Address").as_str().unwrap()), "{said}");
+    project.down();
+}
+
+#[test]
+fn nginx_asks_the_resolver_and_follows_a_container_that_is_made_anew() {
+    let file = r#"
+services:
+  api:
+    x-rootfs: @busybox@
+    environment: { ROUND: "${ROUND:-first}" }
+    command: ["sh", "-c", "mkdir /www; echo $$ROUND > /www/index.html; exec httpd -f -p 8080 -h /www"]
+    healthcheck: { test: ["CMD", "wget", "-q", "-O", "/dev/null", "http://127.0.0.1:8080/"], interval: 1s }
+  front:
+    x-rootfs: host
+    volumes: ["./nginx.conf:/nginx.conf:ro"]
+    tmpfs: ["/var/log/nginx", "/var/lib/nginx", "/tmp"]
+    command: ["nginx", "-c", "/nginx.conf"]
+    healthcheck: { test: ["CMD", "bash", "-c", "exec 3<>/dev/tcp/127.0.0.1/80"], interval: 1s }
+  # Holds the address that the api had, so that its successor has another.
+  ask:
+    x-rootfs: @busybox@
+    command: sleep 1000
+"#;
+    let conf = "daemon off; pid /tmp/nginx.pid; error_log stderr; events {}\nhttp { access_log off; server { listen 80; \
+                resolver 127.0.0.11; set $up api; location / { proxy_pass http://$up:8080; } } }\n";
+    let project = Project::new("names-nginx", file);
+    project.write("nginx.conf", conf);
+    project.ok(&["up", "-d", "--wait"]);
+    let page = || project.run(&["exec", "-T", "ask", "wget", "-q", "-O", "-", "http://front/"]);
+    assert_eq!(page().stdout, b"first\n");
+    project.ok(&["rm", "-sf", "api"]);
+    project.ok(&["up", "-d", "--scale", "ask=3", "--no-recreate", "ask"]);
+    let mut command = project.command(&["up", "-d", "--wait", "--scale", "ask=3"]);
+    assert!(command.env("ROUND", "second").output().unwrap().status.success());
+    // Nginx keeps an answer for as long as it may: a second. What it says until then is an error, not the first.
+    while page().stdout != b"second\n" {}
+    project.down();
+}
+
+/// `scripts/soak` asks for a thousand.
+#[test]
+fn a_service_is_known_in_the_moment_its_first_dependent_starts() {
+    const PAIRS: u32 = 20;
+    let starts: u32 = std::env::var("COMPOSER_STARTS").map_or(40, |number| number.parse().expect("a number"));
+    let pair = |number| {
+        format!(
+            "  s{number}: {{ x-rootfs: @busybox@, command: sleep 1000 }}\n  \
+             c{number}: {{ x-rootfs: @busybox@, command: [nslookup, -type=a, s{number}], depends_on: [s{number}] }}\n"
+        )
+    };
+    let file = format!("services:\n{}", (0..PAIRS).map(pair).collect::<String>());
+    let project = Project::new("names-first", &file);
+    for round in 0..starts.div_ceil(PAIRS) {
+        project.ok(&["up", "-d", "--force-recreate", "-t", "0"]);
+        for number in 0..PAIRS {
+            project.ends(&format!("c{number}"));
+        }
+        let containers = project.containers();
+        let asked =
+            containers.iter().filter(|container| container["Service"].as_str().unwrap().starts_with('c'));
+        let failed: Vec<_> = asked.clone().filter(|container| container["ExitCode"] != 0).collect();
+        assert_eq!((asked.count(), failed.len()), (PAIRS as usize, 0), "round {round}: {failed:?}");
+    }
+    project.down();
+}
