@@ -1,6 +1,7 @@
 """What scripts/bench runs, as root: measures, and prints medians and ratios."""
 
 import argparse
+import json
 import os
 import re
 import shutil
@@ -222,6 +223,45 @@ services:
             print(f"{'log throughput':24} {size / 1e3 / statistics.median(values):8.0f} MB/s  {what.removesuffix(' run')}")
         self.row("logging 512 MiB", times, "run")
 
+    def dns(self):
+        """What a container's resolver answers to a client in it that has 64 questions open at any time."""
+        folder = self.project("dns", "services:\n" + "".join(f"  {name}: {{ @root@, command: sleep 1000 }}\n" for name in ("api", "ask")))
+        (folder / "questions").write_text("api A\napi AAAA\ndns-api-1 A\napi.dns_default A\n")
+        rates, latencies, lost = {}, {}, {}
+        for peer in self.peers():
+            peer(folder, "up", "-d")
+        for _ in range(self.options.rounds):
+            for peer in self.peers():
+                # 4 questions, 25,000 times over.
+                flags = f"-s 127.0.0.11 -d {folder / 'questions'} -n 25000 -c 4 -q 64".split()
+                command = ["nsenter", "-n", "-t", str(self.pid(peer, folder, "ask")), "dnsperf", *flags]
+                said = subprocess.check_output(command, text=True, stderr=subprocess.DEVNULL)
+                figure = lambda what: float(re.search(what + r":?\s+([\d.]+)", said).group(1))
+                rates.setdefault(peer.name, []).append(figure("Queries per second"))
+                latencies.setdefault(peer.name, []).append(figure(r"Average Latency \(s\)") * 1e6)
+                lost[peer.name] = lost.get(peer.name, 0) + int(figure("Queries lost"))
+        for peer in self.peers():
+            peer(folder, "down", "-t", "0")
+        for title, values, unit, better in (
+            ("DNS", rates, "queries/s", lambda ours, docker: ours / docker),
+            ("DNS, one answer", latencies, "µs", lambda ours, docker: docker / ours),
+        ):
+            mine = statistics.median(values[self.ours.name])
+            text = f"{title:24} {mine:8.0f} {unit}"
+            if self.docker:
+                docker = statistics.median(values[self.docker.name])
+                text += f"   docker {docker:8.0f} {unit}, {better(mine, docker):6.1f} x faster"
+            print(text, flush=True)
+        for name, count in lost.items():
+            print(f"{'DNS, no answer':24} {count:8} of {100_000 * self.options.rounds}  {name}")
+
+    def pid(self, peer, folder, service):
+        """The program of a service's only container."""
+        if peer is self.docker:
+            name = f"{folder.name}-{service}-1"
+            return int(subprocess.check_output(["docker", "inspect", "-f", "{{.State.Pid}}", name], text=True))
+        return json.loads(peer(folder, "ps", "--format", "json", service)[1])["Pid"]
+
     def row(self, title, times, verb):
         mine = statistics.median(times[f"compose {verb}"])
         text = f"{title:24} {mine:8.1f} ms"
@@ -281,7 +321,7 @@ def our_memory(stack):
     return total
 
 
-MEASUREMENTS = ["up", "chains", "commands", "changes", "memory", "logs"]
+MEASUREMENTS = ["up", "chains", "commands", "changes", "memory", "logs", "dns"]
 parser = argparse.ArgumentParser()
 parser.add_argument("--compose", required=True)
 parser.add_argument("--peers", required=True)

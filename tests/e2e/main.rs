@@ -10,6 +10,7 @@ mod cgroups;
 mod cli;
 mod clients;
 mod config;
+mod container_names;
 mod copy;
 mod crash;
 mod databases;

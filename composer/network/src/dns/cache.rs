@@ -83,3 +83,82 @@ impl Cache {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+    use std::rc::Rc;
+
+    use simple_dns::{CLASS, Name, Packet, Question, TYPE};
+
+    use super::super::message::{self, Transport, Verdict};
+    use super::super::view::View;
+    use super::super::zone::{Entry, Zone};
+    use super::*;
+
+    fn query(id: u16, name: &str) -> Vec<u8> {
+        let mut packet = Packet::new_query(id);
+        let name = Name::new(name).expect("a name");
+        packet.questions.push(Question::new(name, TYPE::A.into(), CLASS::IN.into(), false));
+        packet.build_bytes_vec().expect("a query")
+    }
+
+    fn zone(replicas: u8) -> Rc<Zone> {
+        let zone = Zone::new("shop_default", []);
+        for last in 0..replicas {
+            let names = vec!["api".to_owned()];
+            let ipv4 = Some(Ipv4Addr::new(10, 1, 0, last));
+            zone.set(&last.to_string(), Entry { names, ipv4, ipv6: None });
+        }
+        Rc::new(zone)
+    }
+
+    /// The answer, and whether it was kept before.
+    fn asked(cache: &Cache, view: &View, query: &[u8]) -> (Vec<u8>, bool) {
+        let mut answer = Vec::new();
+        if cache.answer(view.version(), query, &mut answer) {
+            return (answer, true);
+        }
+        let Verdict::Answer(answer) = message::examine(view, query, Transport::Udp) else {
+            panic!("no answer")
+        };
+        cache.keep(view.version(), query, &answer);
+        (answer.bytes, false)
+    }
+
+    #[test]
+    fn what_is_kept_is_what_would_be_made_under_the_askers_id_and_in_turn() {
+        let (kept, made) = (Cache::default(), Cache::default());
+        let [one, other] = [zone(3), zone(3)].map(|zone| View { zones: vec![zone], ..View::default() });
+        for id in 0..12 {
+            let (answer, was_kept) = asked(&kept, &one, &query(id, "api"));
+            let (same, _) = asked(&made, &other, &query(id, "api"));
+            made.0.borrow_mut().answers.clear();
+            assert_eq!((answer, was_kept), (same, id >= 3), "{id}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_kept_beyond_a_change_nor_without_bound() {
+        let (cache, zone) = (Cache::default(), zone(1));
+        let view = View { zones: vec![Rc::clone(&zone)], ..View::default() };
+        asked(&cache, &view, &query(1, "api"));
+        assert!(asked(&cache, &view, &query(2, "api")).1);
+        zone.set(
+            "0",
+            Entry { names: vec!["api".to_owned()], ipv4: Some(Ipv4Addr::new(10, 1, 0, 9)), ipv6: None },
+        );
+        let (answer, was_kept) = asked(&cache, &view, &query(3, "api"));
+        assert!(!was_kept && answer.ends_with(&[10, 1, 0, 9]));
+        // The same name in more spellings than are kept.
+        zone.set(
+            "long",
+            Entry { names: vec!["a".repeat(12)], ipv4: Some(Ipv4Addr::new(10, 1, 0, 8)), ipv6: None },
+        );
+        for case in 0..1000_u32 {
+            let spell = |bit: u32| if case >> bit & 1 == 0 { 'a' } else { 'A' };
+            asked(&cache, &view, &query(4, &(0..12).map(spell).collect::<String>()));
+            assert!(cache.0.borrow().answers.len() <= QUESTIONS);
+        }
+    }
+}

@@ -6,11 +6,14 @@ use std::collections::VecDeque;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
 use std::rc::Rc;
 use std::time::Duration;
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
+use nix::sys::socket::{MsgFlags, recv};
 use simple_dns::RCODE;
+use tokio::io::Interest;
 use tokio::time::{Instant, sleep_until};
 
 use super::message::{self, Transport};
@@ -188,9 +191,13 @@ impl Admitted {
         socket.connect(server).await?;
         socket.send(query).await?;
         loop {
-            socket.readable().await?;
+            // A server that is not there is told of as an error alone, which does not count as readable. The runtime
+            // waits for both at once, but tries one at a time.
+            let ready = socket.ready(Interest::READABLE | Interest::ERROR).await?;
+            let interest = if ready.is_readable() { Interest::READABLE } else { Interest::ERROR };
             let mut scratch = self.asker.shared.scratch.borrow_mut();
-            match socket.try_recv(&mut scratch) {
+            let receive = || Ok(recv(socket.as_raw_fd(), &mut scratch, MsgFlags::MSG_DONTWAIT)?);
+            match socket.try_io(interest, receive) {
                 Ok(length) if question::answers(query, &scratch[..length]) => {
                     return Ok(scratch[..length].to_vec());
                 }

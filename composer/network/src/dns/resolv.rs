@@ -1,13 +1,17 @@
 //! The host's resolv.conf (resolv.conf(5)).
 
+use std::fmt;
 use std::fs;
 use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 use std::path::Path;
 
-use super::sockets::PORT;
+use super::sockets::{ADDRESS, PORT};
 
 /// The resolver configuration of the host.
 pub const HOST_FILE: &str = "/etc/resolv.conf";
+
+/// How many dots a name has that is asked for as it is before the search domains are tried.
+const NDOTS: &str = "ndots:";
 
 /// What a resolv.conf says.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -49,6 +53,58 @@ impl ResolvConf {
     }
 }
 
+impl ResolvConf {
+    /// A container's, where this is the host's: our resolver in place of its own, which asks those, and `search` and
+    /// `options` in place of the host's where there are any. A search domain `.` stands for none.
+    pub fn within(self, search: &[String], options: &[String]) -> Self {
+        let chosen = |given: &[String], host: Vec<String>| match given {
+            [] => host,
+            given => given.iter().flat_map(|text| text.split_ascii_whitespace()).map(str::to_owned).collect(),
+        };
+        let mut conf = Self {
+            nameservers: vec![(ADDRESS, PORT).into()],
+            search: chosen(search, self.search),
+            options: chosen(options, self.options),
+        };
+        conf.search.retain(|domain| domain != ".");
+        conf.options.retain(|option| !option.starts_with(NDOTS) || ndots(option).is_some());
+        if conf.ndots().is_none() {
+            // The names of the stack have no dots: nothing is looked for in the search domains first.
+            conf.options.push(format!("{NDOTS}0"));
+        }
+        conf
+    }
+
+    fn ndots(&self) -> Option<u32> {
+        self.options.iter().rev().find_map(|option| ndots(option))
+    }
+
+    /// Whether a client that goes by it tries names without a dot in the search domains before it asks for them as
+    /// they are.
+    pub fn searches_itself(&self) -> bool {
+        self.ndots().is_some_and(|dots| dots > 0)
+    }
+}
+
+/// `ndots:N`, with a number.
+fn ndots(option: &str) -> Option<u32> {
+    option.strip_prefix(NDOTS)?.parse().ok()
+}
+
+impl fmt::Display for ResolvConf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for server in &self.nameservers {
+            writeln!(f, "nameserver {}", server.ip())?;
+        }
+        for (word, values) in [("search", &self.search), ("options", &self.options)] {
+            if !values.is_empty() {
+                writeln!(f, "{word} {}", values.join(" "))?;
+            }
+        }
+        Ok(())
+    }
+}
+
 /// An address, with `%interface` or `%index` where it is link-local.
 fn nameserver(word: &str) -> Option<SocketAddr> {
     let Some((address, zone)) = word.split_once('%') else {
@@ -80,5 +136,28 @@ mod tests {
     #[test]
     fn a_missing_file_says_nothing() {
         assert_eq!(ResolvConf::read(Path::new("/nonexistent/resolv.conf")), ResolvConf::default());
+    }
+
+    #[test]
+    fn a_containers_has_the_hosts_domains_and_options_but_for_what_is_given() {
+        let host =
+            || ResolvConf::parse("nameserver 10.0.0.1\nsearch a.example b.example\noptions edns0 trust-ad\n");
+        let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+        let written = |search, options| host().within(&words(search), &words(options)).to_string();
+        let plain = "nameserver 127.0.0.11\nsearch a.example b.example\noptions edns0 trust-ad ndots:0\n";
+        assert_eq!(written("", ""), plain);
+        assert_eq!(
+            written("c.example", "timeout:3 ndots:2"),
+            "nameserver 127.0.0.11\nsearch c.example\noptions timeout:3 ndots:2\n"
+        );
+        assert_eq!(written(".", "ndots:many"), "nameserver 127.0.0.11\noptions ndots:0\n");
+        assert!(host().within(&[], &words("ndots:1")).searches_itself());
+        assert!(!host().within(&[], &[]).searches_itself());
+    }
+
+    #[test]
+    fn what_is_given_stays_on_its_line() {
+        let text = ResolvConf::default().within(&["a\nnameserver 1.2.3.4".to_owned()], &[]).to_string();
+        assert_eq!(text.lines().filter(|line| line.starts_with("nameserver")).count(), 1, "{text}");
     }
 }

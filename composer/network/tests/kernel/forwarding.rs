@@ -235,3 +235,18 @@ fn a_hundred_at_once_are_all_answered() {
         assert_eq!(answered, (0..100).collect::<Vec<_>>());
     });
 }
+
+#[test]
+fn a_server_that_is_not_there_is_not_waited_for() {
+    on_a_host(|| async {
+        let closed = UdpSocket::bind("127.0.0.1:0").expect("a socket").local_addr().expect("an address");
+        let (_host, one, _listener) = asking(Upstreams::Fixed(vec![closed])).await;
+        // To wait for it each time would take longer than a test may.
+        for id in 0..20 {
+            for over in [Over::Udp, Over::Tcp] {
+                let answer = one.asks(over, query(id, "example.com", TYPE::A)).await;
+                assert_eq!(Packet::parse(&answer).expect("an answer").rcode(), RCODE::ServerFailure);
+            }
+        }
+    });
+}

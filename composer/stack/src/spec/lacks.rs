@@ -12,11 +12,9 @@ pub(crate) struct Lack {
 
 const SERVICE: &str = "a service";
 
-const BY_NAME: &str = "reach the service by its name, which every service of the stack knows";
 const CAPABILITIES: &str = "every container has the same capabilities";
 const FILES: &str = "no files are made for it";
 const MOUNT_IT: &str = "mount the file with `volumes`: `./FILE:/run/FILE:ro`";
-const NAMESERVERS: &str = "every container asks the stack's resolver, which asks the host's servers";
 const NAMESPACES: &str = "every container has namespaces of its own";
 const NO_RATES: &str = "disks are not shared out";
 const PERIODS: &str = "CPU time is reckoned in periods of a tenth of a second";
@@ -52,15 +50,6 @@ pub(crate) const LACKS: &[Lack] = &[
     lack(SERVICE, "configs", FILES, MOUNT_IT),
     lack(SERVICE, "device_cgroup_rules", "a container has a few devices, always the same ones", ""),
     lack(SERVICE, "devices", "a container has a few devices, always the same ones", ""),
-    lack(SERVICE, "dns", NAMESERVERS, "name the servers in the host's `/etc/resolv.conf`"),
-    lack(SERVICE, "dns_opt", NAMESERVERS, ""),
-    lack(SERVICE, "dns_search", NAMESERVERS, "write names in full"),
-    lack(
-        SERVICE,
-        "extra_hosts",
-        "`/etc/hosts` gets no further names",
-        "write the address where the name stands",
-    ),
     lack(
         SERVICE,
         "group_add",
@@ -68,7 +57,6 @@ pub(crate) const LACKS: &[Lack] = &[
         "name a group with `user: USER:GROUP`",
     ),
     lack(SERVICE, "ipc", NAMESPACES, ""),
-    lack(SERVICE, "links", "a service has no further names", BY_NAME),
     lack(SERVICE, "mem_swappiness", "the host's swappiness holds for every container", ""),
     lack(SERVICE, "oom_kill_disable", "a process is killed when memory runs out", "raise `mem_limit`"),
     lack(

@@ -110,12 +110,10 @@ pub(crate) static SERVICE: Record = Record::new(
             .merge(Merge::Unique(merge::by_target))
             .support(Support::NotYet),
         Field::new("dns", shape::DNS, "DNS servers for names that are none of the project's own.")
-            .merge(KEYED)
-            .support(Support::NotYet),
-        Field::new("dns_opt", TEXTS, "Options for `/etc/resolv.conf`.").merge(KEYED).support(Support::NotYet),
+            .merge(KEYED),
+        Field::new("dns_opt", TEXTS, "Options for `/etc/resolv.conf`.").merge(KEYED),
         Field::new("dns_search", shape::TEXT_OR_TEXTS, "Domains in which short names are looked up.")
-            .merge(KEYED)
-            .support(Support::NotYet),
+            .merge(KEYED),
         Field::new("domainname", shape::DOMAINNAME, "NIS domain name of the container."),
         Field::new("entrypoint", shape::COMMAND, "The program that is run, instead of the image's own.")
             .merge(Merge::Replace)
@@ -154,8 +152,7 @@ pub(crate) static SERVICE: Record = Record::new(
                 "links are Docker's old networking: put both services on one external network",
             )),
         Field::new("extra_hosts", shape::HOSTS, "Names and addresses for the container's `/etc/hosts`.")
-            .merge(Merge::Own(merge::hosts))
-            .support(Support::NotYet),
+            .merge(Merge::Own(merge::hosts)),
         Field::new("group_add", Shape::Set(&shape::TEXT_OR_INT), "Further groups of the container's user.")
             .support(Support::NotYet),
         Field::new("gpus", shape::GPUS, "GPUs that the container gets: `all`, or a list.")
@@ -193,8 +190,7 @@ pub(crate) static SERVICE: Record = Record::new(
             TEXTS,
             "Services that are reached under further names, and start before this one.",
         )
-        .merge(KEYED)
-        .support(Support::NotYet),
+        .merge(KEYED),
         Field::new("logging", Shape::Record(&LOGGING), "Where the container's output goes.")
             .merge(Merge::Own(merge::logging))
             .print(Print::Given),

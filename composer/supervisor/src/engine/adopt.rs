@@ -20,6 +20,7 @@ use crate::{diagnose, records};
 impl Engine {
     /// Takes up everything that exists of the stack.
     pub(super) async fn adopt(self: &Rc<Self>, mut legacy: Legacy) {
+        self.know_own_names();
         for container in self.recorded() {
             let name = container.name();
             let born = legacy.children.remove(&format!("container/{name}"));

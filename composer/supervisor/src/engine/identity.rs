@@ -1,11 +1,13 @@
 //! What a container takes itself for, and where it looks for others: its host name, /etc/hosts and /etc/resolv.conf.
 
 use std::fs;
+use std::net::{IpAddr, Ipv4Addr};
 
 use composer_stack::{HostAddress, NetworkMode};
 
 use super::Engine;
 use super::container::Container;
+use super::network::resolver;
 use super::start::{Result, StartError};
 use crate::records::ContainerRecord;
 
@@ -34,19 +36,12 @@ impl Engine {
                 .unwrap_or_else(|| whose.id[..12.min(whose.id.len())].to_owned()),
         };
         let is_hosts = matches!(whose.service.network, NetworkMode::Host);
-        let mut hosts = if is_hosts { text("/etc/hosts")? } else { self.hosts(whose, &hostname) };
-        for host in &record.service.extra_hosts {
-            let address = match host.address {
-                HostAddress::Ip(address) => address,
-                HostAddress::HostGateway => match self.host_gateway(whose) {
-                    Some(address) => address,
-                    None => continue,
-                },
-            };
-            hosts += &format!("{address}\t{}\n", host.name);
-        }
+        let known = if is_hosts { text("/etc/hosts")? } else { LOCAL.to_owned() };
+        // What is chosen comes first, as in Docker: who looks a name up takes the first line that has it.
+        let own = if is_hosts { String::new() } else { own_lines(whose, &hostname) };
+        let hosts = known + &self.extra_lines(&record, whose) + &own;
         let resolv_conf = match &whose.service.network {
-            NetworkMode::Networks(_) => resolv_conf(&record),
+            NetworkMode::Networks(_) => resolver(&record.service).to_string(),
             NetworkMode::Host | NetworkMode::None | NetworkMode::Service(_) | NetworkMode::Container(_) => {
                 text("/etc/resolv.conf").unwrap_or_default()
             }
@@ -54,30 +49,41 @@ impl Engine {
         Ok(Identity { hostname, hosts, resolv_conf })
     }
 
-    fn hosts(&self, record: &ContainerRecord, hostname: &str) -> String {
-        let full = match &record.service.domainname {
-            Some(domain) => format!("{hostname}.{domain} {hostname}"),
-            None => hostname.to_owned(),
-        };
-        let own = record.all_addresses().into_iter().map(|address| format!("{address}\t{full}\n"));
-        format!(
-            "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\nfe00::\tip6-localnet\nff00::\tip6-mcastprefix\n\
-             ff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n{}",
-            own.collect::<String>()
-        )
+    /// The lines of `extra_hosts`.
+    fn extra_lines(&self, record: &ContainerRecord, whose: &ContainerRecord) -> String {
+        let mut lines = String::new();
+        for host in &record.service.extra_hosts {
+            let addresses = match host.address {
+                HostAddress::Ip(address) => vec![address],
+                HostAddress::HostGateway => self.host_gateways(whose),
+            };
+            lines.extend(addresses.into_iter().map(|address| format!("{address}\t{}\n", host.name)));
+        }
+        lines
     }
 
-    /// The host as a container sees it: the gateway of its first network.
-    fn host_gateway(&self, record: &ContainerRecord) -> Option<std::net::IpAddr> {
+    /// The host as a container sees it: the gateways of its first network.
+    fn host_gateways(&self, record: &ContainerRecord) -> Vec<IpAddr> {
+        if matches!(record.service.network, NetworkMode::Host) {
+            return vec![Ipv4Addr::LOCALHOST.into()];
+        }
         let networks = self.networks.borrow();
         let on = record.service.network.in_order();
-        let gateways = on.into_iter().filter_map(|(key, _)| networks.get(key)?.bridge.subnets.first());
-        let first = gateways.map(|subnet| subnet.gateway).next();
-        first.or_else(|| {
-            matches!(record.service.network, NetworkMode::Host)
-                .then_some(std::net::Ipv4Addr::LOCALHOST.into())
-        })
+        let first = on.into_iter().find_map(|(key, _)| networks.get(key));
+        first.map_or_else(Vec::new, |net| net.bridge.subnets.iter().map(|subnet| subnet.gateway).collect())
     }
+}
+
+/// What every container knows of itself.
+const LOCAL: &str = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\nfe00::\tip6-localnet\n\
+                     ff00::\tip6-mcastprefix\nff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n";
+
+fn own_lines(record: &ContainerRecord, hostname: &str) -> String {
+    let full = match &record.service.domainname {
+        Some(domain) => format!("{hostname}.{domain} {hostname}"),
+        None => hostname.to_owned(),
+    };
+    record.all_addresses().into_iter().map(|address| format!("{address}\t{full}\n")).collect()
 }
 
 fn text(path: &str) -> Result<String> {
@@ -88,19 +94,4 @@ fn host_name() -> Result<String> {
     let name =
         nix::unistd::gethostname().map_err(|errno| StartError::doing("read the host's name", &errno))?;
     Ok(name.to_string_lossy().into_owned())
-}
-
-fn resolv_conf(record: &ContainerRecord) -> String {
-    let service = &record.service;
-    let host = composer_network::dns::host_resolv();
-    let search = if service.dns_search.is_empty() { &host.search } else { &service.dns_search };
-    let mut text = String::from("nameserver 127.0.0.11\n");
-    // A single dot says that there is none, as in Docker.
-    if !search.is_empty() && search.iter().any(|domain| domain != ".") {
-        text += &format!("search {}\n", search.join(" "));
-    }
-    let own = service.dns_opt.iter().any(|option| option.starts_with("ndots:"));
-    let options: Vec<&str> =
-        (!own).then_some("ndots:0").into_iter().chain(service.dns_opt.iter().map(String::as_str)).collect();
-    text + &format!("options {}\n", options.join(" "))
 }

@@ -30,8 +30,8 @@ mod serve;
 mod sought;
 mod spec;
 mod start;
-mod unplug;
 mod turn;
+mod unplug;
 mod wake;
 
 use std::cell::{Cell, RefCell};
@@ -59,8 +59,8 @@ use crate::records::{self, StackRecord};
 use crate::{clock, diagnose};
 use container::{Container, Status};
 use link::Link;
-use unplug::Leaving;
 use turn::Turns;
+use unplug::Leaving;
 
 pub(crate) use network::claim_subnets;
 

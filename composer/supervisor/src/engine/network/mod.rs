@@ -15,6 +15,8 @@ use composer_network::{Bridge, BridgeSpec, IpNet, LinkInfo, names as interfaces}
 use composer_plan::ObservedNetwork;
 use composer_stack::{Network, Pool};
 
+pub(super) use names::resolver;
+
 use super::Engine;
 use super::container::Container;
 use super::start::{Result, StartError};
@@ -101,7 +103,6 @@ impl Engine {
         };
         let net = Net { config: config.clone(), bridge, zone, neighbours };
         self.networks.borrow_mut().insert(key.to_owned(), net);
-        self.own_names();
         let is_recorded = {
             let mut record = self.record.borrow_mut();
             let Some(record) = &mut *record else { return Ok(()) };

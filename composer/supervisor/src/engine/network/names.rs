@@ -1,10 +1,11 @@
 //! What the containers of a stack are called on its networks, and what each of them sees of that.
 
+use std::collections::HashMap;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 
-use composer_network::dns::{Entry, Forwarding, View};
-use composer_stack::Attachment;
+use composer_network::dns::{Entry, Forwarding, ResolvConf, View};
+use composer_stack::{Attachment, Service};
 
 use super::super::Engine;
 use super::super::container::Container;
@@ -12,7 +13,8 @@ use crate::diagnose;
 use crate::records::ContainerRecord;
 
 impl Engine {
-    /// Makes a container known by its names on its networks and answers its own questions.
+    /// Makes a container known by its names on its networks and answers its own questions. Before its program starts:
+    /// its dependents' first question is answered, and so is its own.
     pub(in super::super) fn publish(
         &self,
         container: &Container,
@@ -38,10 +40,8 @@ impl Engine {
             [] => Forwarding::Host,
             servers => Forwarding::Servers(servers.to_vec()),
         };
-        for link in &record.service.links {
-            let alias = link.alias.as_ref().unwrap_or(&link.service);
-            view.links.insert(alias.to_ascii_lowercase(), vec![link.service.to_ascii_lowercase()]);
-        }
+        view.links = links(&record.service);
+        view.keeps_short_names = resolver(&record.service).searches_itself();
         let listener = self.resolver.serve(Rc::new(view), udp, tcp)?;
         self.listeners.borrow_mut().insert(record.name.clone(), listener);
         Ok(())
@@ -51,15 +51,19 @@ impl Engine {
     fn names(&self, record: &ContainerRecord, at: &Attachment) -> Vec<String> {
         let service = &record.service;
         let mut known = vec![record.name.clone(), record.id[..12.min(record.id.len())].to_owned()];
+        known.extend(service.hostname.clone());
         if record.oneoff.is_none_or(|oneoff| oneoff.aliases) {
             known.push(service.name.clone());
             known.extend(at.aliases.iter().cloned());
         }
         if record.oneoff.is_none() {
-            known.push(format!("{}-{}-{}", self.stack, service.name, record.index));
+            known.push(self.derived_name(service, record.index));
         }
-        known.dedup();
         known
+    }
+
+    fn derived_name(&self, service: &Service, index: u32) -> String {
+        format!("{}-{}-{index}", self.stack, service.name)
     }
 
     /// Makes a container unknown by its names, and answers it no more.
@@ -74,16 +78,34 @@ impl Engine {
         }
     }
 
-    /// Names that nobody else is asked for: those of the stack's services, whether anybody has them now or not.
-    pub(super) fn own_names(&self) {
+    /// Names that nobody else is asked for: those of the stack's services, whether there are containers that have them or
+    /// not.
+    pub(in super::super) fn know_own_names(&self) {
         let record = self.record.borrow();
-        let services = record.iter().flat_map(|record| record.services.values());
-        let names = services.flat_map(|service| {
+        let Some(record) = &*record else { return };
+        let names = record.services.values().flat_map(|service| {
             let aliases = service.network.attachments().flat_map(|(_, at)| at.aliases.iter().cloned());
-            std::iter::once(service.name.clone()).chain(service.container_name.clone()).chain(aliases)
+            let replicas = (1..=service.replicas).map(|index| self.derived_name(service, index));
+            aliases.chain(replicas).chain(service.container_name.clone()).chain([service.name.clone()])
         });
-        let networks = self.networks.borrow();
-        let own = networks.values().filter(|net| !net.config.external).map(|net| net.config.name.clone());
-        self.resolver.set_own(names, own);
+        // On one that other stacks are on as well, theirs are names too.
+        let own = record.networks.values().filter(|network| !network.external);
+        self.resolver.set_own(names, own.map(|network| network.name.clone()));
     }
+}
+
+/// The names that a service gives to others for itself alone. Those without an alias are names of the network already.
+fn links(service: &Service) -> HashMap<String, Vec<String>> {
+    let mut links: HashMap<String, Vec<String>> = HashMap::new();
+    for link in &service.links {
+        if let Some(alias) = &link.alias {
+            links.entry(alias.to_ascii_lowercase()).or_default().push(link.service.to_ascii_lowercase());
+        }
+    }
+    links
+}
+
+/// What a container's resolv.conf is made of.
+pub(in super::super) fn resolver(service: &Service) -> ResolvConf {
+    composer_network::dns::host_resolv().within(&service.dns_search, &service.dns_opt)
 }
