@@ -264,7 +264,7 @@ impl Registry {
         self.read_file(FILE)
     }
 
-    fn write(&self, leases: &Vec<Lease>) -> Result<()> {
+    fn write(&self, leases: &[Lease]) -> Result<()> {
         self.write_file(FILE, leases)
     }
 
@@ -277,7 +277,7 @@ impl Registry {
         }
     }
 
-    fn write_file<T: Serialize>(&self, name: &str, content: &T) -> Result<()> {
+    fn write_file<T: Serialize + ?Sized>(&self, name: &str, content: &T) -> Result<()> {
         let path = self.dir.join(name);
         let next = self.dir.join(format!("{name}.next"));
         let bytes = serde_json::to_vec_pretty(content)

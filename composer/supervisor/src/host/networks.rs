@@ -214,7 +214,7 @@ pub fn remove(name: &str) -> Result<(), Error> {
 pub fn list() -> Result<Vec<Shown>, Error> {
     root()?;
     let leases = Registry::open(&paths::registry()).list().unwrap_or_default();
-    let mut shown: Vec<Shown> = all().into_iter().map(|record| of_host(record)).collect();
+    let mut shown: Vec<Shown> = all().into_iter().map(of_host).collect();
     for stack in paths::stacks() {
         let folder = paths::StackPaths::new(&stack);
         let Some(record) = records::read::<records::StackRecord>(&folder.record()) else { continue };

@@ -204,17 +204,16 @@ impl Engine {
     pub(super) fn is_unplugged(&self, container: &Container, links: &[LinkInfo]) -> bool {
         let record = container.record.borrow();
         let networks = self.networks.borrow();
-        let is_runs = container.live.borrow().is_some();
-        is_runs
-            && record.service.network.attachments().any(|(key, _)| {
-                let veth = interfaces::veth(&self.stack, &record.name, key);
-                let bridge = networks.get(key).map(|net| net.bridge.index);
-                // Of one that was plugged in before there were several networks the link has another name.
-                record.addresses.contains_key(key)
-                    && !links
-                        .iter()
-                        .any(|link| link.name == veth && (link.controller == bridge || bridge.is_none()))
-            })
+        let runs = container.live.borrow().is_some();
+        runs && record.service.network.attachments().any(|(key, _)| {
+            let veth = interfaces::veth(&self.stack, &record.name, key);
+            let bridge = networks.get(key).map(|net| net.bridge.index);
+            // Of one that was plugged in before there were several networks the link has another name.
+            record.addresses.contains_key(key)
+                && !links
+                    .iter()
+                    .any(|link| link.name == veth && (link.controller == bridge || bridge.is_none()))
+        })
     }
 
     /// Takes all links of the stack away in one sweep, and everything that its networks had of the host.
