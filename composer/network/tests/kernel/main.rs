@@ -2,11 +2,15 @@
 //! the machine's links nor its routes are touched and tests run beside each other. They need root.
 #![allow(clippy::expect_used)]
 
+mod beside;
 mod bridge;
 mod dns;
 mod firewall;
 mod forwarding;
+mod landscape;
 mod measure;
 mod plug;
+mod published;
 mod registry;
+mod sysctl;
 mod world;
