@@ -14,7 +14,7 @@ use crate::options::Down;
 pub fn run(context: &mut Context, verb: Down) -> Result {
     let stack = context.project()?;
     let Some(services) = context.named(&stack, &verb.services)? else {
-        return Ok(0);
+        return work::idle(context, &stack, "down", verb.dry_run);
     };
     let named = if verb.volumes && services.is_empty() { context.volumes()? } else { Vec::new() };
     let found = match Client::find(&stack)? {
@@ -23,6 +23,9 @@ pub fn run(context: &mut Context, verb: Down) -> Result {
         found => found,
     };
     let Some(client) = found else {
+        if verb.dry_run {
+            return work::idle(context, &stack, "down", true);
+        }
         context.out.warning(&format!("No resource found to remove for project \"{stack}\"."));
         return Ok(0);
     };

@@ -94,60 +94,8 @@ pub fn run(options: Options) -> ExitCode {
     let dry_run = options.global.dry_run;
     let mut context = Context::new(options.global);
     let mut verb = options.verb;
-    match &mut verb {
-        Verb::Up(up) => up.dry_run |= dry_run,
-        Verb::Down(down) => down.dry_run |= dry_run,
-        Verb::Create(create) => create.dry_run |= dry_run,
-        Verb::Scale(scale) => scale.dry_run |= dry_run,
-        Verb::Start(start) => start.dry_run |= dry_run,
-        Verb::Stop(stop) => stop.dry_run |= dry_run,
-        Verb::Restart(restart) => restart.dry_run |= dry_run,
-        Verb::Rm(remove) => remove.dry_run |= dry_run,
-        Verb::Kill(kill) => kill.dry_run |= dry_run,
-        Verb::Pause(pause) | Verb::Unpause(pause) => pause.dry_run |= dry_run,
-        Verb::Enable(verb) => verb.print |= dry_run,
-        Verb::Disable(verb) => verb.dry_run |= dry_run,
-        Verb::Exec(_) | Verb::Run(_) | Verb::Attach(_) | Verb::Cp(_) | Verb::Watch(_) if dry_run => {
-            let error =
-                Error::Usage("this cannot be tried without doing it: leave `--dry-run` out".to_owned());
-            return ExitCode::from(context.tell(&error));
-        }
-        Verb::Exec(_) | Verb::Run(_) | Verb::Attach(_) | Verb::Cp(_) | Verb::Watch(_) => {}
-        Verb::Wait(_) | Verb::Unit(_) => {}
-        Verb::Ps(_) | Verb::Ls(_) | Verb::Logs(_) | Verb::Events(_) | Verb::Top(_) | Verb::Stats(_) => {}
-        Verb::Port(_) | Verb::Config(_) | Verb::Version(_) => {}
-    }
-    let result = match verb {
-        Verb::Up(verb) => up::run(&mut context, verb),
-        Verb::Down(verb) => down::run(&mut context, verb),
-        Verb::Create(verb) => create::run(&mut context, verb),
-        Verb::Scale(verb) => scale::run(&mut context, verb),
-        Verb::Start(verb) => start::run(&mut context, verb),
-        Verb::Stop(verb) => stop::run(&mut context, verb),
-        Verb::Restart(verb) => restart::run(&mut context, verb),
-        Verb::Rm(verb) => remove::run(&mut context, verb),
-        Verb::Ps(verb) => ps::run(&mut context, &verb),
-        Verb::Logs(verb) => logs::run(&mut context, &verb),
-        Verb::Exec(verb) => exec::run(&mut context, verb),
-        Verb::Enable(verb) => enable::run(&mut context, &verb),
-        Verb::Disable(verb) => disable::run(&mut context, &verb),
-        Verb::Unit(verb) => unit::run(&mut context, &verb),
-        Verb::Events(verb) => events::run(&mut context, &verb),
-        Verb::Ls(verb) => ls::run(&mut context, &verb),
-        Verb::Wait(verb) => await_end::run(&mut context, &verb),
-        Verb::Top(verb) => top::run(&mut context, &verb),
-        Verb::Port(verb) => port::run(&mut context, &verb),
-        Verb::Stats(verb) => stats::run(&mut context, &verb),
-        Verb::Kill(verb) => kill::run(&mut context, verb),
-        Verb::Pause(verb) => pause::run(&mut context, verb, true),
-        Verb::Unpause(verb) => pause::run(&mut context, verb, false),
-        Verb::Run(verb) => run::run(&mut context, &verb),
-        Verb::Attach(verb) => attach::run(&mut context, &verb),
-        Verb::Watch(verb) => watch::run(&mut context, verb),
-        Verb::Cp(verb) => copy::run(&mut context, verb),
-        Verb::Config(verb) => config::run(&mut context, &verb),
-        Verb::Version(verb) => version::run(&mut context, &verb),
-    };
+    let result = if dry_run { try_only(&mut verb) } else { Ok(()) };
+    let result = result.and_then(|()| dispatch(&mut context, verb));
     let result = result.and_then(|code| context.out.flush().map(|()| code).map_err(Error::Output));
     let code = match result {
         Ok(code) => code,
@@ -156,4 +104,65 @@ pub fn run(options: Options) -> ExitCode {
         Err(error) => context.tell(&error),
     };
     ExitCode::from(code)
+}
+
+/// Takes `--dry-run` before the verb for the verb's own.
+fn try_only(verb: &mut Verb) -> Result<()> {
+    match verb {
+        Verb::Up(up) => up.dry_run = true,
+        Verb::Down(down) => down.dry_run = true,
+        Verb::Create(create) => create.dry_run = true,
+        Verb::Scale(scale) => scale.dry_run = true,
+        Verb::Start(start) => start.dry_run = true,
+        Verb::Stop(stop) => stop.dry_run = true,
+        Verb::Restart(restart) => restart.dry_run = true,
+        Verb::Rm(remove) => remove.dry_run = true,
+        Verb::Kill(kill) => kill.dry_run = true,
+        Verb::Pause(pause) | Verb::Unpause(pause) => pause.dry_run = true,
+        Verb::Run(run) => run.dry_run = true,
+        Verb::Enable(verb) => verb.print = true,
+        Verb::Disable(verb) => verb.dry_run = true,
+        Verb::Exec(_) | Verb::Attach(_) | Verb::Cp(_) | Verb::Watch(_) => {
+            let why = "this cannot be tried without doing it: leave `--dry-run` out";
+            return Err(Error::Usage(why.to_owned()));
+        }
+        Verb::Wait(_) | Verb::Unit(_) => {}
+        Verb::Ps(_) | Verb::Ls(_) | Verb::Logs(_) | Verb::Events(_) | Verb::Top(_) | Verb::Stats(_) => {}
+        Verb::Port(_) | Verb::Config(_) | Verb::Version(_) => {}
+    }
+    Ok(())
+}
+
+fn dispatch(context: &mut Context, verb: Verb) -> Result {
+    match verb {
+        Verb::Up(verb) => up::run(context, verb),
+        Verb::Down(verb) => down::run(context, verb),
+        Verb::Create(verb) => create::run(context, verb),
+        Verb::Scale(verb) => scale::run(context, verb),
+        Verb::Start(verb) => start::run(context, verb),
+        Verb::Stop(verb) => stop::run(context, verb),
+        Verb::Restart(verb) => restart::run(context, verb),
+        Verb::Rm(verb) => remove::run(context, verb),
+        Verb::Ps(verb) => ps::run(context, &verb),
+        Verb::Logs(verb) => logs::run(context, &verb),
+        Verb::Exec(verb) => exec::run(context, verb),
+        Verb::Enable(verb) => enable::run(context, &verb),
+        Verb::Disable(verb) => disable::run(context, &verb),
+        Verb::Unit(verb) => unit::run(context, &verb),
+        Verb::Events(verb) => events::run(context, &verb),
+        Verb::Ls(verb) => ls::run(context, &verb),
+        Verb::Wait(verb) => await_end::run(context, &verb),
+        Verb::Top(verb) => top::run(context, &verb),
+        Verb::Port(verb) => port::run(context, &verb),
+        Verb::Stats(verb) => stats::run(context, &verb),
+        Verb::Kill(verb) => kill::run(context, verb),
+        Verb::Pause(verb) => pause::run(context, verb, true),
+        Verb::Unpause(verb) => pause::run(context, verb, false),
+        Verb::Run(verb) => run::run(context, &verb),
+        Verb::Attach(verb) => attach::run(context, &verb),
+        Verb::Watch(verb) => watch::run(context, verb),
+        Verb::Cp(verb) => copy::run(context, verb),
+        Verb::Config(verb) => config::run(context, &verb),
+        Verb::Version(verb) => version::run(context, &verb),
+    }
 }

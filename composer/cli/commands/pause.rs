@@ -10,12 +10,16 @@ use crate::options::Pause;
 /// Holds containers where they are, or lets them go on.
 pub fn run(context: &mut Context, verb: Pause, hold: bool) -> Result {
     let stack = context.project()?;
-    // As in Docker Compose: there is nothing to hold.
-    let Some(services) = context.present(&stack, &verb.services)? else { return Ok(0) };
-    let Some(client) = Client::find(&stack)? else { return Ok(0) };
     let (title, from, cause) = match hold {
         true => ("pause", State::Running, "it runs"),
         false => ("unpause", State::Paused, "it is held"),
+    };
+    // As in Docker Compose, this is no failure.
+    let Some(services) = context.present(&stack, &verb.services)? else {
+        return work::idle(context, &stack, title, verb.dry_run);
+    };
+    let Some(client) = Client::find(&stack)? else {
+        return work::idle(context, &stack, title, verb.dry_run);
     };
     if verb.dry_run {
         let mut containers = super::context::containers(&stack)?;

@@ -10,6 +10,9 @@ use crate::options::Remove;
 pub fn run(context: &mut Context, verb: Remove) -> Result {
     let stack = context.project()?;
     let Some(services) = context.present(&stack, &verb.services)? else {
+        if verb.dry_run {
+            return work::idle(context, &stack, "rm", true);
+        }
         context.out.note("No stopped containers");
         return Ok(0);
     };

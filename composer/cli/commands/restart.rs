@@ -12,7 +12,7 @@ use crate::options::Restart;
 pub fn run(context: &mut Context, verb: Restart) -> Result {
     let stack = context.project()?;
     let Some(services) = context.present(&stack, &verb.services)? else {
-        return Ok(0);
+        return work::idle(context, &stack, "restart", verb.dry_run);
     };
     let request = Request::Restart(protocol::Restart {
         services,

@@ -15,7 +15,7 @@ use super::context::Context;
 use super::exec::{streams, terminal};
 use super::follow::{Follow, Start};
 use super::keys::DetachKeys;
-use super::{Error, Result, doing, wait};
+use super::{Error, Result, doing, wait, work};
 use crate::options::Run;
 use crate::render::FRAME;
 
@@ -28,14 +28,15 @@ pub fn run(context: &mut Context, verb: &Run) -> Result {
     let loaded = context.load(Purpose::Run, |options| options.enabled = vec![verb.service.clone()])?;
     let stack = loaded.stack;
     let interactive = verb.interactive.unwrap_or(true);
-    let tty = wants_terminal(verb, interactive)?;
+    // The plan needs none.
+    let tty = !verb.dry_run && wants_terminal(verb, interactive)?;
     let service = service::changed(context, verb, &stack, (tty, interactive))?;
     let id = identifier().map_err(doing("read /dev/urandom"))?;
     let name = match &verb.name {
         Some(name) => checked(name)?,
         None => format!("{}-{}-run-{}", stack.name, verb.service, &id[..SHORT]),
     };
-    let with_input = interactive && !tty && !verb.detach;
+    let with_input = interactive && !tty && !verb.detach && !verb.dry_run;
     let (theirs, ours) = match with_input {
         true => streams::input().map(|(theirs, ours)| (Some(theirs), ours)),
         false => Ok((None, None)),
@@ -52,7 +53,11 @@ pub fn run(context: &mut Context, verb: &Run) -> Result {
         terminal: tty.then(terminal::size),
         path: context.caller.path.clone(),
         stack: stack.clone(),
+        dry_run: verb.dry_run,
     }));
+    if verb.dry_run {
+        return work::ask(context, &stack.name, "run", &request);
+    }
     let client = Client::find_or_start(&stack.name)?;
     client.send(&request, &theirs.iter().map(AsFd::as_fd).collect::<Vec<_>>())?;
     drop(theirs);

@@ -12,7 +12,7 @@ use crate::options::Stop;
 pub fn run(context: &mut Context, verb: Stop) -> Result {
     let stack = context.project()?;
     let Some(services) = context.present(&stack, &verb.services)? else {
-        return Ok(0);
+        return work::idle(context, &stack, "stop", verb.dry_run);
     };
     let timeout = verb.timeout.map(Duration::from_secs);
     let request = Request::Stop(protocol::Stop { services, timeout, dry_run: verb.dry_run, shutdown: false });

@@ -134,6 +134,7 @@ pub fn detached(context: &mut Context, title: &'static str, request: protocol::U
         for event in unchanged(&stack, &services, touched)? {
             progress.event(&event, &mut context.out);
         }
+        progress.idle(&mut context.out);
     }
     progress.finish();
     touched.map(|_| 0)

@@ -27,8 +27,21 @@ pub fn ask_of(
     client.send(request, &[])?;
     let mut progress = context.progress(stack, title, true);
     let done = receive(client, &mut progress, context);
+    if done.is_ok() {
+        progress.idle(&mut context.out);
+    }
     progress.finish();
     done.map(|_| 0)
+}
+
+/// There is nothing that a verb could be about.
+pub fn idle(context: &mut Context, stack: &str, title: &'static str, dry_run: bool) -> Result {
+    if dry_run {
+        context.out.line(composer_plan::NOTHING).map_err(Error::Output)?;
+    } else {
+        context.progress(stack, title, true).idle(&mut context.out);
+    }
+    Ok(0)
 }
 
 /// Shows events until the request is done; the names of the containers that something happened to. The plan of a
@@ -53,6 +66,7 @@ pub fn receive(client: &Client, progress: &mut Progress, context: &mut Context) 
             Reply::Plan(plan) => {
                 let end = if plan.ends_with('\n') { "" } else { "\n" };
                 context.out.data(format!("{plan}{end}").as_bytes()).map_err(Error::Output)?;
+                progress.is_blank = false;
             }
             Reply::Done => return Ok(touched),
             Reply::Failed(failure) => return Err(Error::Refused(failure)),
@@ -63,6 +77,9 @@ pub fn receive(client: &Client, progress: &mut Progress, context: &mut Context) 
 
 /// What a verb that has no plan would do to these containers, as a plan is printed.
 pub fn would(context: &mut Context, verb: &str, containers: &[ContainerStatus], cause: &str) -> Result {
+    if containers.is_empty() {
+        context.out.line(composer_plan::NOTHING).map_err(Error::Output)?;
+    }
     for (number, container) in (1..).zip(containers) {
         let line = format!("{number:>3}. {verb} {}: {cause}", container.name);
         context.out.line(&line).map_err(Error::Output)?;

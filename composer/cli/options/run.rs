@@ -62,6 +62,9 @@ pub struct Run {
     /// Show no progress
     #[arg(short, long)]
     pub quiet: bool,
+    /// Only print what would be done
+    #[arg(long)]
+    pub dry_run: bool,
     /// Publish the service's ports: not supported yet
     #[arg(short = 'P', long, conflicts_with = "publish")]
     pub service_ports: bool,

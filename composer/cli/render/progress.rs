@@ -19,6 +19,8 @@ pub struct Progress {
     shape: Shape,
     /// What is being stopped: that it has ended is its being stopped.
     stopping: BTreeSet<String>,
+    /// Whether nothing has been shown.
+    pub is_blank: bool,
 }
 
 enum Shape {
@@ -62,7 +64,7 @@ impl Progress {
             ProgressStyle::Json => Shape::Json,
             ProgressStyle::Quiet => Shape::Quiet,
         };
-        Self { stack: stack.to_owned(), shape, stopping: BTreeSet::new() }
+        Self { stack: stack.to_owned(), shape, stopping: BTreeSet::new(), is_blank: true }
     }
 
     /// Whether [`Progress::tick`] is to be called now and then.
@@ -110,6 +112,7 @@ impl Progress {
             | Action::Warning(_)
             | Action::Failed(_) => {}
         }
+        self.is_blank = false;
         match &mut self.shape {
             Shape::Block(block) if told.stage == Stage::Warning => block.warning(&warning(&told)),
             Shape::Block(block) => block.event(told, event.time),
@@ -117,6 +120,14 @@ impl Progress {
             Shape::Plain | Shape::Quiet if told.stage == Stage::Warning => out.warning(&warning(&told)),
             Shape::Plain => out.note(&plain(&told)),
             Shape::Quiet => {}
+        }
+    }
+
+    /// Where nothing has been shown there was nothing to do, and the user is told so.
+    pub fn idle(&mut self, out: &mut Output) {
+        match &self.shape {
+            Shape::Block(_) | Shape::Plain if self.is_blank => out.note(composer_plan::NOTHING),
+            Shape::Block(_) | Shape::Plain | Shape::Json | Shape::Quiet => {}
         }
     }
 

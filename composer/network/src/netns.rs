@@ -30,7 +30,8 @@ pub async fn tcp_socket(netns: OwnedFd) -> Result<OwnedFd> {
     run(netns, open).await
 }
 
-/// Runs `job` inside the namespace (a file of it, or a pidfd of a process in it), starting at once; the future is its result. A dropped future does not stop the job.
+/// Runs `job` inside the namespace (a file of it, or a pidfd of a process in it), starting at once; the future is its
+/// result. A dropped future does not stop the job.
 ///
 /// # Errors
 /// When the thread cannot be started, the namespace cannot be entered, or the job fails.
@@ -39,21 +40,28 @@ where
     T: Send + 'static,
     F: FnOnce() -> Result<T> + Send + 'static,
 {
+    apart("the container's network namespace", move || {
+        setns(&netns, CloneFlags::CLONE_NEWNET)
+            .map_err(|errno| Error::kernel("enter", "the container's network namespace", errno))
+            .and_then(|()| job())
+    })
+}
+
+/// Runs `job` on a thread of its own, starting at once, where the caller's namespace is; `on` says what it works on.
+pub(crate) fn apart<T, F>(on: &'static str, job: F) -> impl Future<Output = Result<T>> + use<T, F>
+where
+    T: Send + 'static,
+    F: FnOnce() -> Result<T> + Send + 'static,
+{
     let (done, result) = oneshot::channel();
     let started = thread::Builder::new().name("netns".into()).stack_size(STACK).spawn(move || {
-        let outcome = setns(&netns, CloneFlags::CLONE_NEWNET)
-            .map_err(|errno| Error::kernel("enter", "the container's network namespace", errno))
-            .and_then(|()| job());
         // A receiver that is gone has no interest in the outcome.
-        let _ = done.send(outcome);
+        let _ = done.send(job());
     });
     async move {
-        started.map_err(|source| {
-            Error::kernel("start a thread for", "the container's network namespace", source)
-        })?;
+        started.map_err(|source| Error::kernel("start a thread for", on, source))?;
         result.await.unwrap_or_else(|_| {
-            let source = std::io::Error::other("its thread ended early");
-            Err(Error::kernel("work in", "the container's network namespace", source))
+            Err(Error::kernel("work in", on, std::io::Error::other("its thread ended early")))
         })
     }
 }

@@ -112,7 +112,12 @@ pub struct Planned {
     pub step: Step,
     /// Why, in words for a user.
     pub cause: String,
+    /// It brings about what should be there already, whatever somebody else has made of it: no reason to do anything.
+    pub check: bool,
 }
+
+/// What is said where there is nothing to do.
+pub const NOTHING: &str = "nothing to do";
 
 /// Names a step within its plan.
 pub type StepId = NodeIndex<u32>;
@@ -131,7 +136,12 @@ impl Plan {
     }
 
     pub(crate) fn add(&mut self, step: Step, cause: impl Into<String>) -> StepId {
-        self.graph.add_node(Planned { step, cause: cause.into() })
+        self.graph.add_node(Planned { step, cause: cause.into(), check: false })
+    }
+
+    /// A step that brings about what should be there already.
+    pub(crate) fn add_check(&mut self, step: Step, cause: impl Into<String>) -> StepId {
+        self.graph.add_node(Planned { step, cause: cause.into(), check: true })
     }
 
     pub(crate) fn order(&mut self, first: StepId, then: StepId) {
@@ -177,16 +187,19 @@ impl Plan {
         self.graph.node_count()
     }
 
-    /// Whether nothing is to be done.
+    /// Whether there is nothing to do: what exists is as it should be, though that may be brought about once more.
     pub fn is_empty(&self) -> bool {
-        self.graph.node_count() == 0
+        self.graph.node_weights().all(|planned| planned.check)
     }
 }
 
 impl fmt::Display for Plan {
     /// A line a step in executable order, with its cause and the numbers of the steps it waits for.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let order = self.steps();
+        let order = if self.is_empty() { Vec::new() } else { self.steps() };
+        if order.is_empty() {
+            writeln!(f, "{NOTHING}")?;
+        }
         let numbers: HashMap<StepId, usize> = order.iter().copied().zip(1..).collect();
         for (number, id) in order.iter().enumerate() {
             let planned = self.get(*id);

@@ -13,7 +13,7 @@ mod wake;
 
 pub use composer_stack::{Condition, Stack};
 pub use down::{DownOptions, down, remove, stop};
-pub use graph::{Plan, Planned, Step, StepId};
+pub use graph::{NOTHING, Plan, Planned, Step, StepId};
 pub use observed::{Observed, ObservedContainer, ObservedState};
-pub use up::{Orphans, Recreate, UpOptions, up};
+pub use up::{Orphans, Recreate, UpOptions, run, up};
 pub use wake::{missing_dependency, restart, start};

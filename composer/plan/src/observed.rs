@@ -29,6 +29,8 @@ pub struct ObservedContainer {
     pub index: u32,
     /// What it is doing.
     pub state: ObservedState,
+    /// It was started, and its `post_start` has not run to a good end.
+    pub unfinished: bool,
 }
 
 /// What a container is doing.

@@ -17,8 +17,14 @@ pub fn start(observed: &Observed, services: &[String]) -> Plan {
     let found = observed.by_service();
     let mut wake = Wake::new(observed);
     for service in edges.order().iter().filter(|service| chosen.contains(*service)) {
-        let sleeping = found[service].iter().filter(|found| !found.container.runs());
-        let starts = sleeping.map(|found| wake.start(*found, "it is to be started")).collect();
+        let (mut starts, found) = (Vec::new(), &found[service]);
+        for found in found.iter().filter(|found| !found.container.runs() || found.container.unfinished) {
+            let cause = match found.container.runs() {
+                true => "its `post_start` has not run to a good end",
+                false => "it is to be started",
+            };
+            starts.push(wake.start(*found, cause));
+        }
         wake.after_dependencies(service, starts, edges.of(service).filter(|(name, _)| chosen.contains(name)));
     }
     wake.plan

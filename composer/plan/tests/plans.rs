@@ -28,7 +28,17 @@ fn service(name: &str, depends_on: &[(&str, Condition)]) -> Service {
         replicas: 1,
         stop_signal: 15,
         stop_grace_period: None,
-        aliases: BTreeSet::new(),
+        network: Default::default(),
+        ports: Vec::new(),
+        expose: Vec::new(),
+        links: Vec::new(),
+        dns: Vec::new(),
+        dns_search: Vec::new(),
+        dns_opt: Vec::new(),
+        extra_hosts: Vec::new(),
+        mac_address: None,
+        sysctls: BTreeMap::new(),
+        bandwidth: Default::default(),
         mounts: Vec::new(),
         init: false,
         tty: false,
@@ -70,12 +80,19 @@ fn shop() -> Stack {
             "data".to_owned(),
             Volume { name: "shop_data".to_owned(), external: false, labels: BTreeMap::new() },
         )]),
+        networks: BTreeMap::new(),
+        bandwidth: Default::default(),
     }
 }
 
 fn running(stack: &Stack) -> Observed {
     let containers = stack.services.values().map(|service| {
-        let found = ObservedContainer { config: service.clone(), index: 1, state: ObservedState::Running };
+        let found = ObservedContainer {
+            config: service.clone(),
+            index: 1,
+            state: ObservedState::Running,
+            unfinished: false,
+        };
         (stack.container_name(service, 1), found)
     });
     Observed {

@@ -12,9 +12,11 @@ const COUNT: &str = "replicas";
 
 /// What a running container takes over without noticing: limits are the kernel's to change, the others are read when
 /// they are needed. By the model's names.
-const IN_PLACE: [&str; 9] = [
+const IN_PLACE: [&str; 11] = [
     "attach",
+    "bandwidth",
     "depends_on",
+    "expose",
     "labels",
     "resources",
     "restart",
@@ -25,12 +27,13 @@ const IN_PLACE: [&str; 9] = [
 ];
 
 /// The fields whose names in the model are not the file's.
-const KEYS: [(&str, &str); 9] = [
+const KEYS: [(&str, &str); 10] = [
     ("watch", "develop"),
     ("rootfs", "x-rootfs"),
     ("run", "x-run"),
     ("mounts", "volumes"),
-    ("aliases", "networks"),
+    ("network", "networks"),
+    ("bandwidth", "x-bandwidth"),
     ("memory", "mem_limit"),
     ("memory_reservation", "mem_reservation"),
     ("memory_swap", "memswap_limit"),

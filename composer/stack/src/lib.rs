@@ -10,6 +10,7 @@ mod cpuset;
 mod defaults;
 mod diagnostic;
 mod dotenv;
+mod driver_options;
 mod duration;
 mod emit;
 mod environment;
@@ -35,6 +36,7 @@ mod origins;
 mod print;
 mod profiles;
 mod project;
+mod rate;
 mod read;
 mod resolve;
 mod restart;
@@ -62,8 +64,10 @@ pub use limits::MOST_REPLICAS;
 pub use load::{load, project_name_only};
 pub use loaded::{Loaded, Variable};
 pub use model::{
-    AfterSync, Condition, Dependency, Healthcheck, Hook, Logging, Mount, MountKind, PreStart, Probe,
-    Resources, Restart, RestartPolicy, Rootfs, Run, Service, Stack, Test, Trigger, TriggerAction, Volume,
+    AfterSync, Attachment, Bandwidth, Condition, Dependency, Driver, ExtraHost, Healthcheck, Hook,
+    HostAddress, IpNet, Logging, Mac, MacvlanMode, Mount, MountKind, Network, NetworkMode, Pool, Port,
+    PortMode, PreStart, Probe, Protocol, Resources, Restart, RestartPolicy, Rootfs, Run, Service,
+    ServiceLink, Stack, Test, Trigger, TriggerAction, Volume,
 };
 pub use options::{HostFacts, LoadOptions, Purpose};
 pub use schema::schema;

@@ -3,11 +3,19 @@
 //! Nothing here remembers where in a file it came from: every question that needs a place is asked before a
 //! [`Stack`] exists. All values are final: interpolated, merged, relative paths made absolute.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+
+mod network;
+
+pub use network::{
+    Attachment, Bandwidth, Driver, ExtraHost, HostAddress, IpNet, Mac, MacvlanMode, Network, NetworkMode,
+    Pool, Port, PortMode, Protocol, ServiceLink,
+};
 
 /// What one set of Compose files describes (Compose says *project*).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -24,6 +32,12 @@ pub struct Stack {
     pub services: BTreeMap<String, Service>,
     /// Named volumes by the key used in the file.
     pub volumes: BTreeMap<String, Volume>,
+    /// Networks by the key used in the file; only those that a service is on.
+    #[serde(default)]
+    pub networks: BTreeMap<String, Network>,
+    /// `x-resources.limits.bandwidth`: of all services together.
+    #[serde(default, skip_serializing_if = "Bandwidth::is_none")]
+    pub bandwidth: Bandwidth,
 }
 
 /// One entry under `services:`.
@@ -57,8 +71,40 @@ pub struct Service {
     pub stop_signal: i32,
     /// `stop_grace_period`; `None` where the file does not set it (then 10 s).
     pub stop_grace_period: Option<Duration>,
-    /// `networks.default.aliases`: further names of the service on the stack's network.
-    pub aliases: BTreeSet<String>,
+    /// `networks` or `network_mode`. Left out where it is the stack's own network alone, as what follows is where
+    /// nothing is asked: what was written before they were known stays what it was.
+    #[serde(default, skip_serializing_if = "NetworkMode::is_plain")]
+    pub network: NetworkMode,
+    /// `ports`: what is published on the host.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ports: Vec<Port>,
+    /// `expose`: for people.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub expose: Vec<String>,
+    /// `links`: names of other services that this one alone knows.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub links: Vec<ServiceLink>,
+    /// `dns`: servers that are asked instead of the host's.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dns: Vec<IpAddr>,
+    /// `dns_search`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dns_search: Vec<String>,
+    /// `dns_opt`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dns_opt: Vec<String>,
+    /// `extra_hosts`, in the file's order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub extra_hosts: Vec<ExtraHost>,
+    /// `mac_address`: of the interface on the first network that has none of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mac_address: Option<Mac>,
+    /// `sysctls`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub sysctls: BTreeMap<String, String>,
+    /// `x-bandwidth`.
+    #[serde(default, skip_serializing_if = "Bandwidth::is_none")]
+    pub bandwidth: Bandwidth,
     /// `volumes` and `tmpfs`, in the file's order.
     pub mounts: Vec<Mount>,
     /// `init`: PID 1 is a small init that reaps and forwards signals.

@@ -245,6 +245,11 @@ pub fn tidy_volumes() {
     let _ = std::fs::remove_dir(volumes());
 }
 
+/// The folder of what is recorded of all stacks.
+pub fn stacks_folder() -> PathBuf {
+    Path::new(STATE).join("stacks")
+}
+
 /// Names of the stacks of which anything is recorded.
 pub fn stacks() -> Vec<String> {
     let mut names: Vec<String> = [RUN, STATE]

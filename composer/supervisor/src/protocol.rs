@@ -211,6 +211,9 @@ pub struct Run {
     pub terminal: Option<(u16, u16)>,
     /// As in [`Up`].
     pub path: String,
+    /// Only print the plan: answered with one `Plan`.
+    #[serde(default)]
+    pub dry_run: bool,
 }
 
 /// `compose attach`, and `compose run` after a supervisor's death.

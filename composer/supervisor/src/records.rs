@@ -11,7 +11,7 @@ use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
 use composer_network::Ipv4Net;
-use composer_stack::{Resources, Service, Volume};
+use composer_stack::{Bandwidth, Network, Resources, Service, Volume};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::paths::ContainerPaths;
@@ -29,6 +29,12 @@ pub struct StackRecord {
     pub resources: Resources,
     /// Its named volumes by key.
     pub volumes: BTreeMap<String, Volume>,
+    /// Its networks by key.
+    #[serde(default)]
+    pub networks: BTreeMap<String, Network>,
+    /// What all of it receives and sends at most.
+    #[serde(default)]
+    pub bandwidth: Bandwidth,
     /// Its services in the file that was last brought up.
     pub services: BTreeMap<String, Service>,
     /// The folders of the caller's PATH.
@@ -62,6 +68,9 @@ pub struct ContainerRecord {
     /// Whether the steps of `pre_start` that it has to wait for have been run.
     #[serde(default)]
     pub prepared: bool,
+    /// Whether it has been started by a command and its `post_start` has not run to a good end.
+    #[serde(default)]
+    pub unfinished: bool,
     /// Set where `run` has made it.
     #[serde(default)]
     pub oneoff: Option<OneOff>,
@@ -153,6 +162,8 @@ struct StartedRecord {
     /// `None` in one that was written before there were restarts.
     #[serde(default)]
     history: Option<History>,
+    #[serde(default)]
+    unfinished: bool,
 }
 
 impl ContainerRecord {
@@ -161,7 +172,8 @@ impl ContainerRecord {
         match &self.phase {
             Phase::Started(process) => {
                 let (process, history) = (process.clone(), Some(self.history.clone()));
-                write(&paths.started(), &StartedRecord { process, address: self.address, history })
+                let (address, unfinished) = (self.address, self.unfinished);
+                write(&paths.started(), &StartedRecord { process, address, history, unfinished })
             }
             Phase::Created { .. } | Phase::Exited { .. } => {
                 write(&paths.record(), self)?;
@@ -187,7 +199,7 @@ impl ContainerRecord {
     /// Reads it; `None` where there is none that can be read.
     pub fn read(paths: &ContainerPaths) -> Option<Self> {
         let mut record: Self = read(&paths.record())?;
-        if let Some(StartedRecord { process, address, history }) = read(&paths.started()) {
+        if let Some(StartedRecord { process, address, history, unfinished }) = read(&paths.started()) {
             // A crash between the two steps of recording the end leaves both.
             let is_over =
                 matches!(&record.phase, Phase::Exited { started, .. } if *started == process.started);
@@ -195,6 +207,7 @@ impl ContainerRecord {
                 record.phase = Phase::Started(process);
                 record.address = address;
                 record.history = history.unwrap_or(record.history);
+                record.unfinished = unfinished;
             }
         }
         Some(record)

@@ -1,105 +1,195 @@
-//! Forwarding: a query goes to the host's resolvers as the bytes it came as, under an id of our own, and the answer
-//! comes back as theirs.
+//! Forwarding: a query goes to other resolvers as the bytes it came as, under an id of our own, and the answer comes
+//! back as theirs.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
+use futures_util::stream::{FuturesUnordered, StreamExt};
 use simple_dns::RCODE;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpStream, UdpSocket};
-use tokio::sync::Semaphore;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep_until};
 
 use super::message::{self, Transport};
+use super::place::Place;
 use super::question;
+use super::stream::{read_framed, write_framed};
 use super::upstreams::{Ranking, Upstreams};
+use super::view::Forwarding;
 
-/// How long one resolver is waited for: two of them within the 5 s that clients wait (resolv.conf(5), timeout).
-const PATIENCE: Duration = Duration::from_secs(2);
-/// How often a resolver is asked when it is the only one: one packet may be lost.
-const TRIES_OF_ONE: usize = 2;
-/// How many queries are under way at the same time, for a whole stack; each holds a socket.
-const IN_FLIGHT: usize = 256;
+/// How long a resolver is waited for before the next is asked as well.
+const HEAD_START: Duration = Duration::from_secs(1);
+/// How long one question may take: within the 5 s that clients wait (resolv.conf(5), timeout).
+const PATIENCE: Duration = Duration::from_millis(4500);
+/// How often resolvers are asked, all together: where there is one, a packet may be lost.
+const TRIES: usize = 3;
+/// How many questions are under way at the same time, for a whole stack; each holds a socket.
+const UNDER_WAY: usize = 512;
 /// Bytes of the longest UDP payload.
 const LONGEST: usize = 65535;
 
-/// Asks the host's resolvers, for all containers of a stack.
+/// What all containers of a stack share: the host's resolvers, and room for questions under way.
 #[derive(Debug)]
 pub(super) struct Forwarder {
-    ranking: Ranking,
-    in_flight: Semaphore,
+    host: Rc<Ranking>,
+    under_way: Cell<usize>,
     /// One buffer to receive into for all: it is used between two waits only.
-    pub(super) scratch: Rc<RefCell<Box<[u8]>>>,
+    scratch: RefCell<Box<[u8]>>,
 }
 
 impl Forwarder {
     pub(super) fn new(upstreams: Upstreams) -> Self {
         Self {
-            ranking: Ranking::new(upstreams),
-            in_flight: Semaphore::new(IN_FLIGHT),
-            scratch: Rc::new(RefCell::new(vec![0; LONGEST].into_boxed_slice())),
+            host: Rc::new(Ranking::new(upstreams)),
+            under_way: Cell::new(0),
+            scratch: RefCell::new(vec![0; LONGEST].into_boxed_slice()),
         }
+    }
+}
+
+/// Asks others on behalf of one container.
+#[derive(Debug)]
+pub(super) struct Asker {
+    shared: Rc<Forwarder>,
+    /// Whom, and from where; `None` where nobody is to be asked.
+    route: Option<(Rc<Ranking>, Place)>,
+    under_way: Cell<usize>,
+}
+
+impl Asker {
+    /// `inside` is called for the container's place where its own resolvers are asked.
+    pub(super) fn new(
+        shared: Rc<Forwarder>,
+        forwarding: &Forwarding,
+        inside: impl FnOnce() -> io::Result<Place>,
+    ) -> io::Result<Self> {
+        let route = match forwarding {
+            Forwarding::Host => Some((Rc::clone(&shared.host), Place::Host)),
+            Forwarding::Servers(servers) => Some((Rc::new(Ranking::new(Upstreams::at(servers))), inside()?)),
+            Forwarding::Nobody => None,
+        };
+        Ok(Self { shared, route, under_way: Cell::new(0) })
     }
 
     /// Whether there is anyone to ask.
     pub(super) fn has_upstreams(&self) -> bool {
-        !self.ranking.servers().is_empty()
+        self.route.as_ref().is_some_and(|(ranking, _)| !ranking.servers().is_empty())
     }
 
+    /// Room for one more question. A container may have as many under way as there is room left for others: one that
+    /// floods leaves half of all room free, two a third, and so on.
+    pub(super) fn admit(self: &Rc<Self>) -> Option<Admitted> {
+        let free = UNDER_WAY.saturating_sub(self.shared.under_way.get());
+        if self.under_way.get() >= free {
+            return None;
+        }
+        self.under_way.set(self.under_way.get() + 1);
+        self.shared.under_way.set(self.shared.under_way.get() + 1);
+        Some(Admitted { asker: Rc::clone(self) })
+    }
+}
+
+/// One question that may be under way.
+#[derive(Debug)]
+pub(super) struct Admitted {
+    asker: Rc<Asker>,
+}
+
+impl Drop for Admitted {
+    fn drop(&mut self) {
+        let Asker { shared, under_way, .. } = &*self.asker;
+        under_way.set(under_way.get().saturating_sub(1));
+        shared.under_way.set(shared.under_way.get().saturating_sub(1));
+    }
+}
+
+impl Admitted {
     /// The answer of the first resolver that has one. Where none has, the last refusal, else SERVFAIL; `None` only
     /// for a message without a header.
     pub(super) async fn ask(&self, query: &[u8], transport: Transport) -> Option<Vec<u8>> {
         let failure = || message::refusal(query, RCODE::ServerFailure);
-        let Ok(_permit) = self.in_flight.try_acquire() else {
+        let Some((ranking, place)) = &self.asker.route else {
             return failure();
         };
-        let mut servers = self.ranking.servers();
-        if let [only] = servers[..] {
-            servers = vec![only; TRIES_OF_ONE];
+        let until = Instant::now() + PATIENCE;
+        let mut waiting: VecDeque<_> = ranking.servers().into_iter().collect();
+        if waiting.is_empty() {
+            return failure();
         }
+        waiting = waiting.iter().copied().cycle().take(TRIES).collect();
+        let mut asked = FuturesUnordered::new();
+        let mut silent = Vec::new();
         let mut refused = None;
-        for server in servers {
-            let id = random_id();
-            let mut asked = query.to_vec();
-            asked.get_mut(..2)?.copy_from_slice(&id);
-            let answer = match transport {
-                Transport::Udp => timeout(PATIENCE, self.over_udp(server, &asked)).await,
-                Transport::Tcp => timeout(PATIENCE, over_tcp(server, &asked)).await,
-            };
-            match answer {
-                Ok(Ok(mut answer)) => {
-                    answer.get_mut(..2)?.copy_from_slice(query.get(..2)?);
-                    match question::response_code(&answer) {
-                        // Another resolver may know better.
-                        Some(RCODE::ServerFailure | RCODE::Refused | RCODE::NotImplemented) => {
-                            refused = Some(answer)
-                        }
-                        _ => return Some(answer),
-                    }
+        loop {
+            match waiting.pop_front() {
+                Some(server) => {
+                    silent.push(server);
+                    asked.push(async move { (server, self.exchange(place, server, query, transport).await) });
                 }
-                Ok(Err(_)) | Err(_) => self.ranking.demote(server),
+                None if asked.is_empty() => break,
+                None => {}
             }
+            let next = if waiting.is_empty() { until } else { until.min(Instant::now() + HEAD_START) };
+            let (server, outcome) = tokio::select! {
+                Some(done) = asked.next() => done,
+                () = sleep_until(next) => {
+                    if next == until { break }
+                    continue;
+                }
+            };
+            silent.retain(|other| *other != server);
+            match outcome {
+                Ok(answer) => match question::response_code(&answer) {
+                    // Another resolver may know better.
+                    Some(RCODE::ServerFailure | RCODE::Refused | RCODE::NotImplemented) => {
+                        refused = Some(answer)
+                    }
+                    _ => {
+                        silent.iter().for_each(|server| ranking.demote(*server));
+                        return Some(answer);
+                    }
+                },
+                Err(_) => ranking.demote(server),
+            }
+            // What it has said it would say again.
+            waiting.retain(|other| *other != server);
         }
+        silent.iter().for_each(|server| ranking.demote(*server));
         refused.or_else(failure)
     }
 
-    async fn over_udp(&self, server: SocketAddr, query: &[u8]) -> io::Result<Vec<u8>> {
-        let any: SocketAddr = match server {
-            SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
-            SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
+    /// One question and its answer, under an id that this server alone is told.
+    async fn exchange(
+        &self,
+        place: &Place,
+        server: SocketAddr,
+        query: &[u8],
+        transport: Transport,
+    ) -> io::Result<Vec<u8>> {
+        let too_short = || io::Error::from(io::ErrorKind::InvalidInput);
+        let mut asked = query.to_vec();
+        asked.get_mut(..2).ok_or_else(too_short)?.copy_from_slice(&random_id());
+        let mut answer = match transport {
+            Transport::Udp => self.over_udp(place, server, &asked).await?,
+            Transport::Tcp => over_tcp(place, server, &asked).await?,
         };
+        let id = query.get(..2).ok_or_else(too_short)?;
+        answer.get_mut(..2).ok_or_else(too_short)?.copy_from_slice(id);
+        Ok(answer)
+    }
+
+    async fn over_udp(&self, place: &Place, server: SocketAddr, query: &[u8]) -> io::Result<Vec<u8>> {
         // A socket for each query has a random port, and connected takes packets of this server only: with the id,
         // what a forger has to guess.
-        let socket = UdpSocket::bind(any).await?;
+        let socket = place.udp(server).await?;
         socket.connect(server).await?;
         socket.send(query).await?;
         loop {
             socket.readable().await?;
-            let mut scratch = self.scratch.borrow_mut();
+            let mut scratch = self.asker.shared.scratch.borrow_mut();
             match socket.try_recv(&mut scratch) {
                 Ok(length) if question::answers(query, &scratch[..length]) => {
                     return Ok(scratch[..length].to_vec());
@@ -112,8 +202,8 @@ impl Forwarder {
     }
 }
 
-async fn over_tcp(server: SocketAddr, query: &[u8]) -> io::Result<Vec<u8>> {
-    let mut stream = TcpStream::connect(server).await?;
+async fn over_tcp(place: &Place, server: SocketAddr, query: &[u8]) -> io::Result<Vec<u8>> {
+    let mut stream = place.tcp(server).await?;
     write_framed(&mut stream, query).await?;
     let answer = read_framed(&mut stream).await?;
     if question::answers(query, &answer) {
@@ -121,24 +211,6 @@ async fn over_tcp(server: SocketAddr, query: &[u8]) -> io::Result<Vec<u8>> {
     } else {
         Err(io::Error::new(io::ErrorKind::InvalidData, "the answer is to another question"))
     }
-}
-
-/// Reads a message with its length before it (RFC 1035, 4.2.2).
-pub(super) async fn read_framed(stream: &mut TcpStream) -> io::Result<Vec<u8>> {
-    let length = stream.read_u16().await?;
-    let mut message = Vec::new();
-    // Grows with what arrives, not with what is announced.
-    let read = stream.take(length.into()).read_to_end(&mut message).await?;
-    if read == usize::from(length) { Ok(message) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
-}
-
-/// Writes a message with its length before it, in one segment where it fits.
-pub(super) async fn write_framed(stream: &mut TcpStream, message: &[u8]) -> io::Result<()> {
-    let length = u16::try_from(message.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
-    let mut framed = Vec::with_capacity(2 + message.len());
-    framed.extend(length.to_be_bytes());
-    framed.extend(message);
-    stream.write_all(&framed).await
 }
 
 /// An id that cannot be guessed: the standard library's keyed hash, of a new random key each time.

@@ -1,26 +1,13 @@
-//! Queries and answers in wire format (RFC 1035, RFC 6891), by simple-dns.
+//! What is made of a message that arrived (RFC 1035, RFC 6891), by simple-dns.
 
-use std::net::Ipv4Addr;
-
-use simple_dns::rdata::{A, OPT, PTR, RData};
 use simple_dns::{
-    CLASS, Name, OPCODE, Packet, PacketFlag, QCLASS, QTYPE, Question, RCODE, ResourceRecord, SimpleDnsError,
-    TYPE,
+    CLASS, Name, OPCODE, Packet, PacketFlag, QCLASS, QTYPE, Question, RCODE, SimpleDnsError, TYPE,
 };
 
-use super::question::{HEADER, Head, OPT_RECORD, RESPONSE, edns_size};
-use super::zone::{Lookup, ReverseLookup, Zone};
-
-/// Seconds that an answer may be kept: Docker's.
-const TTL: u32 = 600;
-/// Bytes of an answer that every client takes over UDP (RFC 1035, 4.2.1).
-const PLAIN_LIMIT: u16 = 512;
-/// Bytes that we take and at most send over UDP with EDNS: on the loopback nothing is fragmented.
-const EDNS_LIMIT: u16 = 4096;
-/// Bytes of a compressed A record: pointer, type, class, TTL, length, address.
-const A_RECORD: usize = 16;
-/// The zone of names for IPv4 addresses (RFC 1035, 3.5).
-const REVERSE: [&[u8]; 2] = [b"in-addr", b"arpa"];
+use super::answer::{self, Answer, Content, Limit};
+use super::question::{HEADER, Head, RESPONSE, edns_size};
+use super::reverse;
+use super::view::{Found, View};
 
 /// How an answer travels, and so how long it may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,21 +17,34 @@ pub(super) enum Transport {
 }
 
 /// What is to be done with a message that arrived.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) enum Verdict {
     /// Sent back as it is.
-    Answer(Vec<u8>),
-    /// For the host's resolvers to answer, as it came.
-    Forward {
-        /// Whether the name has no dot: nobody beyond the host's own network can know it.
-        single_label: bool,
-    },
+    Answer(Answer),
+    /// For others to answer, as it came.
+    Forward(Asked),
     /// Not a query: nothing is sent.
     Drop,
 }
 
+/// What is known of a question that is for others to answer.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Asked {
+    /// In lower case; none where it is no text or not read.
+    pub(super) name: Option<String>,
+    /// It is for an address, A or AAAA.
+    pub(super) wants_address: bool,
+}
+
+impl Asked {
+    /// Whether the name has no dot: nobody beyond the host's own network can know it.
+    pub(super) fn is_short(&self) -> bool {
+        self.name.as_ref().is_some_and(|name| !name.is_empty() && !name.contains('.'))
+    }
+}
+
 /// Decides about a message that arrived.
-pub(super) fn examine(zone: &Zone, message: &[u8], transport: Transport) -> Verdict {
+pub(super) fn examine(view: &View, message: &[u8], transport: Transport) -> Verdict {
     let Some(header) = message.get(..HEADER) else {
         return Verdict::Drop;
     };
@@ -57,7 +57,7 @@ pub(super) fn examine(zone: &Zone, message: &[u8], transport: Transport) -> Verd
         Ok(packet) => packet,
         // Types that the library does not know are not ours to answer.
         Err(SimpleDnsError::InvalidQType(_) | SimpleDnsError::InvalidQClass(_)) => {
-            return Verdict::Forward { single_label: false };
+            return Verdict::Forward(Asked::default());
         }
         Err(_) => return refuse(message, RCODE::FormatError),
     };
@@ -67,14 +67,43 @@ pub(super) fn examine(zone: &Zone, message: &[u8], transport: Transport) -> Verd
     let [question] = packet.questions.as_slice() else {
         return refuse(message, RCODE::FormatError);
     };
-    let forward = Verdict::Forward { single_label: question.qname.get_labels().len() == 1 };
-    if !matches!(question.qclass, QCLASS::CLASS(CLASS::IN) | QCLASS::ANY) {
-        return forward;
-    }
-    let Some(found) = find(zone, question) else {
-        return forward;
+    let name = plain(&question.qname);
+    let is_internet = matches!(question.qclass, QCLASS::CLASS(CLASS::IN) | QCLASS::ANY);
+    let found = match (is_internet, &name) {
+        (true, Some(name)) => find(view, &question.qname, name),
+        _ => None,
     };
-    found.encode(&packet, question, limit(message, transport)).map_or(Verdict::Drop, Verdict::Answer)
+    match found {
+        Some(found) => content(found, question)
+            .encode(&packet, question, Limit::of(message, transport))
+            .map_or(Verdict::Drop, Verdict::Answer),
+        None => Verdict::Forward(Asked {
+            wants_address: matches!(question.qtype, QTYPE::TYPE(TYPE::A | TYPE::AAAA)),
+            name,
+        }),
+    }
+}
+
+fn find(view: &View, name: &Name<'_>, plain: &str) -> Option<Found> {
+    let labels: Vec<&[u8]> = name.as_bytes().collect();
+    match reverse::address(&labels) {
+        Some(address) => view.find_reverse(address),
+        None => view.find(plain),
+    }
+}
+
+/// What of it the question is for. A name that is there has no data of other types (RFC 2308, 2.2): its mail goes to
+/// its address (RFC 5321, 5.1), and it has no services, keys or texts.
+fn content(found: Found, question: &Question<'_>) -> Content {
+    let asks_for = |wanted| question.qtype == QTYPE::ANY || question.qtype == QTYPE::TYPE(wanted);
+    match found {
+        Found::Addresses(named) => {
+            Content::Addresses { v4: asks_for(TYPE::A), v6: asks_for(TYPE::AAAA), named }
+        }
+        Found::Pointer(name) if asks_for(TYPE::PTR) => Content::Pointer(name),
+        Found::Pointer(_) => Content::NoData,
+        Found::NoName => Content::NoName,
+    }
 }
 
 /// An error as the answer to a message whose header is whole; the question is repeated where it can be read.
@@ -91,44 +120,14 @@ pub(super) fn refusal(message: &[u8], code: RCODE) -> Option<Vec<u8>> {
         }
         reply.questions = packet.questions;
         if edns_size(message).is_some() {
-            *reply.opt_mut() = Some(our_opt());
+            *reply.opt_mut() = Some(answer::our_opt());
         }
         return reply.build_bytes_vec_compressed().ok();
     }
     reply.build_bytes_vec_compressed().ok()
 }
 
-/// What a zone says to a question.
-enum Found {
-    Addresses(Vec<Ipv4Addr>),
-    Pointer(String),
-    /// The name exists, but has nothing of the type that was asked for.
-    NoData,
-    NoName,
-}
-
-fn find(zone: &Zone, question: &Question<'_>) -> Option<Found> {
-    if let Some(address) = reversed(&question.qname) {
-        return match zone.reverse(address) {
-            ReverseLookup::Known(name) if asks_for(question, TYPE::PTR) => Some(Found::Pointer(name)),
-            ReverseLookup::Known(_) => Some(Found::NoData),
-            ReverseLookup::Unknown => Some(Found::NoName),
-            ReverseLookup::Foreign => None,
-        };
-    }
-    match zone.lookup(&plain(&question.qname)?) {
-        Lookup::Known(addresses) if asks_for(question, TYPE::A) => Some(Found::Addresses(addresses)),
-        Lookup::Known(_) => Some(Found::NoData),
-        Lookup::Unknown => Some(Found::NoName),
-        Lookup::Foreign => None,
-    }
-}
-
-fn asks_for(question: &Question<'_>, wanted: TYPE) -> bool {
-    question.qtype == QTYPE::ANY || question.qtype == QTYPE::TYPE(wanted)
-}
-
-/// The name as text, when each label is some: a label with a dot in it is none of ours.
+/// The name as text in lower case, when each label is some: a label with a dot in it is none of ours.
 fn plain(name: &Name<'_>) -> Option<String> {
     let mut text = String::new();
     for label in name.as_bytes() {
@@ -137,96 +136,34 @@ fn plain(name: &Name<'_>) -> Option<String> {
         }
         text.push_str(std::str::from_utf8(label).ok().filter(|label| !label.contains('.'))?);
     }
+    text.make_ascii_lowercase();
     Some(text)
 }
 
-/// The address that a name under in-addr.arpa stands for.
-fn reversed(name: &Name<'_>) -> Option<Ipv4Addr> {
-    let labels: Vec<&[u8]> = name.as_bytes().collect();
-    let (octets, zone) = labels.split_at_checked(4)?;
-    if zone.len() != 2 || !zone.iter().zip(REVERSE).all(|(label, wanted)| label.eq_ignore_ascii_case(wanted))
-    {
-        return None;
-    }
-    let mut address = [0; 4];
-    for (place, label) in octets.iter().rev().enumerate() {
-        address[place] = std::str::from_utf8(label).ok()?.parse().ok()?;
-    }
-    Some(address.into())
-}
-
-impl Found {
-    fn encode(self, query: &Packet<'_>, question: &Question<'_>, limit: Limit) -> Option<Vec<u8>> {
-        let mut reply = Packet::new_reply(query.id());
-        reply.set_flags(PacketFlag::RECURSION_AVAILABLE);
-        if query.has_flags(PacketFlag::RECURSION_DESIRED) {
-            reply.set_flags(PacketFlag::RECURSION_DESIRED);
-        }
-        reply.questions.push(question.clone());
-        if limit.edns {
-            *reply.opt_mut() = Some(our_opt());
-        }
-        let record = |data| ResourceRecord::new(question.qname.clone(), CLASS::IN, TTL, data);
-        let pointer;
-        match self {
-            Self::Addresses(addresses) => {
-                let base =
-                    HEADER + question.qname.as_bytes().map(|label| label.len() + 1).sum::<usize>() + 1 + 4;
-                let room =
-                    limit.bytes.saturating_sub(base + if limit.edns { OPT_RECORD } else { 0 }) / A_RECORD;
-                if addresses.len() > room {
-                    reply.set_flags(PacketFlag::TRUNCATION);
-                }
-                // What fits goes along: resolvers that do not ask again over TCP live on it.
-                reply.answers =
-                    addresses.into_iter().take(room).map(|a| record(RData::A(A::from(a)))).collect();
-            }
-            Self::Pointer(name) => {
-                pointer = name;
-                reply.answers.push(record(RData::PTR(PTR(Name::new(&pointer).ok()?))));
-            }
-            Self::NoData => {}
-            Self::NoName => *reply.rcode_mut() = RCODE::NameError,
-        }
-        reply.build_bytes_vec_compressed().ok()
-    }
-}
-
-/// How long an answer may be, and whether it carries an OPT record.
-#[derive(Clone, Copy)]
-struct Limit {
-    bytes: usize,
-    edns: bool,
-}
-
-fn limit(message: &[u8], transport: Transport) -> Limit {
-    let size = edns_size(message);
-    let bytes = match transport {
-        Transport::Udp => size.unwrap_or(PLAIN_LIMIT).clamp(PLAIN_LIMIT, EDNS_LIMIT),
-        Transport::Tcp => u16::MAX,
-    };
-    Limit { bytes: bytes.into(), edns: size.is_some() }
-}
-
-fn our_opt() -> OPT<'static> {
-    OPT { opt_codes: Vec::new(), udp_packet_size: EDNS_LIMIT, version: 0 }
-}
-
 fn refuse(message: &[u8], code: RCODE) -> Verdict {
-    refusal(message, code).map_or(Verdict::Drop, Verdict::Answer)
+    refusal(message, code).map_or(Verdict::Drop, |bytes| Verdict::Answer(Answer::fixed(bytes)))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::net::{Ipv4Addr, Ipv6Addr};
+    use std::rc::Rc;
+
+    use simple_dns::rdata::RData;
+
     use super::super::question::response_code;
+    use super::super::zone::{Entry, Zone};
     use super::*;
 
     const ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 2);
+    const SIX: Ipv6Addr = Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 2);
 
-    fn zone() -> Zone {
-        let zone = Zone::new("shop_default", "10.1.0.0/24".parse().expect("a subnet"));
-        zone.set("api-1", vec!["shop-api-1".into(), "api".into()], ADDRESS);
-        zone
+    fn view() -> View {
+        let zone = Zone::new("shop_default", ["10.1.0.0/24".parse().expect("a subnet")]);
+        let names = vec!["shop-api-1".into(), "api".into()];
+        zone.set("api-1", Entry { names, ipv4: Some(ADDRESS), ipv6: Some(SIX) });
+        zone.set("old-1", Entry { names: vec!["old".into()], ipv4: Some(ADDRESS), ipv6: None });
+        View { zones: vec![Rc::new(zone)], ..View::default() }
     }
 
     fn query(name: &str, kind: TYPE) -> Vec<u8> {
@@ -241,12 +178,12 @@ mod tests {
     }
 
     fn examined(message: &[u8]) -> Verdict {
-        examine(&zone(), message, Transport::Udp)
+        examine(&view(), message, Transport::Udp)
     }
 
     fn code(message: &[u8]) -> RCODE {
         match examined(message) {
-            Verdict::Answer(answer) => response_code(&answer).expect("a header"),
+            Verdict::Answer(answer) => response_code(&answer.bytes).expect("a header"),
             other => panic!("no answer: {other:?}"),
         }
     }
@@ -255,9 +192,9 @@ mod tests {
     fn responses_and_fragments_of_a_header_are_dropped() {
         let mut response = query("api", TYPE::A);
         response[2] |= RESPONSE;
-        assert_eq!(examined(&response), Verdict::Drop);
-        assert_eq!(examined(&query("api", TYPE::A)[..11]), Verdict::Drop);
-        assert_eq!(examined(&[]), Verdict::Drop);
+        for message in [&response[..], &query("api", TYPE::A)[..11], &[]] {
+            assert!(matches!(examined(message), Verdict::Drop));
+        }
     }
 
     #[test]
@@ -305,8 +242,46 @@ mod tests {
     #[test]
     fn the_case_of_the_question_is_kept() {
         let Verdict::Answer(answer) = examined(&query("ApI", TYPE::A)) else { panic!("no answer") };
-        let packet = Packet::parse(&answer).expect("an answer");
+        let packet = Packet::parse(&answer.bytes).expect("an answer");
         assert_eq!(packet.questions[0].qname.to_string(), "ApI");
         assert_eq!(packet.answers[0].rdata, RData::A(ADDRESS.into()));
+    }
+
+    #[test]
+    fn each_type_has_its_records_and_the_others_none() {
+        let answers = |name: &str, kind| match examined(&query(name, kind)) {
+            Verdict::Answer(answer) => Packet::parse(&answer.bytes)
+                .expect("an answer")
+                .answers
+                .into_iter()
+                .map(|record| record.rdata.into_owned())
+                .collect::<Vec<_>>(),
+            other => panic!("no answer: {other:?}"),
+        };
+        assert_eq!(answers("api", TYPE::A), [RData::A(ADDRESS.into())]);
+        assert_eq!(answers("api", TYPE::AAAA), [RData::AAAA(SIX.into())]);
+        for (name, kind) in [("old", TYPE::AAAA), ("api", TYPE::MX), ("api", TYPE::SRV), ("api", TYPE::HTTPS)]
+        {
+            assert!(answers(name, kind).is_empty(), "{name} {kind:?}");
+        }
+        let mut any = query("api", TYPE::A);
+        let kind = any.len() - 3;
+        any[kind] = 255;
+        let Verdict::Answer(answer) = examined(&any) else { panic!("no answer") };
+        assert_eq!(Packet::parse(&answer.bytes).expect("an answer").answers.len(), 2);
+        let reverse = format!("2.{}d.f.ip6.arpa", "0.".repeat(29));
+        assert_eq!(answers(&reverse, TYPE::PTR).len(), 1);
+    }
+
+    #[test]
+    fn what_is_for_others_is_known_by_name_and_type() {
+        let asked = |name: &str, kind| match examined(&query(name, kind)) {
+            Verdict::Forward(asked) => asked,
+            other => panic!("not forwarded: {other:?}"),
+        };
+        assert!(asked("Store", TYPE::A).is_short() && asked("store", TYPE::AAAA).wants_address);
+        assert!(!asked("example.com", TYPE::A).is_short());
+        assert!(!asked("store", TYPE::MX).wants_address);
+        assert_eq!(asked("Store", TYPE::A).name.as_deref(), Some("store"));
     }
 }

@@ -1,37 +1,31 @@
 //! The resolver of a stack: one server, a pair of sockets for each container.
 
+use std::cell::RefCell;
 use std::io;
-use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
-use std::time::Duration;
 
 use simple_dns::RCODE;
-use tokio::net::{TcpListener, TcpStream, UdpSocket};
-use tokio::task::{JoinHandle, JoinSet, spawn_local, yield_now};
-use tokio::time::{sleep, timeout};
+use tokio::net::{TcpListener, UdpSocket};
+use tokio::task::{JoinHandle, spawn_local};
 
-use super::forward::{Forwarder, read_framed, write_framed};
-use super::message::{self, Transport, Verdict};
+use super::answer::Answer;
+use super::burst::Burst;
+use super::cache::Cache;
+use super::forward::{Admitted, Asker, Forwarder};
+use super::message::{self, Asked, Transport, Verdict};
+use super::place::Place;
 use super::upstreams::Upstreams;
-use super::zone::Zone;
+use super::view::{OwnNames, View};
+use super::{datagram, stream};
 use crate::error::{Error, Result};
-
-/// How many messages of one container are answered before the others have their turn.
-const BURST: usize = 32;
-/// How many TCP connections a container may have; more wait to be accepted.
-const CONNECTIONS: usize = 64;
-/// How many queries of a container may be with the upstreams; more are answered with SERVFAIL.
-const FORWARDS: usize = 128;
-/// How long a TCP connection may be silent, and how long an answer may wait to be read (RFC 7766, 6.2.3).
-const IDLE: Duration = Duration::from_secs(10);
-/// How long no connection is accepted when the process is out of descriptors: nothing tells when some are back.
-const RECOVERY: Duration = Duration::from_millis(100);
 
 /// The resolver of a stack.
 #[derive(Debug, Clone)]
 pub struct Server {
     forwarder: Rc<Forwarder>,
+    own: Rc<OwnNames>,
+    burst: Rc<RefCell<Burst>>,
 }
 
 /// One container's sockets being answered; ends when it is dropped.
@@ -47,22 +41,40 @@ impl Drop for Listener {
 }
 
 impl Server {
-    /// A server that forwards to these resolvers what its zones do not know.
-    pub fn new(upstreams: Upstreams) -> Self {
-        Self { forwarder: Rc::new(Forwarder::new(upstreams)) }
+    /// A server that forwards to these resolvers what a view with [`Forwarding::Host`](super::Forwarding) does not
+    /// know.
+    pub fn new(host: Upstreams) -> Self {
+        Self { forwarder: Rc::new(Forwarder::new(host)), own: Rc::default(), burst: Rc::default() }
     }
 
-    /// Answers what arrives at a container's sockets, from the zone that the container sees. Must be called within a
+    /// Says which names (of services, containers, aliases) and networks are the stack's own, in place of those it
+    /// said before. Such a name does not exist while no container that the asker sees has it: nobody else is asked.
+    pub fn set_own(
+        &self,
+        names: impl IntoIterator<Item = String>,
+        networks: impl IntoIterator<Item = String>,
+    ) {
+        self.own.set(names, networks);
+    }
+
+    /// Answers what arrives at a container's sockets, from what the container sees. Must be called within a
     /// `LocalSet`.
     ///
     /// # Errors
     /// When the descriptors are no sockets that can be waited for.
-    pub fn serve(&self, zone: Rc<Zone>, udp: OwnedFd, tcp: OwnedFd) -> Result<Listener> {
-        let (udp, tcp) =
-            adopt(udp, tcp).map_err(|source| Error::kernel("serve", "a container's resolver", source))?;
-        let asked = Asked { zone, forwarder: Rc::clone(&self.forwarder) };
-        let tasks = [spawn_local(serve_udp(asked.clone(), Rc::new(udp))), spawn_local(serve_tcp(asked, tcp))];
-        Ok(Listener { tasks })
+    pub fn serve(&self, view: Rc<View>, udp: OwnedFd, tcp: OwnedFd) -> Result<Listener> {
+        let failed = |source| Error::kernel("serve", "a container's resolver", source);
+        let (udp, tcp) = adopt(udp, tcp).map_err(failed)?;
+        let asker =
+            Asker::new(Rc::clone(&self.forwarder), &view.forwarding, || Place::of(&udp)).map_err(failed)?;
+        let client = Rc::new(Client {
+            view,
+            own: Rc::clone(&self.own),
+            asker: Rc::new(asker),
+            cache: Cache::default(),
+        });
+        let datagrams = datagram::serve(Rc::clone(&client), Rc::new(udp), Rc::clone(&self.burst));
+        Ok(Listener { tasks: [spawn_local(datagrams), spawn_local(stream::serve(client, tcp))] })
     }
 }
 
@@ -73,119 +85,67 @@ fn adopt(udp: OwnedFd, tcp: OwnedFd) -> io::Result<(UdpSocket, TcpListener)> {
     Ok((UdpSocket::from_std(udp)?, TcpListener::from_std(tcp)?))
 }
 
-/// Who answers one container.
-#[derive(Debug, Clone)]
-struct Asked {
-    zone: Rc<Zone>,
-    forwarder: Rc<Forwarder>,
+/// One container that asks.
+#[derive(Debug)]
+pub(super) struct Client {
+    view: Rc<View>,
+    own: Rc<OwnNames>,
+    asker: Rc<Asker>,
+    cache: Cache,
 }
 
 /// What follows from a message at once.
-enum Step {
-    Send(Vec<u8>),
-    Ask,
+pub(super) enum Step {
+    Send(Answer),
+    Ask(Admitted),
     Nothing,
 }
 
-impl Asked {
-    fn step(&self, message: &[u8], transport: Transport) -> Step {
-        let single_label = match message::examine(&self.zone, message, transport) {
+impl Client {
+    pub(super) fn step(&self, message: &[u8], transport: Transport) -> Step {
+        let asked = match message::examine(&self.view, message, transport) {
             Verdict::Answer(answer) => return Step::Send(answer),
             Verdict::Drop => return Step::Nothing,
-            Verdict::Forward { single_label } => single_label,
+            Verdict::Forward(asked) => asked,
         };
-        if self.forwarder.has_upstreams() {
-            return Step::Ask;
-        }
-        let code = if single_label { RCODE::NameError } else { RCODE::ServerFailure };
-        message::refusal(message, code).map_or(Step::Nothing, Step::Send)
+        let code = if self.is_nobodys(&asked) {
+            RCODE::NameError
+        } else if let Some(admitted) = self.asker.has_upstreams().then(|| self.asker.admit()).flatten() {
+            return Step::Ask(admitted);
+        } else {
+            RCODE::ServerFailure
+        };
+        message::refusal(message, code).map_or(Step::Nothing, |bytes| Step::Send(Answer::fixed(bytes)))
     }
-}
 
-async fn serve_udp(asked: Asked, socket: Rc<UdpSocket>) {
-    // Aborted with this task: what a container asked ends with it.
-    let mut forwards = JoinSet::new();
-    loop {
-        tokio::select! {
-            ready = socket.readable() => if ready.is_err() { return },
-            Some(_) = forwards.join_next() => continue,
+    /// Whether it is known without asking that nobody has the name.
+    fn is_nobodys(&self, asked: &Asked) -> bool {
+        let is_own = asked.name.as_ref().is_some_and(|name| self.own.have(name));
+        let is_for_searching = self.view.keeps_short_names && asked.wants_address;
+        is_own || asked.is_short() && (is_for_searching || !self.asker.has_upstreams())
+    }
+
+    /// Answers a datagram into `to`, by what was answered before where that still holds.
+    pub(super) fn answer_into(&self, query: &[u8], to: &mut Vec<u8>) -> Next {
+        let version = self.view.version();
+        if self.cache.answer(version, query, to) {
+            return Next::Send;
         }
-        for _ in 0..BURST {
-            let (query, from) = match receive(&asked, &socket) {
-                Received::Forward(query, from) => (query, from),
-                Received::Done => continue,
-                Received::Drained => break,
-            };
-            if forwards.len() >= FORWARDS {
-                let refusal = message::refusal(&query, RCODE::ServerFailure);
-                refusal.into_iter().for_each(|answer| send(&socket, &answer, from));
-                continue;
+        match self.step(query, Transport::Udp) {
+            Step::Send(answer) => {
+                self.cache.keep(version, query, &answer);
+                *to = answer.bytes;
+                Next::Send
             }
-            let (forwarder, socket) = (Rc::clone(&asked.forwarder), Rc::clone(&socket));
-            forwards.spawn_local(async move {
-                if let Some(answer) = forwarder.ask(&query, Transport::Udp).await {
-                    send(&socket, &answer, from);
-                }
-            });
-        }
-        yield_now().await;
-    }
-}
-
-/// What became of one packet.
-enum Received {
-    Forward(Vec<u8>, SocketAddr),
-    Done,
-    Drained,
-}
-
-fn receive(asked: &Asked, socket: &UdpSocket) -> Received {
-    let mut scratch = asked.forwarder.scratch.borrow_mut();
-    // An error other than that nothing is there is one packet's and gone with it: a later turn goes on.
-    let Ok((length, from)) = socket.try_recv_from(&mut scratch) else {
-        return Received::Drained;
-    };
-    let message = &scratch[..length];
-    match asked.step(message, Transport::Udp) {
-        Step::Send(answer) => send(socket, &answer, from),
-        Step::Ask => return Received::Forward(message.to_vec(), from),
-        Step::Nothing => {}
-    }
-    Received::Done
-}
-
-/// Sends without waiting: a full buffer loses the answer, as UDP may, and the client asks again.
-fn send(socket: &UdpSocket, answer: &[u8], to: SocketAddr) {
-    let _ = socket.try_send_to(answer, to);
-}
-
-async fn serve_tcp(asked: Asked, listener: TcpListener) {
-    let mut connections = JoinSet::new();
-    loop {
-        tokio::select! {
-            accepted = listener.accept(), if connections.len() < CONNECTIONS => match accepted {
-                Ok((stream, _)) => { connections.spawn_local(converse(asked.clone(), stream)); }
-                Err(_) => sleep(RECOVERY).await,
-            },
-            Some(_) = connections.join_next() => {}
+            Step::Ask(admitted) => Next::Ask(admitted),
+            Step::Nothing => Next::Nothing,
         }
     }
 }
 
-/// Answers the queries of a connection, one after the other, until it ends or is silent for too long.
-async fn converse(asked: Asked, mut stream: TcpStream) {
-    // Else the second answer waits for the client to acknowledge the first; a failure costs that time only.
-    let _ = stream.set_nodelay(true);
-    while let Ok(Ok(query)) = timeout(IDLE, read_framed(&mut stream)).await {
-        let answer = match asked.step(&query, Transport::Tcp) {
-            Step::Send(answer) => Some(answer),
-            Step::Ask => asked.forwarder.ask(&query, Transport::Tcp).await,
-            Step::Nothing => None,
-        };
-        let Some(answer) = answer else { return };
-        match timeout(IDLE, write_framed(&mut stream, &answer)).await {
-            Ok(Ok(())) => {}
-            _ => return,
-        }
-    }
+/// What is to be done with a datagram once it was looked at.
+pub(super) enum Next {
+    Send,
+    Ask(Admitted),
+    Nothing,
 }

@@ -4,6 +4,9 @@ use std::io;
 use std::net::{Ipv4Addr, TcpListener, UdpSocket};
 use std::os::fd::OwnedFd;
 
+use nix::sys::socket::setsockopt;
+use nix::sys::socket::sockopt::RcvBufForce;
+
 use super::redirect;
 use crate::error::{Error, Result};
 
@@ -15,6 +18,9 @@ pub const PORT: u16 = 53;
 /// client's port and hardly any service's is among them, and always the same, so that a clash is seen every time
 /// and not once in a thousand starts.
 const PORTS: std::ops::Range<u16> = 65353..65369;
+
+/// Bytes of queries that wait to be read, the kernel's share of each (some 800) included.
+const QUEUE: usize = 2 << 20;
 
 /// A container's resolver before it is served: what it listens on.
 #[derive(Debug)]
@@ -61,5 +67,8 @@ fn bind_free() -> io::Result<(UdpSocket, TcpListener, u16)> {
 }
 
 fn bind(port: u16) -> io::Result<(UdpSocket, TcpListener)> {
-    Ok((UdpSocket::bind((ADDRESS, port))?, TcpListener::bind((ADDRESS, port))?))
+    let udp = UdpSocket::bind((ADDRESS, port))?;
+    // Beyond net.core.rmem_max, which root may; with what there was before, a thousand at once lose some.
+    let _ = setsockopt(&udp, RcvBufForce, &QUEUE);
+    Ok((udp, TcpListener::bind((ADDRESS, port))?))
 }

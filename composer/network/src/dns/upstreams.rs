@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fs;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::resolv::{HOST_FILE, ResolvConf};
+use super::sockets::{ADDRESS, PORT};
 
 /// For how long a resolver that did not answer is asked last.
 const DEMOTION: Duration = Duration::from_secs(10);
@@ -30,6 +31,12 @@ impl Upstreams {
     /// Those of the host.
     pub fn host() -> Self {
         Self::File(HOST_FILE.into())
+    }
+
+    /// A container's own, as seen from inside of it, where 127.0.0.11 is we who ask.
+    pub(super) fn at(servers: &[IpAddr]) -> Self {
+        let others = servers.iter().filter(|server| **server != IpAddr::from(ADDRESS));
+        Self::Fixed(others.map(|server| SocketAddr::new(*server, PORT)).collect())
     }
 }
 

@@ -1,6 +1,7 @@
-//! The container's side: its loopback, its `eth0` and its default route, in two requests of a few messages each.
+//! The container's side: its loopback, its `eth0` and its default route, in two requests of a few messages each; and the
+//! removal of links, which takes as long as the kernel's readers.
 //!
-//! Runs on the thread that is in the namespace and blocks there: the runtime is not held up while the kernel's one
+//! Runs on a thread of its own, in the namespace, and blocks there: the runtime is not held up while the kernel's one
 //! lock for link changes (rtnl) is busy, and no connection with its buffers is made for each container. The
 //! messages are rtnetlink's.
 
@@ -87,6 +88,15 @@ impl Inside {
         ];
         self.request("configure", PEER, configure)?;
         Ok(())
+    }
+
+    /// Removes a link of the thread's namespace; that it is gone already is no error.
+    pub(super) fn remove(&mut self, index: u32, name: &str) -> Result<()> {
+        let message = LinkUnspec::new_with_index(index).build();
+        match self.request("remove veth", name, vec![("", RouteNetlinkMessage::DelLink(message), SET)]) {
+            Err(Error::Kernel { source, .. }) if source.raw_os_error() == Some(libc::ENODEV) => Ok(()),
+            other => other.map(drop),
+        }
     }
 
     /// Sends all messages at once and waits for the acknowledgement of each; the link among the answers, if any.

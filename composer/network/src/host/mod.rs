@@ -6,6 +6,7 @@ mod inside;
 mod veth;
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 
 use futures_util::{StreamExt, TryStreamExt};
 use ipnet::Ipv4Net;
@@ -26,6 +27,9 @@ pub(crate) use inside::{Inside, Plug};
 /// How many containers are attached at the same time: the kernel lets one configure links at once anyway (the
 /// rtnl mutex), and each takes a thread.
 const ATTACHING: usize = 4;
+/// How many links are removed at the same time, each by a thread that waits for the kernel: those that wait together
+/// wait no longer than one.
+const REMOVING: usize = 16;
 
 /// A link of the host.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,6 +50,7 @@ pub struct Host {
     handle: Handle,
     connection: JoinHandle<()>,
     pub(crate) turns: Semaphore,
+    removals: Arc<Semaphore>,
 }
 
 impl Drop for Host {
@@ -69,7 +74,12 @@ impl Host {
     pub fn open() -> Result<Self> {
         let (connection, handle, _) = rtnetlink::new_connection()
             .map_err(|source| Error::kernel("open", "a route netlink socket", source))?;
-        Ok(Self { handle, connection: tokio::spawn(connection), turns: Semaphore::new(ATTACHING) })
+        Ok(Self {
+            handle,
+            connection: tokio::spawn(connection),
+            turns: Semaphore::new(ATTACHING),
+            removals: Arc::new(Semaphore::new(REMOVING)),
+        })
     }
 
     /// What a new subnet must keep clear of: every IPv4 route of every table, every address, and the resolvers,

@@ -2,6 +2,7 @@
 
 use std::net::Ipv4Addr;
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::sync::Arc;
 
 use rtnetlink::packet_route::link::{InfoData, InfoKind, InfoVeth};
 use rtnetlink::{LinkMessageBuilder, LinkUnspec, LinkVeth};
@@ -49,15 +50,33 @@ impl Host {
     /// # Errors
     /// [`Error::WrongKind`] when the name belongs to something else; else the kernel's refusal.
     pub async fn unplug(&self, veth: &str) -> Result<()> {
+        match self.begin_unplug(veth).await? {
+            Some(removal) => removal.await,
+            None => Ok(()),
+        }
+    }
+
+    /// Finds the host's end of a pair, and returns what removes it; `None` where there is none. Whoever makes another of
+    /// the name meanwhile gets it: the removal goes by the link's index.
+    ///
+    /// The kernel lets whoever removes a link wait until nobody reads it any more, for tens of milliseconds, in which the
+    /// thread can do nothing else: it is one of its own.
+    ///
+    /// # Errors
+    /// As [`Host::unplug`].
+    pub async fn begin_unplug(&self, veth: &str) -> Result<Option<impl Future<Output = Result<()>> + use<>>> {
         let Some(link) = self.find(veth).await? else {
-            return Ok(());
+            return Ok(None);
         };
         if !is_kind(&link, &InfoKind::Veth) {
             return Err(Error::WrongKind { name: veth.into(), wanted: "veth" });
         }
-        // By index: the name may be another's by now.
-        let message = LinkUnspec::new_with_index(link.header.index).build();
-        self.delete(message).await.map_err(|error| Error::kernel("remove veth", veth, error))
+        let (turns, index, veth) = (Arc::clone(&self.removals), link.header.index, veth.to_owned());
+        Ok(Some(async move {
+            // Never closed, so the error cannot happen; going on without a turn would be harmless.
+            let _turn = turns.acquire().await.ok();
+            netns::apart("the removal of a link", move || Inside::open()?.remove(index, &veth)).await
+        }))
     }
 
     /// Takes the pair away again when what followed its making failed.
@@ -96,7 +115,8 @@ impl Host {
                 Ok(()) => return Ok(()),
                 Err(error) => error,
             };
-            let stale = error.raw_os_error() == Some(libc::EEXIST) && self.find(veth).await?.is_some();
+            // One that is on its way out may be gone by the time it is looked for.
+            let stale = error.raw_os_error() == Some(libc::EEXIST);
             if !stale || replaced == REPLACEMENTS {
                 return Err(Error::kernel("make veth", veth, error));
             }

@@ -6,16 +6,16 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use composer_network::Host;
-use composer_network::dns::{Listener, Server, Upstreams, Zone};
+use composer_network::dns::{Listener, Server, Upstreams};
 use simple_dns::rdata::{A, OPT, RData};
 use simple_dns::{CLASS, Packet, PacketFlag, RCODE, ResourceRecord, TYPE};
 
-use crate::dns::serve;
-use crate::world::{Container, Over, addresses, bridge, on_a_host, query, read_framed, subnet, write_framed};
+use crate::dns::{entry, serve, zone};
+use crate::world::{Container, Over, addresses, bridge, on_a_host, query, read_framed, write_framed};
 
 /// How an upstream of a test answers.
 #[derive(Clone, Copy)]
-enum Manner {
+pub enum Manner {
     /// With this last octet of 192.0.2.0/24; truncated over UDP for names that start with `long`.
     Answers(u8),
     /// After an answer to another question and one with another id.
@@ -26,7 +26,12 @@ enum Manner {
 
 /// An upstream on the loopback of the current host, over UDP and TCP. Its threads end with the process.
 fn upstream(manner: Manner) -> SocketAddr {
-    let udp = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+    upstream_at("127.0.0.1:0", manner)
+}
+
+/// The same at this address of the current namespace.
+pub fn upstream_at(address: &str, manner: Manner) -> SocketAddr {
+    let udp = UdpSocket::bind(address).expect("a socket");
     let address = udp.local_addr().expect("an address");
     let tcp = TcpListener::bind(address).expect("a listener");
     thread::spawn(move || {
@@ -90,13 +95,13 @@ async fn asking(upstreams: Upstreams) -> (Host, Container, Listener) {
     let host = Host::open().expect("a connection");
     let bridge = bridge(&host).await;
     let (one, attached) = Container::attached("api-1", 2, &host, &bridge).await;
-    let zone = Rc::new(Zone::new("shop_default", subnet()));
-    zone.set("api-1", vec!["api".into()], one.address);
+    let zone = Rc::new(zone());
+    zone.set("api-1", entry(&["api"], one.address));
     let listener = serve(&Server::new(upstreams), &zone, attached);
     (host, one, listener)
 }
 
-fn last_octets(id: u16, answer: &[u8]) -> Vec<u8> {
+pub fn last_octets(id: u16, answer: &[u8]) -> Vec<u8> {
     addresses(id, answer).iter().map(|address| address.octets()[3]).collect()
 }
 

@@ -61,6 +61,16 @@ pub enum Orphans {
 
 /// The steps that bring the stack up. Planning again from any state in between converges.
 pub fn up(stack: &Stack, observed: &Observed, options: &UpOptions) -> Plan {
+    planned(stack, observed, options, None)
+}
+
+/// The steps of `run`: what the only service of these options, which has no replicas in this stack, stands on and depends
+/// on, then its own container.
+pub fn run(stack: &Stack, observed: &Observed, options: &UpOptions, container: &str) -> Plan {
+    planned(stack, observed, options, Some(container))
+}
+
+fn planned(stack: &Stack, observed: &Observed, options: &UpOptions, oneoff: Option<&str>) -> Plan {
     let edges = Edges::of_stack(stack);
     let wanted = if options.no_deps {
         edges.named(&options.services).into_iter().collect()
@@ -92,6 +102,11 @@ pub fn up(stack: &Stack, observed: &Observed, options: &UpOptions) -> Plan {
     up.clear(&choices);
     for choice in &choices {
         up.service(choice, &base, &wanted);
+    }
+    if let (Some(container), Some(choice)) =
+        (oneoff, choices.iter().find(|choice| options.services.contains(&choice.service.name)))
+    {
+        up.oneoff(choice.service, container, &base, &wanted);
     }
     stop_dependents_first(&mut up.plan, &edges, &up.stops);
     // On cgroup v1 a group may never have more CPU time than its parent.
@@ -140,9 +155,13 @@ impl<'a> Up<'a> {
     fn foundations(&mut self, choices: &[Choice<'a>]) -> Foundations {
         let busy = !self.restarted.is_empty() || choices.iter().any(Choice::starts);
         // The parent's limits may have changed while no container has: this step is cheap and converges.
-        let cause =
-            if self.observed.group { "its limits are brought up to date" } else { "it does not exist" };
-        let group = self.plan.add(Step::Group, cause);
+        let group = if !self.observed.group {
+            self.plan.add(Step::Group, "it does not exist")
+        } else if self.observed.resources == self.stack.resources {
+            self.plan.add_check(Step::Group, "its limits are brought up to date")
+        } else {
+            self.plan.add(Step::Group, "its limits are brought up to date")
+        };
         let network = match (self.observed.network, busy) {
             (false, _) => Some(self.plan.add(Step::Network, "it does not exist")),
             (true, true) => Some(self.plan.add(Step::Network, "it is checked before containers join it")),
@@ -247,18 +266,51 @@ impl<'a> Up<'a> {
             if self.options.no_start {
                 continue;
             }
-            let start = self.plan.add(Step::Start { container: slot.name.clone() }, cause);
-            let volumes = volumes(service).filter_map(|key| base.volumes.get(key).copied());
-            let before = before.into_iter().chain([base.group]).chain(base.network).chain(volumes);
-            before.for_each(|step| self.plan.order(step, start));
-            starts.push(start);
+            starts.push(self.start(service, &slot.name, cause, before, base));
         }
-        if !starts.is_empty() {
-            for (name, terms) in self.edges.of(&service.name).filter(|(name, _)| wanted.contains(name)) {
-                self.gates.order(&mut self.plan, (name, terms), &service.name, &starts);
-            }
-        }
+        self.open(service, &starts, wanted);
         self.gates.started(&service.name, starts);
+    }
+
+    /// A start that waits for `before` and for what every container stands on.
+    fn start(
+        &mut self,
+        service: &Service,
+        container: &str,
+        cause: String,
+        before: Option<StepId>,
+        base: &Foundations,
+    ) -> StepId {
+        let start = self.plan.add(Step::Start { container: container.to_owned() }, cause);
+        let volumes = volumes(service).filter_map(|key| base.volumes.get(key).copied());
+        let before = before.into_iter().chain([base.group]).chain(base.network).chain(volumes);
+        before.for_each(|step| self.plan.order(step, start));
+        start
+    }
+
+    /// Lets these start once what their service depends on is as it wants it.
+    fn open(&mut self, service: &'a Service, starts: &[StepId], wanted: &BTreeSet<&'a str>) {
+        if starts.is_empty() {
+            return;
+        }
+        for (name, terms) in self.edges.of(&service.name).filter(|(name, _)| wanted.contains(name)) {
+            self.gates.order(&mut self.plan, (name, terms), &service.name, starts);
+        }
+    }
+
+    fn oneoff(
+        &mut self,
+        service: &'a Service,
+        container: &str,
+        base: &Foundations,
+        wanted: &BTreeSet<&'a str>,
+    ) {
+        let cause = "`run` asks for it";
+        let (name, container) = (service.name.clone(), container.to_owned());
+        let create = Step::Create { container: container.clone(), service: name, index: 1 };
+        let create = self.plan.add(create, cause);
+        let start = self.start(service, &container, cause.to_owned(), Some(create), base);
+        self.open(service, &[start], wanted);
     }
 
     /// The step after which the container may start, and the cause of starting it; `None` where it needs no start.
@@ -337,7 +389,8 @@ impl<'a> Up<'a> {
         match found.container.state {
             ObservedState::Running => {
                 if !self.restarted.contains(service.name.as_str()) {
-                    return None;
+                    let cause = "its `post_start` has not run to a good end";
+                    return found.container.unfinished.then(|| (update, cause.to_owned()));
                 }
                 let mut edges = self.edges.of(&service.name);
                 let name = edges.find(|(name, terms)| terms.restart && self.restarted.contains(name));

@@ -167,6 +167,7 @@ pub(crate) const LACKS: &[Lack] = &[
         "mount it elsewhere, and name the folder in `command`",
     ),
     lack("`limits`", "swap", "swap is not limited for the whole stack", "`memswap_limit` of each service is"),
+    lack("`limits`", "bandwidth", "rates are not limited", ""),
     lack(NETWORK, "driver", ONE_NETWORK, "remove it where it is `bridge`"),
     lack(NETWORK, "driver_opts", ONE_NETWORK, ""),
     lack(NETWORK, "ipam", ADDRESSES, BY_NAME),

@@ -34,6 +34,13 @@ static LIMITS: Record = Record::new(
         Field::new("cpuset", shape::CPUSET, "CPUs that the processes of the stack may run on: `0-2,4`."),
         Field::new("swap", Shape::BytesOrMinusOne, "Swap of all services together; -1 is no limit.")
             .support(Support::NotYet),
+        Field::new(
+            "bandwidth",
+            Shape::Record(&RATES),
+            "How fast all services together receive and send over their networks.",
+        )
+        .print(Print::Given)
+        .support(Support::NotYet),
     ],
 );
 

@@ -98,7 +98,7 @@ impl Engine {
         tokio::task::spawn_local(async move { engine.tidy(interrupt).await });
     }
 
-    async fn tidy(&self, mut interrupt: watch::Receiver<u64>) {
+    async fn tidy(self: &Rc<Self>, mut interrupt: watch::Receiver<u64>) {
         let _turn = self.turn.lock().await;
         // Who ends from here on may have been looked at already.
         self.tidying.set(false);
@@ -113,7 +113,7 @@ impl Engine {
         }
     }
 
-    async fn clear(&self, container: &Rc<Container>) {
+    async fn clear(self: &Rc<Self>, container: &Rc<Container>) {
         let _gate = container.gate.lock().await;
         if is_left(container) {
             self.release(container).await;
@@ -165,12 +165,13 @@ impl Engine {
             diagnose(&error);
         }
         // Docker Compose runs no hooks in containers of `run`.
-        if container.oneoff().is_none() {
-            self.pre_stop(container, timeout).await;
-        }
+        let spent = match container.oneoff() {
+            None => self.pre_stop(container, timeout).await,
+            Some(_) => Duration::ZERO,
+        };
         if let Some(live) = &*container.live.borrow() {
             // Closed where the program has ended in this moment.
-            let _ = live.stop.send(StopOrder { timeout });
+            let _ = live.stop.send(StopOrder { timeout, spent });
         }
         let over = |status: &Status| !matches!(status, Status::Running(_) | Status::Starting);
         // Fails only when the container itself is gone.
@@ -221,7 +222,7 @@ async fn attend(
             Some(order) = orders.recv() => {
                 let (_, grace) = settings();
                 life::Event::Stop {
-                    grace: order.timeout.or(grace).unwrap_or(GRACE),
+                    grace: order.timeout.or(grace).unwrap_or(GRACE).saturating_sub(order.spent),
                     patient: order.timeout.is_some() || grace.is_some(),
                 }
             }

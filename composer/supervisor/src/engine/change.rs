@@ -10,7 +10,7 @@ use composer_stack::{MountKind, Service, config_hash};
 
 use super::Engine;
 use super::container::Container;
-use super::execute::{gone, identifier, new_record};
+use super::execute::{StepError, gone, identifier, new_record};
 use super::start::{self, Result, StartError};
 use crate::paths::{self, ContainerPaths};
 use crate::protocol::Action;
@@ -19,7 +19,7 @@ impl Engine {
     /// Makes a container in the place of one that does not run. Its anonymous volumes go over to the new one where that
     /// has one at the same path, as in Docker Compose, unless they are to be made anew.
     pub(super) async fn recreate(
-        &self,
+        self: &Rc<Self>,
         old: &str,
         name: &str,
         service: &Service,
@@ -64,14 +64,18 @@ impl Engine {
 
     /// Gives a container, whether it runs or not, the configuration that its service has now, which differs only in what
     /// can be taken over in place.
-    pub(super) fn update(&self, container: &Rc<Container>, service: &Service) -> Result<()> {
+    pub(super) fn update(
+        &self,
+        container: &Rc<Container>,
+        service: &Service,
+    ) -> std::result::Result<(), StepError> {
         let name = container.name();
         let old = container.record.borrow().service.resources.clone();
         if container.live.borrow().is_some() && old != service.resources {
             let group = self.container_group(&name);
             let unenforced = group
                 .update(&start::limits(&old), &start::limits(&service.resources))
-                .map_err(|error| StartError::doing(&format!("{name}: change its limits"), &error))?;
+                .map_err(|error| StepError::Unchanged { why: as_it_was(&name, &service.name, &error) })?;
             self.warn_unenforced(&service.name, unenforced);
         }
         let mut record = container.record.borrow_mut();
@@ -84,6 +88,13 @@ impl Engine {
         self.announce_container(container, Action::Updated);
         Ok(())
     }
+}
+
+fn as_it_was(name: &str, service: &str, error: &composer_cgroup::Error) -> String {
+    format!(
+        "{name}: its limits could not be changed while it runs, and it keeps those it has: {error}; set another limit, or \
+         have it made anew with `compose up -d --force-recreate {service}`"
+    )
 }
 
 /// The folders of a container's anonymous volumes that are mounted by this service too.

@@ -60,6 +60,8 @@ impl Status {
 pub struct StopOrder {
     /// Over the file's.
     pub timeout: Option<Duration>,
+    /// How much of the grace period is over.
+    pub spent: Duration,
 }
 
 /// A program that runs.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use composer_plan::{Plan, Step};
+use composer_plan::Plan;
 use composer_stack::{Condition, Stack};
 use tokio::task::JoinSet;
 
@@ -81,7 +81,6 @@ impl Engine {
     /// Why not everything of a plan was done; `None` where it was.
     pub(super) fn why_not_up(
         &self,
-        plan: &Plan,
         failures: &[StepError],
         order: &Order,
         asked: &[String],
@@ -90,45 +89,29 @@ impl Engine {
         let mut failing = Vec::new();
         let mut headline = None;
         for failed in failures {
-            match failed {
-                StepError::Hook { container, why } => {
-                    headline.get_or_insert_with(|| why.clone());
-                    failing.push(Failing { container: Rc::clone(container), why: why.clone() });
+            let (container, why, text) = match failed {
+                StepError::Hook { container, why } => (container, why, why.clone()),
+                StepError::Unmet { container, why } => {
+                    (container, why, format!("dependency failed to start: {why}"))
                 }
-                StepError::Unmet(why) => {
-                    headline.get_or_insert_with(|| format!("dependency failed to start: {why}"));
-                }
-                StepError::Broken(_) | StepError::Interrupted => {}
-            }
-        }
-        let Some(headline) = headline else {
-            let late = late.filter(|late| Instant::now() >= late.at);
-            return match late {
-                _ if failures.is_empty() => None,
-                Some(late) => Some(failure(self.not_in_time(late, &self.of_services(&[])))),
-                None => Some(failure("interrupted: what has been started runs on".to_owned())),
+                StepError::Broken(_) | StepError::Unchanged { .. } | StepError::Interrupted => continue,
             };
-        };
-        failing.extend(self.unmet(plan));
-        // What the headline is about comes below it.
-        failing.sort_by_key(|failing| !headline.ends_with(&failing.why));
-        Some(failure(self.report(headline, &failing, order.stack.as_deref(), asked)))
-    }
-
-    /// The containers that fail a condition that the plan waits for.
-    fn unmet(&self, plan: &Plan) -> Vec<Failing> {
-        let mut unmet: BTreeMap<String, Failing> = BTreeMap::new();
-        for id in plan.steps() {
-            let Step::Await { service, condition, required: true } = &plan.get(id).step else { continue };
-            for container in self.of_services(std::slice::from_ref(service)) {
-                let status = *container.status.borrow();
-                if status.verdict(*condition) == Verdict::Never {
-                    let why = execute::describe(&container.name(), status, *condition);
-                    unmet.insert(container.name(), Failing { container, why });
-                }
+            headline.get_or_insert(text);
+            // Several may have waited for the same one.
+            if !failing.iter().any(|known: &Failing| Rc::ptr_eq(&known.container, container)) {
+                failing.push(Failing { container: Rc::clone(container), why: why.clone() });
             }
         }
-        unmet.into_values().collect()
+        let interrupted = failures.iter().any(|failed| matches!(failed, StepError::Interrupted));
+        let mut text = match (headline, late.filter(|late| Instant::now() >= late.at)) {
+            _ if failures.is_empty() => return None,
+            (Some(headline), _) => self.report(headline, &failing, order.stack.as_deref(), asked),
+            (None, Some(late)) if interrupted => self.not_in_time(late, &self.of_services(&[])),
+            (None, _) if interrupted => "interrupted: what has been started runs on".to_owned(),
+            (None, _) => String::new(),
+        };
+        append_unchanged(&mut text, failures);
+        Some(failure(text))
     }
 
     /// `--wait`: returns once all of these services are ready, or as soon as one never will be.
@@ -347,6 +330,18 @@ fn chain(stack: &Stack, service: &str, asked: &[String]) -> Option<String> {
         }
     }
     None
+}
+
+/// Appends what has stayed as it was.
+pub fn append_unchanged(text: &mut String, failures: &[StepError]) {
+    for failed in failures {
+        if let StepError::Unchanged { why } = failed {
+            if !text.is_empty() {
+                text.push('\n');
+            }
+            *text += why;
+        }
+    }
 }
 
 fn append_probe(text: &mut String, container: &Container, indent: &str) {

@@ -23,7 +23,12 @@ pub enum StepError {
     /// Something could not be made or started: what the operation has made is taken back.
     Broken(StartError),
     /// A condition can no longer be met: what runs is left for the user to look at.
-    Unmet(String),
+    Unmet {
+        /// Of this container.
+        container: Rc<Container>,
+        /// Which, and how it has come.
+        why: String,
+    },
     /// A hook has failed: what runs is left as well.
     Hook {
         /// Its container.
@@ -31,8 +36,23 @@ pub enum StepError {
         /// Which hook, and how.
         why: String,
     },
+    /// A container that runs could not take something over as it is, and goes on as it was. Others are not concerned.
+    Unchanged {
+        /// Which, why, and what to do.
+        why: String,
+    },
     /// Somebody wants something else now.
     Interrupted,
+}
+
+impl StepError {
+    /// Whether it keeps other steps from being done, where any failure does.
+    fn stops(&self) -> bool {
+        match self {
+            Self::Broken(_) | Self::Unmet { .. } | Self::Hook { .. } | Self::Interrupted => true,
+            Self::Unchanged { .. } => false,
+        }
+    }
 }
 
 impl From<StartError> for StepError {
@@ -78,11 +98,11 @@ impl Engine {
             steps.iter().map(|id| (*id, plan.predecessors(*id).count())).collect();
         let mut ready: Vec<StepId> = steps.iter().copied().filter(|id| missing[id] == 0).collect();
         let mut running = JoinSet::new();
-        let mut failures = Vec::new();
+        let (mut failures, mut stopped) = (Vec::new(), false);
         let given_up = order.given_up();
         tokio::pin!(given_up);
         loop {
-            if failures.is_empty() || !order.stop_at_failure {
+            if !stopped {
                 for id in ready.drain(..) {
                     let (engine, step, order) =
                         (Rc::clone(self), plan.get(id).step.clone(), Rc::clone(&order));
@@ -91,8 +111,9 @@ impl Engine {
             }
             let done = tokio::select! {
                 done = running.join_next() => done,
-                () = &mut given_up, if order.stop_at_failure && failures.is_empty() => {
+                () = &mut given_up, if order.stop_at_failure && !stopped => {
                     failures.push(StepError::Interrupted);
+                    stopped = true;
                     continue;
                 }
             };
@@ -100,12 +121,14 @@ impl Engine {
                 None => return failures,
                 Some(Err(error)) => {
                     failures.push(StepError::Broken(StartError::doing("a step of the plan", &error)));
+                    stopped = order.stop_at_failure;
                 }
                 Some(Ok((id, result))) => {
                     let failed = result.is_err();
-                    if failed && order.stop_at_failure && failures.is_empty() {
+                    if result.as_ref().is_err_and(StepError::stops) && order.stop_at_failure && !stopped {
                         // What still waits for a condition waits in vain.
                         order.cancel.send_replace(true);
+                        stopped = true;
                     }
                     failures.extend(result.err());
                     if !failed || !order.stop_at_failure {
@@ -124,42 +147,26 @@ impl Engine {
     }
 
     async fn perform(self: &Rc<Self>, step: Step, order: &Order) -> Result<(), StepError> {
+        let service = |name: &str| order.stack.as_ref().and_then(|stack| stack.services.get(name));
         match step {
             Step::Group => {
                 *self.mask.borrow_mut() = None;
                 self.group()?;
             }
-            Step::Network => {
-                let network = Subject::Network(self.network_name());
-                let new = self.bridge.borrow().is_none();
-                if new {
-                    self.announce(network.clone(), Action::Creating);
-                }
-                self.ensure_network().await?;
-                if new {
-                    self.announce(network, Action::Created);
-                }
-            }
+            Step::Network => self.network().await?,
             Step::Volume(key) => self.make_volume(&key)?,
-            Step::Create { service, index, container } => {
-                if let Some(stack) = &order.stack
-                    && let Some(service) = stack.services.get(&service)
-                {
+            Step::Create { service: name, index, container } => {
+                if let Some(service) = service(&name) {
                     self.create(&container, service, index)?;
                 }
             }
-            Step::Recreate { service, index, container, old, renew_volumes } => {
-                if let Some(stack) = &order.stack
-                    && let Some(service) = stack.services.get(&service)
-                {
+            Step::Recreate { service: name, index, container, old, renew_volumes } => {
+                if let Some(service) = service(&name) {
                     self.recreate(&old, &container, service, index, renew_volumes).await?;
                 }
             }
-            Step::Update { container, service } => {
-                if let Some(stack) = &order.stack
-                    && let Some(service) = stack.services.get(&service)
-                    && let Some(container) = self.container(&container)
-                {
+            Step::Update { container, service: name } => {
+                if let (Some(service), Some(container)) = (service(&name), self.container(&container)) {
                     self.update(&container, service)?;
                 }
             }
@@ -167,12 +174,10 @@ impl Engine {
                 let known = self.container(&container);
                 let known =
                     known.ok_or_else(|| StartError::doing("start", &format!("{container} is not known")))?;
-                self.prepare(&known, order).await?;
-                self.start(&known).await?;
-                self.post_start(&known, order).await?;
+                self.start_and_finish(&known, order).await?;
             }
             Step::Await { service, condition, required } => {
-                self.wait_for(&service, condition, required, order).await?
+                self.wait_for(&service, condition, required, order).await?;
             }
             Step::Stop { container } => {
                 if let Some(container) = self.container(&container) {
@@ -181,22 +186,40 @@ impl Engine {
             }
             Step::Remove { container } => self.remove(&container).await?,
             Step::RemoveNetwork => self.remove_network().await?,
-            Step::RemoveVolume(name) => {
-                let volume = Subject::Volume(name.clone());
-                self.announce(volume.clone(), Action::Removing);
-                gone(fs::remove_dir_all(paths::volume(&name)))
-                    .map_err(|error| StartError::doing(&format!("remove volume {name}"), &error))?;
-                paths::tidy_volumes();
-                self.announce(volume, Action::Removed);
-            }
-            Step::RemoveGroup => {
-                let group = self.cgroups.group(&self.group_path());
-                // A process that no record knows may be left in it: the group's word is final.
-                let swept = group.kill().and_then(|()| group.remove());
-                swept.map_err(|error| StartError::doing("remove the stack's cgroup", &error))?;
-            }
+            Step::RemoveVolume(name) => self.remove_volume(&name)?,
+            Step::RemoveGroup => self.remove_group()?,
         }
         Ok(())
+    }
+
+    async fn network(&self) -> Result<(), StartError> {
+        let network = Subject::Network(self.network_name());
+        let new = self.bridge.borrow().is_none();
+        if new {
+            self.announce(network.clone(), Action::Creating);
+        }
+        self.ensure_network().await?;
+        if new {
+            self.announce(network, Action::Created);
+        }
+        Ok(())
+    }
+
+    fn remove_volume(&self, name: &str) -> Result<(), StartError> {
+        let volume = Subject::Volume(name.to_owned());
+        self.announce(volume.clone(), Action::Removing);
+        gone(fs::remove_dir_all(paths::volume(name)))
+            .map_err(|error| StartError::doing(&format!("remove volume {name}"), &error))?;
+        paths::tidy_volumes();
+        self.announce(volume, Action::Removed);
+        Ok(())
+    }
+
+    fn remove_group(&self) -> Result<(), StartError> {
+        let group = self.cgroups.group(&self.group_path());
+        // A process that no record knows may be left in it: the group's word is final.
+        let swept = group.kill().and_then(|()| group.remove());
+        swept.map_err(|error| StartError::doing("remove the stack's cgroup", &error))
     }
 
     fn group(&self) -> Result<(), StartError> {
@@ -249,7 +272,7 @@ impl Engine {
         Ok(())
     }
 
-    pub(super) async fn remove(&self, name: &str) -> Result<(), StartError> {
+    pub(super) async fn remove(self: &Rc<Self>, name: &str) -> Result<(), StartError> {
         let Some(container) = self.container(name) else {
             return Ok(());
         };
@@ -264,6 +287,7 @@ impl Engine {
         container.record.borrow_mut().history.halt = Some(Halt::User);
         container.restart.borrow_mut().take();
         self.release(&container).await;
+        self.unplugged(name).await;
         let folder = container.paths.folder();
         gone(fs::remove_dir_all(container.paths.run()))
             .and_then(|()| gone(fs::remove_dir_all(folder)))
@@ -274,6 +298,7 @@ impl Engine {
     }
 
     async fn remove_network(&self) -> Result<(), StartError> {
+        self.all_unplugged().await;
         let subject = Subject::Network(self.network_name());
         let groups = self.link_groups().await?;
         if !groups.is_empty() {
@@ -328,7 +353,7 @@ impl Engine {
                     // It comes to nothing for as long as it is held.
                     let why = pause::held_back(&container);
                     if required {
-                        return Err(StepError::Unmet(why));
+                        return Err(StepError::Unmet { container, why });
                     }
                     self.announce_container(&container, Action::Warning(format!("{why}; it is not required")));
                     continue;
@@ -341,7 +366,7 @@ impl Engine {
             if status.verdict(condition) == Verdict::Never {
                 let why = describe(&container.name(), status, condition);
                 if required {
-                    return Err(StepError::Unmet(why));
+                    return Err(StepError::Unmet { container, why });
                 }
                 self.announce_container(&container, Action::Warning(format!("{why}; it is not required")));
             }
@@ -387,6 +412,7 @@ pub fn new_record(id: String, name: &str, service: &Service, index: u32) -> Cont
         phase: Phase::Created { reason: None },
         history: History::default(),
         prepared: false,
+        unfinished: false,
         oneoff: None,
     }
 }

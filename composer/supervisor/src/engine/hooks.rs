@@ -3,7 +3,7 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use composer_sandbox::ProcessSpec;
 use composer_stack::Hook;
@@ -13,6 +13,7 @@ use super::attend::GRACE;
 use super::container::{Container, Status};
 use super::execute::{Order, StepError};
 use super::inside::{self, Inside};
+use super::start::StartError;
 use crate::diagnose;
 use crate::logs::{Stream, Writer};
 use crate::protocol::Action;
@@ -21,8 +22,38 @@ use crate::protocol::Action;
 const LINE: usize = 1 << 14;
 
 impl Engine {
+    /// Starts a container as a command does, with its hooks. One that runs and whose hooks have failed, or had not ended
+    /// when their supervisor did, has them run again.
+    pub(super) async fn start_and_finish(
+        self: &Rc<Self>,
+        container: &Rc<Container>,
+        order: &Order,
+    ) -> Result<(), StepError> {
+        let is_unfinished = container.record.borrow().unfinished && container.live.borrow().is_some();
+        if !is_unfinished {
+            self.prepare(container, order).await?;
+            Self::expect_hooks(container);
+            self.start(container).await?;
+        }
+        self.post_start(container, order).await?;
+        if container.record.borrow().unfinished {
+            let finished = container.change(|record| record.unfinished = false);
+            finished.map_err(|error| {
+                StartError::doing(&format!("write the record of {}", container.name()), &error)
+            })?;
+        }
+        Ok(())
+    }
+
+    /// A container that is about to be started has its `post_start` before it. Written with its process: whoever finds
+    /// that on disk finds this as well.
+    pub(super) fn expect_hooks(container: &Container) {
+        let mut record = container.record.borrow_mut();
+        record.unfinished = !record.service.post_start.is_empty();
+    }
+
     /// Runs `post_start`, in order, as long as they take; the first that fails is the failure.
-    pub(super) async fn post_start(&self, container: &Rc<Container>, order: &Order) -> Result<(), StepError> {
+    async fn post_start(&self, container: &Rc<Container>, order: &Order) -> Result<(), StepError> {
         let hooks = container.record.borrow().service.post_start.clone();
         for hook in &hooks {
             let ended = tokio::select! {
@@ -35,8 +66,8 @@ impl Engine {
     }
 
     /// Runs `pre_stop`, in order, all of them for no longer than the grace period; one that fails keeps nothing from
-    /// being stopped.
-    pub(super) async fn pre_stop(&self, container: &Rc<Container>, timeout: Option<Duration>) {
+    /// being stopped. Returned is the time that they took, which is part of that period.
+    pub(super) async fn pre_stop(&self, container: &Rc<Container>, timeout: Option<Duration>) -> Duration {
         let (hooks, grace) = {
             let record = container.record.borrow();
             (record.service.pre_stop.clone(), record.service.stop_grace_period)
@@ -44,8 +75,9 @@ impl Engine {
         let grace = timeout.or(grace).unwrap_or(GRACE);
         // Without any time there is none for them either.
         if hooks.is_empty() || grace.is_zero() {
-            return;
+            return Duration::ZERO;
         }
+        let began = Instant::now();
         let run = async {
             for hook in &hooks {
                 if let Err(why) = self.hook(container, "pre_stop", hook).await {
@@ -64,6 +96,7 @@ impl Engine {
                 self.announce_container(container, Action::Warning(text));
             }
         }
+        began.elapsed()
     }
 
     /// Runs a hook to its end; why it failed.

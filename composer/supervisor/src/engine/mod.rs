@@ -15,6 +15,7 @@ mod inside;
 mod life;
 mod link;
 mod logpipes;
+mod naming;
 mod oneoff;
 mod operations;
 mod pause;
@@ -27,6 +28,7 @@ mod serve;
 mod sought;
 mod spec;
 mod start;
+mod unplug;
 mod wake;
 
 use std::cell::{Cell, RefCell};
@@ -54,6 +56,7 @@ use crate::records::{self, StackRecord};
 use crate::{clock, diagnose};
 use container::{Container, Status};
 use link::Link;
+use unplug::Leaving;
 
 /// The name of a stack's only network in the file.
 const NETWORK: &str = "default";
@@ -89,6 +92,8 @@ struct Engine {
     tidying: Cell<bool>,
     /// Links are about to go in one sweep: no container takes its own away.
     sweeping: Cell<bool>,
+    /// Links that single containers have taken away, while the kernel is at it.
+    unplugging: Leaving,
     /// Limits that are not in force have been named once.
     warned: RefCell<BTreeSet<String>>,
     /// Connections that want something of the stack, not those that only watch it.
@@ -154,6 +159,7 @@ async fn supervise(stack: &str) -> io::Result<()> {
         endings: Cell::new(0),
         tidying: Cell::new(false),
         sweeping: Cell::new(false),
+        unplugging: watch::Sender::new(BTreeMap::new()),
         warned: RefCell::default(),
         connections: Cell::new(0),
         parting: Cell::new(0),
@@ -276,7 +282,12 @@ impl Engine {
             };
             observed.containers.insert(
                 name.clone(),
-                ObservedContainer { config: record.service.clone(), index: record.index, state },
+                ObservedContainer {
+                    config: record.service.clone(),
+                    index: record.index,
+                    state,
+                    unfinished: record.unfinished,
+                },
             );
         }
         observed

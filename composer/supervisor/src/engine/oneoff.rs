@@ -3,17 +3,18 @@
 //! Output goes to the log like any other's, and the client reads it there: nothing that either process does can lose a
 //! byte of it. Input goes past the supervisor.
 
+use std::collections::BTreeSet;
 use std::fs::OpenOptions;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::rc::Rc;
 use std::time::Duration;
 
-use composer_plan::{Orphans, Plan, UpOptions};
-use composer_stack::{Condition, Stack};
+use composer_plan::{Observed, Orphans, Plan, UpOptions};
+use composer_stack::Stack;
 use tokio::io::unix::AsyncFd;
 
-use super::container::{Container, Given, Status, Verdict};
+use super::container::{Container, Given, Status};
 use super::execute::{Order, StepError, new_record};
 use super::operations::{Operation, failure};
 use super::{Engine, asyncfd};
@@ -59,6 +60,12 @@ impl Engine {
         client: &Connection,
     ) -> Result<(), Failure> {
         let operation = Operation::new();
+        if request.dry_run {
+            let plan = self.plan_oneoff(&request).await?;
+            // A client that has gone needs no answer.
+            let _ = asyncfd::send(client, &Reply::Plan(plan.to_string()), &[]).await;
+            return Ok(());
+        }
         let (detach, own) = (request.detach, request.remove && !request.detach);
         let given = Given { stdin: fds.into_iter().next(), size: request.terminal };
         let work = self.begin_oneoff(request, given, &operation);
@@ -110,12 +117,13 @@ impl Engine {
     /// Fails where another container has the name. A container where the request is made again, as its supervisor has
     /// died.
     async fn claim_name(self: &Rc<Self>, request: &Run) -> Result<Option<Rc<Container>>, Failure> {
-        let Some(known) = self.container(&request.name) else { return Ok(None) };
+        let Some(known) = self.container(&request.name) else {
+            // Taken for good when it is made; told before others are started for it.
+            self.not_taken(&BTreeSet::from([request.name.clone()]))?;
+            return Ok(None);
+        };
         if known.record.borrow().id != request.id {
-            return Err(failure(format!(
-                "container name {:?} is in use already: give another one with `--name`, or take that container away",
-                request.name
-            )));
+            return Err(in_use(&request.name));
         }
         let has_started = !matches!(*known.status.borrow(), Status::Created);
         if has_started {
@@ -125,9 +133,19 @@ impl Engine {
         Ok(None)
     }
 
-    /// The stack's network, the volumes, and everything that the service depends on.
-    async fn stand(self: &Rc<Self>, request: &Run, order: Rc<Order>) -> Result<Stood, Failure> {
-        let new = self.take_file(&request.stack, &request.path)?;
+    /// What `--dry-run` shows.
+    async fn plan_oneoff(&self, request: &Run) -> Result<Plan, Failure> {
+        let _turn = self.turn.lock().await;
+        if self.container(&request.name).is_some() {
+            return Err(in_use(&request.name));
+        }
+        self.not_taken(&BTreeSet::from([request.name.clone()]))?;
+        let (stack, observed, options) = self.without_replicas(request).await;
+        Ok(composer_plan::run(&stack, &observed, &options, &request.name))
+    }
+
+    /// What is planned with, and how.
+    async fn without_replicas(&self, request: &Run) -> (Stack, Observed, UpOptions) {
         let mut observed = self.observe().await;
         // Planned as a service without replicas: what it stands on and depends on is there, and its replicas are left
         // as they are.
@@ -142,7 +160,15 @@ impl Engine {
             orphans: if request.remove_orphans { Orphans::Remove } else { Orphans::Ignore },
             ..UpOptions::default()
         };
+        (stack, observed, options)
+    }
+
+    /// The stack's network, the volumes, and everything that the service depends on.
+    async fn stand(self: &Rc<Self>, request: &Run, order: Rc<Order>) -> Result<Stood, Failure> {
+        let (stack, observed, options) = self.without_replicas(request).await;
         let plan = composer_plan::up(&stack, &observed, &options);
+        let _names = self.claim_names(&plan)?;
+        let new = self.take_file(&request.stack, &request.path)?;
         let order = Rc::new(Order {
             stack: Some(Rc::new(stack)),
             timeout: order.timeout,
@@ -165,28 +191,13 @@ impl Engine {
     ) -> Result<(), StepError> {
         for (dependency, terms) in &service.depends_on {
             if stack.services.contains_key(dependency) {
-                let met = self.wait_for(dependency, terms.condition, terms.required, order).await;
-                met.map_err(|error| self.blamed(error, dependency, terms.condition))?;
+                self.wait_for(dependency, terms.condition, terms.required, order).await?;
             }
         }
         if *order.cancel.borrow() || order.interrupt.has_changed().unwrap_or(false) {
             return Err(StepError::Interrupted);
         }
         Ok(())
-    }
-
-    /// An unmet condition with the container that does not meet it, whose end then shows why.
-    fn blamed(&self, error: StepError, dependency: &str, condition: Condition) -> StepError {
-        let StepError::Unmet(why) = error else { return error };
-        let of_dependency = self.of_services(&[dependency.to_owned()]);
-        let fails =
-            |container: &Rc<Container>| container.status.borrow().verdict(condition) == Verdict::Never;
-        match of_dependency.into_iter().find(fails) {
-            Some(container) => {
-                StepError::Hook { container, why: format!("dependency failed to start: {why}") }
-            }
-            None => StepError::Unmet(why),
-        }
     }
 
     async fn start_oneoff(self: &Rc<Self>, request: Run, given: Given) -> Result<Rc<Container>, Failure> {
@@ -200,6 +211,7 @@ impl Engine {
             oneoff: Some(oneoff),
             ..new_record(request.id, &request.name, &request.service, 1)
         };
+        let _name = self.claim(BTreeSet::from([request.name.clone()]))?;
         self.make(record).map_err(|error| Failure { message: error.message, code: error.code })?;
         let container = self.container(&request.name);
         let container = container.ok_or_else(|| failure(format!("{} is gone already", request.name)))?;
@@ -398,6 +410,12 @@ impl Engine {
             });
         }
     }
+}
+
+fn in_use(name: &str) -> Failure {
+    failure(format!(
+        "container name {name:?} is in use already: give another one with `--name`, or take that container away"
+    ))
 }
 
 fn is_under_way(status: Status) -> bool {

@@ -15,7 +15,7 @@ use tokio::sync::watch;
 
 use super::Engine;
 use super::container::Container;
-use super::ends::Late;
+use super::ends::{self, Late};
 use super::execute::{Order, StepError};
 use super::restart;
 use crate::paths;
@@ -111,6 +111,7 @@ impl Engine {
             let wanted = (options.services.as_slice(), !options.no_deps);
             self.none_held(Some(&request.stack), wanted, &ends_of(&plan))?;
         }
+        let _names = self.claim_names(&plan)?;
         let new = self.take_file(&request.stack, &request.path)?;
         let stack = Rc::new(request.stack);
         for note in &plan.notes {
@@ -145,6 +146,8 @@ impl Engine {
             files: stack.files.clone(),
             resources: stack.resources.clone(),
             volumes: stack.volumes.clone(),
+            networks: stack.networks.clone(),
+            bandwidth: stack.bandwidth,
             services: stack.services.clone(),
             path: path.split(':').filter(|folder| !folder.is_empty()).map(PathBuf::from).collect(),
             subnet,
@@ -166,13 +169,17 @@ impl Engine {
     ) -> Result<(), Failure> {
         let broken = failures.iter().find_map(|failure| match failure {
             StepError::Broken(error) => Some(Failure { message: error.message.clone(), code: error.code }),
-            StepError::Unmet(_) | StepError::Hook { .. } | StepError::Interrupted => None,
+            StepError::Unmet { .. }
+            | StepError::Hook { .. }
+            | StepError::Unchanged { .. }
+            | StepError::Interrupted => None,
         });
-        if let Some(failure) = broken {
+        if let Some(mut failure) = broken {
             self.roll_back(plan, new).await;
+            ends::append_unchanged(&mut failure.message, failures);
             return Err(failure);
         }
-        match self.why_not_up(plan, failures, order, asked, late) {
+        match self.why_not_up(failures, order, asked, late) {
             Some(failure) => Err(failure),
             None => Ok(()),
         }
@@ -393,7 +400,7 @@ pub(super) fn worded(failures: Vec<StepError>) -> Vec<String> {
         .into_iter()
         .map(|failure| match failure {
             StepError::Broken(error) => error.message,
-            StepError::Unmet(why) | StepError::Hook { why, .. } => why,
+            StepError::Unmet { why, .. } | StepError::Hook { why, .. } | StepError::Unchanged { why } => why,
             StepError::Interrupted => "interrupted".to_owned(),
         })
         .collect()

@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 
 use composer_cgroup::Limits;
+use composer_network::dns::{Entry, View};
 use composer_network::{addresses, attach, names};
 use composer_sandbox::{self as sandbox, ContainerSpec, ReportMessage};
 use composer_stack::{Resources, Service};
@@ -54,6 +55,15 @@ pub struct Launch {
     pub tag: String,
     /// Whether this is the container's own program, which is recorded, and not a step that prepares it.
     pub is_service: bool,
+}
+
+/// A child that waits for its network.
+struct Child<'a> {
+    born: &'a Born,
+    /// Written to, it goes on to its exec.
+    start: OwnedFd,
+    report: AsyncFd<OwnedFd>,
+    has_terminal: bool,
 }
 
 pub type Result<T> = std::result::Result<T, StartError>;
@@ -106,6 +116,26 @@ async fn next(channel: &AsyncFd<OwnedFd>, name: &str) -> Result<Option<OwnedFd>>
             Err(StartError::doing(&what, &error))
         }
     }
+}
+
+/// What the keeper keeps the way to let a child go by.
+fn start_key(name: &str) -> String {
+    format!("start/{name}")
+}
+
+/// Records a container's own program.
+fn begun(container: &Container, born: &Born, address: Ipv4Addr) -> Result<()> {
+    let process = Process {
+        pid: born.pid,
+        ticks: program::ticks(born.pid).unwrap_or(0),
+        boot: program::boot(),
+        started: clock::now(),
+    };
+    let recorded = container.change(|record| {
+        record.phase = Phase::Started(process);
+        record.address = Some(address);
+    });
+    recorded.map_err(|error| StartError::doing(&format!("{}: write its record", container.name()), &error))
 }
 
 impl Engine {
@@ -213,70 +243,32 @@ impl Engine {
             .create(&limits(&service.resources))
             .map_err(|error| StartError::doing(&format!("{name}: set its limits"), &error))?;
         self.warn_unenforced(&service.name, unenforced);
-        let (start_read, start_write) =
+        let (start_read, start) =
             nix::unistd::pipe2(OFlag::O_CLOEXEC).map_err(|errno| failed("make a pipe")(errno.into()))?;
-        let (report_read, report_write) = channel::pair().map_err(failed("make a socket"))?;
-        let report_read = asyncfd::new(report_read).map_err(failed("watch a socket"))?;
+        let (report, report_write) = channel::pair().map_err(failed("make a socket"))?;
+        let report = asyncfd::new(report).map_err(failed("watch a socket"))?;
         let mut fds = Vec::from(stdio);
         fds.extend([start_read, report_write]);
         fds.extend(
             group.open().map_err(|error| StartError::doing(&format!("{name}: open its cgroup"), &error))?,
         );
-
-        let start_key = format!("start/{name}");
         let (born, kept) = tokio::join!(self.link.spawn(&tag, spec, fds), async {
             // Over a supervisor's death: a child that gave up would look to the next one like a program that has
             // ended. Ordered after the clone, so that the child has no copy.
-            self.link.hold(&start_key, &[start_write.as_fd()])
+            self.link.hold(&start_key(&name), &[start.as_fd()])
         });
         let born = born.map_err(|refusal| match refusal {
             Refusal::Gone => StartError::new(refusal.to_string()),
             Refusal::Failed(message) => StartError::new(format!("{name}: {message}")),
         })?;
-        let result = async {
-            if is_service {
-                let process = Process {
-                    pid: born.pid,
-                    ticks: program::ticks(born.pid).unwrap_or(0),
-                    boot: program::boot(),
-                    started: clock::now(),
-                };
-                let recorded = container.change(|record| {
-                    record.phase = Phase::Started(process);
-                    record.address = Some(address);
-                });
-                recorded.map_err(failed("write its record"))?;
-            }
-            kept.map_err(failed("have its descriptors kept"))?;
-            let plugged = self.plug(&name, &service, container, &born, address, logs).await;
-            let mut terminal = None;
-            if plugged.is_ok() && has_terminal {
-                // Kept before there is a program that its end would kill (SIGHUP).
-                terminal = next(&report_read, &name).await?;
-                let held: Vec<_> = terminal.iter().map(AsFd::as_fd).collect();
-                self.link.hold(&format!("terminal/{name}"), &held).map_err(failed("keep its terminal"))?;
-            }
-            if plugged.is_ok() {
-                match nix::unistd::write(&start_write, b"!") {
-                    // It has failed already, and its report says why.
-                    Ok(_) | Err(Errno::EPIPE) => {}
-                    Err(errno) => return Err(failed("let it start")(errno.into())),
-                }
-            }
-            self.link.release(&start_key);
-            if plugged.is_err() {
-                // If it has failed by itself, its report says more.
-                let _ = sandbox::pidfd::signal(born.pidfd.as_fd(), libc::SIGKILL);
-            }
-            match report(&report_read, &name).await {
-                Reported::Failed(error) => Err(error),
-                Reported::Started(_) => {
-                    plugged?;
-                    Ok(terminal)
-                }
-            }
+        let begun = if is_service { begun(container, &born, address) } else { Ok(()) };
+        let begun = begun.and_then(|()| kept.map_err(failed("have its descriptors kept")));
+        let child = Child { born: &born, start, report, has_terminal };
+        let result = match begun {
+            Ok(()) => self.let_go(child, &service, container, address, logs).await,
+            Err(error) => Err(error),
         };
-        match result.await {
+        match result {
             Ok(terminal) => Ok((born, terminal)),
             Err(error) => {
                 // It may hang before its exec or run after it: either way it ends here, and is not reported.
@@ -286,6 +278,44 @@ impl Engine {
                 self.link.acknowledge(pid);
                 Err(error)
             }
+        }
+    }
+
+    /// Plugs a child into the network, lets it exec its program, and returns its terminal's master where it has one.
+    async fn let_go(
+        self: &Rc<Self>,
+        child: Child<'_>,
+        service: &Service,
+        container: &Container,
+        address: Ipv4Addr,
+        logs: [&OwnedFd; 2],
+    ) -> Result<Option<OwnedFd>> {
+        let name = container.name();
+        let failed = |what: &str, error: io::Error| StartError::new(format!("{name}: {what}: {error}"));
+        let plugged = self.plug(&name, service, container, child.born, address, logs).await;
+        let mut terminal = None;
+        if plugged.is_ok() && child.has_terminal {
+            // Kept before there is a program that its end would kill (SIGHUP).
+            terminal = next(&child.report, &name).await?;
+            let held: Vec<_> = terminal.iter().map(AsFd::as_fd).collect();
+            let held = self.link.hold(&format!("terminal/{name}"), &held);
+            held.map_err(|error| failed("keep its terminal", error))?;
+        }
+        if plugged.is_ok() {
+            match nix::unistd::write(&child.start, b"!") {
+                // It has failed already, and its report says why.
+                Ok(_) | Err(Errno::EPIPE) => {}
+                Err(errno) => return Err(failed("let it start", errno.into())),
+            }
+        }
+        self.link.release(&start_key(&name));
+        if plugged.is_err() {
+            // If it has failed by itself, its report says more.
+            let _ = sandbox::pidfd::signal(child.born.pidfd.as_fd(), libc::SIGKILL);
+        }
+        match report(&child.report, &name).await {
+            Reported::Failed(error) => Err(error),
+            Reported::Started(_) => plugged.map(|()| terminal),
         }
     }
 
@@ -358,14 +388,15 @@ impl Engine {
         let mut known = vec![name.to_owned(), id[..12.min(id.len())].to_owned()];
         if oneoff.is_none_or(|oneoff| oneoff.aliases) {
             known.push(service.name.clone());
-            known.extend(service.aliases.iter().cloned());
+            known.extend(service.network.attachments().flat_map(|(_, at)| at.aliases.iter().cloned()));
         }
         if oneoff.is_none() {
             known.push(format!("{}-{}-{index}", self.stack, service.name));
         }
         known.dedup();
-        zone.set(name, known, address);
-        let listener = self.resolver.serve(zone, udp, tcp)?;
+        zone.set(name, Entry { names: known, ipv4: Some(address), ipv6: None });
+        let view = View { zones: vec![zone], ..View::default() };
+        let listener = self.resolver.serve(Rc::new(view), udp, tcp)?;
         self.listeners.borrow_mut().insert(name.to_owned(), listener);
         Ok(())
     }
@@ -380,8 +411,8 @@ impl Engine {
     }
 
     /// Takes back everything that starting a container makes. Everything is found by name; what is not there is
-    /// no error.
-    pub(super) async fn release(&self, container: &Container) {
+    /// no error. Its link may still be on its way out then: see [`Engine::unplugged`].
+    pub(super) async fn release(self: &Rc<Self>, container: &Rc<Container>) {
         let name = container.name();
         self.withdraw(container);
         for key in ["container", "terminal", "start"] {
@@ -393,13 +424,8 @@ impl Engine {
         }
         // It stays where the end of the program could not be recorded.
         let _ = fs::remove_dir(container.paths.run());
-        if !self.sweeping.get()
-            && let Err(error) = self.host.unplug(&names::veth(&self.stack, &name)).await
-        {
-            self.announce_container(
-                container,
-                Action::Warning(format!("its link could not be removed: {error}")),
-            );
+        if !self.sweeping.get() {
+            self.unplug(container).await;
         }
         if let Err(error) = self.container_group(&name).remove() {
             self.announce_container(
@@ -444,7 +470,7 @@ impl Engine {
             .map_err(|error| doing("set up the stack's bridge", &error))?;
         *self.bridge.borrow_mut() = Some(bridge);
         if self.zone.borrow().is_none() {
-            let zone = composer_network::dns::Zone::new(&self.network_name(), subnet);
+            let zone = composer_network::dns::Zone::new(&self.network_name(), [subnet.into()]);
             *self.zone.borrow_mut() = Some(Rc::new(zone));
         }
         if let Some(record) = &mut *self.record.borrow_mut() {

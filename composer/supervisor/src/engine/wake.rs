@@ -8,12 +8,12 @@ use composer_stack::Stack;
 use tokio::sync::watch;
 
 use super::Engine;
-use super::container::Status;
+use super::container::{Container, Status};
 use super::ends::Late;
-use super::execute::{Order, StepError};
+use super::execute::Order;
 use super::operations::{Operation, failure, worded};
 use crate::protocol::{Action, Failure, Remove, Reply, Restart, Start};
-use crate::records::Halt;
+use crate::records::{Halt, Phase};
 
 impl Engine {
     /// `compose start`. The plan of a dry run is the answer.
@@ -53,7 +53,7 @@ impl Engine {
         let order = self.waking_order(operation.cancel.clone(), interrupt, None);
         self.none_held(order.stack.as_deref(), (&request.services, true), &[])?;
         let late = Late::of(request.wait, request.wait_timeout);
-        self.wake(&plan, &order).await?;
+        self.wake(&plan, &order, &request.services, late).await?;
         if request.wait {
             self.wait_until_ready(&order, &request.services, late).await?;
         }
@@ -71,9 +71,10 @@ impl Engine {
         }
         let order = self.waking_order(watch::Sender::new(false), interrupt, request.timeout);
         let endings = self.endings.get();
-        let woken = self.wake(&plan, &order).await;
+        let begun = self.begun(&plan);
+        let woken = self.wake(&plan, &order, &request.services, None).await;
         if order.interrupt.has_changed().unwrap_or(false) && self.endings.get() == endings {
-            self.start_again(&plan).await?;
+            self.start_again(&begun).await?;
         }
         woken?;
         for id in plan.steps() {
@@ -86,16 +87,26 @@ impl Engine {
         Ok(None)
     }
 
+    /// The containers that a plan stops, each with when its program was started.
+    fn begun(&self, plan: &Plan) -> Vec<(Rc<Container>, Option<u64>)> {
+        let stopped = plan.steps().into_iter().filter_map(|id| match &plan.get(id).step {
+            Step::Stop { container } => self.container(container),
+            _ => None,
+        });
+        stopped.map(|container| (Rc::clone(&container), last_start(&container))).collect()
+    }
+
     /// Starts what an interrupted `restart` has stopped: nobody else would. It waits for no condition any more, so that
-    /// the command that interrupts it soon has its turn.
-    async fn start_again(self: &Rc<Self>, plan: &Plan) -> Result<(), Failure> {
+    /// the command that interrupts it soon has its turn. What has ended after it had been started anew has had its turn.
+    async fn start_again(self: &Rc<Self>, begun: &[(Rc<Container>, Option<u64>)]) -> Result<(), Failure> {
         let mut messages = Vec::new();
-        for id in plan.steps() {
-            let Step::Stop { container } = &plan.get(id).step else { continue };
-            if let Some(container) = self.container(container)
-                && matches!(*container.status.borrow(), Status::Exited(_))
-                && let Err(error) = self.start(&container).await
-            {
+        for (container, before) in begun {
+            if *before != last_start(container) || !matches!(*container.status.borrow(), Status::Exited(_)) {
+                continue;
+            }
+            // Nobody waits for its hooks here: the next `up` runs them.
+            Self::expect_hooks(container);
+            if let Err(error) = self.start(container).await {
                 messages.push(error.message);
             }
         }
@@ -146,24 +157,31 @@ impl Engine {
                 resources: record.resources.clone(),
                 services: record.services.clone(),
                 volumes: record.volumes.clone(),
+                networks: record.networks.clone(),
+                bandwidth: record.bandwidth,
             })
         });
         Rc::new(Order { stack, timeout, halt: Halt::User, stop_at_failure: true, cancel, interrupt })
     }
 
-    async fn wake(self: &Rc<Self>, plan: &Plan, order: &Rc<Order>) -> Result<(), Failure> {
-        let failures = self.execute(plan, Rc::clone(order)).await;
-        // What was broken is why the others gave up.
-        let mut first: Option<Failure> = None;
-        for step in failures {
-            let found = match step {
-                StepError::Broken(error) => Failure { message: error.message, code: error.code },
-                StepError::Hook { why, .. } => failure(why),
-                StepError::Unmet(why) => failure(format!("dependency failed to start: {why}")),
-                StepError::Interrupted => failure("interrupted: what has been started runs on".to_owned()),
-            };
-            first.get_or_insert(found);
-        }
-        first.map_or(Ok(()), Err)
+    /// Runs a plan that starts what was `asked` for, or all.
+    async fn wake(
+        self: &Rc<Self>,
+        plan: &Plan,
+        order: &Rc<Order>,
+        asked: &[String],
+        late: Option<Late>,
+    ) -> Result<(), Failure> {
+        let failures = self.execute_until(plan, order, late).await;
+        self.brought_up(&failures, plan, false, order, (asked, late)).await
+    }
+}
+
+/// When the program that a container runs, or ran last, was started.
+fn last_start(container: &Container) -> Option<u64> {
+    match &container.record.borrow().phase {
+        Phase::Started(process) => Some(process.started),
+        Phase::Exited { started, .. } => Some(*started),
+        Phase::Created { .. } => None,
     }
 }

@@ -1,5 +1,8 @@
 //! Canonical tree to [`Stack`]: places are dropped, defaults filled in, both ways to give a limit made one.
 
+mod network;
+mod ports;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -20,9 +23,13 @@ pub(crate) fn stack(root: &Node, name: String, directory: PathBuf, files: Vec<Pa
         Some((name.clone(), service(name, &entry.node, rootfs)))
     });
     let volumes = section("volumes").map(|(key, entry)| (key.clone(), volume(&name, key, &entry.node)));
+    let services: BTreeMap<String, Service> = services.collect();
+    let limits = root.get("x-resources").and_then(|resources| resources.get("limits"));
     Stack {
         resources: resources(&Limits::of_stack(root)),
-        services: services.collect(),
+        networks: network::used(root, &name, &services),
+        bandwidth: network::bandwidth(limits.and_then(|limits| limits.get("bandwidth"))),
+        services,
         volumes: volumes.collect(),
         name,
         directory,
@@ -50,8 +57,6 @@ fn service(name: &str, node: &Node, rootfs: Rootfs) -> Service {
     let words = |key: &str| node.get(key).and_then(values::texts);
     let flag = |key: &str| values::flag(node.get(key));
     let text = |key: &str| values::text(node.get(key)).filter(|text| !text.is_empty());
-    let aliases = node.get("networks").and_then(|networks| networks.get("default"));
-    let aliases = aliases.and_then(|default| default.get("aliases")).and_then(values::texts);
     let replicas = limits::replicas(node).map_or(1, |at| at.value);
     let stop_signal = node.get("stop_signal").and_then(values::scalar);
     Service {
@@ -69,7 +74,17 @@ fn service(name: &str, node: &Node, rootfs: Rootfs) -> Service {
         replicas: u32::try_from(replicas.clamp(0, limits::MOST_REPLICAS)).unwrap_or_default(),
         stop_signal: stop_signal.and_then(|text| signal::parse(&text)).unwrap_or(signal::TERM),
         stop_grace_period: node.get("stop_grace_period").and_then(values::time),
-        aliases: aliases.into_iter().flatten().collect(),
+        network: network::mode(node),
+        ports: ports::of_service(node),
+        expose: words("expose").unwrap_or_default(),
+        links: network::links(node),
+        dns: network::servers(node),
+        dns_search: words("dns_search").unwrap_or_default(),
+        dns_opt: words("dns_opt").unwrap_or_default(),
+        extra_hosts: network::hosts(node),
+        mac_address: network::mac(node),
+        sysctls: pairs(node.get("sysctls")),
+        bandwidth: network::bandwidth(node.get("x-bandwidth")),
         mounts: mounts(node),
         init: flag("init"),
         tty: flag("tty"),
@@ -260,3 +275,6 @@ fn trigger(node: &Node) -> Option<Trigger> {
         ignore: patterns("ignore"),
     })
 }
+
+#[cfg(test)]
+mod tests;

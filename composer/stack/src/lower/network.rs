@@ -1,0 +1,166 @@
+//! Networks, and how services are on them.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use super::pairs;
+use crate::driver_options::{self as options, Flag};
+use crate::model::{
+    Attachment, Bandwidth, Driver, ExtraHost, HostAddress, IpNet, Mac, MacvlanMode, Network, NetworkMode,
+    Pool, Service, ServiceLink,
+};
+use crate::subnet::Subnet;
+use crate::yaml::Node;
+use crate::{rate, values};
+
+/// The network of a service that names none.
+const DEFAULT: &str = "default";
+
+/// The networks that a service is on; nobody else's are made.
+pub(super) fn used(
+    root: &Node,
+    project: &str,
+    services: &BTreeMap<String, Service>,
+) -> BTreeMap<String, Network> {
+    let keys = services.values().flat_map(|service| service.network.attachments()).map(|(key, _)| key);
+    let section = root.get("networks");
+    let nobody = Node::null(root.span);
+    keys.map(|key| {
+        let node = section.and_then(|section| section.get(key)).unwrap_or(&nobody);
+        (key.to_owned(), network(project, key, node))
+    })
+    .collect()
+}
+
+fn network(project: &str, key: &str, node: &Node) -> Network {
+    let external = values::flag(node.get("external"));
+    let named = values::text(node.get("name")).filter(|name| !name.is_empty());
+    let derived = || if external { key.to_owned() } else { format!("{project}_{key}") };
+    let options = pairs(node.get("driver_opts"));
+    let pools = node.get("ipam").and_then(|ipam| ipam.get("config")).map(Node::items).unwrap_or_default();
+    let given = |name: &str| options.get(name).filter(|value| !value.is_empty()).cloned();
+    Network {
+        name: named.unwrap_or_else(derived),
+        external,
+        driver: match node.get("driver").and_then(Node::text_value) {
+            Some("macvlan") => Driver::Macvlan {
+                parent: given(options::PARENT),
+                mode: options.get(options::MACVLAN_MODE).map(|mode| macvlan_mode(mode)).unwrap_or_default(),
+            },
+            Some(_) | None => Driver::Bridge,
+        },
+        internal: values::flag(node.get("internal")),
+        attachable: values::flag(node.get("attachable")),
+        ipv4: node.get("enable_ipv4").and_then(Node::bool_value).unwrap_or(true),
+        ipv6: values::flag(node.get("enable_ipv6")),
+        ipam: pools.iter().filter_map(pool).collect(),
+        bridge: given(options::BRIDGE),
+        mtu: given(options::MTU).and_then(|mtu| mtu.parse().ok()),
+        masquerade: options::flag(&options, Flag::Masquerade) && !options::is_routed(&options),
+        isolated: !options::flag(&options, Flag::InterContainer),
+        labels: pairs(node.get("labels")),
+        options,
+    }
+}
+
+fn macvlan_mode(text: &str) -> MacvlanMode {
+    match text {
+        "vepa" => MacvlanMode::Vepa,
+        "private" => MacvlanMode::Private,
+        "passthru" => MacvlanMode::Passthru,
+        _ => MacvlanMode::Bridge,
+    }
+}
+
+fn pool(node: &Node) -> Option<Pool> {
+    let net = |key: &str| {
+        let subnet = Subnet::parse(node.get(key)?.text_value()?)?;
+        IpNet::new(subnet.first(), subnet.length).ok()
+    };
+    let others = node.get("aux_addresses").into_iter().flat_map(Node::entries);
+    Some(Pool {
+        subnet: net("subnet")?,
+        gateway: node.get("gateway").and_then(address),
+        ip_range: net("ip_range"),
+        aux_addresses: others.filter_map(|(name, at)| Some((name.clone(), address(&at.node)?))).collect(),
+    })
+}
+
+fn address<T: std::str::FromStr>(node: &Node) -> Option<T> {
+    node.text_value()?.parse().ok()
+}
+
+/// A service without `network_mode` is on `networks`, of which normalizing has made sure that there is one. Docker's
+/// own bridge, which `bridge` and `default` are, is the stack's here.
+pub(super) fn mode(service: &Node) -> NetworkMode {
+    let text = service.get("network_mode").and_then(Node::text_value).unwrap_or_default();
+    match text.split_once(':') {
+        Some(("service", name)) => return NetworkMode::Service(name.to_owned()),
+        Some(("container", name)) => return NetworkMode::Container(name.to_owned()),
+        Some(_) | None => {}
+    }
+    match text {
+        "host" => return NetworkMode::Host,
+        "none" => return NetworkMode::None,
+        _ => {}
+    }
+    let named = service.get("networks").into_iter().flat_map(Node::entries);
+    let networks: BTreeMap<_, _> = named.map(|(key, entry)| (key.clone(), attachment(&entry.node))).collect();
+    if networks.is_empty() {
+        return NetworkMode::Networks(BTreeMap::from([(DEFAULT.to_owned(), Attachment::default())]));
+    }
+    NetworkMode::Networks(networks)
+}
+
+fn attachment(node: &Node) -> Attachment {
+    let list = |key: &str| node.get(key).map(Node::items).unwrap_or_default().iter();
+    let whole = |key: &str| node.get(key).and_then(values::whole).unwrap_or_default();
+    Attachment {
+        aliases: list("aliases").filter_map(values::scalar).collect(),
+        ipv4_address: node.get("ipv4_address").and_then(address),
+        ipv6_address: node.get("ipv6_address").and_then(address),
+        link_local_ips: list("link_local_ips").filter_map(address).collect(),
+        mac_address: node.get("mac_address").and_then(address),
+        priority: whole("priority"),
+        gw_priority: whole("gw_priority"),
+        interface_name: values::text(node.get("interface_name")).filter(|name| !name.is_empty()),
+        driver_opts: pairs(node.get("driver_opts")),
+    }
+}
+
+pub(super) fn mac(service: &Node) -> Option<Mac> {
+    service.get("mac_address").and_then(address)
+}
+
+pub(super) fn links(service: &Node) -> Vec<ServiceLink> {
+    let links = service.get("links").map(Node::items).unwrap_or_default().iter();
+    let links = links.filter_map(Node::text_value).map(|text| {
+        let service = crate::links::target(text);
+        let alias = text[service.len()..].strip_prefix(':').filter(|alias| !alias.is_empty());
+        ServiceLink { service: service.to_owned(), alias: alias.map(str::to_owned) }
+    });
+    links.collect()
+}
+
+pub(super) fn servers(service: &Node) -> Vec<IpAddr> {
+    service.get("dns").map(Node::items).unwrap_or_default().iter().filter_map(address).collect()
+}
+
+pub(super) fn hosts(service: &Node) -> Vec<ExtraHost> {
+    let hosts = service.get("extra_hosts").map(Node::items).unwrap_or_default().iter();
+    let hosts = hosts.filter_map(|item| {
+        let (name, text) = item.text_value()?.split_once('=')?;
+        let address = match text {
+            "host-gateway" => HostAddress::HostGateway,
+            text => HostAddress::Ip(text.trim_start_matches('[').trim_end_matches(']').parse().ok()?),
+        };
+        Some(ExtraHost { name: name.to_owned(), address })
+    });
+    hosts.collect()
+}
+
+/// `x-bandwidth`, or that of the whole stack.
+pub(super) fn bandwidth(node: Option<&Node>) -> Bandwidth {
+    let rate = |key: &str| rate::parse(node?.get(key)?.text_value()?);
+    Bandwidth { ingress: rate("ingress"), egress: rate("egress") }
+}

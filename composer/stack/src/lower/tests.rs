@@ -1,0 +1,154 @@
+//! What becomes of a file's networks; the canonical tree is given as it is after normalizing.
+
+use std::path::{Path, PathBuf};
+
+use super::stack;
+use crate::diagnostic::Report;
+use crate::model::{
+    Bandwidth, Driver, ExtraHost, HostAddress, MacvlanMode, NetworkMode, Port, PortMode, Protocol,
+    ServiceLink, Stack,
+};
+use crate::yaml;
+
+fn lowered(text: &str) -> Stack {
+    let mut report = Report::default();
+    let mut roots = yaml::parse(Path::new("compose.yaml"), text.to_owned(), &mut report).unwrap();
+    stack(&roots.remove(0), "shop".to_owned(), PathBuf::from("/shop"), Vec::new())
+}
+
+#[test]
+fn a_service_without_networks_is_on_the_stacks_own() {
+    let stack = lowered(
+        "services:\n  a: {x-rootfs: host, networks: {default: }}\n  b: {x-rootfs: host, network_mode: bridge}\n",
+    );
+    assert!(stack.services.values().all(|service| service.network.is_plain()));
+    let network = &stack.networks["default"];
+    assert_eq!(
+        (network.name.as_str(), network.external, network.ipv4, network.ipv6),
+        ("shop_default", false, true, false)
+    );
+    assert!(network.masquerade && !network.isolated && !network.internal && network.driver == Driver::Bridge);
+    // What is not asked for leaves no trace: records from before keep their hash.
+    let text = serde_json::to_string(&stack.services["a"]).unwrap();
+    for key in ["network", "ports", "sysctls", "bandwidth", "dns", "mac_address"] {
+        assert!(!text.contains(&format!("\"{key}\"")), "{text}");
+    }
+}
+
+#[test]
+fn networks_that_nobody_is_on_are_left_out() {
+    let stack = lowered(
+        "services:\n  a: {x-rootfs: host, networks: {front: , shared: }}\n  b: {image: x, networks: {unused: }}\n\
+         networks: {front: {}, shared: {external: true, name: proxy}, unused: {}, other: {}}\n",
+    );
+    let names: Vec<_> =
+        stack.networks.values().map(|network| (network.name.as_str(), network.external)).collect();
+    assert_eq!(names, [("shop_front", false), ("proxy", true)]);
+}
+
+#[test]
+fn modes() {
+    for (mode, wanted) in [
+        ("host", NetworkMode::Host),
+        ("none", NetworkMode::None),
+        ("service:b", NetworkMode::Service("b".to_owned())),
+        ("container:other-db-1", NetworkMode::Container("other-db-1".to_owned())),
+        ("\"\"", NetworkMode::default()),
+    ] {
+        let stack = lowered(&format!("services:\n  a: {{x-rootfs: host, network_mode: {mode}}}\n"));
+        assert_eq!(stack.services["a"].network, wanted);
+        assert_eq!(stack.networks.is_empty(), !wanted.is_plain());
+    }
+}
+
+#[test]
+fn a_network_with_everything() {
+    let stack = lowered(
+        "services:\n  a:\n    x-rootfs: host\n    networks:\n      n:\n        aliases: [x, y]\n        ipv4_address: 10.1.0.5\n        \
+         ipv6_address: fd01::5\n        link_local_ips: [169.254.1.5, fe80::5]\n        mac_address: 02-42-AC-11-00-02\n        \
+         priority: 5\n        gw_priority: -1\n        interface_name: lan\nnetworks:\n  n:\n    enable_ipv6: true\n    \
+         internal: true\n    attachable: true\n    labels: {a: b}\n    driver_opts:\n      \
+         com.docker.network.bridge.name: br-n\n      com.docker.network.driver.mtu: 1400\n      \
+         com.docker.network.bridge.enable_ip_masquerade: 'false'\n      com.docker.network.bridge.enable_icc: '0'\n    ipam:\n      \
+         config:\n        - {subnet: 10.1.0.9/24, gateway: 10.1.0.254, ip_range: 10.1.0.128/25, aux_addresses: {r: 10.1.0.7}}\n        \
+         - {subnet: 'fd01::/64'}\n",
+    );
+    let network = &stack.networks["n"];
+    assert!(
+        network.ipv6 && network.internal && network.attachable && network.isolated && !network.masquerade
+    );
+    assert_eq!((network.bridge.as_deref(), network.mtu), (Some("br-n"), Some(1400)));
+    let [first, second] = network.ipam.as_slice() else { panic!("{:?}", network.ipam) };
+    assert_eq!(
+        (first.subnet.to_string(), first.ip_range.unwrap().to_string()),
+        ("10.1.0.0/24".to_owned(), "10.1.0.128/25".to_owned())
+    );
+    assert_eq!((first.gateway, first.aux_addresses.len()), (Some("10.1.0.254".parse().unwrap()), 1));
+    assert_eq!((second.subnet.to_string(), second.gateway), ("fd01::/64".to_owned(), None));
+    let at = stack.services["a"].network.in_order()[0].1;
+    assert_eq!(at.aliases.iter().map(String::as_str).collect::<Vec<_>>(), ["x", "y"]);
+    assert_eq!((at.ipv4_address, at.ipv6_address), ("10.1.0.5".parse().ok(), "fd01::5".parse().ok()));
+    assert_eq!((at.priority, at.gw_priority, at.interface_name.as_deref()), (5, -1, Some("lan")));
+    assert_eq!(at.link_local_ips.len(), 2);
+    assert_eq!(at.mac_address.unwrap().to_string(), "02:42:ac:11:00:02");
+    // It survives its way through a record.
+    let text = serde_json::to_string(&stack).unwrap();
+    assert_eq!(serde_json::from_str::<Stack>(&text).unwrap(), stack);
+}
+
+#[test]
+fn macvlan() {
+    let stack = lowered(
+        "services:\n  a: {x-rootfs: host, networks: {n: }}\nnetworks: {n: {driver: macvlan, driver_opts: {parent: eth0, macvlan_mode: vepa}}}\n",
+    );
+    assert_eq!(
+        stack.networks["n"].driver,
+        Driver::Macvlan { parent: Some("eth0".to_owned()), mode: MacvlanMode::Vepa }
+    );
+}
+
+#[test]
+fn names_ports_and_rates() {
+    let stack = lowered(
+        "x-resources: {limits: {bandwidth: {egress: 1gbit}}}\nservices:\n  a:\n    x-rootfs: host\n    \
+         ports: [{target: 80, published: '8000-8010', host_ip: '::1', protocol: UDP, mode: host, name: web}, {target: 81}]\n    \
+         expose: ['90']\n    links: [b, 'c:db']\n    dns: [1.1.1.1, '::1']\n    dns_search: [lan]\n    dns_opt: [ndots:1]\n    \
+         extra_hosts: ['gate=host-gateway', 'six=::1']\n    sysctls: {net.core.somaxconn: 1024}\n    x-bandwidth: {ingress: 10mbit}\n",
+    );
+    let service = &stack.services["a"];
+    let web = Port {
+        host_ip: "::1".parse().ok(),
+        published: Some((8000, 8010)),
+        target: 80,
+        protocol: Protocol::Udp,
+        mode: PortMode::Host,
+        name: Some("web".to_owned()),
+        app_protocol: None,
+    };
+    let plain = Port {
+        host_ip: None,
+        published: None,
+        target: 81,
+        protocol: Protocol::Tcp,
+        mode: PortMode::Ingress,
+        name: None,
+        app_protocol: None,
+    };
+    assert_eq!(service.ports, [web, plain]);
+    assert_eq!(service.expose, ["90"]);
+    let link = |service: &str, alias: Option<&str>| ServiceLink {
+        service: service.to_owned(),
+        alias: alias.map(str::to_owned),
+    };
+    assert_eq!(service.links, [link("b", None), link("c", Some("db"))]);
+    assert_eq!(
+        (service.dns.len(), service.dns_search[0].as_str(), service.dns_opt[0].as_str()),
+        (2, "lan", "ndots:1")
+    );
+    let host = |name: &str, address| ExtraHost { name: name.to_owned(), address };
+    let six = HostAddress::Ip("::1".parse().unwrap());
+    assert_eq!(service.extra_hosts, [host("gate", HostAddress::HostGateway), host("six", six)]);
+    assert_eq!(service.sysctls["net.core.somaxconn"], "1024");
+    assert_eq!(service.bandwidth, Bandwidth { ingress: Some(10_000_000), egress: None });
+    assert_eq!(stack.bandwidth, Bandwidth { ingress: None, egress: Some(1_000_000_000) });
+}

@@ -1,0 +1,317 @@
+//! What a file says of networks: those there are, how a service is on them, and what it publishes.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::str::FromStr;
+
+pub use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+/// One entry under `networks:`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Network {
+    /// The name on the host: `name:`, or `STACK_KEY`.
+    pub name: String,
+    /// `external`: made and removed by somebody else; then nothing but the name means anything.
+    pub external: bool,
+    /// `driver`.
+    pub driver: Driver,
+    /// `internal`: nothing outside of the network is reached from it, nor it from outside.
+    pub internal: bool,
+    /// `attachable`.
+    pub attachable: bool,
+    /// `enable_ipv4`.
+    pub ipv4: bool,
+    /// `enable_ipv6`.
+    pub ipv6: bool,
+    /// `ipam.config`; where there is none of an address family that is on, a free subnet is taken.
+    pub ipam: Vec<Pool>,
+    /// The bridge's name, where `driver_opts` chooses it.
+    pub bridge: Option<String>,
+    /// The interfaces' MTU, where `driver_opts` chooses it.
+    pub mtu: Option<u32>,
+    /// What leaves the host has the host's address.
+    pub masquerade: bool,
+    /// Containers on it do not reach each other (`enable_icc: false`).
+    pub isolated: bool,
+    /// `labels`.
+    pub labels: BTreeMap<String, String>,
+    /// `driver_opts`, as they were given.
+    pub options: BTreeMap<String, String>,
+}
+
+/// What makes a network.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Driver {
+    /// A bridge of the host.
+    #[default]
+    Bridge,
+    /// Interfaces with hardware addresses of their own on one of the host's.
+    Macvlan {
+        /// The host's interface; without one nothing outside is reached.
+        parent: Option<String>,
+        /// How they reach each other.
+        mode: MacvlanMode,
+    },
+}
+
+/// `macvlan_mode`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MacvlanMode {
+    /// Directly.
+    #[default]
+    Bridge,
+    /// By a switch outside.
+    Vepa,
+    /// Not at all.
+    Private,
+    /// There is one alone.
+    Passthru,
+}
+
+/// One entry of `ipam.config`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pool {
+    /// `subnet`, without bits beyond its prefix.
+    pub subnet: IpNet,
+    /// `gateway`: the bridge's own address; the subnet's first where it is not given.
+    pub gateway: Option<IpAddr>,
+    /// `ip_range`: where containers get addresses from; the whole subnet where it is not given.
+    pub ip_range: Option<IpNet>,
+    /// `aux_addresses`: nobody gets them.
+    pub aux_addresses: BTreeMap<String, IpAddr>,
+}
+
+/// How a service is on networks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NetworkMode {
+    /// `networks`: keys of [`super::Stack::networks`].
+    Networks(BTreeMap<String, Attachment>),
+    /// `network_mode: host`: the host's own network namespace.
+    Host,
+    /// `network_mode: none`: a network namespace with nothing but a loopback.
+    None,
+    /// `network_mode: service:NAME`: that of the service's first container.
+    Service(String),
+    /// `network_mode: container:NAME`: that of any container of the host.
+    Container(String),
+}
+
+/// One entry of a service's `networks`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Attachment {
+    /// `aliases`: further names of the service on this network.
+    pub aliases: BTreeSet<String>,
+    /// `ipv4_address`.
+    pub ipv4_address: Option<Ipv4Addr>,
+    /// `ipv6_address`.
+    pub ipv6_address: Option<Ipv6Addr>,
+    /// `link_local_ips`.
+    pub link_local_ips: Vec<IpAddr>,
+    /// `mac_address`.
+    pub mac_address: Option<Mac>,
+    /// `priority`: the highest one is joined first.
+    pub priority: i64,
+    /// `gw_priority`: the highest one gives the default route.
+    pub gw_priority: i64,
+    /// `interface_name`; `ethN` in the order of joining where it is not given.
+    pub interface_name: Option<String>,
+    /// `driver_opts`.
+    pub driver_opts: BTreeMap<String, String>,
+}
+
+/// One item of `ports`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Port {
+    /// `host_ip`: every address of the host where it is not given.
+    pub host_ip: Option<IpAddr>,
+    /// `published`: the first and last port of a range, of which one is taken; any free one where it is not given.
+    pub published: Option<(u16, u16)>,
+    /// `target`: the container's port.
+    pub target: u16,
+    /// `protocol`.
+    pub protocol: Protocol,
+    /// `mode`.
+    pub mode: PortMode,
+    /// `name`: for people.
+    pub name: Option<String>,
+    /// `app_protocol`: for people.
+    pub app_protocol: Option<String>,
+}
+
+/// What is spoken on a port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Protocol {
+    /// TCP.
+    Tcp,
+    /// UDP.
+    Udp,
+}
+
+/// `mode` of a port; on one host both are the same.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PortMode {
+    /// By a cluster's mesh.
+    #[default]
+    Ingress,
+    /// By the host.
+    Host,
+}
+
+/// One item of `links`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServiceLink {
+    /// The other service.
+    pub service: String,
+    /// What it is called here; its own name where it is not given.
+    pub alias: Option<String>,
+}
+
+/// One item of `extra_hosts`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExtraHost {
+    /// The name.
+    pub name: String,
+    /// What it stands for.
+    pub address: HostAddress,
+}
+
+/// The right side of an item of `extra_hosts`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum HostAddress {
+    /// `host-gateway`: the host, as the container sees it.
+    HostGateway,
+    /// This one.
+    Ip(IpAddr),
+}
+
+/// `x-bandwidth`, in bits a second.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bandwidth {
+    /// What is received at most.
+    pub ingress: Option<u64>,
+    /// What is sent at most.
+    pub egress: Option<u64>,
+}
+
+/// A hardware address. On disk it is text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Mac(pub [u8; 6]);
+
+impl Bandwidth {
+    /// Whether nothing is limited.
+    pub fn is_none(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl Default for NetworkMode {
+    /// The stack's own network alone.
+    fn default() -> Self {
+        Self::Networks(BTreeMap::from([("default".to_owned(), Attachment::default())]))
+    }
+}
+
+impl NetworkMode {
+    /// Whether it is the stack's own network alone.
+    pub fn is_plain(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// The networks it is on, by their keys in the file.
+    pub fn attachments(&self) -> impl Iterator<Item = (&str, &Attachment)> {
+        let networks = match self {
+            Self::Networks(networks) => Some(networks),
+            Self::Host | Self::None | Self::Service(_) | Self::Container(_) => None,
+        };
+        networks.into_iter().flatten().map(|(key, attachment)| (key.as_str(), attachment))
+    }
+
+    /// The networks in the order in which they are joined: by `priority`, then by name, as in Docker Compose.
+    pub fn in_order(&self) -> Vec<(&str, &Attachment)> {
+        let mut networks: Vec<_> = self.attachments().collect();
+        networks.sort_by(|(a, one), (b, other)| (other.priority, a).cmp(&(one.priority, b)));
+        networks
+    }
+}
+
+impl fmt::Display for Mac {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [a, b, c, d, e, g] = self.0;
+        write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
+    }
+}
+
+/// What is no hardware address.
+#[derive(Debug, thiserror::Error)]
+#[error("`{0}` is not a hardware address")]
+pub struct NotAMac(String);
+
+impl FromStr for Mac {
+    type Err = NotAMac;
+
+    fn from_str(text: &str) -> Result<Self, NotAMac> {
+        let wrong = || NotAMac(text.to_owned());
+        let mut bytes = [0; 6];
+        let mut parts = text.split([':', '-']);
+        for byte in &mut bytes {
+            let part =
+                parts.next().filter(|part| part.len() == 2 && !part.contains('+')).ok_or_else(wrong)?;
+            *byte = u8::from_str_radix(part, 16).map_err(|_| wrong())?;
+        }
+        parts.next().is_none().then_some(Self(bytes)).ok_or_else(wrong)
+    }
+}
+
+impl TryFrom<String> for Mac {
+    type Error = NotAMac;
+
+    fn try_from(text: String) -> Result<Self, NotAMac> {
+        text.parse()
+    }
+}
+
+impl From<Mac> for String {
+    fn from(mac: Mac) -> Self {
+        mac.to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hardware_addresses() {
+        let mac: Mac = "02-42-AC-11-00-02".parse().unwrap();
+        assert_eq!(mac.to_string(), "02:42:ac:11:00:02");
+        for text in [
+            "",
+            "02:42:ac:11:00",
+            "02:42:ac:11:00:02:03",
+            "2:42:ac:11:00:02",
+            "02:42:ac:11:00:+2",
+            "zz:42:ac:11:00:02",
+        ] {
+            assert!(text.parse::<Mac>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn networks_are_joined_by_priority_then_name() {
+        let at = |priority| Attachment { priority, ..Attachment::default() };
+        let networks = [("c", at(0)), ("a", at(0)), ("z", at(9)), ("b", at(-1))];
+        let mode = NetworkMode::Networks(networks.map(|(key, at)| (key.to_owned(), at)).into());
+        let order: Vec<&str> = mode.in_order().into_iter().map(|(key, _)| key).collect();
+        assert_eq!(order, ["z", "a", "c", "b"]);
+    }
+}

@@ -1,0 +1,77 @@
+//! Names of containers: no two stacks of a host have the same one, as in Docker.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io;
+use std::path::PathBuf;
+
+use composer_plan::{Plan, Step};
+use nix::fcntl::{Flock, FlockArg};
+
+use super::Engine;
+use super::operations::failure;
+use crate::paths::{self, StackPaths};
+use crate::protocol::Failure;
+
+/// Names that an operation has taken for containers it is about to make. A container's folder is its name's claim: those
+/// of which nothing has come are given back.
+#[must_use]
+#[derive(Default)]
+pub struct Claims(Vec<PathBuf>);
+
+impl Drop for Claims {
+    fn drop(&mut self) {
+        for folder in &self.0 {
+            // That of a container is not empty, which is what rmdir is asked for.
+            let _ = fs::remove_dir(folder);
+        }
+    }
+}
+
+impl Engine {
+    /// Takes the names of the containers that a plan makes. Fails where another stack has one, before anything is made.
+    pub(super) fn claim_names(&self, plan: &Plan) -> Result<Claims, Failure> {
+        let names = plan.steps().into_iter().filter_map(|id| match &plan.get(id).step {
+            Step::Create { container, .. } | Step::Recreate { container, .. } => Some(container.clone()),
+            _ => None,
+        });
+        self.claim(names.collect())
+    }
+
+    /// The same of any names.
+    pub(super) fn claim(&self, mut names: BTreeSet<String>) -> Result<Claims, Failure> {
+        names.retain(|name| self.container(name).is_none());
+        if names.is_empty() {
+            return Ok(Claims::default());
+        }
+        let failed = |error: io::Error| failure(format!("take the names of containers: {error}"));
+        self.paths.make().map_err(failed)?;
+        // With this stack in it, the folder of all stacks stays where it is.
+        let stacks = File::open(paths::stacks_folder()).map_err(failed)?;
+        let _lock =
+            Flock::lock(stacks, FlockArg::LockExclusive).map_err(|(_, errno)| failed(errno.into()))?;
+        self.not_taken(&names)?;
+        let mut claims = Claims::default();
+        for name in &names {
+            let folder = self.paths.container(name).folder().to_owned();
+            paths::make(&folder).map_err(failed)?;
+            claims.0.push(folder);
+        }
+        Ok(claims)
+    }
+
+    /// Fails where another stack has a container of one of these names.
+    pub(super) fn not_taken(&self, names: &BTreeSet<String>) -> Result<(), Failure> {
+        for stack in paths::stacks().into_iter().filter(|stack| *stack != self.stack) {
+            let Ok(containers) = fs::read_dir(StackPaths::new(&stack).containers()) else { continue };
+            let taken = containers.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+            if let Some(name) = taken.into_iter().find(|name| names.contains(name)) {
+                return Err(failure(format!(
+                    "the container name {name:?} is already in use by stack {stack}: give one of them another \
+                     `container_name`, or take the other away with `compose -p {stack} down`"
+                )));
+            }
+        }
+        Ok(())
+    }
+}
