@@ -15,6 +15,8 @@ mod host;
 pub mod names;
 pub mod netns;
 mod nftables;
+pub mod ports;
+pub mod proxy;
 pub mod subnets;
 
 pub use attach::{attach, reattach_dns};

@@ -11,6 +11,7 @@ mod landscape;
 mod measure;
 mod neighbours;
 mod plug;
+mod proxy;
 mod published;
 mod registry;
 mod robust;
