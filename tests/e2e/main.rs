@@ -28,6 +28,7 @@ mod mounts;
 mod network;
 mod pause;
 mod peers;
+mod ports;
 mod probes;
 mod process;
 mod reconcile;

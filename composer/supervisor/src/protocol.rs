@@ -485,6 +485,19 @@ pub enum Health {
     Unhealthy,
 }
 
+/// A port of a container, and where on the host it is published.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Publisher {
+    /// The host's address; `None` where it is not published.
+    pub address: Option<std::net::IpAddr>,
+    /// The container's port.
+    pub target: u16,
+    /// The host's port; 0 where it is not published.
+    pub published: u16,
+    /// `tcp` or `udp`.
+    pub protocol: String,
+}
+
 /// One line of `ps`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ContainerStatus {
@@ -520,6 +533,9 @@ pub struct ContainerStatus {
     pub pid: Option<i32>,
     /// Its address on the stack's network.
     pub address: Option<Ipv4Addr>,
+    /// Its ports, while it runs.
+    #[serde(default)]
+    pub publishers: Vec<Publisher>,
     /// When it was made: nanoseconds since the Unix epoch.
     pub created: u64,
     /// When its program was last started.

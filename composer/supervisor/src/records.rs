@@ -7,10 +7,11 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 
 use composer_network::Ipv4Net;
+use composer_network::firewall::Protocol;
 use composer_stack::{Bandwidth, Network, Resources, Service, Volume};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
@@ -60,6 +61,9 @@ pub struct ContainerRecord {
     pub created: u64,
     /// Its address while it has one.
     pub address: Option<Ipv4Addr>,
+    /// The ports of the host that lead to it, or did when it last ran.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub published: Vec<PublishedPort>,
     /// Where it is in its life.
     pub phase: Phase,
     /// What its restart policy goes by.
@@ -74,6 +78,19 @@ pub struct ContainerRecord {
     /// Set where `run` has made it.
     #[serde(default)]
     pub oneoff: Option<OneOff>,
+}
+
+/// A port of the host that leads to a container.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PublishedPort {
+    /// The host's address; all of them where it is none.
+    pub host_ip: Option<IpAddr>,
+    /// Its protocol.
+    pub protocol: Protocol,
+    /// The host's port.
+    pub port: u16,
+    /// The container's port.
+    pub target: u16,
 }
 
 /// What has become of a container's starts since an operation last started it.

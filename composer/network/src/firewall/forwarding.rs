@@ -1,6 +1,6 @@
 //! Whether the host forwards packets: turned on while a stack needs it, and put back when the last that does has gone.
 //!
-//! What it was is remembered in a file of the host's registry, under a lock. Where the host forwards by its own choice
+//! What it was is remembered in a file of the host's registry, one a network namespace, under a lock. Where the host forwards by its own choice
 //! nothing is remembered and nothing put back. A host that forwards IPv6 takes no route from router advertisements any
 //! more, unless its interface's `accept_ra` is 2 (Documentation/networking/ip-sysctl.rst): without that it would lose
 //! its own way out.
@@ -19,7 +19,6 @@ use crate::error::{Error, Result};
 const V4: &str = "/proc/sys/net/ipv4/ip_forward";
 const V6: &str = "/proc/sys/net/ipv6/conf/all/forwarding";
 const V6_INTERFACES: &str = "/proc/sys/net/ipv6/conf";
-const FILE: &str = "forwarding.json";
 
 /// The settings of the host that this crate changes, and for whom.
 #[derive(Debug, Clone)]
@@ -78,7 +77,7 @@ impl Forwarding {
     /// # Errors
     /// When the settings or the registry cannot be written.
     pub fn release(&self, stack: &str) -> Result<()> {
-        if !self.dir.join(FILE).exists() {
+        if !self.file().exists() {
             return Ok(());
         }
         let _lock = self.lock()?;
@@ -101,10 +100,16 @@ impl Forwarding {
                 other => other.map_err(|error| kernel("write", path, error))?,
             }
         }
-        match fs::remove_file(self.dir.join(FILE)) {
+        match fs::remove_file(self.file()) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(self.error("remove", error))?,
             _ => self.tidy(),
         }
+    }
+
+    /// One for each network namespace that stacks are in: the settings are its own.
+    fn file(&self) -> PathBuf {
+        let namespace = fs::metadata("/proc/thread-self/ns/net").map_or(0, |metadata| metadata.ino());
+        self.dir.join(format!("forwarding-{namespace}.json"))
     }
 
     /// The folder goes with the last that is in it.
@@ -142,7 +147,7 @@ impl Forwarding {
     }
 
     fn read(&self) -> Result<Memory> {
-        let path = self.dir.join(FILE);
+        let path = self.file();
         match fs::read(&path) {
             Ok(bytes) => serde_json::from_slice(&bytes).map_err(|source| Error::Damaged { path, source }),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Memory::default()),
@@ -151,7 +156,7 @@ impl Forwarding {
     }
 
     fn write(&self, memory: &Memory) -> Result<()> {
-        let (path, next) = (self.dir.join(FILE), self.dir.join("forwarding.json.next"));
+        let (path, next) = (self.file(), self.file().with_extension("next"));
         let bytes = serde_json::to_vec_pretty(memory)
             .map_err(|source| Error::Damaged { path: path.clone(), source })?;
         let mut options = OpenOptions::new();
@@ -161,7 +166,7 @@ impl Forwarding {
     }
 
     fn error(&self, doing: &'static str, source: io::Error) -> Error {
-        Error::Registry { doing, path: self.dir.join(FILE), source }
+        Error::Registry { doing, path: self.file(), source }
     }
 }
 

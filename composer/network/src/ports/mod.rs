@@ -49,6 +49,11 @@ impl Place {
         }
     }
 
+    /// How many sockets it has, on a host with IPv6.
+    pub fn families(self) -> usize {
+        self.addresses().len()
+    }
+
     /// Takes this port.
     ///
     /// # Errors

@@ -10,7 +10,7 @@ use composer_sandbox::pidfd;
 
 use super::container::{Container, Status};
 use super::link::{Born, End, Legacy, Link};
-use super::{Engine, inside, logpipes, prestart, program};
+use super::{Engine, inside, logpipes, ports, prestart, program};
 use crate::logs::Stream;
 use crate::protocol::Action;
 use crate::records::{ContainerRecord, Phase, Process};
@@ -19,7 +19,17 @@ use crate::{diagnose, records};
 impl Engine {
     /// Takes up everything that exists of the stack.
     pub(super) async fn adopt(self: &Rc<Self>, mut legacy: Legacy) {
-        for container in self.recorded() {
+        let recorded = self.recorded();
+        // All of them before the network is looked at: the kernel is told of them at once.
+        for container in &recorded {
+            if matches!(container.record.borrow().phase, Phase::Started(_)) {
+                self.adopt_ports(container, ports_of(&mut legacy, &container.name()));
+            }
+        }
+        for key in legacy.held.keys().filter(|key| key.starts_with(ports::KEY)) {
+            self.link.release(key);
+        }
+        for container in recorded {
             let name = container.name();
             let born = legacy.children.remove(&format!("container/{name}"));
             self.containers.borrow_mut().insert(name, Rc::clone(&container));
@@ -43,6 +53,7 @@ impl Engine {
             }
         }
         self.sweep();
+        self.give_back_ports(None);
         // Not before: what has no program yet is swept.
         for container in self.of_services(&[]) {
             if matches!(*container.status.borrow(), Status::Restarting(_)) {
@@ -241,6 +252,12 @@ impl Engine {
             }
         }
     }
+}
+
+/// The sockets that the keeper has of a container's ports.
+fn ports_of(legacy: &mut Legacy, name: &str) -> Vec<OwnedFd> {
+    let parts = (0..).map_while(|part| legacy.held.remove(&ports::key(name, part)));
+    parts.flatten().collect()
 }
 
 /// The recorded process, if it still is the same one.

@@ -293,12 +293,14 @@ impl Engine {
             .and_then(|()| gone(fs::remove_dir_all(folder)))
             .map_err(|error| StartError::doing(&format!("remove {}", folder.display()), &error))?;
         self.containers.borrow_mut().remove(name);
+        self.give_back_ports(Some(name));
         self.announce_container(&container, Action::Removed);
         Ok(())
     }
 
     async fn remove_network(&self) -> Result<(), StartError> {
         self.all_unplugged().await;
+        self.remove_firewall()?;
         let subject = Subject::Network(self.network_name());
         let groups = self.link_groups().await?;
         if !groups.is_empty() {
@@ -313,6 +315,9 @@ impl Engine {
         }
         *self.bridge.borrow_mut() = None;
         *self.zone.borrow_mut() = None;
+        self.forwarding
+            .release(&self.stack)
+            .map_err(|error| StartError::doing("have the host forward as it did before", &error))?;
         self.registry
             .release_stack(&self.stack)
             .map_err(|error| StartError::doing("give the subnet back", &error))
@@ -409,6 +414,7 @@ pub fn new_record(id: String, name: &str, service: &Service, index: u32) -> Cont
         config_hash: config_hash(service),
         created: clock::now(),
         address: None,
+        published: Vec::new(),
         phase: Phase::Created { reason: None },
         history: History::default(),
         prepared: false,

@@ -19,6 +19,7 @@ mod naming;
 mod oneoff;
 mod operations;
 mod pause;
+mod ports;
 mod prestart;
 mod probe;
 pub(crate) mod program;
@@ -28,6 +29,7 @@ mod serve;
 mod sought;
 mod spec;
 mod start;
+mod taken;
 mod unplug;
 mod wake;
 
@@ -41,6 +43,7 @@ use std::rc::Rc;
 
 use composer_cgroup::Hierarchy;
 use composer_network::dns::{Listener, Server, Upstreams, Zone};
+use composer_network::firewall::Forwarding;
 use composer_network::subnets::Registry;
 use composer_network::{Bridge, Host};
 use composer_plan::{Observed, ObservedContainer, ObservedState};
@@ -72,6 +75,8 @@ struct Engine {
     host: Host,
     registry: Registry,
     bridge: RefCell<Option<Bridge>>,
+    ports: ports::Ports,
+    forwarding: Forwarding,
     /// What hides the host's secrets from containers that start now; looked at again by each `up`.
     mask: RefCell<Option<PathBuf>>,
     zone: RefCell<Option<Rc<Zone>>>,
@@ -147,6 +152,8 @@ async fn supervise(stack: &str) -> io::Result<()> {
         host: Host::open().map_err(io::Error::other)?,
         registry: Registry::open(&paths::registry()),
         bridge: RefCell::default(),
+        ports: ports::Ports::new(stack),
+        forwarding: Forwarding::open(&paths::registry()),
         mask: RefCell::default(),
         zone: RefCell::default(),
         resolver: Server::new(Upstreams::host()),

@@ -51,6 +51,7 @@ pub(super) struct Turn<'a> {
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
+        self.engine.settle_ports();
         self.engine.announce(Subject::Group, Action::Settled);
     }
 }
@@ -112,6 +113,7 @@ impl Engine {
             self.none_held(Some(&request.stack), wanted, &ends_of(&plan))?;
         }
         let _names = self.claim_names(&plan)?;
+        self.take_ports(&plan, &request.stack)?;
         let new = self.take_file(&request.stack, &request.path)?;
         let stack = Rc::new(request.stack);
         for note in &plan.notes {

@@ -64,6 +64,8 @@ struct Child<'a> {
     start: OwnedFd,
     report: AsyncFd<OwnedFd>,
     has_terminal: bool,
+    /// Whether the ports of the service lead to it.
+    is_service: bool,
 }
 
 pub type Result<T> = std::result::Result<T, StartError>;
@@ -263,7 +265,7 @@ impl Engine {
         })?;
         let begun = if is_service { begun(container, &born, address) } else { Ok(()) };
         let begun = begun.and_then(|()| kept.map_err(failed("have its descriptors kept")));
-        let child = Child { born: &born, start, report, has_terminal };
+        let child = Child { born: &born, start, report, has_terminal, is_service };
         let result = match begun {
             Ok(()) => self.let_go(child, &service, container, address, logs).await,
             Err(error) => Err(error),
@@ -292,7 +294,10 @@ impl Engine {
     ) -> Result<Option<OwnedFd>> {
         let name = container.name();
         let failed = |what: &str, error: io::Error| StartError::new(format!("{name}: {what}: {error}"));
-        let plugged = self.plug(&name, service, container, child.born, address, logs).await;
+        let mut plugged = self.plug(&name, service, container, child.born, address, logs).await;
+        if plugged.is_ok() && child.is_service {
+            plugged = self.open_ports(container).await;
+        }
         let mut terminal = None;
         if plugged.is_ok() && child.has_terminal {
             // Kept before there is a program that its end would kill (SIGHUP).
@@ -408,6 +413,7 @@ impl Engine {
         if let Some(zone) = &*self.zone.borrow() {
             zone.remove(&name);
         }
+        self.close_ports(&name);
     }
 
     /// Takes back everything that starting a container makes. Everything is found by name; what is not there is
@@ -476,6 +482,7 @@ impl Engine {
         if let Some(record) = &mut *self.record.borrow_mut() {
             record.subnet = Some(subnet);
         }
+        self.open_network()?;
         self.save().map_err(|error| doing("write the stack's record", &error))
     }
 }
