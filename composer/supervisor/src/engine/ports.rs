@@ -211,12 +211,19 @@ impl Engine {
         recorded: &[PublishedPort],
     ) -> Result<Held, taken::Error> {
         let place = place(port);
+        // One that nobody chose is none that the file gives to another of the service's ports.
+        let is_chosen = |number: u16| {
+            let others = ports_of(service).iter().filter_map(|other| other.published);
+            port.published.is_none()
+                && others.into_iter().any(|(first, last)| (first..=last).contains(&number))
+        };
         let mine = |had: &&PublishedPort| {
             (had.host_ip, had.protocol, had.target) == (place.host_ip, place.protocol, port.target)
                 && port.published.is_none_or(|(first, last)| (first..=last).contains(&had.port))
                 && !self.holds(place, had.port)
+                && !is_chosen(had.port)
         };
-        let before = recorded.iter().find(mine).and_then(|had| place.take(had.port).ok());
+        let before = recorded.iter().filter(mine).find_map(|had| place.take(had.port).ok());
         let reserved = match (before, port.published) {
             (Some(reserved), _) => Ok(reserved),
             (None, None) => place.take_any(),
