@@ -32,6 +32,7 @@ mod network;
 mod networks;
 mod pause;
 mod peers;
+mod ports;
 mod probes;
 mod process;
 mod reconcile;

@@ -3,8 +3,10 @@
 use super::context::{self, Context};
 use super::{Error, Result};
 use crate::options::{Port, Protocol};
+use crate::render::ports;
+use composer_supervisor::protocol::Publisher;
 
-/// Prints the address that a port is published at. Nothing is published yet: it says so.
+/// Prints the address that a port is published at, the first where there are several.
 pub fn run(context: &mut Context, verb: &Port) -> Result {
     let stack = context.project()?;
     let containers = context::containers(&stack)?;
@@ -29,7 +31,16 @@ pub fn run(context: &mut Context, verb: &Port) -> Result {
         Protocol::Udp => "udp",
     };
     let (port, name) = (verb.private_port, &container.name);
-    Err(Error::Usage(format!(
-        "no port {port}/{protocol} for container {name}: none of its ports is published"
-    )))
+    let is_it = |one: &&Publisher| one.target == port && one.protocol == protocol;
+    let found = container.publishers.iter().filter(is_it).find_map(|one| Some((one.address?, one.published)));
+    let Some((address, published)) = found else {
+        let all: Vec<_> = container.publishers.iter().filter(|one| one.address.is_some()).collect();
+        let known = match ports::line(&all.into_iter().cloned().collect::<Vec<_>>()) {
+            known if known.is_empty() => "none of its ports is published".to_owned(),
+            known => known,
+        };
+        return Err(Error::Usage(format!("no port {port}/{protocol} for container {name}: {known}")));
+    };
+    context.out.line(&ports::joined(address, &published.to_string())).map_err(Error::Output)?;
+    Ok(0)
 }

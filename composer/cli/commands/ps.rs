@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::context::{self, Context};
 use super::{Error, Result};
 use crate::options::{Ps, StateName, TableFormat};
-use crate::render::table;
+use crate::render::{ports, table};
 use crate::time;
 
 const COLUMNS: [&str; 8] = ["NAME", "IMAGE", "COMMAND", "SERVICE", "CREATED", "STATUS", "PORTS", "ADDRESS"];
@@ -76,7 +76,7 @@ fn row(container: &ContainerStatus, now: u64, full: bool) -> Vec<String> {
         container.service.clone(),
         ago(container.created, now),
         status(container, now),
-        String::new(),
+        ports::line(&container.publishers),
         container.address.map(|address| address.to_string()).unwrap_or_default(),
     ]
 }
@@ -142,9 +142,9 @@ struct Line<'a> {
     name: &'a str,
     names: &'a str,
     networks: String,
-    ports: &'static str,
+    ports: String,
     project: &'a str,
-    publishers: [(); 0],
+    publishers: Vec<Publisher>,
     running_for: String,
     service: &'a str,
     size: &'static str,
@@ -156,6 +156,28 @@ struct Line<'a> {
     address: String,
     /// Why it ended or did not start, where that is not its own doing.
     reason: &'a str,
+}
+
+/// One of `Publishers`, with Docker Compose's keys.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Publisher {
+    #[serde(rename = "URL")]
+    url: String,
+    target_port: u16,
+    published_port: u16,
+    protocol: String,
+}
+
+impl Publisher {
+    fn new(port: &composer_supervisor::protocol::Publisher) -> Self {
+        Self {
+            url: ports::url(port),
+            target_port: port.target,
+            published_port: port.published,
+            protocol: port.protocol.clone(),
+        }
+    }
 }
 
 impl<'a> Line<'a> {
@@ -180,9 +202,9 @@ impl<'a> Line<'a> {
             name: &container.name,
             names: &container.name,
             networks: container.networks.join(","),
-            ports: "",
+            ports: ports::line(&container.publishers),
             project: stack,
-            publishers: [],
+            publishers: container.publishers.iter().map(Publisher::new).collect(),
             running_for: ago(container.created, now),
             service: &container.service,
             size: "0B",
@@ -221,6 +243,7 @@ mod tests {
             restarts: 0,
             pid: Some(7),
             address: None,
+            publishers: Vec::new(),
             created: 10 * SECOND,
             started: Some(10 * SECOND),
             finished: None,

@@ -77,16 +77,10 @@ fn refuse(verb: &Run) -> Result<()> {
     let not_yet = |what: &str, instead: &str| {
         Err(Error::Usage(format!("`compose run {what}` is not supported yet: {instead}")))
     };
-    if verb.service_ports {
-        return not_yet(
-            "--service-ports",
-            "this version publishes no ports; the container is reachable by its address on the stack's network (`compose ps -a`)",
-        );
-    }
     if let Some(port) = verb.publish.first() {
         return not_yet(
             &format!("--publish {port}"),
-            "this version publishes no ports; the container is reachable by its address on the stack's network (`compose ps -a`)",
+            "`--service-ports` publishes the ports that the file gives the service",
         );
     }
     if let Some(capability) = verb.cap_add.first() {

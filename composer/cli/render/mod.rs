@@ -1,6 +1,7 @@
 //! The only place that prints. Data goes to standard output, everything else to standard error.
 
 mod plain;
+pub mod ports;
 mod prefix;
 mod progress;
 pub mod table;

@@ -254,7 +254,7 @@ mod tests {
 
     #[test]
     fn events_are_told_in_dockers_words() {
-        let started = of_api(Action::Started { address: Some(Ipv4Addr::new(172, 18, 0, 2)) });
+        let started = of_api(Action::Started { address: Some(Ipv4Addr::new(172, 18, 0, 2).into()) });
         assert_eq!(plain(&started), " Container shop-api-1  Started  172.18.0.2");
         assert_eq!(plain(&of_api(Action::Exited { code: Some(3) })), " Container shop-api-1  Exited  code 3");
         assert_eq!(

@@ -1,7 +1,8 @@
 //! The network of a stack: its bridge, a veth pair a container, addresses, routes, the host-wide registry of
 //! subnets, and the resolver that answers inside each container at 127.0.0.11.
 //!
-//! Everything goes over netlink; no program is run and no sysctl of the host is changed. Names of interfaces
+//! Everything goes over netlink; no program is run. Of the host's sysctls only forwarding is changed, where it has to be,
+//! and put back ([`firewall::Forwarding`]). Names of interfaces
 //! are functions of the names of stack, network and container ([`names`]), so that what a crash left behind is
 //! found again.
 
@@ -9,10 +10,13 @@ pub mod addresses;
 mod attach;
 pub mod dns;
 mod error;
+pub mod firewall;
 mod host;
 pub mod names;
 pub mod netns;
 mod nftables;
+pub mod ports;
+pub mod proxy;
 pub mod subnets;
 
 pub use attach::{Wiring, attach, isolate, reattach_dns};

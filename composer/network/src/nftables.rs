@@ -38,13 +38,18 @@ pub(crate) fn compare<'a>(expressions: Expressions<'a>, how: CmpOps, value: &[u8
 
 /// Lets the packet pass this chain.
 pub(crate) fn accept(expressions: Expressions<'_>) -> Expressions<'_> {
+    verdict(expressions, VerdictCode::Accept)
+}
+
+/// What becomes of the packet.
+pub(crate) fn verdict(expressions: Expressions<'_>, code: VerdictCode) -> Expressions<'_> {
     expressions
         .nested_elem()
         .nested_data_immediate()
         .push_dreg(Registers::RegVerdict as u32)
         .nested_data()
         .nested_verdict()
-        .push_code(VerdictCode::Accept as u32)
+        .push_code(code as u32)
         .end_nested()
         .end_nested()
         .end_nested()

@@ -10,6 +10,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 
+use composer_network::firewall::Protocol;
 use composer_stack::{Bandwidth, Mac, Network, Resources, Service, Volume};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
@@ -82,6 +83,9 @@ pub struct ContainerRecord {
     /// Its addresses while it has any.
     #[serde(default)]
     pub addresses: Addresses,
+    /// The ports of the host that lead to it, or did when it last ran.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub published: Vec<PublishedPort>,
     /// Where it is in its life.
     pub phase: Phase,
     /// What its restart policy goes by.
@@ -96,6 +100,19 @@ pub struct ContainerRecord {
     /// Set where `run` has made it.
     #[serde(default)]
     pub oneoff: Option<OneOff>,
+}
+
+/// A port of the host that leads to a container.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PublishedPort {
+    /// The host's address; all of them where it is none.
+    pub host_ip: Option<IpAddr>,
+    /// Its protocol.
+    pub protocol: Protocol,
+    /// The host's port.
+    pub port: u16,
+    /// The container's port.
+    pub target: u16,
 }
 
 /// What has become of a container's starts since an operation last started it.

@@ -44,6 +44,10 @@ pub fn changed(
         service.depends_on.clear();
     }
     program(verb, &mut service)?;
+    if !verb.service_ports {
+        // As in Docker Compose: those of the service itself are where it is.
+        service.ports.clear();
+    }
     service.working_dir = verb.workdir.clone().or(service.working_dir);
     service.user = verb.user.clone().or(service.user);
     service.environment.extend(environment(context, verb)?);

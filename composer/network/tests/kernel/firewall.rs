@@ -10,6 +10,7 @@ use composer_network::{Bridge, Host, Ipv4Net, link_group, names};
 use crate::world::{Container, bridge, on_a_host, run};
 
 const CALLS_IPTABLES: &str = "/proc/sys/net/bridge/bridge-nf-call-iptables";
+const CALLS_IP6TABLES: &str = "/proc/sys/net/bridge/bridge-nf-call-ip6tables";
 /// As Docker leaves it, with a rule of the user's.
 const DOCKER: &str = "table ip filter {
     chain DOCKER-USER {
@@ -27,7 +28,7 @@ const PLAIN: &str = "table ip filter {
     chain FORWARD { type filter hook forward priority filter; policy drop; }
 }";
 
-fn feed(program: &str, arguments: &[&str], input: &str) {
+pub fn feed(program: &str, arguments: &[&str], input: &str) {
     let mut child = Command::new(program).args(arguments).stdin(Stdio::piped()).spawn().expect("the program");
     child.stdin.take().expect("its input").write_all(input.as_bytes()).expect("read");
     assert!(child.wait().expect("its end").success(), "{program} on {input}");
@@ -35,13 +36,15 @@ fn feed(program: &str, arguments: &[&str], input: &str) {
 
 /// A host of which bridged traffic passes the rules.
 fn guarded(rules: &str) -> Host {
-    std::fs::write(CALLS_IPTABLES, "1").expect("a kernel with br_netfilter");
+    for path in [CALLS_IPTABLES, CALLS_IP6TABLES] {
+        std::fs::write(path, "1").expect("a kernel with br_netfilter");
+    }
     feed("nft", &["-f", "-"], rules);
     Host::open().expect("a connection")
 }
 
 /// Every rule with its handle.
-fn ruleset() -> String {
+pub fn ruleset() -> String {
     run("nft", "-a list ruleset")
 }
 
@@ -125,7 +128,11 @@ fn the_rule_goes_to_every_chain_that_drops_and_to_no_other() {
         ));
         let before = ruleset();
         let made = bridge(&host).await;
-        let places = vec!["table ip filter/chain FORWARD/0".into(), "table inet site/chain forward/0".into()];
+        let places = vec![
+            "table ip filter/chain FORWARD/0".into(),
+            "table inet site/chain forward/0".into(),
+            "table ip6 filter/chain FORWARD/0".into(),
+        ];
         assert_eq!(split(&made), (places, before.clone()));
         remove(&host, &made).await;
         assert_eq!(ruleset(), before);
@@ -206,7 +213,9 @@ fn without_bridged_traffic_in_the_firewall_there_is_no_rule_and_a_rule_from_befo
         let host = guarded(DOCKER);
         let before = ruleset();
         let made = bridge(&host).await;
-        std::fs::write(CALLS_IPTABLES, "0").expect("set");
+        for path in [CALLS_IPTABLES, CALLS_IP6TABLES] {
+            std::fs::write(path, "0").expect("set");
+        }
         remove(&host, &made).await;
         assert_eq!(ruleset(), before);
         bridge(&host).await;

@@ -2,9 +2,20 @@
 //! the machine's links nor its routes are touched and tests run beside each other. They need root.
 #![allow(clippy::expect_used)]
 
+mod beside;
 mod bridge;
 mod dns;
 mod firewall;
 mod forwarding;
+mod landscape;
 mod measure;
+mod neighbours;
 mod networks;
+mod plug;
+mod proxy;
+mod published;
+mod registry;
+mod robust;
+mod sysctl;
+mod views;
+mod world;

@@ -72,12 +72,6 @@ pub(crate) const LACKS: &[Lack] = &[
         "programs are run as they are, on the host's own platform",
         "remove it where it is the host's",
     ),
-    lack(
-        SERVICE,
-        "ports",
-        "no port is opened on the host",
-        "reach the service by its address, which `ps` shows",
-    ),
     lack(SERVICE, "privileged", CAPABILITIES, ""),
     lack(SERVICE, "pull_policy", "no images are pulled", "`x-rootfs` runs a service without one"),
     lack(SERVICE, "secrets", FILES, MOUNT_IT),

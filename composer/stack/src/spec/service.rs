@@ -236,8 +236,7 @@ pub(crate) static SERVICE: Record = Record::new(
         Field::new("pids_limit", shape::PIDS, "Processes and threads at most; -1 is no limit."),
         Field::new("platform", Shape::Text, "Platform of the image: `linux/arm64`.").support(Support::NotYet),
         Field::new("ports", shape::PORTS, "Ports that are published on the host: `HOST:CONTAINER`.")
-            .merge(Merge::Unique(merge::by_port))
-            .support(Support::NotYet),
+            .merge(Merge::Unique(merge::by_port)),
         Field::new("privileged", Shape::Bool, "Runs the container with all privileges.")
             .support(Support::NotYet),
         Field::new(

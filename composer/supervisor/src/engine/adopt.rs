@@ -11,7 +11,7 @@ use composer_stack::NetworkMode;
 
 use super::container::{Container, Status};
 use super::link::{Born, End, Legacy, Link};
-use super::{Engine, inside, logpipes, prestart, program};
+use super::{Engine, inside, logpipes, ports, prestart, program};
 use crate::logs::Stream;
 use crate::protocol::Action;
 use crate::records::{ContainerRecord, Phase, Process};
@@ -21,7 +21,17 @@ impl Engine {
     /// Takes up everything that exists of the stack.
     pub(super) async fn adopt(self: &Rc<Self>, mut legacy: Legacy) {
         self.know_own_names();
-        for container in self.recorded() {
+        let recorded = self.recorded();
+        // All of them before the network is looked at: the kernel is told of them at once.
+        for container in &recorded {
+            if matches!(container.record.borrow().phase, Phase::Started(_)) {
+                self.adopt_ports(container, ports_of(&mut legacy, &container.name()));
+            }
+        }
+        for key in legacy.held.keys().filter(|key| key.starts_with(ports::KEY)) {
+            self.link.release(key);
+        }
+        for container in recorded {
             let name = container.name();
             let born = legacy.children.remove(&format!("container/{name}"));
             self.containers.borrow_mut().insert(name, Rc::clone(&container));
@@ -45,6 +55,7 @@ impl Engine {
             }
         }
         self.sweep();
+        self.give_back_ports(None);
         // Not before: what has no program yet is swept.
         for container in self.of_services(&[]) {
             if matches!(*container.status.borrow(), Status::Restarting(_)) {
@@ -264,6 +275,12 @@ impl Pipes {
         };
         Self { output, resolver: held.next().zip(held.next()) }
     }
+}
+
+/// The sockets that the keeper has of a container's ports.
+fn ports_of(legacy: &mut Legacy, name: &str) -> Vec<OwnedFd> {
+    let parts = (0..).map_while(|part| legacy.held.remove(&ports::key(name, part)));
+    parts.flatten().collect()
 }
 
 /// The recorded process, if it still is the same one.

@@ -37,8 +37,12 @@ impl Engine {
         }
         let folders = self.paths.container(name);
         paths::make(folders.folder()).map_err(failed)?;
-        let container =
-            Container::new(new_record(identifier().map_err(failed)?, name, service, index), folders);
+        let mut record = new_record(identifier().map_err(failed)?, name, service, index);
+        if let Some(before) = self.container(old) {
+            // A port that nobody chose stays the same.
+            record.published = before.record.borrow().published.clone();
+        }
+        let container = Container::new(record, folders);
         self.announce_container(&container, Action::Creating);
         container.change(|_| {}).map_err(failed)?;
         if old != name {

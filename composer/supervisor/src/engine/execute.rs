@@ -286,6 +286,7 @@ impl Engine {
             .and_then(|()| gone(fs::remove_dir_all(folder)))
             .map_err(|error| StartError::doing(&format!("remove {}", folder.display()), &error))?;
         self.containers.borrow_mut().remove(name);
+        self.give_back_ports(Some(name));
         self.announce_container(&container, Action::Removed);
         Ok(())
     }
@@ -366,6 +367,7 @@ pub fn new_record(id: String, name: &str, service: &Service, index: u32) -> Cont
         config_hash: config_hash(service),
         created: clock::now(),
         addresses: Default::default(),
+        published: Vec::new(),
         phase: Phase::Created { reason: None },
         history: History::default(),
         prepared: false,

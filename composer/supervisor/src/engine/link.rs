@@ -363,11 +363,13 @@ impl Link {
         self.held.borrow().get(key).into_iter().flatten().map(OwnedFd::try_clone).collect()
     }
 
-    /// Lets descriptors go.
-    pub fn release(&self, key: &str) {
-        if self.held.borrow_mut().remove(key).is_some() {
+    /// Lets descriptors go; whether there were any.
+    pub fn release(&self, key: &str) -> bool {
+        let held = self.held.borrow_mut().remove(key).is_some();
+        if held {
             self.order(Order::Release { key: key.to_owned() }, Vec::new());
         }
+        held
     }
 
     /// Tells the keeper to end when this process does; its pidfd, so that others can see it end.

@@ -21,6 +21,7 @@ mod network;
 mod oneoff;
 mod operations;
 mod pause;
+mod ports;
 mod prestart;
 mod probe;
 pub(crate) mod program;
@@ -30,6 +31,7 @@ mod serve;
 mod sought;
 mod spec;
 mod start;
+mod taken;
 mod turn;
 mod unplug;
 mod wake;
@@ -45,6 +47,7 @@ use std::rc::Rc;
 use composer_cgroup::Hierarchy;
 use composer_network::Host;
 use composer_network::dns::{Listener, Server, Upstreams};
+use composer_network::firewall::Forwarding;
 use composer_network::subnets::Registry;
 use composer_plan::{Observed, ObservedContainer, ObservedState};
 use composer_sandbox::descriptor;
@@ -76,6 +79,8 @@ struct Engine {
     registry: Registry,
     /// Those that are there, by their keys in the file.
     networks: RefCell<BTreeMap<String, network::Net>>,
+    ports: ports::Ports,
+    forwarding: Forwarding,
     /// What hides the host's secrets from containers that start now; looked at again by each `up`.
     mask: RefCell<Option<PathBuf>>,
     resolver: Server,
@@ -151,6 +156,8 @@ async fn supervise(stack: &str) -> io::Result<()> {
         host: Host::open().map_err(io::Error::other)?,
         registry: Registry::open(&paths::registry()),
         networks: RefCell::default(),
+        ports: ports::Ports::new(stack),
+        forwarding: Forwarding::open(&paths::registry()),
         mask: RefCell::default(),
         resolver: Server::new(Upstreams::host()),
         listeners: RefCell::default(),

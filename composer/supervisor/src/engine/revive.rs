@@ -27,6 +27,7 @@ impl Engine {
         match history.due {
             None => {
                 container.status.send_replace(Status::Exited(code));
+                self.give_back_ports(Some(&container.name()));
                 self.announce_container(container, Action::Exited { code });
             }
             Some(due) => {

@@ -61,6 +61,8 @@ struct Child<'a> {
     start: OwnedFd,
     report: AsyncFd<OwnedFd>,
     has_terminal: bool,
+    /// Whether the ports of the service lead to it.
+    is_service: bool,
 }
 
 pub type Result<T> = std::result::Result<T, StartError>;
@@ -261,7 +263,7 @@ impl Engine {
         })?;
         let begun = if is_service { begun(container, &born) } else { Ok(()) };
         let begun = begun.and_then(|()| kept.map_err(failed("have its descriptors kept")));
-        let child = Child { born: &born, start, report, has_terminal };
+        let child = Child { born: &born, start, report, has_terminal, is_service };
         let result = match begun {
             Ok(()) => self.let_go(child, &service, container, logs).await,
             Err(error) => Err(error),
@@ -289,7 +291,10 @@ impl Engine {
     ) -> Result<Option<OwnedFd>> {
         let name = container.name();
         let failed = |what: &str, error: io::Error| StartError::new(format!("{name}: {what}: {error}"));
-        let plugged = self.plug(service, container, child.born, logs).await;
+        let mut plugged = self.plug(service, container, child.born, logs).await;
+        if plugged.is_ok() && child.is_service {
+            plugged = self.open_ports(container).await;
+        }
         let mut terminal = None;
         if plugged.is_ok() && child.has_terminal {
             // Kept before there is a program that its end would kill (SIGHUP).

@@ -166,6 +166,7 @@ pub(super) struct Turn<'a> {
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
         self.engine.turns.holder.send_replace(None);
+        self.engine.settle_ports();
         self.engine.announce(Subject::Group, Action::Settled);
     }
 }

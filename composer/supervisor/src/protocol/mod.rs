@@ -14,7 +14,7 @@ pub use origin::{Again, Asked, Holder, Origin, Purpose, overtaken};
 pub use requests::{
     Attach, Copy, Down, Exec, Following, Kill, Pause, Remove, Restart, Run, Start, Stop, Up, Way,
 };
-pub use status::{ContainerStatus, Health, State};
+pub use status::{ContainerStatus, Health, Publisher, State};
 
 use serde::{Deserialize, Serialize};
 

@@ -43,6 +43,19 @@ pub enum Health {
     Unhealthy,
 }
 
+/// A port of a container, and where on the host it is published.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Publisher {
+    /// The host's address; `None` where it is not published.
+    pub address: Option<IpAddr>,
+    /// The container's port.
+    pub target: u16,
+    /// The host's port; 0 where it is not published.
+    pub published: u16,
+    /// `tcp` or `udp`.
+    pub protocol: String,
+}
+
 /// One line of `ps`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ContainerStatus {
@@ -80,6 +93,9 @@ pub struct ContainerStatus {
     pub address: Option<IpAddr>,
     /// The names of the networks that it is on.
     pub networks: Vec<String>,
+    /// Its ports, while it runs.
+    #[serde(default)]
+    pub publishers: Vec<Publisher>,
     /// When it was made: nanoseconds since the Unix epoch.
     pub created: u64,
     /// When its program was last started.

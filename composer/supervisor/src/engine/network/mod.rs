@@ -24,8 +24,10 @@ use crate::protocol::{Action, Subject};
 
 /// A network that is there.
 pub struct Net {
-    /// What it was made by.
+    /// What the file says of it.
     pub config: Network,
+    /// What it is: of one that stacks share, what it was made by.
+    pub made: Network,
     /// What its containers are plugged into.
     pub bridge: Bridge,
     /// The names on it.
@@ -86,10 +88,10 @@ impl Engine {
     /// Brings a network about by this configuration.
     async fn bring_network(&self, key: &str, config: Network) -> Result<()> {
         let name = config.name.clone();
-        let spec = if config.external {
+        let (spec, made) = if config.external {
             self.shared_spec(&config).await?
         } else {
-            self.own_spec(key, &config).await?
+            (self.own_spec(key, &config).await?, config.clone())
         };
         let bridge = self
             .host
@@ -101,8 +103,9 @@ impl Engine {
             Some(net) => (net.zone, net.neighbours),
             None => self.new_zone(&config, &bridge)?,
         };
-        let net = Net { config: config.clone(), bridge, zone, neighbours };
+        let net = Net { config: config.clone(), made, bridge, zone, neighbours };
         self.networks.borrow_mut().insert(key.to_owned(), net);
+        self.open_network()?;
         let is_recorded = {
             let mut record = self.record.borrow_mut();
             let Some(record) = &mut *record else { return Ok(()) };
@@ -219,6 +222,7 @@ impl Engine {
     /// Takes all links of the stack away in one sweep, and everything that its networks had of the host.
     pub(super) async fn remove_networks(&self) -> Result<()> {
         self.all_unplugged().await;
+        self.remove_firewall()?;
         let chosen: Vec<String> = {
             let record = self.record.borrow();
             let made = record.iter().flat_map(|record| record.made.values());
@@ -251,6 +255,9 @@ impl Engine {
         if let Some(record) = &mut *self.record.borrow_mut() {
             record.made.clear();
         }
+        self.forwarding
+            .release(&self.stack)
+            .map_err(|error| doing("have the host forward as it did before", &error))?;
         self.registry.release_stack(&self.stack).map_err(|error| doing("give the subnets back", &error))
     }
 

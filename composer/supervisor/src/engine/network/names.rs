@@ -32,7 +32,7 @@ impl Engine {
             if let Some(neighbours) = &net.neighbours {
                 neighbours.publish()?;
             }
-            leads_out |= !net.config.internal;
+            leads_out |= !net.made.internal;
             view.zones.push(Rc::clone(&net.zone));
         }
         view.forwarding = match record.service.dns.as_slice() {
@@ -76,6 +76,7 @@ impl Engine {
                 diagnose(&format!("names of {name} on network {}: {error}", net.config.name));
             }
         }
+        self.close_ports(&name);
     }
 
     /// Names that nobody else is asked for: those of the stack's services, whether there are containers that have them or

@@ -1,6 +1,6 @@
 //! A container's links: made when it starts, brought back when somebody has taken one away.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsFd, OwnedFd};
@@ -14,7 +14,7 @@ use super::super::container::Container;
 use super::super::link::Born;
 use super::super::start::{Result, StartError};
 use super::Net;
-use crate::records::{Address, Addresses};
+use crate::records::{Address, Addresses, ContainerRecord};
 
 /// What an endpoint's driver options call the interface.
 const IFNAME: &str = "com.docker.network.endpoint.ifname";
@@ -95,12 +95,8 @@ impl Engine {
     fn wiring(&self, name: &str, service: &Service, addresses: &Addresses) -> Result<Wiring> {
         let networks = self.networks.borrow();
         let group = self.link_group()?;
-        let mut joined: Vec<Joined<'_>> = Vec::new();
-        for (key, at) in service.network.in_order() {
-            let missing = || StartError::new(format!("{name}: network {key} is not set up"));
-            let (net, address) = networks.get(key).zip(addresses.get(key)).ok_or_else(missing)?;
-            joined.push(Joined { key, at, net, address: *address });
-        }
+        let joined = joined(&networks, service, addresses)
+            .map_err(|key| StartError::new(format!("{name}: network {key} is not set up")))?;
         let interfaces = interface_names(&joined);
         let (v4, v6) = (way_out(&joined, IpAddr::is_ipv4), way_out(&joined, IpAddr::is_ipv6));
         let plugs = joined.iter().zip(interfaces).map(|(joined, interface)| {
@@ -126,6 +122,49 @@ impl Engine {
     }
 }
 
+impl Engine {
+    /// The networks by which a container is reached from outside, as it reaches the outside, with its addresses there.
+    pub(in super::super) fn ways_in(&self, record: &ContainerRecord) -> WaysIn {
+        let networks = self.networks.borrow();
+        let Ok(joined) = joined(&networks, &record.service, &record.addresses) else {
+            return WaysIn::default();
+        };
+        let at = |key: &str| record.addresses.get(key).copied().unwrap_or_default();
+        let way = |family: fn(&IpAddr) -> bool| way_out(&joined, family).map(|(key, _)| key);
+        let (v4, v6) = (way(IpAddr::is_ipv4), way(IpAddr::is_ipv6));
+        WaysIn {
+            v4: v4.and_then(|key| at(key).ipv4),
+            v6: v6.and_then(|key| at(key).ipv6),
+            networks: v4.into_iter().chain(v6).map(str::to_owned).collect(),
+        }
+    }
+}
+
+/// Where a container is reached from outside.
+#[derive(Default)]
+pub struct WaysIn {
+    /// Its address on the network that its IPv4 leaves by.
+    pub v4: Option<Ipv4Addr>,
+    /// The same of IPv6.
+    pub v6: Option<Ipv6Addr>,
+    /// The keys of these networks.
+    pub networks: BTreeSet<String>,
+}
+
+/// The networks that a service is on; the key of one that is not there.
+fn joined<'a>(
+    networks: &'a BTreeMap<String, Net>,
+    service: &'a Service,
+    addresses: &Addresses,
+) -> std::result::Result<Vec<Joined<'a>>, String> {
+    let on = service.network.in_order().into_iter();
+    let joined = on.map(|(key, at)| {
+        let (net, address) = networks.get(key).zip(addresses.get(key)).ok_or_else(|| key.to_owned())?;
+        Ok(Joined { key, at, net, address: *address })
+    });
+    joined.collect()
+}
+
 /// A network that a container is on.
 struct Joined<'a> {
     key: &'a str,
@@ -144,7 +183,7 @@ fn interface_names(joined: &[Joined<'_>]) -> Vec<String> {
         if let Some(name) = chosen(joined) {
             return name;
         }
-        let prefix = joined.net.config.options.get(PREFIX).map_or("eth", String::as_str);
+        let prefix = joined.net.made.options.get(PREFIX).map_or("eth", String::as_str);
         let mut free = (0..=used.len()).map(|number| format!("{prefix}{number}"));
         let name = free.find(|name| !used.contains(name)).unwrap_or_else(|| prefix.to_owned());
         used.push(name.clone());
@@ -158,7 +197,7 @@ fn interface_names(joined: &[Joined<'_>]) -> Vec<String> {
 fn way_out<'a>(joined: &[Joined<'a>], family: impl Fn(&IpAddr) -> bool) -> Option<(&'a str, IpAddr)> {
     let mut ways: Vec<_> = joined
         .iter()
-        .filter(|joined| !joined.net.config.internal)
+        .filter(|joined| !joined.net.made.internal)
         .filter_map(|joined| {
             let subnet = joined.net.bridge.subnets.iter().find(|subnet| family(&subnet.gateway))?;
             Some((-joined.at.gw_priority, joined.key, subnet.gateway))

@@ -14,16 +14,17 @@ use crate::records::Address;
 
 impl Engine {
     /// The bridge of a network of the host; whoever uses it first makes it.
-    pub(super) async fn shared_spec(&self, config: &Network) -> Result<BridgeSpec> {
+    pub(super) async fn shared_spec(&self, config: &Network) -> Result<(BridgeSpec, Network)> {
         let name = &config.name;
         let record = networks::read(name).ok_or_else(|| {
             StartError::new(format!(
                 "network {name} does not exist; as it is external, it has to be made first: `compose network create {name}`"
             ))
         })?;
-        networks::spec(&self.host, &self.registry, &record)
+        let spec = networks::spec(&self.host, &self.registry, &record)
             .await
-            .map_err(|error| doing(&format!("set up network {name}"), &error))
+            .map_err(|error| doing(&format!("set up network {name}"), &error))?;
+        Ok((spec, record.network))
     }
 
     /// An address that no container of any stack has.

@@ -1,0 +1,188 @@
+//! Whether the host forwards packets: turned on while a stack needs it, and put back when the last that does has gone.
+//!
+//! What it was is remembered in a file of the host's registry, one a network namespace, under a lock. Where the host forwards by its own choice
+//! nothing is remembered and nothing put back. A host that forwards IPv6 takes no route from router advertisements any
+//! more, unless its interface's `accept_ra` is 2 (Documentation/networking/ip-sysctl.rst): without that it would lose
+//! its own way out.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use nix::fcntl::{Flock, FlockArg};
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+
+const V4: &str = "/proc/sys/net/ipv4/ip_forward";
+const V6: &str = "/proc/sys/net/ipv6/conf/all/forwarding";
+const V6_INTERFACES: &str = "/proc/sys/net/ipv6/conf";
+
+/// The settings of the host that this crate changes, and for whom.
+#[derive(Debug, Clone)]
+pub struct Forwarding {
+    dir: PathBuf,
+}
+
+/// What is remembered.
+#[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
+struct Memory {
+    /// The stacks that need it.
+    stacks: BTreeSet<String>,
+    /// Settings that were changed, by path, and what they were.
+    before: BTreeMap<PathBuf, String>,
+}
+
+impl Forwarding {
+    /// What is remembered in this folder, which is made when it is needed first.
+    pub fn open(dir: &Path) -> Self {
+        Self { dir: dir.to_path_buf() }
+    }
+
+    /// Turns on what the stack needs, for as long as it needs it.
+    ///
+    /// # Errors
+    /// When the settings or the registry cannot be written.
+    pub fn need(&self, stack: &str, v4: bool, v6: bool) -> Result<()> {
+        let mut wanted = Vec::new();
+        if v4 && is_off(V4) {
+            wanted.push((PathBuf::from(V4), "1"));
+        }
+        if v6 && is_off(V6) {
+            // First, or a route would be lost in between.
+            wanted.extend(advertised().into_iter().map(|path| (path, "2")));
+            wanted.push((PathBuf::from(V6), "1"));
+        }
+        let _lock = self.lock()?;
+        let mut memory = self.read()?;
+        if memory.before.is_empty() && wanted.is_empty() {
+            // It is the host's own choice.
+            return self.tidy();
+        }
+        memory.stacks.insert(stack.to_owned());
+        for (path, value) in &wanted {
+            let before = fs::read_to_string(path).map_err(|error| kernel("read", path, error))?;
+            memory.before.entry(path.clone()).or_insert_with(|| before.trim().to_owned());
+            // Before the change: a crash in between puts back what is there.
+            self.write(&memory)?;
+            fs::write(path, value).map_err(|error| kernel("write", path, error))?;
+        }
+        self.write(&memory)
+    }
+
+    /// The stack needs it no more: where nobody does, everything is as it was.
+    ///
+    /// # Errors
+    /// When the settings or the registry cannot be written.
+    pub fn release(&self, stack: &str) -> Result<()> {
+        if !self.file().exists() {
+            return Ok(());
+        }
+        let _lock = self.lock()?;
+        let mut memory = self.read()?;
+        if !memory.stacks.remove(stack) {
+            return self.tidy();
+        }
+        if !memory.stacks.is_empty() {
+            return self.write(&memory);
+        }
+        // Forwarding first, then what made up for it: all paths of it come before `conf/NAME/accept_ra`.
+        let (forwarding, others): (Vec<_>, Vec<_>) = memory
+            .before
+            .iter()
+            .partition(|(path, _)| [V4, V6].iter().any(|known| path == &Path::new(known)));
+        for (path, value) in forwarding.into_iter().chain(others) {
+            match fs::write(path, value) {
+                // The interface has gone.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                other => other.map_err(|error| kernel("write", path, error))?,
+            }
+        }
+        match fs::remove_file(self.file()) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(self.error("remove", error))?,
+            _ => self.tidy(),
+        }
+    }
+
+    /// One for each network namespace that stacks are in: the settings are its own.
+    fn file(&self) -> PathBuf {
+        let namespace = fs::metadata("/proc/thread-self/ns/net").map_or(0, |metadata| metadata.ino());
+        self.dir.join(format!("forwarding-{namespace}.json"))
+    }
+
+    /// The folder goes with the last that is in it.
+    fn tidy(&self) -> Result<()> {
+        match fs::remove_dir(&self.dir) {
+            Err(error)
+                if ![io::ErrorKind::DirectoryNotEmpty, io::ErrorKind::NotFound].contains(&error.kind()) =>
+            {
+                Err(self.error("remove", error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Locks the folder, making it first where it is missing. Everything of the registry is under this lock.
+    fn lock(&self) -> Result<Flock<File>> {
+        loop {
+            let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.dir);
+            let dir = match made.and_then(|()| File::open(&self.dir)) {
+                Ok(dir) => dir,
+                // Who held the lock before has removed the folder in this moment.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(self.error("make", error)),
+            };
+            let opened = dir.metadata().map_err(|error| self.error("look at", error))?;
+            let lock = Flock::lock(dir, FlockArg::LockExclusive)
+                .map_err(|(_, errno)| self.error("lock", errno.into()))?;
+            match fs::metadata(&self.dir) {
+                Ok(now) if (now.dev(), now.ino()) == (opened.dev(), opened.ino()) => return Ok(lock),
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(self.error("look at", error)),
+            }
+        }
+    }
+
+    fn read(&self) -> Result<Memory> {
+        let path = self.file();
+        match fs::read(&path) {
+            Ok(bytes) => serde_json::from_slice(&bytes).map_err(|source| Error::Damaged { path, source }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Memory::default()),
+            Err(error) => Err(self.error("read", error)),
+        }
+    }
+
+    fn write(&self, memory: &Memory) -> Result<()> {
+        let (path, next) = (self.file(), self.file().with_extension("next"));
+        let bytes = serde_json::to_vec_pretty(memory)
+            .map_err(|source| Error::Damaged { path: path.clone(), source })?;
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(true).mode(0o600);
+        let written = options.open(&next).and_then(|mut file| file.write_all(&bytes));
+        written.and_then(|()| fs::rename(&next, &path)).map_err(|error| self.error("write", error))
+    }
+
+    fn error(&self, doing: &'static str, source: io::Error) -> Error {
+        Error::Registry { doing, path: self.file(), source }
+    }
+}
+
+fn kernel(doing: &'static str, path: &Path, error: io::Error) -> Error {
+    Error::kernel(doing, path.display(), error)
+}
+
+/// Whether a setting is there and 0: a kernel without IPv6 has none.
+fn is_off(path: &str) -> bool {
+    fs::read_to_string(path).is_ok_and(|value| value.trim() == "0")
+}
+
+/// The `accept_ra` of interfaces that take routes from advertisements as long as the host does not forward.
+fn advertised() -> Vec<PathBuf> {
+    let interfaces = fs::read_dir(V6_INTERFACES).into_iter().flatten().flatten();
+    let paths = interfaces.filter(|entry| entry.file_name() != "all" && entry.file_name() != "default");
+    let paths = paths.map(|entry| entry.path().join("accept_ra"));
+    paths.filter(|path| fs::read_to_string(path).is_ok_and(|value| value.trim() == "1")).collect()
+}

@@ -1,0 +1,125 @@
+//! The sets and maps of a stack's table: what differs between stacks is in them, so that the rules are as many for a
+//! thousand ports as for one, and a packet passes them in the same time.
+
+use std::ffi::CStr;
+use std::net::{IpAddr, SocketAddr};
+
+use netlink_bindings::nftables::{Chained, SetFlags};
+
+use super::rule::{header, octets};
+use super::{Protocol, Published};
+
+/// nft(8)'s numbers of data types (datatype.h), by which it prints elements; 6 bits each, the first highest.
+const ADDRESS_V4: u32 = 7;
+const ADDRESS_V6: u32 = 8;
+const PROTOCOL: u32 = 12;
+const SERVICE: u32 = 13;
+const INTERFACE: u32 = 41;
+/// IFNAMSIZ.
+const NAME: usize = 16;
+/// Elements in one message: the length of an attribute has 16 bits.
+const ELEMENTS: usize = 256;
+/// Elements of one set in one transaction, which has to fit into the buffer of a socket (net.core.wmem_max).
+const AT_ONCE: usize = 512;
+
+/// What a set is keyed by, and what a map has for it.
+#[derive(Clone, Copy)]
+pub(super) struct Kind {
+    key: (u32, u32),
+    value: Option<(u32, u32)>,
+}
+
+pub(super) const NAMES: Kind = Kind { key: (INTERFACE, NAME as u32), value: None };
+pub(super) const PAIRS: Kind = Kind { key: (INTERFACE << 6 | INTERFACE, 2 * NAME as u32), value: None };
+const TO_V4: Option<(u32, u32)> = Some((ADDRESS_V4 << 6 | SERVICE, 8));
+const TO_V6: Option<(u32, u32)> = Some((ADDRESS_V6 << 6 | SERVICE, 20));
+pub(super) const PORTS_V4: Kind = Kind { key: (PROTOCOL << 6 | SERVICE, 8), value: TO_V4 };
+pub(super) const PORTS_V6: Kind = Kind { key: (PROTOCOL << 6 | SERVICE, 8), value: TO_V6 };
+pub(super) const ENDPOINTS_V4: Kind =
+    Kind { key: (ADDRESS_V4 << 12 | PROTOCOL << 6 | SERVICE, 12), value: TO_V4 };
+pub(super) const ENDPOINTS_V6: Kind =
+    Kind { key: (ADDRESS_V6 << 12 | PROTOCOL << 6 | SERVICE, 24), value: TO_V6 };
+
+/// A key, and in maps its value.
+pub(super) type Element = (Vec<u8>, Option<Vec<u8>>);
+
+/// A set and what is to be in it.
+pub(super) struct Set {
+    pub(super) name: &'static CStr,
+    pub(super) kind: Kind,
+    pub(super) elements: Vec<Element>,
+}
+
+impl Set {
+    /// Makes it, with as many elements as are taken at once. `id` is unlike that of every other of the batch.
+    pub(super) fn make(&self, batch: &mut Chained<'static>, table: &CStr, id: u32) {
+        let mut request = batch.request().set_create().op_newset_do(&header());
+        let set = request.encode().push_table(table).push_name(self.name).push_id(id);
+        let set = set.push_key_type(self.kind.key.0).push_key_len(self.kind.key.1);
+        match self.kind.value {
+            Some((value, length)) => {
+                set.push_flags(SetFlags::Map as u32).push_data_type(value).push_data_len(length);
+            }
+            None => drop(set.push_flags(0)),
+        }
+        drop(request);
+        if let Some(first) = self.elements.chunks(AT_ONCE).next() {
+            self.fill(batch, table, first);
+        }
+    }
+
+    /// The elements that need transactions of their own.
+    pub(super) fn rest(&self) -> impl Iterator<Item = &[Element]> {
+        self.elements.chunks(AT_ONCE).skip(1)
+    }
+
+    /// Adds elements.
+    pub(super) fn fill(&self, batch: &mut Chained<'static>, table: &CStr, elements: &[Element]) {
+        for some in elements.chunks(ELEMENTS) {
+            let request = batch.request().set_create().op_newsetelem_do(&header());
+            let mut list = request.into_encoder().push_table(table).push_set(self.name).nested_elements();
+            for (key, value) in some {
+                let element = list.nested_elem().nested_key().push_value(key).end_nested();
+                list = match value {
+                    Some(value) => element.nested_data().push_value(value).end_nested().end_nested(),
+                    None => element.end_nested(),
+                };
+            }
+            list.end_nested();
+        }
+    }
+}
+
+/// An interface.
+pub(super) fn name(interface: &str) -> Element {
+    (padded_name(interface), None)
+}
+
+/// The way from an interface to itself.
+pub(super) fn itself(interface: &str) -> Element {
+    ([padded_name(interface), padded_name(interface)].concat(), None)
+}
+
+fn padded_name(interface: &str) -> Vec<u8> {
+    let mut bytes = interface.as_bytes().to_vec();
+    bytes.resize(NAME, 0);
+    bytes
+}
+
+/// Where a published port leads, by protocol and port alone or by the host's address too.
+pub(super) fn published(port: &Published, on: Option<IpAddr>, to: IpAddr) -> Element {
+    let mut key = on.map(octets).unwrap_or_default();
+    key.extend(padded_port(port.protocol, port.host_port));
+    (key, Some(padded(SocketAddr::new(to, port.port))))
+}
+
+/// Each field of a key begins at a multiple of four bytes.
+fn padded_port(protocol: Protocol, port: u16) -> [u8; 8] {
+    let [high, low] = port.to_be_bytes();
+    [protocol.number(), 0, 0, 0, high, low, 0, 0]
+}
+
+fn padded(to: SocketAddr) -> Vec<u8> {
+    let [high, low] = to.port().to_be_bytes();
+    [octets(to.ip()), vec![high, low, 0, 0]].concat()
+}

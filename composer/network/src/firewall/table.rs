@@ -1,0 +1,231 @@
+//! The table of a stack, as one transaction:
+//!
+//! ```text
+//! table inet compose-STACK {
+//!     set bridges / internal / isolated / masquerading / within, map any4 / any6 / on4 / on6
+//!     chain raw         { prerouting, raw;      iifname @bridges ip daddr 127.0.0.0/8 drop }
+//!     chain prerouting  { prerouting, dstnat;   dnat by on4, any4, on6, any6 }
+//!     chain output      { output, dstnat;       the same, for what the host itself asks for }
+//!     chain postrouting { postrouting, srcnat;  masquerade }
+//!     chain forward     { forward, filter;      who may reach whom }
+//! }
+//! ```
+//!
+//! 127.0.0.1 is led to the container like any other address: a bridge with `route_localnet` lets the packets out,
+//! `postrouting` gives them the bridge's address, and `raw` keeps containers from using it the other way round to
+//! reach what the host has on its loopback. ::1 cannot be led anywhere; [`crate::proxy`] serves it.
+
+use std::ffi::{CStr, CString};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use netlink_bindings::nftables::{Chained, CtKeys};
+use netlink_socket2::NetlinkSocket;
+
+use super::rule::{ESTABLISHED_OR_RELATED, Family, Rule, STATUS_DNAT, header};
+use super::set::{self, Set};
+use super::{Published, Rules};
+use crate::nftables::batch_header;
+
+/// NF_ACCEPT as a chain's policy.
+const ACCEPT: u32 = 1;
+/// Hooks and priorities (linux/netfilter.h, linux/netfilter_ipv4.h).
+const PREROUTING: u32 = 0;
+const FORWARD: u32 = 2;
+const OUTPUT: u32 = 3;
+const POSTROUTING: u32 = 4;
+const RAW: i32 = -300;
+const DSTNAT: i32 = -100;
+const FILTER: i32 = 0;
+const SRCNAT: i32 = 100;
+/// More than the messages of any batch.
+const MESSAGES: u32 = 1 << 16;
+
+/// Makes the table, in the place of an earlier one.
+pub(super) fn replace(socket: &mut NetlinkSocket, table: &CStr, rules: &Rules) -> io::Result<()> {
+    match commit(socket, table, rules, false) {
+        // Not at once: a transaction that removes something has the kernel wait for its readers.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => commit(socket, table, rules, true),
+        other => other,
+    }
+}
+
+/// Removes the table; that there is none is no error.
+pub(super) fn remove(socket: &mut NetlinkSocket, table: &CStr) -> io::Result<()> {
+    let mut batch = Chained::new(socket.reserve_seq(3));
+    batch.request().op_batch_begin_do(&batch_header());
+    batch.request().op_deltable_do(&header()).encode().push_name(table);
+    batch.request().op_batch_end_do(&batch_header());
+    match send(socket, batch) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
+fn send(socket: &mut NetlinkSocket, batch: Chained<'static>) -> io::Result<()> {
+    socket.request_chained(&batch.finalize())?.recv_all().map_err(io::Error::from)
+}
+
+fn commit(socket: &mut NetlinkSocket, table: &CStr, rules: &Rules, again: bool) -> io::Result<()> {
+    let mut batch = Chained::new(socket.reserve_seq(MESSAGES));
+    batch.request().op_batch_begin_do(&batch_header());
+    if again {
+        batch.request().op_deltable_do(&header()).encode().push_name(table);
+    }
+    batch.request().set_create().set_excl().op_newtable_do(&header()).encode().push_name(table);
+    let sets = sets(rules);
+    let mut made = Table { batch: &mut batch, name: table };
+    for (set, id) in sets.iter().zip(1..) {
+        set.make(made.batch, table, id);
+    }
+    made.guard_loopback();
+    made.destinations();
+    made.sources(rules);
+    made.forward();
+    batch.request().op_batch_end_do(&batch_header());
+    send(socket, batch)?;
+    // Of thousands of ports the last come a moment later.
+    for set in &sets {
+        for elements in set.rest() {
+            let mut batch = Chained::new(socket.reserve_seq(MESSAGES));
+            batch.request().op_batch_begin_do(&batch_header());
+            set.fill(&mut batch, table, elements);
+            batch.request().op_batch_end_do(&batch_header());
+            send(socket, batch)?;
+        }
+    }
+    Ok(())
+}
+
+fn sets(rules: &Rules) -> Vec<Set> {
+    let names = |chosen: fn(&super::Net) -> bool| {
+        let nets = rules.networks.iter().filter(|net| chosen(net));
+        nets.map(|net| set::name(&net.bridge)).collect::<Vec<_>>()
+    };
+    let pairs = |chosen: fn(&super::Net) -> bool| {
+        let nets = rules.networks.iter().filter(|net| chosen(net));
+        nets.map(|net| set::itself(&net.bridge)).collect::<Vec<_>>()
+    };
+    let (v4, v6) = (published_v4(&rules.published), published_v6(&rules.published));
+    let set = |name, kind, elements| Set { name, kind, elements };
+    vec![
+        set(c"bridges", set::NAMES, names(|_| true)),
+        set(c"internal", set::NAMES, names(|net| net.internal)),
+        set(c"masquerading", set::NAMES, names(|net| net.masquerade && !net.internal)),
+        set(c"within", set::PAIRS, pairs(|_| true)),
+        set(c"isolated", set::PAIRS, pairs(|net| net.isolated)),
+        set(c"any4", set::PORTS_V4, v4.0),
+        set(c"on4", set::ENDPOINTS_V4, v4.1),
+        set(c"any6", set::PORTS_V6, v6.0),
+        set(c"on6", set::ENDPOINTS_V6, v6.1),
+    ]
+}
+
+struct Table<'a> {
+    batch: &'a mut Chained<'static>,
+    name: &'a CStr,
+}
+
+impl Table<'_> {
+    fn guard_loopback(&mut self) {
+        self.chain(c"raw", c"filter", PREROUTING, RAW);
+        self.rule(c"raw").iifname(c"bridges").daddr(loopback_v4()).drop();
+    }
+
+    fn destinations(&mut self) {
+        for (chain, hook) in [(c"prerouting", PREROUTING), (c"output", OUTPUT)] {
+            self.chain(chain, c"nat", hook, DSTNAT);
+            let outside = hook == PREROUTING;
+            let on4 = self.rule(chain).family(Family::V4);
+            // Nobody but the host itself has business at its loopback, whatever its settings let in.
+            let on4 = if outside { on4.not_daddr(loopback_v4()) } else { on4 };
+            on4.dnat_by_address(Family::V4, c"on4");
+            let any4 = self.rule(chain).family(Family::V4);
+            let any4 = if outside { any4.not_daddr(loopback_v4()) } else { any4 };
+            any4.at_host().dnat_by_port(Family::V4, c"any4");
+            self.rule(chain).not_daddr(loopback_v6()).dnat_by_address(Family::V6, c"on6");
+            self.rule(chain).not_daddr(loopback_v6()).at_host().dnat_by_port(Family::V6, c"any6");
+        }
+    }
+
+    fn sources(&mut self, rules: &Rules) {
+        let chain = c"postrouting";
+        self.chain(chain, c"nat", POSTROUTING, SRCNAT);
+        self.rule(chain).saddr(loopback_v4()).oifname(c"bridges").masquerade();
+        // A container's way to a published port of its own network: the answer has to come back this way. By its
+        // address, as bridged packets have no interface here that they came by.
+        for net in &rules.networks {
+            let Ok(bridge) = CString::new(net.bridge.as_str()) else { continue };
+            for subnet in &net.subnets {
+                let rule = self.rule(chain).saddr(subnet.trunc()).oifname_is(&bridge);
+                rule.ct(CtKeys::Status, STATUS_DNAT).masquerade();
+            }
+        }
+        self.rule(chain).iifname(c"masquerading").not_between(c"within").masquerade();
+    }
+
+    fn forward(&mut self) {
+        let chain = c"forward";
+        self.chain(chain, c"filter", FORWARD, FILTER);
+        self.rule(chain).ct(CtKeys::State, ESTABLISHED_OR_RELATED).accept();
+        self.rule(chain).between(c"within").ct(CtKeys::Status, STATUS_DNAT).accept();
+        self.rule(chain).between(c"isolated").drop();
+        self.rule(chain).between(c"within").accept();
+        self.rule(chain).iifname(c"internal").drop();
+        self.rule(chain).oifname(c"internal").drop();
+        self.rule(chain).oifname(c"bridges").ct(CtKeys::Status, STATUS_DNAT).accept();
+        self.rule(chain).oifname(c"bridges").drop();
+    }
+
+    fn chain(&mut self, name: &CStr, kind: &CStr, hook: u32, priority: i32) {
+        let mut request = self.batch.request().set_create().op_newchain_do(&header());
+        let chain = request.encode().push_table(self.name).push_name(name);
+        let hooked = chain.nested_hook().push_num(hook).push_priority(priority).end_nested();
+        hooked.push_policy(ACCEPT).push_type(kind);
+    }
+
+    fn rule(&mut self, chain: &CStr) -> Rule<'_> {
+        Rule::append(self.batch, self.name, chain)
+    }
+}
+
+/// Ports of every address, and those of one address.
+type Maps = (Vec<set::Element>, Vec<set::Element>);
+
+fn published_v4(ports: &[Published]) -> Maps {
+    let (mut any, mut on) = (Vec::new(), Vec::new());
+    for port in ports {
+        let Some(to) = port.to_v4.map(IpAddr::V4) else { continue };
+        match port.host_ip {
+            None => any.push(set::published(port, None, to)),
+            Some(IpAddr::V4(address)) if address.is_unspecified() => any.push(set::published(port, None, to)),
+            Some(IpAddr::V4(_)) => on.push(set::published(port, port.host_ip, to)),
+            Some(IpAddr::V6(_)) => {}
+        }
+    }
+    (any, on)
+}
+
+fn published_v6(ports: &[Published]) -> Maps {
+    let (mut any, mut on) = (Vec::new(), Vec::new());
+    for port in ports {
+        let Some(to) = port.to_v6.map(IpAddr::V6) else { continue };
+        match port.host_ip {
+            None => any.push(set::published(port, None, to)),
+            Some(IpAddr::V6(address)) if address.is_unspecified() => any.push(set::published(port, None, to)),
+            Some(IpAddr::V6(address)) if address.is_loopback() => {}
+            Some(IpAddr::V6(_)) => on.push(set::published(port, port.host_ip, to)),
+            Some(IpAddr::V4(_)) => {}
+        }
+    }
+    (any, on)
+}
+
+fn loopback_v4() -> IpNet {
+    IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::new(127, 0, 0, 0), 8))
+}
+
+fn loopback_v6() -> IpNet {
+    IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::LOCALHOST, 128))
+}

@@ -1,0 +1,174 @@
+//! Ports that are taken, and served in user space.
+
+use std::io::{Read, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::os::fd::OwnedFd;
+use std::thread;
+
+use composer_network::firewall::Protocol;
+use composer_network::ports::{Place, Reserved, holders};
+use composer_network::proxy::{self, Target};
+
+use crate::landscape::{HOST, HOST_V6, Landscape, OUTSIDE, PORT, ask_udp, firewall, published, rules, serve};
+use crate::world::{PATIENCE, on_a_host};
+
+fn everywhere(protocol: Protocol) -> Place {
+    Place { host_ip: None, protocol }
+}
+
+fn copies(reserved: &Reserved) -> Vec<OwnedFd> {
+    reserved.sockets.iter().map(|socket| socket.try_clone().expect("a copy")).collect()
+}
+
+/// Runs what blocks beside the runtime, which serves it meanwhile, on the same host.
+async fn beside<T: Send + 'static>(job: impl FnOnce() -> T + Send + 'static) -> T {
+    // A thread has the network namespace of the one that started it.
+    let (send, receive) = tokio::sync::oneshot::channel();
+    thread::spawn(move || drop(send.send(job())));
+    receive.await.expect("its result")
+}
+
+async fn who(to: impl Into<SocketAddr>) -> Option<IpAddr> {
+    let to = to.into();
+    beside(move || crate::landscape::ask_tcp(to)).await
+}
+
+#[test]
+fn a_taken_port_is_nobody_elses_and_its_holder_is_found() {
+    on_a_host(|| async {
+        for protocol in [Protocol::Tcp, Protocol::Udp] {
+            let mine = everywhere(protocol).take(8080).expect("free");
+            assert_eq!(mine.sockets.len(), 2);
+            for host_ip in [None, Some(Ipv4Addr::LOCALHOST.into()), Some(Ipv6Addr::LOCALHOST.into())] {
+                let place = Place { host_ip, protocol };
+                let error = place.take(8080).expect_err("taken");
+                assert_eq!(error.kind(), std::io::ErrorKind::AddrInUse, "{place:?}");
+                let found = holders(place, 8080);
+                let pid = i32::try_from(std::process::id()).expect("a pid");
+                assert!(found.iter().any(|holder| holder.pid == pid && !holder.argv.is_empty()), "{found:?}");
+            }
+            assert_eq!(holders(everywhere(protocol), 8081), []);
+            drop(mine);
+            drop(everywhere(protocol).take(8080).expect("free again"));
+        }
+        let nowhere = Place { host_ip: Some(Ipv4Addr::new(203, 0, 113, 7).into()), protocol: Protocol::Tcp };
+        let error = nowhere.take(80).expect_err("not here");
+        assert_eq!(error.kind(), std::io::ErrorKind::AddrNotAvailable);
+    });
+}
+
+#[test]
+fn any_port_is_one_that_both_families_have_free() {
+    on_a_host(|| async {
+        std::fs::write("/proc/sys/net/ipv4/ip_local_port_range", "40000 40009").expect("set");
+        let v6: Vec<_> = (40000..=40009)
+            .filter(|port| *port != 40001)
+            .filter_map(|port| TcpListener::bind((Ipv6Addr::LOCALHOST, port)).ok())
+            .collect();
+        assert_eq!(v6.len(), 9, "all but one");
+        let mut found = None;
+        for _ in 0..10 {
+            found = found.or_else(|| everywhere(Protocol::Tcp).take_any().ok());
+        }
+        let reserved = found.expect("the only one");
+        assert_eq!(reserved.port, 40001);
+        let sockets = copies(&reserved);
+        assert!(everywhere(Protocol::Tcp).adopt(40001, sockets).is_some());
+        assert!(everywhere(Protocol::Tcp).adopt(40008, copies(&reserved)).is_none());
+        assert!(everywhere(Protocol::Tcp).adopt(40001, Vec::new()).is_none());
+    });
+}
+
+#[test]
+fn the_host_reaches_it_by_the_loopback_of_ipv6_beside_the_rules() {
+    on_a_host(|| async {
+        let land = Landscape::new().await;
+        let network = land.network("shop", 0).await;
+        let web = land.container(&network, 2).await;
+        serve(&web).await;
+        let reserved = everywhere(Protocol::Tcp).take(8080).expect("free");
+        let _firewall = firewall("shop", &rules(&[&network], vec![published(&network, &web, 8080)]));
+        let target = Target { v4: Some(web.address), v6: None, port: PORT };
+        let served = proxy::serve(Protocol::Tcp, copies(&reserved), Some(target)).expect("served");
+        assert_eq!(who((Ipv6Addr::LOCALHOST, 8080)).await, Some(network.bridge.gateway().into()));
+        // Past the proxy, with its address.
+        assert_eq!(land.outsider.asks_tcp((HOST, 8080)).await, Some(OUTSIDE.into()));
+        served.lead(None);
+        assert_eq!(who((Ipv6Addr::LOCALHOST, 8080)).await, None);
+        served.lead(Some(Target { v4: None, v6: Some(network.v6(2)), port: PORT }));
+        assert_eq!(who((Ipv6Addr::LOCALHOST, 8080)).await, Some("fd00::1".parse().expect("an address")));
+    });
+}
+
+#[test]
+fn without_rules_it_takes_over_for_everybody() {
+    on_a_host(|| async {
+        let land = Landscape::new().await;
+        let network = land.network("shop", 0).await;
+        let web = land.container(&network, 2).await;
+        serve(&web).await;
+        let target = Target { v4: Some(web.address), v6: Some(network.v6(2)), port: PORT };
+        let tcp = everywhere(Protocol::Tcp).take(8080).expect("free");
+        let _tcp = proxy::serve(Protocol::Tcp, tcp.sockets, Some(target)).expect("served");
+        let udp = everywhere(Protocol::Udp).take(8080).expect("free");
+        let _udp = proxy::serve(Protocol::Udp, udp.sockets, Some(target)).expect("served");
+        let gateway = IpAddr::V4(network.bridge.gateway());
+        for to in [HOST.into(), HOST_V6.into(), IpAddr::V4(Ipv4Addr::LOCALHOST), Ipv6Addr::LOCALHOST.into()] {
+            let ask = move || {
+                let any: IpAddr = if to.is_ipv4() { [0; 4].into() } else { [0; 16].into() };
+                let socket = UdpSocket::bind((any, 0)).expect("a socket");
+                // Connected, it hears answers of the address that it asks alone.
+                socket.connect((to, 8080)).expect("a route");
+                let ask = || ask_udp(&socket, (to, 8080)).map(|(from, own)| (from.is_ipv4(), own));
+                (ask(), ask())
+            };
+            let answers = if to.is_loopback() { beside(ask).await } else { land.outsider.inside(ask).await };
+            let expected = Some((to.is_ipv4(), IpAddr::V4(web.address)));
+            assert_eq!(answers, (expected, expected), "UDP to {to}");
+            let seen = if to.is_loopback() {
+                who((to, 8080)).await
+            } else {
+                land.outsider.asks_tcp((to, 8080)).await
+            };
+            let expected = if to.is_ipv4() { gateway } else { "fd00::1".parse().expect("an address") };
+            assert_eq!(seen, Some(expected), "TCP to {to}");
+        }
+    });
+}
+
+#[test]
+fn bytes_are_passed_whole_and_each_ways_end_too() {
+    on_a_host(|| async {
+        const LENGTH: usize = 32 << 20;
+        let service = TcpListener::bind("127.0.0.1:0").expect("a listener");
+        let port = service.local_addr().expect("an address").port();
+        let serving = thread::spawn(move || {
+            let (mut stream, _) = service.accept().expect("a client");
+            let mut all = Vec::new();
+            // The client has said all it has to say before it is answered.
+            stream.read_to_end(&mut all).expect("everything");
+            stream.write_all(&all).expect("sent back");
+            all.len()
+        });
+        let reserved = everywhere(Protocol::Tcp).take_any().expect("free");
+        let target = Target { v4: Some(Ipv4Addr::LOCALHOST), v6: None, port };
+        let to = (Ipv6Addr::LOCALHOST, reserved.port);
+        let served = proxy::serve(Protocol::Tcp, reserved.sockets, Some(target)).expect("served");
+        let echoed = beside(move || {
+            let sent: Vec<u8> = (0..LENGTH).map(|place| (place * 31 >> 8) as u8).collect();
+            let mut stream = TcpStream::connect(to).expect("a connection");
+            stream.set_read_timeout(Some(PATIENCE)).expect("a time-out");
+            stream.write_all(&sent).expect("sent");
+            stream.shutdown(Shutdown::Write).expect("said");
+            let mut back = Vec::with_capacity(LENGTH);
+            stream.read_to_end(&mut back).expect("everything");
+            back == sent
+        });
+        let echoed = echoed.await;
+        assert!(echoed);
+        assert_eq!(serving.join().expect("its end"), LENGTH);
+        // Nobody listens any more: the client's connection ends, and the port is served on.
+        assert_eq!(who(to).await, None);
+        drop(served);
+    });
+}

@@ -1,0 +1,359 @@
+//! Published ports, outbound traffic and isolation: the table of a stack, seen by clients.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener, TcpStream, UdpSocket};
+use std::time::Duration;
+
+use composer_network::firewall::{Firewall, Protocol, Published, Rules};
+
+use crate::landscape::{
+    HOST, HOST_V6, Landscape, OUTSIDE, OUTSIDE_V6, PORT, ask_tcp, ask_udp, firewall, published, rules, serve,
+};
+use crate::world::{on_a_host, run};
+
+const CALLS: [&str; 2] =
+    ["/proc/sys/net/bridge/bridge-nf-call-iptables", "/proc/sys/net/bridge/bridge-nf-call-ip6tables"];
+
+/// Whether frames within a bridge pass the firewall.
+fn bridged_calls(on: bool) {
+    for path in CALLS {
+        fs::write(path, if on { "1" } else { "0" }).expect("a kernel with br_netfilter");
+    }
+}
+
+#[test]
+fn a_client_outside_is_led_to_the_container_and_keeps_its_address() {
+    on_a_host(|| async {
+        let land = Landscape::new().await;
+        let network = land.network("shop", 0).await;
+        let web = land.container(&network, 2).await;
+        serve(&web).await;
+        let _firewall = firewall("shop", &rules(&[&network], vec![published(&network, &web, 8080)]));
+        assert_eq!(land.outsider.asks_tcp((HOST, 8080)).await, Some(OUTSIDE.into()));
+        assert_eq!(land.outsider.asks_tcp((HOST_V6, 8080)).await, Some(OUTSIDE_V6.into()));
+        assert_eq!(land.outsider.asks_tcp((HOST, 8081)).await, None);
+    });
+}
+
+#[test]
+fn the_host_reaches_it_by_its_loopback_and_by_its_addresses() {
+    on_a_host(|| async {
+        let land = Landscape::new().await;
+        let network = land.network("shop", 0).await;
+        let web = land.container(&network, 2).await;
+        serve(&web).await;
+        let _firewall = firewall("shop", &rules(&[&network], vec![published(&network, &web, 8080)]));
+        let gateway = network.bridge.gateway();
+        assert_eq!(ask_tcp((Ipv4Addr::LOCALHOST, 8080)), Some(gateway.into()));
+        assert_eq!(ask_tcp((Ipv4Addr::new(127, 9, 9, 9), 8080)), Some(gateway.into()));
+        assert_eq!(ask_tcp((HOST, 8080)), Some(HOST.into()));
+        assert_eq!(ask_tcp((HOST_V6, 8080)), Some(HOST_V6.into()));
+        assert_eq!(ask_tcp((gateway, 8080)), Some(gateway.into()));
+    });
+}
+
+#[test]
+fn containers_reach_published_ports_of_others_and_their_own() {
+    on_a_host(|| async {
+        let land = Landscape::new().await;
+        let (network, other) = (land.network("shop", 0).await, land.network("other", 1).await);
+        let (web, neighbour) = (land.container(&network, 2).await, land.container(&network, 3).await);
+        let stranger = land.container(&other, 2).await;
+        land.host.return_own(&web.veth).await.expect("a port of the bridge");
+        serve(&web).await;
+        let _shop = firewall("shop", &rules(&[&network], vec![published(&network, &web, 8080)]));
+        let _other = firewall("other", &rules(&[&other], Vec::new()));
+        for calls in [false, true] {
+            bridged_calls(calls);
+            for (who, from) in [("itself", &web), ("its neighbour", &neighbour), ("another stack", &stranger)]
+            {
+                assert!(
+                    from.asks_tcp((HOST, 8080)).await.is_some(),
+                    "{who} over IPv4, bridged calls {calls}"
+                );
+                assert!(from.asks_tcp((HOST_V6, 8080)).await.is_some(), "{who}, IPv6, bridged calls {calls}");
+            }
+        }
+    });
+}
+
+#[test]
+fn networks_are_reached_by_published_ports_alone() {
+    on_a_host(|| async {
+        let land = Landscape::new().await;
+        let (network, other) = (land.network("shop", 0).await, land.network("other", 1).await);
+        let (web, stranger) = (land.container(&network, 2).await, land.container(&other, 2).await);
+        let friend = land.container(&network, 3).await;
+        serve(&web).await;
+        let direct = [IpAddr::V4(web.address), IpAddr::V6(network.v6(2))];
+        for to in direct {
+            assert!(stranger.asks_tcp((to, PORT)).await.is_some(), "the host forwards");
+            assert!(land.outsider.asks_tcp((to, PORT)).await.is_some(), "the host forwards");
+        }
+        let _shop = firewall("shop", &rules(&[&network], vec![published(&network, &web, 8080)]));
+        let _other = firewall("other", &rules(&[&other], Vec::new()));
+        for calls in [false, true] {
+            bridged_calls(calls);
+            for to in direct {
+                assert_eq!(stranger.asks_tcp((to, PORT)).await, None, "another stack reaches {to}");
+                assert_eq!(land.outsider.asks_tcp((to, PORT)).await, None, "the outside reaches {to}");
+                assert!(friend.asks_tcp((to, PORT)).await.is_some(), "{to} from its own network");
+                assert!(ask_tcp((to, PORT)).is_some(), "{to} from the host itself");
+            }
+        }
+    });
+}
+
+#[test]
+fn what_leaves_a_network_has_the_hosts_address_where_it_masquerades() {
+    on_a_host(|| async {
+        let land = Landscape::new().await;
+        let network = land.network("shop", 0).await;
+        let client = land.container(&network, 2).await;
+        serve(&land.outsider).await;
+        let mut rules = rules(&[&network], Vec::new());
+        let mut firewall = firewall("shop", &rules);
+        assert_eq!(client.asks_tcp((OUTSIDE, PORT)).await, Some(HOST.into()));
+        assert_eq!(client.asks_tcp((OUTSIDE_V6, PORT)).await, Some(HOST_V6.into()));
+        rules.networks[0].masquerade = false;
+        firewall.apply(&rules).expect("applied");
+        assert_eq!(client.asks_tcp((OUTSIDE, PORT)).await, Some(client.address.into()));
+        rules.networks[0].internal = true;
+        firewall.apply(&rules).expect("applied");
+        assert_eq!(client.asks_tcp((OUTSIDE, PORT)).await, None);
+        assert_eq!(client.asks_tcp((OUTSIDE_V6, PORT)).await, None);
+    });
+}
+
+#[test]
+fn an_internal_network_reaches_no_published_port_of_another_and_itself_all_the_same() {
+    on_a_host(|| async {
+        let land = Landscape::new().await;
+        let (network, hidden) = (land.network("shop", 0).await, land.network("hidden", 1).await);
+        let web = land.container(&network, 2).await;
+        let (one, two) = (land.container(&hidden, 2).await, land.container(&hidden, 3).await);
+        serve(&web).await;
+        serve(&one).await;
+        let mut rules = rules(&[&network, &hidden], vec![published(&network, &web, 8080)]);
+        rules.networks[1].internal = true;
+        let _firewall = firewall("shop", &rules);
+        bridged_calls(true);
+        assert_eq!(two.asks_tcp((one.address, PORT)).await, Some(two.address.into()));
+        assert_eq!(two.asks_tcp((HOST, 8080)).await, None);
+        assert_eq!(web.asks_tcp((one.address, PORT)).await, None);
+    });
+}
+
+#[test]
+fn isolated_containers_do_not_reach_each_other_where_frames_pass_the_firewall() {
+    on_a_host(|| async {
+        let land = Landscape::new().await;
+        let network = land.network("shop", 0).await;
+        let (one, two) = (land.container(&network, 2).await, land.container(&network, 3).await);
+        serve(&one).await;
+        let mut rules = rules(&[&network], vec![published(&network, &one, 8080)]);
+        rules.networks[0].isolated = true;
+        let _firewall = firewall("shop", &rules);
+        bridged_calls(true);
+        assert_eq!(two.asks_tcp((one.address, PORT)).await, None);
+        assert!(two.asks_tcp((HOST, 8080)).await.is_some());
+    });
+}
+
+#[test]
+fn a_port_at_one_address_is_published_there_alone() {
+    on_a_host(|| async {
+        let land = Landscape::new().await;
+        run("ip", "address add 198.51.100.9/24 dev up0");
+        run("ip", "address add 2001:db8::9/64 dev up0 nodad");
+        let network = land.network("shop", 0).await;
+        let web = land.container(&network, 2).await;
+        serve(&web).await;
+        let at = |address: &str, host_port| Published {
+            host_ip: Some(address.parse().expect("an address")),
+            ..published(&network, &web, host_port)
+        };
+        let published = vec![
+            at("198.51.100.9", 1),
+            at("2001:db8::9", 2),
+            at("127.0.0.1", 3),
+            at("0.0.0.0", 4),
+            at("::", 5),
+        ];
+        let _firewall = firewall("shop", &rules(&[&network], published));
+        let reach = async |address: &str, port: u16| {
+            let address: IpAddr = address.parse().expect("an address");
+            land.outsider.asks_tcp((address, port)).await.is_some()
+        };
+        for (address, ports) in [
+            ("198.51.100.9", [1, 4].as_slice()),
+            ("198.51.100.1", &[4]),
+            ("2001:db8::9", &[2, 5]),
+            ("2001:db8::1", &[5]),
+        ] {
+            for port in 1..=5 {
+                assert_eq!(reach(address, port).await, ports.contains(&port), "{address} port {port}");
+            }
+        }
+        assert!(ask_tcp((Ipv4Addr::LOCALHOST, 3)).is_some());
+        assert!(ask_tcp((Ipv4Addr::new(127, 0, 0, 2), 3)).is_none() && ask_tcp((HOST, 3)).is_none());
+    });
+}
+
+#[test]
+fn udp_is_led_to_the_container_that_is_there_now() {
+    on_a_host(|| async {
+        let land = Landscape::new().await;
+        let network = land.network("shop", 0).await;
+        let (one, two) = (land.container(&network, 2).await, land.container(&network, 3).await);
+        serve(&one).await;
+        serve(&two).await;
+        let to = |container| {
+            let udp = Published { protocol: Protocol::Udp, ..published(&network, container, 5353) };
+            rules(&[&network], vec![udp])
+        };
+        let mut firewall = firewall("shop", &rules(&[&network], Vec::new()));
+        // One socket each all along, as a client that goes on sending.
+        let (outside, here) = land
+            .outsider
+            .inside(|| {
+                (
+                    UdpSocket::bind("0.0.0.0:0").expect("a socket"),
+                    UdpSocket::bind("[::]:0").expect("a socket"),
+                )
+            })
+            .await;
+        let loopback = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+        let ask = |socket: &UdpSocket, to: IpAddr| ask_udp(socket, (to, 5353));
+        assert_eq!(ask(&outside, HOST.into()), None, "before it is published");
+        assert_eq!(ask(&loopback, Ipv4Addr::LOCALHOST.into()), None, "before it is published");
+        for container in [&one, &two] {
+            firewall.apply(&to(container)).expect("applied");
+            let own = IpAddr::V4(container.address);
+            assert_eq!(ask(&outside, HOST.into()), Some((OUTSIDE.into(), own)));
+            assert_eq!(ask(&here, HOST_V6.into()), Some((OUTSIDE_V6.into(), own)));
+            let gateway = network.bridge.gateway().into();
+            assert_eq!(ask(&loopback, Ipv4Addr::LOCALHOST.into()), Some((gateway, own)));
+        }
+    });
+}
+
+#[test]
+fn connections_outlive_that_the_rules_are_replaced() {
+    on_a_host(|| async {
+        let land = Landscape::new().await;
+        let network = land.network("shop", 0).await;
+        let web = land.container(&network, 2).await;
+        serve(&web).await;
+        let with = rules(&[&network], vec![published(&network, &web, 8080)]);
+        let mut firewall = firewall("shop", &with);
+        let mut streams =
+            land.outsider.inside(|| vec![TcpStream::connect((HOST, 8080)).expect("a connection")]).await;
+        streams.push(TcpStream::connect((Ipv4Addr::LOCALHOST, 8080)).expect("a connection"));
+        for again in [&with, &rules(&[&network], Vec::new()), &with] {
+            firewall.apply(again).expect("applied");
+            for stream in &mut streams {
+                stream.set_read_timeout(Some(Duration::from_secs(10))).expect("a time-out");
+                stream.write_all(b"still there\n").expect("sent");
+                let mut got = Vec::new();
+                while !got.ends_with(b"still there\n") {
+                    let mut some = [0; 64];
+                    let length = stream.read(&mut some).expect("it comes back");
+                    got.extend_from_slice(&some[..length]);
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn what_the_host_has_on_its_loopback_stays_its_own() {
+    on_a_host(|| async {
+        let land = Landscape::new().await;
+        let network = land.network("shop", 0).await;
+        let evil = land.container(&network, 2).await;
+        let _secret = TcpListener::bind((Ipv4Addr::LOCALHOST, 9999)).expect("a listener");
+        let gateway = network.bridge.gateway();
+        // A container with the right to do so routes 127.0.0.1 out of itself.
+        evil.inside(move || {
+            fs::write("/proc/sys/net/ipv4/conf/eth0/route_localnet", "1").expect("set");
+            run("ip", "rule add pref 10 lookup local");
+            run("ip", "rule del pref 0");
+            run("ip", "rule add pref 5 to 127.0.0.1 lookup 100");
+            run("ip", &format!("route add 127.0.0.1 via {gateway} dev eth0 table 100"));
+        })
+        .await;
+        fs::write(format!("/proc/sys/net/ipv4/conf/{}/route_localnet", network.bridge.name), "1")
+            .expect("set");
+        assert!(evil.reaches(Ipv4Addr::LOCALHOST, 9999).await, "the setting lets it in");
+        let _firewall = firewall("shop", &rules(&[&network], Vec::new()));
+        let to = (Ipv4Addr::LOCALHOST, 9999).into();
+        let reached =
+            evil.inside(move || TcpStream::connect_timeout(&to, Duration::from_millis(250)).is_ok());
+        assert!(!reached.await);
+    });
+}
+
+#[test]
+fn thousands_of_ports_are_published_and_nothing_is_left() {
+    on_a_host(|| async {
+        let land = Landscape::new().await;
+        let network = land.network("shop", 0).await;
+        let web = land.container(&network, 2).await;
+        serve(&web).await;
+        let before = run("nft", "list ruleset");
+        let all: Vec<_> = (1..=5000).map(|port| published(&network, &web, 10_000 + port)).collect();
+        let mut firewall = firewall("shop", &rules(&[&network], all));
+        for port in [10_001, 12_500, 15_000] {
+            assert!(land.outsider.asks_tcp((HOST, port)).await.is_some(), "{port}");
+            assert!(land.outsider.asks_tcp((HOST_V6, port)).await.is_some(), "{port}");
+        }
+        firewall.remove(&[&network.bridge.name]).expect("removed");
+        assert_eq!(run("nft", "list ruleset"), before);
+        firewall.remove(&[&network.bridge.name]).expect("nothing to remove is fine");
+    });
+}
+
+#[test]
+fn a_table_that_is_anothers_is_refused_and_stays() {
+    on_a_host(|| async {
+        let _land = Landscape::new().await;
+        // With a socket that owns it, nobody else may touch a table.
+        let mut owner = std::process::Command::new("nft")
+            .arg("-i")
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .expect("nft");
+        let mut input = owner.stdin.take().expect("its input");
+        writeln!(input, "add table inet compose-shop {{ flags owner; }}\nlist tables").expect("read");
+        let mut output = owner.stdout.take().expect("its output");
+        let mut seen = String::new();
+        while !seen.contains("compose-shop") {
+            let mut some = [0; 256];
+            let length = output.read(&mut some).expect("its answer");
+            assert!(length > 0, "{seen}");
+            seen += &String::from_utf8_lossy(&some[..length]);
+        }
+        let error = Firewall::new("shop").apply(&Rules::default()).expect_err("refused");
+        assert!(error.to_string().starts_with("cannot set up the stack's table in nf_tables: "), "{error}");
+        drop(input);
+        owner.wait().expect("its end");
+    });
+}
+
+#[test]
+fn a_pair_of_addresses_of_one_family_alone_leads_from_that_family_alone() {
+    on_a_host(|| async {
+        let land = Landscape::new().await;
+        let network = land.network("shop", 0).await;
+        let web = land.container(&network, 2).await;
+        serve(&web).await;
+        let only_v4 = Published { to_v6: None, ..published(&network, &web, 8080) };
+        let _firewall = firewall("shop", &rules(&[&network], vec![only_v4]));
+        assert!(land.outsider.asks_tcp((HOST, 8080)).await.is_some());
+        assert_eq!(land.outsider.asks_tcp((HOST_V6, 8080)).await, None);
+        assert_eq!(ask_tcp((Ipv6Addr::LOCALHOST, 8080)), None);
+    });
+}

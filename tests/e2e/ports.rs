@@ -1,0 +1,455 @@
+//! Published ports. Each test has a host of its own: a network namespace in which the commands run, with an outsider
+//! beside it.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::process::Command;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use nix::sched::{CloneFlags, setns, unshare};
+
+use crate::stack::Project;
+
+/// Beyond any wait for what has to come.
+const PATIENCE: Duration = Duration::from_secs(20);
+const HOST: &str = "198.51.100.1";
+const OUTSIDE: &str = "198.51.100.2";
+
+/// A network namespace, entered by threads that end.
+struct Namespace(fs::File);
+
+impl Namespace {
+    /// The one that the thread makes for itself.
+    fn unshared() -> Self {
+        let (send, receive) = mpsc::channel();
+        thread::spawn(move || {
+            unshare(CloneFlags::CLONE_NEWNET).unwrap();
+            ip("link set lo up");
+            send.send(fs::File::open("/proc/thread-self/ns/net").unwrap()).unwrap();
+        });
+        Self(receive.recv().unwrap())
+    }
+
+    fn inside<T: Send>(&self, job: impl FnOnce() -> T + Send) -> T {
+        thread::scope(|scope| {
+            scope
+                .spawn(|| {
+                    setns(&self.0, CloneFlags::CLONE_NEWNET).unwrap();
+                    job()
+                })
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })
+    }
+
+    fn path(&self) -> String {
+        use std::os::fd::AsRawFd;
+        format!("/proc/{}/fd/{}", std::process::id(), self.0.as_raw_fd())
+    }
+}
+
+/// A host and somebody outside of it.
+struct World {
+    host: Namespace,
+    outside: Namespace,
+}
+
+impl World {
+    fn new() -> Self {
+        let (host, outside) = (Namespace::unshared(), Namespace::unshared());
+        let peer = outside.path();
+        host.inside(|| {
+            ip(&format!("link add up0 type veth peer name eth0 netns {peer}"));
+            ip(&format!("address add {HOST}/24 dev up0"));
+            ip("address add 2001:db8::1/64 dev up0 nodad");
+            ip("link set up0 up");
+            // A namespace begins with what the first one has.
+            fs::write("/proc/sys/net/ipv4/ip_forward", "0").unwrap();
+        });
+        outside.inside(|| {
+            ip(&format!("address add {OUTSIDE}/24 dev eth0"));
+            ip("address add 2001:db8::2/64 dev eth0 nodad");
+            ip("link set eth0 up");
+            for host in [HOST, "2001:db8::1"] {
+                // Refused, which it is once both ends of the cable are seen to be in.
+                let to = SocketAddr::new(host.parse().unwrap(), 1);
+                TcpStream::connect_timeout(&to, PATIENCE).unwrap_err();
+            }
+        });
+        Self { host, outside }
+    }
+
+    fn ruleset(&self) -> String {
+        self.host.inside(|| output("nft", "list ruleset"))
+    }
+
+    fn down(&self, project: Project) {
+        self.host.inside(|| project.down());
+        self.host.inside(|| {
+            assert_eq!(fs::read_to_string("/proc/sys/net/ipv4/ip_forward").unwrap().trim(), "0");
+        });
+        assert_eq!(self.ruleset(), "", "rules are left");
+        let bound = self.host.inside(|| fs::read_to_string("/proc/thread-self/net/tcp").unwrap());
+        assert!(!bound.contains(" 0A "), "a socket listens still:\n{bound}");
+    }
+}
+
+fn ip(arguments: &str) {
+    output("ip", arguments);
+}
+
+fn output(program: &str, arguments: &str) -> String {
+    let output = Command::new(program).args(arguments.split(' ')).output().unwrap();
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{program} {arguments}: {error}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// What a server says to a line.
+fn ask(to: &str) -> Option<String> {
+    let to: SocketAddr = to.parse().unwrap();
+    let mut stream = TcpStream::connect_timeout(&to, PATIENCE).ok()?;
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.write_all(b"GET / HTTP/1.0\r\n\r\n").ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    let body = answer.split("\r\n\r\n").nth(1)?;
+    (!body.is_empty()).then(|| body.trim().to_owned())
+}
+
+/// A service that says who asks, by CGI of busybox's httpd.
+const WEB: &str = r#"
+  web:
+    x-rootfs: @busybox@
+    command:
+      - sh
+      - -c
+      - |
+        mkdir -p /www/cgi-bin
+        printf '#!/bin/sh\necho Content-type: text/plain; echo; echo "$$REMOTE_ADDR"\n' > /www/cgi-bin/who
+        chmod +x /www/cgi-bin/who
+        echo hello > /www/index.html
+        exec httpd -f -p 80 -h /www
+    healthcheck: { test: ["CMD", "wget", "-q", "-O", "/dev/null", "http://127.0.0.1/"], interval: 5s }
+"#;
+
+fn who(to: &str) -> Option<IpAddr> {
+    let to: SocketAddr = to.parse().unwrap();
+    let mut stream = TcpStream::connect_timeout(&to, PATIENCE).ok()?;
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.write_all(b"GET /cgi-bin/who HTTP/1.0\r\n\r\n").ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    let address = answer.lines().last()?.trim().trim_matches(['[', ']']);
+    Some(address.parse::<IpAddr>().unwrap_or_else(|error| panic!("{error}: {answer}")).to_canonical())
+}
+
+fn gateway(project: &Project) -> IpAddr {
+    let address = project.field("web", "Address").as_str().unwrap().to_owned();
+    let [a, b, c, _] = address.parse::<std::net::Ipv4Addr>().unwrap().octets();
+    [a, b, c, 1].into()
+}
+
+#[test]
+fn a_port_is_reached_from_everywhere_and_shown() {
+    let world = World::new();
+    let file = format!(
+        "services:{WEB}    ports: [\"8080:80\", \"127.0.0.1:8081:80\", \"80\"]\n    expose: [\"443\"]\n"
+    );
+    let project = Project::new("ports", &file);
+    world.host.inside(|| project.ok(&["up", "-d", "--wait"]));
+    assert_eq!(world.outside.inside(|| who("198.51.100.1:8080")), Some(OUTSIDE.parse().unwrap()));
+    assert!(world.outside.inside(|| who("[2001:db8::1]:8080")).is_some());
+    world.host.inside(|| {
+        let gateway = gateway(&project);
+        assert_eq!(who("127.0.0.1:8080"), Some(gateway));
+        assert_eq!(who("[::1]:8080"), Some(gateway));
+        assert_eq!(who("127.0.0.1:8081"), Some(gateway));
+        for address in [HOST, &gateway.to_string()] {
+            let url = format!("http://{address}:8080/");
+            assert_eq!(project.ok(&["exec", "-T", "web", "wget", "-q", "-O", "-", &url]), "hello\n");
+        }
+        assert_eq!(project.ok(&["port", "web", "80"]).lines().count(), 1);
+        assert_eq!(project.ok(&["port", "web", "80"]), "0.0.0.0:8080\n");
+        let (code, error) = project.fails(&["port", "web", "81"]);
+        assert!(code == 1 && error.contains("no port 81/tcp for container"), "{error}");
+        let free = free_port(&project);
+        assert_eq!(ask(&format!("127.0.0.1:{free}")).as_deref(), Some("hello"));
+        let shown = project.field("web", "Ports");
+        let expected = format!(
+            "443/tcp, 0.0.0.0:8080->80/tcp, 0.0.0.0:{free}->80/tcp, 127.0.0.1:8081->80/tcp, [::]:8080->80/tcp, \
+             [::]:{free}->80/tcp"
+        );
+        let sorted = |text: &str| {
+            let mut parts: Vec<_> = text.split(", ").map(str::to_owned).collect();
+            parts.sort();
+            parts
+        };
+        assert_eq!(sorted(shown.as_str().unwrap()), sorted(&expected));
+        // A port that nobody chose stays the same, whatever becomes of the container.
+        for command in [&["restart", "-t", "1"][..], &["up", "-d", "--force-recreate", "-t", "1", "--wait"]] {
+            project.ok(command);
+            assert_eq!(free_port(&project), free, "after {command:?}");
+        }
+        project.ok(&["stop", "-t", "1"]);
+        assert!(TcpStream::connect("127.0.0.1:8080").is_err());
+        assert_eq!(project.field("web", "Publishers").as_array().unwrap().len(), 0);
+        project.ok(&["start", "--wait"]);
+        assert_eq!(free_port(&project), free, "after a start");
+    });
+    assert!(world.outside.inside(|| who("198.51.100.1:8080")).is_some());
+    world.down(project);
+}
+
+/// The published port that is neither 8080 nor 8081.
+fn free_port(project: &Project) -> u64 {
+    let publishers = project.field("web", "Publishers");
+    let ports = publishers.as_array().unwrap().iter().map(|one| one["PublishedPort"].as_u64().unwrap());
+    ports.into_iter().find(|port| ![0, 8080, 8081].contains(port)).unwrap()
+}
+
+#[test]
+fn a_taken_port_is_told_with_its_holder_before_anything_is_made() {
+    let world = World::new();
+    let file = format!("services:{WEB}    ports: [\"8080:80\"]\n");
+    let (one, two) = (Project::new("holder", &file), Project::new("asker", &file));
+    world.host.inside(|| {
+        let taken = TcpListener::bind("0.0.0.0:8080").unwrap();
+        let (code, error) = one.fails(&["up", "-d"]);
+        let pid = std::process::id();
+        assert!(
+            code == 1 && error.contains("service web: port 8080/tcp of the host is taken: process"),
+            "{error}"
+        );
+        assert!(error.contains(&format!("process {pid} (")) && error.contains("0.0.0.0:8080"), "{error}");
+        one.assert_nothing_left();
+        drop(taken);
+        one.ok(&["up", "-d", "--wait"]);
+        let (code, error) = two.fails(&["up", "-d"]);
+        let holder = format!("is taken: service web of stack {} publishes it", one.name);
+        assert!(code == 1 && error.contains(&holder), "{error}");
+        two.assert_nothing_left();
+        two.write("compose.yaml", &format!("services:{WEB}    ports: [\"203.0.113.9:8082:80\"]\n"));
+        let (_, error) = two.fails(&["up", "-d"]);
+        assert!(error.contains("at 203.0.113.9: the host has no such address"), "{error}");
+        two.assert_nothing_left();
+    });
+    world.down(one);
+}
+
+#[test]
+fn replicas_share_a_range_and_a_port_moves_from_one_service_to_another() {
+    let world = World::new();
+    let file = format!("services:{WEB}    ports: [\"8080-8082:80\"]\n    scale: 3\n");
+    let project = Project::new("range", &file);
+    world.host.inside(|| {
+        project.ok(&["up", "-d", "--wait"]);
+        let mut ports: Vec<u64> = project
+            .containers()
+            .iter()
+            .flat_map(|one| one["Publishers"].as_array().unwrap().clone())
+            .map(|one| one["PublishedPort"].as_u64().unwrap())
+            .collect();
+        ports.sort_unstable();
+        ports.dedup();
+        assert_eq!(ports, [8080, 8081, 8082]);
+        for port in ports {
+            assert_eq!(ask(&format!("127.0.0.1:{port}")).as_deref(), Some("hello"));
+        }
+        let moved = format!("services:{}    ports: [\"8080-8082:80\"]\n", WEB.replace("  web:", "  other:"));
+        project.write("compose.yaml", &moved);
+        project.ok(&["up", "-d", "--wait", "--remove-orphans", "-t", "1"]);
+        let known = project.containers();
+        assert_eq!(known.len(), 1);
+        // Whichever of them was given back first.
+        let port = &known[0]["Publishers"][0]["PublishedPort"];
+        assert_eq!(ask(&format!("127.0.0.1:{port}")).as_deref(), Some("hello"));
+    });
+    world.down(project);
+}
+
+#[test]
+fn udp_is_published_and_outlives_its_container() {
+    let world = World::new();
+    let file = r#"
+services:
+  echo:
+    x-rootfs: host
+    command:
+      - python3
+      - -uc
+      - |
+        import os, socket
+        s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        s.bind(("0.0.0.0", 53))
+        print("ready")
+        while True:
+            d, a = s.recvfrom(100)
+            s.sendto(a[0].encode(), a)
+    ports: ["5353:53/udp"]
+"#;
+    let project = Project::new("udp", file);
+    world.host.inside(|| {
+        project.ok(&["up", "-d"]);
+        project.follow_until("echo", "ready");
+    });
+    let ask = |socket: &UdpSocket, to: &str| {
+        socket.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
+        // A datagram may be lost while the container is another.
+        for _ in 0..5 {
+            socket.send_to(b"who", to).unwrap();
+            let mut buffer = [0; 100];
+            if let Ok(length) = socket.recv(&mut buffer) {
+                return Some(String::from_utf8_lossy(&buffer[..length]).into_owned());
+            }
+        }
+        None
+    };
+    let outside = world.outside.inside(|| UdpSocket::bind("0.0.0.0:0").unwrap());
+    let inside = world.host.inside(|| UdpSocket::bind("[::]:0").unwrap());
+    for again in [false, true] {
+        if again {
+            world.host.inside(|| {
+                project.ok(&["up", "-d", "--force-recreate", "-t", "1"]);
+                project.follow_until("echo", "ready");
+            });
+        }
+        assert_eq!(ask(&outside, "198.51.100.1:5353").as_deref(), Some(OUTSIDE));
+        assert!(ask(&inside, "[::1]:5353").is_some());
+        assert!(ask(&inside, "[::ffff:127.0.0.1]:5353").is_some());
+    }
+    world.down(project);
+}
+
+#[test]
+fn connections_and_listeners_outlive_the_supervisor_and_the_keeper() {
+    let world = World::new();
+    let file = r#"
+services:
+  web:
+    x-rootfs: host
+    command:
+      - python3
+      - -uc
+      - |
+        import socket, threading
+        def serve(c):
+            while True:
+                d = c.recv(1000)
+                if not d: return
+                c.sendall(d)
+        s = socket.create_server(("0.0.0.0", 80))
+        print("ready")
+        while True:
+            c, _ = s.accept()
+            threading.Thread(target=serve, args=(c,), daemon=True).start()
+    ports: ["8080:80"]
+"#;
+    let project = Project::new("survivors", file);
+    world.host.inside(|| {
+        project.ok(&["up", "-d"]);
+        project.follow_until("web", "ready");
+    });
+    let connect = |to: &str| {
+        let stream = TcpStream::connect(to).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream
+    };
+    let echoes = |mut stream: &TcpStream| {
+        stream.write_all(b"ping").unwrap();
+        let mut answer = [0; 4];
+        stream.read_exact(&mut answer).unwrap();
+        assert_eq!(&answer, b"ping");
+    };
+    let outside = world.outside.inside(|| connect("198.51.100.1:8080"));
+    let loopback = world.host.inside(|| connect("127.0.0.1:8080"));
+    for stream in [&outside, &loopback] {
+        echoes(stream);
+    }
+    for program in ["compose-supervisor", "compose-keeper"] {
+        world.host.inside(|| project.kill_processes(program));
+        let held = world.host.inside(|| fs::read_to_string("/proc/thread-self/net/tcp").unwrap());
+        assert!(held.contains(":1F90 00000000:0000 0A"), "nobody listens after {program}'s death:\n{held}");
+        for stream in [&outside, &loopback] {
+            echoes(stream);
+        }
+        echoes(&world.outside.inside(|| connect("198.51.100.1:8080")));
+        // Queued by the kernel until there is a supervisor again.
+        echoes(&world.host.inside(|| connect("[::1]:8080")));
+    }
+    world.down(project);
+}
+
+#[test]
+fn without_nf_tables_everything_is_served_and_it_is_said() {
+    let world = World::new();
+    let file = format!("services:{WEB}    ports: [\"8080:80\"]\n");
+    let project = Project::new("by-hand", &file);
+    // A table of the stack's name that belongs to a living process: nobody else may touch it.
+    let table = format!("compose-{}", project.name);
+    let mut owner = world.host.inside(|| {
+        let mut owner = Command::new("nft")
+            .arg("-i")
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut input = owner.stdin.take().unwrap();
+        writeln!(input, "add table inet {table} {{ flags owner; }}\nlist tables").unwrap();
+        let mut output = std::io::BufReader::new(owner.stdout.take().unwrap());
+        let mut line = String::new();
+        while !line.contains(&table) {
+            line.clear();
+            assert!(std::io::BufRead::read_line(&mut output, &mut line).unwrap() > 0);
+        }
+        owner.stdin = Some(input);
+        owner
+    });
+    world.host.inside(|| {
+        let output = project.run(&["up", "-d", "--wait"]);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{said}");
+        assert_eq!(said.matches("published ports are served by the supervisor").count(), 1, "{said}");
+        let gateway = gateway(&project);
+        for to in ["127.0.0.1:8080", "[::1]:8080", "198.51.100.1:8080"] {
+            assert_eq!(who(to), Some(gateway), "{to}");
+        }
+    });
+    assert!(world.outside.inside(|| who("198.51.100.1:8080")).is_some());
+    drop(owner.stdin.take());
+    owner.wait().unwrap();
+    world.down(project);
+}
+
+#[test]
+fn services_reach_the_outside_beside_a_firewall_that_drops() {
+    let world = World::new();
+    let file = format!("services:{WEB}    ports: [\"8080:80\"]\n");
+    let project = Project::new("dropping", &file);
+    let _server = world.outside.inside(|| {
+        let listener = TcpListener::bind("0.0.0.0:80").unwrap();
+        thread::spawn(move || {
+            while let Ok((mut stream, from)) = listener.accept() {
+                let mut some = [0; 1000];
+                let _ = stream.read(&mut some);
+                let _ = write!(stream, "HTTP/1.0 200 OK\r\n\r\n{}\n", from.ip());
+            }
+        })
+    });
+    let rules = world.host.inside(|| {
+        output("nft", "add table ip filter");
+        output("nft", "add chain ip filter FORWARD { type filter hook forward priority 0 ; policy drop ; }");
+        output("nft", "list ruleset")
+    });
+    world.host.inside(|| {
+        project.ok(&["up", "-d", "--wait"]);
+        let url = format!("http://{OUTSIDE}/");
+        assert_eq!(project.ok(&["exec", "-T", "web", "wget", "-q", "-O", "-", &url]), format!("{HOST}\n"));
+    });
+    assert_eq!(world.outside.inside(|| who("198.51.100.1:8080")), Some(OUTSIDE.parse().unwrap()));
+    world.host.inside(|| project.down());
+    assert_eq!(world.ruleset(), rules);
+}
