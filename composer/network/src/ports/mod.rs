@@ -9,8 +9,8 @@ use std::os::fd::{AsRawFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::sys::socket::{
-    AddressFamily, Backlog, SockFlag, SockType, SockaddrStorage, bind, getsockname, listen, setsockopt,
-    socket, sockopt,
+    AddressFamily, Backlog, Shutdown, SockFlag, SockType, SockaddrStorage, bind, getsockname, listen,
+    setsockopt, shutdown, socket, sockopt,
 };
 
 use crate::firewall::Protocol;
@@ -38,6 +38,18 @@ pub struct Reserved {
     pub port: u16,
     /// A socket for each family that is published: listening, or of datagrams; they do not block.
     pub sockets: Vec<OwnedFd>,
+}
+
+impl Reserved {
+    /// Listens no more, whoever else has the sockets still: another may have the port at once.
+    pub fn close(self) {
+        if self.place.protocol == Protocol::Tcp {
+            for socket in &self.sockets {
+                // An error means that it does not listen.
+                let _ = shutdown(socket.as_raw_fd(), Shutdown::Both);
+            }
+        }
+    }
 }
 
 impl Place {

@@ -340,7 +340,12 @@ impl Engine {
         let names: Vec<String> = self.ports.held.borrow().keys().cloned().collect();
         for name in names {
             if of.is_none_or(|of| of == name) && !is_needed(&name) {
-                self.ports.held.borrow_mut().remove(&name);
+                let held = self.ports.held.borrow_mut().remove(&name);
+                for Held { reserved, served, .. } in held.into_iter().flatten() {
+                    drop(served);
+                    // The keeper's copies go a moment later.
+                    reserved.close();
+                }
                 self.release_ports(&name);
                 self.ports.leaving.borrow_mut().remove(&name);
                 self.ports.freed.notify_waiters();
