@@ -55,11 +55,11 @@ impl BridgeSpec {
 impl Bridge {
     /// The bridge's own IPv4 address, the containers' gateway.
     pub fn gateway(&self) -> Ipv4Addr {
-        let gateways = self.subnets.iter().filter_map(|subnet| match subnet.gateway {
+        let mut gateways = self.subnets.iter().filter_map(|subnet| match subnet.gateway {
             IpAddr::V4(address) => Some(address),
             IpAddr::V6(_) => None,
         });
-        gateways.last().unwrap_or(Ipv4Addr::UNSPECIFIED)
+        gateways.next().unwrap_or(Ipv4Addr::UNSPECIFIED)
     }
 }
 

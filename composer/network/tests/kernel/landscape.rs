@@ -106,7 +106,7 @@ impl Network {
     pub fn net(&self) -> Net {
         let bridge = self.bridge.name.clone();
         let v6 = format!("fd00:{}::/64", self.index).parse().expect("a subnet");
-        let subnets = vec![self.bridge.subnet.into(), v6];
+        let subnets = vec![self.bridge.subnets[0].net, v6];
         Net { bridge, subnets, masquerade: true, internal: false, isolated: false }
     }
 

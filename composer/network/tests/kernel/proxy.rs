@@ -155,7 +155,7 @@ fn bytes_are_passed_whole_and_each_ways_end_too() {
         let to = (Ipv6Addr::LOCALHOST, reserved.port);
         let served = proxy::serve(Protocol::Tcp, reserved.sockets, Some(target)).expect("served");
         let echoed = beside(move || {
-            let sent: Vec<u8> = (0..LENGTH).map(|place| (place * 31 >> 8) as u8).collect();
+            let sent: Vec<u8> = (0..LENGTH).map(|place| ((place * 31) >> 8) as u8).collect();
             let mut stream = TcpStream::connect(to).expect("a connection");
             stream.set_read_timeout(Some(PATIENCE)).expect("a time-out");
             stream.write_all(&sent).expect("sent");
