@@ -138,7 +138,7 @@ fn whoever_waits_for_its_turn_says_for_whom_and_a_dry_run_waits_for_nobody() {
     let said = format!(" waiting for \"up\" (pid {}, begun ", up.id());
     assert!(line.starts_with(&said) && line.ends_with(" to end\n"), "{line}");
     for args in [
-        &["up", "--dry-run", "other"][..],
+        &["up", "--dry-run", "--force-recreate", "other"][..],
         &["down", "--dry-run"],
         &["stop", "--dry-run"],
         &["restart", "--dry-run", "never"],
