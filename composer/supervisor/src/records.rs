@@ -113,6 +113,12 @@ pub struct PublishedPort {
     pub port: u16,
     /// The container's port.
     pub target: u16,
+    /// Its address there: whoever takes the container up leads the port before the networks are known.
+    #[serde(default)]
+    pub v4: Option<Ipv4Addr>,
+    /// The same of IPv6.
+    #[serde(default)]
+    pub v6: Option<Ipv6Addr>,
 }
 
 /// What has become of a container's starts since an operation last started it.

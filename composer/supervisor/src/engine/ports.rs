@@ -93,9 +93,17 @@ impl Ports {
 }
 
 impl Held {
+    /// Leads it to a container from now on.
+    fn lead(&mut self, target: Target) {
+        self.led = Some(target);
+        self.served.lead(Some(target));
+    }
+
     fn record(&self) -> PublishedPort {
         let Reserved { place, port, .. } = self.reserved;
-        PublishedPort { host_ip: place.host_ip, protocol: place.protocol, port, target: self.target }
+        let (v4, v6) = self.led.map_or((None, None), |led| (led.v4, led.v6));
+        let (host_ip, protocol) = (place.host_ip, place.protocol);
+        PublishedPort { host_ip, protocol, port, target: self.target, v4, v6 }
     }
 
     /// Whether it is what a service asks for.
@@ -291,9 +299,7 @@ impl Engine {
         let mut published = Vec::new();
         if let Some(held) = self.ports.held.borrow_mut().get_mut(&name) {
             for held in held {
-                let target = Target { v4: ways.v4, v6: ways.v6, port: held.target };
-                held.led = Some(target);
-                held.served.lead(Some(target));
+                held.lead(Target { v4: ways.v4, v6: ways.v6, port: held.target });
                 published.push(held.record());
             }
         }
@@ -359,7 +365,7 @@ impl Engine {
         let mut sockets = sockets.into_iter().peekable();
         let mut held = Vec::new();
         let published = container.record.borrow().published.clone();
-        for PublishedPort { host_ip, protocol, port, target } in published {
+        for PublishedPort { host_ip, protocol, port, target, v4, v6 } in published {
             let place = Place { host_ip, protocol };
             let count = place.families();
             let own: Vec<OwnedFd> = sockets.by_ref().take(count).collect();
@@ -369,7 +375,9 @@ impl Engine {
             };
             let outcome = reserved.and_then(|reserved| {
                 let served = serve(&reserved, None)?;
-                Ok(Held { reserved, target, led: None, served })
+                let mut held = Held { reserved, target, led: None, served };
+                held.lead(Target { v4, v6, port: target });
+                Ok(held)
             });
             match outcome {
                 Ok(taken) => held.push(taken),
@@ -383,9 +391,6 @@ impl Engine {
             diagnose(&format!("ports of {name}: {error}"));
         }
         self.ports.held.borrow_mut().insert(name, held);
-        if let Err(error) = self.lead_ports(container) {
-            diagnose(&error.message);
-        }
     }
 
     /// Has the host forward where a network wants it, and the stack's rules be what they should.
