@@ -243,7 +243,7 @@ mod tests {
             restarts: 0,
             pid: Some(7),
             address: None,
-            networks: vec!["default".to_owned()],
+            networks: vec!["shop_default".to_owned()],
             publishers: Vec::new(),
             created: 10 * SECOND,
             started: Some(10 * SECOND),
