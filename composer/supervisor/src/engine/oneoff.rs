@@ -3,6 +3,7 @@
 //! Output goes to the log like any other's, and the client reads it there: nothing that either process does can lose a
 //! byte of it. Input goes past the supervisor.
 
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::fs::OpenOptions;
 use std::os::fd::{AsFd, OwnedFd};
@@ -94,6 +95,7 @@ impl Engine {
             stop_at_failure: true,
             cancel: operation.cancel.clone(),
             interrupt,
+            made: RefCell::default(),
         });
         let stood = self.stand(&request, order).await?;
         // Nothing is changed while it waits for others.
@@ -146,7 +148,7 @@ impl Engine {
 
     /// What is planned with, and how.
     async fn without_replicas(&self, request: &Run) -> (Stack, Observed, UpOptions) {
-        let mut observed = self.observe().await;
+        let mut observed = self.observe_for(&request.stack).await;
         // Planned as a service without replicas: what it stands on and depends on is there, and its replicas are left
         // as they are.
         let service = &request.service;
@@ -176,6 +178,7 @@ impl Engine {
             stop_at_failure: order.stop_at_failure,
             cancel: order.cancel.clone(),
             interrupt: order.interrupt.clone(),
+            made: RefCell::default(),
         });
         let failures = self.execute(&plan, Rc::clone(&order)).await;
         self.brought_up(&failures, &plan, new, &order, (&options.services, None)).await?;

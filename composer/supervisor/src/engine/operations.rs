@@ -1,5 +1,6 @@
 //! What clients ask for that changes the stack: up, down, stop, kill.
 
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::fd::AsFd;
@@ -50,7 +51,7 @@ impl Engine {
                 return Err(failure(format!("no such service: {service}")));
             }
         }
-        let observed = self.observe().await;
+        let observed = self.observe_for(&request.stack).await;
         let options = if request.boot {
             UpOptions { services: self.of_boot(&request.stack), ..request.options }
         } else {
@@ -81,6 +82,7 @@ impl Engine {
             stop_at_failure: true,
             cancel: operation.cancel.clone(),
             interrupt,
+            made: RefCell::default(),
         });
         let late = Late::of(request.wait, request.wait_timeout);
         let failures = self.execute_until(&plan, &order, late).await;
@@ -133,7 +135,7 @@ impl Engine {
             | StepError::Interrupted => None,
         });
         if let Some(mut failure) = broken {
-            self.roll_back(plan, new).await;
+            self.roll_back(plan, new, order).await;
             ends::append_unchanged(&mut failure.message, failures);
             return Err(failure);
         }
@@ -144,7 +146,7 @@ impl Engine {
     }
 
     /// Takes back what a failed `up` has made, so that the next one begins where this one did.
-    async fn roll_back(self: &Rc<Self>, plan: &Plan, new: bool) {
+    async fn roll_back(self: &Rc<Self>, plan: &Plan, new: bool, order: &Order) {
         let made: BTreeSet<String> = plan
             .steps()
             .into_iter()
@@ -167,18 +169,8 @@ impl Engine {
             })
             .collect();
         let mut observed = self.observe().await;
-        let made_volumes: BTreeSet<String> = plan
-            .steps()
-            .into_iter()
-            .filter_map(|id| match &plan.get(id).step {
-                Step::Volume(key) => {
-                    self.record.borrow().as_ref().and_then(|r| Some(r.volumes.get(key)?.name.clone()))
-                }
-                _ => None,
-            })
-            .collect();
         observed.containers.retain(|name, _| made.contains(name));
-        observed.volumes.retain(|name| made_volumes.contains(name));
+        observed.volumes.retain(|name| order.made.borrow().contains(name));
         if new {
             self.take_down(&composer_plan::down(
                 &observed,
@@ -304,7 +296,8 @@ impl Engine {
 
     pub(super) fn stop_order(&self, timeout: Option<Duration>, halt: Halt) -> Rc<Order> {
         let (cancel, interrupt) = (watch::Sender::new(false), self.interrupt.subscribe());
-        Rc::new(Order { stack: None, timeout, halt, stop_at_failure: false, cancel, interrupt })
+        let made = RefCell::default();
+        Rc::new(Order { stack: None, timeout, halt, stop_at_failure: false, cancel, interrupt, made })
     }
 
     /// The services that a boot brings up: all but those that a user had stopped, and that ask to stay so. What
