@@ -268,7 +268,11 @@ pub fn missed(stack: &str, running: &BTreeMap<String, String>) -> Result<Vec<Eve
             }
             State::Created | State::Running | State::Paused | State::Exited => continue,
         };
-        let subject = Subject::Container { name: container.name, service: container.service };
+        let (name, service) = (container.name, container.service);
+        let subject = match container.oneoff {
+            true => Subject::OneOff { name, service },
+            false => Subject::Container { name, service },
+        };
         events.push(Event { time, subject, action });
     }
     let removed = |(name, service)| Event {
