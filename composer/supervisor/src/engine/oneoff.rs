@@ -137,7 +137,6 @@ impl Engine {
 
     /// What `--dry-run` shows.
     async fn plan_oneoff(&self, request: &Run) -> Result<Plan, Failure> {
-        let _turn = self.turn.lock().await;
         if self.container(&request.name).is_some() {
             return Err(in_use(&request.name));
         }
