@@ -13,6 +13,7 @@ pub mod logs;
 pub mod paths;
 pub mod protocol;
 mod records;
+pub mod words;
 
 use std::io::Write;
 use std::process::ExitCode;

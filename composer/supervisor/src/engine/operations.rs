@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use composer_plan::{DownOptions, Plan, Step, UpOptions};
 use composer_sandbox::pidfd;
-use composer_stack::Stack;
+use composer_stack::{Stack, known_services};
 use tokio::sync::watch;
 
 use super::Engine;
@@ -48,7 +48,9 @@ impl Engine {
         self.not_overtaken(&interrupt)?;
         for service in &request.options.services {
             if !request.stack.services.contains_key(service) {
-                return Err(failure(format!("no such service: {service}")));
+                let known = request.stack.services.keys().map(String::as_str);
+                let known = known_services("the file", service, known);
+                return Err(failure(format!("no such service: {service}{known}")));
             }
         }
         let observed = self.observe_for(&request.stack).await;
@@ -319,9 +321,18 @@ impl Engine {
             self.of_services(&[(*service).clone()]).is_empty() && self.oneoffs_of(service).is_empty()
         };
         match services.iter().find(is_unknown) {
-            Some(unknown) => Err(failure(format!("no such service: {unknown}"))),
+            Some(unknown) => {
+                let known = self.services_with_containers();
+                let known = known_services("the stack", unknown, known.iter().map(String::as_str));
+                Err(failure(format!("no such service: {unknown}{known}")))
+            }
             None => Ok(()),
         }
+    }
+
+    fn services_with_containers(&self) -> BTreeSet<String> {
+        let containers = self.containers.borrow();
+        containers.values().map(|container| container.record.borrow().service.name.clone()).collect()
     }
 
     /// Takes away what only these two processes stood on. The start lock keeps a new pair from being started
