@@ -14,6 +14,7 @@ use std::time::Duration;
 use composer_plan::{Observed, Orphans, Plan, UpOptions};
 use composer_stack::Stack;
 use tokio::io::unix::AsyncFd;
+use tokio::sync::watch;
 
 use super::container::{Container, Given, Status};
 use super::execute::{Order, StepError, new_record};
@@ -257,7 +258,7 @@ impl Engine {
         own: bool,
         client: &Connection,
     ) -> Result<(), Failure> {
-        let mut status = container.status.subscribe();
+        let status = container.status.subscribe();
         let input = self.input(container);
         // Without its caller it goes as one that nobody has come back for.
         container.owned.set(own && input.is_ok());
@@ -272,33 +273,27 @@ impl Engine {
         // A client that has gone already is noticed as one that goes later.
         let _ = asyncfd::send(client, &Reply::Attached(attached), &with).await;
         drop(input);
-        // Its log goes with it: not before the client has that open.
-        let mut has_log = false;
-        let parted = loop {
-            tokio::select! {
-                biased;
-                // Fails only when the container itself is gone.
-                _ = status.wait_for(|status| !is_under_way(*status)), if has_log => break None,
-                said = heard(client) => match said {
-                    Said::HasLog => has_log = true,
-                    Said::Detached => break Some(Parting::Detached),
-                    Said::Gone => break Some(Parting::Gone),
-                },
-            }
-        };
-        match parted {
+        match parting(status, client).await {
             Some(Parting::Detached) => {
                 container.owned.set(false);
-                return self.leave_alone(container);
+                self.leave_alone(container)
             }
             Some(Parting::Gone) if own => {
                 self.stop(container, None, Halt::User).await;
                 self.clear_oneoff(container).await;
-                return Ok(());
+                Ok(())
             }
-            Some(Parting::Gone) => return Ok(()),
-            None => {}
+            Some(Parting::Gone) => Ok(()),
+            None => self.tell_code(container, client).await,
         }
+    }
+
+    /// The code of a program that has ended, for whoever has waited for it.
+    async fn tell_code(
+        self: &Rc<Self>,
+        container: &Rc<Container>,
+        client: &Connection,
+    ) -> Result<(), Failure> {
         let code = match &container.record.borrow().phase {
             Phase::Exited { code, .. } => *code,
             Phase::Created { .. } | Phase::Started(_) => None,
@@ -424,6 +419,24 @@ fn is_under_way(status: Status) -> bool {
     match status {
         Status::Starting | Status::Running(_) => true,
         Status::Created | Status::Restarting(_) | Status::Exited(_) => false,
+    }
+}
+
+/// How a client leaves; `None` where the program has ended before that.
+async fn parting(mut status: watch::Receiver<Status>, client: &Connection) -> Option<Parting> {
+    // The log goes with the container: not before the client has that open.
+    let mut has_log = false;
+    loop {
+        tokio::select! {
+            biased;
+            // Fails only when the container itself is gone.
+            _ = status.wait_for(|status| !is_under_way(*status)), if has_log => return None,
+            said = heard(client) => match said {
+                Said::HasLog => has_log = true,
+                Said::Detached => return Some(Parting::Detached),
+                Said::Gone => return Some(Parting::Gone),
+            },
+        }
     }
 }
 
