@@ -12,9 +12,9 @@ use super::container::{Container, Status};
 use super::link::Born;
 use super::operations::failure;
 use super::start::{self, Reported};
-use super::{Engine, asyncfd, execute};
+use super::{Engine, asyncfd};
 use crate::protocol::{Action, Exec, ExecAction, ExecStage, Failure, Reply};
-use crate::{channel, words};
+use crate::{channel, identifier, words};
 
 type Connection = AsyncFd<OwnedFd>;
 
@@ -163,7 +163,7 @@ struct Events<'a> {
 impl<'a> Events<'a> {
     fn new(engine: &'a Engine, container: &'a Rc<Container>, argv: Vec<String>) -> Self {
         // The kernel's random source does not fail once the host runs; without an id the event is as true.
-        Self { engine, container, id: execute::identifier().unwrap_or_default(), argv }
+        Self { engine, container, id: identifier().unwrap_or_default(), argv }
     }
 
     fn tell(&self, stage: impl FnOnce(Vec<String>) -> ExecStage) {

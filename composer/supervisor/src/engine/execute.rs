@@ -17,7 +17,7 @@ use super::start::{self, StartError};
 use super::{Engine, pause};
 use crate::protocol::{Action, Health, Subject};
 use crate::records::{ContainerRecord, Halt, History, Phase};
-use crate::{clock, paths};
+use crate::{clock, identifier, paths};
 
 /// Why a step failed.
 pub enum StepError {
@@ -388,11 +388,4 @@ pub fn gone(result: io::Result<()>) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         other => other,
     }
-}
-
-/// 64 hexadecimal digits from the kernel's random source.
-pub fn identifier() -> io::Result<String> {
-    let mut bytes = [0; 32];
-    io::Read::read_exact(&mut fs::File::open("/dev/urandom")?, &mut bytes)?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
