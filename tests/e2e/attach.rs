@@ -118,11 +118,13 @@ fn blocks(pid: u32, signal: Signal) {
 fn mistakes_are_named() {
     let project = Project::new("attach-wrong", FILE);
     let (code, error) = project.fails(&["attach", "pipe"]);
-    assert!(code == 1 && error.contains("\"pipe\" is not running"), "{error}");
+    assert!(code == 1 && error.contains("\"pipe\" is not running: `compose up -d pipe`"), "{error}");
     project.ok(&["up", "-d"]);
     for (args, words) in [
-        (&["attach", "none"][..], "\"none\" is not running"),
-        (&["attach", "--index", "7", "pipe"], "has no container 7"),
+        (&["attach", "none"][..], "\"none\" is not running: no such service; the file has "),
+        (&["exec", "-T", "pip", "true"], ": did you mean `pipe`?"),
+        (&["attach", "--index", "7", "pipe"], "has no container 7: it has one container, with index 1"),
+        (&["exec", "-T", "--index", "7", "pipe", "true"], "has no container 7: it has one container"),
         (&["attach", "--detach-keys", "ctrl-1", "pipe"], "\"ctrl-1\" is no key"),
         (&["attach", "screen"], "--no-stdin"),
     ] {

@@ -155,6 +155,8 @@ fn a_container_of_run_is_not_its_concern() {
     let mut up = Attached::new(&project, &["up", "--attach", "first", "first"]);
     up.until("first-1  | first");
     project.ok(&["run", "--rm", "-T", "--no-deps", "second", "true"]);
+    // Nor is one that runs on when the supervisor dies.
+    project.kill_processes("compose-supervisor");
     fs::write(project.folder.join("flag/go"), "").unwrap();
     up.until("first-1 exited with code 3");
     up.interrupt();

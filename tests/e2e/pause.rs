@@ -100,6 +100,29 @@ fn waiting_tells_how_containers_end() {
 }
 
 #[test]
+fn a_container_of_run_is_waited_for_as_well() {
+    let project = Project::new("wait-run", FILE);
+    project.ok(&["up", "-d"]);
+    project.ok(&["exec", "-T", "job", "touch", "/end"]);
+    project.ends("job");
+    for (code, dies) in [(6, false), (7, true)] {
+        let script = format!("while ! test -e /end; do sleep 0.05; done; exit {code}");
+        project.ok(&["run", "-d", "job", "sh", "-c", &script]);
+        let mut waiting = project.command(&["wait", "job"]).stdout(Stdio::piped()).spawn().unwrap();
+        let mut said = BufReader::new(waiting.stdout.take().unwrap()).lines().map(Result::unwrap);
+        // Told at once, so the one that runs has been seen.
+        assert!(said.next().unwrap().ends_with("exited with status code 4"));
+        if dies {
+            project.kill_processes("compose-supervisor");
+        }
+        project.ok(&["exec", "-T", "job", "touch", "/end"]);
+        assert!(said.last().unwrap().ends_with(&format!("exited with status code {code}")));
+        assert_eq!(waiting.wait().unwrap().code(), Some(code));
+    }
+    project.down();
+}
+
+#[test]
 fn signals_are_sent_by_name_and_number() {
     let file = r#"
 services:

@@ -290,6 +290,36 @@ services:
 }
 
 #[test]
+fn a_first_start_that_fails_takes_back_the_volume_that_it_has_made_and_no_other() {
+    let file = r#"
+services:
+  one: { x-rootfs: @busybox@, command: sleep 1000, volumes: ["data:/data"] }
+  two: { x-rootfs: @busybox@, command: sleep 1000, volumes: ["data:/data"], depends_on: [one] }
+volumes: { data: {} }
+"#;
+    let broken = file.replacen("sleep 1000", "no-such-program", 1);
+    let project = Project::new("volumes-kept", &broken);
+    let fails = || {
+        for args in [&["up", "-d"][..], &["run", "--rm", "-T", "two", "true"]] {
+            let (code, message) = project.fails(args);
+            assert!(code == 127 && message.contains("no-such-program"), "{args:?}: {code} {message}");
+        }
+    };
+    fails();
+    project.assert_nothing_left();
+    project.write("compose.yaml", file);
+    project.ok(&["up", "-d"]);
+    project.ok(&["exec", "-T", "one", "touch", "/data/kept"]);
+    project.ok(&["down", "-t", "0"]);
+    project.write("compose.yaml", &broken);
+    fails();
+    project.write("compose.yaml", file);
+    project.ok(&["up", "-d"]);
+    assert_eq!(project.ok(&["exec", "-T", "two", "ls", "/data"]), "kept\n");
+    project.down();
+}
+
+#[test]
 fn a_dry_run_of_every_verb_says_what_and_why_and_does_nothing() {
     let file = r#"
 services:

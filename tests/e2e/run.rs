@@ -74,6 +74,24 @@ fn an_up_leaves_it_alone_and_a_down_takes_it() {
 }
 
 #[test]
+fn a_replica_does_not_take_its_name_from_it() {
+    let project = Project::new("run-named", FILE);
+    let name = format!("{}-store-2", project.name);
+    project.ok(&["up", "-d", "--wait", "store"]);
+    project.ok(&["run", "-d", "--name", &name, "store", "sh", "-c", "exec sleep 1000"]);
+    let before = oneoffs(&project);
+    let (code, error) = project.fails(&["up", "-d", "--scale", "store=2", "store"]);
+    assert!(code == 1 && error.contains(&format!("{name:?} is already in use by a container of")), "{error}");
+    let after = oneoffs(&project);
+    assert_eq!((&after[0]["ID"], &after[0]["Pid"]), (&before[0]["ID"], &before[0]["Pid"]));
+    // The way out that it names.
+    project.ok(&["down", "-t", "0", "store"]);
+    project.ok(&["up", "-d", "--scale", "store=2", "store"]);
+    assert_eq!(oneoffs(&project), [] as [serde_json::Value; 0]);
+    project.down();
+}
+
+#[test]
 fn flags_change_the_program() {
     let project = Project::new("run-flags", FILE);
     project.write("more.env", "B=env-file\nC=env-file\n");

@@ -110,7 +110,9 @@ fn a_port_that_is_not_published_is_an_error() {
         &["web", "80", "--index", "3"],
         "service \"web\" is not running container #3: its containers have the indexes 1 to 2",
     );
-    fails(&["job", "80"], "service \"job\" is not running");
+    fails(&["job", "80"], "service \"job\" is not running: `compose up -d job` starts it");
+    project.ok(&["stop", "-t", "0", "web"]);
+    fails(&["web", "80"], "service \"web\" is not running: `compose start web` starts it");
     fails(&["nobody", "80"], "no such service: nobody");
     fails(&["web", "abc"], "abc");
     project.down();

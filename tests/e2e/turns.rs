@@ -143,6 +143,7 @@ fn whoever_waits_for_its_turn_says_for_whom_and_a_dry_run_waits_for_nobody() {
         &["stop", "--dry-run"],
         &["restart", "--dry-run", "never"],
         &["rm", "--stop", "--dry-run", "never"],
+        &["run", "--dry-run", "other"],
     ] {
         let plan = project.ok(args);
         assert!(plan.contains("  1. "), "{args:?}: {plan}");

@@ -113,7 +113,7 @@ fn what_does_not_exist_is_named() {
         (vec!["start"], "has no container to start"),
         (vec!["start", "one"], "service \"one\" has no container to start"),
         (vec!["start", "nobody"], "no such service: nobody"),
-        (vec!["stop", "nobody"], "no such service: nobody"),
+        (vec!["stop", "nobody"], "no such service: nobody; the file has "),
         (vec!["restart", "nobody"], "no such service: nobody"),
         (vec!["rm", "-f", "nobody"], "no such service: nobody"),
     ] {

@@ -4,6 +4,7 @@ use std::io::IsTerminal;
 
 use composer_supervisor::client::Client;
 use composer_supervisor::protocol::{self, Request};
+use composer_supervisor::words;
 
 use super::context::Context;
 use super::follow::{Follow, Start};
@@ -16,7 +17,7 @@ pub fn run(context: &mut Context, verb: &Attach) -> Result {
     let keys = DetachKeys::parse(&verb.detach_keys).map_err(Error::Usage)?;
     let stack = context.project()?;
     let Some(client) = Client::find(&stack)? else {
-        return Err(Error::Usage(format!("service {:?} is not running", verb.service)));
+        return Err(Error::Usage(words::not_running(&verb.service, false)));
     };
     let request =
         protocol::Attach { service: verb.service.clone(), index: verb.index, ..protocol::Attach::default() };

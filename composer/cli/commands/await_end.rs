@@ -81,7 +81,10 @@ fn follow(
             Err(error) => return Err(error.into()),
         };
         for event in events {
-            let Subject::Container { name, .. } = event.subject else { continue };
+            // Containers of `run` are waited for too, as in Docker Compose.
+            let (Subject::Container { name, .. } | Subject::OneOff { name, .. }) = event.subject else {
+                continue;
+            };
             let ended = match event.action {
                 // As in Docker, an end is an end, whatever its policy makes of it.
                 Action::Exited { code } | Action::Restarting { code, .. } => code,

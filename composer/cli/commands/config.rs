@@ -1,6 +1,6 @@
 //! `compose config`: what the files mean.
 
-use composer_stack::{Loaded, Purpose};
+use composer_stack::{Loaded, Purpose, known_services};
 
 use super::context::Context;
 use super::output;
@@ -123,7 +123,11 @@ fn hashes(loaded: &Loaded, services: &str) -> Result<String> {
     let line = |name: String| match loaded.hash(&name) {
         Some(hash) => Ok(format!("{name} {hash}\n")),
         None if loaded.is_disabled(&name) => Err(Error::Usage(format!("no such service: {name}: disabled"))),
-        None => Err(Error::Usage(format!("no such service: {name}: not found"))),
+        None => {
+            let known = loaded.names("services");
+            let known = known_services("the file", &name, known.iter().map(String::as_str));
+            Err(Error::Usage(format!("no such service: {name}: not found{known}")))
+        }
     };
     names.into_iter().map(line).collect()
 }

@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use clap::ValueEnum;
-use composer_stack::{Diagnostic, LoadError, LoadOptions, Loaded, Purpose, Severity, Stdin};
+use composer_stack::{Diagnostic, LoadError, LoadOptions, Loaded, Purpose, Severity, Stdin, known_services};
 use composer_supervisor::client::Client;
 use composer_supervisor::protocol::{Action, ContainerStatus, Event, Reply, Request, State, Subject};
+use composer_supervisor::words;
 
 use super::{Error, Result, doing, work};
 use crate::caller::Caller;
@@ -163,7 +164,14 @@ impl Context {
             loaded.is_some_and(|all| all.names("services").contains(service) || all.is_disabled(service))
         };
         match missing.find(|service| !is_named(service)) {
-            Some(unknown) => Err(Error::Usage(format!("no such service: {unknown}"))),
+            Some(unknown) => {
+                let of_file = loaded.as_ref().map(|loaded| loaded.names("services"));
+                let known = match &of_file {
+                    Some(names) => known_services("the file", unknown, names.iter().map(String::as_str)),
+                    None => known_services("the stack", unknown, known.iter().copied()),
+                };
+                Err(Error::Usage(format!("no such service: {unknown}{known}")))
+            }
             None => Ok(()),
         }
     }
@@ -268,7 +276,11 @@ pub fn missed(stack: &str, running: &BTreeMap<String, String>) -> Result<Vec<Eve
             }
             State::Created | State::Running | State::Paused | State::Exited => continue,
         };
-        let subject = Subject::Container { name: container.name, service: container.service };
+        let (name, service) = (container.name, container.service);
+        let subject = match container.oneoff {
+            true => Subject::OneOff { name, service },
+            false => Subject::Container { name, service },
+        };
         events.push(Event { time, subject, action });
     }
     let removed = |(name, service)| Event {
@@ -283,18 +295,7 @@ pub fn missed(stack: &str, running: &BTreeMap<String, String>) -> Result<Vec<Eve
 /// Which replicas a service has, for whoever has asked for another.
 pub fn range(containers: &[ContainerStatus], service: &str) -> String {
     let of_service = containers.iter().filter(|container| container.service == service);
-    let indexes: BTreeSet<u32> = of_service.map(|container| container.index).collect();
-    match (indexes.first(), indexes.last()) {
-        (Some(first), Some(last)) if first == last => format!("it has one container, with index {first}"),
-        (Some(first), Some(last)) if indexes.len() as u64 == u64::from(last - first) + 1 => {
-            format!("its containers have the indexes {first} to {last}")
-        }
-        (Some(_), Some(_)) => {
-            let indexes: Vec<String> = indexes.iter().map(u32::to_string).collect();
-            format!("its containers have the indexes {}", indexes.join(", "))
-        }
-        (None, _) | (_, None) => "it has no containers".to_owned(),
-    }
+    words::range(&of_service.map(|container| container.index).collect())
 }
 
 fn status(client: &Client) -> Result<Vec<ContainerStatus>> {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use composer_plan::{Orphans, Recreate, UpOptions};
-use composer_stack::{Loaded, MOST_REPLICAS, Stack};
+use composer_stack::{Loaded, MOST_REPLICAS, Stack, known_services};
 
 use super::context::Context;
 use super::{Error, Result};
@@ -81,9 +81,15 @@ fn orphans(context: &Context, loaded: &Loaded, flag: bool) -> Result<Orphans> {
 /// Refuses names that are no services of the file.
 pub fn known(stack: &Stack, services: &[String]) -> Result<()> {
     match services.iter().find(|service| !stack.services.contains_key(*service)) {
-        Some(unknown) => Err(Error::Usage(format!("no such service: {unknown}"))),
+        Some(unknown) => Err(no_such_service(stack, unknown)),
         None => Ok(()),
     }
+}
+
+/// Says which services the file has.
+pub fn no_such_service(stack: &Stack, name: &str) -> Error {
+    let known = known_services("the file", name, stack.services.keys().map(String::as_str));
+    Error::Usage(format!("no such service: {name}{known}"))
 }
 
 /// Numbers of containers by service, the last one given for each: `web=3`. `flag` is how messages call them.
@@ -114,7 +120,7 @@ pub fn scales(flag: &str, given: &[String]) -> Result<BTreeMap<String, u32>> {
 pub fn scale(stack: &mut Stack, scales: &BTreeMap<String, u32>) -> Result<()> {
     for (name, replicas) in scales {
         let Some(service) = stack.services.get_mut(name) else {
-            return Err(Error::Usage(format!("no such service: {name}")));
+            return Err(no_such_service(stack, name));
         };
         if let Some(container) = service.container_name.as_ref().filter(|_| *replicas > 1) {
             return Err(Error::Usage(format!(

@@ -8,6 +8,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use composer_supervisor::client::Client;
 use composer_supervisor::protocol::{self, Reply, Request};
+use composer_supervisor::words;
 use nix::sys::signal::Signal;
 use rustix::event::PollFlags;
 use rustix::process::{Pid, PidfdFlags, pidfd_open, pidfd_send_signal};
@@ -22,7 +23,7 @@ use streams::Streams;
 pub fn run(context: &mut Context, verb: Exec) -> Result {
     let stack = context.project()?;
     let Some(client) = Client::find(&stack)? else {
-        return Err(Error::Usage(format!("service {:?} is not running", verb.service)));
+        return Err(Error::Usage(words::not_running(&verb.service, false)));
     };
     let wants_terminal = !verb.detach && !verb.no_tty;
     let terminal = wants_terminal && std::io::stdin().is_terminal() && std::io::stdout().is_terminal();

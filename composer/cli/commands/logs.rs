@@ -104,8 +104,17 @@ impl Shown<'_> {
         Ok(())
     }
 
-    /// Tells how a container has ended, and whether it is started `again`; marks tell it already.
-    fn tell_end(&mut self, name: &str, code: Option<i32>, again: bool, context: &mut Context) -> Result<()> {
+    /// Shows what a container has written up to its end, then how it has ended, and whether it is started `again`.
+    fn show_end(
+        &mut self,
+        name: &str,
+        (time, code): (u64, Option<i32>),
+        again: bool,
+        context: &mut Context,
+    ) -> Result<()> {
+        self.journal.set_ended(name, true);
+        self.journal.show_until(time, context)?;
+        // Marks tell it already.
         if self.verb.marks { Ok(()) } else { self.journal.tell_end(name, code, again, context) }
     }
 
@@ -176,14 +185,10 @@ impl Shown<'_> {
             }
             Action::Stopping => self.unsettled |= self.running.contains_key(&name),
             Action::Exited { code } if self.running.remove(&name).is_some() => {
-                self.journal.set_ended(&name, true);
-                self.journal.show_until(event.time, context)?;
-                self.tell_end(&name, code, false, context)?;
+                self.show_end(&name, (event.time, code), false, context)?;
             }
             Action::Restarting { code, .. } if self.has_index(&name)? => {
-                self.journal.set_ended(&name, true);
-                self.journal.show_until(event.time, context)?;
-                self.tell_end(&name, code, true, context)?;
+                self.show_end(&name, (event.time, code), true, context)?;
                 self.running.insert(name.clone(), service);
                 self.restarting.insert(name);
             }

@@ -5,6 +5,7 @@ use super::{Error, Result};
 use crate::options::{Port, Protocol};
 use crate::render::ports;
 use composer_supervisor::protocol::Publisher;
+use composer_supervisor::words;
 
 /// Prints the address that a port is published at, the first where there are several.
 pub fn run(context: &mut Context, verb: &Port) -> Result {
@@ -16,7 +17,8 @@ pub fn run(context: &mut Context, verb: &Port) -> Result {
         .filter(|container| container.service == verb.service && container.state.is_live())
         .peekable();
     if running.peek().is_none() {
-        return Err(Error::Usage(format!("service {:?} is not running", verb.service)));
+        let exists = containers.iter().any(|container| container.service == verb.service);
+        return Err(Error::Usage(words::not_running(&verb.service, exists)));
     }
     let Some(container) = running.find(|one| verb.index.is_none_or(|index| one.index == index)) else {
         let index = verb.index.unwrap_or_default();

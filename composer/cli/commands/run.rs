@@ -8,6 +8,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use composer_stack::{Purpose, Stack};
 use composer_supervisor::client::Client;
+use composer_supervisor::identifier;
 use composer_supervisor::protocol::{self, Attached, Reply, Request, Subject};
 use rustix::event::PollFlags;
 
@@ -130,13 +131,6 @@ fn checked(name: &str) -> Result<String> {
     )))
 }
 
-/// 64 hexadecimal digits from the kernel's random source.
-fn identifier() -> std::io::Result<String> {
-    let mut bytes = [0; 32];
-    std::io::Read::read_exact(&mut std::fs::File::open("/dev/urandom")?, &mut bytes)?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
-}
-
 /// Shows how what the service depends on is started; the container, unless it is left to itself.
 fn started(
     client: &Client,
@@ -186,11 +180,5 @@ mod tests {
         for wrong in ["", "a", ".hidden", "-x", "a/b", "a b", "../up", &"a".repeat(200)] {
             assert!(checked(wrong).is_err(), "{wrong}");
         }
-    }
-
-    #[test]
-    fn ids_are_random() {
-        let (one, two) = (identifier().unwrap(), identifier().unwrap());
-        assert!(one.len() == 64 && one.chars().all(|c| c.is_ascii_hexdigit()) && one != two);
     }
 }

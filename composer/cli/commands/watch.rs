@@ -8,7 +8,7 @@ use rustix::event::PollFlags;
 
 use super::context::Context;
 use super::signals::Signals;
-use super::{Error, INTERRUPTED, Result, up, wait};
+use super::{Error, INTERRUPTED, Result, creating, up, wait};
 use crate::options::Watch;
 use crate::watch::{Note, Watcher};
 
@@ -17,7 +17,7 @@ pub fn run(context: &mut Context, verb: Watch) -> Result {
     let loaded = context.load(Purpose::Run, |options| options.enabled.clone_from(&verb.services))?;
     let stack = loaded.stack;
     if let Some(unknown) = verb.services.iter().find(|name| !stack.services.contains_key(*name)) {
-        return Err(Error::Usage(format!("no such service: {unknown}")));
+        return Err(creating::no_such_service(&stack, unknown));
     }
     if !verb.no_up {
         up::in_background(context, &stack, verb.services.clone())?;

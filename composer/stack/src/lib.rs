@@ -73,4 +73,5 @@ pub use options::{HostFacts, LoadOptions, Purpose};
 pub use schema::schema;
 pub use source::StepKind;
 pub use stdin::Stdin;
+pub use suggest::known_services;
 pub use variables::{json as variables_json, yaml as variables_yaml};

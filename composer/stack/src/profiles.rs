@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::diagnostic::Report;
 use crate::environment::Environment;
 use crate::options::LoadOptions;
+use crate::suggest::listed;
 use crate::tree::{map_mut, take_map};
 use crate::yaml::{Entry, Map, Node};
 
@@ -50,7 +51,8 @@ pub(crate) fn select(root: &mut Node, options: &LoadOptions, disabled: &mut Map,
             continue;
         }
         let names = services.keys().chain(disabled.keys()).map(String::as_str);
-        report.error_without_place(format!("no such service: {name}")).meant(name, names, "");
+        let otherwise = listed("the file", &names.clone().collect::<Vec<_>>());
+        report.error_without_place(format!("no such service: {name}")).meant(name, names, otherwise);
     }
     while let Some(name) = open.pop() {
         if let Some(entry) = services.get(&name)

@@ -16,6 +16,29 @@ pub(crate) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) 
     near.min_by_key(|(distance, _)| *distance).map(|(_, known)| known)
 }
 
+/// As many names are told, of however many there are.
+const TOLD: usize = 20;
+
+/// What a message of an unknown service ends with: the services that `holder` has, and the one that may be meant.
+pub fn known_services<'a>(holder: &str, name: &str, known: impl IntoIterator<Item = &'a str>) -> String {
+    let known: Vec<&str> = known.into_iter().collect();
+    match nearest(name, known.iter().copied()) {
+        _ if known.is_empty() => String::new(),
+        None => format!("; {}", listed(holder, &known)),
+        Some(near) => format!("; {}: did you mean `{near}`?", listed(holder, &known)),
+    }
+}
+
+/// The services that `holder` has.
+pub(crate) fn listed(holder: &str, known: &[&str]) -> String {
+    let (told, rest) = known.split_at(known.len().min(TOLD));
+    match (told, rest) {
+        ([], _) => String::new(),
+        (_, []) => format!("{holder} has {}", told.join(", ")),
+        (_, _) => format!("{holder} has {} and {} more", told.join(", "), rest.len()),
+    }
+}
+
 /// Nobody mistypes longer words alone.
 const LONGEST: usize = 64;
 
@@ -50,7 +73,7 @@ fn distance(a: &[char], b: &[char], most: usize) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
-    use super::nearest;
+    use super::{known_services, nearest};
 
     #[test]
     fn typing_errors_are_seen_through() {
@@ -59,6 +82,17 @@ mod tests {
         assert_eq!(nearest("dependsOn", known), Some("depends_on"));
         assert_eq!(nearest("comand", known), Some("command"));
         assert_eq!(nearest("zebra", known), None);
+    }
+
+    #[test]
+    fn an_unknown_service_is_told_of_with_the_known_ones() {
+        assert_eq!(known_services("the file", "web", []), "");
+        assert_eq!(known_services("the file", "nobody", ["db", "web"]), "; the file has db, web");
+        let near = known_services("the stack", "wbe", ["db", "web"]);
+        assert_eq!(near, "; the stack has db, web: did you mean `web`?");
+        let many: Vec<String> = (0..23).map(|number| format!("service-{number}")).collect();
+        let told = known_services("the file", "nobody", many.iter().map(String::as_str));
+        assert!(told.ends_with("service-19 and 3 more"), "{told}");
         assert_eq!(nearest("x", ["a", "b"]), None);
         assert_eq!(nearest("dbb", ["db"]), Some("db"));
     }

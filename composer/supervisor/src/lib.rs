@@ -1,6 +1,7 @@
 //! Behind a running stack: the supervisor, the keeper, and the client that talks to them.
 
 pub use composer_sandbox::archive;
+pub use identifier::identifier;
 
 mod channel;
 pub mod client;
@@ -8,11 +9,13 @@ mod clock;
 mod engine;
 pub mod events;
 pub mod host;
+mod identifier;
 mod keeper;
 pub mod logs;
 pub mod paths;
 pub mod protocol;
 mod records;
+pub mod words;
 
 use std::io::Write;
 use std::process::ExitCode;

@@ -243,16 +243,16 @@ fn make_spread(folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Makes the folder of a named volume.
-pub fn make_volume(name: &str) -> io::Result<()> {
+/// Makes the folder of a named volume; whether it was not there before.
+pub fn make_volume(name: &str) -> io::Result<bool> {
     let made = despite_tidying(|| {
         make(&volumes())?;
         // For whatever user the service runs as, other than the folder above.
         std::fs::create_dir(volume(name))
     });
     match made {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        other => other,
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+        other => other.map(|()| true),
     }
 }
 

@@ -6,6 +6,7 @@ use composer_stack::{Logging, Restart, Service, Stack, env_file, split_words};
 
 use super::volume;
 use crate::commands::context::Context;
+use crate::commands::creating::no_such_service;
 use crate::commands::{Error, Result, doing};
 use crate::options::Run;
 
@@ -20,12 +21,7 @@ pub fn changed(
     (terminal, interactive): (bool, bool),
 ) -> Result<Service> {
     let Some(service) = stack.services.get(&verb.service) else {
-        let known: Vec<&str> = stack.services.keys().map(String::as_str).collect();
-        return Err(Error::Usage(format!(
-            "no such service: {}; the file has {}",
-            verb.service,
-            known.join(", ")
-        )));
+        return Err(no_such_service(stack, &verb.service));
     };
     let mut service = Service {
         container_name: None,

@@ -78,21 +78,14 @@ impl Unpacked {
                 return file(&path, entry, (length, holes), &attributes, self.owner);
             }
             EntryType::Symlink => {
-                let leads = entry
-                    .link_name()
-                    .map_err(damaged)?
-                    .ok_or_else(|| wrong("a link that leads nowhere", &name))?;
+                let leads = leads(entry, &name)?;
                 clear(&path, rule)?;
                 symlink(leads, &path).map_err(at("make the link", &path))?;
                 let (user, group) = attributes.ids(self.owner);
                 return lchown(&path, Some(user), Some(group)).map_err(at("set the owner of", &path));
             }
             EntryType::Link => {
-                let leads = entry
-                    .link_name()
-                    .map_err(damaged)?
-                    .ok_or_else(|| wrong("a link that leads nowhere", &name))?;
-                let leads = below(&root, rule, &leads)?;
+                let leads = below(&root, rule, &leads(entry, &name)?)?;
                 clear(&path, rule)?;
                 return fs::hard_link(leads, &path).map_err(at("make the link", &path));
             }
@@ -111,6 +104,13 @@ impl Unpacked {
         }
         Ok(())
     }
+}
+
+/// Where a link leads.
+fn leads(entry: &Entry<'_, impl Read>, name: &Path) -> io::Result<PathBuf> {
+    let leads = entry.link_name().map_err(damaged)?;
+    let leads = leads.ok_or_else(|| wrong("a link that leads nowhere", name))?;
+    Ok(leads.into_owned())
 }
 
 /// Where the first entry of the stream goes, by the rules of cp(1).

@@ -203,11 +203,6 @@ async fn attend(
     since: Instant,
     told: impl Fn(i32),
 ) -> End {
-    // Looked up when they are needed: both may be changed while it runs.
-    let settings = || {
-        let record = container.record.borrow();
-        (record.service.stop_signal, record.service.stop_grace_period)
-    };
     let mut life = Life::Running { since };
     loop {
         let wake = life::wake(life);
@@ -217,10 +212,11 @@ async fn attend(
                 None => std::future::pending().await,
             }
         };
-        let mut event = tokio::select! {
+        let event = tokio::select! {
             end = &mut end => return end.unwrap_or(End { code: None, time: clock::now() }),
             Some(order) = orders.recv() => {
-                let (_, grace) = settings();
+                // Looked up when it is needed, as the signal is: both may be changed while it runs.
+                let grace = container.record.borrow().service.stop_grace_period;
                 life::Event::Stop {
                     grace: order.timeout.or(grace).unwrap_or(GRACE).saturating_sub(order.spent),
                     patient: order.timeout.is_some() || grace.is_some(),
@@ -228,30 +224,41 @@ async fn attend(
             }
             () = timer => life::Event::Tick,
         };
-        loop {
-            let (next, actions) = life::step(life, event, Instant::now());
-            life = next;
-            let mut answer = None;
-            let (signal, _) = settings();
-            for action in actions {
-                let sent = match action {
-                    life::Action::Signal => pidfd::signal(process.as_fd(), signal).map(|()| told(signal)),
-                    life::Action::Kill => {
-                        pidfd::signal(process.as_fd(), libc::SIGKILL).map(|()| told(libc::SIGKILL))
-                    }
-                    life::Action::Inspect => {
-                        answer = Some(life::Event::Inspected { deaf: program::is_deaf(pid, signal) });
-                        Ok(())
-                    }
-                };
-                if let Err(error) = sent {
-                    diagnose(&format!("signal to {}: {error}", container.name()));
+        life = advance(life, event, container, (pid, process), &told);
+    }
+}
+
+/// Does what an event asks for, and what the answers ask for in their turn.
+fn advance(
+    mut life: Life,
+    mut event: life::Event,
+    container: &Container,
+    (pid, process): (i32, &OwnedFd),
+    told: &impl Fn(i32),
+) -> Life {
+    loop {
+        let (next, actions) = life::step(life, event, Instant::now());
+        life = next;
+        let mut answer = None;
+        let signal = container.record.borrow().service.stop_signal;
+        for action in actions {
+            let sent = match action {
+                life::Action::Signal => pidfd::signal(process.as_fd(), signal).map(|()| told(signal)),
+                life::Action::Kill => {
+                    pidfd::signal(process.as_fd(), libc::SIGKILL).map(|()| told(libc::SIGKILL))
                 }
+                life::Action::Inspect => {
+                    answer = Some(life::Event::Inspected { deaf: program::is_deaf(pid, signal) });
+                    Ok(())
+                }
+            };
+            if let Err(error) = sent {
+                diagnose(&format!("signal to {}: {error}", container.name()));
             }
-            match answer {
-                Some(inspected) => event = inspected,
-                None => break,
-            }
+        }
+        match answer {
+            Some(inspected) => event = inspected,
+            None => return life,
         }
     }
 }

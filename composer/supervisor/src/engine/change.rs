@@ -10,8 +10,9 @@ use composer_stack::{MountKind, Service, config_hash};
 
 use super::Engine;
 use super::container::Container;
-use super::execute::{StepError, gone, identifier, new_record};
+use super::execute::{StepError, gone, new_record};
 use super::start::{self, Result, StartError};
+use crate::identifier;
 use crate::paths::{self, ContainerPaths};
 use crate::protocol::Action;
 

@@ -5,15 +5,16 @@ use std::rc::Rc;
 
 use composer_cgroup::Group;
 use composer_sandbox::{ExecSpec, pidfd};
+use composer_stack::known_services;
 use tokio::io::unix::AsyncFd;
 
 use super::container::{Container, Status};
 use super::link::Born;
 use super::operations::failure;
 use super::start::{self, Reported};
-use super::{Engine, asyncfd, execute};
-use crate::channel;
+use super::{Engine, asyncfd};
 use crate::protocol::{Action, Exec, ExecAction, ExecStage, Failure, Reply};
+use crate::{channel, identifier, words};
 
 type Connection = AsyncFd<OwnedFd>;
 
@@ -60,7 +61,7 @@ impl Engine {
         let text = |error: std::io::Error| failure(format!("exec in {name}: {error}"));
         let (target, pidfd) = {
             let live = container.live.borrow();
-            let live = live.as_ref().ok_or_else(|| not_running(&request.service))?;
+            let live = live.as_ref().ok_or_else(|| failure(words::not_running(&request.service, true)))?;
             (live.pid, live.pidfd.try_clone().map_err(text)?)
         };
         let (report_read, report_write) = channel::pair().map_err(text)?;
@@ -120,9 +121,11 @@ impl Engine {
         found.sort_by_key(|container| container.record.borrow().index);
         if let Some(index) = index {
             let wanted = found.iter().find(|container| container.record.borrow().index == index);
-            let container =
-                wanted.ok_or_else(|| failure(format!("service {service:?} has no container {index}")))?;
-            found = vec![Rc::clone(container)];
+            let container = wanted.cloned().ok_or_else(|| {
+                let indexes = found.iter().map(|container| container.record.borrow().index).collect();
+                failure(format!("service {service:?} has no container {index}: {}", words::range(&indexes)))
+            })?;
+            found = vec![container];
         } else {
             found.extend(self.oneoffs_of(service));
         }
@@ -131,8 +134,21 @@ impl Engine {
             |container: &Rc<Container>| matches!(*container.status.borrow(), Status::Restarting(_));
         found.iter().find(running).cloned().ok_or_else(|| match found.iter().any(restarting) {
             true => failure(format!("service {service:?} is being restarted: wait until it runs")),
-            false => not_running(service),
+            false => self.not_running(service),
         })
+    }
+
+    fn not_running(&self, service: &str) -> Failure {
+        let exists = !self.of_services(&[service.to_owned()]).is_empty();
+        let record = self.record.borrow();
+        let of_file = record.as_ref().map(|record| &record.services);
+        match of_file.filter(|services| !exists && !services.contains_key(service)) {
+            None => failure(words::not_running(service, exists)),
+            Some(services) => {
+                let known = known_services("the file", service, services.keys().map(String::as_str));
+                failure(format!("service {service:?} is not running: no such service{known}"))
+            }
+        }
     }
 }
 
@@ -147,7 +163,7 @@ struct Events<'a> {
 impl<'a> Events<'a> {
     fn new(engine: &'a Engine, container: &'a Rc<Container>, argv: Vec<String>) -> Self {
         // The kernel's random source does not fail once the host runs; without an id the event is as true.
-        Self { engine, container, id: execute::identifier().unwrap_or_default(), argv }
+        Self { engine, container, id: identifier().unwrap_or_default(), argv }
     }
 
     fn tell(&self, stage: impl FnOnce(Vec<String>) -> ExecStage) {
@@ -163,10 +179,6 @@ fn three(mut fds: Vec<OwnedFd>) -> std::io::Result<Vec<OwnedFd>> {
     }
     fds.truncate(3);
     Ok(fds)
-}
-
-fn not_running(service: &str) -> Failure {
-    failure(format!("service {service:?} is not running"))
 }
 
 /// Waits until the client has closed its connection.

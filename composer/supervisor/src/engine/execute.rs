@@ -1,6 +1,7 @@
 //! Runs a plan: every step whose predecessors are done, at once.
 
-use std::collections::HashMap;
+use std::cell::RefCell;
+use std::collections::{BTreeSet, HashMap};
 use std::fs;
 use std::io;
 use std::rc::Rc;
@@ -16,7 +17,7 @@ use super::start::{self, StartError};
 use super::{Engine, pause};
 use crate::protocol::{Action, Health, Subject};
 use crate::records::{ContainerRecord, Halt, History, Phase};
-use crate::{clock, paths};
+use crate::{clock, identifier, paths};
 
 /// Why a step failed.
 pub enum StepError {
@@ -75,6 +76,8 @@ pub struct Order {
     pub cancel: watch::Sender<bool>,
     /// The engine's, as it was when the operation was asked for.
     pub interrupt: watch::Receiver<u64>,
+    /// The names of the volumes that it has made: no other may go where it is taken back.
+    pub made: RefCell<BTreeSet<String>>,
 }
 
 impl Order {
@@ -159,7 +162,7 @@ impl Engine {
                     self.replug(&container).await?;
                 }
             }
-            Step::Volume(key) => self.make_volume(&key)?,
+            Step::Volume(key) => self.make_volume(&key, order)?,
             Step::Create { service: name, index, container } => {
                 if let Some(service) = service(&name) {
                     self.create(&container, service, index)?;
@@ -226,13 +229,16 @@ impl Engine {
         Ok(())
     }
 
-    fn make_volume(&self, key: &str) -> Result<(), StartError> {
+    fn make_volume(&self, key: &str, order: &Order) -> Result<(), StartError> {
         let volume = self.record.borrow().as_ref().and_then(|record| record.volumes.get(key).cloned());
         let Some(volume) = volume else { return Ok(()) };
         let subject = Subject::Volume(volume.name.clone());
         self.announce(subject.clone(), Action::Creating);
-        paths::make_volume(&volume.name)
+        let is_new = paths::make_volume(&volume.name)
             .map_err(|error| StartError::doing(&format!("make volume {}", volume.name), &error))?;
+        if is_new {
+            order.made.borrow_mut().insert(volume.name);
+        }
         self.announce(subject, Action::Created);
         Ok(())
     }
@@ -382,11 +388,4 @@ pub fn gone(result: io::Result<()>) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         other => other,
     }
-}
-
-/// 64 hexadecimal digits from the kernel's random source.
-pub fn identifier() -> io::Result<String> {
-    let mut bytes = [0; 32];
-    io::Read::read_exact(&mut fs::File::open("/dev/urandom")?, &mut bytes)?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }

@@ -57,7 +57,6 @@ pub enum Refusal {
 }
 
 struct Watched {
-    pid: i32,
     pidfd: Rc<OwnedFd>,
     end: oneshot::Sender<End>,
 }
@@ -81,7 +80,8 @@ pub struct Link {
     stack: String,
     orders: RefCell<mpsc::UnboundedSender<Outgoing>>,
     asked: RefCell<HashMap<String, oneshot::Sender<Result<Born, Refusal>>>>,
-    watched: RefCell<HashMap<String, Watched>>,
+    /// By process id: a tag may be used again before an end is heard.
+    watched: RefCell<HashMap<i32, Watched>>,
     /// Copies of what the keeper holds, for the next keeper.
     held: RefCell<BTreeMap<String, Vec<OwnedFd>>>,
     serial: Cell<u64>,
@@ -133,7 +133,7 @@ impl Link {
         match notice {
             Notice::Child { tag, pid } => {
                 if let Some(pidfd) = fds.into_iter().next() {
-                    let born = self.watch(&tag, pid, pidfd);
+                    let born = self.watch(pid, pidfd);
                     legacy.children.insert(tag, born);
                 }
             }
@@ -142,7 +142,7 @@ impl Link {
                 self.held.borrow_mut().insert(key.clone(), copies);
                 legacy.held.insert(key, fds);
             }
-            Notice::Exited { pid, code, time, .. } => {
+            Notice::Exited { pid, code, time } => {
                 legacy.ended.insert(pid, End { code: Some(code), time });
             }
             Notice::Spawned { .. } | Notice::Refused { .. } | Notice::Ready => {}
@@ -201,7 +201,7 @@ impl Link {
                     }
                     return;
                 };
-                let born = self.watch(&tag, pid, pidfd);
+                let born = self.watch(pid, pidfd);
                 let unwanted = match self.asked.borrow_mut().remove(&tag) {
                     Some(asked) => asked.send(Ok(born)).err().and_then(Result::ok),
                     None => Some(born),
@@ -216,8 +216,8 @@ impl Link {
                     let _ = asked.send(Err(Refusal::Failed(message)));
                 }
             }
-            Notice::Exited { tag, pid, code, time } => {
-                let watched = self.watched.borrow_mut().remove(&tag);
+            Notice::Exited { pid, code, time } => {
+                let watched = self.watched.borrow_mut().remove(&pid);
                 let heard =
                     watched.is_some_and(|watched| watched.end.send(End { code: Some(code), time }).is_ok());
                 if !heard {
@@ -234,11 +234,10 @@ impl Link {
         }
     }
 
-    fn watch(&self, tag: &str, pid: i32, pidfd: OwnedFd) -> Born {
+    fn watch(&self, pid: i32, pidfd: OwnedFd) -> Born {
         let (sender, end) = oneshot::channel();
         let pidfd = Rc::new(pidfd);
-        let watched = Watched { pid, pidfd: Rc::clone(&pidfd), end: sender };
-        self.watched.borrow_mut().insert(tag.to_owned(), watched);
+        self.watched.borrow_mut().insert(pid, Watched { pidfd: Rc::clone(&pidfd), end: sender });
         Born { pid, pidfd, end }
     }
 
@@ -259,8 +258,8 @@ impl Link {
         // What is asked from here on, until there is a new one, is answered at once.
         *self.orders.borrow_mut() = mpsc::unbounded_channel().0;
         self.asked.borrow_mut().clear();
-        for (_, watched) in self.watched.borrow_mut().drain() {
-            attend_orphan(watched.pid, watched.pidfd, watched.end);
+        for (pid, watched) in self.watched.borrow_mut().drain() {
+            attend_orphan(pid, watched.pidfd, watched.end);
         }
         let settled = self.launched.get().is_none_or(|at| at.elapsed() >= SETTLED);
         self.early.set(if settled { 0 } else { self.early.get() + 1 });

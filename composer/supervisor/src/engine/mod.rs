@@ -51,6 +51,7 @@ use composer_network::firewall::Forwarding;
 use composer_network::subnets::Registry;
 use composer_plan::{Observed, ObservedContainer, ObservedState};
 use composer_sandbox::descriptor;
+use composer_stack::Stack;
 use nix::fcntl::{Flock, FlockArg};
 use tokio::sync::{Mutex, Notify, broadcast, watch};
 
@@ -258,7 +259,15 @@ impl Engine {
         self.observe_with(false).await
     }
 
-    /// The same; the containers of `run` too, where `oneoffs` are wanted.
+    /// The same, for a plan that makes what a file asks for: a volume that `down` has left is there without a record.
+    async fn observe_for(&self, stack: &Stack) -> Observed {
+        let mut observed = self.observe().await;
+        let own = stack.volumes.values().filter(|volume| !volume.external);
+        observed.volumes.extend(own.map(|v| v.name.clone()).filter(|name| paths::volume(name).is_dir()));
+        observed
+    }
+
+    /// What exists; the containers of `run` too, where `oneoffs` are wanted.
     async fn observe_with(&self, oneoffs: bool) -> Observed {
         // Where links cannot be listed, networks are set up again, which mends whatever is there.
         let links = self.host.links().await.unwrap_or_default();

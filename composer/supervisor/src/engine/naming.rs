@@ -29,7 +29,8 @@ impl Drop for Claims {
 }
 
 impl Engine {
-    /// Takes the names of the containers that a plan makes. Fails where another stack has one, before anything is made.
+    /// Takes the names of the containers that a plan makes. Fails where another stack or a container
+    /// of `run` has one, before anything is made.
     pub(super) fn claim_names(&self, plan: &Plan) -> Result<Claims, Failure> {
         let names = plan.steps().into_iter().filter_map(|id| match &plan.get(id).step {
             Step::Create { container, .. } | Step::Recreate { container, .. } => Some(container.clone()),
@@ -40,6 +41,14 @@ impl Engine {
 
     /// The same of any names.
     pub(super) fn claim(&self, mut names: BTreeSet<String>) -> Result<Claims, Failure> {
+        let known: Vec<_> = names.iter().filter_map(|name| self.container(name)).collect();
+        if let Some(oneoff) = known.iter().find(|container| container.oneoff().is_some()) {
+            let (name, service) = (oneoff.name(), oneoff.record.borrow().service.name.clone());
+            return Err(failure(format!(
+                "the container name {name:?} is already in use by a container of `compose run`: wait for its end where \
+                 that has `--rm`, or take it away with `compose down {service}`"
+            )));
+        }
         names.retain(|name| self.container(name).is_none());
         if names.is_empty() {
             return Ok(Claims::default());

@@ -3,6 +3,7 @@
 //! Output goes to the log like any other's, and the client reads it there: nothing that either process does can lose a
 //! byte of it. Input goes past the supervisor.
 
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::fs::OpenOptions;
 use std::os::fd::{AsFd, OwnedFd};
@@ -13,6 +14,7 @@ use std::time::Duration;
 use composer_plan::{Observed, Orphans, Plan, UpOptions};
 use composer_stack::Stack;
 use tokio::io::unix::AsyncFd;
+use tokio::sync::watch;
 
 use super::container::{Container, Given, Status};
 use super::execute::{Order, StepError, new_record};
@@ -94,6 +96,7 @@ impl Engine {
             stop_at_failure: true,
             cancel: operation.cancel.clone(),
             interrupt,
+            made: RefCell::default(),
         });
         let stood = self.stand(&request, order).await?;
         // Nothing is changed while it waits for others.
@@ -135,7 +138,6 @@ impl Engine {
 
     /// What `--dry-run` shows.
     async fn plan_oneoff(&self, request: &Run) -> Result<Plan, Failure> {
-        let _turn = self.turn.lock().await;
         if self.container(&request.name).is_some() {
             return Err(in_use(&request.name));
         }
@@ -146,7 +148,7 @@ impl Engine {
 
     /// What is planned with, and how.
     async fn without_replicas(&self, request: &Run) -> (Stack, Observed, UpOptions) {
-        let mut observed = self.observe().await;
+        let mut observed = self.observe_for(&request.stack).await;
         // Planned as a service without replicas: what it stands on and depends on is there, and its replicas are left
         // as they are.
         let service = &request.service;
@@ -176,6 +178,7 @@ impl Engine {
             stop_at_failure: order.stop_at_failure,
             cancel: order.cancel.clone(),
             interrupt: order.interrupt.clone(),
+            made: RefCell::default(),
         });
         let failures = self.execute(&plan, Rc::clone(&order)).await;
         self.brought_up(&failures, &plan, new, &order, (&options.services, None)).await?;
@@ -255,7 +258,7 @@ impl Engine {
         own: bool,
         client: &Connection,
     ) -> Result<(), Failure> {
-        let mut status = container.status.subscribe();
+        let status = container.status.subscribe();
         let input = self.input(container);
         // Without its caller it goes as one that nobody has come back for.
         container.owned.set(own && input.is_ok());
@@ -270,33 +273,27 @@ impl Engine {
         // A client that has gone already is noticed as one that goes later.
         let _ = asyncfd::send(client, &Reply::Attached(attached), &with).await;
         drop(input);
-        // Its log goes with it: not before the client has that open.
-        let mut has_log = false;
-        let parted = loop {
-            tokio::select! {
-                biased;
-                // Fails only when the container itself is gone.
-                _ = status.wait_for(|status| !is_under_way(*status)), if has_log => break None,
-                said = heard(client) => match said {
-                    Said::HasLog => has_log = true,
-                    Said::Detached => break Some(Parting::Detached),
-                    Said::Gone => break Some(Parting::Gone),
-                },
-            }
-        };
-        match parted {
+        match parting(status, client).await {
             Some(Parting::Detached) => {
                 container.owned.set(false);
-                return self.leave_alone(container);
+                self.leave_alone(container)
             }
             Some(Parting::Gone) if own => {
                 self.stop(container, None, Halt::User).await;
                 self.clear_oneoff(container).await;
-                return Ok(());
+                Ok(())
             }
-            Some(Parting::Gone) => return Ok(()),
-            None => {}
+            Some(Parting::Gone) => Ok(()),
+            None => self.tell_code(container, client).await,
         }
+    }
+
+    /// The code of a program that has ended, for whoever has waited for it.
+    async fn tell_code(
+        self: &Rc<Self>,
+        container: &Rc<Container>,
+        client: &Connection,
+    ) -> Result<(), Failure> {
         let code = match &container.record.borrow().phase {
             Phase::Exited { code, .. } => *code,
             Phase::Created { .. } | Phase::Started(_) => None,
@@ -422,6 +419,24 @@ fn is_under_way(status: Status) -> bool {
     match status {
         Status::Starting | Status::Running(_) => true,
         Status::Created | Status::Restarting(_) | Status::Exited(_) => false,
+    }
+}
+
+/// How a client leaves; `None` where the program has ended before that.
+async fn parting(mut status: watch::Receiver<Status>, client: &Connection) -> Option<Parting> {
+    // The log goes with the container: not before the client has that open.
+    let mut has_log = false;
+    loop {
+        tokio::select! {
+            biased;
+            // Fails only when the container itself is gone.
+            _ = status.wait_for(|status| !is_under_way(*status)), if has_log => return None,
+            said = heard(client) => match said {
+                Said::HasLog => has_log = true,
+                Said::Detached => return Some(Parting::Detached),
+                Said::Gone => return Some(Parting::Gone),
+            },
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! What clients ask for that changes the stack: up, down, stop, kill.
 
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::fd::AsFd;
@@ -9,7 +10,7 @@ use std::time::Duration;
 
 use composer_plan::{DownOptions, Plan, Step, UpOptions};
 use composer_sandbox::pidfd;
-use composer_stack::Stack;
+use composer_stack::{Stack, known_services};
 use tokio::sync::watch;
 
 use super::Engine;
@@ -47,10 +48,12 @@ impl Engine {
         self.not_overtaken(&interrupt)?;
         for service in &request.options.services {
             if !request.stack.services.contains_key(service) {
-                return Err(failure(format!("no such service: {service}")));
+                let known = request.stack.services.keys().map(String::as_str);
+                let known = known_services("the file", service, known);
+                return Err(failure(format!("no such service: {service}{known}")));
             }
         }
-        let observed = self.observe().await;
+        let observed = self.observe_for(&request.stack).await;
         let options = if request.boot {
             UpOptions { services: self.of_boot(&request.stack), ..request.options }
         } else {
@@ -81,6 +84,7 @@ impl Engine {
             stop_at_failure: true,
             cancel: operation.cancel.clone(),
             interrupt,
+            made: RefCell::default(),
         });
         let late = Late::of(request.wait, request.wait_timeout);
         let failures = self.execute_until(&plan, &order, late).await;
@@ -133,7 +137,7 @@ impl Engine {
             | StepError::Interrupted => None,
         });
         if let Some(mut failure) = broken {
-            self.roll_back(plan, new).await;
+            self.roll_back(plan, new, order).await;
             ends::append_unchanged(&mut failure.message, failures);
             return Err(failure);
         }
@@ -144,7 +148,7 @@ impl Engine {
     }
 
     /// Takes back what a failed `up` has made, so that the next one begins where this one did.
-    async fn roll_back(self: &Rc<Self>, plan: &Plan, new: bool) {
+    async fn roll_back(self: &Rc<Self>, plan: &Plan, new: bool, order: &Order) {
         let made: BTreeSet<String> = plan
             .steps()
             .into_iter()
@@ -167,18 +171,8 @@ impl Engine {
             })
             .collect();
         let mut observed = self.observe().await;
-        let made_volumes: BTreeSet<String> = plan
-            .steps()
-            .into_iter()
-            .filter_map(|id| match &plan.get(id).step {
-                Step::Volume(key) => {
-                    self.record.borrow().as_ref().and_then(|r| Some(r.volumes.get(key)?.name.clone()))
-                }
-                _ => None,
-            })
-            .collect();
         observed.containers.retain(|name, _| made.contains(name));
-        observed.volumes.retain(|name| made_volumes.contains(name));
+        observed.volumes.retain(|name| order.made.borrow().contains(name));
         if new {
             self.take_down(&composer_plan::down(
                 &observed,
@@ -304,7 +298,8 @@ impl Engine {
 
     pub(super) fn stop_order(&self, timeout: Option<Duration>, halt: Halt) -> Rc<Order> {
         let (cancel, interrupt) = (watch::Sender::new(false), self.interrupt.subscribe());
-        Rc::new(Order { stack: None, timeout, halt, stop_at_failure: false, cancel, interrupt })
+        let made = RefCell::default();
+        Rc::new(Order { stack: None, timeout, halt, stop_at_failure: false, cancel, interrupt, made })
     }
 
     /// The services that a boot brings up: all but those that a user had stopped, and that ask to stay so. What
@@ -326,9 +321,18 @@ impl Engine {
             self.of_services(&[(*service).clone()]).is_empty() && self.oneoffs_of(service).is_empty()
         };
         match services.iter().find(is_unknown) {
-            Some(unknown) => Err(failure(format!("no such service: {unknown}"))),
+            Some(unknown) => {
+                let known = self.services_with_containers();
+                let known = known_services("the stack", unknown, known.iter().map(String::as_str));
+                Err(failure(format!("no such service: {unknown}{known}")))
+            }
             None => Ok(()),
         }
+    }
+
+    fn services_with_containers(&self) -> BTreeSet<String> {
+        let containers = self.containers.borrow();
+        containers.values().map(|container| container.record.borrow().service.name.clone()).collect()
     }
 
     /// Takes away what only these two processes stood on. The start lock keeps a new pair from being started

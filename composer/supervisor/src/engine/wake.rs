@@ -1,5 +1,6 @@
 //! `start`, `restart` and `rm`: what needs no file but what exists.
 
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
@@ -160,7 +161,8 @@ impl Engine {
                 bandwidth: record.bandwidth,
             })
         });
-        Rc::new(Order { stack, timeout, halt: Halt::User, stop_at_failure: true, cancel, interrupt })
+        let (halt, made) = (Halt::User, RefCell::default());
+        Rc::new(Order { stack, timeout, halt, stop_at_failure: true, cancel, interrupt, made })
     }
 
     /// Runs a plan that starts what was `asked` for, or all.
