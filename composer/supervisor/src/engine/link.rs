@@ -270,6 +270,10 @@ impl Link {
             if pause {
                 tokio::time::sleep(PAUSE).await;
             }
+            // The stack may have gone meanwhile: a keeper that is started now would be told so by nobody.
+            if self.quitting.get() {
+                return;
+            }
             match self.start_keeper() {
                 Ok(()) => return,
                 Err(error) if !told => {
