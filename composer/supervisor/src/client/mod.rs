@@ -121,7 +121,8 @@ impl Client {
     /// Sends the request, with descriptors for `Exec`.
     pub fn send(&self, request: &Request, fds: &[BorrowedFd<'_>]) -> Result<(), Error> {
         let fds = fds.iter().map(BorrowedFd::try_clone_to_owned).collect::<io::Result<_>>();
-        let origin = Origin { pid: std::process::id().cast_signed(), asked: clock::now(), again: None };
+        let origin =
+            Origin { pid: std::process::id().cast_signed(), asked: clock::since_boot(), again: None };
         self.ask(Pending {
             asked: Asked { request: request.clone(), origin },
             fds: fds.map_err(doing("keep the request's descriptors"))?,
@@ -147,7 +148,8 @@ impl Client {
     fn renew(&self, request: &Request) -> Result<(), Error> {
         let free = self.later.iter().find(|later| later.get().is_none());
         let free = free.ok_or_else(|| Error::Gone(self.stack.clone()))?;
-        let may_be_gone = self.begun.get().is_none() || request.purpose() == Some(Purpose::End);
+        let may_be_gone =
+            self.begun.get().is_none() || matches!(request.purpose(), Some(Purpose::End | Purpose::Clear));
         let found = match may_be_gone {
             true => Self::find_or_start(&self.stack)?,
             false => Self::find(&self.stack)?.ok_or(Error::Overtaken(request.verb()))?,

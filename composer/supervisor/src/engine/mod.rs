@@ -20,6 +20,7 @@ mod naming;
 mod network;
 mod oneoff;
 mod operations;
+mod overtaken;
 mod pause;
 mod ports;
 mod prestart;
