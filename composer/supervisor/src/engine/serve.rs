@@ -253,7 +253,7 @@ impl Engine {
                 }
                 () = &mut hangup, if !gone => {
                     gone = true;
-                    match operation.goes_on {
+                    match operation.goes_on() {
                         false if operation.begun.get() => drop(operation.cancel.send_replace(true)),
                         false => return Err(operations::failure("abandoned".to_owned())),
                         true => {}

@@ -20,8 +20,7 @@ pub struct Operation {
     pub begun: Cell<bool>,
     /// Raised to make it give up.
     pub cancel: watch::Sender<bool>,
-    /// Whether it goes on without its client.
-    pub goes_on: bool,
+    alone: Alone,
     verb: &'static str,
     purpose: Option<Purpose>,
     /// The services that it is about; none where it is about all.
@@ -32,30 +31,36 @@ pub struct Operation {
     noted: Notify,
 }
 
+/// How far an operation goes on without its client.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Alone {
+    Never,
+    /// Left half-way it would have stopped what nobody starts again.
+    Begun,
+    /// What is to end is to end.
+    Always,
+}
+
 impl Operation {
     /// One that waits for its turn, where it needs one.
     pub fn of(request: &Request, origin: Origin, engine: &Engine) -> Self {
         let record = engine.record.borrow();
-        let goes_on = match request {
-            Request::Up(_) | Request::Start(_) | Request::Run(_) => false,
-            // Left half-way it would have stopped what nobody starts again, and what is to go is to go.
-            Request::Down(_)
-            | Request::Stop(_)
-            | Request::Restart(_)
-            | Request::Remove(_)
-            | Request::Pause(_) => true,
+        let alone = match request {
+            Request::Up(_) | Request::Start(_) | Request::Run(_) => Alone::Never,
+            Request::Restart(_) | Request::Remove(_) | Request::Pause(_) => Alone::Begun,
+            Request::Down(_) | Request::Stop(_) => Alone::Always,
             // Done at once, or seen to by whoever answers it.
             Request::Kill(_)
             | Request::Status
             | Request::Watch
             | Request::Exec(_)
             | Request::Attach(_)
-            | Request::Copy(_) => true,
+            | Request::Copy(_) => Alone::Always,
         };
         Self {
             begun: Cell::new(false),
             cancel: watch::Sender::new(false),
-            goes_on,
+            alone,
             verb: request.verb(),
             purpose: request.purpose(),
             services: concerned(request, record.as_ref().map(|record| &record.services)),
@@ -68,6 +73,15 @@ impl Operation {
     /// Whether its client asks once more, as a supervisor has died of which it does not know how far that had come.
     pub fn is_asked_again(&self) -> bool {
         self.origin.again.is_some()
+    }
+
+    /// Whether it goes on though its client has gone.
+    pub fn goes_on(&self) -> bool {
+        match self.alone {
+            Alone::Never => false,
+            Alone::Begun => self.begun.get(),
+            Alone::Always => true,
+        }
     }
 
     fn note(&self, reply: Reply) {
