@@ -215,3 +215,22 @@ fn what_others_do_to_other_services_is_no_reason_to_give_a_command_up() {
     assert_eq!(state(&project, "after"), "running");
     project.down();
 }
+
+#[test]
+fn an_interrupted_up_that_has_only_waited_stops_nothing() {
+    let project = Project::new("turns-interrupted", NEVER);
+    project.ok(&["up", "-d", "other"]);
+    let pid = project.field("other", "Pid");
+    let mut first = begun(&project, &["up", "-d"]);
+    let mut second = project.command(&["up"]).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(second.stderr.take().unwrap()).lines().map(Result::unwrap);
+    assert!(lines.any(|line| line.contains("waiting for \"up\"")));
+    signal(&second, Signal::SIGINT);
+    assert_eq!(second.wait().unwrap().code(), Some(130));
+    assert_eq!(lines.find(|line| line.contains("topping")), None);
+    assert!(first.try_wait().unwrap().is_none());
+    assert_eq!((project.field("other", "Pid"), state(&project, "never")), (pid, "running".into()));
+    first.kill().unwrap();
+    first.wait().unwrap();
+    project.down();
+}

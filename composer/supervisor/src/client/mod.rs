@@ -165,6 +165,11 @@ impl Client {
         self
     }
 
+    /// Whether what was asked has had its turn, as far as answers have been read.
+    pub fn has_begun(&self) -> bool {
+        self.begun.get().is_some()
+    }
+
     /// Says that whoever follows a container leaves, and that its program runs on.
     pub fn detach(&self) -> Result<(), Error> {
         channel::send(self.as_fd(), &Following::Leaves, &[]).map_err(doing("leave the container"))
