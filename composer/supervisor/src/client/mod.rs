@@ -206,8 +206,10 @@ impl Client {
             return self.ask(pending).map(|()| None);
         };
         // What changes a stack goes on from whatever it finds, so it may be asked for again after any event; a program
-        // that runs must not run twice.
+        // that runs must not run twice, nor have a signal twice.
+        let kills = pending.as_ref().is_some_and(|pending| matches!(pending.asked.request, Request::Kill(_)));
         let again = match reply {
+            Reply::Event(_) if kills => false,
             Reply::Event(_) | Reply::Containers(_) | Reply::Waits(_) | Reply::Begun { .. } | Reply::Hold => {
                 true
             }

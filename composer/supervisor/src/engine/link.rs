@@ -69,6 +69,8 @@ pub struct Legacy {
     pub children: BTreeMap<String, Born>,
     /// Children whose end has not been acknowledged, by process id: a tag may have been used again.
     pub ended: BTreeMap<i32, End>,
+    /// The tags of those.
+    pub tags: BTreeMap<i32, String>,
     /// Held descriptors by key.
     pub held: BTreeMap<String, Vec<OwnedFd>>,
 }
@@ -142,7 +144,8 @@ impl Link {
                 self.held.borrow_mut().insert(key.clone(), copies);
                 legacy.held.insert(key, fds);
             }
-            Notice::Exited { pid, code, time, .. } => {
+            Notice::Exited { tag, pid, code, time } => {
+                legacy.tags.insert(pid, tag);
                 legacy.ended.insert(pid, End { code: Some(code), time });
             }
             Notice::Spawned { .. } | Notice::Refused { .. } | Notice::Ready => {}

@@ -202,7 +202,7 @@ impl Engine {
                 };
                 self.with_events(client, operation, watching).await
             }
-            Request::Exec(request) => self.exec(*request, fds, client).await.map(|()| None),
+            Request::Exec(request) => self.exec(*request, fds, client, operation).await.map(|()| None),
             Request::Attach(request) => self.attach(&request, client).await.map(|()| None),
             Request::Copy(request) => self.copy(request, fds, client).await,
         }

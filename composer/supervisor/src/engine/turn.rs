@@ -75,6 +75,11 @@ impl Operation {
         self.origin.again.is_some()
     }
 
+    /// Tells it from every other one, however often it is asked.
+    pub fn id(&self) -> String {
+        format!("{}-{}", self.origin.pid, self.origin.asked)
+    }
+
     /// Whether it goes on though its client has gone.
     pub fn goes_on(&self) -> bool {
         match self.alone {
