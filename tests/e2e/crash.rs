@@ -1,5 +1,8 @@
 //! The supervisor, the keeper, or both are killed: services run on, nothing is lost.
 
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -155,5 +158,44 @@ services:
     }
     let told = project.ok(&["events", "--since", "1h", "--until", "0s", "job"]);
     assert_eq!(told.matches(" die ").count(), 1, "{told}");
+    project.down();
+}
+
+/// Between its being made and its client's being told of it the supervisor dies.
+#[test]
+fn a_program_of_exec_is_run_once_when_the_supervisor_is_killed() {
+    let file =
+        r#"services: {one: {x-rootfs: @busybox@, command: sleep 1000, volumes: ["./shared:/shared"]}}"#;
+    let project = Project::new("crash-exec", file);
+    let shared = project.folder.join("shared");
+    std::fs::create_dir(&shared).unwrap();
+    project.ok(&["up", "-d"]);
+    for program in [
+        "echo run >> /shared/runs; exit 7",
+        "echo run >> /shared/runs; while ! test -e /shared/go; do sleep 0.05; done; echo said; exit 7",
+    ] {
+        let mut events =
+            project.command(&["events", "--since", "1h"]).stdout(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(events.stdout.take().unwrap()).lines().map(Result::unwrap);
+        let keeper = Pid::from_raw(project.processes("compose-keeper")[0]);
+        kill(keeper, Signal::SIGSTOP).unwrap();
+        let mut exec = project.command(&["exec", "-T", "one", "sh", "-c", program]);
+        let exec = exec.stdout(Stdio::piped()).spawn().unwrap();
+        assert!(lines.any(|line| line.contains(&format!("exec_create: sh -c {program}"))));
+        // Answered after the keeper has been sent the order.
+        project.containers();
+        project.kill_processes("compose-supervisor");
+        kill(keeper, Signal::SIGCONT).unwrap();
+        assert_eq!(project.field("one", "State"), "running");
+        std::fs::write(shared.join("go"), "").unwrap();
+        let output = exec.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(7), "{program}");
+        assert_eq!(output.stdout, if program.contains("said") { &b"said\n"[..] } else { b"" });
+        assert_eq!(std::fs::read_to_string(shared.join("runs")).unwrap(), "run\n");
+        std::fs::remove_file(shared.join("runs")).unwrap();
+        std::fs::remove_file(shared.join("go")).unwrap();
+        events.kill().unwrap();
+        events.wait().unwrap();
+    }
     project.down();
 }

@@ -16,6 +16,18 @@ services:
   other: { x-rootfs: @busybox@, command: sleep 1000 }
 "#;
 
+/// `up` of it ends once a new supervisor finds `shared/go`.
+const GATED: &str = r#"
+services:
+  slow:
+    x-rootfs: @busybox@
+    command: sleep 1000
+    volumes: ["./shared:/shared"]
+    healthcheck: { test: ["CMD", "test", "-e", "/shared/go"], interval: 1000s }
+  after: { x-rootfs: @busybox@, command: sleep 1000, depends_on: { slow: { condition: service_healthy } } }
+  other: { x-rootfs: @busybox@, command: sleep 1000 }
+"#;
+
 fn signal(child: &Child, signal: Signal) {
     kill(Pid::from_raw(child.id().cast_signed()), signal).unwrap();
 }
@@ -74,16 +86,7 @@ fn a_stop_after_a_supervisors_death_is_not_undone() {
 
 #[test]
 fn an_up_that_nothing_has_overtaken_goes_on_after_a_supervisors_death() {
-    let file = r#"
-services:
-  slow:
-    x-rootfs: @busybox@
-    command: sleep 1000
-    volumes: ["./shared:/shared"]
-    healthcheck: { test: ["CMD", "test", "-e", "/shared/go"], interval: 1000s }
-  after: { x-rootfs: @busybox@, command: sleep 1000, depends_on: { slow: { condition: service_healthy } } }
-"#;
-    let project = Project::new("turns-on", file);
+    let project = Project::new("turns-on", GATED);
     std::fs::create_dir(project.folder.join("shared")).unwrap();
     let mut up = project.command(&["up", "-d"]).stderr(Stdio::null()).spawn().unwrap();
     while !project.containers().iter().any(|container| container["State"] == "running") {
@@ -152,5 +155,83 @@ fn whoever_waits_for_its_turn_says_for_whom_and_a_dry_run_waits_for_nobody() {
     up.kill().unwrap();
     up.wait().unwrap();
     assert!(waiting.wait().unwrap().success());
+    project.down();
+}
+
+#[test]
+fn an_up_of_a_stack_that_was_taken_down_is_not_done_to_the_next_one() {
+    let project = Project::new("turns-next", NEVER);
+    let first = begun(&project, &["up", "-d"]);
+    signal(&first, Signal::SIGSTOP);
+    project.kill_processes("compose-supervisor");
+    project.ok(&["down", "-t", "0"]);
+    project.ok(&["up", "-d", "other"]);
+    let pid = project.field("other", "Pid");
+    overtaken(first, "up");
+    assert_eq!(project.field("other", "Pid"), pid);
+    assert_eq!(project.containers().len(), 1);
+    project.down();
+}
+
+#[test]
+fn what_is_abandoned_while_it_waits_for_its_turn_is_not_done() {
+    let project = Project::new("turns-abandoned", NEVER);
+    project.ok(&["up", "-d", "other"]);
+    let pid = project.field("other", "Pid");
+    let mut up = begun(&project, &["up", "-d"]);
+    for args in [&["restart", "-t", "0", "other"][..], &["pause", "other"]] {
+        let (mut waiting, line) = first_line(project.command(args).stderr(Stdio::piped()).spawn().unwrap());
+        assert!(line.contains("waiting for \"up\""), "{line}");
+        waiting.kill().unwrap();
+        waiting.wait().unwrap();
+    }
+    // Answered after the supervisor has seen them go.
+    assert_eq!(project.field("other", "Pid"), pid);
+    up.kill().unwrap();
+    up.wait().unwrap();
+    // Has its turn after theirs.
+    project.ok(&["up", "-d", "other"]);
+    assert_eq!((project.field("other", "Pid"), state(&project, "other")), (pid, "running".into()));
+    project.down();
+}
+
+#[test]
+fn what_others_do_to_other_services_is_no_reason_to_give_a_command_up() {
+    let project = Project::new("turns-others", GATED);
+    std::fs::create_dir(project.folder.join("shared")).unwrap();
+    project.ok(&["create", "other"]);
+    let mut up = project.command(&["up", "-d", "after"]).stderr(Stdio::null()).spawn().unwrap();
+    while project.containers().iter().all(|it| it["State"] != "running") {
+        assert!(up.try_wait().unwrap().is_none(), "`up` has ended");
+    }
+    let remove = project.command(&["rm", "-f", "other"]).stderr(Stdio::piped()).spawn().unwrap();
+    let (mut remove, waits) = first_line(remove);
+    assert!(waits.contains("waiting for \"up\""), "{waits}");
+    signal(&up, Signal::SIGSTOP);
+    std::fs::write(project.folder.join("shared/go"), "").unwrap();
+    project.kill_processes("compose-supervisor");
+    assert!(remove.wait().unwrap().success());
+    signal(&up, Signal::SIGCONT);
+    assert!(up.wait().unwrap().success());
+    assert_eq!(state(&project, "after"), "running");
+    project.down();
+}
+
+#[test]
+fn an_interrupted_up_that_has_only_waited_stops_nothing() {
+    let project = Project::new("turns-interrupted", NEVER);
+    project.ok(&["up", "-d", "other"]);
+    let pid = project.field("other", "Pid");
+    let mut first = begun(&project, &["up", "-d"]);
+    let mut second = project.command(&["up"]).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(second.stderr.take().unwrap()).lines().map(Result::unwrap);
+    assert!(lines.any(|line| line.contains("waiting for \"up\"")));
+    signal(&second, Signal::SIGINT);
+    assert_eq!(second.wait().unwrap().code(), Some(130));
+    assert_eq!(lines.find(|line| line.contains("topping")), None);
+    assert!(first.try_wait().unwrap().is_none());
+    assert_eq!((project.field("other", "Pid"), state(&project, "never")), (pid, "running".into()));
+    first.kill().unwrap();
+    first.wait().unwrap();
     project.down();
 }

@@ -145,8 +145,7 @@ impl Session<'_> {
         };
         if ends && self.aborted.is_none() && self.interrupts == 0 {
             self.aborted = Some(code);
-            self.context.out.note("Aborting on container exit...");
-            self.stop_all()?;
+            self.stop_own("Aborting on container exit...")?;
         }
         Ok(())
     }

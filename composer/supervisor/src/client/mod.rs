@@ -121,7 +121,8 @@ impl Client {
     /// Sends the request, with descriptors for `Exec`.
     pub fn send(&self, request: &Request, fds: &[BorrowedFd<'_>]) -> Result<(), Error> {
         let fds = fds.iter().map(BorrowedFd::try_clone_to_owned).collect::<io::Result<_>>();
-        let origin = Origin { pid: std::process::id().cast_signed(), asked: clock::now(), again: None };
+        let origin =
+            Origin { pid: std::process::id().cast_signed(), asked: clock::since_boot(), again: None };
         self.ask(Pending {
             asked: Asked { request: request.clone(), origin },
             fds: fds.map_err(doing("keep the request's descriptors"))?,
@@ -147,7 +148,8 @@ impl Client {
     fn renew(&self, request: &Request) -> Result<(), Error> {
         let free = self.later.iter().find(|later| later.get().is_none());
         let free = free.ok_or_else(|| Error::Gone(self.stack.clone()))?;
-        let may_be_gone = self.begun.get().is_none() || request.purpose() == Some(Purpose::End);
+        let may_be_gone =
+            self.begun.get().is_none() || matches!(request.purpose(), Some(Purpose::End | Purpose::Clear));
         let found = match may_be_gone {
             true => Self::find_or_start(&self.stack)?,
             false => Self::find(&self.stack)?.ok_or(Error::Overtaken(request.verb()))?,
@@ -161,6 +163,11 @@ impl Client {
     pub fn succeed(self, other: &Self) -> Self {
         self.held.borrow_mut().append(&mut other.held.borrow_mut());
         self
+    }
+
+    /// Whether what was asked has had its turn, as far as answers have been read.
+    pub fn has_begun(&self) -> bool {
+        self.begun.get().is_some()
     }
 
     /// Says that whoever follows a container leaves, and that its program runs on.
@@ -199,8 +206,10 @@ impl Client {
             return self.ask(pending).map(|()| None);
         };
         // What changes a stack goes on from whatever it finds, so it may be asked for again after any event; a program
-        // that runs must not run twice.
+        // that runs must not run twice, nor have a signal twice.
+        let kills = pending.as_ref().is_some_and(|pending| matches!(pending.asked.request, Request::Kill(_)));
         let again = match reply {
+            Reply::Event(_) if kills => false,
             Reply::Event(_) | Reply::Containers(_) | Reply::Waits(_) | Reply::Begun { .. } | Reply::Hold => {
                 true
             }

@@ -11,7 +11,7 @@ use composer_stack::NetworkMode;
 
 use super::container::{Container, Status};
 use super::link::{Born, End, Legacy, Link};
-use super::{Engine, inside, logpipes, ports, prestart, program};
+use super::{Engine, exec, inside, logpipes, ports, prestart, program};
 use crate::logs::Stream;
 use crate::protocol::Action;
 use crate::records::{ContainerRecord, Phase, Process};
@@ -44,6 +44,7 @@ impl Engine {
                 }
             }
         }
+        *self.programs.borrow_mut() = exec::left(&mut legacy);
         // Ends of programs that nobody waits for any more: probes, and `exec` whose client has lost us.
         for pid in legacy.ended.keys() {
             self.link.acknowledge(*pid);

@@ -1,5 +1,6 @@
 //! `compose exec`: a program in a running container.
 
+use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 
@@ -9,14 +10,37 @@ use composer_stack::known_services;
 use tokio::io::unix::AsyncFd;
 
 use super::container::{Container, Status};
-use super::link::Born;
-use super::operations::failure;
+use super::link::{Born, End, Legacy};
+use super::operations::{Operation, failure};
 use super::start::{self, Reported};
-use super::{Engine, asyncfd};
+use super::{Engine, asyncfd, inside};
 use crate::protocol::{Action, Exec, ExecAction, ExecStage, Failure, Reply};
 use crate::{channel, identifier, words};
 
 type Connection = AsyncFd<OwnedFd>;
+
+/// What the tags of these programs begin with; the id of what asked for them follows.
+const PURPOSE: &str = "exec";
+
+/// A program that an earlier supervisor has started, whose client may not have been told so.
+pub(super) enum Left {
+    Running(Born),
+    Ended(i32, End),
+}
+
+/// Those that the keeper knows of, by the ids of what asked for them.
+pub(super) fn left(legacy: &mut Legacy) -> BTreeMap<String, Left> {
+    let id = |tag: &str| Some(tag.strip_prefix(PURPOSE)?.strip_prefix('/')?.split('/').next()?.to_owned());
+    let ended = legacy.tags.iter().filter_map(|(pid, tag)| {
+        let end = legacy.ended.get(pid)?;
+        Some((id(tag)?, Left::Ended(*pid, *end)))
+    });
+    let mut left: BTreeMap<_, _> = ended.collect();
+    let running: Vec<_> = legacy.children.keys().filter_map(|tag| Some((id(tag)?, tag.clone()))).collect();
+    let born = running.into_iter().filter_map(|(id, tag)| Some((id, legacy.children.remove(&tag)?)));
+    left.extend(born.map(|(id, born)| (id, Left::Running(born))));
+    left
+}
 
 impl Engine {
     /// Runs the program and tells the client of its end.
@@ -25,7 +49,20 @@ impl Engine {
         request: Exec,
         fds: Vec<OwnedFd>,
         client: &Connection,
+        operation: &Operation,
     ) -> Result<(), Failure> {
+        let id = operation.id();
+        let left = self.programs.borrow_mut().remove(&id);
+        match left {
+            Some(left) if request.terminal.is_none() => return self.go_on(left, &request, client).await,
+            // Its terminal is gone.
+            Some(Left::Running(born)) => {
+                inside::kill(born.pid, born.pidfd.as_fd());
+                let _ = born.end.await;
+                self.link.acknowledge(born.pid);
+            }
+            Some(Left::Ended(..)) | None => {}
+        }
         let container = self.target(&request.service, request.index)?;
         if *container.paused.borrow() {
             let name = container.name();
@@ -34,7 +71,7 @@ impl Engine {
         }
         let events = Events::new(self, &container, request.argv.clone());
         events.tell(ExecStage::Created);
-        let (born, terminal) = self.launch_in(&container, &request, fds).await?;
+        let (born, terminal) = self.launch_in(&container, &request, fds, &id).await?;
         events.tell(ExecStage::Started);
         let with: Vec<_> = terminal.iter().map(AsFd::as_fd).collect();
         // A client that has gone already is noticed as one that goes later.
@@ -50,12 +87,27 @@ impl Engine {
         Ok(())
     }
 
+    /// Answers for a program that an earlier supervisor has started: it is not run a second time.
+    async fn go_on(&self, left: Left, request: &Exec, client: &Connection) -> Result<(), Failure> {
+        let (Left::Running(Born { pid, .. }) | Left::Ended(pid, _)) = &left;
+        let _ = asyncfd::send(client, &Reply::Executing { pid: *pid }, &[]).await;
+        let code = match left {
+            _ if request.detach => return Ok(()),
+            Left::Running(born) => self.await_end(born, client).await?,
+            Left::Ended(_, end) => end.code.ok_or_else(unknown_code)?,
+        };
+        // A client that has gone needs no answer.
+        let _ = asyncfd::send(client, &Reply::Exited { code }, &[]).await;
+        Ok(())
+    }
+
     /// Makes the process and returns when it has exec'd its program, with the master of its terminal.
     async fn launch_in(
         &self,
         container: &Container,
         request: &Exec,
         fds: Vec<OwnedFd>,
+        id: &str,
     ) -> Result<(Born, Option<OwnedFd>), Failure> {
         let name = container.name();
         let text = |error: std::io::Error| failure(format!("exec in {name}: {error}"));
@@ -71,7 +123,7 @@ impl Engine {
         all.extend(three(fds).map_err(text)?);
         all.push(report_write);
         all.extend(group.open().map_err(|error| failure(error.to_string()))?);
-        let born = self.link.exec("exec", target, spec, all).await;
+        let born = self.link.exec(&format!("{PURPOSE}/{id}"), target, spec, all).await;
         let born = born.map_err(|refusal| failure(format!("exec in {name}: {refusal}")))?;
         match start::report(&report_read, &name).await {
             Reported::Started(terminal) => Ok((born, terminal)),
@@ -112,7 +164,7 @@ impl Engine {
         };
         self.link.acknowledge(born.pid);
         let code = ended.ok().and_then(|end| end.code);
-        code.ok_or_else(|| failure("its code is not known: the keeper was killed".to_owned()))
+        code.ok_or_else(unknown_code)
     }
 
     /// A running container of a service: this replica, or the first that runs, else one that `run` has made.
@@ -179,6 +231,10 @@ fn three(mut fds: Vec<OwnedFd>) -> std::io::Result<Vec<OwnedFd>> {
     }
     fds.truncate(3);
     Ok(fds)
+}
+
+fn unknown_code() -> Failure {
+    failure("its code is not known: the keeper was killed".to_owned())
 }
 
 /// Waits until the client has closed its connection.

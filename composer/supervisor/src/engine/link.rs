@@ -68,6 +68,8 @@ pub struct Legacy {
     pub children: BTreeMap<String, Born>,
     /// Children whose end has not been acknowledged, by process id: a tag may have been used again.
     pub ended: BTreeMap<i32, End>,
+    /// The tags of those.
+    pub tags: BTreeMap<i32, String>,
     /// Held descriptors by key.
     pub held: BTreeMap<String, Vec<OwnedFd>>,
 }
@@ -142,7 +144,8 @@ impl Link {
                 self.held.borrow_mut().insert(key.clone(), copies);
                 legacy.held.insert(key, fds);
             }
-            Notice::Exited { pid, code, time } => {
+            Notice::Exited { tag, pid, code, time } => {
+                legacy.tags.insert(pid, tag);
                 legacy.ended.insert(pid, End { code: Some(code), time });
             }
             Notice::Spawned { .. } | Notice::Refused { .. } | Notice::Ready => {}
@@ -216,7 +219,7 @@ impl Link {
                     let _ = asked.send(Err(Refusal::Failed(message)));
                 }
             }
-            Notice::Exited { pid, code, time } => {
+            Notice::Exited { pid, code, time, .. } => {
                 let watched = self.watched.borrow_mut().remove(&pid);
                 let heard =
                     watched.is_some_and(|watched| watched.end.send(End { code: Some(code), time }).is_ok());
@@ -268,6 +271,10 @@ impl Link {
         loop {
             if pause {
                 tokio::time::sleep(PAUSE).await;
+            }
+            // The stack may have gone meanwhile: a keeper that is started now would be told so by nobody.
+            if self.quitting.get() {
+                return;
             }
             match self.start_keeper() {
                 Ok(()) => return,

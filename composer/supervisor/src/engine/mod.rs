@@ -20,6 +20,7 @@ mod naming;
 mod network;
 mod oneoff;
 mod operations;
+mod overtaken;
 mod pause;
 mod ports;
 mod prestart;
@@ -91,6 +92,8 @@ struct Engine {
     /// One operation that changes the stack at a time.
     turn: Mutex<()>,
     turns: Turns,
+    /// Programs of `exec` that an earlier supervisor has left, by the ids of what asked for them.
+    programs: RefCell<BTreeMap<String, exec::Left>>,
     /// By service: one container at a time runs the steps of `pre_start`, and the configuration for which another than
     /// the first has run those of the service.
     preparing: RefCell<BTreeMap<String, Rc<Mutex<Option<String>>>>>,
@@ -165,6 +168,7 @@ async fn supervise(stack: &str) -> io::Result<()> {
         events: broadcast::Sender::new(1024),
         journal: RefCell::new(Journal::new(StackPaths::new(stack))),
         turn: Mutex::new(()),
+        programs: RefCell::default(),
         turns: Turns::new(&StackPaths::new(stack)),
         preparing: RefCell::default(),
         interrupt: watch::Sender::new(0),

@@ -259,7 +259,8 @@ impl Engine {
     }
 
     /// Sends a signal to every running container's PID 1. It waits for nobody's turn.
-    pub(super) fn kill(&self, request: &Kill) -> Result<Option<Reply>, Failure> {
+    pub(super) fn kill(&self, request: &Kill, operation: &Operation) -> Result<Option<Reply>, Failure> {
+        self.need_no_turn(operation)?;
         self.known(&request.services)?;
         let killed = self.of_services(&request.services);
         let ends_it = |container: &Rc<Container>| {
@@ -267,6 +268,7 @@ impl Engine {
         };
         // What is under way for others goes on; what waits for one of these learns of its end.
         if killed.len() == self.of_services(&[]).len() && killed.iter().all(ends_it) {
+            self.has_ended_all(operation);
             self.overtake(true);
         }
         let mut messages = Vec::new();

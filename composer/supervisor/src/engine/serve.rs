@@ -159,7 +159,7 @@ impl Engine {
         fds: Vec<OwnedFd>,
         client: &AsyncFd<OwnedFd>,
     ) -> Result<Option<Reply>, Failure> {
-        let operation = &Operation::of(&request, origin);
+        let operation = &Operation::of(&request, origin, self);
         match request {
             Request::Up(up) => self.with_events(client, operation, self.up(*up, operation)).await,
             Request::Down(down) => self.with_events(client, operation, self.down(down, operation)).await,
@@ -179,7 +179,9 @@ impl Engine {
                 self.with_events(client, operation, self.pause_services(&pause, operation)).await
             }
             Request::Run(request) => self.run_oneoff(*request, fds, client, operation).await.map(|()| None),
-            Request::Kill(kill) => self.with_events(client, operation, async { self.kill(&kill) }).await,
+            Request::Kill(kill) => {
+                self.with_events(client, operation, async { self.kill(&kill, operation) }).await
+            }
             Request::Status => {
                 let containers = self.containers.borrow();
                 let described = containers.values().map(|container| {
@@ -200,7 +202,7 @@ impl Engine {
                 };
                 self.with_events(client, operation, watching).await
             }
-            Request::Exec(request) => self.exec(*request, fds, client).await.map(|()| None),
+            Request::Exec(request) => self.exec(*request, fds, client, operation).await.map(|()| None),
             Request::Attach(request) => self.attach(&request, client).await.map(|()| None),
             Request::Copy(request) => self.copy(request, fds, client).await,
         }
@@ -251,7 +253,7 @@ impl Engine {
                 }
                 () = &mut hangup, if !gone => {
                     gone = true;
-                    match operation.goes_on {
+                    match operation.goes_on() {
                         false if operation.begun.get() => drop(operation.cancel.send_replace(true)),
                         false => return Err(operations::failure("abandoned".to_owned())),
                         true => {}

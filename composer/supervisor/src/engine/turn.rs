@@ -1,16 +1,15 @@
 //! Whose turn it is: one operation that changes the stack at a time, and whether it is still wanted when its turn comes.
 //!
-//! A client asks again when a supervisor has died. What a later command has meanwhile undone is not done again: the
-//! times at which commands of each purpose were asked are on disk.
+//! A client asks again when a supervisor has died. What a later command has meanwhile undone is not done again.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
-use serde::{Deserialize, Serialize};
 use tokio::sync::{MutexGuard, Notify, watch};
 
 use super::Engine;
 use super::operations::failure;
+use super::overtaken::{Asked, concerned};
 use crate::paths::StackPaths;
 use crate::protocol::{Action, Failure, Holder, Origin, Purpose, Reply, Request, Subject};
 use crate::{clock, diagnose, records};
@@ -21,41 +20,50 @@ pub struct Operation {
     pub begun: Cell<bool>,
     /// Raised to make it give up.
     pub cancel: watch::Sender<bool>,
-    /// Whether it goes on without its client.
-    pub goes_on: bool,
+    alone: Alone,
     verb: &'static str,
     purpose: Option<Purpose>,
+    /// The services that it is about; none where it is about all.
+    services: Vec<String>,
     origin: Origin,
     /// What its client is to be told beside events.
     notes: RefCell<VecDeque<Reply>>,
     noted: Notify,
 }
 
+/// How far an operation goes on without its client.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Alone {
+    Never,
+    /// Left half-way it would have stopped what nobody starts again.
+    Begun,
+    /// What is to end is to end.
+    Always,
+}
+
 impl Operation {
     /// One that waits for its turn, where it needs one.
-    pub fn of(request: &Request, origin: Origin) -> Self {
-        let goes_on = match request {
-            Request::Up(_) | Request::Start(_) | Request::Run(_) => false,
-            // Left half-way it would have stopped what nobody starts again, and what is to go is to go.
-            Request::Down(_)
-            | Request::Stop(_)
-            | Request::Restart(_)
-            | Request::Remove(_)
-            | Request::Pause(_) => true,
+    pub fn of(request: &Request, origin: Origin, engine: &Engine) -> Self {
+        let record = engine.record.borrow();
+        let alone = match request {
+            Request::Up(_) | Request::Start(_) | Request::Run(_) => Alone::Never,
+            Request::Restart(_) | Request::Remove(_) | Request::Pause(_) => Alone::Begun,
+            Request::Down(_) | Request::Stop(_) => Alone::Always,
             // Done at once, or seen to by whoever answers it.
             Request::Kill(_)
             | Request::Status
             | Request::Watch
             | Request::Exec(_)
             | Request::Attach(_)
-            | Request::Copy(_) => true,
+            | Request::Copy(_) => Alone::Always,
         };
         Self {
             begun: Cell::new(false),
             cancel: watch::Sender::new(false),
-            goes_on,
+            alone,
             verb: request.verb(),
             purpose: request.purpose(),
+            services: concerned(request, record.as_ref().map(|record| &record.services)),
             origin,
             notes: RefCell::default(),
             noted: Notify::new(),
@@ -65,6 +73,20 @@ impl Operation {
     /// Whether its client asks once more, as a supervisor has died of which it does not know how far that had come.
     pub fn is_asked_again(&self) -> bool {
         self.origin.again.is_some()
+    }
+
+    /// Tells it from every other one, however often it is asked.
+    pub fn id(&self) -> String {
+        format!("{}-{}", self.origin.pid, self.origin.asked)
+    }
+
+    /// Whether it goes on though its client has gone.
+    pub fn goes_on(&self) -> bool {
+        match self.alone {
+            Alone::Never => false,
+            Alone::Begun => self.begun.get(),
+            Alone::Always => true,
+        }
     }
 
     fn note(&self, reply: Reply) {
@@ -88,38 +110,25 @@ impl Operation {
     }
 }
 
-/// When the last command of each purpose that has had its turn was asked.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-struct Last {
-    /// Tells a stack from one of the same name that was there before a `down`.
-    stack: u64,
-    times: BTreeMap<Purpose, u64>,
-}
-
 /// What is known of turns.
 pub(super) struct Turns {
     holder: watch::Sender<Option<Holder>>,
     /// How many have their turn, or wait for it.
     wanted: Cell<usize>,
-    last: RefCell<Last>,
+    last: RefCell<Asked>,
 }
 
 impl Turns {
     /// As an earlier supervisor left them.
     pub fn new(paths: &StackPaths) -> Self {
-        let last = records::read(&paths.turns()).unwrap_or_default();
+        let last: Asked = records::read(&paths.turns()).unwrap_or_default();
+        let last = last.of_this_boot();
         Self { holder: watch::Sender::new(None), wanted: Cell::new(0), last: RefCell::new(last) }
     }
 
     /// Whether nobody has a turn or waits for one.
     pub fn are_idle(&self) -> bool {
         self.wanted.get() == 0
-    }
-
-    fn remember(&self, purpose: Purpose, time: u64) {
-        let mut last = self.last.borrow_mut();
-        let known = last.times.entry(purpose).or_default();
-        *known = time.max(*known);
     }
 
     /// Fails where a later command has gone before one that is asked again.
@@ -129,9 +138,9 @@ impl Turns {
             return Ok(());
         };
         let last = self.last.borrow();
-        let later = |purpose: &&Purpose| last.times.get(purpose).is_some_and(|time| *time > asked);
-        let was_taken_down = purpose != Purpose::End && again.stack.is_some_and(|stack| stack != last.stack);
-        if was_taken_down || purpose.yields_to().iter().any(|purpose| later(&purpose)) {
+        let ends = matches!(purpose, Purpose::End | Purpose::Clear);
+        let was_taken_down = !ends && again.stack.is_some_and(|stack| stack != last.stack);
+        if was_taken_down || last.overtook(purpose, &operation.services, asked) {
             return Err(failure(crate::protocol::overtaken(operation.verb)));
         }
         Ok(())
@@ -193,22 +202,19 @@ impl Engine {
     /// Of an operation that does its work at once, whoever has the turn.
     pub(super) fn need_no_turn(&self, operation: &Operation) -> Result<(), Failure> {
         self.turns.still_wanted(operation)?;
-        self.remember(operation.purpose, operation.origin.asked);
+        self.remember_purpose(operation);
         Ok(())
     }
 
     /// Makes the operation under way give up, and waits for its turn. Where `whole`, nothing is to be left running.
     pub(super) async fn preempt(&self, whole: bool, operation: &Operation) -> Result<Turn<'_>, Failure> {
         self.turns.still_wanted(operation)?;
-        self.remember(operation.purpose, operation.origin.asked);
+        self.remember_purpose(operation);
         self.overtake(whole);
         self.take_turn(operation).await
     }
 
     pub(super) fn overtake(&self, whole: bool) {
-        if whole {
-            self.remember(Some(Purpose::End), clock::now());
-        }
         self.endings.set(self.endings.get() + u64::from(whole));
         self.interrupt.send_modify(|count| *count += 1);
     }
@@ -246,13 +252,12 @@ impl Engine {
     /// The turn of an operation has come.
     fn begin(&self, operation: &Operation) {
         operation.begun.set(true);
-        let Origin { pid, asked, .. } = operation.origin;
         self.turns.holder.send_replace(Some(Holder {
             verb: operation.verb.to_owned(),
-            pid,
+            pid: operation.origin.pid,
             since: clock::now(),
         }));
-        if operation.purpose == Some(Purpose::Start)
+        if matches!(operation.purpose, Some(Purpose::Make | Purpose::Start))
             && let Err(error) = self.paths.make()
         {
             diagnose(&format!("make the folders of {}: {error}", self.stack));
@@ -260,14 +265,24 @@ impl Engine {
         if !self.paths.turns().exists() {
             self.turns.last.borrow_mut().stack = clock::now();
         }
-        self.remember(operation.purpose, asked);
+        self.remember_purpose(operation);
         operation.note(Reply::Begun { stack: self.turns.last.borrow().stack });
     }
 
-    /// Keeps when a command of this purpose was asked, where anything is kept of the stack.
-    fn remember(&self, purpose: Option<Purpose>, time: u64) {
-        let Some(purpose) = purpose else { return };
-        self.turns.remember(purpose, time);
+    /// A command has ended everything, though that is not its purpose.
+    pub(super) fn has_ended_all(&self, operation: &Operation) {
+        self.remember(Purpose::End, &[], operation);
+    }
+
+    fn remember_purpose(&self, operation: &Operation) {
+        if let Some(purpose) = operation.purpose {
+            self.remember(purpose, &operation.services, operation);
+        }
+    }
+
+    /// Keeps when a command was asked, where anything is kept of the stack.
+    fn remember(&self, purpose: Purpose, services: &[String], operation: &Operation) {
+        self.turns.last.borrow_mut().remember(purpose, services, operation.origin.asked);
         if self.paths.state().is_dir()
             && let Err(error) = records::write(&self.paths.turns(), &*self.turns.last.borrow())
         {

@@ -33,6 +33,7 @@ const SETTLED: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_secs(1);
 
 struct Ended {
+    tag: String,
     code: i32,
     time: u64,
 }
@@ -214,8 +215,8 @@ impl Keeper {
                 WaitStatus::StillAlive => return,
                 _ => continue,
             };
-            if self.children.remove(&pid).is_some() {
-                let ended = Ended { code, time: clock::now() };
+            if let Some((tag, _)) = self.children.remove(&pid) {
+                let ended = Ended { tag, code, time: clock::now() };
                 self.tell(&exited(pid, &ended), &[]);
                 self.ended.insert(pid, ended);
             }
@@ -282,7 +283,7 @@ fn join_engine_group(stack: &str) {
 }
 
 fn exited(pid: i32, ended: &Ended) -> Notice {
-    Notice::Exited { pid, code: ended.code, time: ended.time }
+    Notice::Exited { tag: ended.tag.clone(), pid, code: ended.code, time: ended.time }
 }
 
 impl Peer {

@@ -81,6 +81,8 @@ pub enum Notice {
     Ready,
     /// A child has ended. Told to every new supervisor until it is acknowledged.
     Exited {
+        /// As ordered.
+        tag: String,
         /// In the host's PID namespace.
         pid: i32,
         /// Its code, 128 + n for signal n.

@@ -18,7 +18,7 @@ pub struct Asked {
 pub struct Origin {
     /// Its process id.
     pub pid: i32,
-    /// When it asked first: nanoseconds since the Unix epoch.
+    /// When it asked first: nanoseconds since the host was booted.
     pub asked: u64,
     /// It has asked another supervisor before, which has died.
     pub again: Option<Again>,
@@ -45,10 +45,18 @@ pub struct Holder {
 /// What a command is for, as far as commands undo each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Purpose {
-    /// That something runs.
+    /// That something exists, and runs.
+    Make,
+    /// That something runs which exists.
     Start,
-    /// That something does not.
+    /// That something does not run.
     End,
+    /// That nothing is left of the stack.
+    Clear,
+    /// That what does not run is not left.
+    Remove,
+    /// That what runs has a signal.
+    Signal,
     /// That something is held where it is.
     Hold,
     /// That it goes on.
@@ -59,9 +67,10 @@ impl Purpose {
     /// The purposes of commands that, asked later, undo what this one does.
     pub fn yields_to(self) -> &'static [Self] {
         match self {
-            Self::Start => &[Self::End],
-            Self::End => &[Self::Start],
-            Self::Hold => &[Self::Start, Self::End, Self::Release],
+            Self::Make | Self::Start => &[Self::End, Self::Clear],
+            Self::End | Self::Remove | Self::Signal => &[Self::Make, Self::Start],
+            Self::Clear => &[Self::Make],
+            Self::Hold => &[Self::Make, Self::Start, Self::End, Self::Clear, Self::Release],
             Self::Release => &[Self::Hold],
         }
     }
@@ -92,13 +101,15 @@ impl Request {
     /// What it is for; `None` of a request that changes nothing which another one could undo.
     pub fn purpose(&self) -> Option<Purpose> {
         match self {
-            Self::Up(_) | Self::Start(_) | Self::Restart(_) | Self::Run(_) => Some(Purpose::Start),
-            Self::Down(_) | Self::Stop(_) | Self::Remove(_) => Some(Purpose::End),
+            Self::Up(_) => Some(Purpose::Make),
+            Self::Start(_) | Self::Restart(_) | Self::Run(_) => Some(Purpose::Start),
+            Self::Down(down) if down.services.is_empty() => Some(Purpose::Clear),
+            Self::Down(_) | Self::Stop(_) => Some(Purpose::End),
+            Self::Remove(_) => Some(Purpose::Remove),
+            Self::Kill(_) => Some(Purpose::Signal),
             Self::Pause(pause) if pause.hold => Some(Purpose::Hold),
             Self::Pause(_) => Some(Purpose::Release),
-            Self::Kill(_) | Self::Status | Self::Watch | Self::Exec(_) | Self::Attach(_) | Self::Copy(_) => {
-                None
-            }
+            Self::Status | Self::Watch | Self::Exec(_) | Self::Attach(_) | Self::Copy(_) => None,
         }
     }
 }
