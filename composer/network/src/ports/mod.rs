@@ -61,6 +61,19 @@ impl Place {
         }
     }
 
+    /// Whether the same port cannot be taken at both.
+    pub fn clashes(self, other: Self) -> bool {
+        let same = |one: IpAddr, other: IpAddr| {
+            one.is_ipv4() == other.is_ipv4()
+                && (one == other || one.is_unspecified() || other.is_unspecified())
+        };
+        let meets = match (self.host_ip, other.host_ip) {
+            (Some(one), Some(other)) => same(one, other),
+            (None, _) | (_, None) => true,
+        };
+        self.protocol == other.protocol && meets
+    }
+
     /// How many sockets it has, on a host with IPv6.
     pub fn families(self) -> usize {
         self.addresses().len()

@@ -10,6 +10,7 @@ mod ends;
 mod exec;
 mod execute;
 mod health;
+mod held;
 mod hooks;
 mod identity;
 mod inside;

@@ -68,7 +68,7 @@ impl Engine {
             self.none_held(Some(&request.stack), wanted, &ends_of(&plan))?;
         }
         let _names = self.claim_names(&plan)?;
-        self.take_ports(&plan, &request.stack)?;
+        self.take_ports(&plan, Some(&request.stack))?;
         let new = self.take_file(&request.stack, &request.path)?;
         let stack = Rc::new(request.stack);
         for note in &plan.notes {
