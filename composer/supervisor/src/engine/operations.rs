@@ -280,6 +280,7 @@ impl Engine {
             let ends = ends_it(&container);
             // As in Docker: what is killed by a user stays so.
             if ends && self.cease_at_once(&container, Halt::User) {
+                self.give_up_ports(&container.name());
                 self.announce_container(&container, Action::Stopped);
             }
             let sent = match &*container.live.borrow() {

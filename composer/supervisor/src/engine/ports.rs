@@ -48,6 +48,9 @@ pub struct Ports {
     rules: RefCell<Option<Rules>>,
     /// Whether nf_tables has failed: then everything is served here.
     by_hand: Cell<bool>,
+    /// What an earlier supervisor left is being taken up: until all of it is known, its rules are right, and ours would
+    /// lack something.
+    adopting: Cell<bool>,
 }
 
 impl Ports {
@@ -61,6 +64,7 @@ impl Ports {
             firewall: RefCell::new(Firewall::new(stack)),
             rules: RefCell::default(),
             by_hand: Cell::new(false),
+            adopting: Cell::new(true),
         }
     }
 
@@ -339,6 +343,12 @@ impl Engine {
         }
     }
 
+    /// A container that was about to be started again is not.
+    pub(super) fn give_up_ports(&self, name: &str) {
+        self.close_ports(name);
+        self.give_back_ports(Some(name));
+    }
+
     /// Gives back those of a container's ports that are to go.
     fn drop_ports(&self, name: &str, goes: impl Fn(&Held) -> bool) {
         let gone: Vec<Held> = {
@@ -408,23 +418,18 @@ impl Engine {
         }
     }
 
-    /// Takes up the ports of a container whose program runs on, from the keeper or anew.
-    pub(super) fn adopt_ports(&self, container: &Container, sockets: Vec<OwnedFd>) {
+    /// Takes up the ports of a container whose program runs on, or is about to be started again; from the keeper or
+    /// anew.
+    pub(super) fn adopt_ports(&self, container: &Container, mut sockets: Vec<OwnedFd>, runs: bool) {
         let name = container.name();
-        let mut sockets = sockets.into_iter().peekable();
         let mut held = Vec::new();
         let published = container.record.borrow().published.clone();
         for PublishedPort { host_ip, protocol, port, target, v4, v6 } in published {
             let place = Place { host_ip, protocol };
-            let count = place.families();
-            let own: Vec<OwnedFd> = sockets.by_ref().take(count).collect();
-            let reserved = match place.adopt(port, own) {
-                Some(reserved) => Ok(reserved),
-                None => place.take(port),
-            };
+            let reserved = place.adopt(port, &mut sockets).map_or_else(|| place.take(port), Ok);
             let outcome = reserved.and_then(|reserved| {
                 let mut held = Held::new(reserved, target)?;
-                held.lead(Some(Target { v4, v6, port: target }));
+                held.lead(runs.then_some(Target { v4, v6, port: target }));
                 Ok(held)
             });
             match outcome {
@@ -432,9 +437,7 @@ impl Engine {
                 Err(error) => diagnose(&format!("port {port}/{protocol} of {name}: {error}")),
             }
         }
-        if held.is_empty() {
-            return;
-        }
+        // What has not been taken up is let go of.
         self.ports.held.borrow_mut().insert(name.clone(), held);
         self.keep_rest(&name);
     }
@@ -452,10 +455,17 @@ impl Engine {
         Ok(())
     }
 
+    /// All that an earlier supervisor left has been taken up.
+    pub(super) fn ports_adopted(&self) {
+        self.ports.adopting.set(false);
+        self.refresh_firewall(true);
+        self.give_back_ports(None);
+    }
+
     /// Tells the kernel who may reach whom and what leads where. With `mend`, whatever it was told before.
     pub(super) fn refresh_firewall(&self, mend: bool) {
         let networks = self.nets();
-        if networks.is_empty() {
+        if networks.is_empty() || self.ports.adopting.get() {
             return;
         }
         let rules = self.ports.firewall_rules(networks);
