@@ -9,6 +9,7 @@ mod copy;
 mod ends;
 mod exec;
 mod execute;
+mod handback;
 mod health;
 mod held;
 mod hooks;
