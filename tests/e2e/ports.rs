@@ -324,6 +324,138 @@ services:
     world.down(project);
 }
 
+/// Services of UDP that answer with their names, each with its ports.
+fn namers(services: &[(&str, &str)]) -> String {
+    let mut file = "services:\n".to_owned();
+    for (name, ports) in services {
+        file += &format!(
+            r#"
+  {name}:
+    x-rootfs: host
+    command:
+      - python3
+      - -uc
+      - |
+        import socket
+        s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        s.bind(("0.0.0.0", 53))
+        print("ready")
+        while True:
+            d, a = s.recvfrom(100)
+            s.sendto(b"{name}", a)
+    ports: [{ports}]
+"#
+        );
+    }
+    file
+}
+
+fn named(to: &str) -> Option<String> {
+    let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
+    // A datagram may be lost while the container is another.
+    for _ in 0..5 {
+        socket.send_to(b"who", to).unwrap();
+        let mut buffer = [0; 100];
+        if let Ok(length) = socket.recv(&mut buffer) {
+            return Some(String::from_utf8_lossy(&buffer[..length]).into_owned());
+        }
+    }
+    None
+}
+
+#[test]
+fn a_port_of_udp_moves_between_services_that_stay() {
+    let world = World::new();
+    let up = |project: &Project, services: &[(&str, &str)]| {
+        project.write("compose.yaml", &namers(services));
+        project.ok(&["up", "-d", "-t", "1"]);
+        for (name, _) in services {
+            project.follow_until(name, "ready");
+        }
+    };
+    let before = [("one", "\"5353:53/udp\""), ("two", "\"5354:53/udp\"")];
+    let project = Project::new("udp-moves", &namers(&before));
+    world.host.inside(|| {
+        up(&project, &before);
+        assert_eq!(named("127.0.0.1:5353").as_deref(), Some("one"));
+        up(&project, &[("one", "\"5355:53/udp\""), ("two", "\"5353:53/udp\", \"5354:53/udp\"")]);
+        assert_eq!(named("127.0.0.1:5353").as_deref(), Some("two"));
+        assert_eq!(named("127.0.0.1:5355").as_deref(), Some("one"));
+        // Another port of the container by the same one of the host, at other addresses.
+        up(&project, &[("one", "\"127.0.0.1:5355:53/udp\""), ("two", "\"5353:53/udp\"")]);
+        assert_eq!(named("127.0.0.1:5355").as_deref(), Some("one"));
+        assert!(UdpSocket::bind("127.0.0.1:5354").is_ok(), "what nobody wants any more is free");
+    });
+    world.down(project);
+}
+
+/// Two services of HTTP that say their names, each with its ports.
+fn speakers(one: &str, two: &str) -> String {
+    let speaker = |name: &str, ports: &str| {
+        format!(
+            r#"
+  {name}:
+    x-rootfs: @busybox@
+    command: ["sh", "-c", "mkdir -p /www; echo {name} > /www/index.html; exec httpd -f -p 80 -h /www"]
+    healthcheck: {{ test: ["CMD", "wget", "-q", "-O", "/dev/null", "http://127.0.0.1/"], interval: 5s }}
+    ports: [{ports}]
+"#
+        )
+    };
+    format!("services:{}{}", speaker("one", one), speaker("two", two))
+}
+
+#[test]
+fn ports_move_and_are_swapped_between_services_that_stay() {
+    let world = World::new();
+    let project = Project::new("moves", &speakers("\"8080:80\"", ""));
+    let at = |port: u16| ask(&format!("127.0.0.1:{port}"));
+    world.host.inside(|| {
+        project.ok(&["up", "-d", "--wait"]);
+        for (one, two) in [(9090, 8080), (8080, 9090)] {
+            project.write("compose.yaml", &speakers(&format!("\"{one}:80\""), &format!("\"{two}:80\"")));
+            project.ok(&["up", "-d", "--wait", "-t", "1"]);
+            assert_eq!(at(one).as_deref(), Some("one"), "{one}");
+            assert_eq!(at(two).as_deref(), Some("two"), "{two}");
+        }
+    });
+    assert_eq!(world.outside.inside(|| ask("198.51.100.1:8080")).as_deref(), Some("one"));
+    world.down(project);
+}
+
+#[test]
+fn an_up_that_fails_for_a_taken_port_leaves_what_runs_reachable() {
+    let world = World::new();
+    let project = Project::new("stays", &speakers("\"8080-8082:80\"", ""));
+    world.host.inside(|| {
+        project.ok(&["up", "-d", "--wait"]);
+        let _taken = TcpListener::bind("0.0.0.0:9000").unwrap();
+        project.write("compose.yaml", &speakers("\"8090:80\"", "\"8080:80\", \"9000:80\""));
+        let (_, error) = project.fails(&["up", "-d", "-t", "1"]);
+        assert!(error.contains("service two: port 9000/tcp of the host is taken: process"), "{error}");
+        assert!(error.contains("publish another port: `9001:80`"), "{error}");
+        assert_eq!(ask("127.0.0.1:8080").as_deref(), Some("one"));
+        assert_eq!(ask("[::1]:8080").as_deref(), Some("one"));
+        assert!(TcpListener::bind("0.0.0.0:8090").is_ok(), "what it had in mind is given back");
+        // Neither is what stays waited for: all of a range is somebody's.
+        let _others = [8081, 8082].map(|port| TcpListener::bind(("0.0.0.0", port)).unwrap());
+        project.write("compose.yaml", &speakers("\"8080-8082:80\"", ""));
+        let (_, error) = project.fails(&["up", "-d", "--force-recreate", "--scale", "one=2"]);
+        assert!(error.contains("ports 8080-8082/tcp of the host are all taken"), "{error}");
+    });
+    assert_eq!(world.outside.inside(|| ask("198.51.100.1:8080")).as_deref(), Some("one"));
+    world.host.inside(|| {
+        project.ok(&["stop", "-t", "1"]);
+        let _taken = TcpListener::bind("0.0.0.0:8080").unwrap();
+        let _others = [8081, 8082].map(|port| TcpListener::bind(("0.0.0.0", port)).unwrap());
+        let (_, error) = project.fails(&["start"]);
+        assert!(error.contains("of the host are all taken, the first by: process"), "{error}");
+        assert!(project.containers().iter().all(|one| one["State"] != "running"), "before anything starts");
+    });
+    world.down(project);
+}
+
 #[test]
 fn connections_and_listeners_outlive_the_supervisor_and_the_keeper() {
     let world = World::new();

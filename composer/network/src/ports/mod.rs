@@ -9,8 +9,8 @@ use std::os::fd::{AsRawFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::sys::socket::{
-    AddressFamily, Backlog, Shutdown, SockFlag, SockType, SockaddrStorage, bind, getsockname, listen,
-    setsockopt, shutdown, socket, sockopt,
+    AddressFamily, Backlog, Shutdown, SockFlag, SockType, SockaddrStorage, bind, getsockname, getsockopt,
+    listen, setsockopt, shutdown, socket, sockopt,
 };
 
 use crate::firewall::Protocol;
@@ -61,9 +61,17 @@ impl Place {
         }
     }
 
-    /// How many sockets it has, on a host with IPv6.
-    pub fn families(self) -> usize {
-        self.addresses().len()
+    /// Whether the same port cannot be taken at both.
+    pub fn clashes(self, other: Self) -> bool {
+        let same = |one: IpAddr, other: IpAddr| {
+            one.is_ipv4() == other.is_ipv4()
+                && (one == other || one.is_unspecified() || other.is_unspecified())
+        };
+        let meets = match (self.host_ip, other.host_ip) {
+            (Some(one), Some(other)) => same(one, other),
+            (None, _) | (_, None) => true,
+        };
+        self.protocol == other.protocol && meets
     }
 
     /// Takes this port.
@@ -77,7 +85,7 @@ impl Place {
             match bound(self.protocol, SocketAddr::new(address, reserved.port)) {
                 Ok(socket) => {
                     // Where any will do, the first address decides for the others.
-                    reserved.port = port_of(&socket)?;
+                    reserved.port = address_of(&socket)?.port();
                     reserved.sockets.push(socket);
                 }
                 // A host without IPv6 has the port all the same.
@@ -104,27 +112,43 @@ impl Place {
         taken
     }
 
-    /// Sockets that an earlier process has left are this port, if they are bound to it.
-    pub fn adopt(self, port: u16, sockets: Vec<OwnedFd>) -> Option<Reserved> {
-        let is_it = |socket: &OwnedFd| port_of(socket).is_ok_and(|bound| bound == port);
-        (!sockets.is_empty() && sockets.iter().all(is_it)).then_some(Reserved { place: self, port, sockets })
+    /// Takes out of the sockets that an earlier process has left those that are bound to this port here, if there are
+    /// any: a host without IPv6 has one fewer of them.
+    pub fn adopt(self, port: u16, sockets: &mut Vec<OwnedFd>) -> Option<Reserved> {
+        let kind = kind_of(self.protocol);
+        let bound = self.addresses().into_iter().filter_map(|address| {
+            let wanted = SocketAddr::new(address, port);
+            let is_it = |socket: &OwnedFd| {
+                address_of(socket).is_ok_and(|bound| bound == wanted)
+                    && getsockopt(socket, sockopt::SockType).is_ok_and(|found| found == kind)
+            };
+            Some(sockets.swap_remove(sockets.iter().position(is_it)?))
+        });
+        let sockets: Vec<OwnedFd> = bound.collect();
+        (!sockets.is_empty()).then_some(Reserved { place: self, port, sockets })
     }
 }
 
-fn port_of(socket: &OwnedFd) -> io::Result<u16> {
+fn address_of(socket: &OwnedFd) -> io::Result<SocketAddr> {
     let address: SockaddrStorage = getsockname(socket.as_raw_fd())?;
-    let v4 = address.as_sockaddr_in().map(|address| address.port());
-    v4.or_else(|| address.as_sockaddr_in6().map(|address| address.port()))
-        .ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))
+    let v4 = address.as_sockaddr_in().map(|address| SocketAddr::V4((*address).into()));
+    // A scope is none of the address that was asked for.
+    let v6 = || {
+        Some(SocketAddr::new((*address.as_sockaddr_in6()?).ip().into(), address.as_sockaddr_in6()?.port()))
+    };
+    v4.or_else(v6).ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))
+}
+
+fn kind_of(protocol: Protocol) -> SockType {
+    match protocol {
+        Protocol::Tcp => SockType::Stream,
+        Protocol::Udp => SockType::Datagram,
+    }
 }
 
 fn bound(protocol: Protocol, address: SocketAddr) -> nix::Result<OwnedFd> {
     let family = if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
-    let kind = match protocol {
-        Protocol::Tcp => SockType::Stream,
-        Protocol::Udp => SockType::Datagram,
-    };
-    let socket = socket(family, kind, SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK, None)?;
+    let socket = socket(family, kind_of(protocol), SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK, None)?;
     if address.is_ipv6() {
         setsockopt(&socket, sockopt::Ipv6V6Only, &true)?;
     }

@@ -72,10 +72,28 @@ fn any_port_is_one_that_both_families_have_free() {
         }
         let reserved = found.expect("the only one");
         assert_eq!(reserved.port, 40001);
-        let sockets = copies(&reserved);
-        assert!(everywhere(Protocol::Tcp).adopt(40001, sockets).is_some());
-        assert!(everywhere(Protocol::Tcp).adopt(40008, copies(&reserved)).is_none());
-        assert!(everywhere(Protocol::Tcp).adopt(40001, Vec::new()).is_none());
+        let mut sockets = copies(&reserved);
+        assert!(everywhere(Protocol::Tcp).adopt(40008, &mut sockets).is_none());
+        assert!(everywhere(Protocol::Udp).adopt(40001, &mut sockets).is_none());
+        assert_eq!(sockets.len(), 2);
+        assert!(everywhere(Protocol::Tcp).adopt(40001, &mut sockets).is_some());
+        assert!(everywhere(Protocol::Tcp).adopt(40001, &mut sockets).is_none());
+    });
+}
+
+#[test]
+fn sockets_are_told_apart_where_there_is_one_for_each_port() {
+    on_a_host(|| async {
+        let taken: Vec<_> =
+            [40001, 40002].map(|port| everywhere(Protocol::Tcp).take(port)).into_iter().collect();
+        // As on a host without IPv6.
+        let mut sockets: Vec<_> =
+            taken.iter().flatten().filter_map(|reserved| copies(reserved).into_iter().next()).collect();
+        for port in [40001, 40002] {
+            let adopted = everywhere(Protocol::Tcp).adopt(port, &mut sockets).expect("it is there");
+            assert_eq!(adopted.sockets.len(), 1);
+        }
+        assert!(sockets.is_empty());
     });
 }
 

@@ -24,8 +24,9 @@ impl Engine {
         let recorded = self.recorded();
         // All of them before the network is looked at: the kernel is told of them at once.
         for container in &recorded {
-            if matches!(container.record.borrow().phase, Phase::Started(_)) {
-                self.adopt_ports(container, ports_of(&mut legacy, &container.name()));
+            let runs = matches!(container.record.borrow().phase, Phase::Started(_));
+            if runs || is_due(container) {
+                self.adopt_ports(container, ports_of(&mut legacy, &container.name()), runs);
             }
         }
         for key in legacy.held.keys().filter(|key| key.starts_with(ports::KEY)) {
@@ -56,7 +57,7 @@ impl Engine {
             }
         }
         self.sweep();
-        self.give_back_ports(None);
+        self.ports_adopted();
         // Not before: what has no program yet is swept.
         for container in self.of_services(&[]) {
             if matches!(*container.status.borrow(), Status::Restarting(_)) {
@@ -164,8 +165,7 @@ impl Engine {
     /// The state of a container whose program had ended: a restart that was due goes on being so, within one boot.
     /// Whether it has ended for good.
     fn recall(&self, container: &Container, code: Option<i32>) -> bool {
-        let due = container.record.borrow().history.due.clone();
-        let is_due = due.is_some_and(|due| due.boot == program::boot());
+        let is_due = is_due(container);
         if !is_due {
             container.record.borrow_mut().history.due = None;
         }
@@ -282,6 +282,12 @@ impl Pipes {
 fn ports_of(legacy: &mut Legacy, name: &str) -> Vec<OwnedFd> {
     let parts = (0..).map_while(|part| legacy.held.remove(&ports::key(name, part)));
     parts.flatten().collect()
+}
+
+/// Whether a restart that was due goes on being so.
+fn is_due(container: &Container) -> bool {
+    let due = container.record.borrow().history.due.clone();
+    due.is_some_and(|due| due.boot == program::boot())
 }
 
 /// The recorded process, if it still is the same one.

@@ -149,6 +149,7 @@ impl Engine {
     /// Asks a running program to end and waits until it has.
     pub(super) async fn stop(&self, container: &Rc<Container>, timeout: Option<Duration>, halt: Halt) {
         if self.cease(container, halt).await {
+            self.give_up_ports(&container.name());
             self.announce_container(container, Action::Stopping);
             self.announce_container(container, Action::Stopped);
             return;

@@ -1,6 +1,7 @@
 //! One container, as the supervisor has it in memory.
 
 use std::cell::{Cell, RefCell};
+use std::collections::HashSet;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
@@ -265,13 +266,14 @@ fn publishers(record: &ContainerRecord, runs: bool) -> Vec<Publisher> {
             });
         }
     }
+    let published = publishers.iter().map(|one| (one.target, one.protocol.clone()));
+    let mut known: HashSet<(u16, String)> = published.collect();
     for exposed in &record.service.expose {
         let (ports, protocol) = exposed.split_once('/').unwrap_or((exposed, "tcp"));
         let (first, last) = ports.split_once('-').unwrap_or((ports, ports));
         let (Ok(first), Ok(last)) = (first.parse::<u16>(), last.parse::<u16>()) else { continue };
         for target in first..=last {
-            let is_known = |one: &Publisher| (one.target, one.protocol.as_str()) == (target, protocol);
-            if !publishers.iter().any(is_known) {
+            if known.insert((target, protocol.to_owned())) {
                 publishers.push(Publisher {
                     address: None,
                     target,

@@ -58,7 +58,7 @@ impl StepError {
 
 impl From<StartError> for StepError {
     fn from(error: StartError) -> Self {
-        Self::Broken(error)
+        if error.given_up { Self::Interrupted } else { Self::Broken(error) }
     }
 }
 
@@ -105,7 +105,9 @@ impl Engine {
         let given_up = order.given_up();
         tokio::pin!(given_up);
         loop {
-            if !stopped {
+            if stopped {
+                self.stall_ports();
+            } else {
                 for id in ready.drain(..) {
                     let (engine, step, order) =
                         (Rc::clone(self), plan.get(id).step.clone(), Rc::clone(&order));

@@ -170,6 +170,7 @@ impl Engine {
         let (stack, observed, options) = self.without_replicas(request).await;
         let plan = composer_plan::up(&stack, &observed, &options);
         let _names = self.claim_names(&plan)?;
+        self.take_ports(&plan, Some(&stack))?;
         let new = self.take_file(&request.stack, &request.path)?;
         let order = Rc::new(Order {
             stack: Some(Rc::new(stack)),

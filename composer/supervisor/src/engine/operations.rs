@@ -71,7 +71,7 @@ impl Engine {
             self.none_held(Some(&request.stack), wanted, &ends_of(&plan))?;
         }
         let _names = self.claim_names(&plan)?;
-        self.take_ports(&plan, &request.stack)?;
+        self.take_ports(&plan, Some(&request.stack))?;
         let new = self.take_file(&request.stack, &request.path)?;
         let stack = Rc::new(request.stack);
         for note in &plan.notes {
@@ -276,6 +276,7 @@ impl Engine {
             let ends = ends_it(&container);
             // As in Docker: what is killed by a user stays so.
             if ends && self.cease_at_once(&container, Halt::User) {
+                self.give_up_ports(&container.name());
                 self.announce_container(&container, Action::Stopped);
             }
             let sent = match &*container.live.borrow() {

@@ -6,14 +6,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use composer_network::firewall::{self, Firewall, Net, Protocol, Published, Rules};
+use composer_network::firewall::{self, Firewall, Net, Rules};
 use composer_network::names;
 use composer_network::ports::{Place, Reserved};
-use composer_network::proxy::{self, Served, Target};
+use composer_network::proxy::Target;
 use composer_plan::{Plan, Step};
-use composer_stack::{NetworkMode, Port, Service, Stack};
+use composer_stack::{Port, Service, Stack};
 
-use super::container::{Container, Status};
+use super::container::Container;
+use super::held::{Held, Tenure, matched, place, ports_of};
 use super::operations::failure;
 use super::start::StartError;
 use super::{Engine, taken};
@@ -35,28 +36,21 @@ pub fn key(name: &str, part: usize) -> String {
 
 /// Everything of a stack's ports.
 pub struct Ports {
-    held: RefCell<BTreeMap<String, Vec<Held>>>,
-    /// Containers that the operation under way is about to start.
-    awaited: RefCell<BTreeSet<String>>,
-    /// Those that it takes away: what they have is waited for.
-    leaving: RefCell<BTreeSet<String>>,
-    /// Ports have been given back.
-    freed: Notify,
+    pub(super) held: RefCell<BTreeMap<String, Vec<Held>>>,
+    /// What containers publish that the operation under way is about to start.
+    pub(super) awaited: RefCell<BTreeMap<String, Vec<Port>>>,
+    /// The operation under way ends no more programs: nobody waits for their ports.
+    pub(super) stalled: Cell<bool>,
+    /// Ports have been given back, or will not be.
+    pub(super) freed: Notify,
     firewall: RefCell<Firewall>,
     /// What the kernel was last told.
     rules: RefCell<Option<Rules>>,
     /// Whether nf_tables has failed: then everything is served here.
     by_hand: Cell<bool>,
-}
-
-/// A port of the host and what it is for.
-struct Held {
-    reserved: Reserved,
-    /// The container's port.
-    target: u16,
-    /// While the container runs.
-    led: Option<Target>,
-    served: Served,
+    /// What an earlier supervisor left is being taken up: until all of it is known, its rules are right, and ours would
+    /// lack something.
+    adopting: Cell<bool>,
 }
 
 impl Ports {
@@ -65,150 +59,159 @@ impl Ports {
         Self {
             held: RefCell::default(),
             awaited: RefCell::default(),
-            leaving: RefCell::default(),
+            stalled: Cell::new(false),
             freed: Notify::new(),
             firewall: RefCell::new(Firewall::new(stack)),
             rules: RefCell::default(),
             by_hand: Cell::new(false),
+            adopting: Cell::new(true),
         }
     }
 
     fn firewall_rules(&self, networks: Vec<Net>) -> Rules {
         let held = self.held.borrow();
-        let published = held.values().flatten().filter_map(|held| {
-            let led = held.led?;
-            let Reserved { place, port, .. } = held.reserved;
-            let Place { host_ip, protocol } = place;
-            Some(Published {
-                host_ip,
-                host_port: port,
-                protocol,
-                to_v4: led.v4,
-                to_v6: led.v6,
-                port: led.port,
-            })
-        });
-        Rules { networks, published: published.collect() }
-    }
-}
-
-impl Held {
-    /// Leads it to a container from now on.
-    fn lead(&mut self, target: Target) {
-        self.led = Some(target);
-        self.served.lead(Some(target));
+        Rules { networks, published: held.values().flatten().filter_map(Held::published).collect() }
     }
 
-    fn record(&self) -> PublishedPort {
-        let Reserved { place, port, .. } = self.reserved;
-        let (v4, v6) = self.led.map_or((None, None), |led| (led.v4, led.v6));
-        let (host_ip, protocol) = (place.host_ip, place.protocol);
-        PublishedPort { host_ip, protocol, port, target: self.target, v4, v6 }
+    fn holds(&self, place: Place, port: u16) -> bool {
+        let held = self.held.borrow();
+        held.values().flatten().any(|held| held.reserved.place == place && held.reserved.port == port)
     }
 
-    /// Whether it is what a service asks for.
-    fn is_for(&self, port: &Port) -> bool {
-        let number = self.reserved.port;
-        self.reserved.place == place(port)
-            && self.target == port.target
-            && port.published.is_none_or(|(first, last)| (first..=last).contains(&number))
+    /// Whether a container that the operation under way is about to start would have it.
+    pub(super) fn is_awaited(&self, held: &Held) -> bool {
+        self.awaited.borrow().values().flatten().any(|port| held.would_do_for(port))
     }
-}
 
-fn place(port: &Port) -> Place {
-    let protocol = match port.protocol {
-        composer_stack::Protocol::Tcp => Protocol::Tcp,
-        composer_stack::Protocol::Udp => Protocol::Udp,
-    };
-    Place { host_ip: port.host_ip, protocol }
-}
+    /// Whether a port is held by a container of ours whose program the operation under way ends.
+    fn is_going(&self, port: &Port) -> bool {
+        let held = self.held.borrow();
+        held.values().flatten().any(|held| held.tenure == Tenure::Going && held.clashes(port))
+    }
 
-/// What a service publishes; one without a network of its own has nothing to.
-fn ports_of(service: &Service) -> &[Port] {
-    match service.network {
-        NetworkMode::Networks(_) => &service.ports,
-        NetworkMode::Host | NetworkMode::None | NetworkMode::Service(_) | NetworkMode::Container(_) => &[],
+    /// Takes out one that is nobody's any more, with the container that had it.
+    fn take_free(&self, is_it: impl Fn(&Held) -> bool) -> Option<(String, Held)> {
+        self.held.borrow_mut().iter_mut().find_map(|(name, held)| {
+            let at = held.iter().position(|held| held.tenure == Tenure::Free && is_it(held))?;
+            Some((name.clone(), held.remove(at)))
+        })
     }
 }
 
 impl Engine {
     /// Takes the ports of every container that a plan starts. Fails where one is somebody else's, before anything is
-    /// done. The end of the operation gives back those of containers that have not come to be started.
-    pub(super) fn take_ports(&self, plan: &Plan, stack: &Stack) -> Result<(), Failure> {
+    /// done. The end of the operation gives back those of containers that have not come to be started, and leaves what
+    /// runs on with what it had.
+    pub(super) fn take_ports(&self, plan: &Plan, stack: Option<&Stack>) -> Result<(), Failure> {
         let steps = || plan.steps().into_iter().map(|id| &plan.get(id).step);
-        let mut made = BTreeMap::new();
+        let (mut made, mut ending) = (BTreeMap::new(), Vec::new());
         for step in steps() {
-            if let Step::Create { container, service, .. } | Step::Recreate { container, service, .. } = step
-            {
-                made.insert(container, service);
+            match step {
+                Step::Create { container, service, .. } => drop(made.insert(container, service)),
+                Step::Recreate { container, service, old, .. } => {
+                    made.insert(container, service);
+                    ending.push(old);
+                }
+                Step::Remove { container } | Step::Stop { container } => ending.push(container),
+                _ => {}
             }
         }
-        // What these have is given back before it is needed.
-        *self.ports.leaving.borrow_mut() = steps()
-            .filter_map(|step| match step {
-                Step::Remove { container } | Step::Stop { container } => Some(container.clone()),
-                Step::Recreate { old, .. } => Some(old.clone()),
-                _ => None,
-            })
-            .collect();
+        let mut started = Vec::new();
         for step in steps() {
             let Step::Start { container } = step else { continue };
-            let service = match made.get(container).and_then(|service| stack.services.get(*service)) {
-                Some(service) => service.clone(),
-                None => match self.container(container) {
-                    Some(known) => known.record.borrow().service.clone(),
-                    None => continue,
-                },
-            };
-            self.ports.awaited.borrow_mut().insert(container.clone());
-            self.reserve(container, &service).map_err(|error| failure(error.message))?;
+            let service = made.get(container).and_then(|service| stack?.services.get(*service)).cloned();
+            let known = || Some(self.container(container)?.record.borrow().service.clone());
+            started.extend(service.or_else(known).map(|service| (container, service)));
+        }
+        let ports = |(name, service): &(&String, Service)| ((*name).clone(), ports_of(service).to_vec());
+        *self.ports.awaited.borrow_mut() = started.iter().map(ports).collect();
+        self.ports.stalled.set(false);
+        for name in ending {
+            if let Some(held) = self.ports.held.borrow_mut().get_mut(name) {
+                let awaited = self.ports.awaited.borrow();
+                let (kept, _) = matched(held, awaited.get(name).map_or(&[], Vec::as_slice));
+                let lost = held.iter_mut().enumerate().filter(|(at, _)| !kept.contains(at));
+                lost.for_each(|(_, held)| held.tenure = Tenure::Going);
+            }
+        }
+        for (name, service) in started {
+            self.reserve(name, &service).map_err(|error| failure(error.message))?;
         }
         Ok(())
     }
 
     /// Takes what a container publishes and does not have yet; whether that is all, or something is to be waited for.
     fn reserve(&self, name: &str, service: &Service) -> Result<bool, StartError> {
-        let wanted = ports_of(service);
-        let known = self.container(name);
-        let recorded = known.map(|known| known.record.borrow().published.clone()).unwrap_or_default();
-        let mut had = self.ports.held.borrow_mut().remove(name).unwrap_or_default();
-        let before = had.len();
-        let mut held = Vec::with_capacity(wanted.len());
-        let mut outcome = Ok(true);
-        for port in wanted {
-            if let Some(at) = had.iter().position(|held| held.is_for(port)) {
-                held.push(had.swap_remove(at));
-                continue;
+        let recorded = self.container(name).map(|known| known.record.borrow().published.clone());
+        let missing = {
+            let mut all = self.ports.held.borrow_mut();
+            let held = all.get_mut(name).map_or(&mut [][..], Vec::as_mut_slice);
+            let (kept, missing) = matched(held, ports_of(service));
+            for (at, held) in held.iter_mut().enumerate() {
+                held.tenure = match (kept.contains(&at), held.tenure) {
+                    (true, Tenure::Free) => Tenure::Lasting,
+                    (false, Tenure::Lasting) => Tenure::Free,
+                    (_, tenure) => tenure,
+                };
             }
-            match self.take_port(service, port, &recorded) {
-                Ok(taken) => held.push(taken),
-                Err(error) if self.is_leaving(&error) => outcome = Ok(false),
+            missing
+        };
+        let (mut outcome, mut changed) = (Ok(true), false);
+        let (recorded, mut losers) = (recorded.unwrap_or_default(), BTreeSet::new());
+        for port in missing {
+            match self.obtain(name, (service, port), &recorded, &mut losers) {
+                Ok(Some(taken)) => {
+                    self.ports.held.borrow_mut().entry(name.to_owned()).or_default().push(taken);
+                    changed = true;
+                }
+                Ok(None) => outcome = Ok(false),
                 Err(error) => {
-                    outcome = Err(StartError::new(error.to_string()));
+                    outcome = Err(error);
                     break;
                 }
             }
         }
-        let changed = held.len() != before || !had.is_empty();
-        if held.is_empty() && before == 0 {
-            return outcome;
-        }
-        let kept = if changed { self.keep_ports(name, &held) } else { Ok(()) };
-        self.ports.held.borrow_mut().insert(name.to_owned(), held);
+        let kept = if changed { self.keep_ports(name) } else { Ok(()) };
+        losers.iter().for_each(|name| self.keep_rest(name));
         let whole = outcome?;
         kept.map_err(|error| StartError::doing(&format!("{name}: have its ports kept"), &error))?;
         Ok(whole)
     }
 
-    /// Whether a port is taken by a container of ours that will have gone when it is needed.
-    fn is_leaving(&self, error: &taken::Error) -> bool {
-        let (held, leaving) = (self.ports.held.borrow(), self.ports.leaving.borrow());
-        error.ports().is_some_and(|(place, (first, last))| {
-            let clashes = |held: &Held| {
-                held.reserved.place.protocol == place.protocol && (first..=last).contains(&held.reserved.port)
-            };
-            held.iter().any(|(name, ports)| leaving.contains(name) && ports.iter().any(clashes))
-        })
+    /// Takes a port, from another of our containers where that has no more need of it, which is then among the `losers`;
+    /// `None` where one will have none soon.
+    fn obtain(
+        &self,
+        name: &str,
+        (service, port): (&Service, &Port),
+        recorded: &[PublishedPort],
+        losers: &mut BTreeSet<String>,
+    ) -> Result<Option<Held>, StartError> {
+        let error = match self.take_port(service, port, recorded) {
+            Ok(taken) => return Ok(Some(taken)),
+            Err(error) if error.is_taken() => error,
+            Err(error) => return Err(StartError::new(error.to_string())),
+        };
+        if let Some((before, mut held)) = self.ports.take_free(|held| held.would_do_for(port)) {
+            // Handed over as it is: the keeper has copies of the sockets, so they cannot be made anew at once.
+            losers.insert(before);
+            (held.target, held.tenure) = (port.target, Tenure::Lasting);
+            return Ok(Some(held));
+        }
+        while let Some((before, held)) = self.ports.take_free(|held| held.clashes(port)) {
+            held.close();
+            losers.insert(before);
+            if let Ok(taken) = self.take_port(service, port, recorded) {
+                return Ok(Some(taken));
+            }
+        }
+        let is_going = self.ports.is_going(port);
+        let stalled = self.ports.stalled.get();
+        if is_going && !stalled && self.ports.awaited.borrow().contains_key(name) {
+            return Ok(None);
+        }
+        let error = error.with_holder().to_string();
+        Err(StartError { given_up: is_going && stalled, ..StartError::new(error) })
     }
 
     /// The port that a container had before, else the first that is free among those asked for.
@@ -228,7 +231,7 @@ impl Engine {
         let mine = |had: &&PublishedPort| {
             (had.host_ip, had.protocol, had.target) == (place.host_ip, place.protocol, port.target)
                 && port.published.is_none_or(|(first, last)| (first..=last).contains(&had.port))
-                && !self.holds(place, had.port)
+                && !self.ports.holds(place, had.port)
                 && !is_chosen(had.port)
         };
         let before = recorded.iter().filter(mine).find_map(|had| place.take(had.port).ok());
@@ -237,26 +240,29 @@ impl Engine {
             (None, None) => place.take_any(),
             (None, Some((first, last))) => first_free(place, first, last),
         };
-        let failed = |error| taken::Error::new(&service.name, place, port.published, error);
-        let reserved = reserved.map_err(failed)?;
-        let served = serve(&reserved, None).map_err(failed)?;
-        Ok(Held { reserved, target: port.target, led: None, served })
+        let taken = reserved.and_then(|reserved| Held::new(reserved, port.target));
+        taken.map_err(|error| taken::Error::new(&service.name, port, error))
     }
 
-    fn holds(&self, place: Place, port: u16) -> bool {
-        let held = self.ports.held.borrow();
-        held.values().flatten().any(|held| held.reserved.place == place && held.reserved.port == port)
-    }
-
-    /// Has the keeper hold the sockets, some at a time.
-    fn keep_ports(&self, name: &str, held: &[Held]) -> io::Result<()> {
+    /// Has the keeper hold the sockets of a container's ports, some at a time.
+    fn keep_ports(&self, name: &str) -> io::Result<()> {
         self.release_ports(name);
+        let held = self.ports.held.borrow();
+        let held = held.get(name).into_iter().flatten();
         let sockets: Vec<BorrowedFd<'_>> =
-            held.iter().flat_map(|held| &held.reserved.sockets).map(AsFd::as_fd).collect();
+            held.flat_map(|held| &held.reserved.sockets).map(AsFd::as_fd).collect();
         for (part, sockets) in sockets.chunks(AT_ONCE).enumerate() {
             self.link.hold(&key(name, part), sockets)?;
         }
         Ok(())
+    }
+
+    /// The same of a container that has lost one.
+    pub(super) fn keep_rest(&self, name: &str) {
+        self.ports.held.borrow_mut().retain(|_, held| !held.is_empty());
+        if let Err(error) = self.keep_ports(name) {
+            diagnose(&format!("ports of {name}: {error}"));
+        }
     }
 
     fn release_ports(&self, name: &str) {
@@ -298,8 +304,10 @@ impl Engine {
         let ways = self.ways_in(&container.record.borrow());
         let mut published = Vec::new();
         if let Some(held) = self.ports.held.borrow_mut().get_mut(&name) {
-            for held in held {
-                held.lead(Target { v4: ways.v4, v6: ways.v6, port: held.target });
+            let (own, _) = matched(held, ports_of(&container.record.borrow().service));
+            for at in own {
+                let held = &mut held[at];
+                held.lead(Some(Target { v4: ways.v4, v6: ways.v6, port: held.target }));
                 published.push(held.record());
             }
         }
@@ -311,72 +319,18 @@ impl Engine {
         written.map_err(|error| StartError::doing(&format!("{name}: write its record"), &error))
     }
 
-    /// The ports of a container lead nowhere from now on.
-    pub(super) fn close_ports(&self, name: &str) {
-        let mut was_led = false;
-        if let Some(held) = self.ports.held.borrow_mut().get_mut(name) {
-            for held in held {
-                was_led |= held.led.take().is_some();
-                held.served.lead(None);
-            }
-        }
-        if was_led && !self.sweeping.get() {
-            self.refresh_firewall(false);
-        }
-    }
-
-    /// An operation has ended: ports of containers that neither run nor are about to be started again are given back.
-    pub(super) fn settle_ports(&self) {
-        self.ports.awaited.borrow_mut().clear();
-        self.ports.leaving.borrow_mut().clear();
-        self.give_back_ports(None);
-    }
-
-    /// The same while one may be under way; of this container alone, where one is named.
-    pub(super) fn give_back_ports(&self, of: Option<&str>) {
-        let is_needed = |name: &String| {
-            self.ports.awaited.borrow().contains(name)
-                || self.container(name).is_some_and(|container| {
-                    matches!(
-                        *container.status.borrow(),
-                        Status::Starting | Status::Running(_) | Status::Restarting(_)
-                    )
-                })
-        };
-        let names: Vec<String> = self.ports.held.borrow().keys().cloned().collect();
-        for name in names {
-            if of.is_none_or(|of| of == name) && !is_needed(&name) {
-                let held = self.ports.held.borrow_mut().remove(&name);
-                for Held { reserved, served, .. } in held.into_iter().flatten() {
-                    drop(served);
-                    // The keeper's copies go a moment later.
-                    reserved.close();
-                }
-                self.release_ports(&name);
-                self.ports.leaving.borrow_mut().remove(&name);
-                self.ports.freed.notify_waiters();
-            }
-        }
-    }
-
-    /// Takes up the ports of a container whose program runs on, from the keeper or anew.
-    pub(super) fn adopt_ports(&self, container: &Container, sockets: Vec<OwnedFd>) {
+    /// Takes up the ports of a container whose program runs on, or is about to be started again; from the keeper or
+    /// anew.
+    pub(super) fn adopt_ports(&self, container: &Container, mut sockets: Vec<OwnedFd>, runs: bool) {
         let name = container.name();
-        let mut sockets = sockets.into_iter().peekable();
         let mut held = Vec::new();
         let published = container.record.borrow().published.clone();
         for PublishedPort { host_ip, protocol, port, target, v4, v6 } in published {
             let place = Place { host_ip, protocol };
-            let count = place.families();
-            let own: Vec<OwnedFd> = sockets.by_ref().take(count).collect();
-            let reserved = match place.adopt(port, own) {
-                Some(reserved) => Ok(reserved),
-                None => place.take(port),
-            };
+            let reserved = place.adopt(port, &mut sockets).map_or_else(|| place.take(port), Ok);
             let outcome = reserved.and_then(|reserved| {
-                let served = serve(&reserved, None)?;
-                let mut held = Held { reserved, target, led: None, served };
-                held.lead(Target { v4, v6, port: target });
+                let mut held = Held::new(reserved, target)?;
+                held.lead(runs.then_some(Target { v4, v6, port: target }));
                 Ok(held)
             });
             match outcome {
@@ -384,13 +338,9 @@ impl Engine {
                 Err(error) => diagnose(&format!("port {port}/{protocol} of {name}: {error}")),
             }
         }
-        if held.is_empty() {
-            return;
-        }
-        if let Err(error) = self.keep_ports(&name, &held) {
-            diagnose(&format!("ports of {name}: {error}"));
-        }
-        self.ports.held.borrow_mut().insert(name, held);
+        // What has not been taken up is let go of.
+        self.ports.held.borrow_mut().insert(name.clone(), held);
+        self.keep_rest(&name);
     }
 
     /// Has the host forward where a network wants it, and the stack's rules be what they should.
@@ -406,10 +356,17 @@ impl Engine {
         Ok(())
     }
 
+    /// All that an earlier supervisor left has been taken up.
+    pub(super) fn ports_adopted(&self) {
+        self.ports.adopting.set(false);
+        self.refresh_firewall(true);
+        self.give_back_ports(None);
+    }
+
     /// Tells the kernel who may reach whom and what leads where. With `mend`, whatever it was told before.
     pub(super) fn refresh_firewall(&self, mend: bool) {
         let networks = self.nets();
-        if networks.is_empty() {
+        if networks.is_empty() || self.ports.adopting.get() {
             return;
         }
         let rules = self.ports.firewall_rules(networks);
@@ -476,9 +433,4 @@ fn first_free(place: Place, first: u16, last: u16) -> io::Result<Reserved> {
         }
     }
     Err(error)
-}
-
-fn serve(reserved: &Reserved, target: Option<Target>) -> io::Result<Served> {
-    let copies = reserved.sockets.iter().map(OwnedFd::try_clone).collect::<io::Result<_>>()?;
-    proxy::serve(reserved.place.protocol, copies, target).map_err(io::Error::other)
 }

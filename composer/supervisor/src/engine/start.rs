@@ -27,11 +27,13 @@ pub struct StartError {
     pub message: String,
     /// 126 and 127 where the program could not be run (as a shell has it), else 1.
     pub code: i32,
+    /// Whether it has only waited for what does not come any more, as its operation gives up.
+    pub given_up: bool,
 }
 
 impl StartError {
     pub fn new(message: String) -> Self {
-        Self { message, code: 1 }
+        Self { message, code: 1, given_up: false }
     }
 
     /// What was being done, to what, and why it failed.
@@ -108,7 +110,7 @@ async fn next(channel: &AsyncFd<OwnedFd>, name: &str) -> Result<Option<OwnedFd>>
         Ok(ReportMessage::Terminal(master)) => Ok(Some(master)),
         Ok(ReportMessage::Failed(failure)) => {
             let code = if failure.exit_code == 125 { 1 } else { failure.exit_code };
-            Err(StartError { message: format!("{name}: {failure}"), code })
+            Err(StartError { code, ..StartError::new(format!("{name}: {failure}")) })
         }
         Err(error) => {
             let what = format!("{name}: what the new process reported could not be read");

@@ -6,7 +6,9 @@ use std::net::{IpAddr, SocketAddr};
 
 use composer_network::firewall::Protocol;
 use composer_network::ports::{Holder, Place, holders};
+use composer_stack::Port;
 
+use super::held::place;
 use crate::paths::StackPaths;
 use crate::records::ContainerRecord;
 
@@ -20,27 +22,49 @@ pub struct Error {
     place: Place,
     /// `None` where any port would have done.
     wanted: Option<(u16, u16)>,
+    /// The container's.
+    target: u16,
     reason: io::Error,
     /// Whoever has the first.
     holder: Option<String>,
 }
 
 impl Error {
-    /// Looks for the holder too.
-    pub fn new(service: &str, place: Place, wanted: Option<(u16, u16)>, reason: io::Error) -> Self {
-        let is_taken = reason.kind() == io::ErrorKind::AddrInUse;
-        let port = wanted.map(|(first, _)| first).filter(|_| is_taken);
-        let holder = port.and_then(|port| {
-            let found = holders(place, port).into_iter().next()?;
-            Some(describe(&found, place.protocol, port))
-        });
-        Self { service: service.to_owned(), place, wanted, reason, holder }
+    /// Of a port that a service asks for.
+    pub fn new(service: &str, port: &Port, reason: io::Error) -> Self {
+        let (place, wanted, target) = (place(port), port.published, port.target);
+        Self { service: service.to_owned(), place, wanted, target, reason, holder: None }
     }
 
-    /// The ports that are somebody else's.
-    pub fn ports(&self) -> Option<(Place, (u16, u16))> {
-        let is_taken = self.reason.kind() == io::ErrorKind::AddrInUse;
-        self.wanted.filter(|_| is_taken).map(|wanted| (self.place, wanted))
+    /// Whether somebody has it.
+    pub fn is_taken(&self) -> bool {
+        self.reason.kind() == io::ErrorKind::AddrInUse
+    }
+
+    /// Looks for whoever has it, among all processes.
+    pub fn with_holder(mut self) -> Self {
+        let port = self.wanted.map(|(first, _)| first).filter(|_| self.is_taken());
+        self.holder = port.and_then(|port| {
+            let found = holders(self.place, port).into_iter().next()?;
+            Some(describe(&found, self.place.protocol, port))
+        });
+        self
+    }
+
+    /// What the file may say in place of what cannot be had.
+    fn elsewhere(&self) -> Option<String> {
+        let (first, last) = self.wanted?;
+        let other = last.checked_add(1).or_else(|| first.checked_sub(1))?;
+        let address = match self.place.host_ip {
+            Some(IpAddr::V6(address)) => format!("[{address}]:"),
+            Some(IpAddr::V4(address)) => format!("{address}:"),
+            None => String::new(),
+        };
+        let protocol = match self.place.protocol {
+            Protocol::Tcp => "",
+            Protocol::Udp => "/udp",
+        };
+        Some(format!("{address}{other}:{}{protocol}", self.target))
     }
 }
 
@@ -70,6 +94,10 @@ impl fmt::Display for Error {
                 write!(f, ": the host has no such address; `ip address` lists those it has")
             }
             _ => write!(f, ": {}", self.reason),
+        }?;
+        match self.elsewhere() {
+            Some(other) if self.is_taken() => write!(f, "; stop it, or publish another port: `{other}`"),
+            Some(_) | None => Ok(()),
         }
     }
 }
@@ -113,5 +141,30 @@ pub fn addresses(host_ip: Option<IpAddr>) -> Vec<IpAddr> {
     match host_ip {
         Some(address) => vec![address],
         None => vec![[0; 4].into(), [0; 16].into()],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_taken_port_comes_with_a_way_out() {
+        let text = |host_ip: Option<&str>, protocol, published| {
+            let port = Port {
+                host_ip: host_ip.map(|ip| ip.parse().expect("an address")),
+                published: Some(published),
+                target: 53,
+                protocol,
+                mode: composer_stack::PortMode::Ingress,
+                name: None,
+                app_protocol: None,
+            };
+            Error::new("dns", &port, io::ErrorKind::AddrInUse.into()).to_string()
+        };
+        let tcp = text(None, composer_stack::Protocol::Tcp, (65535, 65535));
+        assert!(tcp.ends_with("; stop it, or publish another port: `65534:53`"), "{tcp}");
+        let udp = text(Some("::1"), composer_stack::Protocol::Udp, (8080, 8081));
+        assert!(udp.ends_with("`[::1]:8082:53/udp`"), "{udp}");
     }
 }

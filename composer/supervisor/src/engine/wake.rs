@@ -173,6 +173,7 @@ impl Engine {
         asked: &[String],
         late: Option<Late>,
     ) -> Result<(), Failure> {
+        self.take_ports(plan, order.stack.as_deref())?;
         let failures = self.execute_until(plan, order, late).await;
         self.brought_up(&failures, plan, false, order, (asked, late)).await
     }
