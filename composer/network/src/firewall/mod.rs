@@ -8,6 +8,7 @@ mod rule;
 mod set;
 mod table;
 mod tracked;
+mod transaction;
 
 use std::collections::BTreeSet;
 use std::ffi::CString;
@@ -22,6 +23,7 @@ use sha2::{Digest, Sha256};
 use crate::error::{Error, Result};
 
 pub use forwarding::Forwarding;
+use transaction::Transactions;
 
 /// The length of a table's name that no tool cuts (NFT_NAME_MAXLEN, linux/netfilter/nf_tables.h, is far above).
 const NAME: usize = 64;
@@ -79,11 +81,12 @@ pub struct Published {
     pub port: u16,
 }
 
-/// The rules of one stack in the network namespace that this was made in. The connection to the kernel is kept: its
-/// close would wait for what was removed over it.
+/// The rules of one stack in the network namespace that this was made in. The connections to the kernel are kept: their
+/// close would wait for what was removed over them.
 pub struct Firewall {
     table: CString,
     socket: NetlinkSocket,
+    transactions: Transactions,
     applied: Rules,
 }
 
@@ -118,7 +121,8 @@ impl Net {
 impl Firewall {
     /// For this stack; nothing is done yet.
     pub fn new(stack: &str) -> Self {
-        Self { table: table_name(stack), socket: NetlinkSocket::new(), applied: Rules::default() }
+        let (socket, transactions) = (NetlinkSocket::new(), Transactions::default());
+        Self { table: table_name(stack), socket, transactions, applied: Rules::default() }
     }
 
     /// The name of its table.
@@ -138,7 +142,7 @@ impl Firewall {
             let path = format!("/proc/sys/net/ipv4/conf/{}/route_localnet", net.bridge);
             fs::write(&path, "1").map_err(|error| Error::kernel("write", path, error))?;
         }
-        table::replace(&mut self.socket, &self.table, rules)
+        table::replace(&mut self.transactions, &self.table, rules)
             .map_err(failed("set up the stack's table in"))?;
         let beyond: Vec<_> = rules.networks.iter().filter(|net| !net.internal).collect();
         let beyond: Vec<_> =
@@ -160,7 +164,7 @@ impl Firewall {
         if chains::generation(&mut self.socket).map_err(failed)?.is_none() {
             return Ok(());
         }
-        table::remove(&mut self.socket, &self.table).map_err(failed)?;
+        table::remove(&mut self.transactions, &self.table).map_err(failed)?;
         acceptance::withdraw_beyond(&mut self.socket, bridges).map_err(failed)?;
         let moved = moved(&self.applied.published, &[]);
         tracked::forget(&mut self.socket, &moved).map_err(failed)?;

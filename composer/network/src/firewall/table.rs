@@ -21,10 +21,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use netlink_bindings::nftables::{Chained, CtKeys};
-use netlink_socket2::NetlinkSocket;
 
 use super::rule::{ESTABLISHED_OR_RELATED, Family, Rule, STATUS_DNAT, header};
 use super::set::{self, Set};
+use super::transaction::Transactions;
 use super::{Published, Rules};
 use crate::nftables::batch_header;
 
@@ -39,63 +39,34 @@ const RAW: i32 = -300;
 const DSTNAT: i32 = -100;
 const FILTER: i32 = 0;
 const SRCNAT: i32 = 100;
-/// More than the messages of any batch.
-const MESSAGES: u32 = 1 << 16;
-
-/// Makes the table, in the place of an earlier one.
-pub(super) fn replace(socket: &mut NetlinkSocket, table: &CStr, rules: &Rules) -> io::Result<()> {
-    match commit(socket, table, rules, false) {
-        // Not at once: a transaction that removes something has the kernel wait for its readers.
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => commit(socket, table, rules, true),
-        other => other,
-    }
-}
-
-/// Removes the table; that there is none is no error.
-pub(super) fn remove(socket: &mut NetlinkSocket, table: &CStr) -> io::Result<()> {
-    let mut batch = Chained::new(socket.reserve_seq(3));
+/// Makes the table, in the place of an earlier one: all of it in one transaction. That there is one to be deleted is seen
+/// to first, as a transaction that is refused costs more than all of this: to abort one, the kernel waits for its readers.
+pub(super) fn replace(transactions: &mut Transactions, table: &CStr, rules: &Rules) -> io::Result<()> {
+    let mut batch = transactions.begin();
     batch.request().op_batch_begin_do(&batch_header());
+    batch.request().set_create().op_newtable_do(&header()).encode().push_name(table);
     batch.request().op_deltable_do(&header()).encode().push_name(table);
-    batch.request().op_batch_end_do(&batch_header());
-    match send(socket, batch) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        other => other,
+    batch.request().set_create().op_newtable_do(&header()).encode().push_name(table);
+    for (set, id) in sets(rules).iter().zip(1..) {
+        set.make(&mut batch, table, id);
     }
-}
-
-fn send(socket: &mut NetlinkSocket, batch: Chained<'static>) -> io::Result<()> {
-    socket.request_chained(&batch.finalize())?.recv_all().map_err(io::Error::from)
-}
-
-fn commit(socket: &mut NetlinkSocket, table: &CStr, rules: &Rules, again: bool) -> io::Result<()> {
-    let mut batch = Chained::new(socket.reserve_seq(MESSAGES));
-    batch.request().op_batch_begin_do(&batch_header());
-    if again {
-        batch.request().op_deltable_do(&header()).encode().push_name(table);
-    }
-    batch.request().set_create().set_excl().op_newtable_do(&header()).encode().push_name(table);
-    let sets = sets(rules);
     let mut made = Table { batch: &mut batch, name: table };
-    for (set, id) in sets.iter().zip(1..) {
-        set.make(made.batch, table, id);
-    }
     made.guard_loopback();
     made.destinations();
     made.sources(rules);
     made.forward();
     batch.request().op_batch_end_do(&batch_header());
-    send(socket, batch)?;
-    // Of thousands of ports the last come a moment later.
-    for set in &sets {
-        for elements in set.rest() {
-            let mut batch = Chained::new(socket.reserve_seq(MESSAGES));
-            batch.request().op_batch_begin_do(&batch_header());
-            set.fill(&mut batch, table, elements);
-            batch.request().op_batch_end_do(&batch_header());
-            send(socket, batch)?;
-        }
-    }
-    Ok(())
+    transactions.commit(batch)
+}
+
+/// Removes the table; that there is none is no error.
+pub(super) fn remove(transactions: &mut Transactions, table: &CStr) -> io::Result<()> {
+    let mut batch = transactions.begin();
+    batch.request().op_batch_begin_do(&batch_header());
+    batch.request().set_create().op_newtable_do(&header()).encode().push_name(table);
+    batch.request().op_deltable_do(&header()).encode().push_name(table);
+    batch.request().op_batch_end_do(&batch_header());
+    transactions.commit(batch)
 }
 
 fn sets(rules: &Rules) -> Vec<Set> {
