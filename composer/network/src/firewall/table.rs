@@ -39,6 +39,10 @@ const RAW: i32 = -300;
 const DSTNAT: i32 = -100;
 const FILTER: i32 = 0;
 const SRCNAT: i32 = 100;
+/// The chain that keeps containers from the host's loopback, and the set of bridges that it is about.
+pub(super) const GUARD: &CStr = c"raw";
+pub(super) const BRIDGES: &CStr = c"bridges";
+
 /// Makes the table, in the place of an earlier one: all of it in one transaction. That there is one to be deleted is seen
 /// to first, as a transaction that is refused costs more than all of this: to abort one, the kernel waits for its readers.
 pub(super) fn replace(transactions: &mut Transactions, table: &CStr, rules: &Rules) -> io::Result<()> {
@@ -81,7 +85,7 @@ fn sets(rules: &Rules) -> Vec<Set> {
     let (v4, v6) = (published_v4(&rules.published), published_v6(&rules.published));
     let set = |name, kind, elements| Set { name, kind, elements };
     vec![
-        set(c"bridges", set::NAMES, names(|_| true)),
+        set(BRIDGES, set::NAMES, names(|_| true)),
         set(c"internal", set::NAMES, names(|net| net.internal)),
         set(c"masquerading", set::NAMES, names(|net| net.masquerade && !net.internal)),
         set(c"within", set::PAIRS, pairs(|_| true)),
@@ -100,8 +104,8 @@ struct Table<'a> {
 
 impl Table<'_> {
     fn guard_loopback(&mut self) {
-        self.chain(c"raw", c"filter", PREROUTING, RAW);
-        self.rule(c"raw").iifname(c"bridges").daddr(loopback_v4()).drop();
+        self.chain(GUARD, c"filter", PREROUTING, RAW);
+        self.rule(GUARD).iifname(BRIDGES).daddr(loopback_v4()).drop();
     }
 
     fn destinations(&mut self) {
@@ -123,7 +127,7 @@ impl Table<'_> {
     fn sources(&mut self, rules: &Rules) {
         let chain = c"postrouting";
         self.chain(chain, c"nat", POSTROUTING, SRCNAT);
-        self.rule(chain).saddr(loopback_v4()).oifname(c"bridges").masquerade();
+        self.rule(chain).saddr(loopback_v4()).oifname(BRIDGES).masquerade();
         // A container's way to a published port of its own network: the answer has to come back this way. By its
         // address, as bridged packets have no interface here that they came by.
         for net in &rules.networks {
@@ -145,8 +149,8 @@ impl Table<'_> {
         self.rule(chain).between(c"within").accept();
         self.rule(chain).iifname(c"internal").drop();
         self.rule(chain).oifname(c"internal").drop();
-        self.rule(chain).oifname(c"bridges").ct(CtKeys::Status, STATUS_DNAT).accept();
-        self.rule(chain).oifname(c"bridges").drop();
+        self.rule(chain).oifname(BRIDGES).ct(CtKeys::Status, STATUS_DNAT).accept();
+        self.rule(chain).oifname(BRIDGES).drop();
     }
 
     fn chain(&mut self, name: &CStr, kind: &CStr, hook: u32, priority: i32) {
