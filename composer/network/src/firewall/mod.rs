@@ -7,6 +7,7 @@ mod forwarding;
 mod rule;
 mod set;
 mod sharing;
+mod strangers;
 mod table;
 mod tracked;
 mod transaction;

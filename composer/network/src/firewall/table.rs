@@ -48,9 +48,7 @@ pub(super) const BRIDGES: &CStr = c"bridges";
 pub(super) fn replace(transactions: &mut Transactions, table: &CStr, rules: &Rules) -> io::Result<()> {
     let mut batch = transactions.begin();
     batch.request().op_batch_begin_do(&batch_header());
-    batch.request().set_create().op_newtable_do(&header()).encode().push_name(table);
-    batch.request().op_deltable_do(&header()).encode().push_name(table);
-    batch.request().set_create().op_newtable_do(&header()).encode().push_name(table);
+    begin_anew(&mut batch, table);
     for (set, id) in sets(rules).iter().zip(1..) {
         set.make(&mut batch, table, id);
     }
@@ -61,6 +59,18 @@ pub(super) fn replace(transactions: &mut Transactions, table: &CStr, rules: &Rul
     made.forward();
     batch.request().op_batch_end_do(&batch_header());
     transactions.commit(batch)
+}
+
+/// An empty table in the place of an earlier one, if there is any.
+pub(super) fn begin_anew(batch: &mut Chained<'static>, table: &CStr) {
+    batch.request().set_create().op_newtable_do(&header()).encode().push_name(table);
+    batch.request().op_deltable_do(&header()).encode().push_name(table);
+    batch.request().set_create().op_newtable_do(&header()).encode().push_name(table);
+}
+
+/// A chain of a table that forwarded packets pass.
+pub(super) fn forward_chain(batch: &mut Chained<'static>, table: &CStr, name: &CStr) {
+    Table { batch, name: table }.chain(name, c"filter", FORWARD, FILTER);
 }
 
 /// Removes the table; that there is none is no error.

@@ -400,7 +400,10 @@ impl Engine {
         let (v4, v6) = (open.clone().any(|net| net.addr().is_ipv4()), open.any(|net| net.addr().is_ipv6()));
         if v4 || v6 {
             let needed = self.forwarding.need(&self.stack, v4, v6);
-            needed.map_err(|error| StartError::doing("have the host forward packets", &error))?;
+            let told = needed.map_err(|error| StartError::doing("have the host forward packets", &error))?;
+            if let Some(told) = told.filter(|told| self.warned.borrow_mut().insert(told.clone())) {
+                self.announce(Subject::Group, Action::Warning(told));
+            }
         }
         self.refresh_firewall(true);
         Ok(())
