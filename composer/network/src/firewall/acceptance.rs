@@ -71,8 +71,11 @@ pub(crate) fn within(bridge: &str) -> io::Result<()> {
 }
 
 /// Lets pass what the bridges' containers ask for outside, and what is let in to them. A bridge comes with the
-/// families that are routed to it.
-pub(super) fn beyond(socket: &mut NetlinkSocket, bridges: &[(&str, bool, bool)]) -> io::Result<()> {
+/// families that are routed to it. Returned are the chains that take no rule of ours, and why.
+pub(super) fn beyond(
+    socket: &mut NetlinkSocket,
+    bridges: &[(&str, bool, bool)],
+) -> io::Result<Vec<(String, io::Error)>> {
     let mut wanted = Vec::new();
     for (bridge, v4, v6) in bridges {
         for family in [(IPV4, v4), (IPV6, v6)].into_iter().filter(|(_, has)| **has).map(|(family, _)| family)
@@ -84,7 +87,30 @@ pub(super) fn beyond(socket: &mut NetlinkSocket, bridges: &[(&str, bool, bool)])
             }));
         }
     }
-    if wanted.is_empty() { Ok(()) } else { change(socket, |chains| missing(chains, &wanted)) }
+    if wanted.is_empty() || change(socket, |chains| missing(chains, &wanted)).is_ok() {
+        return Ok(Vec::new());
+    }
+    // One that belongs to somebody (of firewalld, for one) does not keep ours out of the others.
+    let mut homes: Vec<Chain> = Vec::new();
+    change(socket, |chains| {
+        homes.clear();
+        for base in chains.that_may_drop()? {
+            homes.push(chains.home(&base)?);
+        }
+        Ok(Vec::new())
+    })?;
+    let mut refusals = Vec::new();
+    for home in homes {
+        let only_there = |chains: &mut Chains<'_>| {
+            let mut changes = missing(chains, &wanted)?;
+            changes.retain(|change| matches!(change, Change::Insert { at, .. } if at.is(&home)));
+            Ok(changes)
+        };
+        if let Err(error) = change(socket, only_there) {
+            refusals.push((home.to_string(), error));
+        }
+    }
+    Ok(refusals)
 }
 
 /// Removes the rules of these bridges, in whichever chain they are; that there are none is no error. The socket is
@@ -95,20 +121,30 @@ pub(crate) fn withdraw(bridges: &[&str]) -> io::Result<NetlinkSocket> {
     Ok(socket)
 }
 
-/// Removes the rules of these bridges for what is forwarded.
-pub(super) fn withdraw_beyond(socket: &mut NetlinkSocket, bridges: &[&str]) -> io::Result<()> {
-    change(socket, |chains| present(chains, |bridge, of_within| !of_within && bridges.contains(&bridge)))
+/// Removes all rules of the stack's own bridges, and of those that it leaves to others the ones for what is forwarded.
+pub(super) fn withdraw_of(socket: &mut NetlinkSocket, own: &[String], left: &[&String]) -> io::Result<()> {
+    let is_own = |bridge: &str| own.iter().any(|name| name == bridge);
+    let is_left = |bridge: &str| left.iter().any(|name| *name == bridge);
+    change(socket, |chains| {
+        present(chains, |bridge, of_within| is_own(bridge) || (!of_within && is_left(bridge)))
+    })
 }
 
 /// Makes changes in one transaction, which holds only if nothing has changed since they were decided upon.
 fn change(
     socket: &mut NetlinkSocket,
-    decide: impl Fn(&mut Chains<'_>) -> io::Result<Vec<Change>>,
+    mut decide: impl FnMut(&mut Chains<'_>) -> io::Result<Vec<Change>>,
 ) -> io::Result<()> {
     for attempt in 1.. {
         let Some(generation) = chains::generation(socket)? else { break };
         let decided = Chains::list(socket).and_then(|mut chains| decide(&mut chains));
-        let outcome = decided.and_then(|changes| commit(socket, generation, &changes));
+        let outcome = decided.and_then(|changes| {
+            // What was listed while it changed may be incomplete, which a transaction would be refused for.
+            if changes.is_empty() && chains::generation(socket)? != Some(generation) {
+                return Err(io::Error::from_raw_os_error(libc::ERESTART));
+            }
+            commit(socket, generation, &changes)
+        });
         match outcome.as_ref().map_err(io::Error::raw_os_error) {
             // Refused for its generation, or a table was gone before its rules were listed.
             Err(Some(libc::ERESTART | libc::ENOENT)) if attempt < ATTEMPTS => {}

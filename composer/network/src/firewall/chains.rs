@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{CStr, CString};
-use std::io;
+use std::{fmt, io};
 
 use netlink_bindings::nftables::{
     Chained, ExprOps, IterableChainAttrs, IterableRuleAttrs, Request, VerdictCode,
@@ -95,12 +95,29 @@ impl Chain {
         })
     }
 
+    /// Whether it is the same by name, however it has changed.
+    pub(super) fn is(&self, other: &Self) -> bool {
+        (self.family, &self.table, &self.name) == (other.family, &other.table, &other.name)
+    }
+
     fn is_of_iptables(&self) -> bool {
         [IPV4, IPV6].contains(&self.family) && self.table.as_c_str() == FILTER
     }
 
     pub(super) fn sees(&self, family: u8) -> bool {
         [family, INET].contains(&self.family)
+    }
+}
+
+impl fmt::Display for Chain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let family = match self.family {
+            IPV4 => "ip",
+            IPV6 => "ip6",
+            _ => "inet",
+        };
+        let (table, name) = (self.table.to_string_lossy(), self.name.to_string_lossy());
+        write!(f, "chain {name} of nf_tables' table {family} {table}")
     }
 }
 

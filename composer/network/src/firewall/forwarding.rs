@@ -1,7 +1,10 @@
 //! Whether the host forwards packets: turned on while a stack needs it, and put back when the last that does has gone.
 //!
-//! What it was is remembered in a file of the host's registry, one a network namespace, under a lock. Where the host forwards by its own choice
-//! nothing is remembered and nothing put back. A host that forwards IPv6 takes no route from router advertisements any
+//! What it was is remembered in a file of the host's registry, one a network namespace, under a lock. Where the host
+//! forwards by its own choice nothing is remembered and nothing put back. Nor is anything put back where somebody else
+//! has begun to route meanwhile and found it on: who has chains in the forward or postrouting hook (of nf_tables, or
+//! tables of iptables-legacy) that were not there when it was turned on. While what composer has turned on is on, the
+//! host is no router for strangers ([`strangers`]). A host that forwards IPv6 takes no route from router advertisements any
 //! more, unless its interface's `accept_ra` is 2 (Documentation/networking/ip-sysctl.rst): without that it would lose
 //! its own way out.
 
@@ -14,6 +17,7 @@ use std::path::{Path, PathBuf};
 use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
 
+use super::strangers;
 use crate::error::{Error, Result};
 
 const V4: &str = "/proc/sys/net/ipv4/ip_forward";
@@ -33,6 +37,15 @@ struct Memory {
     stacks: BTreeSet<String>,
     /// Settings that were changed, by path, and what they were.
     before: BTreeMap<PathBuf, String>,
+    /// Who else routed when the first was changed.
+    #[serde(default)]
+    routers: BTreeSet<String>,
+    /// Interfaces that did not forward IPv4 before.
+    #[serde(default)]
+    closed_v4: BTreeSet<String>,
+    /// The same of IPv6.
+    #[serde(default)]
+    closed_v6: BTreeSet<String>,
 }
 
 impl Forwarding {
@@ -41,27 +54,36 @@ impl Forwarding {
         Self { dir: dir.to_path_buf() }
     }
 
-    /// Turns on what the stack needs, for as long as it needs it.
+    /// Turns on what the stack needs, for as long as it needs it. What users are told where strangers could not be kept
+    /// from having the host forward for them.
     ///
     /// # Errors
     /// When the settings or the registry cannot be written.
-    pub fn need(&self, stack: &str, v4: bool, v6: bool) -> Result<()> {
-        let mut wanted = Vec::new();
-        if v4 && is_off(V4) {
-            wanted.push((PathBuf::from(V4), "1"));
-        }
-        if v6 && is_off(V6) {
-            // First, or a route would be lost in between.
-            wanted.extend(advertised().into_iter().map(|path| (path, "2")));
-            wanted.push((PathBuf::from(V6), "1"));
-        }
+    pub fn need(&self, stack: &str, v4: bool, v6: bool) -> Result<Option<String>> {
         let _lock = self.lock()?;
         let mut memory = self.read()?;
+        let wanted = wanted(v4, v6);
         if memory.before.is_empty() && wanted.is_empty() {
             // It is the host's own choice.
-            return self.tidy();
+            return self.tidy().map(|()| None);
         }
-        memory.stacks.insert(stack.to_owned());
+        if memory.before.is_empty() {
+            memory.routers = strangers::routers().map_err(|error| nf_tables("list the chains of", error))?;
+        }
+        for (path, _) in &wanted {
+            if path == Path::new(V4) && memory.closed_v4.is_empty() {
+                memory.closed_v4 = strangers::closed_v4();
+            }
+            if path == Path::new(V6) && memory.closed_v6.is_empty() {
+                memory.closed_v6 = strangers::closed_v6();
+            }
+        }
+        let is_new = memory.stacks.insert(stack.to_owned());
+        let mut outcome = Ok(());
+        if is_new || !wanted.is_empty() {
+            self.write(&memory)?;
+            outcome = strangers::keep_out(&memory.closed_v4, &memory.closed_v6);
+        }
         for (path, value) in &wanted {
             let before = fs::read_to_string(path).map_err(|error| kernel("read", path, error))?;
             memory.before.entry(path.clone()).or_insert_with(|| before.trim().to_owned());
@@ -69,7 +91,12 @@ impl Forwarding {
             self.write(&memory)?;
             fs::write(path, value).map_err(|error| kernel("write", path, error))?;
         }
-        self.write(&memory)
+        Ok(outcome.err().map(|error| {
+            format!(
+                "the host forwards packets for the stack, and for everybody else who sends it some, as nf_tables cannot be \
+                 told otherwise ({error}): have a firewall drop what it is not to forward"
+            )
+        }))
     }
 
     /// The stack needs it no more: where nobody does, everything is as it was.
@@ -88,18 +115,11 @@ impl Forwarding {
         if !memory.stacks.is_empty() {
             return self.write(&memory);
         }
-        // Forwarding first, then what made up for it: all paths of it come before `conf/NAME/accept_ra`.
-        let (forwarding, others): (Vec<_>, Vec<_>) = memory
-            .before
-            .iter()
-            .partition(|(path, _)| [V4, V6].iter().any(|known| path == &Path::new(known)));
-        for (path, value) in forwarding.into_iter().chain(others) {
-            match fs::write(path, value) {
-                // The interface has gone.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                other => other.map_err(|error| kernel("write", path, error))?,
-            }
+        let now = strangers::routers().map_err(|error| nf_tables("list the chains of", error))?;
+        if now.is_subset(&memory.routers) {
+            put_back(&memory)?;
         }
+        strangers::let_in().map_err(|error| nf_tables("remove the host's table from", error))?;
         match fs::remove_file(self.file()) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(self.error("remove", error))?,
             _ => self.tidy(),
@@ -170,6 +190,38 @@ impl Forwarding {
     }
 }
 
+/// The settings to turn on, in order, with what to write.
+fn wanted(v4: bool, v6: bool) -> Vec<(PathBuf, &'static str)> {
+    let mut wanted = Vec::new();
+    if v4 && is_off(V4) {
+        wanted.push((PathBuf::from(V4), "1"));
+    }
+    if v6 && is_off(V6) {
+        // First, or a route would be lost in between.
+        wanted.extend(advertised().into_iter().map(|path| (path, "2")));
+        wanted.push((PathBuf::from(V6), "1"));
+    }
+    wanted
+}
+
+fn put_back(memory: &Memory) -> Result<()> {
+    // Forwarding first, then what made up for it.
+    let (forwarding, others): (Vec<_>, Vec<_>) =
+        memory.before.iter().partition(|(path, _)| [V4, V6].iter().any(|known| path == &Path::new(known)));
+    for (path, value) in forwarding.into_iter().chain(others) {
+        match fs::write(path, value) {
+            // The interface has gone.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            other => other.map_err(|error| kernel("write", path, error))?,
+        }
+    }
+    Ok(())
+}
+
+fn nf_tables(doing: &'static str, error: io::Error) -> Error {
+    Error::kernel(doing, "nf_tables", error)
+}
+
 fn kernel(doing: &'static str, path: &Path, error: io::Error) -> Error {
     Error::kernel(doing, path.display(), error)
 }
@@ -179,10 +231,11 @@ fn is_off(path: &str) -> bool {
     fs::read_to_string(path).is_ok_and(|value| value.trim() == "0")
 }
 
-/// The `accept_ra` of interfaces that take routes from advertisements as long as the host does not forward.
+/// The `accept_ra` of interfaces that take routes from advertisements as long as the host does not forward, and of those
+/// that come later.
 fn advertised() -> Vec<PathBuf> {
     let interfaces = fs::read_dir(V6_INTERFACES).into_iter().flatten().flatten();
-    let paths = interfaces.filter(|entry| entry.file_name() != "all" && entry.file_name() != "default");
+    let paths = interfaces.filter(|entry| entry.file_name() != "all");
     let paths = paths.map(|entry| entry.path().join("accept_ra"));
     paths.filter(|path| fs::read_to_string(path).is_ok_and(|value| value.trim() == "1")).collect()
 }

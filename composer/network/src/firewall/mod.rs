@@ -6,10 +6,12 @@ mod chains;
 mod forwarding;
 mod rule;
 mod set;
+mod sharing;
+mod strangers;
 mod table;
 mod tracked;
+mod transaction;
 
-use std::collections::BTreeSet;
 use std::ffi::CString;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::{fs, io};
@@ -22,6 +24,7 @@ use sha2::{Digest, Sha256};
 use crate::error::{Error, Result};
 
 pub use forwarding::Forwarding;
+use transaction::Transactions;
 
 /// The length of a table's name that no tool cuts (NFT_NAME_MAXLEN, linux/netfilter/nf_tables.h, is far above).
 const NAME: usize = 64;
@@ -79,11 +82,12 @@ pub struct Published {
     pub port: u16,
 }
 
-/// The rules of one stack in the network namespace that this was made in. The connection to the kernel is kept: its
-/// close would wait for what was removed over it.
+/// The rules of one stack in the network namespace that this was made in. The connections to the kernel are kept: their
+/// close would wait for what was removed over them.
 pub struct Firewall {
     table: CString,
     socket: NetlinkSocket,
+    transactions: Transactions,
     applied: Rules,
 }
 
@@ -118,7 +122,8 @@ impl Net {
 impl Firewall {
     /// For this stack; nothing is done yet.
     pub fn new(stack: &str) -> Self {
-        Self { table: table_name(stack), socket: NetlinkSocket::new(), applied: Rules::default() }
+        let (socket, transactions) = (NetlinkSocket::new(), Transactions::default());
+        Self { table: table_name(stack), socket, transactions, applied: Rules::default() }
     }
 
     /// The name of its table.
@@ -128,45 +133,134 @@ impl Firewall {
 
     /// Makes the stack's table what the rules say, in one transaction, lets its bridges' traffic pass others' chains,
     /// and takes 127.0.0.1 to be a source on the bridges. Connections and flows that are under way stay, but flows of
-    /// UDP to a port that now leads elsewhere.
+    /// UDP to a port that now leads elsewhere. What could not be done besides the table is returned, for users.
     ///
     /// # Errors
-    /// When the kernel refuses: then nothing has changed, and the stack needs [`crate::proxy`].
-    pub fn apply(&mut self, rules: &Rules) -> Result<()> {
-        let failed = |doing| move |error: io::Error| Error::kernel(doing, "nf_tables", error);
-        for net in rules.networks.iter().filter(|net| net.has_v4() && !net.internal) {
-            let path = format!("/proc/sys/net/ipv4/conf/{}/route_localnet", net.bridge);
-            fs::write(&path, "1").map_err(|error| Error::kernel("write", path, error))?;
+    /// When the kernel refuses the table: then it is as it was, and the stack needs [`crate::proxy`].
+    pub fn apply(&mut self, rules: &Rules) -> Result<Vec<String>> {
+        let is_in = |net: &Net, rules: &Rules| rules.networks.iter().any(|other| other.bridge == net.bridge);
+        let gone: Vec<String> = bridges(&self.applied, |net| !is_in(net, rules));
+        self.forsake(&[], &gone).map_err(|error| failed("set up the stack's table in", error))?;
+        if let Err(error) = table::replace(&mut self.transactions, &self.table, rules) {
+            // Nothing guards the loopback from what comes by these.
+            let unguarded: Vec<String> = bridges(rules, |net| !is_in(net, &self.applied));
+            let _ = self.forsake(&[], &unguarded);
+            return Err(failed("set up the stack's table in", error));
         }
-        table::replace(&mut self.socket, &self.table, rules)
-            .map_err(failed("set up the stack's table in"))?;
+        let mut warnings = Vec::new();
         let beyond: Vec<_> = rules.networks.iter().filter(|net| !net.internal).collect();
+        for net in beyond.iter().filter(|net| net.has_v4()) {
+            if let Err(error) = loopback(&net.bridge, true) {
+                warnings.push(format!(
+                    "published ports are not reached at 127.0.0.1 by the kernel: cannot write {}: {error}",
+                    route_localnet(&net.bridge)
+                ));
+            }
+        }
         let beyond: Vec<_> =
             beyond.iter().map(|net| (net.bridge.as_str(), net.has_v4(), net.has_v6())).collect();
-        acceptance::beyond(&mut self.socket, &beyond)
-            .map_err(failed("have other chains let pass the stack's traffic in"))?;
+        match acceptance::beyond(&mut self.socket, &beyond) {
+            Ok(refusals) => {
+                warnings.extend(refusals.into_iter().map(|(chain, error)| unpassed(&chain, &error, &beyond)));
+            }
+            Err(error) => warnings.push(unpassed("chains of others", &error, &beyond)),
+        }
         let moved = moved(&self.applied.published, &rules.published);
-        tracked::forget(&mut self.socket, &moved).map_err(failed("forget flows to published ports of"))?;
+        warnings.extend(self.forget(&moved));
         self.applied = rules.clone();
-        Ok(())
+        Ok(warnings)
     }
 
-    /// Takes all of it away, with what was let pass for these bridges; that there is nothing is no error.
+    /// Takes all of it away, with whatever was let pass for the stack's own bridges, and into and out of those that it shared where no
+    /// other stack is on them; that there is nothing is no error. What fails does not keep the rest.
     ///
     /// # Errors
     /// When the kernel refuses.
-    pub fn remove(&mut self, bridges: &[&str]) -> Result<()> {
-        let failed = |error| Error::kernel("remove the stack's rules from", "nf_tables", error);
+    pub fn remove(&mut self, own: &[String], shared: &[String]) -> Result<()> {
+        let failed = |error| failed("remove the stack's rules from", error);
         if chains::generation(&mut self.socket).map_err(failed)?.is_none() {
             return Ok(());
         }
-        table::remove(&mut self.socket, &self.table).map_err(failed)?;
-        acceptance::withdraw_beyond(&mut self.socket, bridges).map_err(failed)?;
+        // Before the table that guards it.
+        let forsaken = self.forsake(own, shared);
+        let removed = table::remove(&mut self.transactions, &self.table);
+        // Who left in the same moment has seen this stack's table, as this one has seen theirs.
+        let again = self.forsake(&[], shared);
         let moved = moved(&self.applied.published, &[]);
-        tracked::forget(&mut self.socket, &moved).map_err(failed)?;
+        // A flow that is left over leads nowhere.
+        let _ = self.forget(&moved);
         self.applied = Rules::default();
-        Ok(())
+        removed.and(forsaken).and(again).map_err(failed)
     }
+
+    /// Lets nothing pass for these bridges any more, and takes 127.0.0.1 to be nobody on them: without a table that
+    /// guards it, containers would reach what the host has on its loopback (CVE-2020-8558). Where other stacks are on
+    /// a shared one they guard it, and go on to need it.
+    fn forsake(&mut self, own: &[String], shared: &[String]) -> io::Result<()> {
+        let mut left = Vec::new();
+        if !shared.is_empty() {
+            let others = sharing::of_others(&mut self.socket, &self.table)?;
+            left.extend(shared.iter().filter(|bridge| !others.contains(*bridge)));
+        }
+        if own.is_empty() && left.is_empty() {
+            return Ok(());
+        }
+        let closed: io::Result<()> =
+            own.iter().chain(left.iter().copied()).map(|bridge| loopback(bridge, false)).collect();
+        acceptance::withdraw_of(&mut self.socket, own, &left).and(closed)
+    }
+
+    /// Forgets flows to ports that lead elsewhere; else what to do about them.
+    fn forget(&mut self, moved: &tracked::Moved) -> Option<String> {
+        let error = tracked::forget(&mut self.socket, moved).err()?;
+        let ports: Vec<String> = moved.keys().map(u16::to_string).collect();
+        Some(format!(
+            "clients of UDP may go on to be led to a container that was there before, as the kernel does not forget their \
+             flows ({error}): `conntrack -D -p udp --orig-port-dst PORT` does, for {}",
+            ports.join(", ")
+        ))
+    }
+}
+
+fn failed(doing: &'static str, error: io::Error) -> Error {
+    Error::kernel(doing, "nf_tables", error)
+}
+
+fn bridges(rules: &Rules, chosen: impl Fn(&Net) -> bool) -> Vec<String> {
+    rules.networks.iter().filter(|net| chosen(net)).map(|net| net.bridge.clone()).collect()
+}
+
+fn route_localnet(bridge: &str) -> String {
+    format!("/proc/sys/net/ipv4/conf/{bridge}/route_localnet")
+}
+
+/// Whether 127.0.0.1 may be a source on a bridge.
+fn loopback(bridge: &str, may: bool) -> io::Result<()> {
+    let path = route_localnet(bridge);
+    // Not written where it is right, so that a /proc that cannot be written to is only told of where it matters.
+    if fs::read_to_string(&path).is_ok_and(|value| (value.trim() == "1") == may) {
+        return Ok(());
+    }
+    match fs::write(path, if may { "1" } else { "0" }) {
+        // The bridge has gone, and what comes by it with it.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
+/// What users are told of chains that take no rules of ours.
+fn unpassed(chain: &str, error: &io::Error, bridges: &[(&str, bool, bool)]) -> String {
+    let names: Vec<&str> = bridges.iter().map(|(bridge, ..)| *bridge).collect();
+    let commands: Vec<String> = names
+        .iter()
+        .map(|bridge| format!("`firewall-cmd --zone=trusted --add-interface={bridge}`"))
+        .collect();
+    format!(
+        "{chain} may drop what the stack's containers send out and are sent, and no rule could be put there ({error}): \
+         have it let pass {}; with firewalld {}",
+        names.join(", "),
+        commands.join(", ")
+    )
 }
 
 /// Rules that nf_tables does not see, and that nobody can make exceptions from over it: iptables-legacy has a table of
@@ -185,13 +279,16 @@ pub fn unseen() -> Option<String> {
     ))
 }
 
-/// The host's UDP ports that lead elsewhere than they did.
-fn moved(before: &[Published], now: &[Published]) -> BTreeSet<u16> {
-    let only_in = |one: &[Published], other: &[Published]| -> Vec<u16> {
-        let udp = one.iter().filter(|port| port.protocol == Protocol::Udp && !other.contains(port));
-        udp.map(|port| port.host_port).collect()
-    };
-    only_in(before, now).into_iter().chain(only_in(now, before)).collect()
+/// The host's UDP ports that lead elsewhere than they did, with where they led and lead.
+fn moved(before: &[Published], now: &[Published]) -> tracked::Moved {
+    let mut moved = tracked::Moved::new();
+    for (one, other) in [(before, now), (now, before)] {
+        for port in one.iter().filter(|port| port.protocol == Protocol::Udp && !other.contains(port)) {
+            let targets = [port.to_v4.map(IpAddr::V4), port.to_v6.map(IpAddr::V6)];
+            moved.entry(port.host_port).or_default().extend(targets.into_iter().flatten());
+        }
+    }
+    moved
 }
 
 /// A function of the stack's name, and the name itself where it is short enough.
@@ -227,6 +324,9 @@ mod tests {
     #[test]
     fn ports_have_moved_that_come_go_or_lead_elsewhere() {
         let (before, now) = ([udp(1, 1), udp(2, 2), udp(3, 3)], [udp(2, 2), udp(3, 4), udp(5, 5)]);
-        assert_eq!(moved(&before, &now).into_iter().collect::<Vec<_>>(), [1, 3, 5]);
+        let moved = moved(&before, &now);
+        assert_eq!(moved.keys().copied().collect::<Vec<_>>(), [1, 3, 5]);
+        let targets = |last: &[u8]| last.iter().map(|last| Ipv4Addr::new(10, 0, 0, *last).into()).collect();
+        assert_eq!(moved.get(&3), Some(&targets(&[3, 4])));
     }
 }

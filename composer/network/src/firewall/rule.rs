@@ -93,6 +93,13 @@ impl<'a> Rule<'a> {
         Self(compare(load_meta(self.0, MetaKeys::Oifname), CmpOps::Eq, name.to_bytes_with_nul()))
     }
 
+    /// That an interface is of this kind, as ip(8) names it; padded, as the kernel has it.
+    pub(super) fn kind(self, which: MetaKeys, kind: &str) -> Self {
+        let mut name = kind.as_bytes().to_vec();
+        name.resize(NAME as usize * 4, 0);
+        Self(compare(load_meta(self.0, which), CmpOps::Eq, &name))
+    }
+
     /// From and to a pair of interfaces of the set.
     pub(super) fn between(self, pairs: &CStr) -> Self {
         self.meta(MetaKeys::Iifname, 0).meta(MetaKeys::Oifname, NAME).in_set(pairs)

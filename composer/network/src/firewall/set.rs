@@ -19,8 +19,6 @@ const INTERFACE: u32 = 41;
 const NAME: usize = 16;
 /// Elements in one message: the length of an attribute has 16 bits.
 const ELEMENTS: usize = 256;
-/// Elements of one set in one transaction, which has to fit into the buffer of a socket (net.core.wmem_max).
-const AT_ONCE: usize = 512;
 
 /// What a set is keyed by, and what a map has for it.
 #[derive(Clone, Copy)]
@@ -51,7 +49,7 @@ pub(super) struct Set {
 }
 
 impl Set {
-    /// Makes it, with as many elements as are taken at once. `id` is unlike that of every other of the batch.
+    /// Makes it, with its elements. `id` is unlike that of every other of the batch.
     pub(super) fn make(&self, batch: &mut Chained<'static>, table: &CStr, id: u32) {
         let mut request = batch.request().set_create().op_newset_do(&header());
         let set = request.encode().push_table(table).push_name(self.name).push_id(id);
@@ -63,19 +61,11 @@ impl Set {
             None => drop(set.push_flags(0)),
         }
         drop(request);
-        if let Some(first) = self.elements.chunks(AT_ONCE).next() {
-            self.fill(batch, table, first);
-        }
+        self.fill(batch, table);
     }
 
-    /// The elements that need transactions of their own.
-    pub(super) fn rest(&self) -> impl Iterator<Item = &[Element]> {
-        self.elements.chunks(AT_ONCE).skip(1)
-    }
-
-    /// Adds elements.
-    pub(super) fn fill(&self, batch: &mut Chained<'static>, table: &CStr, elements: &[Element]) {
-        for some in elements.chunks(ELEMENTS) {
+    fn fill(&self, batch: &mut Chained<'static>, table: &CStr) {
+        for some in self.elements.chunks(ELEMENTS) {
             let request = batch.request().set_create().op_newsetelem_do(&header());
             let mut list = request.into_encoder().push_table(table).push_set(self.name).nested_elements();
             for (key, value) in some {

@@ -21,10 +21,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use netlink_bindings::nftables::{Chained, CtKeys};
-use netlink_socket2::NetlinkSocket;
 
 use super::rule::{ESTABLISHED_OR_RELATED, Family, Rule, STATUS_DNAT, header};
 use super::set::{self, Set};
+use super::transaction::Transactions;
 use super::{Published, Rules};
 use crate::nftables::batch_header;
 
@@ -39,63 +39,48 @@ const RAW: i32 = -300;
 const DSTNAT: i32 = -100;
 const FILTER: i32 = 0;
 const SRCNAT: i32 = 100;
-/// More than the messages of any batch.
-const MESSAGES: u32 = 1 << 16;
+/// The chain that keeps containers from the host's loopback, and the set of bridges that it is about.
+pub(super) const GUARD: &CStr = c"raw";
+pub(super) const BRIDGES: &CStr = c"bridges";
 
-/// Makes the table, in the place of an earlier one.
-pub(super) fn replace(socket: &mut NetlinkSocket, table: &CStr, rules: &Rules) -> io::Result<()> {
-    match commit(socket, table, rules, false) {
-        // Not at once: a transaction that removes something has the kernel wait for its readers.
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => commit(socket, table, rules, true),
-        other => other,
-    }
-}
-
-/// Removes the table; that there is none is no error.
-pub(super) fn remove(socket: &mut NetlinkSocket, table: &CStr) -> io::Result<()> {
-    let mut batch = Chained::new(socket.reserve_seq(3));
+/// Makes the table, in the place of an earlier one: all of it in one transaction. That there is one to be deleted is seen
+/// to first, as a transaction that is refused costs more than all of this: to abort one, the kernel waits for its readers.
+pub(super) fn replace(transactions: &mut Transactions, table: &CStr, rules: &Rules) -> io::Result<()> {
+    let mut batch = transactions.begin();
     batch.request().op_batch_begin_do(&batch_header());
-    batch.request().op_deltable_do(&header()).encode().push_name(table);
-    batch.request().op_batch_end_do(&batch_header());
-    match send(socket, batch) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        other => other,
+    begin_anew(&mut batch, table);
+    for (set, id) in sets(rules).iter().zip(1..) {
+        set.make(&mut batch, table, id);
     }
-}
-
-fn send(socket: &mut NetlinkSocket, batch: Chained<'static>) -> io::Result<()> {
-    socket.request_chained(&batch.finalize())?.recv_all().map_err(io::Error::from)
-}
-
-fn commit(socket: &mut NetlinkSocket, table: &CStr, rules: &Rules, again: bool) -> io::Result<()> {
-    let mut batch = Chained::new(socket.reserve_seq(MESSAGES));
-    batch.request().op_batch_begin_do(&batch_header());
-    if again {
-        batch.request().op_deltable_do(&header()).encode().push_name(table);
-    }
-    batch.request().set_create().set_excl().op_newtable_do(&header()).encode().push_name(table);
-    let sets = sets(rules);
     let mut made = Table { batch: &mut batch, name: table };
-    for (set, id) in sets.iter().zip(1..) {
-        set.make(made.batch, table, id);
-    }
     made.guard_loopback();
     made.destinations();
     made.sources(rules);
     made.forward();
     batch.request().op_batch_end_do(&batch_header());
-    send(socket, batch)?;
-    // Of thousands of ports the last come a moment later.
-    for set in &sets {
-        for elements in set.rest() {
-            let mut batch = Chained::new(socket.reserve_seq(MESSAGES));
-            batch.request().op_batch_begin_do(&batch_header());
-            set.fill(&mut batch, table, elements);
-            batch.request().op_batch_end_do(&batch_header());
-            send(socket, batch)?;
-        }
-    }
-    Ok(())
+    transactions.commit(batch)
+}
+
+/// An empty table in the place of an earlier one, if there is any.
+pub(super) fn begin_anew(batch: &mut Chained<'static>, table: &CStr) {
+    batch.request().set_create().op_newtable_do(&header()).encode().push_name(table);
+    batch.request().op_deltable_do(&header()).encode().push_name(table);
+    batch.request().set_create().op_newtable_do(&header()).encode().push_name(table);
+}
+
+/// A chain of a table that forwarded packets pass.
+pub(super) fn forward_chain(batch: &mut Chained<'static>, table: &CStr, name: &CStr) {
+    Table { batch, name: table }.chain(name, c"filter", FORWARD, FILTER);
+}
+
+/// Removes the table; that there is none is no error.
+pub(super) fn remove(transactions: &mut Transactions, table: &CStr) -> io::Result<()> {
+    let mut batch = transactions.begin();
+    batch.request().op_batch_begin_do(&batch_header());
+    batch.request().set_create().op_newtable_do(&header()).encode().push_name(table);
+    batch.request().op_deltable_do(&header()).encode().push_name(table);
+    batch.request().op_batch_end_do(&batch_header());
+    transactions.commit(batch)
 }
 
 fn sets(rules: &Rules) -> Vec<Set> {
@@ -110,7 +95,7 @@ fn sets(rules: &Rules) -> Vec<Set> {
     let (v4, v6) = (published_v4(&rules.published), published_v6(&rules.published));
     let set = |name, kind, elements| Set { name, kind, elements };
     vec![
-        set(c"bridges", set::NAMES, names(|_| true)),
+        set(BRIDGES, set::NAMES, names(|_| true)),
         set(c"internal", set::NAMES, names(|net| net.internal)),
         set(c"masquerading", set::NAMES, names(|net| net.masquerade && !net.internal)),
         set(c"within", set::PAIRS, pairs(|_| true)),
@@ -129,8 +114,8 @@ struct Table<'a> {
 
 impl Table<'_> {
     fn guard_loopback(&mut self) {
-        self.chain(c"raw", c"filter", PREROUTING, RAW);
-        self.rule(c"raw").iifname(c"bridges").daddr(loopback_v4()).drop();
+        self.chain(GUARD, c"filter", PREROUTING, RAW);
+        self.rule(GUARD).iifname(BRIDGES).daddr(loopback_v4()).drop();
     }
 
     fn destinations(&mut self) {
@@ -152,7 +137,7 @@ impl Table<'_> {
     fn sources(&mut self, rules: &Rules) {
         let chain = c"postrouting";
         self.chain(chain, c"nat", POSTROUTING, SRCNAT);
-        self.rule(chain).saddr(loopback_v4()).oifname(c"bridges").masquerade();
+        self.rule(chain).saddr(loopback_v4()).oifname(BRIDGES).masquerade();
         // A container's way to a published port of its own network: the answer has to come back this way. By its
         // address, as bridged packets have no interface here that they came by.
         for net in &rules.networks {
@@ -174,8 +159,8 @@ impl Table<'_> {
         self.rule(chain).between(c"within").accept();
         self.rule(chain).iifname(c"internal").drop();
         self.rule(chain).oifname(c"internal").drop();
-        self.rule(chain).oifname(c"bridges").ct(CtKeys::Status, STATUS_DNAT).accept();
-        self.rule(chain).oifname(c"bridges").drop();
+        self.rule(chain).oifname(BRIDGES).ct(CtKeys::Status, STATUS_DNAT).accept();
+        self.rule(chain).oifname(BRIDGES).drop();
     }
 
     fn chain(&mut self, name: &CStr, kind: &CStr, hook: u32, priority: i32) {

@@ -1,12 +1,16 @@
 //! Flows of UDP that the kernel tracks. A client that goes on sending keeps the entry that its first packet made, and
 //! with it the container that was there then, or that nobody was: entries of a port that leads elsewhere are deleted.
+//! Only those: flows to the same port of somebody else, and what others lead elsewhere, stay.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::net::IpAddr;
 
-use netlink_bindings::conntrack::{IterableTupleAttrs, Nfgenmsg, OpGetDo, Request};
+use netlink_bindings::conntrack::{IterableConntrackAttrs, IterableTupleAttrs, Nfgenmsg, OpGetDo, Request};
 use netlink_bindings::traits::{NetlinkRequest, Protocol};
 use netlink_socket2::NetlinkSocket;
+
+use super::rule::STATUS_DNAT;
 
 const UDP: u8 = libc::IPPROTO_UDP as u8;
 /// What of a tuple a dump is narrowed by: its protocol and its destination port (CTA_FILTER_FLAG in
@@ -37,12 +41,20 @@ impl NetlinkRequest for Delete {
     fn decode_reply(_: &[u8]) -> Self::ReplyType<'_> {}
 }
 
-/// Forgets every flow of UDP to one of these ports.
-pub(super) fn forget(socket: &mut NetlinkSocket, ports: &BTreeSet<u16>) -> io::Result<()> {
+/// Ports of the host, and the addresses of containers that they led and lead to.
+pub(super) type Moved = BTreeMap<u16, BTreeSet<IpAddr>>;
+
+/// Forgets the flows of UDP to these ports.
+pub(super) fn forget(socket: &mut NetlinkSocket, moved: &Moved) -> io::Result<()> {
+    if moved.is_empty() {
+        return Ok(());
+    }
+    let host: BTreeSet<IpAddr> =
+        nix::ifaddrs::getifaddrs()?.filter_map(|interface| address(&interface)).collect();
     for family in [libc::AF_INET, libc::AF_INET6] {
         let header = Nfgenmsg { nfgen_family: family as u8, ..Default::default() };
-        for port in ports {
-            for request in flows(socket, &header, *port)? {
+        for (port, targets) in moved {
+            for request in flows(socket, &header, *port, targets, &host)? {
                 match socket.request(&request)?.recv_ack().map_err(io::Error::from) {
                     // It has just ended by itself.
                     Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {}
@@ -54,8 +66,20 @@ pub(super) fn forget(socket: &mut NetlinkSocket, ports: &BTreeSet<u16>) -> io::R
     Ok(())
 }
 
-/// Requests to delete the flows to a port.
-fn flows(socket: &mut NetlinkSocket, header: &Nfgenmsg, port: u16) -> io::Result<Vec<Delete>> {
+fn address(interface: &nix::ifaddrs::InterfaceAddress) -> Option<IpAddr> {
+    let address = interface.address.as_ref()?;
+    let v4 = address.as_sockaddr_in().map(|address| address.ip().into());
+    v4.or_else(|| address.as_sockaddr_in6().map(|address| address.ip().into()))
+}
+
+/// Requests to delete the flows to a port that went to one of the targets, or that the host itself was asked for.
+fn flows(
+    socket: &mut NetlinkSocket,
+    header: &Nfgenmsg,
+    port: u16,
+    targets: &BTreeSet<IpAddr>,
+    host: &BTreeSet<IpAddr>,
+) -> io::Result<Vec<Delete>> {
     let mut request = Request::new().op_get_dump(header);
     let filter = request.encode().nested_tuple_orig().nested_tuple_proto();
     let filter = filter.push_proto_num(UDP).push_proto_dst_port(port).end_nested().end_nested();
@@ -64,9 +88,30 @@ fn flows(socket: &mut NetlinkSocket, header: &Nfgenmsg, port: u16) -> io::Result
     let mut found = Vec::new();
     while let Some(answer) = reply.recv() {
         let (_, entry) = answer?;
-        found.extend(entry.get_tuple_orig().ok().and_then(|tuple| delete(header, &tuple)));
+        let is_at_host = |address: IpAddr| address.is_loopback() || host.contains(&address);
+        let concerns = answerer(&entry).is_some_and(|answerer| targets.contains(&answerer))
+            || (!is_led_elsewhere(&entry) && asked(&entry).is_some_and(is_at_host));
+        if concerns {
+            found.extend(entry.get_tuple_orig().ok().and_then(|tuple| delete(header, &tuple)));
+        }
     }
     Ok(found)
+}
+
+/// Who answers.
+fn answerer(entry: &IterableConntrackAttrs<'_>) -> Option<IpAddr> {
+    let ip = entry.get_tuple_reply().and_then(|tuple| tuple.get_tuple_ip()).ok()?;
+    ip.get_ip_v4_src().map(IpAddr::from).or_else(|_| ip.get_ip_v6_src().map(IpAddr::from)).ok()
+}
+
+/// Who was asked.
+fn asked(entry: &IterableConntrackAttrs<'_>) -> Option<IpAddr> {
+    let ip = entry.get_tuple_orig().and_then(|tuple| tuple.get_tuple_ip()).ok()?;
+    ip.get_ip_v4_dst().map(IpAddr::from).or_else(|_| ip.get_ip_v6_dst().map(IpAddr::from)).ok()
+}
+
+fn is_led_elsewhere(entry: &IterableConntrackAttrs<'_>) -> bool {
+    entry.get_status().is_ok_and(|status| status & STATUS_DNAT != 0)
 }
 
 fn delete(header: &Nfgenmsg, tuple: &IterableTupleAttrs<'_>) -> Option<Delete> {

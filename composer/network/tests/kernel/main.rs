@@ -16,6 +16,7 @@ mod proxy;
 mod published;
 mod registry;
 mod robust;
+mod sharing;
 mod sysctl;
 mod views;
 mod world;

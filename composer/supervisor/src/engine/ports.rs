@@ -350,7 +350,10 @@ impl Engine {
         let (v4, v6) = (open.clone().any(|net| net.addr().is_ipv4()), open.any(|net| net.addr().is_ipv6()));
         if v4 || v6 {
             let needed = self.forwarding.need(&self.stack, v4, v6);
-            needed.map_err(|error| StartError::doing("have the host forward packets", &error))?;
+            let told = needed.map_err(|error| StartError::doing("have the host forward packets", &error))?;
+            if let Some(told) = told.filter(|told| self.warned.borrow_mut().insert(told.clone())) {
+                self.announce(Subject::Group, Action::Warning(told));
+            }
         }
         self.refresh_firewall(true);
         Ok(())
@@ -374,9 +377,14 @@ impl Engine {
             return;
         }
         match self.ports.firewall.borrow_mut().apply(&rules) {
-            Ok(()) => {
+            Ok(warnings) => {
                 *self.ports.rules.borrow_mut() = Some(rules);
                 self.ports.by_hand.set(false);
+                for warning in warnings {
+                    if self.warned.borrow_mut().insert(warning.clone()) {
+                        self.announce(Subject::Group, Action::Warning(warning));
+                    }
+                }
             }
             Err(error) => {
                 *self.ports.rules.borrow_mut() = None;
@@ -397,12 +405,23 @@ impl Engine {
         }
     }
 
-    /// Takes the stack's rules away.
+    /// Takes the stack's rules away: of its own bridges, also where somebody has deleted them, and of those that it shares
+    /// with other stacks what these do not need.
     pub(super) fn remove_firewall(&self) -> Result<(), StartError> {
-        let bridges: Vec<String> = self.nets().into_iter().map(|net| net.bridge).collect();
-        let bridges: Vec<&str> = bridges.iter().map(String::as_str).collect();
+        let (mut own, mut shared) = (BTreeSet::new(), BTreeSet::new());
+        for net in self.networks.borrow().values() {
+            let bridges = if net.config.external { &mut shared } else { &mut own };
+            bridges.insert(net.bridge.name.clone());
+        }
+        for (key, made) in self.record.borrow().iter().flat_map(|record| &record.made) {
+            if !made.external {
+                own.insert(made.bridge.clone().unwrap_or_else(|| names::bridge(&self.stack, key)));
+            }
+        }
+        let (own, shared): (Vec<String>, Vec<String>) =
+            (own.into_iter().collect(), shared.into_iter().collect());
         *self.ports.rules.borrow_mut() = None;
-        let removed = self.ports.firewall.borrow_mut().remove(&bridges);
+        let removed = self.ports.firewall.borrow_mut().remove(&own, &shared);
         match removed {
             // There was nothing of ours to take away.
             Err(_) if self.ports.by_hand.get() => Ok(()),

@@ -219,46 +219,62 @@ impl Engine {
         })
     }
 
-    /// Takes all links of the stack away in one sweep, and everything that its networks had of the host.
+    /// Takes all links of the stack away in one sweep, and everything that its networks had of the host. What fails
+    /// does not keep the rest, and is in the record for the next try.
     pub(super) async fn remove_networks(&self) -> Result<()> {
         self.all_unplugged().await;
-        self.remove_firewall()?;
-        let chosen: Vec<String> = {
-            let record = self.record.borrow();
-            let made = record.iter().flat_map(|record| record.made.values());
-            made.filter_map(|network| network.bridge.clone()).collect()
-        };
-        let links = self.host.links().await.map_err(|error| doing("find the stack's links", &error))?;
-        let groups: BTreeSet<u32> = self.link_groups(&links);
-        let own: Vec<String> = {
-            let record = self.record.borrow();
-            let made = record.iter().flat_map(|record| record.made.values());
-            made.filter(|network| !network.external).map(|network| network.name.clone()).collect()
-        };
-        let there = links.iter().any(|link| groups.contains(&link.group));
-        if there {
-            own.iter().for_each(|name| self.announce(Subject::Network(name.clone()), Action::Removing));
-            let chosen: Vec<&str> = chosen.iter().map(String::as_str).collect();
-            for group in groups {
-                self.host
-                    .remove_group_with(group, &chosen)
-                    .await
-                    .map_err(|error| doing("remove the stack's links", &error))?;
-            }
-            own.iter().for_each(|name| self.announce(Subject::Network(name.clone()), Action::Removed));
-        }
+        let rules = self.remove_firewall();
+        let links = self.remove_links().await;
+        let are_gone = links.is_ok();
         let networks = std::mem::take(&mut *self.networks.borrow_mut());
-        for net in networks.into_values() {
-            leave(net).map_err(|error| doing("leave a network", &error))?;
+        let left =
+            networks.into_values().map(|net| leave(net).map_err(|error| doing("leave a network", &error)));
+        let mut outcomes: Vec<Result<()>> = vec![rules, links];
+        outcomes.extend(left);
+        outcomes.push(self.give_shared_back());
+        outcomes.push(
+            self.forwarding
+                .release(&self.stack)
+                .map_err(|error| doing("have the host forward as it did before", &error)),
+        );
+        if are_gone {
+            let released = self.registry.release_stack(&self.stack);
+            outcomes.push(released.map_err(|error| doing("give the subnets back", &error)));
         }
-        self.give_shared_back()?;
+        let failures: Vec<String> =
+            outcomes.into_iter().filter_map(|outcome| outcome.err().map(|error| error.message)).collect();
+        if !failures.is_empty() {
+            return Err(StartError::new(failures.join("; ")));
+        }
         if let Some(record) = &mut *self.record.borrow_mut() {
             record.made.clear();
         }
-        self.forwarding
-            .release(&self.stack)
-            .map_err(|error| doing("have the host forward as it did before", &error))?;
-        self.registry.release_stack(&self.stack).map_err(|error| doing("give the subnets back", &error))
+        Ok(())
+    }
+
+    async fn remove_links(&self) -> Result<()> {
+        let links = self.host.links().await.map_err(|error| doing("find the stack's links", &error))?;
+        let groups: BTreeSet<u32> = self.link_groups(&links);
+        let (chosen, own): (Vec<String>, Vec<String>) = {
+            let record = self.record.borrow();
+            let made = || record.iter().flat_map(|record| record.made.values());
+            let own = made().filter(|network| !network.external).map(|network| network.name.clone());
+            (made().filter_map(|network| network.bridge.clone()).collect(), own.collect())
+        };
+        if !links.iter().any(|link| groups.contains(&link.group)) {
+            return Ok(());
+        }
+        own.iter().for_each(|name| self.announce(Subject::Network(name.clone()), Action::Removing));
+        let chosen: Vec<&str> = chosen.iter().map(String::as_str).collect();
+        let mut outcome = Ok(());
+        for group in groups {
+            let removed = self.host.remove_group_with(group, &chosen).await;
+            outcome = outcome.and(removed.map_err(|error| doing("remove the stack's links", &error)));
+        }
+        if outcome.is_ok() {
+            own.iter().for_each(|name| self.announce(Subject::Network(name.clone()), Action::Removed));
+        }
+        outcome
     }
 
     /// The link groups of the stack, by whoever knows them: the registry, or the bridges themselves.

@@ -1,0 +1,112 @@
+//! A host that forwards for its stacks is no router for strangers.
+//!
+//! Where composer has turned forwarding on, one table for the whole host lets nothing pass between interfaces that were
+//! there before and did not forward: between them all is as it was. What comes from or goes to a bridge passes, and
+//! what comes from or goes to an interface that was made later, as whoever makes one (Docker, a VPN) may rely on
+//! forwarding that is on already:
+//!
+//! ```text
+//! table inet compose-host.forward {
+//!     set closed4 / closed6
+//!     chain forward { forward, filter; iifkind bridge accept; oifkind bridge accept;
+//!                     iifname @closed4 oifname @closed4 drop, for IPv4; the same for IPv6 }
+//! }
+//! ```
+
+use std::collections::BTreeSet;
+use std::ffi::CStr;
+use std::{fs, io};
+
+use netlink_bindings::nftables::{MetaKeys, Request};
+use netlink_socket2::NetlinkSocket;
+
+use super::rule::{Family, INET, Rule};
+use super::set::{self, Set};
+use super::transaction::Transactions;
+use super::{chains, table};
+use crate::nftables::batch_header;
+
+/// With a dot, which no stack's name has.
+const TABLE: &CStr = c"compose-host.forward";
+const CHAIN: &CStr = c"forward";
+const CONF_V4: &str = "/proc/sys/net/ipv4/conf";
+const CONF_V6: &str = "/proc/sys/net/ipv6/conf";
+/// Forwarding and source addresses are changed there (NF_INET_FORWARD and NF_INET_POST_ROUTING, linux/netfilter.h).
+const ROUTERS: [u32; 2] = [2, 4];
+/// The tables of iptables-legacy, one a line.
+const LEGACY: [&str; 2] = ["/proc/thread-self/net/ip_tables_names", "/proc/thread-self/net/ip6_tables_names"];
+
+/// The interfaces that packets of IPv4 are not forwarded from.
+pub(super) fn closed_v4() -> BTreeSet<String> {
+    let is_closed = |name: &String| {
+        fs::read_to_string(format!("{CONF_V4}/{name}/forwarding")).is_ok_and(|value| value.trim() == "0")
+    };
+    interfaces(CONF_V4).filter(is_closed).collect()
+}
+
+/// The same of IPv6, where the host does not forward: all.
+pub(super) fn closed_v6() -> BTreeSet<String> {
+    interfaces(CONF_V6).collect()
+}
+
+fn interfaces(folder: &str) -> impl Iterator<Item = String> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+    names.filter(|name| !["all", "default", "lo"].contains(&name.as_str()))
+}
+
+/// Lets nothing pass between these interfaces.
+pub(super) fn keep_out(v4: &BTreeSet<String>, v6: &BTreeSet<String>) -> io::Result<()> {
+    let mut transactions = Transactions::default();
+    let mut batch = transactions.begin();
+    batch.request().op_batch_begin_do(&batch_header());
+    table::begin_anew(&mut batch, TABLE);
+    let closed = [(c"closed4", Family::V4, v4), (c"closed6", Family::V6, v6)];
+    for ((name, _, interfaces), id) in closed.iter().zip(1..) {
+        let elements = interfaces.iter().map(|interface| set::name(interface)).collect();
+        Set { name, kind: set::NAMES, elements }.make(&mut batch, TABLE, id);
+    }
+    table::forward_chain(&mut batch, TABLE, CHAIN);
+    for kind in [MetaKeys::Iifkind, MetaKeys::Oifkind] {
+        Rule::append(&mut batch, TABLE, CHAIN).kind(kind, "bridge").accept();
+    }
+    for (name, family, _) in closed {
+        Rule::append(&mut batch, TABLE, CHAIN).family(family).iifname(name).oifname(name).drop();
+    }
+    batch.request().op_batch_end_do(&batch_header());
+    transactions.commit(batch)
+}
+
+/// Takes the table away; that there is none is no error.
+pub(super) fn let_in() -> io::Result<()> {
+    match chains::generation(&mut NetlinkSocket::new())? {
+        Some(_) => table::remove(&mut Transactions::default(), TABLE),
+        None => Ok(()),
+    }
+}
+
+/// Who else forwards or changes source addresses: base chains of others, and tables of iptables-legacy.
+pub(super) fn routers() -> io::Result<BTreeSet<String>> {
+    let mut routers = BTreeSet::new();
+    for path in LEGACY {
+        let names = fs::read_to_string(path).unwrap_or_default();
+        routers.extend(names.lines().map(|name| format!("{path} {name}")));
+    }
+    let mut socket = NetlinkSocket::new();
+    if chains::generation(&mut socket)?.is_none() {
+        return Ok(routers);
+    }
+    let request = Request::new().op_getchain_dump(&crate::nftables::header(0));
+    let mut reply = socket.request(&request)?;
+    while let Some(answer) = reply.recv() {
+        let (header, chain) = answer?;
+        let hook = chain.get_hook().and_then(|hook| hook.get_num());
+        let (Ok(hook), Ok(table), Ok(name)) = (hook, chain.get_table(), chain.get_name()) else { continue };
+        let family = header.nfgen_family;
+        let routes = [chains::IPV4, chains::IPV6, INET].contains(&family);
+        if routes && ROUTERS.contains(&hook) && !table.to_bytes().starts_with(chains::OWN.as_bytes()) {
+            routers.insert(format!("{family} {} {}", table.to_string_lossy(), name.to_string_lossy()));
+        }
+    }
+    Ok(routers)
+}
