@@ -226,6 +226,15 @@ impl Registry {
         Ok(())
     }
 
+    /// The subnets that one network holds.
+    ///
+    /// # Errors
+    /// When the registry cannot be read.
+    pub fn held(&self, stack: &str, network: &str) -> Result<Vec<IpNet>> {
+        let own = |lease: &Lease| lease.stack == stack && lease.network == network;
+        Ok(self.read()?.into_iter().filter(own).map(|lease| lease.subnet).collect())
+    }
+
     /// All subnets that are held.
     ///
     /// # Errors

@@ -86,17 +86,21 @@ pub(crate) fn reserved(besides: &str) -> Vec<IpNet> {
     others.flat_map(|record| record.network.ipam).map(|pool| pool.subnet).collect()
 }
 
-/// The bridge of a network, by its record; its subnets are held in the registry from then on.
+/// The bridge of a network, by its record; its subnets are held in the registry from then on. One whose bridge is there is
+/// in use as well.
 pub(crate) async fn spec(
     host: &Host,
     registry: &Registry,
     record: &HostNetwork,
+    in_use: bool,
 ) -> Result<BridgeSpec, composer_network::Error> {
     let network = &record.network;
     let bridge = bridge(network);
     let mut taken = host.taken(&[&bridge]).await?;
     taken.extend(reserved(&network.name));
-    let subnets = crate::engine::claim_subnets(registry, subnets::HOST, &network.name, network, &taken)?;
+    let in_use = in_use || host.has_link(&bridge).await?;
+    let subnets =
+        crate::engine::claim_subnets(registry, subnets::HOST, &network.name, network, &taken, in_use)?;
     let group = registry.group(&group_key(&network.name))?;
     Ok(BridgeSpec { name: bridge, subnets, group, mtu: network.mtu, isolated: network.isolated })
 }
@@ -136,7 +140,7 @@ pub fn create(mut network: Network) -> Result<String, Error> {
         let bridge = bridge(&network);
         let mut taken = host.taken(&[&bridge]).await?;
         taken.extend(reserved(&name));
-        crate::engine::claim_subnets(&registry, subnets::HOST, &name, &network, &taken)
+        crate::engine::claim_subnets(&registry, subnets::HOST, &name, &network, &taken, false)
     });
     // The subnets are its own from now on, also after a reboot.
     network.ipam = match claimed {

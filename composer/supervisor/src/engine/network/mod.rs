@@ -21,6 +21,7 @@ use super::Engine;
 use super::container::Container;
 use super::start::{Result, StartError};
 use crate::protocol::{Action, Subject};
+use crate::records::Phase;
 
 /// A network that is there.
 pub struct Net {
@@ -89,7 +90,7 @@ impl Engine {
     async fn bring_network(&self, key: &str, config: Network) -> Result<()> {
         let name = config.name.clone();
         let (spec, made) = if config.external {
-            self.shared_spec(&config).await?
+            self.shared_spec(key, &config).await?
         } else {
             (self.own_spec(key, &config).await?, config.clone())
         };
@@ -146,9 +147,20 @@ impl Engine {
         let mut taken =
             self.host.taken(&[&name]).await.map_err(|error| doing("list the host's routes", &error))?;
         taken.extend(crate::host::networks::reserved(""));
-        let subnets = claim_subnets(&self.registry, &self.stack, key, config, &taken)
+        let look = |error| doing("look for the bridge", &error);
+        let in_use = self.is_on(key) || self.host.has_link(&name).await.map_err(look)?;
+        let subnets = claim_subnets(&self.registry, &self.stack, key, config, &taken, in_use)
             .map_err(|error| doing(&format!("give network {} its subnets", config.name), &error))?;
         Ok(BridgeSpec { name, subnets, group, mtu: config.mtu, isolated: config.isolated })
+    }
+
+    /// Whether a container that may run has an address on a network.
+    pub(super) fn is_on(&self, key: &str) -> bool {
+        self.containers.borrow().values().any(|container| {
+            let record = container.record.borrow();
+            let runs = container.live.borrow().is_some() || matches!(record.phase, Phase::Started(_));
+            runs && record.addresses.contains_key(key)
+        })
     }
 
     /// The group of all links of the stack.
@@ -278,30 +290,39 @@ fn leave(net: Net) -> std::result::Result<(), composer_network::Error> {
     net.neighbours.map_or(Ok(()), Neighbours::leave)
 }
 
-/// The subnets of a network, held in the registry.
+/// The subnets of a network, held in the registry. Of one that is in use they stay what they are, whatever routes the host
+/// has come to: its containers keep their addresses, and another subnet on its bridge would cut them off.
 pub(crate) fn claim_subnets(
     registry: &composer_network::subnets::Registry,
     stack: &str,
     key: &str,
     config: &Network,
     taken: &[IpNet],
+    in_use: bool,
 ) -> std::result::Result<Vec<Subnet>, composer_network::Error> {
     let mut subnets = Vec::new();
+    let held = if in_use { registry.held(stack, key)? } else { Vec::new() };
     let is_on = |net: IpNet| match net {
         IpNet::V4(_) => config.ipv4,
         IpNet::V6(_) => config.ipv6,
     };
     for pool in config.ipam.iter().filter(|pool| is_on(pool.subnet)) {
-        registry.claim_exactly(stack, key, pool.subnet, taken)?;
+        if !held.contains(&pool.subnet) {
+            registry.claim_exactly(stack, key, pool.subnet, taken)?;
+        }
         subnets.push(subnet(pool));
     }
     let has_v4 = subnets.iter().any(|subnet| subnet.net.addr().is_ipv4());
     let has_v6 = subnets.iter().any(|subnet| subnet.net.addr().is_ipv6());
     if config.ipv4 && !has_v4 {
-        subnets.push(Subnet::whole(registry.claim(stack, key, taken)?));
+        let kept = held.iter().find(|net| net.addr().is_ipv4());
+        let net = kept.map_or_else(|| registry.claim(stack, key, taken), |net| Ok(*net))?;
+        subnets.push(Subnet::whole(net));
     }
     if config.ipv6 && !has_v6 {
-        subnets.push(Subnet::whole(registry.claim_v6(stack, key, taken)?));
+        let kept = held.iter().find(|net| net.addr().is_ipv6());
+        let net = kept.map_or_else(|| registry.claim_v6(stack, key, taken), |net| Ok(*net))?;
+        subnets.push(Subnet::whole(net));
     }
     Ok(subnets)
 }

@@ -14,14 +14,14 @@ use crate::records::Address;
 
 impl Engine {
     /// The bridge of a network of the host; whoever uses it first makes it.
-    pub(super) async fn shared_spec(&self, config: &Network) -> Result<(BridgeSpec, Network)> {
+    pub(super) async fn shared_spec(&self, key: &str, config: &Network) -> Result<(BridgeSpec, Network)> {
         let name = &config.name;
         let record = networks::read(name).ok_or_else(|| {
             StartError::new(format!(
                 "network {name} does not exist; as it is external, it has to be made first: `compose network create {name}`"
             ))
         })?;
-        let spec = networks::spec(&self.host, &self.registry, &record)
+        let spec = networks::spec(&self.host, &self.registry, &record, self.is_on(key))
             .await
             .map_err(|error| doing(&format!("set up network {name}"), &error))?;
         Ok((spec, record.network))
