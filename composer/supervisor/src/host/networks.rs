@@ -123,8 +123,13 @@ pub fn create(mut network: Network) -> Result<String, Error> {
     let name = network.name.clone();
     let refused = |why: String| Error::Network { doing: "create", name: name.clone(), why };
     let _lock = lock().map_err(|error| refused(error.to_string()))?;
-    if list()?.iter().any(|shown| shown.network.name == name) {
+    let others = list()?;
+    if others.iter().any(|shown| shown.network.name == name) {
         return Err(refused(format!("network with name {name} already exists")));
+    }
+    if let Some(other) = others.iter().find(|shown| shown.bridge == bridge(&network)) {
+        let (bridge, other) = (&other.bridge, &other.network.name);
+        return Err(refused(format!("network {other} has the bridge {bridge}: give this one another name")));
     }
     if network.ipv6 {
         composer_network::has_ipv6().map_err(|why| refused(format!("IPv6 is off in the kernel ({why})")))?;
@@ -138,6 +143,10 @@ pub fn create(mut network: Network) -> Result<String, Error> {
     let claimed = runtime.map_err(|error| refused(error.to_string()))?.block_on(async {
         let host = Host::open()?;
         let bridge = bridge(&network);
+        // None of its own is there before it is used.
+        if network.bridge.is_some() && host.has_link(&bridge).await? {
+            return Err(composer_network::Error::ForeignBridge { name: bridge });
+        }
         let mut taken = host.taken(&[&bridge]).await?;
         taken.extend(reserved(&name));
         crate::engine::claim_subnets(&registry, subnets::HOST, &name, &network, &taken, false)
@@ -189,12 +198,13 @@ pub fn remove(name: &str) -> Result<(), Error> {
         let users: Vec<&str> = found.containers.iter().map(|endpoint| endpoint.name.as_str()).collect();
         return Err(refused(format!("network {name} has active endpoints: {}", users.join(", "))));
     }
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build();
-    let removed = runtime
-        .map_err(|error| refused(error.to_string()))?
-        .block_on(async { Host::open()?.remove_bridge(&found.bridge).await });
-    removed.map_err(|error| refused(error.to_string()))?;
     let registry = Registry::open(&paths::registry());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build();
+    let removed = runtime.map_err(|error| refused(error.to_string()))?.block_on(async {
+        let group = registry.group(&group_key(name))?;
+        Host::open()?.remove_bridge(&found.bridge, group).await
+    });
+    removed.map_err(|error| refused(error.to_string()))?;
     for gone in [fs::remove_dir_all(paths::shared_names(name)), fs::remove_file(paths::network(name))] {
         match gone {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(refused(error.to_string())),

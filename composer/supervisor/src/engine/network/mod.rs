@@ -134,16 +134,6 @@ impl Engine {
     async fn own_spec(&self, key: &str, config: &Network) -> Result<BridgeSpec> {
         let group = self.link_group()?;
         let name = config.bridge.clone().unwrap_or_else(|| interfaces::bridge(&self.stack, key));
-        if config.bridge.is_some() {
-            let links = self.host.links().await.map_err(|error| doing("list the host's links", &error))?;
-            if links.iter().any(|link| link.name == name && link.group != group) {
-                let what = format!("set up the bridge of network {}", config.name);
-                let why = format!(
-                    "the host has an interface {name} that is not this stack's: give the bridge another name"
-                );
-                return Err(doing(&what, &why));
-            }
-        }
         let mut taken =
             self.host.taken(&[&name]).await.map_err(|error| doing("list the host's routes", &error))?;
         taken.extend(crate::host::networks::reserved(""));
@@ -174,7 +164,7 @@ impl Engine {
             let subject = Subject::Network(made.name.clone());
             self.announce(subject.clone(), Action::Removing);
             let name = made.bridge.clone().unwrap_or_else(|| interfaces::bridge(&self.stack, key));
-            self.host.remove_bridge(&name).await.map_err(|error| failed(&error))?;
+            self.host.remove_bridge(&name, self.link_group()?).await.map_err(|error| failed(&error))?;
             self.registry.release(&self.stack, key).map_err(|error| failed(&error))?;
             self.announce(subject, Action::Removed);
         }
