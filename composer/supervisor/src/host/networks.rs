@@ -187,7 +187,8 @@ pub fn remove(name: &str) -> Result<(), Error> {
     root()?;
     let refused = |why: String| Error::Network { doing: "remove", name: name.to_owned(), why };
     let _lock = lock().map_err(|error| refused(error.to_string()))?;
-    let Some(found) = list()?.into_iter().find(|shown| shown.network.name == name || shown.id == name) else {
+    let all = list()?;
+    let Some(found) = find(&all, name) else {
         return Err(refused(format!("network {name} not found")));
     };
     let name = found.network.name.as_str();
@@ -262,6 +263,13 @@ pub fn list() -> Result<Vec<Shown>, Error> {
     }
     shown.sort_by(|a, b| a.network.name.cmp(&b.network.name));
     Ok(shown)
+}
+
+/// The network that is called so, has this id, or is the only one whose id begins so.
+pub fn find<'a>(all: &'a [Shown], text: &str) -> Option<&'a Shown> {
+    let exactly = |shown: &&Shown| shown.network.name == text || shown.id == text;
+    let mut like = all.iter().filter(|shown| !text.is_empty() && shown.id.starts_with(text));
+    all.iter().find(exactly).or_else(|| like.next().filter(|_| like.next().is_none()))
 }
 
 fn created(folder: &paths::StackPaths) -> Option<u64> {
