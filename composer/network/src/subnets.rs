@@ -118,7 +118,7 @@ impl Registry {
                 && !leases.iter().any(|lease| overlap(*subnet, lease.subnet))
         });
         let Some(subnet) = free else {
-            if held.is_none() && leases.is_empty() {
+            if held.is_none() && leases.is_empty() && self.groups()?.is_empty() {
                 self.remove()?;
             }
             return Err(Error::NoSubnet { stack: stack.into(), network: network.into(), pools: pools() });
@@ -146,7 +146,7 @@ impl Registry {
         let holder =
             others.or_else(|| route().map(|other| format!("{other}, which the host has a route to")));
         if let Some(holder) = holder {
-            if before.is_empty() {
+            if before.is_empty() && self.groups()?.is_empty() {
                 self.remove()?;
             }
             return Err(Error::Overlap { subnet, network: network.into(), holder });
