@@ -62,6 +62,7 @@ impl Engine {
                 self.schedule(&container);
             }
         }
+        self.renew_shared_names();
         self.await_owners();
         self.tidy_soon();
     }

@@ -206,7 +206,11 @@ pub fn remove(name: &str) -> Result<(), Error> {
         Host::open()?.remove_bridge(&found.bridge, group).await
     });
     removed.map_err(|error| refused(error.to_string()))?;
-    for gone in [fs::remove_dir_all(paths::shared_names(name)), fs::remove_file(paths::network(name))] {
+    for gone in [
+        fs::remove_dir_all(paths::shared_names(name)),
+        fs::remove_file(addresses_of(name)),
+        fs::remove_file(paths::network(name)),
+    ] {
         match gone {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(refused(error.to_string())),
             Ok(()) | Err(_) => {}

@@ -29,6 +29,8 @@ pub struct Net {
     pub config: Network,
     /// What it is: of one that stacks share, what it was made by.
     pub made: Network,
+    /// The id of one that stacks share: one that was removed and made anew is another.
+    pub id: Option<String>,
     /// What its containers are plugged into.
     pub bridge: Bridge,
     /// The names on it.
@@ -89,10 +91,11 @@ impl Engine {
     /// Brings a network about by this configuration.
     async fn bring_network(&self, key: &str, config: Network) -> Result<()> {
         let name = config.name.clone();
-        let (spec, made) = if config.external {
-            self.shared_spec(key, &config).await?
+        let (spec, made, id) = if config.external {
+            let (spec, record) = self.shared_spec(key, &config).await?;
+            (spec, record.network, Some(record.id))
         } else {
-            (self.own_spec(key, &config).await?, config.clone())
+            (self.own_spec(key, &config).await?, config.clone(), None)
         };
         let bridge = self
             .host
@@ -100,11 +103,12 @@ impl Engine {
             .await
             .map_err(|error| doing(&format!("set up the bridge of network {name}"), &error))?;
         let known = self.networks.borrow_mut().remove(key);
-        let (zone, neighbours) = match known.filter(|net| net.bridge.subnets == bridge.subnets) {
-            Some(net) => (net.zone, net.neighbours),
-            None => self.new_zone(&config, &bridge)?,
-        };
-        let net = Net { config: config.clone(), made, bridge, zone, neighbours };
+        let (zone, neighbours) =
+            match known.filter(|net| net.bridge.subnets == bridge.subnets && net.id == id) {
+                Some(net) => (net.zone, net.neighbours),
+                None => self.new_zone(&config, &bridge)?,
+            };
+        let net = Net { config: config.clone(), made, id, bridge, zone, neighbours };
         self.networks.borrow_mut().insert(key.to_owned(), net);
         self.open_network()?;
         let is_recorded = {
@@ -168,8 +172,10 @@ impl Engine {
             self.registry.release(&self.stack, key).map_err(|error| failed(&error))?;
             self.announce(subject, Action::Removed);
         }
-        if let Some(net) = self.networks.borrow_mut().remove(key) {
-            leave(net).map_err(|error| failed(&error))?;
+        let gone = self.networks.borrow_mut().remove(key);
+        gone.map_or(Ok(()), leave).map_err(|error| failed(&error))?;
+        if made.external {
+            self.give_back_on(&made.name).map_err(|error| failed(&error))?;
         }
         // What was given out there is nobody's any more.
         for container in self.containers.borrow().values() {
@@ -253,6 +259,7 @@ impl Engine {
         for net in networks.into_values() {
             leave(net).map_err(|error| doing("leave a network", &error))?;
         }
+        self.forget_shared_names()?;
         self.give_shared_back()?;
         if let Some(record) = &mut *self.record.borrow_mut() {
             record.made.clear();
