@@ -26,7 +26,9 @@ impl Shared {
     }
 
     fn remove(self) {
-        assert_eq!(self.project.ok(&["network", "rm", &self.name]), format!("{}\n", self.name));
+        // As `ls` shows it.
+        let short = self.inspect()["Id"].as_str().unwrap()[..12].to_owned();
+        assert_eq!(self.project.ok(&["network", "rm", &short]), format!("{short}\n"));
         let left = self.project.ok(&["network", "ls", "--format", "json"]);
         assert!(!left.contains(&format!("\"{}\"", self.name)), "{left}");
         let bridge = composer_network::names::bridge("", &self.name);

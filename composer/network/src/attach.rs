@@ -88,8 +88,14 @@ fn set(sysctls: &BTreeMap<String, String>) -> Result<()> {
                 })
                 .collect()
         };
-        std::fs::write(format!("/proc/sys/{path}"), value)
-            .map_err(|error| Error::kernel("set the parameter", format_args!("{key} to {value}"), error))
+        // Below `net` alone they are the namespace's own; no key leads out of it.
+        let leads_elsewhere = path.split('/').any(|part| ["", ".", ".."].contains(&part));
+        let set = if leads_elsewhere || !path.starts_with("net/") {
+            Err(std::io::ErrorKind::InvalidInput.into())
+        } else {
+            std::fs::write(format!("/proc/sys/{path}"), value)
+        };
+        set.map_err(|error| Error::kernel("set the parameter", format_args!("{key} to {value}"), error))
     })
 }
 

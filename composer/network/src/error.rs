@@ -103,6 +103,12 @@ pub enum Error {
         /// Its group.
         group: u32,
     },
+    /// A bridge's name, which its user chose, is that of an interface of the host's.
+    #[error("the host has an interface {name} that is not this network's: give the bridge another name")]
+    ForeignBridge {
+        /// The interface.
+        name: String,
+    },
     /// Group 0 is the group of every interface that was put into none.
     #[error("link group 0 holds the interfaces of the host and cannot be removed")]
     DefaultGroup,

@@ -118,7 +118,7 @@ impl Registry {
                 && !leases.iter().any(|lease| overlap(*subnet, lease.subnet))
         });
         let Some(subnet) = free else {
-            if held.is_none() && leases.is_empty() {
+            if held.is_none() && leases.is_empty() && self.groups()?.is_empty() {
                 self.remove()?;
             }
             return Err(Error::NoSubnet { stack: stack.into(), network: network.into(), pools: pools() });
@@ -146,7 +146,7 @@ impl Registry {
         let holder =
             others.or_else(|| route().map(|other| format!("{other}, which the host has a route to")));
         if let Some(holder) = holder {
-            if before.is_empty() {
+            if before.is_empty() && self.groups()?.is_empty() {
                 self.remove()?;
             }
             return Err(Error::Overlap { subnet, network: network.into(), holder });
@@ -224,6 +224,15 @@ impl Registry {
             self.write_file(GROUPS_FILE, &groups)?;
         }
         Ok(())
+    }
+
+    /// The subnets that one network holds.
+    ///
+    /// # Errors
+    /// When the registry cannot be read.
+    pub fn held(&self, stack: &str, network: &str) -> Result<Vec<IpNet>> {
+        let own = |lease: &Lease| lease.stack == stack && lease.network == network;
+        Ok(self.read()?.into_iter().filter(own).map(|lease| lease.subnet).collect())
     }
 
     /// All subnets that are held.

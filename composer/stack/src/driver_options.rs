@@ -1,6 +1,7 @@
 //! Options that Docker's drivers of networks know, by Docker's names.
 
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 
 /// The bridge's name.
 pub(crate) const BRIDGE: &str = "com.docker.network.bridge.name";
@@ -13,6 +14,9 @@ pub(crate) const HOST_BINDING: &str = "com.docker.network.bridge.host_binding_ip
 /// How packets pass the bridge; `nat` by default.
 pub(crate) const GATEWAY_MODES: [&str; 2] =
     ["com.docker.network.bridge.gateway_mode_ipv4", "com.docker.network.bridge.gateway_mode_ipv6"];
+/// Why no other mode is taken.
+pub(crate) const ROUTED: &str =
+    "`routed` is not supported yet: others would have to be told the way to the containers' addresses";
 /// The interface of the host that macvlan interfaces are on.
 pub(crate) const PARENT: &str = "parent";
 /// How macvlan interfaces reach each other.
@@ -83,11 +87,21 @@ pub(crate) fn wrong(key: &str, value: &str) -> Option<String> {
         MTU => {
             (!value.parse().is_ok_and(|mtu| MTUS.contains(&mtu))).then(|| format!("`{value}` is not an MTU"))
         }
+        HOST_BINDING => Some(
+            "it is not supported yet on a network that stacks share: give each port its address of the host"
+                .to_owned(),
+        ),
+        _ if GATEWAY_MODES.contains(&key) => match value {
+            "" | "nat" => None,
+            "routed" => Some(ROUTED.to_owned()),
+            _ => Some(format!("`{value}` is not a value of this option: it may be `nat`")),
+        },
         _ => None,
     }
 }
 
-/// Whether packets pass the bridge with the addresses they have.
-pub(crate) fn is_routed(options: &BTreeMap<String, String>) -> bool {
-    GATEWAY_MODES.iter().any(|key| options.get(*key).is_some_and(|mode| mode == "routed"))
+/// The address of the host that a network publishes ports on; all of them where none is chosen.
+pub(crate) fn host_binding(options: &BTreeMap<String, String>) -> Option<Ipv4Addr> {
+    let address: Ipv4Addr = options.get(HOST_BINDING)?.parse().ok()?;
+    (!address.is_unspecified()).then_some(address)
 }

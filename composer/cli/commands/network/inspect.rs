@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::super::context::Context;
 use super::super::{Error, Result, doing};
-use super::{driver, is_named};
+use super::driver;
 use crate::options::NetworkInspect;
 use crate::time;
 
@@ -42,7 +42,7 @@ pub fn run(context: &mut Context, verb: &NetworkInspect) -> Result {
     let all = networks::list()?;
     let (mut documents, mut missing) = (Vec::new(), Vec::new());
     for name in &verb.names {
-        match all.iter().find(|shown| is_named(shown, name)) {
+        match networks::find(&all, name) {
             Some(shown) => documents.push(document(shown)),
             None => missing.push(name),
         }

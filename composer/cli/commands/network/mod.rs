@@ -102,7 +102,7 @@ fn line(shown: &Shown, id: String) -> Line {
 fn remove(context: &mut Context, verb: &NetworkRm) -> Result {
     let mut code = 0;
     for name in &verb.names {
-        if verb.force && !networks::list()?.iter().any(|shown| is_named(shown, name)) {
+        if verb.force && networks::find(&networks::list()?, name).is_none() {
             continue;
         }
         match networks::remove(name) {
@@ -111,9 +111,4 @@ fn remove(context: &mut Context, verb: &NetworkRm) -> Result {
         }
     }
     Ok(code)
-}
-
-/// By its name, its id or the beginning of that.
-fn is_named(shown: &Shown, name: &str) -> bool {
-    shown.network.name == name || (name.len() >= SHORT && shown.id.starts_with(name))
 }

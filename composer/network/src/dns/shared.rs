@@ -79,7 +79,15 @@ impl Neighbours {
     /// # Errors
     /// When the stack's file cannot be removed.
     pub fn leave(self) -> Result<()> {
-        let path = file(&self.folder, &self.stack);
+        Self::forget(&self.folder, &self.stack)
+    }
+
+    /// The same for a stack that does not follow the network any more, as it has died there.
+    ///
+    /// # Errors
+    /// When the stack's file cannot be removed.
+    pub fn forget(folder: &Path, stack: &str) -> Result<()> {
+        let path = file(folder, stack);
         match fs::remove_file(&path) {
             Err(source) if source.kind() != io::ErrorKind::NotFound => Err(failed("remove", &path, source)),
             _ => Ok(()),

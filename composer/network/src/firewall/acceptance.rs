@@ -10,22 +10,35 @@
 //! oifname BRIDGE counter accept comment "composer:BRIDGE in"
 //! ```
 //!
+//! Within Docker's own chain those for what leaves the bridge are preceded by
+//!
+//! ```text
+//! iifname BRIDGE oifname UPLINK counter accept comment "composer:BRIDGE out to UPLINK"
+//! iifname BRIDGE oifname "docker*" counter return comment "composer:BRIDGE out docker"
+//! iifname BRIDGE oifname "br-*" counter return comment "composer:BRIDGE out br-"
+//! ```
+//!
+//! so that it is Docker's rules that decide about what its bridges are sent: an accept would open every port of its
+//! containers. By name, as iptables shows, checks and deletes nothing in a chain in which it does not know a match (as
+//! it does not know `meta oifkind`); an uplink is a default route's interface of such a name.
+//!
 //! The first is at the head, and only where bridged frames pass the firewall as if they were routed (br_netfilter):
-//! nobody else has a say in what one container tells another. The other two are as far down as they help: before the
+//! nobody else has a say in what one container tells another. The others are as far down as they help: before the
 //! first rule that decides on every packet, so that what others have forbidden stays forbidden. They may be this wide,
 //! as the stack's own table is passed too, and drops what is neither an answer nor published.
 //!
 //! Rules of others are neither changed nor moved. Those of iptables-legacy are not seen by nf_tables and stay as they
 //! are, with what they drop.
 
+use std::collections::BTreeSet;
 use std::ffi::CString;
 use std::{fs, io};
 
-use netlink_bindings::nftables::{Chained, CmpOps, MetaKeys};
+use netlink_bindings::nftables::{Chained, CmpOps, MetaKeys, VerdictCode};
 use netlink_socket2::NetlinkSocket;
 
 use super::chains::{self, Chain, Chains, IPV4, IPV6, Place};
-use crate::nftables::{accept, batch_header, compare, header, load_meta};
+use crate::nftables::{batch_header, compare, header, load_meta, verdict};
 
 /// Whether bridged packets pass the firewall; per network namespace, absent without br_netfilter
 /// (Documentation/networking/ip-sysctl.rst).
@@ -36,10 +49,17 @@ const CALLS: [(u8, &str); 2] = [
 /// How often the rules of others may change between the look at them and the transaction.
 const ATTEMPTS: usize = 16;
 
+/// What the names of Docker's bridges begin with.
+const OF_DOCKER: [&str; 2] = ["docker", "br-"];
+
 /// What of a bridge's traffic is to pass.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum Way {
     Within,
+    /// Out by a default route's interface.
+    Uplink(String),
+    /// Not by this, but as Docker has it: what goes to interfaces with such names.
+    Docker(&'static str),
     Out,
     In,
 }
@@ -77,12 +97,15 @@ pub(super) fn beyond(
     bridges: &[(&str, bool, bool)],
 ) -> io::Result<Vec<(String, io::Error)>> {
     let mut wanted = Vec::new();
+    let mut ways: Vec<Way> = uplinks().into_iter().map(Way::Uplink).collect();
+    ways.extend(OF_DOCKER.map(Way::Docker));
+    ways.extend([Way::Out, Way::In]);
     for (bridge, v4, v6) in bridges {
         for family in [(IPV4, v4), (IPV6, v6)].into_iter().filter(|(_, has)| **has).map(|(family, _)| family)
         {
-            wanted.extend([Way::Out, Way::In].map(|way| Wanted {
+            wanted.extend(ways.iter().map(|way| Wanted {
                 bridge: (*bridge).to_owned(),
-                way,
+                way: way.clone(),
                 family,
             }));
         }
@@ -159,16 +182,37 @@ fn missing(chains: &mut Chains<'_>, wanted: &[Wanted]) -> io::Result<Vec<Change>
     let mut missing = Vec::new();
     for base in chains.that_may_drop()? {
         let at = chains.home(&base)?;
-        let there: Vec<_> = chains.rules(&at)?.iter().filter_map(|rule| rule.tag.clone()).collect();
+        let is_docker = at != base;
+        let concerns = |wanted: &&Wanted| {
+            base.sees(wanted.family) && (is_docker || !matches!(wanted.way, Way::Uplink(_) | Way::Docker(_)))
+        };
+        let wanted: Vec<&Wanted> = wanted.iter().filter(concerns).collect();
+        let mut there: Vec<(String, u64)> = Vec::new();
+        there.extend(chains.rules(&at)?.iter().filter_map(|rule| Some((rule.tag.clone()?, rule.handle))));
+        // Their order counts: where one is missing, all that let a bridge's traffic out are put there anew.
+        let is_there = |tag: &String| there.iter().any(|(other, _)| other == tag);
+        let torn: Vec<&str> = wanted
+            .iter()
+            .filter(|wanted| wanted.leads_out() && !is_there(&wanted.tag()))
+            .map(|wanted| wanted.bridge.as_str())
+            .collect();
+        let anew: Vec<String> = wanted
+            .iter()
+            .filter(|wanted| wanted.leads_out() && torn.contains(&wanted.bridge.as_str()))
+            .map(|wanted| wanted.tag())
+            .collect();
+        let stale = there.iter().filter(|(tag, _)| anew.contains(tag));
+        missing.extend(stale.map(|(_, handle)| Change::Delete { from: at.clone(), handle: *handle }));
+        there.retain(|(tag, _)| !anew.contains(tag));
         let mut added: Vec<String> = Vec::new();
-        for wanted in wanted.iter().filter(|wanted| base.sees(wanted.family)) {
+        for wanted in wanted {
             let tag = wanted.tag();
-            if there.contains(&tag) || added.contains(&tag) {
+            if there.iter().any(|(other, _)| *other == tag) || added.contains(&tag) {
                 continue;
             }
             let place = match wanted.way {
                 Way::Within => Place::Head,
-                Way::Out | Way::In => chains.last_place(&at)?,
+                Way::Uplink(_) | Way::Docker(_) | Way::Out | Way::In => chains.last_place(&at)?,
             };
             added.push(tag);
             missing.push(Change::Insert { at: at.clone(), place, wanted: wanted.clone() });
@@ -215,10 +259,32 @@ fn commit(socket: &mut NetlinkSocket, generation: u32, changes: &[Change]) -> io
     socket.request_chained(&batch.finalize())?.recv_all().map_err(io::Error::from)
 }
 
+/// Interfaces of default routes that have names as Docker's bridges have, in the thread's namespace.
+fn uplinks() -> BTreeSet<String> {
+    let read = |file: &str| fs::read_to_string(format!("/proc/thread-self/net/{file}")).unwrap_or_default();
+    let (v4, v6) = (read("route"), read("ipv6_route"));
+    // Interface, destination, gateway, flags, counters, metric and mask (fib_route_seq_show, net/ipv4/fib_trie.c).
+    let v4 = v4.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let v4 = v4.filter(|fields| fields.get(1) == Some(&"00000000") && fields.get(7) == Some(&"00000000"));
+    // Destination and its prefix length, and the interface at the end (rt6_info_route, net/ipv6/route.c).
+    let v6 = v6.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let v6 = v6.filter(|fields| fields.get(1) == Some(&"00"));
+    let names =
+        v4.filter_map(|fields| fields.first().copied()).chain(v6.filter_map(|fields| fields.last().copied()));
+    let like_docker = names.filter(|name| OF_DOCKER.iter().any(|prefix| name.starts_with(prefix)));
+    like_docker.map(str::to_owned).collect()
+}
+
 impl Wanted {
+    fn leads_out(&self) -> bool {
+        matches!(self.way, Way::Uplink(_) | Way::Docker(_) | Way::Out)
+    }
+
     fn tag(&self) -> String {
-        match self.way {
+        match &self.way {
             Way::Within => self.bridge.clone(),
+            Way::Uplink(name) => format!("{} out to {name}", self.bridge),
+            Way::Docker(prefix) => format!("{} out {prefix}", self.bridge),
             Way::Out => format!("{} out", self.bridge),
             Way::In => format!("{} in", self.bridge),
         }
@@ -233,17 +299,25 @@ impl Wanted {
         // Without a position and not appended it goes to the head of its chain, with one before that.
         let rule = if let Place::Before(handle) = place { rule.push_position(handle) } else { rule };
         let mut expressions = rule.push_userdata(&chains::tagged(&self.tag())?).nested_expressions();
-        let keys: &[MetaKeys] = match self.way {
-            Way::Within => &[MetaKeys::Iifname, MetaKeys::Oifname],
-            Way::Out => &[MetaKeys::Iifname],
-            Way::In => &[MetaKeys::Oifname],
+        // With its NUL, or every longer name that begins with it would match.
+        let name = name.as_bytes_with_nul();
+        let from = |to| vec![(MetaKeys::Iifname, name.to_vec()), (MetaKeys::Oifname, to)];
+        let matched: Vec<(MetaKeys, Vec<u8>)> = match &self.way {
+            Way::Within => from(name.to_vec()),
+            Way::Uplink(uplink) => from(CString::new(uplink.as_str())?.into_bytes_with_nul()),
+            Way::Docker(prefix) => from(prefix.as_bytes().to_vec()),
+            Way::Out => vec![(MetaKeys::Iifname, name.to_vec())],
+            Way::In => vec![(MetaKeys::Oifname, name.to_vec())],
         };
-        for key in keys {
-            // With its NUL, or every longer name that begins with it would match.
-            expressions = compare(load_meta(expressions, *key), CmpOps::Eq, name.as_bytes_with_nul());
+        for (key, text) in matched {
+            expressions = compare(load_meta(expressions, key), CmpOps::Eq, &text);
         }
         let counted = expressions.nested_elem().nested_data_counter().end_nested().end_nested();
-        accept(counted).end_nested();
+        let code = match self.way {
+            Way::Docker(_) => VerdictCode::Return,
+            Way::Within | Way::Uplink(_) | Way::Out | Way::In => VerdictCode::Accept,
+        };
+        verdict(counted, code).end_nested();
         Ok(())
     }
 }

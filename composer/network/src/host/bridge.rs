@@ -10,6 +10,7 @@ use rtnetlink::{LinkBridge, LinkUnspec};
 use super::{Host, forward, group_of, has_ipv6, is_kind, mac_of};
 use crate::addresses::Subnet;
 use crate::error::{Error, Result, netlink_to_io};
+use crate::names;
 
 /// What a bridge should be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,7 +82,8 @@ impl Host {
     /// bridge.
     ///
     /// # Errors
-    /// [`Error::WrongKind`] when the name belongs to something else; [`Error::NoIpv6`]; else the kernel's refusal.
+    /// [`Error::ForeignBridge`] and [`Error::WrongKind`] when the name belongs to something else; [`Error::NoIpv6`]; else
+    /// the kernel's refusal.
     pub async fn bring_bridge(&self, spec: &BridgeSpec) -> Result<Bridge> {
         let BridgeSpec { name, group, .. } = spec;
         if spec.has_ipv6() {
@@ -96,6 +98,9 @@ impl Host {
             Some(link) => link,
             None => self.make_bridge(spec, &mac).await?,
         };
+        if !is_own(&link, name, *group) {
+            return Err(Error::ForeignBridge { name: name.clone() });
+        }
         if !is_kind(&link, &InfoKind::Bridge) {
             return Err(Error::WrongKind { name: name.clone(), wanted: "bridge" });
         }
@@ -119,12 +124,15 @@ impl Host {
         Ok(Bridge { name, index, subnets, group, mtu, isolated })
     }
 
-    /// Removes a bridge, and the rule by which the firewall let its traffic pass; absent is fine.
+    /// Removes a bridge of this link group, and the rule by which the firewall let its traffic pass; absent is fine, and so
+    /// is that somebody else has one of that name, which stays.
     ///
     /// # Errors
     /// [`Error::WrongKind`] when the name belongs to something else; else the kernel's refusal.
-    pub async fn remove_bridge(&self, name: &str) -> Result<()> {
-        let Some(link) = self.find(name).await? else { return Ok(()) };
+    pub async fn remove_bridge(&self, name: &str, group: u32) -> Result<()> {
+        let Some(link) = self.find(name).await?.filter(|link| is_own(link, name, group)) else {
+            return Ok(());
+        };
         if !is_kind(&link, &InfoKind::Bridge) {
             return Err(Error::WrongKind { name: name.into(), wanted: "bridge" });
         }
@@ -191,6 +199,11 @@ impl Host {
             _ => Ok(()),
         }
     }
+}
+
+/// Whether a link may be changed for a network of this group: names that users choose may be those of the host's own.
+fn is_own(link: &LinkMessage, name: &str, group: u32) -> bool {
+    group_of(link) == group || names::is_ours(name)
 }
 
 /// Gives IPv6 to an interface of the host's, or takes it, before it goes up.

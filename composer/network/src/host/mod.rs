@@ -190,6 +190,14 @@ impl Host {
             .map_err(|error| Error::netlink("list", "the links of the host", error))
     }
 
+    /// Whether there is a link of that name.
+    ///
+    /// # Errors
+    /// When the kernel refuses to look for it.
+    pub async fn has_link(&self, name: &str) -> Result<bool> {
+        Ok(self.find(name).await?.is_some())
+    }
+
     /// The link of that name, if there is one.
     async fn find(&self, name: &str) -> Result<Option<LinkMessage>> {
         let found = std::pin::pin!(self.handle.link().get().match_name(name).execute()).next().await;

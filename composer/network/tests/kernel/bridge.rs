@@ -75,6 +75,24 @@ fn a_link_of_another_kind_is_not_taken_for_the_bridge() {
 }
 
 #[test]
+fn a_bridge_of_the_hosts_own_is_neither_taken_over_nor_removed() {
+    on_a_host(|| async {
+        let host = Host::open().expect("a connection");
+        run("ip", "link add docker0 type bridge");
+        run("ip", "addr add 172.17.0.1/16 dev docker0");
+        let before = run("ip", "-d addr show dev docker0");
+        let error = host.ensure_bridge("docker0", subnet(), 5).await.expect_err("it is the host's");
+        assert!(matches!(error, Error::ForeignBridge { .. }), "{error}");
+        host.remove_bridge("docker0", 5).await.expect("none of ours");
+        assert_eq!(run("ip", "-d addr show dev docker0"), before);
+        host.ensure_bridge("lan0", subnet(), 5).await.expect("one of a name that is free");
+        host.ensure_bridge("lan0", subnet(), 5).await.expect("our own");
+        host.remove_bridge("lan0", 5).await.expect("removed");
+        assert!(!host.has_link("lan0").await.expect("an answer"));
+    });
+}
+
+#[test]
 fn a_group_goes_in_one_go_and_nothing_else_does() {
     on_a_host(|| async {
         let host = Host::open().expect("a connection");

@@ -1,10 +1,12 @@
 //! What makes networks, and its options; what the host has to have for them.
 
+use std::net::Ipv4Addr;
+
 use super::project::{Named, Project};
 use crate::diagnostic::Report;
 use crate::driver_options::{
     BRIDGE, FLAGS, GATEWAY_MODES, HOST_BINDING, LONGEST_INTERFACE as LONGEST, MACVLAN_MODE, MACVLAN_MODES,
-    MTU, MTUS, PARENT, PREFIX, boolean, wrong_interface,
+    MTU, MTUS, PARENT, PREFIX, ROUTED, boolean, wrong_interface,
 };
 use crate::source::Span;
 use crate::values;
@@ -126,7 +128,13 @@ fn option(network: Named<'_>, key: &str, text: &str, at: Span, node: &Node, repo
         report
             .error(node.span, format!("`{text}` is neither true nor false"))
             .help("write `\"true\"` or `\"false\"`");
-    } else if is_flag || key == HOST_BINDING || key == PARENT {
+    } else if is_flag || key == PARENT {
+    } else if key == HOST_BINDING {
+        if !text.is_empty() && text.parse::<Ipv4Addr>().is_err() {
+            report
+                .error(node.span, format!("`{text}` is not an IPv4 address"))
+                .help("an address of this host, for the ports that name none: `127.0.0.1`");
+        }
     } else if key == BRIDGE {
         interface(node, text, report);
     } else if key == PREFIX {
@@ -134,7 +142,11 @@ fn option(network: Named<'_>, key: &str, text: &str, at: Span, node: &Node, repo
     } else if key == MTU {
         mtu(network, node, text, report);
     } else if GATEWAY_MODES.contains(&key) {
-        word(node, text, &["nat", "routed"], report);
+        if text == "routed" {
+            report.error(node.span, ROUTED).help("`nat`, or leave it out");
+        } else {
+            word(node, text, &["nat"], report);
+        }
     } else if key == MACVLAN_MODE {
         word(node, text, &MACVLAN_MODES, report);
     } else {

@@ -118,6 +118,12 @@ fn parameters(service: Named<'_>, report: &mut Report) {
     for (key, entry) in service.map("sysctls") {
         // sysctl(8) takes slashes for dots.
         let name = key.replace('/', ".");
+        if leads_elsewhere(key) {
+            report
+                .error(entry.key, format!("`{key}` is not the name of a parameter"))
+                .help("words between dots: `net.core.somaxconn`");
+            continue;
+        }
         let mode = |key: &str| service.get(key).filter(|node| node.text_value() == Some("host"));
         let foreign = if name.starts_with("net.") {
             mode("network_mode").map(|node| (node, "network"))
@@ -145,6 +151,19 @@ fn parameters(service: Named<'_>, report: &mut Report) {
                 .also(node.span, "shared with the host");
         }
     }
+}
+
+/// Whether a key, read as sysctl(8) does, is a path with an empty part, `.` or `..`.
+fn leads_elsewhere(key: &str) -> bool {
+    // What comes first separates, and stands within a part for the other.
+    let swapped = |c: char| match c {
+        '.' => '/',
+        '/' => '.',
+        other => other,
+    };
+    let by_dots = key.find(['.', '/']).is_some_and(|first| key[first..].starts_with('.'));
+    let path: String = key.chars().map(|c| if by_dots { swapped(c) } else { c }).collect();
+    path.split('/').any(|part| ["", ".", ".."].contains(&part))
 }
 
 /// setrlimit(2), in Docker's spelling.

@@ -23,11 +23,13 @@ pub(crate) fn stack(root: &Node, name: String, directory: PathBuf, files: Vec<Pa
         Some((name.clone(), service(name, &entry.node, rootfs)))
     });
     let volumes = section("volumes").map(|(key, entry)| (key.clone(), volume(&name, key, &entry.node)));
-    let services: BTreeMap<String, Service> = services.collect();
+    let mut services: BTreeMap<String, Service> = services.collect();
     let limits = root.get("x-resources").and_then(|resources| resources.get("limits"));
+    let networks = network::used(root, &name, &services);
+    services.values_mut().for_each(|service| network::bind(service, &networks));
     Stack {
         resources: resources(&Limits::of_stack(root)),
-        networks: network::used(root, &name, &services),
+        networks,
         bandwidth: network::bandwidth(limits.and_then(|limits| limits.get("bandwidth"))),
         services,
         volumes: volumes.collect(),

@@ -1,5 +1,6 @@
 //! Networks, and how services are on them.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
@@ -52,6 +53,20 @@ fn network(project: &str, key: &str, node: &Node) -> Network {
     }
 }
 
+/// Gives ports that name no address of the host the one that the network has for them by which they are reached: that of
+/// the service's way out (IPv4).
+pub(super) fn bind(service: &mut Service, networks: &BTreeMap<String, Network>) {
+    let ways = service.network.attachments().filter_map(|(key, at)| {
+        let network = networks.get(key).filter(|network| network.ipv4 && !network.internal)?;
+        Some((Reverse(at.gw_priority), key, network))
+    });
+    let way = ways.min_by_key(|(priority, key, _)| (*priority, *key));
+    let chosen = way.and_then(|(.., network)| options::host_binding(&network.options));
+    for port in &mut service.ports {
+        port.host_ip = port.host_ip.or(chosen.map(IpAddr::V4));
+    }
+}
+
 /// A bridge of which nothing but options of its driver is given.
 fn bare(name: &str, options: BTreeMap<String, String>) -> Network {
     let given = |key: &str| options.get(key).filter(|value| !value.is_empty()).cloned();
@@ -66,7 +81,7 @@ fn bare(name: &str, options: BTreeMap<String, String>) -> Network {
         ipam: Vec::new(),
         bridge: given(options::BRIDGE),
         mtu: given(options::MTU).and_then(|mtu| mtu.parse().ok()),
-        masquerade: options::flag(&options, Flag::Masquerade) && !options::is_routed(&options),
+        masquerade: options::flag(&options, Flag::Masquerade),
         isolated: !options::flag(&options, Flag::InterContainer),
         labels: BTreeMap::new(),
         options,

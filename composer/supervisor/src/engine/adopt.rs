@@ -64,6 +64,7 @@ impl Engine {
                 self.schedule(&container);
             }
         }
+        self.renew_shared_names();
         self.await_owners();
         self.tidy_soon();
     }

@@ -47,6 +47,7 @@ impl Engine {
         self.announce_container(&container, Action::Creating);
         container.change(|_| {}).map_err(failed)?;
         if old != name {
+            self.give_back_of(old)?;
             self.hand_over(old, &container).map_err(failed)?;
         }
         self.made(container).map_err(failed)

@@ -86,17 +86,21 @@ pub(crate) fn reserved(besides: &str) -> Vec<IpNet> {
     others.flat_map(|record| record.network.ipam).map(|pool| pool.subnet).collect()
 }
 
-/// The bridge of a network, by its record; its subnets are held in the registry from then on.
+/// The bridge of a network, by its record; its subnets are held in the registry from then on. One whose bridge is there is
+/// in use as well.
 pub(crate) async fn spec(
     host: &Host,
     registry: &Registry,
     record: &HostNetwork,
+    in_use: bool,
 ) -> Result<BridgeSpec, composer_network::Error> {
     let network = &record.network;
     let bridge = bridge(network);
     let mut taken = host.taken(&[&bridge]).await?;
     taken.extend(reserved(&network.name));
-    let subnets = crate::engine::claim_subnets(registry, subnets::HOST, &network.name, network, &taken)?;
+    let in_use = in_use || host.has_link(&bridge).await?;
+    let subnets =
+        crate::engine::claim_subnets(registry, subnets::HOST, &network.name, network, &taken, in_use)?;
     let group = registry.group(&group_key(&network.name))?;
     Ok(BridgeSpec { name: bridge, subnets, group, mtu: network.mtu, isolated: network.isolated })
 }
@@ -119,8 +123,13 @@ pub fn create(mut network: Network) -> Result<String, Error> {
     let name = network.name.clone();
     let refused = |why: String| Error::Network { doing: "create", name: name.clone(), why };
     let _lock = lock().map_err(|error| refused(error.to_string()))?;
-    if list()?.iter().any(|shown| shown.network.name == name) {
+    let others = list()?;
+    if others.iter().any(|shown| shown.network.name == name) {
         return Err(refused(format!("network with name {name} already exists")));
+    }
+    if let Some(other) = others.iter().find(|shown| shown.bridge == bridge(&network)) {
+        let (bridge, other) = (&other.bridge, &other.network.name);
+        return Err(refused(format!("network {other} has the bridge {bridge}: give this one another name")));
     }
     if network.ipv6 {
         composer_network::has_ipv6().map_err(|why| refused(format!("IPv6 is off in the kernel ({why})")))?;
@@ -134,9 +143,13 @@ pub fn create(mut network: Network) -> Result<String, Error> {
     let claimed = runtime.map_err(|error| refused(error.to_string()))?.block_on(async {
         let host = Host::open()?;
         let bridge = bridge(&network);
+        // None of its own is there before it is used.
+        if network.bridge.is_some() && host.has_link(&bridge).await? {
+            return Err(composer_network::Error::ForeignBridge { name: bridge });
+        }
         let mut taken = host.taken(&[&bridge]).await?;
         taken.extend(reserved(&name));
-        crate::engine::claim_subnets(&registry, subnets::HOST, &name, &network, &taken)
+        crate::engine::claim_subnets(&registry, subnets::HOST, &name, &network, &taken, false)
     });
     // The subnets are its own from now on, also after a reboot.
     network.ipam = match claimed {
@@ -174,7 +187,8 @@ pub fn remove(name: &str) -> Result<(), Error> {
     root()?;
     let refused = |why: String| Error::Network { doing: "remove", name: name.to_owned(), why };
     let _lock = lock().map_err(|error| refused(error.to_string()))?;
-    let Some(found) = list()?.into_iter().find(|shown| shown.network.name == name || shown.id == name) else {
+    let all = list()?;
+    let Some(found) = find(&all, name) else {
         return Err(refused(format!("network {name} not found")));
     };
     let name = found.network.name.as_str();
@@ -185,13 +199,18 @@ pub fn remove(name: &str) -> Result<(), Error> {
         let users: Vec<&str> = found.containers.iter().map(|endpoint| endpoint.name.as_str()).collect();
         return Err(refused(format!("network {name} has active endpoints: {}", users.join(", "))));
     }
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build();
-    let removed = runtime
-        .map_err(|error| refused(error.to_string()))?
-        .block_on(async { Host::open()?.remove_bridge(&found.bridge).await });
-    removed.map_err(|error| refused(error.to_string()))?;
     let registry = Registry::open(&paths::registry());
-    for gone in [fs::remove_dir_all(paths::shared_names(name)), fs::remove_file(paths::network(name))] {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build();
+    let removed = runtime.map_err(|error| refused(error.to_string()))?.block_on(async {
+        let group = registry.group(&group_key(name))?;
+        Host::open()?.remove_bridge(&found.bridge, group).await
+    });
+    removed.map_err(|error| refused(error.to_string()))?;
+    for gone in [
+        fs::remove_dir_all(paths::shared_names(name)),
+        fs::remove_file(addresses_of(name)),
+        fs::remove_file(paths::network(name)),
+    ] {
         match gone {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(refused(error.to_string())),
             Ok(()) | Err(_) => {}
@@ -248,6 +267,13 @@ pub fn list() -> Result<Vec<Shown>, Error> {
     }
     shown.sort_by(|a, b| a.network.name.cmp(&b.network.name));
     Ok(shown)
+}
+
+/// The network that is called so, has this id, or is the only one whose id begins so.
+pub fn find<'a>(all: &'a [Shown], text: &str) -> Option<&'a Shown> {
+    let exactly = |shown: &&Shown| shown.network.name == text || shown.id == text;
+    let mut like = all.iter().filter(|shown| !text.is_empty() && shown.id.starts_with(text));
+    all.iter().find(exactly).or_else(|| like.next().filter(|_| like.next().is_none()))
 }
 
 fn created(folder: &paths::StackPaths) -> Option<u64> {

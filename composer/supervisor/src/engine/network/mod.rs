@@ -21,6 +21,7 @@ use super::Engine;
 use super::container::Container;
 use super::start::{Result, StartError};
 use crate::protocol::{Action, Subject};
+use crate::records::Phase;
 
 /// A network that is there.
 pub struct Net {
@@ -28,6 +29,8 @@ pub struct Net {
     pub config: Network,
     /// What it is: of one that stacks share, what it was made by.
     pub made: Network,
+    /// The id of one that stacks share: one that was removed and made anew is another.
+    pub id: Option<String>,
     /// What its containers are plugged into.
     pub bridge: Bridge,
     /// The names on it.
@@ -88,10 +91,11 @@ impl Engine {
     /// Brings a network about by this configuration.
     async fn bring_network(&self, key: &str, config: Network) -> Result<()> {
         let name = config.name.clone();
-        let (spec, made) = if config.external {
-            self.shared_spec(&config).await?
+        let (spec, made, id) = if config.external {
+            let (spec, record) = self.shared_spec(key, &config).await?;
+            (spec, record.network, Some(record.id))
         } else {
-            (self.own_spec(key, &config).await?, config.clone())
+            (self.own_spec(key, &config).await?, config.clone(), None)
         };
         let bridge = self
             .host
@@ -99,11 +103,12 @@ impl Engine {
             .await
             .map_err(|error| doing(&format!("set up the bridge of network {name}"), &error))?;
         let known = self.networks.borrow_mut().remove(key);
-        let (zone, neighbours) = match known.filter(|net| net.bridge.subnets == bridge.subnets) {
-            Some(net) => (net.zone, net.neighbours),
-            None => self.new_zone(&config, &bridge)?,
-        };
-        let net = Net { config: config.clone(), made, bridge, zone, neighbours };
+        let (zone, neighbours) =
+            match known.filter(|net| net.bridge.subnets == bridge.subnets && net.id == id) {
+                Some(net) => (net.zone, net.neighbours),
+                None => self.new_zone(&config, &bridge)?,
+            };
+        let net = Net { config: config.clone(), made, id, bridge, zone, neighbours };
         self.networks.borrow_mut().insert(key.to_owned(), net);
         self.open_network()?;
         let is_recorded = {
@@ -133,22 +138,23 @@ impl Engine {
     async fn own_spec(&self, key: &str, config: &Network) -> Result<BridgeSpec> {
         let group = self.link_group()?;
         let name = config.bridge.clone().unwrap_or_else(|| interfaces::bridge(&self.stack, key));
-        if config.bridge.is_some() {
-            let links = self.host.links().await.map_err(|error| doing("list the host's links", &error))?;
-            if links.iter().any(|link| link.name == name && link.group != group) {
-                let what = format!("set up the bridge of network {}", config.name);
-                let why = format!(
-                    "the host has an interface {name} that is not this stack's: give the bridge another name"
-                );
-                return Err(doing(&what, &why));
-            }
-        }
         let mut taken =
             self.host.taken(&[&name]).await.map_err(|error| doing("list the host's routes", &error))?;
         taken.extend(crate::host::networks::reserved(""));
-        let subnets = claim_subnets(&self.registry, &self.stack, key, config, &taken)
+        let look = |error| doing("look for the bridge", &error);
+        let in_use = self.is_on(key) || self.host.has_link(&name).await.map_err(look)?;
+        let subnets = claim_subnets(&self.registry, &self.stack, key, config, &taken, in_use)
             .map_err(|error| doing(&format!("give network {} its subnets", config.name), &error))?;
         Ok(BridgeSpec { name, subnets, group, mtu: config.mtu, isolated: config.isolated })
+    }
+
+    /// Whether a container that may run has an address on a network.
+    pub(super) fn is_on(&self, key: &str) -> bool {
+        self.containers.borrow().values().any(|container| {
+            let record = container.record.borrow();
+            let runs = container.live.borrow().is_some() || matches!(record.phase, Phase::Started(_));
+            runs && record.addresses.contains_key(key)
+        })
     }
 
     /// The group of all links of the stack.
@@ -162,12 +168,14 @@ impl Engine {
             let subject = Subject::Network(made.name.clone());
             self.announce(subject.clone(), Action::Removing);
             let name = made.bridge.clone().unwrap_or_else(|| interfaces::bridge(&self.stack, key));
-            self.host.remove_bridge(&name).await.map_err(|error| failed(&error))?;
+            self.host.remove_bridge(&name, self.link_group()?).await.map_err(|error| failed(&error))?;
             self.registry.release(&self.stack, key).map_err(|error| failed(&error))?;
             self.announce(subject, Action::Removed);
         }
-        if let Some(net) = self.networks.borrow_mut().remove(key) {
-            leave(net).map_err(|error| failed(&error))?;
+        let gone = self.networks.borrow_mut().remove(key);
+        gone.map_or(Ok(()), leave).map_err(|error| failed(&error))?;
+        if made.external {
+            self.give_back_on(&made.name).map_err(|error| failed(&error))?;
         }
         // What was given out there is nobody's any more.
         for container in self.containers.borrow().values() {
@@ -231,6 +239,7 @@ impl Engine {
             networks.into_values().map(|net| leave(net).map_err(|error| doing("leave a network", &error)));
         let mut outcomes: Vec<Result<()>> = vec![rules, links];
         outcomes.extend(left);
+        outcomes.push(self.forget_shared_names());
         outcomes.push(self.give_shared_back());
         outcomes.push(
             self.forwarding
@@ -294,30 +303,39 @@ fn leave(net: Net) -> std::result::Result<(), composer_network::Error> {
     net.neighbours.map_or(Ok(()), Neighbours::leave)
 }
 
-/// The subnets of a network, held in the registry.
+/// The subnets of a network, held in the registry. Of one that is in use they stay what they are, whatever routes the host
+/// has come to: its containers keep their addresses, and another subnet on its bridge would cut them off.
 pub(crate) fn claim_subnets(
     registry: &composer_network::subnets::Registry,
     stack: &str,
     key: &str,
     config: &Network,
     taken: &[IpNet],
+    in_use: bool,
 ) -> std::result::Result<Vec<Subnet>, composer_network::Error> {
     let mut subnets = Vec::new();
+    let held = if in_use { registry.held(stack, key)? } else { Vec::new() };
     let is_on = |net: IpNet| match net {
         IpNet::V4(_) => config.ipv4,
         IpNet::V6(_) => config.ipv6,
     };
     for pool in config.ipam.iter().filter(|pool| is_on(pool.subnet)) {
-        registry.claim_exactly(stack, key, pool.subnet, taken)?;
+        if !held.contains(&pool.subnet) {
+            registry.claim_exactly(stack, key, pool.subnet, taken)?;
+        }
         subnets.push(subnet(pool));
     }
     let has_v4 = subnets.iter().any(|subnet| subnet.net.addr().is_ipv4());
     let has_v6 = subnets.iter().any(|subnet| subnet.net.addr().is_ipv6());
     if config.ipv4 && !has_v4 {
-        subnets.push(Subnet::whole(registry.claim(stack, key, taken)?));
+        let kept = held.iter().find(|net| net.addr().is_ipv4());
+        let net = kept.map_or_else(|| registry.claim(stack, key, taken), |net| Ok(*net))?;
+        subnets.push(Subnet::whole(net));
     }
     if config.ipv6 && !has_v6 {
-        subnets.push(Subnet::whole(registry.claim_v6(stack, key, taken)?));
+        let kept = held.iter().find(|net| net.addr().is_ipv6());
+        let net = kept.map_or_else(|| registry.claim_v6(stack, key, taken), |net| Ok(*net))?;
+        subnets.push(Subnet::whole(net));
     }
     Ok(subnets)
 }

@@ -1,5 +1,6 @@
 //! A container's links: made when it starts, brought back when somebody has taken one away.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -200,7 +201,7 @@ fn way_out<'a>(joined: &[Joined<'a>], family: impl Fn(&IpAddr) -> bool) -> Optio
         .filter(|joined| !joined.net.made.internal)
         .filter_map(|joined| {
             let subnet = joined.net.bridge.subnets.iter().find(|subnet| family(&subnet.gateway))?;
-            Some((-joined.at.gw_priority, joined.key, subnet.gateway))
+            Some((Reverse(joined.at.gw_priority), joined.key, subnet.gateway))
         })
         .collect();
     ways.sort();

@@ -4,27 +4,29 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use composer_network::BridgeSpec;
+use composer_network::dns::Neighbours;
 use composer_stack::{Attachment, Network};
 
 use super::super::Engine;
 use super::super::start::{Result, StartError};
 use super::{Net, addresses, doing};
-use crate::host::networks;
+use crate::host::networks::{self, HostNetwork};
 use crate::records::Address;
+use crate::{diagnose, paths};
 
 impl Engine {
     /// The bridge of a network of the host; whoever uses it first makes it.
-    pub(super) async fn shared_spec(&self, config: &Network) -> Result<(BridgeSpec, Network)> {
+    pub(super) async fn shared_spec(&self, key: &str, config: &Network) -> Result<(BridgeSpec, HostNetwork)> {
         let name = &config.name;
         let record = networks::read(name).ok_or_else(|| {
             StartError::new(format!(
                 "network {name} does not exist; as it is external, it has to be made first: `compose network create {name}`"
             ))
         })?;
-        let spec = networks::spec(&self.host, &self.registry, &record)
+        let spec = networks::spec(&self.host, &self.registry, &record, self.is_on(key))
             .await
             .map_err(|error| doing(&format!("set up network {name}"), &error))?;
-        Ok((spec, record.network))
+        Ok((spec, record))
     }
 
     /// An address that no container of any stack has.
@@ -49,19 +51,52 @@ impl Engine {
         self.give_back(|other| other == owner)
     }
 
+    /// Has the others know of the stack's names on networks of the host what is so, where its supervisor has died before.
+    pub(in super::super) fn renew_shared_names(&self) {
+        for (key, name) in self.shared() {
+            let networks = self.networks.borrow();
+            let renewed = match networks.get(&key).and_then(|net| net.neighbours.as_ref()) {
+                Some(neighbours) => neighbours.publish(),
+                None => Neighbours::forget(&paths::shared_names(&name), &self.stack),
+            };
+            if let Err(error) = renewed {
+                diagnose(&format!("names on network {name}: {error}"));
+            }
+        }
+    }
+
+    /// Has the others forget all names of the stack.
+    pub(super) fn forget_shared_names(&self) -> Result<()> {
+        for (_, name) in self.shared() {
+            Neighbours::forget(&paths::shared_names(&name), &self.stack)
+                .map_err(|error| doing(&format!("leave network {name}"), &error))?;
+        }
+        Ok(())
+    }
+
+    /// The networks of the host that the stack is on: keys and names.
+    fn shared(&self) -> Vec<(String, String)> {
+        let record = self.record.borrow();
+        let made = record.iter().flat_map(|record| &record.made);
+        made.filter(|(_, network)| network.external)
+            .map(|(key, network)| (key.clone(), network.name.clone()))
+            .collect()
+    }
+
     /// The same of all containers of the stack.
     pub(super) fn give_shared_back(&self) -> Result<()> {
         let prefix = self.owner("");
         self.give_back(|other| other.starts_with(&prefix))
     }
 
+    /// The same on one of them.
+    pub(super) fn give_back_on(&self, network: &str) -> std::io::Result<()> {
+        let prefix = self.owner("");
+        networks::give_back(network, |other| other.starts_with(&prefix))
+    }
+
     fn give_back(&self, is_ours: impl Fn(&str) -> bool) -> Result<()> {
-        let shared: Vec<String> = {
-            let record = self.record.borrow();
-            let made = record.iter().flat_map(|record| record.made.values());
-            made.filter(|network| network.external).map(|network| network.name.clone()).collect()
-        };
-        for name in shared {
+        for (_, name) in self.shared() {
             networks::give_back(&name, &is_ours)
                 .map_err(|error| doing(&format!("give addresses of network {name} back"), &error))?;
         }
