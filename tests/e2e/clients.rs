@@ -7,7 +7,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 
 use nix::sys::signal::{Signal, kill};
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, setsockopt, socket, sockopt};
+use nix::sys::socket::{
+    AddressFamily, Backlog, MsgFlags, SockFlag, SockType, UnixAddr, accept, bind, connect, listen, recv,
+    send, setsockopt, socket, sockopt,
+};
 use nix::unistd::Pid;
 
 use crate::stack::{Project, ended, groups, pidfd};
@@ -18,11 +21,17 @@ fn signal(child: &Child, signal: Signal) {
     kill(Pid::from_raw(child.id().cast_signed()), signal).unwrap();
 }
 
-/// A connection to the stack's supervisor.
-fn connected(project: &Project) -> OwnedFd {
+/// Where the stack's supervisor listens, and a socket for it.
+fn unconnected(project: &Project) -> (UnixAddr, OwnedFd) {
     let path = Path::new("/run/compose/stacks").join(&project.name).join("supervisor.sock");
     let socket = socket(AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_CLOEXEC, None).unwrap();
-    connect(socket.as_raw_fd(), &UnixAddr::new(&path).unwrap()).unwrap();
+    (UnixAddr::new(&path).unwrap(), socket)
+}
+
+/// A connection to the stack's supervisor.
+fn connected(project: &Project) -> OwnedFd {
+    let (address, socket) = unconnected(project);
+    connect(socket.as_raw_fd(), &address).unwrap();
     socket
 }
 
@@ -136,4 +145,55 @@ fn a_keeper_that_cannot_be_told_anything_is_replaced() {
     assert_eq!(project.field("one", "Pid"), pid, "the service kept running");
     assert_eq!(project.processes("compose-supervisor"), [supervisor]);
     project.down();
+}
+
+#[test]
+fn one_of_another_version_is_told_so() {
+    let project = Project::new("client-version", ONE);
+    project.ok(&["up", "-d"]);
+    let client = connected(&project);
+    let mut request = vec![0];
+    request.extend(br#"{"version":"0.0.1","what":["nobody","knows"]}"#);
+    send(client.as_raw_fd(), &request, MsgFlags::empty()).unwrap();
+    let mut answer = [0; 4096];
+    let length = recv(client.as_raw_fd(), &mut answer, MsgFlags::empty()).unwrap();
+    let answer: serde_json::Value = serde_json::from_slice(&answer[1..length]).unwrap();
+    let message = answer["Failed"]["message"].as_str().unwrap();
+    let pids =
+        ["compose-supervisor", "compose-keeper"].map(|program| project.processes(program)[0].to_string());
+    let said = format!(
+        "stack {} was started by compose {}, this is 0.0.1: ",
+        project.name,
+        env!("CARGO_PKG_VERSION")
+    );
+    assert!(
+        message.starts_with(&said) && message.contains(&format!("`kill -9 {}`", pids.join(" "))),
+        "{message}"
+    );
+    drop(client);
+    project.down();
+}
+
+#[test]
+fn a_supervisor_that_understands_nothing_is_named() {
+    let project = Project::new("client-foreign", ONE);
+    let (address, listener) = unconnected(&project);
+    let folder = address.path().unwrap().parent().unwrap().to_owned();
+    fs::create_dir_all(&folder).unwrap();
+    bind(listener.as_raw_fd(), &address).unwrap();
+    listen(&listener, Backlog::MAXCONN).unwrap();
+    let foreign = std::thread::spawn(move || {
+        // The first, and as often as it is asked again.
+        for _ in 0..5 {
+            let client = accept(listener.as_raw_fd()).unwrap();
+            recv(client, &mut [0; 4096], MsgFlags::empty()).unwrap();
+            nix::unistd::close(client).unwrap();
+        }
+    });
+    let (_, error) = project.fails(&["ps"]);
+    let said = format!("(process {}) does not understand it", std::process::id());
+    assert!(error.contains(&said), "{error}");
+    foreign.join().unwrap();
+    fs::remove_dir_all(folder).unwrap();
+    project.assert_nothing_left();
 }

@@ -85,6 +85,14 @@ pub fn is_gone(error: &io::Error) -> bool {
 
 /// Takes the next message; `None` at the end of the connection. `WouldBlock` on a non-blocking socket.
 pub fn receive<M: DeserializeOwned>(socket: BorrowedFd<'_>) -> io::Result<Option<(M, Vec<OwnedFd>)>> {
+    match receive_text(socket)? {
+        Some((text, fds)) => Ok(Some((serde_json::from_slice(&text)?, fds))),
+        None => Ok(None),
+    }
+}
+
+/// The same, whatever the message may be.
+pub fn receive_text(socket: BorrowedFd<'_>) -> io::Result<Option<(Vec<u8>, Vec<OwnedFd>)>> {
     let mut buffer = vec![0_u8; INLINE + 1];
     let mut space = nix::cmsg_space!([i32; MOST_FDS]);
     let (length, mut fds) = loop {
@@ -109,21 +117,18 @@ pub fn receive<M: DeserializeOwned>(socket: BorrowedFd<'_>) -> io::Result<Option
             Err(error) => return Err(error.into()),
         }
     };
-    let body = match buffer[..length].split_first() {
-        None => return Ok(None),
-        Some((&TAG_INLINE, body)) => serde_json::from_slice(body),
+    match buffer[..length].split_first() {
+        None => Ok(None),
+        Some((&TAG_INLINE, body)) => Ok(Some((body.to_vec(), fds))),
         Some((&TAG_MEMFD, _)) if !fds.is_empty() => {
             let mut file = std::fs::File::from(fds.remove(0));
             let mut text = Vec::new();
             file.rewind()?;
             file.read_to_end(&mut text)?;
-            serde_json::from_slice(&text)
+            Ok(Some((text, fds)))
         }
-        Some(_) => {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "a message of an unknown form"));
-        }
-    };
-    Ok(Some((body?, fds)))
+        Some(_) => Err(io::Error::new(io::ErrorKind::InvalidData, "a message of an unknown form")),
+    }
 }
 
 #[cfg(test)]

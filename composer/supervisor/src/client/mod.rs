@@ -7,12 +7,13 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use composer_cgroup::Hierarchy;
+use composer_sandbox::pidfd;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, connect, socket};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, connect, getsockopt, socket, sockopt};
 
 use crate::paths::{self, StackPaths};
-use crate::protocol::{Again, Asked, Following, Origin, Purpose, Reply, Request, overtaken};
+use crate::protocol::{Again, Asked, Following, Origin, Purpose, Reply, Request, VERSION, overtaken};
 use crate::{channel, clock};
 use start::{Place, lock, root, start};
 
@@ -31,6 +32,8 @@ pub struct Client {
     pending: RefCell<Option<Pending>>,
     /// The stack in which it had its turn, where it had.
     begun: Cell<Option<u64>>,
+    /// Something that could be read has come.
+    answered: Cell<bool>,
     /// What the supervisor has had this side hold.
     held: RefCell<Vec<OwnedFd>>,
 }
@@ -55,6 +58,11 @@ pub enum Error {
     /// It went away in the middle of an answer.
     #[error("the supervisor of stack {0} went away; the next compose command finds what it left running")]
     Gone(String),
+    /// It lives, and cannot be talked to.
+    #[error(
+        "stack {0} was started by another version of compose, this is {VERSION}: its supervisor (process {1}) does not understand it; take the stack down with that version"
+    )]
+    Foreign(String, i32),
     /// Others have meanwhile undone what was asked.
     #[error("{}", overtaken(.0))]
     Overtaken(&'static str),
@@ -111,6 +119,7 @@ impl Client {
                 later: Default::default(),
                 pending: RefCell::default(),
                 begun: Cell::default(),
+                answered: Cell::default(),
                 held: RefCell::default(),
             })),
             Err(Errno::ENOENT | Errno::ECONNREFUSED) => Ok(None),
@@ -124,7 +133,7 @@ impl Client {
         let origin =
             Origin { pid: std::process::id().cast_signed(), asked: clock::since_boot(), again: None };
         self.ask(Pending {
-            asked: Asked { request: request.clone(), origin },
+            asked: Asked { version: VERSION.to_owned(), request: request.clone(), origin },
             fds: fds.map_err(doing("keep the request's descriptors"))?,
         })
     }
@@ -147,7 +156,7 @@ impl Client {
     /// begun to be changed: somebody has taken it away since.
     fn renew(&self, request: &Request) -> Result<(), Error> {
         let free = self.later.iter().find(|later| later.get().is_none());
-        let free = free.ok_or_else(|| Error::Gone(self.stack.clone()))?;
+        let free = free.ok_or_else(|| self.lost())?;
         let may_be_gone =
             self.begun.get().is_none() || matches!(request.purpose(), Some(Purpose::End | Purpose::Clear));
         let found = match may_be_gone {
@@ -157,6 +166,17 @@ impl Client {
         // Cannot fail: it is free.
         let _ = free.set(found.first);
         Ok(())
+    }
+
+    /// Why no answer comes.
+    fn lost(&self) -> Error {
+        let gone = || Error::Gone(self.stack.clone());
+        let peer = getsockopt(&self.as_fd(), sockopt::PeerCredentials).map(|peer| peer.pid());
+        let Some((peer, process)) = peer.ok().and_then(|peer| Some((peer, pidfd::open(peer).ok()?))) else {
+            return gone();
+        };
+        let lives = poll(&mut [PollFd::new(process.as_fd(), PollFlags::POLLIN)], PollTimeout::ZERO) == Ok(0);
+        if lives && !self.answered.get() { Error::Foreign(self.stack.clone(), peer) } else { gone() }
     }
 
     /// Takes the place of another connection, and goes on holding what that one holds.
@@ -197,8 +217,12 @@ impl Client {
     /// As [`Client::receive`]; `None` where what came was for this side alone, or the supervisor has died and the request
     /// was made again, so that whoever waits for other things too goes on waiting for all.
     pub fn next(&self) -> Result<Option<(Reply, Vec<OwnedFd>)>, Error> {
-        let received = channel::receive::<Reply>(self.as_fd()).map_err(doing("read the answer"))?;
+        let received = channel::receive::<Reply>(self.as_fd()).map_err(|error| match error.kind() {
+            io::ErrorKind::InvalidData => self.lost(),
+            _ => doing("read the answer")(error),
+        })?;
         let pending = self.pending.take();
+        self.answered.set(self.answered.get() || received.is_some());
         let Some((reply, fds)) = received else {
             let mut pending = pending.ok_or_else(|| Error::Gone(self.stack.clone()))?;
             self.renew(&pending.asked.request)?;

@@ -51,3 +51,8 @@ pub async fn receive<M: DeserializeOwned>(
 ) -> io::Result<Option<(M, Vec<OwnedFd>)>> {
     socket.async_io(Interest::READABLE, |fd| channel::receive(fd.as_fd())).await
 }
+
+/// The same, whatever the message may be.
+pub async fn receive_text(socket: &AsyncFd<OwnedFd>) -> io::Result<Option<(Vec<u8>, Vec<OwnedFd>)>> {
+    socket.async_io(Interest::READABLE, |fd| channel::receive_text(fd.as_fd())).await
+}

@@ -378,6 +378,11 @@ impl Link {
         held
     }
 
+    /// The number of the keeper, where there is one.
+    pub fn keeper_number(&self) -> Option<i32> {
+        self.keeper.borrow().as_ref().and_then(|keeper| program::number(keeper.as_fd()))
+    }
+
     /// Tells the keeper to end when this process does; its pidfd, so that others can see it end.
     pub async fn quit(&self) -> Option<OwnedFd> {
         self.quitting.set(true);

@@ -13,7 +13,7 @@ const ALL: &str = "";
 
 /// When the last commands that have had their turn were asked.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub(super) struct Asked {
+pub(super) struct LastAsked {
     /// Tells a stack from one of the same name that was there before a `down`.
     pub stack: u64,
     /// The boot that the times belong to.
@@ -21,7 +21,7 @@ pub(super) struct Asked {
     times: BTreeMap<Purpose, BTreeMap<String, u64>>,
 }
 
-impl Asked {
+impl LastAsked {
     /// What is left of it in this boot: whoever asked before it asks no more.
     pub fn of_this_boot(mut self) -> Self {
         let boot = program::boot();
@@ -95,7 +95,7 @@ mod tests {
 
     /// Whether a command of a purpose on services, asked at 1, yields to one that was asked at 2.
     fn yields(first: (Purpose, &[&str]), second: (Purpose, &[&str])) -> bool {
-        let mut asked = Asked::default();
+        let mut asked = LastAsked::default();
         asked.remember(second.0, &names(second.1), 2);
         assert!(!asked.overtook(first.0, &names(first.1), 2), "nothing later was asked");
         asked.overtook(first.0, &names(first.1), 1)
@@ -133,7 +133,7 @@ mod tests {
 
     #[test]
     fn what_was_asked_of_all_goes_for_what_was_asked_of_one_before() {
-        let mut asked = Asked::default();
+        let mut asked = LastAsked::default();
         asked.remember(Purpose::End, &names(&["db"]), 1);
         asked.remember(Purpose::End, &names(&["web"]), 3);
         asked.remember(Purpose::End, &[], 2);

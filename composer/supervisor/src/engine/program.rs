@@ -22,8 +22,13 @@ pub fn code(pid: i32) -> Option<i32> {
 
 /// Whether somebody has reaped a process, so that its number may be another's.
 pub fn is_reaped(pidfd: BorrowedFd<'_>) -> bool {
-    let info = fs::read_to_string(format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd()));
-    info.is_ok_and(|info| info.lines().any(|line| line == "Pid:\t-1"))
+    number(pidfd) == Some(-1)
+}
+
+/// The number of a process; -1 of one that has been reaped.
+pub fn number(pidfd: BorrowedFd<'_>) -> Option<i32> {
+    let info = fs::read_to_string(format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd())).ok()?;
+    info.lines().find_map(|line| line.strip_prefix("Pid:\t"))?.parse().ok()
 }
 
 fn stat(pid: i32) -> Option<String> {

@@ -6,13 +6,13 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::rc::Rc;
 use std::time::Duration;
 
-use nix::sys::socket::{SockFlag, accept4};
+use nix::sys::socket::{Backlog, SockFlag, accept4, listen};
 use tokio::io::unix::AsyncFd;
 use tokio::sync::broadcast::error::RecvError;
 
 use super::operations::Operation;
 use super::{Engine, asyncfd, exec, operations};
-use crate::protocol::{Asked, Failure, Origin, Reply, Request};
+use crate::protocol::{Asked, Failure, Origin, Reply, Request, VERSION};
 use crate::{channel, diagnose};
 use composer_sandbox::{descriptor, pidfd};
 
@@ -25,6 +25,9 @@ const BACKLOG: usize = 4096;
 impl Engine {
     /// Answers clients until nothing is left of the stack.
     pub(super) async fn serve(self: &Rc<Self>, listener: OwnedFd) -> io::Result<()> {
+        // So that clients are told this process's number, and not that of whoever has made the socket (SO_PEERCRED,
+        // unix(7)).
+        listen(&listener, Backlog::MAXCONN)?;
         let listener = asyncfd::readable(listener)?;
         loop {
             let accepted = tokio::select! {
@@ -64,13 +67,22 @@ impl Engine {
 
     /// Answers a client; whether this process is to end after it.
     async fn converse(self: &Rc<Self>, client: &AsyncFd<OwnedFd>, counted: Counted) -> bool {
-        let Ok(Some((Asked { request, origin }, fds))) = asyncfd::receive::<Asked>(client).await else {
+        let Ok(Some((text, fds))) = asyncfd::receive_text(client).await else {
             return false;
         };
         if *self.leaving.borrow() {
             // As above.
             return false;
         }
+        let Asked { request, origin, .. } = match Asked::read(&text) {
+            Ok(asked) => asked,
+            Err(version) => {
+                let reply = Reply::Failed(self.foreign(version.as_deref()));
+                self.tell_in_time(async { drop(asyncfd::send(client, &reply, &[]).await) }).await;
+                return false;
+            }
+        };
+        drop(text);
         let only_looks = matches!(request, Request::Watch | Request::Status);
         let mut counted = Some(counted);
         if matches!(request, Request::Watch) {
@@ -98,6 +110,16 @@ impl Engine {
         self.tell_in_time(async { drop(asyncfd::send(client, &last, &fds).await) }).await;
         drop(counted);
         leaving
+    }
+
+    /// What a client of another version is told.
+    fn foreign(&self, version: Option<&str>) -> Failure {
+        let (stack, own) = (&self.stack, std::process::id());
+        let keeper = self.link.keeper_number().map(|keeper| format!(" {keeper}")).unwrap_or_default();
+        operations::failure(format!(
+            "stack {stack} was started by compose {VERSION}, this is {}: take it down with that one, or end its processes with `kill -9 {own}{keeper}` and use this one",
+            version.unwrap_or("another version")
+        ))
     }
 
     /// Waits until whoever asks in this moment has been answered, so that a client of `down` is told of all that still

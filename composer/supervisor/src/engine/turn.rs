@@ -9,7 +9,7 @@ use tokio::sync::{MutexGuard, Notify, watch};
 
 use super::Engine;
 use super::operations::failure;
-use super::overtaken::{Asked, concerned};
+use super::overtaken::{LastAsked, concerned};
 use crate::paths::StackPaths;
 use crate::protocol::{Action, Failure, Holder, Origin, Purpose, Reply, Request, Subject};
 use crate::{clock, diagnose, records};
@@ -115,13 +115,13 @@ pub(super) struct Turns {
     holder: watch::Sender<Option<Holder>>,
     /// How many have their turn, or wait for it.
     wanted: Cell<usize>,
-    last: RefCell<Asked>,
+    last: RefCell<LastAsked>,
 }
 
 impl Turns {
     /// As an earlier supervisor left them.
     pub fn new(paths: &StackPaths) -> Self {
-        let last: Asked = records::read(&paths.turns()).unwrap_or_default();
+        let last: LastAsked = records::read(&paths.turns()).unwrap_or_default();
         let last = last.of_this_boot();
         Self { holder: watch::Sender::new(None), wanted: Cell::new(0), last: RefCell::new(last) }
     }
@@ -262,7 +262,8 @@ impl Engine {
         {
             diagnose(&format!("make the folders of {}: {error}", self.stack));
         }
-        if !self.paths.turns().exists() {
+        // What waits for nobody's turn may have been kept before.
+        if self.turns.last.borrow().stack == 0 || !self.paths.turns().exists() {
             self.turns.last.borrow_mut().stack = clock::now();
         }
         self.remember_purpose(operation);

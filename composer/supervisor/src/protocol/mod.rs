@@ -18,7 +18,8 @@ pub use status::{ContainerStatus, Health, Publisher, State};
 
 use serde::{Deserialize, Serialize};
 
-/// Both sides must be of the same version: the protocol is private.
+/// Both sides must be of the same version: the protocol is private. Two things stay as they are for ever, so that each
+/// side can say what is wrong: [`Asked::version`], and the form of [`Reply::Failed`].
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// What the CLI asks.
@@ -117,4 +118,18 @@ pub struct Attached {
     pub terminal: bool,
     /// It takes input: by the terminal, or by a pipe that comes along.
     pub stdin: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_another_version_has_to_read_stays_as_it_is() {
+        let other = br#"{"version":"0.0.1","what":["nobody","knows"]}"#;
+        assert_eq!(Asked::read(other).unwrap_err().as_deref(), Some("0.0.1"));
+        assert_eq!(Asked::read(br#"{"request":"Status"}"#).unwrap_err(), None);
+        let failed = Reply::Failed(Failure { message: "why".to_owned(), code: 1 });
+        assert_eq!(serde_json::to_string(&failed).unwrap(), r#"{"Failed":{"message":"why","code":1}}"#);
+    }
 }

@@ -2,15 +2,32 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Request;
+use super::{Request, VERSION};
 
 /// A request, and whose it is.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Asked {
+    /// The version of whoever asks. This field keeps its name for ever.
+    pub version: String,
     /// What is asked.
     pub request: Request,
     /// Who asks.
     pub origin: Origin,
+}
+
+impl Asked {
+    /// Reads what this version has asked; fails with another one's number, where it says that.
+    pub fn read(text: &[u8]) -> Result<Self, Option<String>> {
+        #[derive(Deserialize)]
+        struct Asker {
+            version: String,
+        }
+        let asker = serde_json::from_slice(text).ok().map(|Asker { version }| version);
+        if asker.as_deref() != Some(VERSION) {
+            return Err(asker);
+        }
+        serde_json::from_slice(text).map_err(|_| asker)
+    }
 }
 
 /// Who asks, and since when.
