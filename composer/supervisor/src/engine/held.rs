@@ -109,11 +109,15 @@ pub fn ports_of(service: &Service) -> &[Port] {
 /// Which of those that a container holds are which of its service's ports, and the ports that it does not hold.
 pub fn matched<'a>(held: &[Held], wanted: &'a [Port]) -> (Vec<usize>, Vec<&'a Port>) {
     let (mut found, mut missing) = (Vec::new(), Vec::new());
+    let mut is_found = vec![false; held.len()];
     for port in wanted {
-        let fits = |at: &usize| !found.contains(at) && held[*at].is_for(port);
+        let fits = |at: &usize| !is_found[*at] && held[*at].is_for(port);
         // One that leads to the container is not given up for another of the same range.
         match (0..held.len()).filter(fits).min_by_key(|at| held[*at].led.is_none()) {
-            Some(at) => found.push(at),
+            Some(at) => {
+                is_found[at] = true;
+                found.push(at);
+            }
             None => missing.push(port),
         }
     }
