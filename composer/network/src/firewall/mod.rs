@@ -4,6 +4,7 @@
 pub(crate) mod acceptance;
 mod chains;
 mod forwarding;
+mod legacy;
 mod rule;
 mod set;
 mod sharing;
@@ -28,9 +29,6 @@ use transaction::Transactions;
 
 /// The length of a table's name that no tool cuts (NFT_NAME_MAXLEN, linux/netfilter/nf_tables.h, is far above).
 const NAME: usize = 64;
-/// The tables that a kernel module of iptables-legacy has, one a line; absent without it.
-const LEGACY: [&str; 2] = ["/proc/net/ip_tables_names", "/proc/net/ip6_tables_names"];
-
 /// A protocol that ports are published of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -263,15 +261,13 @@ fn unpassed(chain: &str, error: &io::Error, bridges: &[(&str, bool, bool)]) -> S
     )
 }
 
-/// Rules that nf_tables does not see, and that nobody can make exceptions from over it: iptables-legacy has a table of
-/// filters. For users, where there is one.
+/// Rules that nf_tables does not see, and that nobody can make exceptions from over it: where the table of filters of
+/// iptables-legacy may drop forwarded packets. For users.
 pub fn unseen() -> Option<String> {
-    let is_in =
-        |path: &&str| fs::read_to_string(path).is_ok_and(|names| names.lines().any(|name| name == "filter"));
-    let program = match LEGACY.map(|path| is_in(&path)) {
-        [true, _] => "iptables-legacy",
-        [false, true] => "ip6tables-legacy",
-        [false, false] => return None,
+    let program = match legacy::may_drop() {
+        (true, _) => "iptables-legacy",
+        (false, true) => "ip6tables-legacy",
+        (false, false) => return None,
     };
     Some(format!(
         "the host has rules of {program}, which cannot be seen here: where they drop forwarded packets, nothing gets in \
