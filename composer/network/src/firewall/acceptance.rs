@@ -76,17 +76,7 @@ pub(super) fn beyond(
     socket: &mut NetlinkSocket,
     bridges: &[(&str, bool, bool)],
 ) -> io::Result<Vec<(String, io::Error)>> {
-    let mut wanted = Vec::new();
-    for (bridge, v4, v6) in bridges {
-        for family in [(IPV4, v4), (IPV6, v6)].into_iter().filter(|(_, has)| **has).map(|(family, _)| family)
-        {
-            wanted.extend([Way::Out, Way::In].map(|way| Wanted {
-                bridge: (*bridge).to_owned(),
-                way,
-                family,
-            }));
-        }
-    }
+    let wanted = wanted(bridges);
     if wanted.is_empty() || change(socket, |chains| missing(chains, &wanted)).is_ok() {
         return Ok(Vec::new());
     }
@@ -111,6 +101,32 @@ pub(super) fn beyond(
         }
     }
     Ok(refusals)
+}
+
+/// How many rules for what is forwarded are not there.
+pub(super) fn lacking(socket: &mut NetlinkSocket, bridges: &[(&str, bool, bool)]) -> io::Result<usize> {
+    let wanted = wanted(bridges);
+    let mut lacking = 0;
+    change(socket, |chains| {
+        lacking = missing(chains, &wanted)?.len();
+        Ok(Vec::new())
+    })?;
+    Ok(lacking)
+}
+
+fn wanted(bridges: &[(&str, bool, bool)]) -> Vec<Wanted> {
+    let mut wanted = Vec::new();
+    for (bridge, v4, v6) in bridges {
+        for family in [(IPV4, v4), (IPV6, v6)].into_iter().filter(|(_, has)| **has).map(|(family, _)| family)
+        {
+            wanted.extend([Way::Out, Way::In].map(|way| Wanted {
+                bridge: (*bridge).to_owned(),
+                way,
+                family,
+            }));
+        }
+    }
+    wanted
 }
 
 /// Removes the rules of these bridges, in whichever chain they are; that there are none is no error. The socket is
