@@ -96,20 +96,7 @@ pub(super) fn beyond(
     socket: &mut NetlinkSocket,
     bridges: &[(&str, bool, bool)],
 ) -> io::Result<Vec<(String, io::Error)>> {
-    let mut wanted = Vec::new();
-    let mut ways: Vec<Way> = uplinks().into_iter().map(Way::Uplink).collect();
-    ways.extend(OF_DOCKER.map(Way::Docker));
-    ways.extend([Way::Out, Way::In]);
-    for (bridge, v4, v6) in bridges {
-        for family in [(IPV4, v4), (IPV6, v6)].into_iter().filter(|(_, has)| **has).map(|(family, _)| family)
-        {
-            wanted.extend(ways.iter().map(|way| Wanted {
-                bridge: (*bridge).to_owned(),
-                way: way.clone(),
-                family,
-            }));
-        }
-    }
+    let wanted = wanted(bridges);
     if wanted.is_empty() || change(socket, |chains| missing(chains, &wanted)).is_ok() {
         return Ok(Vec::new());
     }
@@ -134,6 +121,35 @@ pub(super) fn beyond(
         }
     }
     Ok(refusals)
+}
+
+/// How many rules for what is forwarded are not there.
+pub(super) fn lacking(socket: &mut NetlinkSocket, bridges: &[(&str, bool, bool)]) -> io::Result<usize> {
+    let wanted = wanted(bridges);
+    let mut lacking = 0;
+    change(socket, |chains| {
+        lacking = missing(chains, &wanted)?.len();
+        Ok(Vec::new())
+    })?;
+    Ok(lacking)
+}
+
+fn wanted(bridges: &[(&str, bool, bool)]) -> Vec<Wanted> {
+    let mut wanted = Vec::new();
+    let mut ways: Vec<Way> = uplinks().into_iter().map(Way::Uplink).collect();
+    ways.extend(OF_DOCKER.map(Way::Docker));
+    ways.extend([Way::Out, Way::In]);
+    for (bridge, v4, v6) in bridges {
+        for family in [(IPV4, v4), (IPV6, v6)].into_iter().filter(|(_, has)| **has).map(|(family, _)| family)
+        {
+            wanted.extend(ways.iter().map(|way| Wanted {
+                bridge: (*bridge).to_owned(),
+                way: way.clone(),
+                family,
+            }));
+        }
+    }
+    wanted
 }
 
 /// Removes the rules of these bridges, in whichever chain they are; that there are none is no error. The socket is

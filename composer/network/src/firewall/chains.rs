@@ -265,7 +265,7 @@ fn list_rules(
 
 /// What a rule's comment says after our tag. iptables-restore turns the comment of what iptables-save saw into a match
 /// of xtables, whose data begins with the text.
-fn tag_of(rule: &IterableRuleAttrs<'_>) -> Option<String> {
+pub(super) fn tag_of(rule: &IterableRuleAttrs<'_>) -> Option<String> {
     let of_nft = rule.get_userdata().ok().and_then(comment_in);
     let text = of_nft.or_else(|| {
         rule.get_expressions().ok()?.get_elem().find_map(|expression| match expression.get_data() {

@@ -4,6 +4,7 @@
 pub(crate) mod acceptance;
 mod chains;
 mod forwarding;
+mod legacy;
 mod rule;
 mod set;
 mod sharing;
@@ -11,6 +12,7 @@ mod strangers;
 mod table;
 mod tracked;
 mod transaction;
+mod watch;
 
 use std::ffi::CString;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -25,12 +27,10 @@ use crate::error::{Error, Result};
 
 pub use forwarding::Forwarding;
 use transaction::Transactions;
+pub use watch::Watch;
 
 /// The length of a table's name that no tool cuts (NFT_NAME_MAXLEN, linux/netfilter/nf_tables.h, is far above).
 const NAME: usize = 64;
-/// The tables that a kernel module of iptables-legacy has, one a line; absent without it.
-const LEGACY: [&str; 2] = ["/proc/net/ip_tables_names", "/proc/net/ip6_tables_names"];
-
 /// A protocol that ports are published of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -89,6 +89,8 @@ pub struct Firewall {
     socket: NetlinkSocket,
     transactions: Transactions,
     applied: Rules,
+    /// Rules that chains of others have not taken.
+    refused: usize,
 }
 
 impl Protocol {
@@ -123,7 +125,7 @@ impl Firewall {
     /// For this stack; nothing is done yet.
     pub fn new(stack: &str) -> Self {
         let (socket, transactions) = (NetlinkSocket::new(), Transactions::default());
-        Self { table: table_name(stack), socket, transactions, applied: Rules::default() }
+        Self { table: table_name(stack), socket, transactions, applied: Rules::default(), refused: 0 }
     }
 
     /// The name of its table.
@@ -148,8 +150,7 @@ impl Firewall {
             return Err(failed("set up the stack's table in", error));
         }
         let mut warnings = Vec::new();
-        let beyond: Vec<_> = rules.networks.iter().filter(|net| !net.internal).collect();
-        for net in beyond.iter().filter(|net| net.has_v4()) {
+        for net in rules.networks.iter().filter(|net| net.has_v4() && !net.internal) {
             if let Err(error) = loopback(&net.bridge, true) {
                 warnings.push(format!(
                     "published ports are not reached at 127.0.0.1 by the kernel: cannot write {}: {error}",
@@ -157,18 +158,42 @@ impl Firewall {
                 ));
             }
         }
-        let beyond: Vec<_> =
-            beyond.iter().map(|net| (net.bridge.as_str(), net.has_v4(), net.has_v6())).collect();
-        match acceptance::beyond(&mut self.socket, &beyond) {
-            Ok(refusals) => {
-                warnings.extend(refusals.into_iter().map(|(chain, error)| unpassed(&chain, &error, &beyond)));
-            }
-            Err(error) => warnings.push(unpassed("chains of others", &error, &beyond)),
-        }
+        let open = open(rules);
+        let refusals = match acceptance::beyond(&mut self.socket, &open) {
+            Ok(refusals) => refusals,
+            Err(error) => vec![("a chain of others".to_owned(), error)],
+        };
+        self.refused = match refusals.is_empty() {
+            true => 0,
+            false => acceptance::lacking(&mut self.socket, &open).unwrap_or(usize::MAX),
+        };
+        warnings.extend(refusals.into_iter().map(|(chain, error)| unpassed(&chain, &error, &open)));
         let moved = moved(&self.applied.published, &rules.published);
         warnings.extend(self.forget(&moved));
         self.applied = rules.clone();
         Ok(warnings)
+    }
+
+    /// Watches for others who take the stack's rules away.
+    ///
+    /// # Errors
+    /// When the kernel does not tell.
+    pub fn watch(&mut self) -> Result<Watch> {
+        let own = self.transactions.port().map_err(|error| failed("watch the rules of", error))?;
+        Watch::new(&self.table, own)
+    }
+
+    /// Whether something of what was last applied is not there any more.
+    ///
+    /// # Errors
+    /// When the kernel refuses to list it.
+    pub fn has_lost(&mut self) -> Result<bool> {
+        let failed = |error| failed("list the stack's rules in", error);
+        if !table::is_there(&mut self.socket, &self.table).map_err(failed)? {
+            return Ok(true);
+        }
+        let lacking = acceptance::lacking(&mut self.socket, &open(&self.applied)).map_err(failed)?;
+        Ok(lacking > self.refused)
     }
 
     /// Takes all of it away, with whatever was let pass for the stack's own bridges, and into and out of those that it shared where no
@@ -226,6 +251,12 @@ fn failed(doing: &'static str, error: io::Error) -> Error {
     Error::kernel(doing, "nf_tables", error)
 }
 
+/// The bridges that are not internal, with the families that are routed to them.
+fn open(rules: &Rules) -> Vec<(&str, bool, bool)> {
+    let open = rules.networks.iter().filter(|net| !net.internal);
+    open.map(|net| (net.bridge.as_str(), net.has_v4(), net.has_v6())).collect()
+}
+
 fn bridges(rules: &Rules, chosen: impl Fn(&Net) -> bool) -> Vec<String> {
     rules.networks.iter().filter(|net| chosen(net)).map(|net| net.bridge.clone()).collect()
 }
@@ -263,15 +294,13 @@ fn unpassed(chain: &str, error: &io::Error, bridges: &[(&str, bool, bool)]) -> S
     )
 }
 
-/// Rules that nf_tables does not see, and that nobody can make exceptions from over it: iptables-legacy has a table of
-/// filters. For users, where there is one.
+/// Rules that nf_tables does not see, and that nobody can make exceptions from over it: where the table of filters of
+/// iptables-legacy may drop forwarded packets. For users.
 pub fn unseen() -> Option<String> {
-    let is_in =
-        |path: &&str| fs::read_to_string(path).is_ok_and(|names| names.lines().any(|name| name == "filter"));
-    let program = match LEGACY.map(|path| is_in(&path)) {
-        [true, _] => "iptables-legacy",
-        [false, true] => "ip6tables-legacy",
-        [false, false] => return None,
+    let program = match legacy::may_drop() {
+        (true, _) => "iptables-legacy",
+        (false, true) => "ip6tables-legacy",
+        (false, false) => return None,
     };
     Some(format!(
         "the host has rules of {program}, which cannot be seen here: where they drop forwarded packets, nothing gets in \

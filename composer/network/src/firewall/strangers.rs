@@ -23,7 +23,7 @@ use netlink_socket2::NetlinkSocket;
 use super::rule::{Family, INET, Rule};
 use super::set::{self, Set};
 use super::transaction::Transactions;
-use super::{chains, table};
+use super::{chains, legacy, table};
 use crate::nftables::batch_header;
 
 /// With a dot, which no stack's name has.
@@ -33,8 +33,6 @@ const CONF_V4: &str = "/proc/sys/net/ipv4/conf";
 const CONF_V6: &str = "/proc/sys/net/ipv6/conf";
 /// Forwarding and source addresses are changed there (NF_INET_FORWARD and NF_INET_POST_ROUTING, linux/netfilter.h).
 const ROUTERS: [u32; 2] = [2, 4];
-/// The tables of iptables-legacy, one a line.
-const LEGACY: [&str; 2] = ["/proc/thread-self/net/ip_tables_names", "/proc/thread-self/net/ip6_tables_names"];
 
 /// The interfaces that packets of IPv4 are not forwarded from.
 pub(super) fn closed_v4() -> BTreeSet<String> {
@@ -88,7 +86,7 @@ pub(super) fn let_in() -> io::Result<()> {
 /// Who else forwards or changes source addresses: base chains of others, and tables of iptables-legacy.
 pub(super) fn routers() -> io::Result<BTreeSet<String>> {
     let mut routers = BTreeSet::new();
-    for path in LEGACY {
+    for path in legacy::NAMES {
         let names = fs::read_to_string(path).unwrap_or_default();
         routers.extend(names.lines().map(|name| format!("{path} {name}")));
     }

@@ -20,7 +20,8 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
-use netlink_bindings::nftables::{Chained, CtKeys};
+use netlink_bindings::nftables::{Chained, CtKeys, Request};
+use netlink_socket2::NetlinkSocket;
 
 use super::rule::{ESTABLISHED_OR_RELATED, Family, Rule, STATUS_DNAT, header};
 use super::set::{self, Set};
@@ -59,6 +60,17 @@ pub(super) fn replace(transactions: &mut Transactions, table: &CStr, rules: &Rul
     made.forward();
     batch.request().op_batch_end_do(&batch_header());
     transactions.commit(batch)
+}
+
+/// Whether there is such a table.
+pub(super) fn is_there(socket: &mut NetlinkSocket, table: &CStr) -> io::Result<bool> {
+    let mut request = Request::new().op_gettable_do(&header());
+    request.encode().push_name(table);
+    let found = socket.request(&request)?.recv_one().map(drop).map_err(io::Error::from);
+    match found {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        other => other.map(|()| true),
+    }
 }
 
 /// An empty table in the place of an earlier one, if there is any.

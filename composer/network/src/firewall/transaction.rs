@@ -11,8 +11,8 @@ use netlink_bindings::nftables::Chained;
 use netlink_bindings::traits::NetlinkChained;
 use nix::errno::Errno;
 use nix::sys::socket::sockopt::{SndBuf, SndBufForce};
-use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType};
-use nix::sys::socket::{recv, send, setsockopt, socket};
+use nix::sys::socket::{AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType};
+use nix::sys::socket::{bind, getsockname, recv, send, setsockopt, socket};
 
 /// Above what every port of every protocol and family takes.
 const BUFFER: usize = 32 << 20;
@@ -40,22 +40,32 @@ impl Transactions {
         let mut batch = batch.finalize();
         self.next = self.next.wrapping_add(u32::try_from(batch.chain_len()).map_err(io::Error::other)?);
         acknowledge_one(batch.buf_mut());
-        let socket = match self.socket.take() {
-            Some(socket) => socket,
-            None => open()?,
-        };
-        let socket = &*self.socket.insert(socket);
+        let socket = self.open()?;
         let sent = send(socket.as_raw_fd(), batch.payload(), MsgFlags::empty())?;
         if sent != batch.payload().len() {
             return Err(io::ErrorKind::WriteZero.into());
         }
         outcome(socket, |number| batch.get_index(number).is_some())
     }
+
+    /// What the kernel names it by where it tells others who has made a change.
+    pub(super) fn port(&mut self) -> io::Result<u32> {
+        Ok(getsockname::<NetlinkAddr>(self.open()?.as_raw_fd())?.pid())
+    }
+
+    fn open(&mut self) -> io::Result<&OwnedFd> {
+        let socket = match self.socket.take() {
+            Some(socket) => socket,
+            None => connect()?,
+        };
+        Ok(self.socket.insert(socket))
+    }
 }
 
-fn open() -> io::Result<OwnedFd> {
+fn connect() -> io::Result<OwnedFd> {
     let netfilter = SockProtocol::NetlinkNetFilter;
     let socket = socket(AddressFamily::Netlink, SockType::Raw, SockFlag::SOCK_CLOEXEC, netfilter)?;
+    bind(socket.as_raw_fd(), &NetlinkAddr::new(0, 0))?;
     // Within a user namespace only as large as the host's administrator lets everybody have it.
     setsockopt(&socket, SndBufForce, &BUFFER).or_else(|_| setsockopt(&socket, SndBuf, &BUFFER))?;
     Ok(socket)

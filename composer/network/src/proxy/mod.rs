@@ -12,11 +12,22 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
+use std::sync::LazyLock;
 
+use nix::sys::resource::{Resource, getrlimit};
+use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
 use crate::error::{Error, Result};
 use crate::firewall::Protocol;
+
+/// The descriptors that all connections and flows of this process may have at once: not all that it may have, or a
+/// flood of clients would keep it from everything else.
+static DESCRIPTORS: LazyLock<Semaphore> = LazyLock::new(|| {
+    let (limit, _) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((1024, 1024));
+    Semaphore::new(usize::try_from(limit / 2).unwrap_or(MOST).min(MOST))
+});
+const MOST: usize = 1 << 20;
 
 /// The container behind a port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -15,10 +15,12 @@ use tokio::io::Interest;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
-use super::Target;
+use super::{DESCRIPTORS, Target};
 
 /// Bytes that are moved at once: what a pipe holds.
 const CHUNK: usize = 64 << 10;
+/// What a connection has: a socket on each side, and two pipes.
+const OF_ONE: u32 = 6;
 /// How long the end of a shortage of descriptors is waited for: nothing tells it.
 const SHORTAGE: Duration = Duration::from_millis(50);
 
@@ -28,8 +30,11 @@ pub(super) fn serve(socket: OwnedFd, target: Rc<Cell<Option<Target>>>) -> io::Re
         loop {
             match listener.accept().await {
                 Ok((client, from)) => {
+                    // Who is to wait for it waits in the listener's queue, but for one.
+                    let Ok(permit) = DESCRIPTORS.acquire_many(OF_ONE).await else { return };
                     let to = target.get().and_then(|target| target.address(from.is_ipv4()));
                     tokio::task::spawn_local(async move {
+                        let _permit = permit;
                         // Nobody is there to be told: the client sees its connection end.
                         if let Some(to) = to
                             && let Ok(service) = TcpStream::connect(to).await

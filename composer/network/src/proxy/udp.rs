@@ -13,15 +13,16 @@ use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, SockaddrSt
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::net::UdpSocket;
+use tokio::sync::SemaphorePermit;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use super::Target;
+use super::{DESCRIPTORS, Target};
 
 /// How long a client and its container may be silent: as the kernel keeps a flow that has gone both ways
 /// (net.netfilter.nf_conntrack_udp_timeout_stream).
 const IDLE: Duration = Duration::from_secs(120);
-/// Clients at once: each has a descriptor. What comes from more is dropped, as by a full table of the kernel.
+/// Clients of a port at once: each has a descriptor. For one more, the one goes that has been silent for longest.
 const CLIENTS: usize = 4096;
 /// The largest datagram.
 const LARGEST: usize = 65_535;
@@ -35,6 +36,21 @@ struct Flow {
     target: SocketAddr,
     /// When something was last said.
     last: Rc<Cell<Instant>>,
+    /// Passes on the answers.
+    answers: JoinHandle<()>,
+    _permit: SemaphorePermit<'static>,
+}
+
+impl Drop for Flow {
+    fn drop(&mut self) {
+        self.answers.abort();
+    }
+}
+
+/// A socket that clients send to, and the room for a datagram of any of their containers.
+struct Listener {
+    socket: AsyncFd<OwnedFd>,
+    answer: RefCell<Vec<u8>>,
 }
 
 type Flows = Rc<RefCell<HashMap<Client, Flow>>>;
@@ -42,12 +58,13 @@ type Flows = Rc<RefCell<HashMap<Client, Flow>>>;
 pub(super) fn serve(socket: OwnedFd, target: Rc<Cell<Option<Target>>>) -> io::Result<JoinHandle<()>> {
     // Deprecated for types whose AsRawFd may lie, which OwnedFd's cannot.
     #[allow(deprecated)]
-    let listener = Rc::new(AsyncFd::new(socket)?);
+    let socket = AsyncFd::new(socket)?;
+    let listener = Rc::new(Listener { socket, answer: RefCell::new(vec![0; LARGEST]) });
     let flows = Flows::default();
     Ok(tokio::task::spawn_local(async move {
         let mut buffer = vec![0; LARGEST];
         loop {
-            let received = listener.async_io(Interest::READABLE, |fd| receive(fd, &mut buffer)).await;
+            let received = listener.socket.async_io(Interest::READABLE, |fd| receive(fd, &mut buffer)).await;
             // An error of an earlier answer (ICMP), which concerns one client.
             let Ok((length, client)) = received else { continue };
             let Some(to) = target.get().and_then(|target| target.address(client.0.is_ipv4())) else {
@@ -63,7 +80,7 @@ pub(super) fn serve(socket: OwnedFd, target: Rc<Cell<Option<Target>>>) -> io::Re
 
 /// The client's way to the container, made where there is none.
 async fn flow(
-    listener: &Rc<AsyncFd<OwnedFd>>,
+    listener: &Rc<Listener>,
     flows: &Flows,
     client: Client,
     to: SocketAddr,
@@ -74,42 +91,71 @@ async fn flow(
         flow.last.set(Instant::now());
         return Some(Rc::clone(&flow.socket));
     }
-    if flows.borrow().len() >= CLIENTS {
-        return None;
-    }
+    // One that led elsewhere.
+    flows.borrow_mut().remove(&client);
+    let permit = room(flows)?;
     let any: IpAddr = if to.is_ipv4() { [0, 0, 0, 0].into() } else { Ipv6Addr::UNSPECIFIED.into() };
     let socket = Rc::new(UdpSocket::bind((any, 0)).await.ok()?);
     socket.connect(to).await.ok()?;
     let last = Rc::new(Cell::new(Instant::now()));
-    let made = Flow { socket: Rc::clone(&socket), target: to, last: Rc::clone(&last) };
+    let answers = {
+        let (listener, flows, socket, last) =
+            (Rc::clone(listener), Rc::clone(flows), Rc::clone(&socket), Rc::clone(&last));
+        tokio::task::spawn_local(async move {
+            answer(&listener, client, &socket, &last).await;
+            // Another of the client's would have ended this task.
+            flows.borrow_mut().remove(&client);
+        })
+    };
+    let made = Flow { socket: Rc::clone(&socket), target: to, last, answers, _permit: permit };
     flows.borrow_mut().insert(client, made);
-    let (listener, flows, answers) = (Rc::clone(listener), Rc::clone(flows), Rc::clone(&socket));
-    tokio::task::spawn_local(async move {
-        answer(&listener, client, &answers, &last).await;
-        // Unless the client has another by now.
-        let mut flows = flows.borrow_mut();
-        if flows.get(&client).is_some_and(|flow| Rc::ptr_eq(&flow.socket, &answers)) {
-            flows.remove(&client);
-        }
-    });
     Some(socket)
 }
 
+/// A descriptor for one more, if need be that of the one that has been silent for longest.
+fn room(flows: &Flows) -> Option<SemaphorePermit<'static>> {
+    let mut flows = flows.borrow_mut();
+    let is_full = flows.len() >= CLIENTS;
+    if !is_full && let Ok(permit) = DESCRIPTORS.try_acquire() {
+        return Some(permit);
+    }
+    let oldest = flows.iter().min_by_key(|(_, flow)| flow.last.get()).map(|(client, _)| *client)?;
+    flows.remove(&oldest);
+    DESCRIPTORS.try_acquire().ok()
+}
+
 /// Passes on what the container says until both have been silent for long.
-async fn answer(listener: &AsyncFd<OwnedFd>, client: Client, from: &UdpSocket, last: &Cell<Instant>) {
-    let mut buffer = vec![0; LARGEST];
+async fn answer(listener: &Listener, client: Client, from: &UdpSocket, last: &Cell<Instant>) {
     loop {
-        match tokio::time::timeout_at(last.get() + IDLE, from.recv(&mut buffer)).await {
-            Ok(Ok(length)) => {
-                last.set(Instant::now());
-                // What cannot be delivered is lost, as datagrams are.
-                let _ = listener.async_io(Interest::WRITABLE, |fd| send(fd, &buffer[..length], client)).await;
-            }
-            // Nobody listens there (ICMP): the client's next datagram asks anew.
+        match tokio::time::timeout_at(last.get() + IDLE, from.readable()).await {
+            Ok(Ok(())) => match pass_on(listener, client, from) {
+                Ok(later) => {
+                    last.set(Instant::now());
+                    if let Some(bytes) = later {
+                        let to_client = |fd: &OwnedFd| send(fd, &bytes, client);
+                        // What cannot be delivered is lost, as datagrams are.
+                        let _ = listener.socket.async_io(Interest::WRITABLE, to_client).await;
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                // Nobody listens there (ICMP): the client's next datagram asks anew.
+                Err(_) => return,
+            },
             Ok(Err(_)) => return,
             Err(_) if Instant::now() < last.get() + IDLE => {}
             Err(_) => return,
         }
+    }
+}
+
+/// Passes one datagram on, by the room that all share; what has to wait for its turn is returned.
+fn pass_on(listener: &Listener, client: Client, from: &UdpSocket) -> io::Result<Option<Vec<u8>>> {
+    let mut buffer = listener.answer.borrow_mut();
+    let length = from.try_recv(&mut buffer)?;
+    let bytes = &buffer[..length];
+    match send(listener.socket.get_ref(), bytes, client) {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Some(bytes.to_vec())),
+        _ => Ok(None),
     }
 }
 

@@ -1,6 +1,5 @@
 //! The stack's traffic beside firewalls of others, as they leave their rules.
 
-use std::fs;
 use std::net::Ipv4Addr;
 
 use composer_network::firewall::Firewall;
@@ -300,16 +299,29 @@ fn containers_of_docker_are_reached_only_as_docker_has_it() {
 }
 
 #[test]
-fn a_host_with_rules_of_iptables_legacy_is_told_of_them() {
+fn a_host_is_told_of_rules_of_iptables_legacy_that_may_drop() {
     on_a_host(|| async {
-        let loaded =
-            || fs::read_to_string("/proc/net/ip_tables_names").is_ok_and(|names| names.contains("filter"));
-        let legacy = std::process::Command::new("iptables-legacy").args(["-P", "FORWARD", "DROP"]).output();
-        let is_there = legacy.is_ok_and(|output| output.status.success()) && loaded();
-        let told = composer_network::firewall::unseen();
-        assert_eq!(told.is_some(), is_there, "{told:?}");
-        if let Some(told) = told {
-            assert!(told.contains("iptables-legacy -I FORWARD -i cb+ -j ACCEPT"), "{told}");
+        let told = composer_network::firewall::unseen;
+        assert_eq!(told(), None);
+        for program in ["iptables-legacy", "ip6tables-legacy"] {
+            let does = |arguments: &str| {
+                let output = std::process::Command::new(program).args(arguments.split(' ')).output();
+                output.is_ok_and(|output| output.status.success())
+            };
+            // A kernel without its modules has no such rules either.
+            if !does("-P FORWARD ACCEPT") {
+                continue;
+            }
+            assert_eq!(told(), None, "{program}: loaded alone");
+            for (set, reset) in
+                [("-P FORWARD DROP", "-P FORWARD ACCEPT"), ("-A FORWARD -j DROP", "-D FORWARD -j DROP")]
+            {
+                assert!(does(set));
+                let text = told().expect("rules that drop");
+                assert!(text.contains(&format!("`{program} -I FORWARD -i cb+ -j ACCEPT`")), "{text}");
+                assert!(does(reset));
+                assert_eq!(told(), None, "{program}");
+            }
         }
     });
 }

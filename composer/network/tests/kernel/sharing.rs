@@ -117,3 +117,24 @@ fn a_chain_that_takes_no_rules_is_named_and_the_others_get_theirs() {
         assert!(ruleset().contains(&format!("composer:{bridge} in")));
     });
 }
+
+#[test]
+fn who_takes_the_rules_away_is_noticed_and_who_puts_them_in_anew_is_not() {
+    on_a_host(|| async {
+        feed("nft", &["-f", "-"], DROPS);
+        let land = Landscape::new().await;
+        let network = land.network("shop", 0).await;
+        let wanted = rules(&[&network], Vec::new());
+        let mut firewall = firewall("shop", &wanted);
+        let mut watch = firewall.watch().expect("a watch");
+        let bridges = || std::collections::BTreeSet::from([network.bridge.name.clone()]);
+        for taken in ["flush ruleset", "flush chain ip filter FORWARD"] {
+            feed("nft", &["-f", "-"], &format!("{taken}\n{DROPS}"));
+            watch.taken_away(bridges).await.expect("told");
+            assert!(firewall.has_lost().expect("listed"), "{taken}");
+            firewall.apply(&wanted).expect("applied");
+            assert!(!firewall.has_lost().expect("listed"), "{taken}");
+            assert!(ruleset().contains(&format!("composer:{} in", network.bridge.name)));
+        }
+    });
+}

@@ -1,11 +1,15 @@
 //! Forwarding is turned on for stacks and put back after the last.
 
 use std::fs;
+use std::net::{SocketAddr, TcpStream};
+use std::os::fd::AsRawFd;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use composer_network::firewall::Forwarding;
 
-use crate::world::{on_a_host, run};
+use crate::firewall::{feed, ruleset};
+use crate::world::{Container, on_a_host, run};
 
 const V4: &str = "/proc/sys/net/ipv4/ip_forward";
 const V6: &str = "/proc/sys/net/ipv6/conf/all/forwarding";
@@ -55,17 +59,99 @@ fn what_a_host_has_turned_on_itself_stays_on_and_is_not_remembered() {
 fn an_interface_that_takes_routes_from_advertisements_goes_on_doing_so() {
     on_a_host(|| async {
         run("ip", "link add up0 type veth peer name up1");
+        let later = "/proc/sys/net/ipv6/conf/default/accept_ra";
+        fs::write(later, "1").expect("set");
         let accept = "/proc/sys/net/ipv6/conf/up0/accept_ra";
         fs::write(accept, "1").expect("set");
         let folder = registry("advertised");
         let forwarding = Forwarding::open(&folder);
         forwarding.need("one", false, true).expect("turned on");
-        assert_eq!((value(V6), value(accept)), ("1".into(), "2".into()));
+        assert_eq!((value(V6), value(accept), value(later)), ("1".into(), "2".into(), "2".into()));
         forwarding.release("one").expect("released");
-        assert_eq!((value(V6), value(accept)), ("0".into(), "1".into()));
+        assert_eq!((value(V6), value(accept), value(later)), ("0".into(), "1".into(), "1".into()));
         forwarding.need("one", false, true).expect("turned on");
         run("ip", "link del up0");
         forwarding.release("one").expect("its interface has gone");
         assert!(!folder.exists() && value(V6) == "0");
+    });
+}
+
+#[test]
+fn forwarding_stays_on_for_who_has_begun_to_route_meanwhile() {
+    on_a_host(|| async {
+        fs::write(V4, "0").expect("set");
+        feed("nft", &["-f", "-"], "table inet own { chain f { type filter hook forward priority 0; }; }");
+        let folder = registry("others");
+        let forwarding = Forwarding::open(&folder);
+        forwarding.need("one", true, false).expect("turned on");
+        forwarding.release("one").expect("released");
+        assert_eq!(value(V4), "0", "nobody has come");
+        forwarding.need("one", true, false).expect("turned on");
+        let before = ruleset();
+        assert!(before.contains("table inet compose-host.forward"), "{before}");
+        feed(
+            "nft",
+            &["-f", "-"],
+            "table ip nat { chain POSTROUTING { type nat hook postrouting priority 100; }; }",
+        );
+        forwarding.release("one").expect("released");
+        assert_eq!(value(V4), "1");
+        assert!(!folder.exists() && !ruleset().contains("compose-host"));
+    });
+}
+
+/// An outsider on a link of the host's, who knows the host as the way to everybody.
+async fn outsider(link: &str, net: u8) -> Container {
+    let outsider = Container::new(link, net);
+    let netns = format!("/proc/{}/fd/{}", std::process::id(), outsider.netns.as_raw_fd());
+    run("ip", &format!("link add {link} type veth peer name eth0 netns {netns}"));
+    run("ip", &format!("address add 10.9.{net}.1/24 dev {link}"));
+    run("ip", &format!("link set {link} up"));
+    outsider
+        .inside(move || {
+            run("ip", &format!("address add 10.9.{net}.2/24 dev eth0"));
+            run("ip", "link set eth0 up");
+            run("ip", &format!("route add default via 10.9.{net}.1"));
+        })
+        .await;
+    outsider
+}
+
+/// Whether a packet comes there and back.
+async fn answers(from: &Container, net: u8) -> bool {
+    let to = SocketAddr::from(([10, 9, net, 2], 9));
+    from.inside(move || {
+        let refused =
+            TcpStream::connect_timeout(&to, Duration::from_millis(500)).expect_err("nobody listens");
+        refused.kind() == std::io::ErrorKind::ConnectionRefused
+    })
+    .await
+}
+
+#[test]
+fn a_host_that_forwards_for_stacks_is_no_router_for_strangers() {
+    on_a_host(|| async {
+        fs::write(V4, "0").expect("set");
+        let (one, two) = (outsider("up1", 1).await, outsider("up2", 2).await);
+        let bridged = outsider("up3", 3).await;
+        // Its address moves to a bridge, as that of somebody else's container.
+        run("ip", "address flush dev up3");
+        let folder = registry("strangers");
+        let forwarding = Forwarding::open(&folder);
+        assert_eq!(forwarding.need("one", true, false).expect("turned on"), None);
+        run("ip", "link add docker0 type bridge");
+        run("ip", "address add 10.9.3.1/24 dev docker0");
+        run("ip", "link set docker0 up");
+        run("ip", "link set up3 master docker0");
+        assert_eq!(value(V4), "1");
+        assert!(!answers(&one, 2).await && !answers(&two, 1).await);
+        assert!(answers(&one, 3).await && answers(&bridged, 2).await);
+        let later = outsider("up4", 4).await;
+        assert!(answers(&later, 1).await && answers(&one, 4).await);
+        // What it drops is this table's doing.
+        run("nft", "delete table inet compose-host.forward");
+        assert!(answers(&one, 2).await);
+        forwarding.release("one").expect("released");
+        assert_eq!(value(V4), "0");
     });
 }

@@ -187,7 +187,15 @@ async fn supervise(stack: &str) -> io::Result<()> {
         _lock: lock,
     });
     engine.adopt(legacy).await;
-    engine.serve(listener).await
+    let kept = async {
+        engine.keep_firewall().await;
+        // A kernel that tells of no changes has no such rules.
+        std::future::pending().await
+    };
+    tokio::select! {
+        served = engine.serve(listener) => served,
+        never = kept => never,
+    }
 }
 
 impl Engine {

@@ -405,6 +405,19 @@ impl Engine {
         }
     }
 
+    /// Puts the stack's rules back whenever somebody takes them away who sets the host's firewall anew.
+    pub(super) async fn keep_firewall(&self) {
+        let watch = self.ports.firewall.borrow_mut().watch();
+        let Ok(mut watch) = watch else { return };
+        let bridges = || self.nets().into_iter().map(|net| net.bridge).collect();
+        while watch.taken_away(bridges).await.is_ok() {
+            let is_ours_to_have = self.ports.rules.borrow().is_some();
+            if is_ours_to_have && self.ports.firewall.borrow_mut().has_lost().unwrap_or(false) {
+                self.refresh_firewall(true);
+            }
+        }
+    }
+
     /// Takes the stack's rules away: of its own bridges, also where somebody has deleted them, and of those that it shares
     /// with other stacks what these do not need.
     pub(super) fn remove_firewall(&self) -> Result<(), StartError> {
