@@ -134,10 +134,12 @@ services:
   web: { x-rootfs: @busybox@, command: ["sh", "-c", "mkdir /www; echo hi > /www/index.html; exec httpd -f -p 80 -h /www"] }
   side: { x-rootfs: @busybox@, command: sleep 1000, network_mode: "service:web" }
   host: { x-rootfs: @busybox@, command: sleep 1000, network_mode: host }
-  none: { x-rootfs: @busybox@, command: sleep 1000, network_mode: none }
+  none: { x-rootfs: @busybox@, command: sleep 1000, network_mode: none, dns: 192.0.2.53, dns_search: ., dns_opt: [use-vc] }
 "#;
     let project = Project::new("modes", file);
     project.ok(&["up", "-d"]);
+    let asks = project.ok(&["exec", "-T", "none", "cat", "/etc/resolv.conf"]);
+    assert_eq!(asks, "nameserver 192.0.2.53\noptions use-vc\n");
     let namespace = |service: &str| {
         let pid = project.field(service, "Pid").as_i64().unwrap();
         std::fs::read_link(format!("/proc/{pid}/ns/net")).unwrap()

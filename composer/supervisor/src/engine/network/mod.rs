@@ -15,7 +15,7 @@ use composer_network::{Bridge, BridgeSpec, IpNet, LinkInfo, names as interfaces,
 use composer_plan::ObservedNetwork;
 use composer_stack::{Network, Pool};
 
-pub(super) use names::resolver;
+pub(super) use names::{own_resolver, resolver};
 
 use super::Engine;
 use super::container::Container;
