@@ -59,6 +59,14 @@ impl Engine {
         let wanted = wanted.or_else(|| made.clone()).ok_or_else(missing)?;
         let subject = Subject::Network(wanted.name.clone());
         if let Some(made) = made.filter(|made| !made.serves(&wanted)) {
+            let users = self.users(key);
+            if !users.is_empty() {
+                let (name, users) = (&made.name, users.join(", "));
+                return Err(StartError::new(format!(
+                    "network {name} is configured otherwise now, and cannot be made anew: network {name} has active endpoints: \
+                     {users}; stop them first"
+                )));
+            }
             self.unmake_network(key, &made).await?;
         }
         let is_new = !self.networks.borrow().contains_key(key) && !wanted.external;
@@ -150,11 +158,18 @@ impl Engine {
 
     /// Whether a container that may run has an address on a network.
     pub(super) fn is_on(&self, key: &str) -> bool {
-        self.containers.borrow().values().any(|container| {
+        !self.users(key).is_empty()
+    }
+
+    /// The names of such containers.
+    fn users(&self, key: &str) -> Vec<String> {
+        let containers = self.containers.borrow();
+        let users = containers.values().filter_map(|container| {
             let record = container.record.borrow();
             let runs = container.live.borrow().is_some() || matches!(record.phase, Phase::Started(_));
-            runs && record.addresses.contains_key(key)
-        })
+            (runs && record.addresses.contains_key(key)).then(|| record.name.clone())
+        });
+        users.collect()
     }
 
     /// The group of all links of the stack.
