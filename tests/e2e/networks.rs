@@ -171,6 +171,47 @@ services:
 }
 
 #[test]
+fn a_network_is_not_made_anew_under_a_container_of_run() {
+    let file = |mtu: u32| {
+        format!(
+            "services: {{ a: {{ x-rootfs: @busybox@, command: sleep 1000 }} }}\nnetworks: {{ default: {{ driver_opts: {{ \
+             com.docker.network.driver.mtu: {mtu} }} }} }}\n"
+        )
+    };
+    let project = Project::new("run-on", &file(1400));
+    project.ok(&["up", "-d"]);
+    let run = project.ok(&["run", "-d", "a", "sleep", "1000"]);
+    project.write("compose.yaml", &file(1300));
+    let (_, message) = project.fails(&["up", "-d"]);
+    assert!(message.contains("has active endpoints") && message.contains("-run-"), "{message} {run}");
+    project.down();
+}
+
+#[test]
+fn a_route_that_has_come_up_since_moves_no_network() {
+    let file = "services: { a: { x-rootfs: @busybox@, command: sleep 1000 } }\n";
+    let project = Project::new("vpn", file);
+    project.ok(&["up", "-d"]);
+    let address: std::net::Ipv4Addr = project.field("a", "Address").as_str().unwrap().parse().unwrap();
+    let bridge = names::bridge(&project.name, "default");
+    // A way to one of its addresses, over the loopback: what no other stack minds.
+    let route = format!("{}/32", std::net::Ipv4Addr::from_bits(address.to_bits() | 0x2fe));
+    let ip = |what: &str| Command::new("ip").args(["route", what, &route, "dev", "lo"]).status().unwrap();
+    assert!(ip("add").success());
+    project.kill_processes("compose-supervisor");
+    let up = project.run(&["up", "-d"]);
+    assert!(ip("del").success());
+    assert!(up.status.success(), "{}", text(&up.stderr));
+    assert_eq!(project.field("a", "Address").as_str(), Some(address.to_string().as_str()));
+    let seen =
+        text(&Command::new("ip").args(["-4", "addr", "show", "dev", &bridge]).output().unwrap().stdout);
+    let octets = address.octets();
+    assert!(seen.contains(&format!("inet {}.{}.", octets[0], octets[1])), "{seen}");
+    project.ok(&["exec", "-T", "a", "nslookup", "a"]);
+    project.down();
+}
+
+#[test]
 fn another_stacks_container_lends_its_network() {
     let lender = Project::new("lender", "services: { a: { x-rootfs: @busybox@, command: sleep 1000 } }\n");
     lender.ok(&["up", "-d"]);
