@@ -134,10 +134,12 @@ services:
   web: { x-rootfs: @busybox@, command: ["sh", "-c", "mkdir /www; echo hi > /www/index.html; exec httpd -f -p 80 -h /www"] }
   side: { x-rootfs: @busybox@, command: sleep 1000, network_mode: "service:web" }
   host: { x-rootfs: @busybox@, command: sleep 1000, network_mode: host }
-  none: { x-rootfs: @busybox@, command: sleep 1000, network_mode: none }
+  none: { x-rootfs: @busybox@, command: sleep 1000, network_mode: none, dns: 192.0.2.53, dns_search: ., dns_opt: [use-vc] }
 "#;
     let project = Project::new("modes", file);
     project.ok(&["up", "-d"]);
+    let asks = project.ok(&["exec", "-T", "none", "cat", "/etc/resolv.conf"]);
+    assert_eq!(asks, "nameserver 192.0.2.53\noptions use-vc\n");
     let namespace = |service: &str| {
         let pid = project.field(service, "Pid").as_i64().unwrap();
         std::fs::read_link(format!("/proc/{pid}/ns/net")).unwrap()
@@ -165,6 +167,47 @@ services:
     project.kill_processes("compose-supervisor");
     project.ok(&["ps"]);
     assert_eq!(project.ok(&["exec", "-T", "side", "wget", "-q", "-O", "-", "http://web/"]), "hi\n");
+    project.down();
+}
+
+#[test]
+fn a_network_is_not_made_anew_under_a_container_of_run() {
+    let file = |mtu: u32| {
+        format!(
+            "services: {{ a: {{ x-rootfs: @busybox@, command: sleep 1000 }} }}\nnetworks: {{ default: {{ driver_opts: {{ \
+             com.docker.network.driver.mtu: {mtu} }} }} }}\n"
+        )
+    };
+    let project = Project::new("run-on", &file(1400));
+    project.ok(&["up", "-d"]);
+    let run = project.ok(&["run", "-d", "a", "sleep", "1000"]);
+    project.write("compose.yaml", &file(1300));
+    let (_, message) = project.fails(&["up", "-d"]);
+    assert!(message.contains("has active endpoints") && message.contains("-run-"), "{message} {run}");
+    project.down();
+}
+
+#[test]
+fn a_route_that_has_come_up_since_moves_no_network() {
+    let file = "services: { a: { x-rootfs: @busybox@, command: sleep 1000 } }\n";
+    let project = Project::new("vpn", file);
+    project.ok(&["up", "-d"]);
+    let address: std::net::Ipv4Addr = project.field("a", "Address").as_str().unwrap().parse().unwrap();
+    let bridge = names::bridge(&project.name, "default");
+    // A way to one of its addresses, over the loopback: what no other stack minds.
+    let route = format!("{}/32", std::net::Ipv4Addr::from_bits(address.to_bits() | 0x2fe));
+    let ip = |what: &str| Command::new("ip").args(["route", what, &route, "dev", "lo"]).status().unwrap();
+    assert!(ip("add").success());
+    project.kill_processes("compose-supervisor");
+    let up = project.run(&["up", "-d"]);
+    assert!(ip("del").success());
+    assert!(up.status.success(), "{}", text(&up.stderr));
+    assert_eq!(project.field("a", "Address").as_str(), Some(address.to_string().as_str()));
+    let seen =
+        text(&Command::new("ip").args(["-4", "addr", "show", "dev", &bridge]).output().unwrap().stdout);
+    let octets = address.octets();
+    assert!(seen.contains(&format!("inet {}.{}.", octets[0], octets[1])), "{seen}");
+    project.ok(&["exec", "-T", "a", "nslookup", "a"]);
     project.down();
 }
 

@@ -97,6 +97,39 @@ fn two_stacks_find_each_other_by_name_on_a_shared_network() {
     shared.remove();
 }
 
+#[test]
+fn a_network_made_anew_is_used_like_any() {
+    let shared = Shared::new("anew", &[]);
+    let project = Project::new("on-anew", &member(&shared.name, "a"));
+    project.ok(&["up", "-d"]);
+    project.ok(&["stop"]);
+    project.ok(&["network", "rm", &shared.name]);
+    project.ok(&["network", "create", &shared.name]);
+    project.ok(&["start"]);
+    let other = Project::new("on-anew-too", &member(&shared.name, "b"));
+    other.ok(&["up", "-d"]);
+    assert_eq!(other.ok(&["exec", "-T", "b", "wget", "-q", "-O", "-", "http://a/"]), "a\n");
+    assert_eq!(project.ok(&["exec", "-T", "a", "wget", "-q", "-O", "-", "http://b/"]), "b\n");
+    other.down();
+    project.down();
+    shared.remove();
+}
+
+#[test]
+fn a_bridge_of_the_host_cannot_be_a_networks() {
+    let project = Project::new("host-bridge", "services: {}\n");
+    let option = "com.docker.network.bridge.name=lo";
+    project.fails(&["network", "create", "-o", option, "on-lo"]);
+    let shared = Shared::new("named", &["-o", "com.docker.network.bridge.name=cmptest0"]);
+    let again = ["network", "create", "-o", "com.docker.network.bridge.name=cmptest0", "named-too"];
+    let (_, message) = project.fails(&again);
+    assert!(message.contains("has the bridge cmptest0"), "{message}");
+    shared.remove();
+    let binding = "com.docker.network.bridge.host_binding_ipv4=127.0.0.1";
+    let (_, message) = project.fails(&["network", "create", "-o", binding, "bound"]);
+    assert!(message.contains("not supported yet on a network that stacks share"), "{message}");
+}
+
 fn front_again(shared: &Shared, back: &Project) {
     let front = Project::new("sharing-again", &member(&shared.name, "front"));
     front.ok(&["up", "-d"]);

@@ -22,5 +22,5 @@ pub mod subnets;
 pub use attach::{Wiring, attach, isolate, reattach_dns};
 pub use dns::Attached;
 pub use error::{Error, Result};
-pub use host::{Bridge, BridgeSpec, Gateways, Host, LinkInfo, Plug, has_ipv6, link_group, mac_of};
+pub use host::{Bridge, BridgeSpec, Gateways, Host, LinkInfo, Plug, has_ipv6, link_group, mac_of, resolvers};
 pub use ipnet::{IpNet, Ipv4Net, Ipv6Net};

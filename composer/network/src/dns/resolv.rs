@@ -57,10 +57,6 @@ impl ResolvConf {
     /// A container's, where this is the host's: our resolver in place of its own, which asks those, and `search` and
     /// `options` in place of the host's where there are any. A search domain `.` stands for none.
     pub fn within(self, search: &[String], options: &[String]) -> Self {
-        let chosen = |given: &[String], host: Vec<String>| match given {
-            [] => host,
-            given => given.iter().flat_map(|text| text.split_ascii_whitespace()).map(str::to_owned).collect(),
-        };
         let mut conf = Self {
             nameservers: vec![(ADDRESS, PORT).into()],
             search: chosen(search, self.search),
@@ -75,6 +71,19 @@ impl ResolvConf {
         conf
     }
 
+    /// That of a container that asks the host's resolvers itself, where this is the host's: `servers`, `search` and
+    /// `options` in place of the host's where there are any. A search domain `.` stands for none.
+    pub fn with(self, servers: &[IpAddr], search: &[String], options: &[String]) -> Self {
+        let nameservers = match servers {
+            [] => self.nameservers,
+            servers => servers.iter().map(|server| (*server, PORT).into()).collect(),
+        };
+        let mut conf =
+            Self { nameservers, search: chosen(search, self.search), options: chosen(options, self.options) };
+        conf.search.retain(|domain| domain != ".");
+        conf
+    }
+
     fn ndots(&self) -> Option<u32> {
         self.options.iter().rev().find_map(|option| ndots(option))
     }
@@ -83,6 +92,14 @@ impl ResolvConf {
     /// they are.
     pub fn searches_itself(&self) -> bool {
         self.ndots().is_some_and(|dots| dots > 0)
+    }
+}
+
+/// The words of what is given, or the host's.
+fn chosen(given: &[String], host: Vec<String>) -> Vec<String> {
+    match given {
+        [] => host,
+        given => given.iter().flat_map(|text| text.split_ascii_whitespace()).map(str::to_owned).collect(),
     }
 }
 
@@ -153,6 +170,16 @@ mod tests {
         assert_eq!(written(".", "ndots:many"), "nameserver 127.0.0.11\noptions ndots:0\n");
         assert!(host().within(&[], &words("ndots:1")).searches_itself());
         assert!(!host().within(&[], &[]).searches_itself());
+    }
+
+    #[test]
+    fn one_without_our_resolver_has_what_is_given_and_the_rest_of_the_hosts() {
+        let host = || ResolvConf::parse("nameserver 10.0.0.1\nsearch a.example\noptions edns0\n");
+        let plain = "nameserver 10.0.0.1\nsearch a.example\noptions edns0\n";
+        assert_eq!(host().with(&[], &[], &[]).to_string(), plain);
+        let servers: [IpAddr; 2] = [[192, 0, 2, 1].into(), [192, 0, 2, 2].into()];
+        let given = host().with(&servers, &[".".to_owned()], &["timeout:3".to_owned()]).to_string();
+        assert_eq!(given, "nameserver 192.0.2.1\nnameserver 192.0.2.2\noptions timeout:3\n");
     }
 
     #[test]

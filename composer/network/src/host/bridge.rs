@@ -104,7 +104,10 @@ impl Host {
         if !is_kind(&link, &InfoKind::Bridge) {
             return Err(Error::WrongKind { name: name.clone(), wanted: "bridge" });
         }
-        set_ipv6(name, spec.has_ipv6())?;
+        set_ipv6(name, spec.has_ipv6()).map_err(|error| {
+            let doing = if spec.has_ipv6() { "give IPv6 to bridge" } else { "take IPv6 from bridge" };
+            Error::kernel(doing, name, error)
+        })?;
         let index = link.header.index;
         let has_mac = link.attributes.contains(&LinkAttribute::Address(mac.clone()));
         let has_mtu = spec.mtu.is_none_or(|mtu| link.attributes.contains(&LinkAttribute::Mtu(mtu)));
@@ -206,21 +209,23 @@ fn is_own(link: &LinkMessage, name: &str, group: u32) -> bool {
     group_of(link) == group || names::is_ours(name)
 }
 
-/// Gives IPv6 to an interface of the host's, or takes it, before it goes up.
-fn set_ipv6(interface: &str, on: bool) -> Result<()> {
+/// Gives IPv6 to an interface of the thread's namespace, or takes it, before it goes up; no router that announces itself is
+/// heard there.
+pub(super) fn set_ipv6(interface: &str, on: bool) -> std::io::Result<()> {
     let settings: &[(&str, &str)] =
         if on { &[("accept_ra", "0"), ("disable_ipv6", "0")] } else { &[("disable_ipv6", "1")] };
     for (key, value) in settings {
-        match std::fs::write(format!("/proc/sys/net/ipv6/conf/{interface}/{key}"), value) {
+        let path = format!("/proc/sys/net/ipv6/conf/{interface}/{key}");
+        if std::fs::read_to_string(&path).is_ok_and(|now| now.trim() == *value) {
+            continue;
+        }
+        match std::fs::write(path, value) {
             // A kernel without IPv6, or a host whose settings are not ours to change.
             Err(error)
                 if !on
                     && [std::io::ErrorKind::NotFound, std::io::ErrorKind::ReadOnlyFilesystem]
                         .contains(&error.kind()) => {}
-            other => {
-                let doing = if on { "give IPv6 to bridge" } else { "take IPv6 from bridge" };
-                other.map_err(|error| Error::kernel(doing, interface, error))?;
-            }
+            other => other?,
         }
     }
     Ok(())

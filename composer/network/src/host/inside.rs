@@ -19,6 +19,7 @@ use rtnetlink::sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 use rtnetlink::{AddressMessageBuilder, LinkUnspec, RouteMessageBuilder};
 
 use super::Bridge;
+use super::bridge::set_ipv6;
 use crate::error::{Error, Result};
 
 /// The loopback's index in every namespace (LOOPBACK_IFINDEX, linux/net_namespace.h).
@@ -102,9 +103,11 @@ impl Inside {
         let address = |net: &IpNet| ("address", RouteNetlinkMessage::NewAddress(address(index, *net)), ADD);
         let (v4, v6): (Vec<&IpNet>, Vec<&IpNet>) =
             plug.addresses.iter().partition(|net| net.addr().is_ipv4());
-        if !v6.is_empty() {
-            allow_ipv6(name)?;
-        }
+        // Also where a new namespace has taken over from the host that interfaces have no IPv6.
+        set_ipv6(name, !v6.is_empty()).map_err(|error| {
+            let doing = if v6.is_empty() { "take IPv6 from" } else { "give IPv6 to" };
+            Error::kernel(doing, format_args!("{name} in the container"), error)
+        })?;
         let up = LinkUnspec::new_with_index(index).up().build();
         // The kernel takes the messages of a request in order: a gateway is reachable once address and state are done,
         // and an address of IPv6 has a route only on an interface that is up.
@@ -206,16 +209,5 @@ fn address(index: u32, net: IpNet) -> AddressMessage {
             message.header.flags |= AddressHeaderFlags::Nodad;
             message
         }
-    }
-}
-
-/// A new namespace may have taken over from the host that interfaces have no IPv6.
-fn allow_ipv6(interface: &str) -> Result<()> {
-    let path = format!("/proc/sys/net/ipv6/conf/{interface}/disable_ipv6");
-    match std::fs::read_to_string(&path) {
-        Ok(value) if value.trim() == "0" => Ok(()),
-        _ => std::fs::write(&path, "0").map_err(|error| {
-            Error::kernel("give IPv6 to", format_args!("{interface} in the container"), error)
-        }),
     }
 }

@@ -69,6 +69,13 @@ pub fn link_group(subnet: Ipv4Net) -> u32 {
     (subnet.network().to_bits() >> 1).max(1)
 }
 
+/// The host's resolvers, which may lie behind the default route in a range that no route names. A subnet that is picked
+/// keeps clear of them as well; one that was chosen may hold them: a container can be the host's resolver.
+pub fn resolvers() -> impl Iterator<Item = IpNet> {
+    let servers = dns::host_resolv().nameservers.into_iter().map(|server| server.ip());
+    servers.filter(|address| !address.is_loopback()).map(IpNet::from)
+}
+
 /// Whether the kernel has IPv6; why not.
 pub fn has_ipv6() -> std::result::Result<(), &'static str> {
     match std::fs::read_to_string("/proc/sys/net/ipv6/conf/all/disable_ipv6") {
@@ -94,9 +101,8 @@ impl Host {
         })
     }
 
-    /// What a new subnet must keep clear of: every route of every table, every address, and the resolvers,
-    /// which may lie behind the default route in a range that no route names. Default routes are left out, and what
-    /// interfaces of these names have.
+    /// What a new subnet must keep clear of: every route of every table and every address. Default routes are left out,
+    /// and what interfaces of these names have.
     ///
     /// # Errors
     /// When the kernel refuses to list them.
@@ -124,8 +130,6 @@ impl Host {
         let others =
             self.addresses(None).await?.into_iter().filter(|(_, at)| !own.contains(&at.header.index));
         taken.extend(others.map(|(net, _)| net));
-        let servers = dns::host_resolv().nameservers.into_iter().map(|server| server.ip());
-        taken.extend(servers.filter(|address| !address.is_loopback()).map(IpNet::from));
         Ok(taken)
     }
 

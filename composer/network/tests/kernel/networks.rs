@@ -70,6 +70,7 @@ fn a_container_on_two_networks() {
                     + &run("ip", "route")
                     + &run("ip", "-6 route")
                     + &run("sysctl", "net.ipv4.ip_forward")
+                    + &run("sysctl", "net.ipv6.conf.lan.accept_ra")
             })
             .await;
         for wanted in [
@@ -82,6 +83,7 @@ fn a_container_on_two_networks() {
             "default via 10.7.0.254 dev lan",
             "default via fd07::1 dev lan",
             "net.ipv4.ip_forward = 1",
+            "net.ipv6.conf.lan.accept_ra = 0",
         ] {
             assert!(seen.contains(wanted), "{wanted} in {seen}");
         }
@@ -127,6 +129,13 @@ fn a_parameter_that_is_not_there_is_named_and_leaves_no_pair() {
         let error = attach(&host, one.netns(), Wiring { plugs, sysctls }).await.expect_err("no such");
         assert!(error.to_string().starts_with("cannot set the parameter net.ipv4.no_such to 1: "), "{error}");
         assert!(!run("ip", "link").contains(&one.veth));
+        // None of these leads out of what is the namespace's own.
+        for key in ["net/../net/ipv4/ip_forward", "net.//.net.ipv4.ip_forward", "kernel.shmmax"] {
+            let plugs = vec![Plug::only(&bridge, &one.veth, address(2)).expect("an address")];
+            let sysctls = BTreeMap::from([(key.to_owned(), "1".to_owned())]);
+            let error = attach(&host, one.netns(), Wiring { plugs, sysctls }).await.expect_err(key);
+            assert!(error.to_string().contains("invalid input"), "{error}");
+        }
     });
 }
 

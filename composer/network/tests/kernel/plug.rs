@@ -39,6 +39,7 @@ fn a_container_has_its_address_its_mac_and_a_default_route() {
         ] {
             assert!(seen.contains(wanted), "{wanted} in {seen}");
         }
+        assert!(!seen.contains("inet6"), "the network has no IPv6: {seen}");
     });
 }
 

@@ -7,7 +7,7 @@ use composer_stack::{HostAddress, NetworkMode};
 
 use super::Engine;
 use super::container::Container;
-use super::network::resolver;
+use super::network::{own_resolver, resolver};
 use super::start::{Result, StartError};
 use crate::records::ContainerRecord;
 
@@ -43,7 +43,8 @@ impl Engine {
         let resolv_conf = match &whose.service.network {
             NetworkMode::Networks(_) => resolver(&record.service).to_string(),
             NetworkMode::Host | NetworkMode::None | NetworkMode::Service(_) | NetworkMode::Container(_) => {
-                text("/etc/resolv.conf").unwrap_or_default()
+                own_resolver(&whose.service)
+                    .map_or_else(|| text("/etc/resolv.conf").unwrap_or_default(), |conf| conf.to_string())
             }
         };
         Ok(Identity { hostname, hosts, resolv_conf })

@@ -11,11 +11,11 @@ use std::rc::Rc;
 
 use composer_network::addresses::Subnet;
 use composer_network::dns::{Neighbours, Zone};
-use composer_network::{Bridge, BridgeSpec, IpNet, LinkInfo, names as interfaces};
+use composer_network::{Bridge, BridgeSpec, IpNet, LinkInfo, names as interfaces, resolvers};
 use composer_plan::ObservedNetwork;
 use composer_stack::{Network, Pool};
 
-pub(super) use names::resolver;
+pub(super) use names::{own_resolver, resolver};
 
 use super::Engine;
 use super::container::Container;
@@ -59,6 +59,14 @@ impl Engine {
         let wanted = wanted.or_else(|| made.clone()).ok_or_else(missing)?;
         let subject = Subject::Network(wanted.name.clone());
         if let Some(made) = made.filter(|made| !made.serves(&wanted)) {
+            let users = self.users(key);
+            if !users.is_empty() {
+                let (name, users) = (&made.name, users.join(", "));
+                return Err(StartError::new(format!(
+                    "network {name} is configured otherwise now, and cannot be made anew: network {name} has active endpoints: \
+                     {users}; stop them first"
+                )));
+            }
             self.unmake_network(key, &made).await?;
         }
         let is_new = !self.networks.borrow().contains_key(key) && !wanted.external;
@@ -150,11 +158,18 @@ impl Engine {
 
     /// Whether a container that may run has an address on a network.
     pub(super) fn is_on(&self, key: &str) -> bool {
-        self.containers.borrow().values().any(|container| {
+        !self.users(key).is_empty()
+    }
+
+    /// The names of such containers.
+    fn users(&self, key: &str) -> Vec<String> {
+        let containers = self.containers.borrow();
+        let users = containers.values().filter_map(|container| {
             let record = container.record.borrow();
             let runs = container.live.borrow().is_some() || matches!(record.phase, Phase::Started(_));
-            runs && record.addresses.contains_key(key)
-        })
+            (runs && record.addresses.contains_key(key)).then(|| record.name.clone())
+        });
+        users.collect()
     }
 
     /// The group of all links of the stack.
@@ -314,27 +329,35 @@ pub(crate) fn claim_subnets(
     in_use: bool,
 ) -> std::result::Result<Vec<Subnet>, composer_network::Error> {
     let mut subnets = Vec::new();
-    let held = if in_use { registry.held(stack, key)? } else { Vec::new() };
+    let held = registry.held(stack, key)?;
     let is_on = |net: IpNet| match net {
         IpNet::V4(_) => config.ipv4,
         IpNet::V6(_) => config.ipv6,
     };
     for pool in config.ipam.iter().filter(|pool| is_on(pool.subnet)) {
-        if !held.contains(&pool.subnet) {
+        if !in_use || !held.contains(&pool.subnet) {
             registry.claim_exactly(stack, key, pool.subnet, taken)?;
         }
         subnets.push(subnet(pool));
     }
-    let has_v4 = subnets.iter().any(|subnet| subnet.net.addr().is_ipv4());
-    let has_v6 = subnets.iter().any(|subnet| subnet.net.addr().is_ipv6());
-    if config.ipv4 && !has_v4 {
-        let kept = held.iter().find(|net| net.addr().is_ipv4());
-        let net = kept.map_or_else(|| registry.claim(stack, key, taken), |net| Ok(*net))?;
-        subnets.push(Subnet::whole(net));
-    }
-    if config.ipv6 && !has_v6 {
-        let kept = held.iter().find(|net| net.addr().is_ipv6());
-        let net = kept.map_or_else(|| registry.claim_v6(stack, key, taken), |net| Ok(*net))?;
+    let has = |subnets: &[Subnet], v4: bool| subnets.iter().any(|subnet| subnet.net.addr().is_ipv4() == v4);
+    for (v4, wanted) in [(true, config.ipv4), (false, config.ipv6)] {
+        if !wanted || has(&subnets, v4) {
+            continue;
+        }
+        let net = match held.iter().find(|net| net.addr().is_ipv4() == v4) {
+            Some(net) if in_use => *net,
+            known => {
+                let mut taken = taken.to_vec();
+                // Of one that it has already a container may be the host's resolver.
+                taken.extend(resolvers().filter(|_| known.is_none()));
+                if v4 {
+                    registry.claim(stack, key, &taken)?
+                } else {
+                    registry.claim_v6(stack, key, &taken)?
+                }
+            }
+        };
         subnets.push(Subnet::whole(net));
     }
     Ok(subnets)

@@ -106,6 +106,14 @@ fn links(service: &Service) -> HashMap<String, Vec<String>> {
     links
 }
 
+/// What the resolv.conf of a container that is on no network of ours is made of; the host's as it is where nothing is
+/// given.
+pub(in super::super) fn own_resolver(service: &Service) -> Option<ResolvConf> {
+    let Service { dns, dns_search: search, dns_opt: options, .. } = service;
+    let is_given = !(dns.is_empty() && search.is_empty() && options.is_empty());
+    is_given.then(|| composer_network::dns::host_resolv().with(dns, search, options))
+}
+
 /// What a container's resolv.conf is made of.
 pub(in super::super) fn resolver(service: &Service) -> ResolvConf {
     composer_network::dns::host_resolv().within(&service.dns_search, &service.dns_opt)

@@ -78,16 +78,26 @@ impl Engine {
     pub(in super::super) async fn replug(&self, container: &Container) -> Result<()> {
         let Some(pid) = container.live.borrow().as_ref().map(|live| live.pid) else { return Ok(()) };
         let name = container.name();
-        let (service, addresses) = {
+        let (service, addresses, ways) = {
             let record = container.record.borrow();
-            (record.service.clone(), record.addresses.clone())
+            let ways = if record.published.is_empty() { WaysIn::default() } else { self.ways_in(&record) };
+            (record.service.clone(), record.addresses.clone(), ways)
         };
         let failed =
             |error: &dyn std::fmt::Display| StartError::doing(&format!("{name}: plug it in again"), error);
         let netns: OwnedFd =
             fs::File::open(format!("/proc/{pid}/ns/net")).map_err(|error| failed(&error))?.into();
-        for plug in self.wiring(&name, &service, &addresses)?.plugs {
+        let Wiring { plugs, sysctls } = self.wiring(&name, &service, &addresses)?;
+        for plug in plugs {
             self.host.replug(plug, netns.as_fd()).await.map_err(|error| failed(&error))?;
+        }
+        for key in &ways.networks {
+            let veth = names::veth(&self.stack, &name, key);
+            self.host.return_own(&veth).await.map_err(|error| failed(&error))?;
+        }
+        if !sysctls.is_empty() {
+            // A new interface has none of what the old one was given.
+            isolate(netns, sysctls).await.map_err(|error| failed(&error))?;
         }
         Ok(())
     }
