@@ -231,7 +231,7 @@ impl Firewall {
             return Ok(());
         }
         let closed: io::Result<()> =
-            own.iter().chain(left.iter().copied()).map(|bridge| loopback(bridge, false)).collect();
+            own.iter().chain(left.iter().copied()).try_for_each(|bridge| loopback(bridge, false));
         acceptance::withdraw_of(&mut self.socket, own, &left).and(closed)
     }
 
