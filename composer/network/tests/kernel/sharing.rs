@@ -58,7 +58,7 @@ fn who_leaves_a_shared_network_leaves_the_others_what_they_need() {
         let wanted = rules(&[&network], Vec::new());
         let (mut one, mut two) = (firewall("one", &wanted), firewall("two", &wanted));
         assert_eq!(route_localnet(&bridge), "1");
-        one.remove(&[], &[bridge.clone()]).expect("removed");
+        one.remove(&[], std::slice::from_ref(&bridge)).expect("removed");
         assert_eq!(route_localnet(&bridge), "1");
         for tag in ["in", "out"] {
             assert!(ruleset().contains(&format!("composer:{bridge} {tag}")), "{tag}");
