@@ -15,7 +15,7 @@ use crate::nftables::{batch_header, header};
 pub(super) const IPV4: u8 = libc::AF_INET as u8;
 pub(super) const IPV6: u8 = libc::AF_INET6 as u8;
 /// NF_INET_FORWARD (linux/netfilter.h).
-const FORWARD_HOOK: u32 = 2;
+pub(super) const FORWARD_HOOK: u32 = 2;
 /// Names that iptables and Docker give.
 const FILTER: &CStr = c"filter";
 const FORWARD: &CStr = c"FORWARD";

@@ -230,8 +230,9 @@ impl Firewall {
         if own.is_empty() && left.is_empty() {
             return Ok(());
         }
-        let closed: io::Result<()> =
-            own.iter().chain(left.iter().copied()).try_for_each(|bridge| loopback(bridge, false));
+        let bridges = own.iter().chain(left.iter().copied());
+        // All of them, whatever becomes of one.
+        let closed = bridges.map(|bridge| loopback(bridge, false)).fold(Ok(()), Result::and);
         acceptance::withdraw_of(&mut self.socket, own, &left).and(closed)
     }
 

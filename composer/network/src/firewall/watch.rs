@@ -1,12 +1,12 @@
 //! Others' changes of the ruleset that take a stack's rules away: `nft flush ruleset` (a restart of nftables.service),
-//! `firewall-cmd --reload`, `iptables -F`. The kernel tells of every transaction when it is through.
+//! `firewall-cmd --reload`, `iptables -F`; and chains of others that come later. The kernel tells of every transaction when it is through.
 
 use std::collections::BTreeSet;
 use std::ffi::{CStr, CString};
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 
-use netlink_bindings::nftables::{OpGetruleDo, OpGettableDo};
+use netlink_bindings::nftables::{OpGetchainDo, OpGetruleDo, OpGettableDo};
 use netlink_bindings::traits::NetlinkRequest;
 use nix::errno::Errno;
 use nix::sys::socket::{
@@ -20,8 +20,9 @@ use crate::error::{Error, Result};
 
 /// The group of NFNLGRP_NFTABLES (linux/netfilter/nfnetlink.h), as a bit.
 const GROUP: u32 = 1 << (7 - 1);
-/// NFNL_SUBSYS_NFTABLES with NFT_MSG_DELTABLE, NFT_MSG_DELRULE and NFT_MSG_NEWGEN.
+/// NFNL_SUBSYS_NFTABLES with NFT_MSG_DELTABLE, NFT_MSG_NEWCHAIN, NFT_MSG_DELRULE and NFT_MSG_NEWGEN.
 const TABLE_GONE: u16 = 10 << 8 | 2;
+const CHAIN_MADE: u16 = 10 << 8 | 3;
 const RULE_GONE: u16 = 10 << 8 | 8;
 const THROUGH: u16 = 10 << 8 | 15;
 const HEADER: usize = 16;
@@ -53,7 +54,7 @@ impl Watch {
     }
 
     /// Returns when a transaction has taken away the stack's table, or rules of ours that are about one of the bridges, or
-    /// may have. Others may have put them back already: [`super::Firewall::has_lost`] knows.
+    /// has made or changed a chain that forwarded packets pass. Others may have put them back already: [`super::Firewall::has_lost`] knows.
     ///
     /// # Errors
     /// When the kernel tells of nothing more.
@@ -75,6 +76,12 @@ impl Watch {
                     TABLE_GONE if by != self.own => {
                         let (_, table) = OpGettableDo::decode_reply(payload);
                         concerns |= table.get_name() == Ok(self.table.as_c_str());
+                    }
+                    // Whose chains go may make them anew later; who comes later has none of our rules.
+                    CHAIN_MADE if by != self.own => {
+                        let (_, chain) = OpGetchainDo::decode_reply(payload);
+                        let hook = chain.get_hook().and_then(|hook| hook.get_num());
+                        concerns |= hook.is_ok_and(|hook| hook == chains::FORWARD_HOOK);
                     }
                     RULE_GONE => {
                         let (_, rule) = OpGetruleDo::decode_reply(payload);

@@ -169,7 +169,7 @@ fn stands_beside(others: &'static str, before_rule: &'static str) {
             text.lines().map(|line| uncounted(&handle(line))).collect()
         };
         let Scene { mut firewall, network, land, web: _ } = scene;
-        firewall.remove(&[network.bridge.name.clone()], &[]).expect("removed");
+        firewall.remove(std::slice::from_ref(&network.bridge.name), &[]).expect("removed");
         land.host.remove_group(network.bridge.group).await.expect("removed");
         assert_eq!(counters(&ruleset()), counters(&before));
     });
@@ -232,7 +232,7 @@ fn rules_are_there_once_and_an_internal_network_has_none() {
         let mut wanted = rules(&[&network], vec![published(&network, &web, 8080)]);
         firewall.apply(&wanted).expect("applied");
         assert_eq!(ours(), once);
-        firewall.remove(&[], &[network.bridge.name.clone()]).expect("removed");
+        firewall.remove(&[], std::slice::from_ref(&network.bridge.name)).expect("removed");
         wanted.networks[0].internal = true;
         firewall.apply(&wanted).expect("applied");
         assert_eq!(ours().into_iter().map(|(what, _)| what).collect::<Vec<_>>(), ["within"]);

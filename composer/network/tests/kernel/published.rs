@@ -309,9 +309,9 @@ fn thousands_of_ports_are_published_and_nothing_is_left() {
             assert!(land.outsider.asks_tcp((HOST, port)).await.is_some(), "{port}");
             assert!(land.outsider.asks_tcp((HOST_V6, port)).await.is_some(), "{port}");
         }
-        firewall.remove(&[network.bridge.name.clone()], &[]).expect("removed");
+        firewall.remove(std::slice::from_ref(&network.bridge.name), &[]).expect("removed");
         assert_eq!(run("nft", "list ruleset"), before);
-        firewall.remove(&[network.bridge.name.clone()], &[]).expect("nothing to remove is fine");
+        firewall.remove(std::slice::from_ref(&network.bridge.name), &[]).expect("nothing to remove is fine");
     });
 }
 
