@@ -7,7 +7,7 @@ use std::sync::Arc;
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 
-use crate::hierarchy::{Layout, Other};
+use crate::hierarchy::{Layout, Other, Root};
 use crate::limits::Setting;
 use crate::usage::{self, Memory, Usage};
 use crate::{Controller, Error, Limits, Unenforced, control, freezer, removal, v1, v2};
@@ -181,39 +181,28 @@ impl Group {
         }
     }
 
-    /// Moves the calling process, which must have one thread, into the group.
+    /// Makes the group without limits and moves the calling process, which must have one thread, into it: one hierarchy
+    /// after the other, so that [`Group::remove_empty_inside`] of its parent has hardly a chance to take it away between
+    /// the two. Again where it did: whoever is in keeps it.
     ///
     /// # Errors
-    /// [`Error::Write`].
-    pub fn join_self(&self) -> Result<(), Error> {
+    /// [`Error::Name`], [`Error::Create`], [`Error::Read`], [`Error::Write`].
+    pub fn enter(&self) -> Result<(), Error> {
         self.check_name()?;
-        for file in self.tasks_files() {
-            control::write(&file, "0")?;
+        // A thread joins by `tasks` without the wait for a grace period that `cgroup.procs` has.
+        let join = |root: &Root, file| control::write(&root.group(&self.path).join(file), "0");
+        for root in &self.layout.v1 {
+            persistent(|| v1::make(root, &self.path).and_then(|_| join(root, "tasks")))?;
         }
         if let Some(root) = &self.layout.v2 {
-            control::write(&root.group(&self.path).join("cgroup.procs"), "0")?;
+            persistent(|| v2::make(root, &self.path).and_then(|_| join(root, "cgroup.procs")))?;
         }
         for other in self.others() {
             let file = if other.is_v2 { "cgroup.procs" } else { "tasks" };
-            // Made once more where a sweep was quicker; one that refuses is passed over.
-            let _ = persistent(|| {
-                v1::make(&other.root, &self.path)?;
-                control::write(&other.root.group(&self.path).join(file), "0")
-            });
+            // Without it, the process stays there in the group that it is in.
+            let _ = persistent(|| v1::make(&other.root, &self.path).and_then(|_| join(&other.root, file)));
         }
         Ok(())
-    }
-
-    /// Makes the group without limits and moves the calling process, which must have one thread, into it. Again where
-    /// [`Group::remove_empty_inside`] of its parent took it away between the two: whoever is in keeps it.
-    ///
-    /// # Errors
-    /// As [`Group::create`] and [`Group::join_self`].
-    pub fn enter(&self) -> Result<(), Error> {
-        persistent(|| {
-            self.create(&Limits::default())?;
-            self.join_self()
-        })
     }
 
     /// Removes each group inside this one that has neither a process nor a group in it, in every hierarchy by itself,

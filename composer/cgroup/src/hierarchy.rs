@@ -150,7 +150,7 @@ impl Hierarchy {
     /// `name=systemd`, a v2 without controllers). What joins it, and whatever that forks, leaves the groups
     /// of its caller behind, such as a login session's.
     ///
-    /// These other hierarchies count for [`Group::create`], [`Group::join_self`], [`Group::exists`],
+    /// These other hierarchies count for [`Group::create`], [`Group::enter`], [`Group::exists`],
     /// [`Group::remove`] and [`Group::remove_if_empty`], and not for the rest: processes of other groups may
     /// be in them. One that refuses, read-only for instance, is passed over. Each costs time: this is for the
     /// one group from which the others are forked, and for its parents.

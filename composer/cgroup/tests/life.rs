@@ -8,6 +8,7 @@ use std::io;
 use std::os::fd::AsRawFd as _;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use composer_cgroup::{Controller, Error, Group, Hierarchy, Limits, Version};
@@ -105,13 +106,13 @@ fn a_container_can_be_born_in_its_group() {
     assert_eq!((born, waited), (vec![pid], pid));
 }
 
-/// A child that waits, its memberships as it has joined `group` by [`Group::join_self`].
+/// A child that waits, its memberships as it has entered `group`.
 fn joined(group: &Group) -> (std::process::Child, String) {
     let mut command = Command::new("sh");
     command.args(["-c", "read line"]).stdin(Stdio::piped());
     let joining = group.clone();
     // SAFETY: the child of the fork is alone with its memory, and glibc's allocator works in it.
-    unsafe { command.pre_exec(move || joining.join_self().map_err(io::Error::other)) };
+    unsafe { command.pre_exec(move || joining.enter().map_err(io::Error::other)) };
     let child = command.spawn().expect("spawn sh");
     let memberships = std::fs::read_to_string(format!("/proc/{}/cgroup", child.id())).expect("memberships");
     (child, memberships)
@@ -252,10 +253,17 @@ fn a_group_is_held_with_all_that_it_forks_and_goes_on() {
     group.remove().expect("remove");
 }
 
+/// Ends the sweeper, after a failed check as well: the scope would wait for it for ever.
+struct Finish<'a>(&'a AtomicBool);
+impl Drop for Finish<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// Somebody sweeps all the time: whoever enters is in all the same, in every hierarchy, and stays.
 #[test]
 fn a_sweep_takes_what_is_empty_and_nobody_that_enters() {
-    use std::sync::atomic::{AtomicBool, Ordering};
     let scratch = Scratch::new();
     let parent = scratch.hierarchy.group_everywhere(&format!("{}/.engine", scratch.name));
     let group = |name: &str| scratch.hierarchy.group_everywhere(&format!("{}/.engine/{name}", scratch.name));
@@ -267,6 +275,7 @@ fn a_sweep_takes_what_is_empty_and_nobody_that_enters() {
                 parent.remove_empty_inside().expect("sweep");
             }
         });
+        let finish = Finish(&done);
         for number in 0..20 {
             let name = format!("shop-{number}");
             let entered = group(&name);
@@ -283,7 +292,7 @@ fn a_sweep_takes_what_is_empty_and_nobody_that_enters() {
             drop(child.stdin.take());
             child.wait().expect("wait");
         }
-        done.store(true, Ordering::Relaxed);
+        drop(finish);
         sweeper.join().expect("sweeper");
     });
     assert!(!group("left").exists());
