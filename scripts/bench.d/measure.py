@@ -255,6 +255,45 @@ services:
         for name, count in lost.items():
             print(f"{'DNS, no answer':24} {count:8} of {100_000 * self.options.rounds}  {name}")
 
+    def network(self):
+        """What iperf3 gets through in two seconds: between services, and to a published port from outside and from here."""
+        lines = "".join(f"  {name}: {{ @root@, command: sleep 1000{more} }}\n" for name, more in (("ask", ""), ("server", ", ports: ['5201']")))
+        folder = self.project("network", "services:\n" + lines)
+        outside = Outside()
+        rates = {}
+        try:
+            for peer in self.peers():
+                peer(folder, "up", "-d")
+            places = {peer.name: self.place(peer, folder) for peer in self.peers()}
+            for _ in range(self.options.rounds):
+                for peer in self.peers():
+                    ask, server, address, port = places[peer.name]
+                    inside = lambda pid: ["nsenter", "-n", "-t", str(pid)]
+                    for title, client, to in (
+                        ("service to service", inside(ask), (address, "5201")),
+                        ("port, from outside", outside.inside, (outside.host, port)),
+                        ("port, by loopback", [], ("127.0.0.1", port)),
+                    ):
+                        rates.setdefault(title, {}).setdefault(peer.name, []).append(throughput(inside(server), client, *to))
+        finally:
+            for peer in self.peers():
+                peer(folder, "down", "-t", "0")
+            outside.close()
+        for title, values in rates.items():
+            mine = statistics.median(values[self.ours.name])
+            text = f"{title:24} {mine:8.1f} Gbit/s"
+            if self.docker:
+                docker = statistics.median(values[self.docker.name])
+                text += f"   docker {docker:8.1f} Gbit/s, {mine / docker:6.2f} x Docker's"
+            print(text, flush=True)
+
+    def place(self, peer, folder):
+        """The programs of both services, the server's address and its port of the host."""
+        ask, server = (self.pid(peer, folder, service) for service in ("ask", "server"))
+        said = subprocess.check_output(["nsenter", "-n", "-t", str(server), "ip", "-4", "-o", "address", "show", "scope", "global"], text=True)
+        port = peer(folder, "port", "server", "5201")[1].strip().rpartition(":")[2]
+        return ask, server, re.search(r"inet ([\d.]+)", said).group(1), port
+
     def pid(self, peer, folder, service):
         """The program of a service's only container."""
         if peer is self.docker:
@@ -272,6 +311,41 @@ services:
             docker = statistics.median(times[f"docker compose {verb}"])
             text += f"   docker {docker:9.1f} ms, {docker / mine:6.1f} x faster"
         print(text, flush=True)
+
+
+class Outside:
+    """A machine of its own beside this one: a namespace at the other end of a link."""
+
+    def __init__(self):
+        self.name = f"compose-bench-{os.getpid()}"
+        self.host, there = "192.0.2.1", "192.0.2.2"
+        self.inside = ["ip", "netns", "exec", self.name]
+        link = f"bench{os.getpid()}"[:15]
+        ip("netns", "add", self.name)
+        ip("link", "add", link, "type", "veth", "peer", "name", "eth0", "netns", self.name)
+        ip("address", "add", f"{self.host}/24", "dev", link)
+        ip("link", "set", link, "up")
+        ip("-n", self.name, "address", "add", f"{there}/24", "dev", "eth0")
+        ip("-n", self.name, "link", "set", "eth0", "up")
+
+    def close(self):
+        ip("netns", "delete", self.name)
+
+
+def ip(*arguments):
+    subprocess.run(["ip", *arguments], check=True)
+
+
+def throughput(server, client, address, port):
+    """Gbit/s of one TCP connection to an iperf3 that serves it alone, from the second that the connection is fast in."""
+    serving = subprocess.Popen([*server, "iperf3", "-s", "-1", "--forceflush"], stdout=subprocess.PIPE, text=True)
+    next(line for line in serving.stdout if "listening" in line)
+    command = [*client, "iperf3", "-c", address, "-p", str(port), "-t", "2", "-O", "1", "-J"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode != 0:
+        sys.exit(f"{' '.join(command)}: {done.stdout}{done.stderr}")
+    serving.communicate()
+    return json.loads(done.stdout)["end"]["sum_received"]["bits_per_second"] / 1e9
 
 
 def realistic(count):
@@ -321,7 +395,7 @@ def our_memory(stack):
     return total
 
 
-MEASUREMENTS = ["up", "chains", "commands", "changes", "memory", "logs", "dns"]
+MEASUREMENTS = ["up", "chains", "commands", "changes", "memory", "logs", "dns", "network"]
 parser = argparse.ArgumentParser()
 parser.add_argument("--compose", required=True)
 parser.add_argument("--peers", required=True)

@@ -1,8 +1,9 @@
 //! Many services, many stacks, many commands at once.
 
 use std::fmt::Write;
+use std::process::Stdio;
 
-use crate::stack::Project;
+use crate::stack::{Project, text};
 
 #[test]
 fn two_hundred_services() {
@@ -94,24 +95,60 @@ services:
     project.down();
 }
 
+/// Stacks of ten services come and go at once: scripts/soak lets more of them do so, more often.
 #[test]
 fn stacks_at_once_have_networks_of_their_own() {
-    let file = "services: {one: {x-rootfs: @busybox@, command: sleep 1000}}";
-    let projects: Vec<Project> = (0..5).map(|number| Project::new(&format!("side-{number}"), file)).collect();
-    let ups: Vec<_> =
-        projects.iter().map(|project| project.command(&["up", "-d"]).spawn().unwrap()).collect();
-    for mut up in ups {
-        assert!(up.wait().unwrap().success());
+    let number =
+        |name: &str, usual| std::env::var(name).map_or(usual, |text| text.parse().expect("a number"));
+    let (stacks, rounds) = (number("COMPOSER_STACKS", 5), number("COMPOSER_ROUNDS", 1));
+    let mut file = String::from("services:\n");
+    for number in 0..10 {
+        writeln!(
+            file,
+            "  s{number}: {{x-rootfs: @busybox@, command: sleep 1000, networks: [default, back]}}"
+        )
+        .unwrap();
     }
-    let networks: std::collections::BTreeSet<String> = projects
-        .iter()
-        .map(|project| {
-            project.field("one", "Address").as_str().unwrap().rsplit_once('.').unwrap().0.to_owned()
-        })
-        .collect();
-    assert_eq!(networks.len(), projects.len(), "{networks:?}");
-    for project in projects {
-        project.down();
+    file += "networks: {back: {internal: true}}\n";
+    let projects: Vec<Project> =
+        (0..stacks).map(|number| Project::new(&format!("side-{number}"), &file)).collect();
+    let all = |args: &[&str]| {
+        let commands: Vec<_> = projects
+            .iter()
+            .map(|project| {
+                project.command(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+            })
+            .collect();
+        for command in commands {
+            let output = command.wait_with_output().unwrap();
+            assert!(output.status.success(), "{args:?}: {}", text(&output.stderr));
+        }
+    };
+    for _ in 0..rounds {
+        all(&["up", "-d"]);
+        let mut networks = std::collections::BTreeSet::new();
+        for project in &projects {
+            let containers = project.containers();
+            let addresses: std::collections::BTreeSet<_> = containers
+                .iter()
+                .map(|container| container["Address"].as_str().unwrap().to_owned())
+                .collect();
+            assert_eq!(addresses.len(), 10, "{addresses:?}");
+            // What one of them is called by is known to another, and is one of these.
+            let seen = project.ok(&["exec", "-T", "s0", "ping", "-c", "1", "-W", "5", "s9"]);
+            assert!(seen.contains("1 packets received"), "{seen}");
+            for network in ["default", "back"] {
+                let bridge = composer_network::names::bridge(&project.name, network);
+                let routes = std::fs::read_to_string("/proc/net/route").unwrap();
+                let route = routes.lines().find(|line| line.starts_with(&bridge)).expect("a route");
+                networks.insert(route.split('\t').nth(1).unwrap().to_owned());
+            }
+        }
+        assert_eq!(networks.len(), 2 * projects.len(), "{networks:?}");
+        all(&["down", "-v", "-t", "0"]);
+        for project in &projects {
+            project.assert_nothing_left();
+        }
     }
 }
 
