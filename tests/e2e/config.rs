@@ -1,6 +1,7 @@
 //! `config`: what Docker Compose prints, where values come from, and what is said when files are wrong.
 
 use std::os::unix::fs::MetadataExt;
+use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 use serde_json::Value;
@@ -166,4 +167,36 @@ fn everything_wrong_is_told_at_once() {
     std::fs::remove_file(project.folder.join("compose.yaml")).unwrap();
     let (_, told) = project.fails(&["config"]);
     assert!(told.contains(".env:1:1") && told.contains("no Compose file found"), "{told}");
+}
+
+/// Anybody may draw a stack that nobody can run, or one that runs.
+#[test]
+fn graph_reads_the_file_alone() {
+    let project = project("cfggraph");
+    let nobody = |args: &[&str]| {
+        let output = project.command(args).uid(65534).gid(65534).output().unwrap();
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        text(&output.stdout)
+    };
+    let shown = nobody(&["graph"]);
+    assert!(
+        shown.starts_with(&format!("{}: 1 service, started in 1 step\n\n1  db ", project.name)),
+        "{shown}"
+    );
+    assert!(!shown.contains('\x1b') && !shown.contains("unused"), "{shown}");
+    assert!(nobody(&["--all-resources", "graph"]).contains("unused"));
+    assert!(
+        nobody(&["graph", "web", "--format", "mermaid"])
+            .contains("[\"web<br/>image web:1<br/>profiles front\"]")
+    );
+    assert!(nobody(&["--profile", "front", "graph", "--format", "dot"]).contains("\"service web\" [label="));
+    assert_eq!(project.ok(&["graph", "-o", "stack.txt"]), "");
+    assert_eq!(std::fs::read_to_string(project.folder.join("stack.txt")).unwrap(), shown);
+    let (status, refused) = project.fails(&["graph", "none"]);
+    assert_eq!(status, 1);
+    assert!(refused.contains("no such service: none"), "{refused}");
+    project.write("compose.yaml", "services: {a: {image: x, depends_on: [b]}, b: {image: x, links: [a]}}");
+    let (status, refused) = project.fails(&["graph", "--format", "dot"]);
+    assert_eq!(status, 1);
+    assert!(refused.contains("services wait for each other: a -> b -> a"), "{refused}");
 }

@@ -13,6 +13,7 @@ mod enable;
 mod events;
 mod exec;
 mod follow;
+mod graph;
 mod journal;
 mod keys;
 mod kill;
@@ -129,7 +130,7 @@ fn try_only(verb: &mut Verb) -> Result<()> {
         }
         Verb::Wait(_) | Verb::Unit(_) => {}
         Verb::Ps(_) | Verb::Ls(_) | Verb::Logs(_) | Verb::Events(_) | Verb::Top(_) | Verb::Stats(_) => {}
-        Verb::Port(_) | Verb::Config(_) | Verb::Version(_) => {}
+        Verb::Port(_) | Verb::Config(_) | Verb::Graph(_) | Verb::Version(_) => {}
     }
     Ok(())
 }
@@ -165,6 +166,7 @@ fn dispatch(context: &mut Context, verb: Verb) -> Result {
         Verb::Watch(verb) => watch::run(context, verb),
         Verb::Cp(verb) => copy::run(context, verb),
         Verb::Config(verb) => config::run(context, &verb),
+        Verb::Graph(verb) => graph::run(context, &verb),
         Verb::Version(verb) => version::run(context, &verb),
     }
 }

@@ -5,6 +5,7 @@ mod config;
 mod copy;
 mod creation;
 mod global;
+mod graph;
 mod hold;
 mod lifecycle;
 mod look;
@@ -20,6 +21,7 @@ pub use config::{Config, ConfigFormat};
 pub use copy::{Copy, Place};
 pub use creation::{Create, Creation, Renewal, Scale};
 pub use global::{Ansi, Global, ProgressStyle};
+pub use graph::{Graph, GraphFormat};
 pub use hold::{Kill, Pause};
 pub use lifecycle::{Remove, Restart, Start, Stop};
 pub use look::{Events, ListFormat, Ls, Port, Protocol, Stats, Top, Wait};
@@ -96,6 +98,8 @@ pub enum Verb {
     /// Check the Compose file and show what it means
     #[command(alias = "convert")]
     Config(Config),
+    /// Show what the stack is made of, as text or as a drawing for Mermaid or Graphviz
+    Graph(Graph),
     /// Have systemd bring the stack up at every boot
     Enable(Enable),
     /// Take back what `enable` has done

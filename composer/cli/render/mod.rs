@@ -1,5 +1,6 @@
 //! The only place that prints. Data goes to standard output, everything else to standard error.
 
+pub mod graph;
 mod plain;
 pub mod ports;
 mod prefix;

@@ -1,24 +1,17 @@
 //! Addresses of a network: its subnets, and in each the lowest free address first.
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use ipnet::{IpNet, Ipv4Net};
+use ipnet::IpNet;
 
 use crate::error::{Error, Result};
 
 /// The gateway of a subnet that chooses none: its first address, which its bridge carries.
-pub fn gateway(subnet: Ipv4Net) -> Ipv4Addr {
-    Ipv4Addr::from_bits(subnet.network().to_bits().saturating_add(1))
-}
-
-/// The same of either family.
-pub fn first(subnet: IpNet) -> IpAddr {
-    match subnet {
-        IpNet::V4(subnet) => gateway(subnet).into(),
-        IpNet::V6(subnet) => {
-            std::net::Ipv6Addr::from_bits(subnet.network().to_bits().saturating_add(1)).into()
-        }
+pub(crate) fn first(subnet: IpNet) -> IpAddr {
+    match subnet.network() {
+        IpAddr::V4(network) => Ipv4Addr::from_bits(network.to_bits().saturating_add(1)).into(),
+        IpAddr::V6(network) => Ipv6Addr::from_bits(network.to_bits().saturating_add(1)).into(),
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::fmt::Display;
 use std::io;
-use std::net::IpAddr;
 use std::path::PathBuf;
 
 use ipnet::IpNet;
@@ -78,14 +77,6 @@ pub enum Error {
         why: &'static str,
         /// What was to have it.
         subject: String,
-    },
-    /// An address was asked for that its bridge cannot reach.
-    #[error("{address} is not an address for a container in {subnet}")]
-    Outside {
-        /// The address.
-        address: IpAddr,
-        /// The subnet of the bridge.
-        subnet: IpNet,
     },
     /// An interface of that name is there, but is none that this crate makes.
     #[error("interface {name} exists and is not a {wanted}")]

@@ -8,20 +8,16 @@
 //! still hold 3,008 networks, where Docker's /16s and /20s make 31.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
 use std::net::{Ipv4Addr, Ipv6Addr};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
-use nix::fcntl::{Flock, FlockArg};
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::addresses::first;
 use crate::error::{Error, Result};
+use crate::folder::Folder;
 
 /// Prefix length of the subnets that are given.
 const PREFIX: u8 = 22;
@@ -59,13 +55,13 @@ pub const HOST: &str = "";
 /// The registry of all stacks of the host.
 #[derive(Debug, Clone)]
 pub struct Registry {
-    dir: PathBuf,
+    folder: Folder,
 }
 
 impl Registry {
     /// The registry in this folder, which is made when the first subnet is claimed.
     pub fn open(dir: &Path) -> Self {
-        Self { dir: dir.to_path_buf() }
+        Self { folder: Folder::new(dir) }
     }
 
     /// Gives the network a subnet that overlaps neither `taken` (the host's routes and addresses, see
@@ -97,7 +93,7 @@ impl Registry {
         mut candidates: impl Iterator<Item = IpNet>,
         pools: impl Fn() -> String,
     ) -> Result<IpNet> {
-        let _lock = self.lock()?;
+        let _lock = self.folder.lock()?;
         let mut leases = self.read()?;
         let first = candidates.next();
         let is_own = |lease: &Lease| {
@@ -135,7 +131,7 @@ impl Registry {
     /// [`Error::Overlap`] when a route of the host or another network has it; else when the registry cannot be read or
     /// written.
     pub fn claim_exactly(&self, stack: &str, network: &str, subnet: IpNet, taken: &[IpNet]) -> Result<()> {
-        let _lock = self.lock()?;
+        let _lock = self.folder.lock()?;
         let mut leases = self.read()?;
         let before = leases.clone();
         leases.retain(|lease| {
@@ -160,7 +156,7 @@ impl Registry {
     /// # Errors
     /// When the registry cannot be read or written.
     pub fn group(&self, stack: &str) -> Result<u32> {
-        let _lock = self.lock()?;
+        let _lock = self.folder.lock()?;
         let mut groups = self.groups()?;
         if let Some(group) = groups.get(stack) {
             return Ok(*group);
@@ -173,7 +169,7 @@ impl Registry {
             .find(|group| *group > 0 && !used.contains(group));
         let group = free.unwrap_or(1);
         groups.insert(stack.to_owned(), group);
-        self.write_file(GROUPS_FILE, &groups)?;
+        self.folder.write(GROUPS_FILE, &groups)?;
         Ok(group)
     }
 
@@ -186,7 +182,7 @@ impl Registry {
     }
 
     fn groups(&self) -> Result<BTreeMap<String, u32>> {
-        self.read_file(GROUPS_FILE)
+        self.folder.read(GROUPS_FILE)
     }
 
     /// Gives back the subnets of one network; none is fine.
@@ -206,10 +202,10 @@ impl Registry {
     }
 
     fn keep(&self, lease: impl Fn(&Lease) -> bool, group: impl Fn(&str) -> bool) -> Result<()> {
-        if !self.dir.join(FILE).exists() && !self.dir.join(GROUPS_FILE).exists() {
+        if !self.folder.has(FILE) && !self.folder.has(GROUPS_FILE) {
             return Ok(());
         }
-        let _lock = self.lock()?;
+        let _lock = self.folder.lock()?;
         let (mut leases, mut groups) = (self.read()?, self.groups()?);
         let before = (leases.len(), groups.len());
         leases.retain(lease);
@@ -221,7 +217,7 @@ impl Registry {
             self.write(&leases)?;
         }
         if groups.len() < before.1 {
-            self.write_file(GROUPS_FILE, &groups)?;
+            self.folder.write(GROUPS_FILE, &groups)?;
         }
         Ok(())
     }
@@ -240,87 +236,21 @@ impl Registry {
     /// # Errors
     /// When the registry cannot be read.
     pub fn list(&self) -> Result<Vec<Lease>> {
-        // A rename replaces the file: a reader sees the one or the other and needs no lock.
         self.read()
     }
 
-    /// Locks the folder, making it first where it is missing.
-    fn lock(&self) -> Result<Flock<File>> {
-        loop {
-            let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.dir);
-            // NotFound: who held the lock before has removed the folder, or its empty parent, in this moment.
-            let dir = match made.and_then(|()| File::open(&self.dir)) {
-                Ok(dir) => dir,
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                Err(error) => return Err(self.error("make", error)),
-            };
-            let opened = dir.metadata().map_err(|source| self.error("look at", source))?;
-            let lock = Flock::lock(dir, FlockArg::LockExclusive)
-                .map_err(|(_, errno)| self.error("lock", errno.into()))?;
-            // Who held the lock before may have removed the folder: then this lock guards nothing.
-            match fs::metadata(&self.dir) {
-                Ok(now) if (now.dev(), now.ino()) == (opened.dev(), opened.ino()) => {
-                    return Ok(lock);
-                }
-                Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => return Err(self.error("look at", error)),
-            }
-        }
-    }
-
     fn read(&self) -> Result<Vec<Lease>> {
-        self.read_file(FILE)
+        self.folder.read(FILE)
     }
 
     fn write(&self, leases: &[Lease]) -> Result<()> {
-        self.write_file(FILE, leases)
-    }
-
-    fn read_file<T: DeserializeOwned + Default>(&self, name: &str) -> Result<T> {
-        let path = self.dir.join(name);
-        match fs::read(&path) {
-            Ok(bytes) => serde_json::from_slice(&bytes).map_err(|source| Error::Damaged { path, source }),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(T::default()),
-            Err(source) => Err(Error::Registry { doing: "read", path, source }),
-        }
-    }
-
-    fn write_file<T: Serialize + ?Sized>(&self, name: &str, content: &T) -> Result<()> {
-        let path = self.dir.join(name);
-        let next = self.dir.join(format!("{name}.next"));
-        let bytes = serde_json::to_vec_pretty(content)
-            .map_err(|source| Error::Damaged { path: path.clone(), source })?;
-        OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&next)
-            .and_then(|mut file| file.write_all(&bytes))
-            .and_then(|()| fs::rename(&next, &path))
-            .map_err(|source| Error::Registry { doing: "write", path, source })
+        self.folder.write(FILE, leases)
     }
 
     fn remove(&self) -> Result<()> {
-        for name in [FILE, GROUPS_FILE] {
-            let path = self.dir.join(name);
-            match fs::remove_file(&path) {
-                Err(source) if source.kind() != io::ErrorKind::NotFound => {
-                    return Err(Error::Registry { doing: "remove", path, source });
-                }
-                _ => {}
-            }
-        }
-        match fs::remove_dir(&self.dir) {
-            // Others keep things of the host beside it.
-            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(()),
-            other => other.map_err(|source| self.error("remove", source)),
-        }
-    }
-
-    fn error(&self, doing: &'static str, source: io::Error) -> Error {
-        Error::Registry { doing, path: self.dir.clone(), source }
+        self.folder.remove(FILE)?;
+        self.folder.remove(GROUPS_FILE)?;
+        self.folder.tidy()
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use composer_stack::graph::Graph;
 use composer_stack::{Dependency, Stack};
 
 use crate::observed::Observed;
@@ -20,6 +21,15 @@ impl<'a> Edges<'a> {
         Self::new(stack.services.values().map(|service| (service.name.as_str(), &service.depends_on)))
     }
 
+    /// As the file has them, those of services too that nobody can run.
+    pub fn of_graph(graph: &'a Graph) -> Self {
+        let services = graph.services.iter().map(|(name, service)| {
+            let needs = service.needs.iter().map(|(name, need)| (name.as_str(), &need.terms));
+            (name.as_str(), needs.collect())
+        });
+        Self::sorted(services.collect())
+    }
+
     /// As the containers that exist remember them.
     pub fn of_containers(observed: &'a Observed) -> Self {
         Self::new(observed.containers.values().map(|found| (found.service(), &found.config.depends_on)))
@@ -31,6 +41,10 @@ impl<'a> Edges<'a> {
             let known = dependencies.entry(service).or_default();
             known.extend(edges.iter().map(|(name, terms)| (name.as_str(), terms)));
         }
+        Self::sorted(dependencies)
+    }
+
+    fn sorted(dependencies: BTreeMap<&'a str, BTreeMap<&'a str, &'a Dependency>>) -> Self {
         let mut edges = Self { dependencies, rank: BTreeMap::new(), order: Vec::new() };
         let names: Vec<&str> = edges.dependencies.keys().copied().collect();
         let mut seen = BTreeSet::new();

@@ -8,6 +8,7 @@ mod edges;
 mod gates;
 mod graph;
 mod observed;
+mod tiers;
 mod up;
 mod wake;
 
@@ -15,5 +16,6 @@ pub use composer_stack::{Condition, Stack};
 pub use down::{DownOptions, down, remove, stop};
 pub use graph::{NOTHING, Plan, Planned, Step, StepId};
 pub use observed::{Observed, ObservedContainer, ObservedNetwork, ObservedState};
+pub use tiers::tiers;
 pub use up::{Orphans, Recreate, UpOptions, run, up};
 pub use wake::{missing_dependency, restart, start};

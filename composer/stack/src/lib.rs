@@ -17,6 +17,7 @@ mod environment;
 mod error;
 mod extends;
 mod files;
+pub mod graph;
 mod hash;
 mod image;
 mod include;

@@ -5,6 +5,7 @@ use std::io;
 
 use crate::diagnostic::Diagnostics;
 use crate::emit::{self, Document};
+use crate::graph::Graph;
 use crate::model::Stack;
 use crate::origins;
 use crate::print::{self, Format};
@@ -14,7 +15,7 @@ use crate::source::Sources;
 use crate::spec::FILE;
 use crate::tree::{map_mut, put};
 use crate::yaml::{Map, Node, Value};
-use crate::{hash, interpolate};
+use crate::{hash, interpolate, lower};
 
 /// What no container has to be made anew for.
 const UNHASHED: [&str; 5] = ["build", "depends_on", "profiles", "pull_policy", "scale"];
@@ -141,6 +142,11 @@ impl Loaded {
         let model = models.filter_map(|(_, entry)| entry.node.get("model").and_then(Node::text_value));
         let models: BTreeSet<&str> = model.filter(|model| !model.is_empty()).collect();
         models.into_iter().map(str::to_owned).collect()
+    }
+
+    /// How the parts of the canonical model hang together.
+    pub fn graph(&self) -> Graph {
+        lower::graph(&self.root, &self.stack.name, &self.stack.directory)
     }
 
     /// Whether there is a service that no active profile wants.

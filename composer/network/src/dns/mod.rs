@@ -24,11 +24,11 @@ mod upstreams;
 mod view;
 mod zone;
 
-pub use resolv::{HOST_FILE, ResolvConf, host_resolv};
+pub use resolv::{ResolvConf, host_resolv};
 pub use server::{Listener, Server};
 pub use shared::Neighbours;
+pub use sockets::Attached;
 pub(crate) use sockets::open as open_sockets;
-pub use sockets::{ADDRESS, Attached, PORT};
 pub use upstreams::Upstreams;
 pub use view::{Forwarding, View};
 pub use zone::{Entry, Zone};

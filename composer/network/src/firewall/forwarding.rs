@@ -9,16 +9,16 @@
 //! its own way out.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
 
 use super::strangers;
 use crate::error::{Error, Result};
+use crate::folder::Folder;
 
 const V4: &str = "/proc/sys/net/ipv4/ip_forward";
 const V6: &str = "/proc/sys/net/ipv6/conf/all/forwarding";
@@ -27,7 +27,7 @@ const V6_INTERFACES: &str = "/proc/sys/net/ipv6/conf";
 /// The settings of the host that this crate changes, and for whom.
 #[derive(Debug, Clone)]
 pub struct Forwarding {
-    dir: PathBuf,
+    folder: Folder,
 }
 
 /// What is remembered.
@@ -51,7 +51,7 @@ struct Memory {
 impl Forwarding {
     /// What is remembered in this folder, which is made when it is needed first.
     pub fn open(dir: &Path) -> Self {
-        Self { dir: dir.to_path_buf() }
+        Self { folder: Folder::new(dir) }
     }
 
     /// Turns on what the stack needs, for as long as it needs it. What users are told where strangers could not be kept
@@ -60,12 +60,13 @@ impl Forwarding {
     /// # Errors
     /// When the settings or the registry cannot be written.
     pub fn need(&self, stack: &str, v4: bool, v6: bool) -> Result<Option<String>> {
-        let _lock = self.lock()?;
-        let mut memory = self.read()?;
+        let _lock = self.folder.lock()?;
+        let file = file();
+        let mut memory: Memory = self.folder.read(&file)?;
         let wanted = wanted(v4, v6);
         if memory.before.is_empty() && wanted.is_empty() {
             // It is the host's own choice.
-            return self.tidy().map(|()| None);
+            return self.folder.tidy().map(|()| None);
         }
         if memory.before.is_empty() {
             memory.routers = strangers::routers().map_err(|error| nf_tables("list the chains of", error))?;
@@ -81,14 +82,14 @@ impl Forwarding {
         let is_new = memory.stacks.insert(stack.to_owned());
         let mut outcome = Ok(());
         if is_new || !wanted.is_empty() {
-            self.write(&memory)?;
+            self.folder.write(&file, &memory)?;
             outcome = strangers::keep_out(&memory.closed_v4, &memory.closed_v6);
         }
         for (path, value) in &wanted {
             let before = fs::read_to_string(path).map_err(|error| kernel("read", path, error))?;
             memory.before.entry(path.clone()).or_insert_with(|| before.trim().to_owned());
             // Before the change: a crash in between puts back what is there.
-            self.write(&memory)?;
+            self.folder.write(&file, &memory)?;
             fs::write(path, value).map_err(|error| kernel("write", path, error))?;
         }
         Ok(outcome.err().map(|error| {
@@ -104,90 +105,32 @@ impl Forwarding {
     /// # Errors
     /// When the settings or the registry cannot be written.
     pub fn release(&self, stack: &str) -> Result<()> {
-        if !self.file().exists() {
+        if !self.folder.has(&file()) {
             return Ok(());
         }
-        let _lock = self.lock()?;
-        let mut memory = self.read()?;
+        let _lock = self.folder.lock()?;
+        let file = file();
+        let mut memory: Memory = self.folder.read(&file)?;
         if !memory.stacks.remove(stack) {
-            return self.tidy();
+            return self.folder.tidy();
         }
         if !memory.stacks.is_empty() {
-            return self.write(&memory);
+            return self.folder.write(&file, &memory);
         }
         let now = strangers::routers().map_err(|error| nf_tables("list the chains of", error))?;
         if now.is_subset(&memory.routers) {
             put_back(&memory)?;
         }
         strangers::let_in().map_err(|error| nf_tables("remove the host's table from", error))?;
-        match fs::remove_file(self.file()) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(self.error("remove", error))?,
-            _ => self.tidy(),
-        }
+        self.folder.remove(&file)?;
+        self.folder.tidy()
     }
+}
 
-    /// One for each network namespace that stacks are in: the settings are its own.
-    fn file(&self) -> PathBuf {
-        let namespace = fs::metadata("/proc/thread-self/ns/net").map_or(0, |metadata| metadata.ino());
-        self.dir.join(format!("forwarding-{namespace}.json"))
-    }
-
-    /// The folder goes with the last that is in it.
-    fn tidy(&self) -> Result<()> {
-        match fs::remove_dir(&self.dir) {
-            Err(error)
-                if ![io::ErrorKind::DirectoryNotEmpty, io::ErrorKind::NotFound].contains(&error.kind()) =>
-            {
-                Err(self.error("remove", error))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// Locks the folder, making it first where it is missing. Everything of the registry is under this lock.
-    fn lock(&self) -> Result<Flock<File>> {
-        loop {
-            let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.dir);
-            let dir = match made.and_then(|()| File::open(&self.dir)) {
-                Ok(dir) => dir,
-                // Who held the lock before has removed the folder in this moment.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                Err(error) => return Err(self.error("make", error)),
-            };
-            let opened = dir.metadata().map_err(|error| self.error("look at", error))?;
-            let lock = Flock::lock(dir, FlockArg::LockExclusive)
-                .map_err(|(_, errno)| self.error("lock", errno.into()))?;
-            match fs::metadata(&self.dir) {
-                Ok(now) if (now.dev(), now.ino()) == (opened.dev(), opened.ino()) => return Ok(lock),
-                Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => return Err(self.error("look at", error)),
-            }
-        }
-    }
-
-    fn read(&self) -> Result<Memory> {
-        let path = self.file();
-        match fs::read(&path) {
-            Ok(bytes) => serde_json::from_slice(&bytes).map_err(|source| Error::Damaged { path, source }),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Memory::default()),
-            Err(error) => Err(self.error("read", error)),
-        }
-    }
-
-    fn write(&self, memory: &Memory) -> Result<()> {
-        let (path, next) = (self.file(), self.file().with_extension("next"));
-        let bytes = serde_json::to_vec_pretty(memory)
-            .map_err(|source| Error::Damaged { path: path.clone(), source })?;
-        let mut options = OpenOptions::new();
-        options.write(true).create(true).truncate(true).mode(0o600);
-        let written = options.open(&next).and_then(|mut file| file.write_all(&bytes));
-        written.and_then(|()| fs::rename(&next, &path)).map_err(|error| self.error("write", error))
-    }
-
-    fn error(&self, doing: &'static str, source: io::Error) -> Error {
-        Error::Registry { doing, path: self.file(), source }
-    }
+/// The name of the file: one for each network namespace that stacks are in, as the settings are its own.
+fn file() -> String {
+    let namespace = fs::metadata("/proc/thread-self/ns/net").map_or(0, |metadata| metadata.ino());
+    format!("forwarding-{namespace}.json")
 }
 
 /// The settings to turn on, in order, with what to write.

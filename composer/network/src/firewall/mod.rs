@@ -128,11 +128,6 @@ impl Firewall {
         Self { table: table_name(stack), socket, transactions, applied: Rules::default(), refused: 0 }
     }
 
-    /// The name of its table.
-    pub fn table(&self) -> String {
-        self.table.to_string_lossy().into_owned()
-    }
-
     /// Makes the stack's table what the rules say, in one transaction, lets its bridges' traffic pass others' chains,
     /// and takes 127.0.0.1 to be a source on the bridges. Connections and flows that are under way stay, but flows of
     /// UDP to a port that now leads elsewhere. What could not be done besides the table is returned, for users.

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use ipnet::{IpNet, Ipv4Net};
+use ipnet::IpNet;
 use rtnetlink::packet_route::address::{AddressHeaderFlags, AddressMessage};
 use rtnetlink::packet_route::link::{InfoKind, LinkAttribute, LinkFlags, LinkMessage};
 use rtnetlink::{LinkBridge, LinkUnspec};
@@ -53,28 +53,7 @@ impl BridgeSpec {
     }
 }
 
-impl Bridge {
-    /// The bridge's own IPv4 address, the containers' gateway.
-    pub fn gateway(&self) -> Ipv4Addr {
-        let mut gateways = self.subnets.iter().filter_map(|subnet| match subnet.gateway {
-            IpAddr::V4(address) => Some(address),
-            IpAddr::V6(_) => None,
-        });
-        gateways.next().unwrap_or(Ipv4Addr::UNSPECIFIED)
-    }
-}
-
 impl Host {
-    /// [`Host::bring_bridge`] of one subnet, all of which is for containers.
-    ///
-    /// # Errors
-    /// As that.
-    pub async fn ensure_bridge(&self, name: &str, subnet: Ipv4Net, group: u32) -> Result<Bridge> {
-        let subnets = vec![Subnet::whole(subnet)];
-        let spec = BridgeSpec { name: name.into(), subnets, group, mtu: None, isolated: false };
-        self.bring_bridge(&spec).await
-    }
-
     /// Makes the bridge, or mends the one that is there: its group, its MAC, its addresses (the gateways), its MTU, and
     /// that it is up. What is right already is not touched. Without a subnet of IPv6 it has none of it: else a container
     /// that announces itself as a router becomes the host's default route (CVE-2020-13401); with one it listens to no

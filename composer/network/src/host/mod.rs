@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use futures_util::{StreamExt, TryStreamExt};
-use ipnet::{IpNet, Ipv4Net};
+use ipnet::IpNet;
 use rtnetlink::packet_route::AddressFamily;
 use rtnetlink::packet_route::address::{AddressAttribute, AddressMessage};
 use rtnetlink::packet_route::link::{self, LinkAttribute, LinkFlags, LinkMessage};
@@ -60,13 +60,6 @@ impl Drop for Host {
     fn drop(&mut self) {
         self.connection.abort();
     }
-}
-
-/// The link group of a subnet's bridge and veths: the subnet's own address as a number, which is unique on the
-/// host as the subnet is. Its last bit, always 0, is left out: iproute2 takes groups of 31 bits only. Never 0, the
-/// group of all interfaces that were put into none.
-pub fn link_group(subnet: Ipv4Net) -> u32 {
-    (subnet.network().to_bits() >> 1).max(1)
 }
 
 /// The host's resolvers, which may lie behind the default route in a range that no route names. A subnet that is picked
@@ -134,20 +127,13 @@ impl Host {
     }
 
     /// Removes every link of a group with one request: the kernel waits for its readers once, and not once for
-    /// each link. Links of a group that has none are no error. What [`Host::ensure_bridge`] put into the firewall
-    /// goes first, so that whoever is stopped half-way finds the rest by the group again.
+    /// each link. Links of a group that has none are no error. What [`Host::bring_bridge`] put into the firewall
+    /// goes first, so that whoever is stopped half-way finds the rest by the group again. `bridges` are those in it
+    /// whose names were chosen by their users.
     ///
     /// # Errors
     /// [`Error::DefaultGroup`] and [`Error::ForeignLink`] before anything is removed; else the kernel's refusal.
-    pub async fn remove_group(&self, group: u32) -> Result<()> {
-        self.remove_group_with(group, &[]).await
-    }
-
-    /// The same of a group in which bridges have names that their users chose.
-    ///
-    /// # Errors
-    /// As [`Host::remove_group`].
-    pub async fn remove_group_with(&self, group: u32, bridges: &[&str]) -> Result<()> {
+    pub async fn remove_group(&self, group: u32, bridges: &[&str]) -> Result<()> {
         if group == 0 {
             return Err(Error::DefaultGroup);
         }

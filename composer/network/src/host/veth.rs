@@ -1,49 +1,19 @@
 //! The veth pairs of a container: the other end of each is born inside the container's namespace, under its name there.
 
-use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::sync::Arc;
 
 use rtnetlink::packet_route::link::{InfoBridgePort, InfoData, InfoKind, InfoVeth};
 use rtnetlink::{LinkBridgePort, LinkMessageBuilder, LinkUnspec, LinkVeth};
 
-use super::{Bridge, Gateways, Host, Inside, Plug, is_kind, mac_of};
+use super::{Host, Inside, Plug, is_kind};
 use crate::error::{Error, Result, netlink_to_io};
 use crate::netns;
 
-/// A container's name for its only interface.
-const ONLY: &str = "eth0";
 /// How often a stale link of the same name is replaced before its return is an error.
 const REPLACEMENTS: usize = 3;
 
 impl Host {
-    /// Plugs a namespace into the bridge as its only network: `eth0` with the address, a MAC that follows from it, and a
-    /// default route over the bridge; its loopback goes up. A link of the same name that is still there (a dead
-    /// namespace gives its names back late) is replaced.
-    ///
-    /// # Errors
-    /// [`Error::Outside`] for an address that is not a container's; else the kernel's refusal, with the link
-    /// removed again.
-    pub async fn plug(
-        &self,
-        bridge: &Bridge,
-        veth: &str,
-        netns: BorrowedFd<'_>,
-        address: Ipv4Addr,
-    ) -> Result<()> {
-        let plug = Plug::only(bridge, veth, address)?;
-        let inside = netns
-            .try_clone_to_owned()
-            .map_err(|source| Error::kernel("keep open", "the container's network namespace", source))?;
-        self.make_veth(&plug, netns).await?;
-        let configured = netns::run(inside, move || {
-            let mut route = Inside::open()?;
-            route.raise_loopback()?;
-            route.configure(&plug)
-        });
-        self.or_unplug(&[veth], configured.await).await
-    }
-
     /// Brings back the link of a container that runs: one that is there is put into its bridge again, with all that goes
     /// over it; one that is not is made anew.
     ///
@@ -157,29 +127,5 @@ impl Host {
         let port = LinkBridgePort::new(index).append_info_data(InfoBridgePort::Isolated(true)).build();
         let done = self.handle.link().set_port(port).execute().await;
         done.map_err(|error| Error::netlink("isolate veth", veth, error))
-    }
-}
-
-impl Plug {
-    /// What makes a bridge the only network of a container.
-    ///
-    /// # Errors
-    /// [`Error::Outside`] for an address that is not a container's.
-    pub fn only(bridge: &Bridge, veth: &str, address: Ipv4Addr) -> Result<Self> {
-        let address = IpAddr::V4(address);
-        let subnet = bridge.subnets.iter().find(|subnet| subnet.is_assignable(address));
-        let subnet = subnet.ok_or_else(|| Error::Outside {
-            address,
-            subnet: bridge.subnets.first().map(|subnet| subnet.net).unwrap_or_default(),
-        })?;
-        Ok(Self {
-            bridge: bridge.clone(),
-            group: bridge.group,
-            veth: veth.to_owned(),
-            interface: ONLY.to_owned(),
-            mac: mac_of(address),
-            addresses: vec![subnet.with_prefix(address)],
-            gateways: Gateways { v4: Some(bridge.gateway()), v6: None },
-        })
     }
 }

@@ -8,7 +8,7 @@ use crate::firewall::{feed, ruleset};
 use crate::landscape::{
     HOST, HOST_V6, Landscape, Network, OUTSIDE, OUTSIDE_V6, PORT, published, rules, serve,
 };
-use crate::world::{Container, on_a_host, run};
+use crate::world::{Container, bring, on_a_host, run};
 
 /// Docker Engine 20 to 27 with iptables-nft.
 const DOCKER: &str = "table ip filter {
@@ -170,7 +170,7 @@ fn stands_beside(others: &'static str, before_rule: &'static str) {
         };
         let Scene { mut firewall, network, land, web: _ } = scene;
         firewall.remove(std::slice::from_ref(&network.bridge.name), &[]).expect("removed");
-        land.host.remove_group(network.bridge.group).await.expect("removed");
+        land.host.remove_group(network.bridge.group, &[]).await.expect("removed");
         assert_eq!(counters(&ruleset()), counters(&before));
     });
 }
@@ -255,7 +255,7 @@ fn a_container_reaches_none_of_the_hosts_own_by_what_is_let_pass() {
         assert!(before.contains("composer:"));
         let names = [scene.network.bridge.name.clone(), other.bridge.name.clone()];
         // A sweep of the links takes the rules of others' chains along, also where nobody removed the table first.
-        scene.land.host.remove_group(other.bridge.group).await.expect("removed");
+        scene.land.host.remove_group(other.bridge.group, &[]).await.expect("removed");
         assert!(!ruleset().contains(&format!("composer:{}", names[1])));
         assert!(ruleset().contains(&format!("composer:{}", names[0])));
     });
@@ -266,7 +266,7 @@ fn containers_of_docker_are_reached_only_as_docker_has_it() {
     on_a_host(|| async {
         let land = Landscape::new().await;
         let subnet = "172.17.0.0/24".parse().expect("a subnet");
-        let docker0 = land.host.ensure_bridge("docker0", subnet, 5).await.expect("a bridge");
+        let docker0 = bring(&land.host, "docker0", subnet, 5).await.expect("a bridge");
         let mut theirs = Container::new("docker-1", 2);
         theirs.address = Ipv4Addr::new(172, 17, 0, 2);
         drop(theirs.attach(&land.host, &docker0).await.expect("attached"));

@@ -1,8 +1,8 @@
 //! The bridge: made, left alone, mended; the group: removed in one go, and nothing of others with it.
 
-use composer_network::{Error, Host, Ipv4Net, link_group, names};
+use composer_network::{Error, Host, Ipv4Net, names};
 
-use crate::world::{Container, STACK, bridge, on_a_host, run, subnet};
+use crate::world::{Container, STACK, bridge, bring, link_group, on_a_host, run, subnet};
 
 #[test]
 fn a_bridge_has_the_first_address_and_is_up() {
@@ -57,7 +57,7 @@ fn a_bridge_moves_to_another_subnet() {
         let host = Host::open().expect("a connection");
         let name = bridge(&host).await.name;
         let other: Ipv4Net = "172.19.4.0/22".parse().expect("a subnet");
-        host.ensure_bridge(&name, other, link_group(other)).await.expect("moved");
+        bring(&host, &name, other, link_group(other)).await.expect("moved");
         let seen = run("ip", &format!("-4 addr show dev {name}"));
         assert!(seen.contains("inet 172.19.4.1/22") && !seen.contains("172.18.0.1"), "{seen}");
     });
@@ -69,7 +69,7 @@ fn a_link_of_another_kind_is_not_taken_for_the_bridge() {
         let host = Host::open().expect("a connection");
         let name = names::bridge(STACK, "default");
         run("ip", &format!("link add {name} type veth"));
-        let error = host.ensure_bridge(&name, subnet(), 5).await.expect_err("a veth is no bridge");
+        let error = bring(&host, &name, subnet(), 5).await.expect_err("a veth is no bridge");
         assert!(matches!(error, Error::WrongKind { .. }), "{error}");
     });
 }
@@ -81,12 +81,12 @@ fn a_bridge_of_the_hosts_own_is_neither_taken_over_nor_removed() {
         run("ip", "link add docker0 type bridge");
         run("ip", "addr add 172.17.0.1/16 dev docker0");
         let before = run("ip", "-d addr show dev docker0");
-        let error = host.ensure_bridge("docker0", subnet(), 5).await.expect_err("it is the host's");
+        let error = bring(&host, "docker0", subnet(), 5).await.expect_err("it is the host's");
         assert!(matches!(error, Error::ForeignBridge { .. }), "{error}");
         host.remove_bridge("docker0", 5).await.expect("none of ours");
         assert_eq!(run("ip", "-d addr show dev docker0"), before);
-        host.ensure_bridge("lan0", subnet(), 5).await.expect("one of a name that is free");
-        host.ensure_bridge("lan0", subnet(), 5).await.expect("our own");
+        bring(&host, "lan0", subnet(), 5).await.expect("one of a name that is free");
+        bring(&host, "lan0", subnet(), 5).await.expect("our own");
         host.remove_bridge("lan0", 5).await.expect("removed");
         assert!(!host.has_link("lan0").await.expect("an answer"));
     });
@@ -102,11 +102,11 @@ fn a_group_goes_in_one_go_and_nothing_else_does() {
         for last in 2..6 {
             containers.push(Container::attached(&format!("api-{last}"), last, &host, &bridge).await);
         }
-        host.remove_group(bridge.group).await.expect("removed");
+        host.remove_group(bridge.group, &[]).await.expect("removed");
         let mut left: Vec<_> = host.links().await.expect("links").into_iter().map(|link| link.name).collect();
         left.retain(|name| !name.starts_with("ifb"));
         assert_eq!(left, ["lo", "stranger"]);
-        host.remove_group(bridge.group).await.expect("an empty group is no error");
+        host.remove_group(bridge.group, &[]).await.expect("an empty group is no error");
     });
 }
 
@@ -116,9 +116,9 @@ fn a_group_with_a_stranger_in_it_is_left_alone() {
         let host = Host::open().expect("a connection");
         let bridge = bridge(&host).await;
         run("ip", &format!("link add stranger group {} type bridge", bridge.group));
-        let error = host.remove_group(bridge.group).await.expect_err("the stranger forbids it");
+        let error = host.remove_group(bridge.group, &[]).await.expect_err("the stranger forbids it");
         assert!(matches!(&error, Error::ForeignLink { name, .. } if name == "stranger"), "{error}");
-        assert!(matches!(host.remove_group(0).await, Err(Error::DefaultGroup)));
+        assert!(matches!(host.remove_group(0, &[]).await, Err(Error::DefaultGroup)));
         let left = host.links().await.expect("links");
         assert!(
             left.iter().any(|link| link.name == bridge.name) && left.iter().any(|link| link.name == "lo")

@@ -2,7 +2,6 @@
 
 use std::io::Write;
 use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
-use std::os::fd::AsFd;
 use std::rc::Rc;
 
 use caps::{CapSet, Capability};
@@ -229,7 +228,7 @@ fn without_nf_tables_the_resolver_takes_port_53_itself_and_says_so() {
         let bridge = bridge(&host).await;
         let (server, zone) = server();
         let one = Container::new("api-1", 2);
-        host.plug(&bridge, &one.veth, one.netns.as_fd(), one.address).await.expect("plugged");
+        one.plugged(&host, &bridge).await;
         // Threads inherit it: the one that enters the namespace may bind port 53 but not change nf_tables.
         caps::drop(None, CapSet::Effective, Capability::CAP_NET_ADMIN).expect("dropped");
         let attached = reattach_dns(one.netns()).await.expect("opened");

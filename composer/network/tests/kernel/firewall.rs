@@ -5,9 +5,9 @@ use std::net::TcpStream;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use composer_network::{Bridge, Host, Ipv4Net, link_group, names};
+use composer_network::{Bridge, Host, Ipv4Net, names};
 
-use crate::world::{Container, bridge, on_a_host, run};
+use crate::world::{Container, bridge, bring, link_group, on_a_host, run};
 
 const CALLS_IPTABLES: &str = "/proc/sys/net/bridge/bridge-nf-call-iptables";
 const CALLS_IP6TABLES: &str = "/proc/sys/net/bridge/bridge-nf-call-ip6tables";
@@ -77,7 +77,7 @@ fn split(bridge: &Bridge) -> (Vec<String>, String) {
 }
 
 async fn remove(host: &Host, bridge: &Bridge) {
-    host.remove_group(bridge.group).await.expect("removed");
+    host.remove_group(bridge.group, &[]).await.expect("removed");
 }
 
 #[test]
@@ -193,7 +193,7 @@ fn only_the_rules_of_the_removed_bridge_go_and_a_lost_one_is_no_error() {
     on_a_host(|| async {
         let host = guarded(PLAIN);
         let other = "192.168.44.0/24".parse().expect("a subnet");
-        let other = host.ensure_bridge("cbother", other, 44).await.expect("a bridge");
+        let other = bring(&host, "cbother", other, 44).await.expect("a bridge");
         run("nft", "add rule ip filter FORWARD iifname vpn accept comment \"composer:\"");
         let before = ruleset();
         let made = bridge(&host).await;
@@ -236,7 +236,7 @@ fn stacks_that_come_up_at_once_all_get_their_rules() {
                 let subnet = Ipv4Net::new([10, 44, stack, 0].into(), 24).expect("a subnet");
                 let name = names::bridge(&format!("stack-{stack}"), "default");
                 for _ in 0..10 {
-                    let made = host.ensure_bridge(&name, subnet, link_group(subnet)).await.expect("a bridge");
+                    let made = bring(&host, &name, subnet, link_group(subnet)).await.expect("a bridge");
                     assert_eq!(split(&made).0.len(), 1);
                     remove(&host, &made).await;
                 }

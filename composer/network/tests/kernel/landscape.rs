@@ -8,9 +8,9 @@ use std::thread;
 use std::time::Duration;
 
 use composer_network::firewall::{Firewall, Net, Protocol, Published, Rules};
-use composer_network::{Bridge, Host, Ipv4Net, link_group, names};
+use composer_network::{Bridge, Host, Ipv4Net, names};
 
-use crate::world::{Container, PATIENCE, run};
+use crate::world::{Container, PATIENCE, bring, link_group, run};
 
 /// How long a packet that is dropped is waited for.
 const SHORT: Duration = Duration::from_millis(250);
@@ -65,7 +65,7 @@ impl Landscape {
     pub async fn network(&self, stack: &str, index: u8) -> Network {
         let subnet = Ipv4Net::new([172, 18, index, 0].into(), 24).expect("a subnet");
         let name = names::bridge(stack, "default");
-        let bridge = self.host.ensure_bridge(&name, subnet, link_group(subnet)).await.expect("a bridge");
+        let bridge = bring(&self.host, &name, subnet, link_group(subnet)).await.expect("a bridge");
         fs::write(format!("/proc/sys/net/ipv6/conf/{name}/disable_ipv6"), "0").expect("set");
         run("ip", &format!("address add fd00:{index}::1/64 dev {name} nodad"));
         Network { bridge, index }

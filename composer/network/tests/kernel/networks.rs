@@ -6,7 +6,7 @@ use std::net::{IpAddr, TcpListener, TcpStream};
 use composer_network::addresses::Subnet;
 use composer_network::{Bridge, BridgeSpec, Gateways, Host, IpNet, Plug, Wiring, attach, names};
 
-use crate::world::{Container, PATIENCE, STACK, address, bridge, on_a_host, run};
+use crate::world::{Container, PATIENCE, STACK, address, bridge, on_a_host, only, run};
 
 fn net(text: &str) -> IpNet {
     text.parse().expect("a subnet")
@@ -52,7 +52,7 @@ fn a_container_on_two_networks() {
         let host = Host::open().expect("a connection");
         let (front, back) = (bridge(&host).await, second(&host, false).await);
         let one = Container::new("one-1", 2);
-        let mut first = Plug::only(&front, &one.veth, one.address).expect("an address");
+        let mut first = only(&front, &one.veth, one.address);
         first.gateways = Gateways::default();
         let ways = Gateways {
             v4: Some("10.7.0.254".parse().expect("it")),
@@ -124,14 +124,14 @@ fn a_parameter_that_is_not_there_is_named_and_leaves_no_pair() {
         let host = Host::open().expect("a connection");
         let bridge = bridge(&host).await;
         let one = Container::new("one-1", 2);
-        let plugs = vec![Plug::only(&bridge, &one.veth, address(2)).expect("an address")];
+        let plugs = vec![only(&bridge, &one.veth, address(2))];
         let sysctls = BTreeMap::from([("net.ipv4.no_such".to_owned(), "1".to_owned())]);
         let error = attach(&host, one.netns(), Wiring { plugs, sysctls }).await.expect_err("no such");
         assert!(error.to_string().starts_with("cannot set the parameter net.ipv4.no_such to 1: "), "{error}");
         assert!(!run("ip", "link").contains(&one.veth));
         // None of these leads out of what is the namespace's own.
         for key in ["net/../net/ipv4/ip_forward", "net.//.net.ipv4.ip_forward", "kernel.shmmax"] {
-            let plugs = vec![Plug::only(&bridge, &one.veth, address(2)).expect("an address")];
+            let plugs = vec![only(&bridge, &one.veth, address(2))];
             let sysctls = BTreeMap::from([(key.to_owned(), "1".to_owned())]);
             let error = attach(&host, one.netns(), Wiring { plugs, sysctls }).await.expect_err(key);
             assert!(error.to_string().contains("invalid input"), "{error}");

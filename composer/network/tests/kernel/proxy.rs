@@ -10,7 +10,7 @@ use composer_network::ports::{Place, Reserved, holders};
 use composer_network::proxy::{self, Target};
 
 use crate::landscape::{HOST, HOST_V6, Landscape, OUTSIDE, PORT, ask_udp, firewall, published, rules, serve};
-use crate::world::{PATIENCE, on_a_host};
+use crate::world::{PATIENCE, gateway, on_a_host};
 
 fn everywhere(protocol: Protocol) -> Place {
     Place { host_ip: None, protocol }
@@ -108,7 +108,7 @@ fn the_host_reaches_it_by_the_loopback_of_ipv6_beside_the_rules() {
         let _firewall = firewall("shop", &rules(&[&network], vec![published(&network, &web, 8080)]));
         let target = Target { v4: Some(web.address), v6: None, port: PORT };
         let served = proxy::serve(Protocol::Tcp, copies(&reserved), Some(target)).expect("served");
-        assert_eq!(who((Ipv6Addr::LOCALHOST, 8080)).await, Some(network.bridge.gateway().into()));
+        assert_eq!(who((Ipv6Addr::LOCALHOST, 8080)).await, Some(gateway(&network.bridge).into()));
         // Past the proxy, with its address.
         assert_eq!(land.outsider.asks_tcp((HOST, 8080)).await, Some(OUTSIDE.into()));
         served.lead(None);
@@ -130,7 +130,7 @@ fn without_rules_it_takes_over_for_everybody() {
         let _tcp = proxy::serve(Protocol::Tcp, tcp.sockets, Some(target)).expect("served");
         let udp = everywhere(Protocol::Udp).take(8080).expect("free");
         let _udp = proxy::serve(Protocol::Udp, udp.sockets, Some(target)).expect("served");
-        let gateway = IpAddr::V4(network.bridge.gateway());
+        let gateway = IpAddr::V4(gateway(&network.bridge));
         for to in [HOST.into(), HOST_V6.into(), IpAddr::V4(Ipv4Addr::LOCALHOST), Ipv6Addr::LOCALHOST.into()] {
             let ask = move || {
                 let any: IpAddr = if to.is_ipv4() { [0; 4].into() } else { [0; 16].into() };

@@ -10,7 +10,7 @@ use composer_network::firewall::{Protocol, Published};
 use crate::landscape::{
     HOST, HOST_V6, Landscape, OUTSIDE, OUTSIDE_V6, PORT, ask_tcp, ask_udp, firewall, published, rules, serve,
 };
-use crate::world::{on_a_host, run};
+use crate::world::{gateway, on_a_host, run};
 
 const CALLS: [&str; 2] =
     ["/proc/sys/net/bridge/bridge-nf-call-iptables", "/proc/sys/net/bridge/bridge-nf-call-ip6tables"];
@@ -44,7 +44,7 @@ fn the_host_reaches_it_by_its_loopback_and_by_its_addresses() {
         let web = land.container(&network, 2).await;
         serve(&web).await;
         let _firewall = firewall("shop", &rules(&[&network], vec![published(&network, &web, 8080)]));
-        let gateway = network.bridge.gateway();
+        let gateway = gateway(&network.bridge);
         assert_eq!(ask_tcp((Ipv4Addr::LOCALHOST, 8080)), Some(gateway.into()));
         assert_eq!(ask_tcp((Ipv4Addr::new(127, 9, 9, 9), 8080)), Some(gateway.into()));
         assert_eq!(ask_tcp((HOST, 8080)), Some(HOST.into()));
@@ -233,7 +233,7 @@ fn udp_is_led_to_the_container_that_is_there_now() {
             let own = IpAddr::V4(container.address);
             assert_eq!(ask(&outside, HOST.into()), Some((OUTSIDE.into(), own)));
             assert_eq!(ask(&here, HOST_V6.into()), Some((OUTSIDE_V6.into(), own)));
-            let gateway = network.bridge.gateway().into();
+            let gateway = gateway(&network.bridge).into();
             assert_eq!(ask(&loopback, Ipv4Addr::LOCALHOST.into()), Some((gateway, own)));
         }
     });
@@ -274,7 +274,7 @@ fn what_the_host_has_on_its_loopback_stays_its_own() {
         let network = land.network("shop", 0).await;
         let evil = land.container(&network, 2).await;
         let _secret = TcpListener::bind((Ipv4Addr::LOCALHOST, 9999)).expect("a listener");
-        let gateway = network.bridge.gateway();
+        let gateway = gateway(&network.bridge);
         // A container with the right to do so routes 127.0.0.1 out of itself.
         evil.inside(move || {
             fs::write("/proc/sys/net/ipv4/conf/eth0/route_localnet", "1").expect("set");

@@ -1,14 +1,19 @@
 //! A host and containers made of network namespaces.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::future::Future;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use composer_network::{Attached, Bridge, Host, Ipv4Net, Plug, Wiring, attach, link_group, names};
+use composer_network::addresses::Subnet;
+use composer_network::{
+    Attached, Bridge, BridgeSpec, Gateways, Host, Ipv4Net, Plug, Result, Wiring, attach, isolate, mac_of,
+    names,
+};
 use nix::sched::{CloneFlags, unshare};
 use simple_dns::{CLASS, Name, Packet, PacketFlag, Question, TYPE};
 use tokio::runtime::Builder;
@@ -53,9 +58,42 @@ pub fn address(last: u8) -> Ipv4Addr {
     Ipv4Addr::new(172, 18, 0, last)
 }
 
+/// A link group that no other subnet of a test has.
+pub fn link_group(subnet: Ipv4Net) -> u32 {
+    subnet.network().to_bits() >> 1
+}
+
 pub async fn bridge(host: &Host) -> Bridge {
     let name = names::bridge(STACK, "default");
-    host.ensure_bridge(&name, subnet(), link_group(subnet())).await.expect("a bridge")
+    bring(host, &name, subnet(), link_group(subnet())).await.expect("a bridge")
+}
+
+/// A bridge of one subnet, all of which is for containers.
+pub async fn bring(host: &Host, name: &str, subnet: Ipv4Net, group: u32) -> Result<Bridge> {
+    let subnets = vec![Subnet::whole(subnet)];
+    host.bring_bridge(&BridgeSpec { name: name.into(), subnets, group, mtu: None, isolated: false }).await
+}
+
+/// The bridge's own address, the containers' gateway.
+pub fn gateway(bridge: &Bridge) -> Ipv4Addr {
+    match bridge.subnets.first().expect("a subnet").gateway {
+        IpAddr::V4(address) => address,
+        IpAddr::V6(_) => panic!("the first subnet is of IPv4"),
+    }
+}
+
+/// What makes a bridge the only network of a container.
+pub fn only(bridge: &Bridge, veth: &str, address: Ipv4Addr) -> Plug {
+    let subnet = bridge.subnets.first().expect("a subnet");
+    Plug {
+        bridge: bridge.clone(),
+        group: bridge.group,
+        veth: veth.to_owned(),
+        interface: "eth0".to_owned(),
+        mac: mac_of(address.into()),
+        addresses: vec![subnet.with_prefix(address.into())],
+        gateways: Gateways { v4: Some(gateway(bridge)), v6: None },
+    }
 }
 
 /// A container as the network sees it: a namespace.
@@ -84,9 +122,15 @@ impl Container {
         (container, attached)
     }
 
-    pub async fn attach(&self, host: &Host, bridge: &Bridge) -> composer_network::Result<Attached> {
-        let plugs = vec![Plug::only(bridge, &self.veth, self.address)?];
+    pub async fn attach(&self, host: &Host, bridge: &Bridge) -> Result<Attached> {
+        let plugs = vec![only(bridge, &self.veth, self.address)];
         attach(host, self.netns(), Wiring { plugs, ..Wiring::default() }).await
+    }
+
+    /// On the bridge, without a resolver.
+    pub async fn plugged(&self, host: &Host, bridge: &Bridge) {
+        isolate(self.netns(), BTreeMap::new()).await.expect("a loopback");
+        host.replug(only(bridge, &self.veth, self.address), self.netns.as_fd()).await.expect("plugged");
     }
 
     pub fn netns(&self) -> OwnedFd {

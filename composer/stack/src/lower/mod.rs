@@ -1,5 +1,6 @@
 //! Canonical tree to [`Stack`]: places are dropped, defaults filled in, both ways to give a limit made one.
 
+mod graph;
 mod network;
 mod ports;
 
@@ -14,6 +15,8 @@ use crate::model::{
 };
 use crate::yaml::Node;
 use crate::{cpuset, logging, restart, signal, tmpfs, values};
+
+pub(crate) use graph::graph;
 
 /// The stack of what can be run: services with a root filesystem.
 pub(crate) fn stack(root: &Node, name: String, directory: PathBuf, files: Vec<PathBuf>) -> Stack {

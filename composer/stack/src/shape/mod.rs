@@ -65,7 +65,7 @@ pub(crate) struct Shaper<'a> {
 
 impl Shaper<'_> {
     /// Shapes a value that messages call `name`; `None` where nothing of it can be used.
-    pub fn shape(&mut self, mut node: Node, shape: &'static Shape, name: &str) -> Option<Node> {
+    pub fn shape(&mut self, node: Node, shape: &'static Shape, name: &str) -> Option<Node> {
         // What is taken away may be anything.
         if node.tag == Tag::Reset {
             return Some(node);
@@ -83,22 +83,14 @@ impl Shaper<'_> {
             Shape::Any => Some(node),
             Shape::OrNull(_) if node.is_null() => Some(node),
             Shape::OrNull(shape) => self.shape(node, shape, name),
-            Shape::List(item) | Shape::Set(item) => {
-                let Value::List(items) = node.value else {
-                    return self.wrong_type(&node, name, "a list");
-                };
-                let name = format!("an item of `{name}`");
-                let items = items.into_iter().filter_map(|each| self.shape(each, item, &name)).collect();
-                node.value = Value::List(items);
-                if matches!(shape, Shape::Set(_)) {
-                    complete::repetitions(&mut node, 0, self.report);
-                }
+            Shape::List(item) => self.list(node, item, name),
+            Shape::Set(item) => {
+                let mut node = self.list(node, item, name)?;
+                complete::repetitions(&mut node, 0, self.report);
                 Some(node)
             }
-            Shape::Map(value) | Shape::Names(value) => {
-                let named = matches!(shape, Shape::Names(_));
-                self.mapping(node, value, named, name)
-            }
+            Shape::Map(value) => self.mapping(node, value, false, name),
+            Shape::Names(value) => self.mapping(node, value, true, name),
             Shape::Record(record) => self.record(node, record, name),
             Shape::Either(scalar, other) => {
                 let shape = if matches!(node.value, Value::Scalar(_)) { scalar } else { other };
@@ -150,6 +142,16 @@ impl Shaper<'_> {
             }
             (made, _) => made,
         }
+    }
+
+    fn list(&mut self, mut node: Node, item: &'static Shape, name: &str) -> Option<Node> {
+        let Value::List(items) = node.value else {
+            return self.wrong_type(&node, name, "a list");
+        };
+        let name = format!("an item of `{name}`");
+        let items = items.into_iter().filter_map(|each| self.shape(each, item, &name)).collect();
+        node.value = Value::List(items);
+        Some(node)
     }
 
     fn mapping(&mut self, mut node: Node, value: &'static Shape, named: bool, name: &str) -> Option<Node> {

@@ -20,37 +20,58 @@ impl Shaper<'_> {
             self.report.error(node.span, message).help(format!("write it in quotes: \"{}\"", scalar.text));
             return None;
         }
-        let known = match shape {
-            Shape::Text => plain_text(scalar),
+        let known = self.canonical(&node, scalar, shape, name)?;
+        // Docker Compose brings scalars into its types with the expressions: where those are kept, what was written is.
+        if self.interpolated || matches!(shape, Shape::Path) {
+            node.value = Value::Scalar(Scalar { interpolated: scalar.interpolated, ..known });
+        }
+        Some(node)
+    }
+
+    /// What is written for a scalar that is there; `None` where it has been reported.
+    fn canonical(
+        &mut self,
+        node: &Node,
+        scalar: &Scalar,
+        shape: &'static Shape,
+        name: &str,
+    ) -> Option<Scalar> {
+        match shape {
+            Shape::Text => self.text(node, scalar, shape, name),
             Shape::Scalar | Shape::ScalarOrNull | Shape::ScalarOrEmpty => Some(Scalar::text(spelled(scalar))),
-            Shape::TextOrNumber | Shape::TextOrNumberOrEmpty => {
-                (!matches!(scalar.resolve(), Resolved::Bool(_))).then(|| Scalar::text(spelled(scalar)))
+            Shape::TextOrNumber | Shape::TextOrNumberOrEmpty if is_bool(scalar) => {
+                self.wrong_type(node, name, expected(shape))
             }
-            Shape::Word(words) => match plain_text(scalar) {
-                Some(known) if !words.contains(&known.text.as_str()) => {
-                    return self.not_a_word(&node, &known.text, words, name);
+            Shape::TextOrNumber | Shape::TextOrNumberOrEmpty => Some(Scalar::text(spelled(scalar))),
+            Shape::Word(words) => {
+                let known = self.text(node, scalar, shape, name)?;
+                if words.contains(&known.text.as_str()) {
+                    return Some(known);
                 }
-                known => known,
-            },
-            Shape::Checked(check) => match plain_text(scalar) {
-                Some(known) if !self.checked(&node, &known.text, check) => return None,
-                known => known,
-            },
+                self.not_a_word(node, &known.text, words, name)
+            }
+            Shape::Checked(check) => {
+                let known = self.text(node, scalar, shape, name)?;
+                self.checked(node, &known.text, check).then_some(known)
+            }
             Shape::Bool | Shape::StrictBool => {
-                Some(Scalar::bare(self.boolean(&node, scalar, is_loose(shape), name)?))
+                Some(Scalar::bare(self.boolean(node, scalar, is_loose(shape), name)?))
             }
             Shape::Int(..)
             | Shape::StrictInt(..)
             | Shape::Bounded(..)
             | Shape::Number(..)
-            | Shape::StrictNumber => Some(Scalar::bare(self.number(&node, scalar, shape, name)?)),
-            Shape::Float => Some(Scalar::bare(float_text(self.float(&node, scalar, name)?))),
+            | Shape::StrictNumber => Some(Scalar::bare(self.number(node, scalar, shape, name)?)),
+            Shape::Float => Some(Scalar::bare(float_text(self.float(node, scalar, name)?))),
             Shape::Bytes | Shape::BytesOrFraction | Shape::BytesText | Shape::BytesOrMinusOne => {
-                Some(Scalar::text(self.bytes(&node, scalar, shape, name)?.to_string()))
+                Some(Scalar::text(self.bytes(node, scalar, shape, name)?.to_string()))
             }
-            Shape::Duration => Some(Scalar::text(self.duration(&node, scalar)?)),
-            Shape::Mode => Some(Scalar::text(format!("0{:o}", self.mode(&node, scalar, name)?))),
-            Shape::Path => plain_text(scalar).map(|path| Scalar::text(self.path(&path.text))),
+            Shape::Duration => Some(Scalar::text(self.duration(node, scalar)?)),
+            Shape::Mode => Some(Scalar::text(format!("0{:o}", self.mode(node, scalar, name)?))),
+            Shape::Path => {
+                let path = self.text(node, scalar, shape, name)?;
+                Some(Scalar::text(self.path(&path.text)))
+            }
             Shape::Any
             | Shape::List(_)
             | Shape::Set(_)
@@ -61,15 +82,17 @@ impl Shaper<'_> {
             | Shape::Record(_)
             | Shape::Short(_)
             | Shape::Late(_) => Some(scalar.clone()),
-        };
-        let Some(known) = known else {
-            return self.wrong_type(&node, name, expected(shape));
-        };
-        // Docker Compose brings scalars into its types with the expressions: where those are kept, what was written is.
-        if self.interpolated || matches!(shape, Shape::Path) {
-            node.value = Value::Scalar(Scalar { interpolated: scalar.interpolated, ..known });
         }
-        Some(node)
+    }
+
+    /// A scalar that has to be a string.
+    fn text(&mut self, node: &Node, scalar: &Scalar, shape: &Shape, name: &str) -> Option<Scalar> {
+        match scalar.resolve() {
+            Resolved::Text(value) => Some(Scalar::text(value)),
+            Resolved::Null | Resolved::Bool(_) | Resolved::Int(_) | Resolved::Float(_) => {
+                self.wrong_type(node, name, expected(shape))
+            }
+        }
     }
 
     /// Whether a string that a rule may find something wrong with is kept.
@@ -254,13 +277,6 @@ pub(super) fn expected(shape: &Shape) -> &'static str {
 /// The string that any scalar is where a string is wanted, as Go spells it.
 pub(super) fn spelled(scalar: &Scalar) -> String {
     scalar.unsigned().map_or_else(|| scalar.to_text(), |value| value.to_string())
-}
-
-fn plain_text(scalar: &Scalar) -> Option<Scalar> {
-    match scalar.resolve() {
-        Resolved::Text(value) => Some(Scalar::text(value)),
-        Resolved::Null | Resolved::Bool(_) | Resolved::Int(_) | Resolved::Float(_) => None,
-    }
 }
 
 fn is_text(scalar: &Scalar) -> bool {

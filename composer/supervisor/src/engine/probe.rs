@@ -1,6 +1,6 @@
 //! Probes from outside: connections that begin in the container's network namespace, with nothing of the container's
-//! own run. Services have IPv4 addresses alone, so that is what is tried: the loopback, which servers on every address
-//! answer too, then the container's own address.
+//! own run. They are of IPv4: to the loopback, which servers on every address answer too, then to the container's own
+//! address.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4};

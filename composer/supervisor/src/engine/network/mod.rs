@@ -292,7 +292,7 @@ impl Engine {
         let chosen: Vec<&str> = chosen.iter().map(String::as_str).collect();
         let mut outcome = Ok(());
         for group in groups {
-            let removed = self.host.remove_group_with(group, &chosen).await;
+            let removed = self.host.remove_group(group, &chosen).await;
             outcome = outcome.and(removed.map_err(|error| doing("remove the stack's links", &error)));
         }
         if outcome.is_ok() {
