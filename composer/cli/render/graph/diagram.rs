@@ -1,6 +1,7 @@
 //! A stack as nodes and edges, whoever draws them.
 
 use std::collections::HashMap;
+use std::slice::from_ref;
 
 use composer_stack::NetworkMode;
 use composer_stack::graph::{Graph, Service, Source};
@@ -47,7 +48,8 @@ pub enum Line {
 pub struct Edge {
     pub from: usize,
     pub to: usize,
-    pub label: Vec<String>,
+    /// Empty where there is nothing to say.
+    pub label: String,
     pub line: Line,
 }
 
@@ -103,9 +105,8 @@ impl Diagram {
         })
     }
 
-    fn edge(&mut self, from: usize, to: usize, label: &[String], line: Line) {
-        let label = label.iter().map(|line| inline(line)).collect();
-        self.edges.push(Edge { from, to, label, line });
+    fn edge(&mut self, from: usize, to: usize, label: &str, line: Line) {
+        self.edges.push(Edge { from, to, label: inline(label), line });
     }
 
     fn needs(&mut self, graph: &Graph, at: usize, service: &Service) {
@@ -116,7 +117,7 @@ impl Diagram {
                 self.node(Kind::Outside, name, &[name.clone(), "not active".to_owned()])
             };
             let line = if need.terms.required { Line::Arrow } else { Line::Dashed };
-            self.edge(at, to, &[words::need(need).join(", ")], line);
+            self.edge(at, to, &words::need(need).join(", "), line);
         }
     }
 
@@ -125,17 +126,17 @@ impl Diagram {
             NetworkMode::Networks(_) => {
                 for (key, attachment) in service.network.in_order() {
                     if let Some(to) = self.known.get(&(Kind::Network, key.to_owned())).copied() {
-                        self.edge(at, to, &[words::attachment(attachment).join(", ")], Line::Plain);
+                        self.edge(at, to, &words::attachment(attachment).join(", "), Line::Plain);
                     }
                 }
             }
             NetworkMode::Host => {
                 let to = self.node(Kind::Outside, "host", &["the host's network".to_owned()]);
-                self.edge(at, to, &[], Line::Plain);
+                self.edge(at, to, "", Line::Plain);
             }
             NetworkMode::Container(name) => {
                 let to = self.container(name);
-                self.edge(at, to, &["its network".to_owned()], Line::Plain);
+                self.edge(at, to, "its network", Line::Plain);
             }
             // The edge of the dependency tells of a service's; of none there is nothing to tell.
             NetworkMode::Service(_) | NetworkMode::None => {}
@@ -153,7 +154,7 @@ impl Diagram {
             // Any free port is one of this service alone.
             let of = if ports.is_any() { format!(" of {name} {target}") } else { format!("/{protocol}") };
             let from = self.node(Kind::Port, &format!("{host}{of}"), &[format!("{host}/{protocol}")]);
-            self.edge(from, at, &[target], Line::Arrow);
+            self.edge(from, at, &target, Line::Arrow);
         }
     }
 
@@ -163,20 +164,20 @@ impl Diagram {
             let (_, source) = words::source(graph, mount);
             let to = match &mount.source {
                 Source::Volume(key) => self.node(Kind::Volume, key, &[source]),
-                Source::Bind(_) => self.node(Kind::Bind, &source, &[source.clone()]),
-                Source::Other(..) => self.node(Kind::Outside, &source, &[source.clone()]),
+                Source::Bind(_) => self.node(Kind::Bind, &source, from_ref(&source)),
+                Source::Other(..) => self.node(Kind::Outside, &source, from_ref(&source)),
                 Source::Anonymous | Source::Tmpfs => continue,
             };
-            self.edge(at, to, &[words::target(mount)], Line::Plain);
+            self.edge(at, to, &words::target(mount), Line::Plain);
         }
         for name in &service.volumes_from {
             let to = self.container(name);
-            self.edge(at, to, &["its mounts".to_owned()], Line::Plain);
+            self.edge(at, to, "its mounts", Line::Plain);
         }
         for (kind, files) in [(Kind::Config, &service.configs), (Kind::Secret, &service.secrets)] {
             for file in files {
-                let to = self.node(kind, &file.source, &[file.source.clone()]);
-                self.edge(at, to, &[file.target.clone()], Line::Plain);
+                let to = self.node(kind, &file.source, from_ref(&file.source));
+                self.edge(at, to, &file.target, Line::Plain);
             }
         }
     }

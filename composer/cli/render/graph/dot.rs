@@ -1,5 +1,7 @@
 //! A stack in DOT, Graphviz' language.
 
+use std::slice::from_ref;
+
 use composer_stack::graph::Graph;
 
 use super::diagram::{Diagram, Edge, Kind, Line, Node};
@@ -22,8 +24,8 @@ pub fn dot(graph: &Graph) -> String {
 
 fn attributes(edge: &Edge) -> String {
     let mut attributes = Vec::new();
-    if edge.label.iter().any(|line| !line.is_empty()) {
-        attributes.push(format!("label={}", label(&edge.label)));
+    if !edge.label.is_empty() {
+        attributes.push(format!("label={}", label(from_ref(&edge.label))));
     }
     match edge.line {
         Line::Arrow => {}

@@ -1,5 +1,7 @@
 //! A stack as a flowchart of Mermaid's.
 
+use std::slice::from_ref;
+
 use composer_stack::graph::Graph;
 
 use super::diagram::{Diagram, Kind, Line};
@@ -20,10 +22,9 @@ pub fn mermaid(graph: &Graph) -> String {
             Line::Dashed => "-.->",
             Line::Plain => "---",
         };
-        let words = if edge.label.iter().all(String::is_empty) {
-            String::new()
-        } else {
-            format!("|{}|", label(&edge.label))
+        let words = match edge.label.is_empty() {
+            true => String::new(),
+            false => format!("|{}|", label(from_ref(&edge.label))),
         };
         text.push_str(&format!("    n{} {line}{words} n{}\n", edge.from, edge.to));
     }

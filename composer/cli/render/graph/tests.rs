@@ -91,7 +91,7 @@ fn what_a_parser_of_dot_reads_is_what_was_meant() {
         assert_eq!(labels, meant, "{case}");
         assert_eq!(names.iter().collect::<BTreeSet<_>>().len(), names.len(), "{case}: a name is there twice");
         let meant = diagram.edges.iter().map(|edge| {
-            let label = Some(edge.label.join("\n")).filter(|label| !label.is_empty());
+            let label = Some(edge.label.clone()).filter(|label| !label.is_empty());
             (names[edge.from].clone(), names[edge.to].clone(), label)
         });
         assert_eq!(edges, meant.collect::<Vec<_>>(), "{case}");
