@@ -64,8 +64,8 @@ pub use limits::MOST_REPLICAS;
 pub use load::{load, project_name_only};
 pub use loaded::{Loaded, Variable};
 pub use model::{
-    AfterSync, Attachment, Bandwidth, Condition, Dependency, Driver, ExtraHost, Healthcheck, Hook,
-    HostAddress, IpNet, Logging, Mac, MacvlanMode, Mount, MountKind, Network, NetworkMode, Pool, Port,
+    AfterSync, Attachment, Bandwidth, Condition, Dependency, Driver, ExternalLink, ExtraHost, Healthcheck,
+    Hook, HostAddress, IpNet, Logging, Mac, MacvlanMode, Mount, MountKind, Network, NetworkMode, Pool, Port,
     PortMode, PreStart, Probe, Protocol, Resources, Restart, RestartPolicy, Rootfs, Run, Service,
     ServiceLink, Stack, Test, Trigger, TriggerAction, Volume,
 };

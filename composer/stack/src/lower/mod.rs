@@ -80,6 +80,7 @@ fn service(name: &str, node: &Node, rootfs: Rootfs) -> Service {
         ports: ports::of_service(node),
         expose: words("expose").unwrap_or_default(),
         links: network::links(node),
+        external_links: network::external_links(node),
         dns: network::servers(node),
         dns_search: words("dns_search").unwrap_or_default(),
         dns_opt: words("dns_opt").unwrap_or_default(),
