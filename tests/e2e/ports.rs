@@ -206,6 +206,40 @@ fn a_taken_port_is_told_with_its_holder_before_anything_is_made() {
 }
 
 #[test]
+fn run_publishes_what_it_is_asked_to() {
+    let world = World::new();
+    let project = Project::new("run-ports", &format!("services:{WEB}    ports: [\"8080:80\"]\n"));
+    world.host.inside(|| {
+        let run = ["run", "-d", "-p", "8085:80", "--publish", "127.0.0.1::80", "web"];
+        project.ok(&run);
+        let ready = ["run", "--rm", "-T", "web", "sh", "-c", "until wget -q -O - http://$0/; do :; done"];
+        let address = project.containers()[0]["Address"].as_str().unwrap().to_owned();
+        assert_eq!(project.ok(&[&ready[..], &[&address]].concat()), "hello\n");
+        assert_eq!(ask("127.0.0.1:8085").as_deref(), Some("hello"));
+        assert!(TcpStream::connect("127.0.0.1:8080").is_err(), "the file's are not published");
+        // What the file says is not to blame.
+        let (code, error) = project.fails(&run);
+        assert!(
+            code == 1 && error.contains("port 8085/tcp of the host is taken: service web of stack"),
+            "{error}"
+        );
+        assert!(
+            error.contains("; stop it, or publish another port: `8086:80`") && !error.contains("-->"),
+            "{error}"
+        );
+        for (wrong, why) in [("80:x", "is neither a port nor a range"), ("80/sctp", "cannot be published")] {
+            let (code, error) = project.fails(&["run", "-p", wrong, "web"]);
+            assert!(
+                code == 1 && error.contains(&format!("`--publish {wrong}`")) && error.contains(why),
+                "{error}"
+            );
+        }
+    });
+    assert_eq!(world.outside.inside(|| ask("198.51.100.1:8085")).as_deref(), Some("hello"));
+    world.down(project);
+}
+
+#[test]
 fn replicas_share_a_range_and_a_port_moves_from_one_service_to_another() {
     let world = World::new();
     let file = format!("services:{WEB}    ports: [\"8080-8082:80\"]\n    scale: 3\n");

@@ -56,7 +56,7 @@ mod variables;
 mod words;
 mod yaml;
 
-pub use command_line::{env_file, split_words};
+pub use command_line::{env_file, split_ports, split_words};
 pub use diagnostic::{Diagnostic, Diagnostics, Link, Place, Related, Severity};
 pub use error::LoadError;
 pub use hash::{Changes, config_hash, sha256};

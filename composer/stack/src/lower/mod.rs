@@ -15,6 +15,8 @@ use crate::model::{
 use crate::yaml::Node;
 use crate::{cpuset, logging, restart, signal, tmpfs, values};
 
+pub(crate) use ports::published;
+
 /// The stack of what can be run: services with a root filesystem.
 pub(crate) fn stack(root: &Node, name: String, directory: PathBuf, files: Vec<PathBuf>) -> Stack {
     let section = |key: &str| root.get(key).into_iter().flat_map(Node::entries);
