@@ -2,7 +2,7 @@
 //!
 //! Such an interface is born in the container's namespace, and the host has nothing by which to find it. It has to be taken
 //! away there before the namespace goes: the kernel takes namespaces apart some time after their last process, and until
-//! then refuses the same hardware address to the container's next interface (EBUSY).
+//! then refuses the same hardware address to the container's next interface (EADDRINUSE).
 
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
