@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::time::Duration;
 
 use crate::namespace::{Namespace, ip, output};
-use crate::stack::Project;
+use crate::stack::{Project, ended, pidfd};
 
 /// Beyond any wait for what has to come.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -139,6 +139,14 @@ fn an_address_on_the_lan_is_there_again_at_once() {
         wait();
         assert_eq!(world.page(20), "hello\n", "after {victims:?}");
     }
+    // A program that ends while there is no supervisor, or a new one is just coming.
+    let pid = world.host.inside(|| project.field("web", "Pid").as_i64().unwrap());
+    let web = pidfd(i32::try_from(pid).unwrap());
+    project.kill_processes("compose-supervisor");
+    output("kill", &format!("-KILL {pid}"));
+    ended(&web);
+    wait();
+    assert_eq!(world.page(20), "hello\n", "after an end that nobody saw");
     run(&["down", "-t", "0"]);
     wait();
     assert_eq!(world.page(20), "hello\n", "after down");

@@ -9,7 +9,7 @@ use composer_network::{
     names, remove_inside,
 };
 
-use crate::world::{Container, STACK, on_a_host, run};
+use crate::world::{Container, PATIENCE, STACK, on_a_host, run};
 
 const GROUP: u32 = 78;
 
@@ -39,6 +39,7 @@ async fn lan() -> Container {
     outside
         .inside(|| {
             run("ip", "addr add 10.9.0.1/24 dev eth0");
+            run("ip", "addr add fd09::1/64 dev eth0 nodad");
             run("ip", "link set eth0 up");
         })
         .await;
@@ -63,7 +64,10 @@ async fn plug(
         veth: container.veth.clone(),
         interface: "eth0".to_owned(),
         mac: [2, 0x42, 10, 9, 0, last],
-        addresses: vec![IpNet::new(IpAddr::V4(at(last)), 24).expect("a prefix")],
+        addresses: vec![
+            IpNet::new(IpAddr::V4(at(last)), 24).expect("a prefix"),
+            format!("fd09::{last}/64").parse().expect("an address"),
+        ],
         gateways: Gateways { v4: Some(at(1)), v6: None },
     };
     attach(host, container.netns(), Wiring { plugs: vec![plug], ..Wiring::default() }).await
@@ -82,6 +86,12 @@ fn containers_are_on_the_network_of_the_hosts_interface() {
         let (_a, _b) = (one.listens(80).await, outside.listens(81).await);
         assert!(outside.reaches(at(2), 80).await && one.reaches(at(1), 81).await);
         assert!(other.reaches(at(2), 80).await, "they reach each other");
+        let six = || std::net::TcpListener::bind("[fd09::2]:82").expect("a listener");
+        let _c = one.inside(six).await;
+        let to = "[fd09::2]:82".parse().expect("an address");
+        let reached =
+            outside.inside(move || std::net::TcpStream::connect_timeout(&to, PATIENCE).is_ok()).await;
+        assert!(reached, "by IPv6 too");
         let way = one.inside(|| run("ip", "route")).await;
         assert!(way.contains("default via 10.9.0.1 dev eth0"), "{way}");
         let link = one.inside(|| run("ip", "-d link show eth0")).await;
@@ -182,6 +192,15 @@ fn without_an_interface_of_the_host_containers_reach_each_other() {
         attached.expect("plugged in");
         let _listener = one.listens(80).await;
         assert!(other.reaches(at(2), 80).await);
+        // Others that are on it as well may have it.
+        let group = |wanted: u32| {
+            assert!(run("ip", &format!("link show {name}")).contains(&format!("group {wanted} ")))
+        };
+        host.pass_parent(&name, GROUP, GROUP + 1).await.expect("passed on");
+        group(GROUP + 1);
+        host.pass_parent(&name, GROUP, 7).await.expect("it is theirs");
+        group(GROUP + 1);
+        host.pass_parent(&name, GROUP + 1, GROUP).await.expect("passed back");
         host.remove_group(GROUP).await.expect("removed");
         assert_eq!(host.links().await.expect("a list").len(), 1, "the loopback");
         let left = one.inside(|| run("ip", "link")).await;

@@ -106,10 +106,10 @@ pub struct Failure {
     /// What failed, on what, why, and what to do; the first line stands for itself.
     pub message: String,
     /// A way out.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub help: Option<String>,
     /// The value of the file that is to blame, as keys and places in lists; empty where none is.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub at: Vec<String>,
     /// The exit status for the CLI: 1, or 126 and 127 where a program could not be run.
     pub code: i32,
