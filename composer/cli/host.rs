@@ -13,8 +13,15 @@ pub fn facts() -> Option<HostFacts> {
         cpus_online: cpus(&online)?,
         memory: total(&memory)?,
         no_ipv6: networks::has_ipv6().err().map(str::to_owned),
+        interfaces: interfaces(),
         networks: networks::known(),
     })
+}
+
+/// Their names (proc_pid_net(5)): /sys has those of the namespace that it was mounted in.
+fn interfaces() -> Option<BTreeSet<String>> {
+    let devices = std::fs::read_to_string("/proc/self/net/dev").ok()?;
+    Some(devices.lines().filter_map(|line| Some(line.split_once(':')?.0.trim().to_owned())).collect())
 }
 
 /// A list as the kernel writes it: `0-2,4` (cpuset(7), "List format").

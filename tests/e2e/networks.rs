@@ -119,10 +119,20 @@ networks:
     assert!(show("fixed").contains(&format!("{subnet}.77")));
     let other = Project::new("chosen-again", &file);
     let (_, message) = other.fails(&["up", "-d"]);
-    assert!(
-        message.contains(&format!("overlaps {subnet}.0/24 of network back of stack {}", project.name)),
-        "{message}"
+    let expected = format!(
+        "error: the subnet {subnet}.0/24 of network {0}_back overlaps {subnet}.0/24 of network back of stack {1}
+  --> compose.yaml:19:19
+   |
+19 |         - subnet: {subnet}.0/24
+   |                   {2}
+   |
+   = help: give it another `subnet`, or none, which takes a free one
+",
+        other.name,
+        project.name,
+        "^".repeat(subnet.len() + 5)
     );
+    assert!(message.ends_with(&expected), "{message}\nand not\n{expected}");
     other.assert_nothing_left();
     project.down();
 }
@@ -167,6 +177,57 @@ services:
     project.kill_processes("compose-supervisor");
     project.ok(&["ps"]);
     assert_eq!(project.ok(&["exec", "-T", "side", "wget", "-q", "-O", "-", "http://web/"]), "hi\n");
+    project.down();
+}
+
+#[test]
+fn a_container_that_comes_back_has_its_network_again_with_those_who_have_joined_it() {
+    let file = r#"
+services:
+  web:
+    x-rootfs: @busybox@
+    command:
+      - sh
+      - -c
+      - n=$$(cat /n 2>/dev/null || echo 0); echo $$((n+1)) > /n; echo run $$n; mkdir -p /www; echo hi > /www/index.html;
+        exec httpd -f -p 80 -h /www
+    restart: always
+    x-probe: { tcp: 80 }
+  side: { x-rootfs: @busybox@, command: sleep 1000, network_mode: "service:web" }
+  client: { x-rootfs: @busybox@, command: sleep 1000 }
+"#;
+    let project = Project::new("comes-back", file);
+    project.ok(&["up", "-d", "--wait"]);
+    let pid = |service: &str| i32::try_from(project.field(service, "Pid").as_i64().unwrap()).unwrap();
+    let namespace = |service: &str| std::fs::read_link(format!("/proc/{}/ns/net", pid(service))).unwrap();
+    let (side, before, address) = (pid("side"), namespace("side"), project.field("web", "Address"));
+    for run in 1..3 {
+        if run == 2 {
+            // Who has joined whom is found again.
+            project.kill_processes("compose-supervisor");
+        }
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid("web")), nix::sys::signal::Signal::SIGKILL)
+            .unwrap();
+        project.follow_until("web", &format!("run {run}"));
+        project.ok(&["up", "-d", "--wait"]);
+        assert_eq!(
+            (pid("side"), namespace("side"), namespace("web")),
+            (side, before.clone(), before.clone())
+        );
+        assert_eq!(project.field("web", "Address"), address);
+        assert_eq!(project.ok(&["exec", "-T", "side", "wget", "-q", "-O", "-", "http://127.0.0.1/"]), "hi\n");
+        for client in ["side", "client"] {
+            assert_eq!(
+                project.ok(&["exec", "-T", client, "wget", "-q", "-O", "-", "http://web/"]),
+                "hi\n",
+                "{client}"
+            );
+        }
+    }
+    // Without anybody in it there is no reason to.
+    project.ok(&["stop", "-t", "0", "side"]);
+    project.ok(&["restart", "-t", "0", "--no-deps", "web"]);
+    assert_ne!(namespace("web"), before);
     project.down();
 }
 

@@ -5,51 +5,16 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::process::Command;
-use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use nix::sched::{CloneFlags, setns, unshare};
-
+use crate::namespace::{Namespace, ip, output};
 use crate::stack::Project;
 
 /// Beyond any wait for what has to come.
 const PATIENCE: Duration = Duration::from_secs(20);
 const HOST: &str = "198.51.100.1";
 const OUTSIDE: &str = "198.51.100.2";
-
-/// A network namespace, entered by threads that end.
-struct Namespace(fs::File);
-
-impl Namespace {
-    /// The one that the thread makes for itself.
-    fn unshared() -> Self {
-        let (send, receive) = mpsc::channel();
-        thread::spawn(move || {
-            unshare(CloneFlags::CLONE_NEWNET).unwrap();
-            ip("link set lo up");
-            send.send(fs::File::open("/proc/thread-self/ns/net").unwrap()).unwrap();
-        });
-        Self(receive.recv().unwrap())
-    }
-
-    fn inside<T: Send>(&self, job: impl FnOnce() -> T + Send) -> T {
-        thread::scope(|scope| {
-            scope
-                .spawn(|| {
-                    setns(&self.0, CloneFlags::CLONE_NEWNET).unwrap();
-                    job()
-                })
-                .join()
-                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-        })
-    }
-
-    fn path(&self) -> String {
-        use std::os::fd::AsRawFd;
-        format!("/proc/{}/fd/{}", std::process::id(), self.0.as_raw_fd())
-    }
-}
 
 /// A host and somebody outside of it.
 struct World {
@@ -95,17 +60,6 @@ impl World {
         let bound = self.host.inside(|| fs::read_to_string("/proc/thread-self/net/tcp").unwrap());
         assert!(!bound.contains(" 0A "), "a socket listens still:\n{bound}");
     }
-}
-
-fn ip(arguments: &str) {
-    output("ip", arguments);
-}
-
-fn output(program: &str, arguments: &str) -> String {
-    let output = Command::new(program).args(arguments.split(' ')).output().unwrap();
-    let error = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{program} {arguments}: {error}");
-    String::from_utf8(output.stdout).unwrap()
 }
 
 /// What a server says to a line.
@@ -229,8 +183,19 @@ fn a_taken_port_is_told_with_its_holder_before_anything_is_made() {
         drop(taken);
         one.ok(&["up", "-d", "--wait"]);
         let (code, error) = two.fails(&["up", "-d"]);
-        let holder = format!("is taken: service web of stack {} publishes it", one.name);
-        assert!(code == 1 && error.contains(&holder), "{error}");
+        let line = file.lines().position(|line| line.contains("ports:")).unwrap() + 1;
+        let expected = format!(
+            "error: service web: port 8080/tcp of the host is taken: service web of stack {} publishes it
+  --> compose.yaml:{line}:13
+   |
+{line} |     ports: [\"8080:80\"]
+   |             ^^^^^^^^^
+   |
+   = help: stop it, or publish another port: `8081:80`
+",
+            one.name
+        );
+        assert!(code == 1 && error.ends_with(&expected), "{error}\nand not\n{expected}");
         two.assert_nothing_left();
         two.write("compose.yaml", &format!("services:{WEB}    ports: [\"203.0.113.9:8082:80\"]\n"));
         let (_, error) = two.fails(&["up", "-d"]);
@@ -238,6 +203,40 @@ fn a_taken_port_is_told_with_its_holder_before_anything_is_made() {
         two.assert_nothing_left();
     });
     world.down(one);
+}
+
+#[test]
+fn run_publishes_what_it_is_asked_to() {
+    let world = World::new();
+    let project = Project::new("run-ports", &format!("services:{WEB}    ports: [\"8080:80\"]\n"));
+    world.host.inside(|| {
+        let run = ["run", "-d", "-p", "8085:80", "--publish", "127.0.0.1::80", "web"];
+        project.ok(&run);
+        let ready = ["run", "--rm", "-T", "web", "sh", "-c", "until wget -q -O - http://$0/; do :; done"];
+        let address = project.containers()[0]["Address"].as_str().unwrap().to_owned();
+        assert_eq!(project.ok(&[&ready[..], &[&address]].concat()), "hello\n");
+        assert_eq!(ask("127.0.0.1:8085").as_deref(), Some("hello"));
+        assert!(TcpStream::connect("127.0.0.1:8080").is_err(), "the file's are not published");
+        // What the file says is not to blame.
+        let (code, error) = project.fails(&run);
+        assert!(
+            code == 1 && error.contains("port 8085/tcp of the host is taken: service web of stack"),
+            "{error}"
+        );
+        assert!(
+            error.contains("; stop it, or publish another port: `8086:80`") && !error.contains("-->"),
+            "{error}"
+        );
+        for (wrong, why) in [("80:x", "is neither a port nor a range"), ("80/sctp", "cannot be published")] {
+            let (code, error) = project.fails(&["run", "-p", wrong, "web"]);
+            assert!(
+                code == 1 && error.contains(&format!("`--publish {wrong}`")) && error.contains(why),
+                "{error}"
+            );
+        }
+    });
+    assert_eq!(world.outside.inside(|| ask("198.51.100.1:8085")).as_deref(), Some("hello"));
+    world.down(project);
 }
 
 #[test]

@@ -206,7 +206,7 @@ fn ends_have_dockers_codes() {
     let (status, error) = project.fails(&["run", "tol"]);
     assert!(status == 1 && error.contains("no such service: tol; the file has store"), "{error}");
     for (flags, word) in [
-        (&["-p", "80:80"][..], "--publish 80:80"),
+        (&["-p", "80:x"][..], "--publish 80:x"),
         (&["--cap-add", "NET_ADMIN"], "--cap-add NET_ADMIN"),
         (&["-v", "none:/x"], "no volume \"none\""),
         (&["-l", "x"], "--label x=VALUE"),

@@ -201,3 +201,88 @@ fn networks_are_made_as_asked_and_listed_with_those_of_stacks() {
     project.down();
     shared.remove();
 }
+
+#[test]
+fn a_link_gives_a_container_of_another_stack_a_name() {
+    let shared = Shared::new("linked", &[]);
+    let one = Project::new("link-to", &member(&shared.name, "web"));
+    let file = |link: &str| {
+        format!(
+            "services:\n  client:\n    x-rootfs: @busybox@\n    command: sleep 1000\n    networks: [proxy]\n    \
+             external_links: [{link}]\n  other: {{x-rootfs: @busybox@, command: sleep 1000, networks: [proxy]}}\nnetworks:\n  \
+             proxy: {{external: true, name: {}}}\n",
+            shared.name
+        )
+    };
+    let link = format!("{}-web-1:site", one.name);
+    let two = Project::new("link-from", &file(&link));
+    let (code, message) = two.fails(&["up", "-d"]);
+    let expected = format!(
+        "error: service client: its link is to container {0}-web-1, which there is none of on this host
+ --> compose.yaml:6:22
+  |
+6 |     external_links: [{0}-web-1:site]
+  |                      {1}
+  |
+  = help: bring its stack up first, or remove the link
+",
+        one.name,
+        "^".repeat(link.len())
+    );
+    assert!(code == 1 && message.ends_with(&expected), "{message}\nand not\n{expected}");
+    two.assert_nothing_left();
+    one.ok(&["up", "-d"]);
+    two.ok(&["up", "-d"]);
+    assert_eq!(two.ok(&["exec", "-T", "client", "wget", "-q", "-O", "-", "http://site/"]), "web\n");
+    two.fails(&["exec", "-T", "other", "nslookup", "site"]);
+    // With another address it is still the same.
+    two.kill_processes("compose-supervisor");
+    one.ok(&["up", "-d", "--force-recreate"]);
+    assert_eq!(two.ok(&["exec", "-T", "client", "wget", "-q", "-O", "-", "http://site/"]), "web\n");
+    one.ok(&["stop", "-t", "1"]);
+    let (_, message) = two.fails(&["up", "-d", "--force-recreate", "-t", "1"]);
+    assert!(message.contains("which does not run"), "{message}");
+    assert!(message.contains(&format!("`compose -p {} start web`", one.name)), "{message}");
+    one.ok(&["start"]);
+    // Without a network that both are on it is no use.
+    two.write("compose.yaml", &file(&link).replace("[proxy]\n    ext", "[default]\n    ext"));
+    let output = two.run(&["up", "-d", "-t", "1"]);
+    let told = text(&output.stderr);
+    assert!(
+        output.status.success() && told.contains("leads nowhere: they are on no network together"),
+        "{told}"
+    );
+    two.down();
+    one.down();
+    shared.remove();
+}
+
+#[test]
+fn an_address_that_another_stack_has_is_told_with_its_place() {
+    let third = std::process::id() % 250;
+    let address = format!("10.242.{third}.77");
+    let shared = Shared::new("leased", &["--subnet", &format!("10.242.{third}.0/24")]);
+    let file = member(&shared.name, "a").replace(
+        "networks: [default, proxy]",
+        &format!("networks: {{ proxy: {{ ipv4_address: {address} }} }}"),
+    );
+    let (one, two) = (Project::new("lessee", &file), Project::new("latecomer", &file));
+    one.ok(&["up", "-d"]);
+    let (code, message) = two.fails(&["up", "-d"]);
+    let expected = format!(
+        "error: {0}-a-1: its address on network {1}: {address} is taken by container {2}-a-1 of stack {2}
+ --> compose.yaml:5:40
+  |
+5 |     networks: {{ proxy: {{ ipv4_address: {address} }} }}
+  |                                        {3}
+",
+        two.name,
+        shared.name,
+        one.name,
+        "^".repeat(address.len())
+    );
+    assert!(code == 1 && message.ends_with(&expected), "{message}\nand not\n{expected}");
+    two.assert_nothing_left();
+    one.down();
+    shared.remove();
+}

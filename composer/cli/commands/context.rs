@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use clap::ValueEnum;
 use composer_stack::{Diagnostic, LoadError, LoadOptions, Loaded, Purpose, Severity, Stdin, known_services};
 use composer_supervisor::client::Client;
-use composer_supervisor::protocol::{Action, ContainerStatus, Event, Reply, Request, State, Subject};
+use composer_supervisor::protocol::{
+    Action, ContainerStatus, Event, Failure, Reply, Request, State, Subject,
+};
 use composer_supervisor::words;
 
 use super::{Error, Result, doing, work};
@@ -23,6 +25,8 @@ pub struct Context {
     stdin: Stdin,
     /// Errors and warnings are told as JSON, one object a line.
     pub json: bool,
+    /// How the files were read that are to be run.
+    loaded: Option<LoadOptions>,
 }
 
 impl Context {
@@ -32,7 +36,7 @@ impl Context {
         let flag = if global.no_ansi { Some(Ansi::Never) } else { global.ansi };
         let ansi = flag.or_else(|| chosen(&caller, "COMPOSE_ANSI")).unwrap_or_default();
         let out = Output::new(ansi, &caller.environment);
-        Self { global, caller, out, stdin: Stdin::new(std::io::stdin()), json: false }
+        Self { global, caller, out, stdin: Stdin::new(std::io::stdin()), json: false, loaded: None }
     }
 
     /// The flags before the verb.
@@ -100,7 +104,29 @@ impl Context {
             };
             self.out.note(&text);
         }
+        if purpose == Purpose::Run {
+            self.loaded = Some(options);
+        }
         Ok(loaded)
+    }
+
+    /// What fails from now on is not told with its place.
+    pub fn forget_places(&mut self) {
+        self.loaded = None;
+    }
+
+    /// What the supervisor could not do, with the place in the files that is to blame. They are read for it once more:
+    /// places do not go along to the supervisor.
+    fn placed(&self, failure: &Failure) -> Option<Diagnostic> {
+        let options = self.loaded.as_ref().filter(|_| !failure.at.is_empty())?;
+        let loaded = composer_stack::load(options).ok()?;
+        // What else is to be told of has lines of its own.
+        let (message, rest) = match failure.message.split_once('\n') {
+            Some((message, rest)) => (message, Some(rest.to_owned())),
+            None => (failure.message.as_str(), None),
+        };
+        let error = loaded.error_at(&failure.at, message, failure.help.as_deref())?;
+        Some(Diagnostic { note: rest, ..error })
     }
 
     /// The project's name, even where the files are wrong or gone.
@@ -230,14 +256,20 @@ impl Context {
             | Error::Io(..)
             | Error::Usage(_) => 1,
         };
-        match error {
-            Error::Load(error) if self.json => self.out.note(&error.render_json()),
-            Error::Load(error) => self.out.note(&error.render(self.out.color_errors)),
-            error if self.json => {
+        let placed = match error {
+            Error::Refused(failure) => self.placed(failure),
+            _ => None,
+        };
+        match (error, placed) {
+            (_, Some(placed)) if self.json => self.out.note(&placed.render_json()),
+            (_, Some(placed)) => self.out.note(&placed.render(self.out.color_errors)),
+            (Error::Load(error), None) if self.json => self.out.note(&error.render_json()),
+            (Error::Load(error), None) => self.out.note(&error.render(self.out.color_errors)),
+            (error, None) if self.json => {
                 let error = Diagnostic::without_place(Severity::Error, error.to_string());
                 self.out.note(&error.render_json());
             }
-            error => self.out.error(&error.to_string()),
+            (error, None) => self.out.error(&error.to_string()),
         }
         code
     }

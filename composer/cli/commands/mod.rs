@@ -70,7 +70,7 @@ pub enum Error {
     #[error(transparent)]
     Host(#[from] host::Error),
     /// The supervisor could not do it.
-    #[error("{}", .0.message)]
+    #[error("{0}")]
     Refused(protocol::Failure),
     /// Standard output takes no more.
     #[error("write to standard output: {0}")]

@@ -28,6 +28,10 @@ pub fn run(context: &mut Context, verb: &Run) -> Result {
     refuse(verb)?;
     let loaded = context.load(Purpose::Run, |options| options.enabled = vec![verb.service.clone()])?;
     let stack = loaded.stack;
+    if !verb.publish.is_empty() {
+        // What the service publishes here is not what the file says.
+        context.forget_places();
+    }
     let interactive = verb.interactive.unwrap_or(true);
     // The plan needs none.
     let tty = !verb.dry_run && wants_terminal(verb, interactive)?;
@@ -78,12 +82,6 @@ fn refuse(verb: &Run) -> Result<()> {
     let not_yet = |what: &str, instead: &str| {
         Err(Error::Usage(format!("`compose run {what}` is not supported yet: {instead}")))
     };
-    if let Some(port) = verb.publish.first() {
-        return not_yet(
-            &format!("--publish {port}"),
-            "`--service-ports` publishes the ports that the file gives the service",
-        );
-    }
     if let Some(capability) = verb.cap_add.first() {
         return not_yet(
             &format!("--cap-add {capability}"),

@@ -32,8 +32,8 @@ pub struct NetworkCreate {
     /// Its name
     #[arg(value_name = "NETWORK")]
     pub name: String,
-    /// What makes it; `bridge` is what is there
-    #[arg(short, long, value_name = "DRIVER", default_value = "bridge", value_parser = ["bridge"])]
+    /// What makes it: a bridge of its own, or interfaces on one of the host's (`-o parent=eth0`)
+    #[arg(short, long, value_name = "DRIVER", default_value = "bridge", value_parser = ["bridge", "macvlan"])]
     pub driver: String,
     /// An option of the driver
     #[arg(short, long = "opt", value_name = "KEY=VALUE", value_parser = pair)]
@@ -41,7 +41,7 @@ pub struct NetworkCreate {
     /// Its subnet, one of each address family at most [default: a free one]
     #[arg(long = "subnet", value_name = "SUBNET")]
     pub subnets: Vec<IpNet>,
-    /// The bridge's own address in a subnet [default: the first]
+    /// Where the way out of a subnet is: the bridge's own address in it [default: the first]
     #[arg(long = "gateway", value_name = "ADDRESS")]
     pub gateways: Vec<std::net::IpAddr>,
     /// The part of a subnet that containers get addresses from

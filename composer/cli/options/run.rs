@@ -65,10 +65,10 @@ pub struct Run {
     /// Only print what would be done
     #[arg(long)]
     pub dry_run: bool,
-    /// Publish the service's ports: not supported yet
+    /// Publish the service's ports
     #[arg(short = 'P', long, conflicts_with = "publish")]
     pub service_ports: bool,
-    /// Publish a port: not supported yet
+    /// Publish a port: `[[ADDRESS:]HOST:]CONTAINER[/udp]`
     #[arg(short, long, value_name = "PORT", action = ArgAction::Append)]
     pub publish: Vec<String>,
     /// Add a capability: not supported yet

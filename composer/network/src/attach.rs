@@ -49,7 +49,7 @@ pub async fn attach(host: &Host, netns: OwnedFd, wiring: Wiring) -> Result<Attac
         }
         Ok(resolver)
     });
-    let paired = join_all(pairs.iter().map(|plug| host.make_veth(plug, netns.as_fd()))).await;
+    let paired = join_all(pairs.iter().map(|plug| host.make_link(plug, netns.as_fd()))).await;
     let paired: Result<()> = paired.into_iter().collect();
     if paired.is_ok() {
         // The thread may be gone, and its own error comes below.

@@ -100,6 +100,28 @@ pub enum Error {
         /// The interface.
         name: String,
     },
+    /// The interface of the host's that a network is to be on is not there.
+    #[error("the host has no interface {name}: `ip link` lists those it has")]
+    NoParent {
+        /// The interface.
+        name: String,
+    },
+    /// The interface of the host's that a network is to be on would have to be made.
+    #[error(
+        "there is no interface {name}, and it cannot be made: the kernel has no 802.1Q VLANs (module 8021q)"
+    )]
+    NoVlans {
+        /// The interface.
+        name: String,
+    },
+    /// An interface of the host's gives itself to one container.
+    #[error(
+        "the host's interface {parent} is another's already: with mode passthru one container alone is on it"
+    )]
+    Alone {
+        /// The interface.
+        parent: String,
+    },
     /// Group 0 is the group of every interface that was put into none.
     #[error("link group 0 holds the interfaces of the host and cannot be removed")]
     DefaultGroup,

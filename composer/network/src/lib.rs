@@ -23,5 +23,8 @@ pub mod subnets;
 pub use attach::{Wiring, attach, isolate, reattach_dns};
 pub use dns::Attached;
 pub use error::{Error, Result};
-pub use host::{Bridge, BridgeSpec, Gateways, Host, LinkInfo, Plug, has_ipv6, mac_of, resolvers};
+pub use host::{
+    Bridge, BridgeSpec, Gateways, Host, LinkInfo, MacvlanMode, Medium, Plug, has_ipv6, mac_of,
+    remove_inside, resolvers,
+};
 pub use ipnet::{IpNet, Ipv4Net, Ipv6Net};

@@ -8,6 +8,8 @@ use sha2::{Digest, Sha256};
 
 const BRIDGE: &str = "cb";
 const VETH: &str = "cv";
+const INNER: &str = "cd";
+const OTHER: &str = "ce";
 /// Characters of the hash, five bits each.
 const HASH_LENGTH: usize = 12;
 /// The lower-case alphabet of RFC 4648's base32.
@@ -24,9 +26,19 @@ pub fn veth(stack: &str, container: &str, network: &str) -> String {
     name(VETH, stack, &format!("{container}\n{network}"))
 }
 
+/// The interface of a network that leads nowhere and has no bridge.
+pub fn inner(stack: &str, network: &str) -> String {
+    name(INNER, stack, network)
+}
+
+/// The other end of that.
+pub(crate) fn other_end(inner: &str) -> String {
+    inner.replacen(INNER, OTHER, 1)
+}
+
 /// Whether a name is one that this module makes.
 pub(crate) fn is_ours(name: &str) -> bool {
-    [BRIDGE, VETH].iter().any(|prefix| {
+    [BRIDGE, VETH, INNER, OTHER].iter().any(|prefix| {
         name.strip_prefix(prefix).is_some_and(|hash| {
             hash.len() == HASH_LENGTH && hash.bytes().all(|byte| ALPHABET.contains(&byte))
         })
@@ -62,6 +74,7 @@ mod tests {
         assert_ne!(bridge("shop", "a"), bridge("sho", "pa"));
         assert_ne!(bridge("shop", "a"), veth("shop", "a", "b"));
         assert_ne!(veth("shop", "a", "b"), veth("shop", "a", "c"));
+        assert!(is_ours(&inner("shop", "a")) && is_ours(&other_end(&inner("shop", "a"))));
     }
 
     #[test]

@@ -3,8 +3,11 @@
 //! A thread that came back with a second `setns` could fail to, and would then serve the rest of the process from
 //! the wrong namespace; one that ends cannot. What it opened (sockets belong to the namespace they were opened
 //! in) stays usable from outside.
+// For one ioctl, which has no safe wrapper.
+#![allow(unsafe_code)]
 
-use std::os::fd::OwnedFd;
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::thread;
 
 use nix::sched::{CloneFlags, setns};
@@ -28,6 +31,19 @@ pub async fn tcp_socket(netns: OwnedFd) -> Result<OwnedFd> {
             .map_err(|errno| Error::kernel("open", "a socket in the container", errno))
     };
     run(netns, open).await
+}
+
+/// The namespace of a socket.
+///
+/// # Errors
+/// When the kernel does not give it, as to a process without CAP_NET_ADMIN there.
+pub fn of_socket(socket: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    /// linux/sockios.h.
+    const SIOCGSKNS: libc::Ioctl = 0x894C;
+    // SAFETY: this request has no argument (sock_ioctl, net/socket.c), and the descriptor is open for the call.
+    let namespace = nix::errno::Errno::result(unsafe { libc::ioctl(socket.as_raw_fd(), SIOCGSKNS) })?;
+    // SAFETY: the kernel has made the descriptor for us, and nobody else knows it.
+    Ok(unsafe { OwnedFd::from_raw_fd(namespace) })
 }
 
 /// Runs `job` inside the namespace (a file of it, or a pidfd of a process in it), starting at once; the future is its

@@ -5,13 +5,40 @@ use std::path::Path;
 
 use crate::diagnostic::Report;
 use crate::error::LoadError;
+use crate::model::{Port, PortMode, Protocol};
 use crate::options::LoadOptions;
 use crate::read::Reader;
-use crate::{dotenv, words};
+use crate::{dotenv, lower, shape, words};
 
 /// The words of a command line, as `command: TEXT` has them; `None` where a quote is never closed.
 pub fn split_words(text: &str) -> Option<Vec<String>> {
     words::line(text).map(|line| line.words)
+}
+
+/// Ports in the short form of `ports`.
+///
+/// # Errors
+/// Why they are none.
+pub fn split_ports(text: &str) -> Result<Vec<Port>, String> {
+    shape::short_ports(text)?
+        .into_iter()
+        .map(|port| {
+            let protocol = match port.protocol.as_str() {
+                "udp" => Protocol::Udp,
+                "tcp" => Protocol::Tcp,
+                other => return Err(format!("ports of `{other}` cannot be published")),
+            };
+            Ok(Port {
+                host_ip: port.address.and_then(|address| address.parse().ok()),
+                published: port.published.as_deref().and_then(lower::published),
+                target: port.target,
+                protocol,
+                mode: PortMode::default(),
+                name: None,
+                app_protocol: None,
+            })
+        })
+        .collect()
 }
 
 /// The variables of an env file, which may use `known` ones. `current_dir` is where a relative path begins.

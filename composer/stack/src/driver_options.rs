@@ -14,9 +14,48 @@ pub(crate) const HOST_BINDING: &str = "com.docker.network.bridge.host_binding_ip
 /// How packets pass the bridge; `nat` by default.
 pub(crate) const GATEWAY_MODES: [&str; 2] =
     ["com.docker.network.bridge.gateway_mode_ipv4", "com.docker.network.bridge.gateway_mode_ipv6"];
-/// Why no other mode is taken.
-pub(crate) const ROUTED: &str =
-    "`routed` is not supported yet: others would have to be told the way to the containers' addresses";
+/// Whether the bridge has no address.
+pub(crate) const INHIBIT_IPV4: &str = "com.docker.network.bridge.inhibit_ipv4";
+/// What an interface is called, of a container on a network.
+pub(crate) const IFNAME: &str = "com.docker.network.endpoint.ifname";
+/// Parameters of such an interface.
+pub(crate) const ENDPOINT_SYSCTLS: &str = "com.docker.network.endpoint.sysctls";
+/// Others that Docker knows, and why they do nothing here.
+pub(crate) const UNDONE: [(&str, &str); 4] = [
+    (
+        "com.docker.network.bridge.trusted_host_interfaces",
+        "no interface of the host has more of a way in than others",
+    ),
+    ("com.docker.network.bridge.default_bridge", "there is no bridge that all stacks are on"),
+    (
+        "com.docker.network.host_ipv4",
+        "what leaves the host has the address of the interface that it leaves by",
+    ),
+    (
+        "com.docker.network.host_ipv6",
+        "what leaves the host has the address of the interface that it leaves by",
+    ),
+];
+
+/// Why a mode that Docker knows is not taken, and what may be written in its place.
+pub(crate) fn gateway_mode(mode: &str) -> Option<(&'static str, &'static str)> {
+    match mode {
+        "routed" => Some((
+            "`routed` is not supported yet: others would have to be told the way to the containers' addresses",
+            "`nat`, or leave it out",
+        )),
+        "nat-unprotected" => Some((
+            "`nat-unprotected` is not supported yet: from outside nothing but published ports is reached",
+            "`nat`, and `ports` for what is to be reached",
+        )),
+        "isolated" => Some((
+            "`isolated` is not supported yet: a bridge has its gateway's address, at which the host is reached",
+            "`nat`; `internal: true` keeps containers from what is outside",
+        )),
+        _ => None,
+    }
+}
+
 /// The interface of the host that macvlan interfaces are on.
 pub(crate) const PARENT: &str = "parent";
 /// How macvlan interfaces reach each other.
@@ -91,10 +130,20 @@ pub(crate) fn wrong(key: &str, value: &str) -> Option<String> {
             "it is not supported yet on a network that stacks share: give each port its address of the host"
                 .to_owned(),
         ),
+        PARENT if !value.is_empty() => wrong_interface(value),
+        MACVLAN_MODE if !MACVLAN_MODES.contains(&value) => Some(format!(
+            "`{value}` is not a value of this option: it may be `{}`",
+            MACVLAN_MODES.join("`, `")
+        )),
+        INHIBIT_IPV4 if boolean(value) != Some(false) => {
+            Some("it is not supported yet: a bridge has its gateway's address".to_owned())
+        }
         _ if GATEWAY_MODES.contains(&key) => match value {
             "" | "nat" => None,
-            "routed" => Some(ROUTED.to_owned()),
-            _ => Some(format!("`{value}` is not a value of this option: it may be `nat`")),
+            _ => Some(gateway_mode(value).map_or_else(
+                || format!("`{value}` is not a value of this option: it may be `nat`"),
+                |(why, way)| format!("{why}: {way}"),
+            )),
         },
         _ => None,
     }

@@ -57,7 +57,7 @@ mod variables;
 mod words;
 mod yaml;
 
-pub use command_line::{env_file, split_words};
+pub use command_line::{env_file, split_ports, split_words};
 pub use diagnostic::{Diagnostic, Diagnostics, Link, Place, Related, Severity};
 pub use error::LoadError;
 pub use hash::{Changes, config_hash, sha256};
@@ -65,8 +65,8 @@ pub use limits::MOST_REPLICAS;
 pub use load::{load, project_name_only};
 pub use loaded::{Loaded, Variable};
 pub use model::{
-    AfterSync, Attachment, Bandwidth, Condition, Dependency, Driver, ExtraHost, Healthcheck, Hook,
-    HostAddress, IpNet, Logging, Mac, MacvlanMode, Mount, MountKind, Network, NetworkMode, Pool, Port,
+    AfterSync, Attachment, Bandwidth, Condition, Dependency, Driver, ExternalLink, ExtraHost, Healthcheck,
+    Hook, HostAddress, IpNet, Logging, Mac, MacvlanMode, Mount, MountKind, Network, NetworkMode, Pool, Port,
     PortMode, PreStart, Probe, Protocol, Resources, Restart, RestartPolicy, Rootfs, Run, Service,
     ServiceLink, Stack, Test, Trigger, TriggerAction, Volume,
 };

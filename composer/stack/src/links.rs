@@ -11,3 +11,9 @@ pub(crate) fn target(link: &str) -> &str {
         Some(_) | None => link,
     }
 }
+
+/// The two parts of an item of `links` or `external_links`.
+pub(crate) fn parts(link: &str) -> (&str, Option<&str>) {
+    let target = target(link);
+    (target, link[target.len()..].strip_prefix(':').filter(|alias| !alias.is_empty()))
+}

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
-use crate::diagnostic::Diagnostics;
+use crate::diagnostic::{Diagnostic, Diagnostics, Report};
 use crate::emit::{self, Document};
 use crate::graph::Graph;
 use crate::model::Stack;
@@ -212,6 +212,22 @@ impl Loaded {
         }
         let document = print::service(&service);
         Some(hash::sha256(&emit::json_line(&document).ok()?))
+    }
+
+    /// What somebody else has found wrong with the value that a path of keys, and of places in lists, leads to: an error
+    /// where that is written. `None` where no file says it.
+    pub fn error_at(self, path: &[String], message: &str, help: Option<&str>) -> Option<Diagnostic> {
+        let node = path.iter().try_fold(&self.root, |node, key| match key.parse::<usize>() {
+            Ok(place) if !node.items().is_empty() => node.items().get(place),
+            Ok(_) | Err(_) => node.get(key),
+        })?;
+        if self.sources.is_implied(node.span.way) {
+            return None;
+        }
+        let mut report = Report::of(self.sources);
+        let found = report.error(node.span, message);
+        help.into_iter().fold(found, |found, help| found.help(help));
+        report.found.pop().filter(|found| found.place.is_some())
     }
 
     /// The model as YAML with a comment behind every value that says where it came from; `color`: they are dim.

@@ -13,8 +13,8 @@ use serde::{Deserialize, Serialize};
 mod network;
 
 pub use network::{
-    Attachment, Bandwidth, Driver, ExtraHost, HostAddress, IpNet, Mac, MacvlanMode, Network, NetworkMode,
-    Pool, Port, PortMode, Protocol, ServiceLink,
+    Attachment, Bandwidth, Driver, ExternalLink, ExtraHost, HostAddress, IpNet, Mac, MacvlanMode, Network,
+    NetworkMode, Pool, Port, PortMode, Protocol, ServiceLink,
 };
 
 /// What one set of Compose files describes (Compose says *project*).
@@ -84,6 +84,9 @@ pub struct Service {
     /// `links`: names of other services that this one alone knows.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub links: Vec<ServiceLink>,
+    /// `external_links`: names of containers of any stack that this one alone knows.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub external_links: Vec<ExternalLink>,
     /// `dns`: servers that are asked instead of the host's.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub dns: Vec<IpAddr>,

@@ -70,6 +70,8 @@ pub struct HostFacts {
     pub memory: u64,
     /// Why the kernel has no IPv6, where it has none.
     pub no_ipv6: Option<String>,
+    /// Its network interfaces, where they are known.
+    pub interfaces: Option<BTreeSet<String>>,
     /// The networks that stacks share, where they are known.
     pub networks: Option<BTreeSet<String>>,
 }

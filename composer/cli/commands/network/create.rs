@@ -29,7 +29,7 @@ fn network(verb: NetworkCreate) -> std::result::Result<Network, String> {
         return Err("a network needs IPv4 or IPv6: give it `--ipv6`, or leave `--ipv4=false` out".to_owned());
     }
     let options: BTreeMap<String, String> = verb.options.into_iter().collect();
-    let mut network = Network::with_options(&verb.name, options)?;
+    let mut network = Network::with_options(&verb.name, &verb.driver, options)?;
     let mut pools: Vec<Pool> = Vec::new();
     for subnet in verb.subnets {
         let subnet = subnet.trunc();
@@ -57,7 +57,7 @@ fn network(verb: NetworkCreate) -> std::result::Result<Network, String> {
     // As Docker has it, a subnet of IPv6 alone does not turn it on; nobody means that.
     network.ipv6 = verb.ipv6 || pools.iter().any(|pool| pool.subnet.addr().is_ipv6());
     network.ipam = pools;
-    network.internal = verb.internal;
+    network.internal |= verb.internal;
     network.attachable = verb.attachable;
     network.labels = verb.labels.into_iter().collect();
     Ok(network)

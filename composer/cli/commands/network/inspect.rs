@@ -91,10 +91,11 @@ fn document(shown: &Shown) -> Document {
     }
 }
 
-/// The bridge's name is told also where nobody has chosen it.
+/// The bridge's name, or what else of the host's it is on, is told also where nobody has chosen it.
 fn options(shown: &Shown) -> BTreeMap<String, String> {
     let mut options = shown.network.options.clone();
-    options.entry("com.docker.network.bridge.name".to_owned()).or_insert_with(|| shown.bridge.clone());
+    let key = if driver(shown) == "bridge" { "com.docker.network.bridge.name" } else { "parent" };
+    options.entry(key.to_owned()).or_insert_with(|| shown.bridge.clone());
     options
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use composer_stack::{Logging, Restart, Service, Stack, env_file, split_words};
+use composer_stack::{Logging, Port, Restart, Service, Stack, env_file, split_ports, split_words};
 
 use super::volume;
 use crate::commands::context::Context;
@@ -44,6 +44,10 @@ pub fn changed(
         // As in Docker Compose: those of the service itself are where it is.
         service.ports.clear();
     }
+    if !verb.publish.is_empty() {
+        service.ports = published(verb)?;
+        stack.bind_ports(&mut service);
+    }
     service.working_dir = verb.workdir.clone().or(service.working_dir);
     service.user = verb.user.clone().or(service.user);
     service.environment.extend(environment(context, verb)?);
@@ -64,6 +68,21 @@ pub fn changed(
         service.mounts.push(mount);
     }
     Ok(service)
+}
+
+/// The ports of `--publish`, in the short form of the file's.
+fn published(verb: &Run) -> Result<Vec<Port>> {
+    let mut ports = Vec::new();
+    for text in &verb.publish {
+        let parsed = split_ports(text).map_err(|wrong| {
+            Error::Usage(format!(
+                "`--publish {text}`: {wrong}; write `CONTAINER`, `HOST:CONTAINER` or `ADDRESS:HOST:CONTAINER`, such as \
+                 `8080:80`"
+            ))
+        })?;
+        ports.extend(parsed);
+    }
+    Ok(ports)
 }
 
 fn program(verb: &Run, service: &mut Service) -> Result<()> {

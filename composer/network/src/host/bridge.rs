@@ -7,7 +7,7 @@ use rtnetlink::packet_route::address::{AddressHeaderFlags, AddressMessage};
 use rtnetlink::packet_route::link::{InfoKind, LinkAttribute, LinkFlags, LinkMessage};
 use rtnetlink::{LinkBridge, LinkUnspec};
 
-use super::{Host, forward, group_of, has_ipv6, is_kind, mac_of};
+use super::{Host, Medium, forward, group_of, has_ipv6, is_kind, mac_of};
 use crate::addresses::Subnet;
 use crate::error::{Error, Result, netlink_to_io};
 use crate::names;
@@ -25,9 +25,11 @@ pub struct BridgeSpec {
     pub mtu: Option<u32>,
     /// Its ports do not reach each other.
     pub isolated: bool,
+    /// Where it is no bridge, what it is.
+    pub medium: Medium,
 }
 
-/// A bridge that is there and up.
+/// A bridge that is there and up, or an interface of the host's in its place ([`Medium`]).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bridge {
     /// Its name.
@@ -42,13 +44,15 @@ pub struct Bridge {
     pub mtu: Option<u32>,
     /// Its ports do not reach each other.
     pub isolated: bool,
+    /// Where it is no bridge, what it is.
+    pub medium: Medium,
 }
 
 /// How often a bridge is asked for of a kernel that does not know any.
 const MODULE_TRIES: u32 = 10;
 
 impl BridgeSpec {
-    fn has_ipv6(&self) -> bool {
+    pub(super) fn has_ipv6(&self) -> bool {
         self.subnets.iter().any(|subnet| subnet.gateway.is_ipv6())
     }
 }
@@ -61,9 +65,12 @@ impl Host {
     /// bridge.
     ///
     /// # Errors
-    /// [`Error::ForeignBridge`] and [`Error::WrongKind`] when the name belongs to something else; [`Error::NoIpv6`]; else
-    /// the kernel's refusal.
+    /// [`Error::ForeignBridge`] and [`Error::WrongKind`] when the name belongs to something else; [`Error::NoIpv6`];
+    /// [`Error::NoParent`]; else the kernel's refusal.
     pub async fn bring_bridge(&self, spec: &BridgeSpec) -> Result<Bridge> {
+        if spec.medium != Medium::Bridge {
+            return self.bring_parent(spec).await;
+        }
         let BridgeSpec { name, group, .. } = spec;
         if spec.has_ipv6() {
             has_ipv6().map_err(|why| Error::NoIpv6 { why, subject: format!("bridge {name}") })?;
@@ -102,8 +109,8 @@ impl Host {
         forward::allow(name).map_err(|error| {
             Error::kernel("have the firewall let pass the traffic of bridge", name, error)
         })?;
-        let BridgeSpec { name, subnets, group, mtu, isolated } = spec.clone();
-        Ok(Bridge { name, index, subnets, group, mtu, isolated })
+        let BridgeSpec { name, subnets, group, mtu, isolated, medium } = spec.clone();
+        Ok(Bridge { name, index, subnets, group, mtu, isolated, medium })
     }
 
     /// Removes a bridge of this link group, and the rule by which the firewall let its traffic pass; absent is fine, and so

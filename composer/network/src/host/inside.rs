@@ -93,10 +93,8 @@ impl Inside {
     /// Gives an interface its addresses, sets it up and routes everything over its gateways.
     pub(crate) fn configure(&mut self, plug: &Plug) -> Result<()> {
         let name = plug.interface.as_str();
-        let by_name = LinkUnspec::new_with_name(name).build();
-        let get = vec![("", RouteNetlinkMessage::GetLink(by_name), SET)];
         let index = self
-            .request("look for", name, get)?
+            .find(name)?
             .map(|link| link.header.index)
             .ok_or_else(|| Error::kernel("look for", name, nix::errno::Errno::ENODEV))?;
         const ADD: u16 = SET | NLM_F_CREATE | NLM_F_REPLACE;
@@ -132,9 +130,18 @@ impl Inside {
     /// Removes a link of the thread's namespace; that it is gone already is no error.
     pub(super) fn remove(&mut self, index: u32, name: &str) -> Result<()> {
         let message = LinkUnspec::new_with_index(index).build();
-        match self.request("remove veth", name, vec![("", RouteNetlinkMessage::DelLink(message), SET)]) {
+        match self.request("remove interface", name, vec![("", RouteNetlinkMessage::DelLink(message), SET)]) {
             Err(Error::Kernel { source, .. }) if source.raw_os_error() == Some(libc::ENODEV) => Ok(()),
             other => other.map(drop),
+        }
+    }
+
+    /// The link of this name, if there is one.
+    pub(super) fn find(&mut self, name: &str) -> Result<Option<LinkMessage>> {
+        let by_name = LinkUnspec::new_with_name(name).build();
+        match self.request("look for", name, vec![("", RouteNetlinkMessage::GetLink(by_name), SET)]) {
+            Err(Error::Kernel { source, .. }) if source.raw_os_error() == Some(libc::ENODEV) => Ok(None),
+            other => other,
         }
     }
 

@@ -3,6 +3,7 @@
 mod bridge;
 mod forward;
 mod inside;
+mod macvlan;
 mod veth;
 
 use std::net::IpAddr;
@@ -24,6 +25,7 @@ use crate::{dns, names};
 pub use bridge::{Bridge, BridgeSpec};
 pub(crate) use inside::Inside;
 pub use inside::{Gateways, Plug};
+pub use macvlan::{MacvlanMode, Medium, remove_inside};
 
 /// How many containers are attached at the same time: the kernel lets one configure links at once anyway (the
 /// rtnl mutex), and each takes a thread.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use rtnetlink::packet_route::link::{InfoBridgePort, InfoData, InfoKind, InfoVeth};
 use rtnetlink::{LinkBridgePort, LinkMessageBuilder, LinkUnspec, LinkVeth};
 
-use super::{Host, Inside, Plug, is_kind};
+use super::{Host, Inside, Medium, Plug, is_kind};
 use crate::error::{Error, Result, netlink_to_io};
 use crate::netns;
 
@@ -20,6 +20,12 @@ impl Host {
     /// # Errors
     /// The kernel's refusals.
     pub async fn replug(&self, plug: Plug, netns: BorrowedFd<'_>) -> Result<()> {
+        if let Medium::Macvlan(mode) = plug.bridge.medium {
+            let inside = netns.try_clone_to_owned();
+            let inside = inside
+                .map_err(|source| Error::kernel("keep open", "the container's network namespace", source))?;
+            return self.replug_macvlan(plug, mode, inside).await;
+        }
         let veth = plug.veth.clone();
         if let Some(link) = self.find(&veth).await?.filter(|link| is_kind(link, &InfoKind::Veth)) {
             let index = link.header.index;

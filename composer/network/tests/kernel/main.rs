@@ -8,6 +8,7 @@ mod dns;
 mod firewall;
 mod forwarding;
 mod landscape;
+mod macvlan;
 mod measure;
 mod neighbours;
 mod networks;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, TcpListener, TcpStream};
 
 use composer_network::addresses::Subnet;
-use composer_network::{Bridge, BridgeSpec, Gateways, Host, IpNet, Plug, Wiring, attach, names};
+use composer_network::{Bridge, BridgeSpec, Gateways, Host, IpNet, Medium, Plug, Wiring, attach, names};
 
 use crate::world::{Container, PATIENCE, STACK, address, bridge, on_a_host, only, run};
 
@@ -26,6 +26,7 @@ async fn second(host: &Host, isolated: bool) -> Bridge {
         group: 77,
         mtu: Some(1400),
         isolated,
+        medium: Medium::Bridge,
     };
     host.bring_bridge(&spec).await.expect("a bridge")
 }

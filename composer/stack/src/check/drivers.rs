@@ -1,19 +1,12 @@
 //! What makes networks, and its options; what the host has to have for them.
 
-use std::net::Ipv4Addr;
-
+use super::options;
 use super::project::{Named, Project};
 use crate::diagnostic::Report;
-use crate::driver_options::{
-    BRIDGE, FLAGS, GATEWAY_MODES, HOST_BINDING, LONGEST_INTERFACE as LONGEST, MACVLAN_MODE, MACVLAN_MODES,
-    MTU, MTUS, PARENT, PREFIX, ROUTED, boolean, wrong_interface,
-};
+use crate::driver_options::{BRIDGE, IFNAME, LONGEST_INTERFACE as LONGEST, wrong_interface};
 use crate::source::Span;
 use crate::values;
 use crate::yaml::Node;
-
-/// The least that IPv6 takes (RFC 8200).
-const LEAST_OF_IPV6: u32 = 1280;
 
 pub(super) fn check(project: Project<'_>, report: &mut Report) {
     if !project.running() {
@@ -29,7 +22,7 @@ pub(super) fn check(project: Project<'_>, report: &mut Report) {
         families(project, network, report);
         for (key, entry) in network.map("driver_opts") {
             let text = values::scalar(&entry.node).unwrap_or_default();
-            option(network, key, &text, entry.key, &entry.node, report);
+            options::option(network, key, entry.key, &entry.node, report);
             if key == BRIDGE
                 && let Some((_, first)) = bridges.iter().find(|(name, _)| *name == text)
             {
@@ -69,11 +62,11 @@ fn exists(project: Project<'_>, network: Named<'_>, report: &mut Report) {
 fn driver(network: Named<'_>, report: &mut Report) {
     let Some(node) = network.get("driver") else { return };
     match node.text_value().unwrap_or_default() {
-        "" | "bridge" => {}
-        "macvlan" => {
+        "" | "bridge" | "macvlan" => {}
+        "ipvlan" => {
             report
-                .error(node.span, "the driver `macvlan` is not supported yet: every network is a bridge")
-                .help("`bridge`, or leave it out");
+                .error(node.span, "the driver `ipvlan` is not supported yet")
+                .help("`macvlan` does the same with hardware addresses of the containers' own");
         }
         "host" | "none" => {
             report
@@ -122,70 +115,7 @@ fn families(project: Project<'_>, network: Named<'_>, report: &mut Report) {
     }
 }
 
-fn option(network: Named<'_>, key: &str, text: &str, at: Span, node: &Node, report: &mut Report) {
-    let is_flag = FLAGS.iter().any(|flag| flag.key() == key);
-    if is_flag && boolean(text).is_none() {
-        report
-            .error(node.span, format!("`{text}` is neither true nor false"))
-            .help("write `\"true\"` or `\"false\"`");
-    } else if is_flag || key == PARENT {
-    } else if key == HOST_BINDING {
-        if !text.is_empty() && text.parse::<Ipv4Addr>().is_err() {
-            report
-                .error(node.span, format!("`{text}` is not an IPv4 address"))
-                .help("an address of this host, for the ports that name none: `127.0.0.1`");
-        }
-    } else if key == BRIDGE {
-        interface(node, text, report);
-    } else if key == PREFIX {
-        prefix(node, text, report);
-    } else if key == MTU {
-        mtu(network, node, text, report);
-    } else if GATEWAY_MODES.contains(&key) {
-        if text == "routed" {
-            report.error(node.span, ROUTED).help("`nat`, or leave it out");
-        } else {
-            word(node, text, &["nat"], report);
-        }
-    } else if key == MACVLAN_MODE {
-        word(node, text, &MACVLAN_MODES, report);
-    } else {
-        report.warning(at, format!("the driver has no option `{key}`: it has no effect"));
-    }
-}
-
-fn word(node: &Node, text: &str, words: &[&'static str], report: &mut Report) {
-    if !words.contains(&text) {
-        let list: Vec<String> = words.iter().map(|word| format!("`{word}`")).collect();
-        report.error(node.span, format!("`{text}` is not a value of this option")).meant(
-            text,
-            words.iter().copied(),
-            format!("it may be {}", list.join(", ")),
-        );
-    }
-}
-
-fn mtu(network: Named<'_>, node: &Node, text: &str, report: &mut Report) {
-    let least = if values::flag(network.get("enable_ipv6")) { LEAST_OF_IPV6 } else { *MTUS.start() };
-    if !text.parse().is_ok_and(|mtu: u32| (least..=*MTUS.end()).contains(&mtu)) {
-        report
-            .error(node.span, format!("`{text}` is not an MTU for this network"))
-            .help(format!("a number of bytes from {least} to {}", MTUS.end()));
-    }
-}
-
-/// A number of up to three digits comes behind it.
-fn prefix(node: &Node, text: &str, report: &mut Report) {
-    if text.len() + 3 > LONGEST {
-        report
-            .error(node.span, format!("`{text}` is too long to begin names of interfaces with"))
-            .help(format!("{} characters fit", LONGEST - 3));
-    } else {
-        interface(node, text, report);
-    }
-}
-
-fn interface(node: &Node, text: &str, report: &mut Report) {
+pub(super) fn interface(node: &Node, text: &str, report: &mut Report) {
     if let Some(wrong) = wrong_interface(text) {
         let long = text.len() > LONGEST;
         let help = if long {
@@ -202,7 +132,12 @@ fn interfaces(project: Project<'_>, report: &mut Report) {
     for service in project.services() {
         let mut seen: Vec<(String, Span)> = Vec::new();
         for (_, entry) in service.map("networks") {
-            let Some(node) = entry.node.get("interface_name") else { continue };
+            let options = entry.node.get("driver_opts");
+            for (key, option) in options.into_iter().flat_map(Node::entries) {
+                options::of_endpoint(key, option.key, &option.node, report);
+            }
+            let chosen = entry.node.get("interface_name").or_else(|| options?.get(IFNAME));
+            let Some(node) = chosen else { continue };
             let text = values::scalar(node).unwrap_or_default();
             if text.is_empty() {
                 continue;

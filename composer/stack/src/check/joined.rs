@@ -5,7 +5,8 @@ use crate::diagnostic::Report;
 use crate::yaml::Node;
 
 /// What the owner of a namespace has, as Docker Engine refuses it of those who join.
-const OWNERS: [&str; 6] = ["hostname", "mac_address", "links", "dns", "extra_hosts", "sysctls"];
+const OWNERS: [&str; 7] =
+    ["hostname", "mac_address", "links", "external_links", "dns", "extra_hosts", "sysctls"];
 
 pub(super) fn check(project: Project<'_>, report: &mut Report) {
     if !project.running() {

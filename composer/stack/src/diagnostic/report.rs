@@ -59,6 +59,11 @@ impl Default for Report {
 }
 
 impl Report {
+    /// Nothing yet, of files that were read before.
+    pub fn of(sources: Sources) -> Self {
+        Self { sources, ..Self::default() }
+    }
+
     /// Adds an error at `span`; what comes back takes a label, help and other places.
     pub fn error(&mut self, span: Span, message: impl Into<String>) -> Found<'_> {
         self.add(Severity::Error, Some(span), message.into())

@@ -17,6 +17,7 @@ use crate::yaml::Node;
 use crate::{cpuset, logging, restart, signal, tmpfs, values};
 
 pub(crate) use graph::graph;
+pub(crate) use ports::published;
 
 /// The stack of what can be run: services with a root filesystem.
 pub(crate) fn stack(root: &Node, name: String, directory: PathBuf, files: Vec<PathBuf>) -> Stack {
@@ -83,6 +84,7 @@ fn service(name: &str, node: &Node, rootfs: Rootfs) -> Service {
         ports: ports::of_service(node),
         expose: words("expose").unwrap_or_default(),
         links: network::links(node),
+        external_links: network::external_links(node),
         dns: network::servers(node),
         dns_search: words("dns_search").unwrap_or_default(),
         dns_opt: words("dns_opt").unwrap_or_default(),

@@ -7,8 +7,8 @@ use std::net::IpAddr;
 use super::pairs;
 use crate::driver_options::{self as options, Flag};
 use crate::model::{
-    Attachment, Bandwidth, Driver, ExtraHost, HostAddress, IpNet, Mac, MacvlanMode, Network, NetworkMode,
-    Pool, Service, ServiceLink,
+    Attachment, Bandwidth, Driver, ExternalLink, ExtraHost, HostAddress, IpNet, Mac, MacvlanMode, Network,
+    NetworkMode, Pool, Service, ServiceLink, Stack,
 };
 use crate::subnet::Subnet;
 use crate::yaml::Node;
@@ -39,11 +39,11 @@ fn network(project: &str, key: &str, node: &Node) -> Network {
     let derived = || if external { key.to_owned() } else { format!("{project}_{key}") };
     let pools = node.get("ipam").and_then(|ipam| ipam.get("config")).map(Node::items).unwrap_or_default();
     let bare = bare(&named.unwrap_or_else(derived), pairs(node.get("driver_opts")));
-    let is_macvlan = node.get("driver").and_then(Node::text_value) == Some("macvlan");
+    let driver = driver(node.get("driver").and_then(Node::text_value).unwrap_or_default(), &bare.options);
     Network {
         external,
-        driver: if is_macvlan { macvlan(&bare.options) } else { Driver::Bridge },
-        internal: values::flag(node.get("internal")),
+        internal: values::flag(node.get("internal")) || leads_nowhere(&driver),
+        driver,
         attachable: values::flag(node.get("attachable")),
         ipv4: node.get("enable_ipv4").and_then(Node::bool_value).unwrap_or(true),
         ipv6: values::flag(node.get("enable_ipv6")),
@@ -56,8 +56,16 @@ fn network(project: &str, key: &str, node: &Node) -> Network {
 /// Gives ports that name no address of the host the one that the network has for them by which they are reached: that of
 /// the service's way out (IPv4).
 pub(super) fn bind(service: &mut Service, networks: &BTreeMap<String, Network>) {
+    // Elsewhere a container is reached at its own address. Of what others have made nobody knows here.
+    let is_bridge = |network: &Network| network.external || network.driver == Driver::Bridge;
+    let mut on =
+        service.network.attachments().map(|(key, _)| networks.get(key).is_none_or(is_bridge)).peekable();
+    if on.peek().is_some() && !on.any(|is_bridge| is_bridge) {
+        service.ports.clear();
+    }
     let ways = service.network.attachments().filter_map(|(key, at)| {
-        let network = networks.get(key).filter(|network| network.ipv4 && !network.internal)?;
+        let network =
+            networks.get(key).filter(|network| network.ipv4 && !network.internal && is_bridge(network))?;
         Some((Reverse(at.gw_priority), key, network))
     });
     let way = ways.min_by_key(|(priority, key, _)| (*priority, *key));
@@ -88,25 +96,41 @@ fn bare(name: &str, options: BTreeMap<String, String>) -> Network {
     }
 }
 
+impl Stack {
+    /// Gives ports of a service that name no address of the host the one that its network has for them.
+    pub fn bind_ports(&self, service: &mut Service) {
+        bind(service, &self.networks);
+    }
+}
+
 impl Network {
-    /// A network of this name with options of Docker's driver.
+    /// A network of this name, with the driver of this kind and its options.
     ///
     /// # Errors
     /// What is wrong with an option.
-    pub fn with_options(name: &str, options: BTreeMap<String, String>) -> Result<Self, String> {
+    pub fn with_options(name: &str, kind: &str, options: BTreeMap<String, String>) -> Result<Self, String> {
         for (key, value) in &options {
             if let Some(wrong) = options::wrong(key, value) {
                 return Err(format!("the option {key}: {wrong}"));
             }
         }
-        Ok(bare(name, options))
+        let driver = driver(kind, &options);
+        Ok(Self { internal: leads_nowhere(&driver), driver, ..bare(name, options) })
     }
 }
 
-fn macvlan(options: &BTreeMap<String, String>) -> Driver {
+fn driver(kind: &str, options: &BTreeMap<String, String>) -> Driver {
+    if kind != "macvlan" {
+        return Driver::Bridge;
+    }
     let parent = options.get(options::PARENT).filter(|parent| !parent.is_empty()).cloned();
     let mode = options.get(options::MACVLAN_MODE).map(|mode| macvlan_mode(mode)).unwrap_or_default();
     Driver::Macvlan { parent, mode }
+}
+
+/// Without an interface of the host's nothing outside is reached, as in Docker.
+fn leads_nowhere(driver: &Driver) -> bool {
+    matches!(driver, Driver::Macvlan { parent: None, .. })
 }
 
 fn macvlan_mode(text: &str) -> MacvlanMode {
@@ -181,9 +205,17 @@ pub(super) fn mac(service: &Node) -> Option<Mac> {
 pub(super) fn links(service: &Node) -> Vec<ServiceLink> {
     let links = service.get("links").map(Node::items).unwrap_or_default().iter();
     let links = links.filter_map(Node::text_value).map(|text| {
-        let service = crate::links::target(text);
-        let alias = text[service.len()..].strip_prefix(':').filter(|alias| !alias.is_empty());
+        let (service, alias) = crate::links::parts(text);
         ServiceLink { service: service.to_owned(), alias: alias.map(str::to_owned) }
+    });
+    links.collect()
+}
+
+pub(super) fn external_links(service: &Node) -> Vec<ExternalLink> {
+    let links = service.get("external_links").map(Node::items).unwrap_or_default().iter();
+    let links = links.filter_map(Node::text_value).map(|text| {
+        let (container, alias) = crate::links::parts(text);
+        ExternalLink { container: container.to_owned(), alias: alias.map(str::to_owned) }
     });
     links.collect()
 }

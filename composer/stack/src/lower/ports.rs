@@ -24,7 +24,7 @@ fn port(node: &Node) -> Option<Port> {
 }
 
 /// A port, or a range; zero is any free one.
-pub(super) fn published(text: &str) -> Option<(u16, u16)> {
+pub(crate) fn published(text: &str) -> Option<(u16, u16)> {
     let (first, last) = text.split_once('-').unwrap_or((text, text));
     let (first, last) = (first.parse().ok()?, last.parse().ok()?);
     (first > 0).then_some((first, last))

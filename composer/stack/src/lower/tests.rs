@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use super::stack;
 use crate::diagnostic::Report;
 use crate::model::{
-    Bandwidth, Driver, ExtraHost, HostAddress, MacvlanMode, NetworkMode, Port, PortMode, Protocol,
-    ServiceLink, Stack,
+    Bandwidth, Driver, ExternalLink, ExtraHost, HostAddress, MacvlanMode, NetworkMode, Port, PortMode,
+    Protocol, ServiceLink, Stack,
 };
 use crate::yaml;
 
@@ -30,7 +30,7 @@ fn a_service_without_networks_is_on_the_stacks_own() {
     assert!(network.masquerade && !network.isolated && !network.internal && network.driver == Driver::Bridge);
     // What is not asked for leaves no trace: records from before keep their hash.
     let text = serde_json::to_string(&stack.services["a"]).unwrap();
-    for key in ["network", "ports", "sysctls", "bandwidth", "dns", "mac_address"] {
+    for key in ["network", "ports", "sysctls", "bandwidth", "dns", "mac_address", "external_links"] {
         assert!(!text.contains(&format!("\"{key}\"")), "{text}");
     }
 }
@@ -126,6 +126,18 @@ fn macvlan() {
         stack.networks["n"].driver,
         Driver::Macvlan { parent: Some("eth0".to_owned()), mode: MacvlanMode::Vepa }
     );
+    assert!(!stack.networks["n"].internal);
+}
+
+#[test]
+fn nothing_is_published_on_macvlan_alone_and_nothing_reached_without_a_parent() {
+    let stack = lowered(
+        "services:\n  a: {x-rootfs: host, networks: {n: }, ports: [{target: 80}]}\n  \
+         b: {x-rootfs: host, networks: {n: , m: }, ports: [{target: 80}]}\n  \
+         c: {x-rootfs: host, network_mode: host, ports: [{target: 80}]}\nnetworks: {n: {driver: macvlan}, m: {}}\n",
+    );
+    assert_eq!(["a", "b", "c"].map(|service| stack.services[service].ports.len()), [0, 1, 1]);
+    assert!(stack.networks["n"].internal && !stack.networks["m"].internal);
 }
 
 #[test]
@@ -133,7 +145,7 @@ fn names_ports_and_rates() {
     let stack = lowered(
         "x-resources: {limits: {bandwidth: {egress: 1gbit}}}\nservices:\n  a:\n    x-rootfs: host\n    \
          ports: [{target: 80, published: '8000-8010', host_ip: '::1', protocol: UDP, mode: host, name: web}, {target: 81}]\n    \
-         expose: ['90']\n    links: [b, 'c:db']\n    dns: [1.1.1.1, '::1']\n    dns_search: [lan]\n    dns_opt: [ndots:1]\n    \
+         expose: ['90']\n    links: [b, 'c:db']\n    external_links: [x-db-1, 'x-db-1:db', 'a:b:c']\n    dns: [1.1.1.1, '::1']\n    dns_search: [lan]\n    dns_opt: [ndots:1]\n    \
          extra_hosts: ['gate=host-gateway', 'six=::1']\n    sysctls: {net.core.somaxconn: 1024}\n    x-bandwidth: {ingress: 10mbit}\n",
     );
     let service = &stack.services["a"];
@@ -162,6 +174,12 @@ fn names_ports_and_rates() {
         alias: alias.map(str::to_owned),
     };
     assert_eq!(service.links, [link("b", None), link("c", Some("db"))]);
+    let external = |container: &str, alias: Option<&str>| ExternalLink {
+        container: container.to_owned(),
+        alias: alias.map(str::to_owned),
+    };
+    let wanted = [external("x-db-1", None), external("x-db-1", Some("db")), external("a:b:c", None)];
+    assert_eq!(service.external_links, wanted);
     assert_eq!(
         (service.dns.len(), service.dns_search[0].as_str(), service.dns_opt[0].as_str()),
         (2, "lan", "ndots:1")

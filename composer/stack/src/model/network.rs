@@ -174,6 +174,15 @@ pub struct ServiceLink {
     pub alias: Option<String>,
 }
 
+/// One item of `external_links`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExternalLink {
+    /// The container.
+    pub container: String,
+    /// What it is called here; its own name where it is not given.
+    pub alias: Option<String>,
+}
+
 /// One item of `extra_hosts`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExtraHost {

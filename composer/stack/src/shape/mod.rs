@@ -30,7 +30,7 @@ pub(crate) use forms::*;
 pub(crate) use hosts::HOSTS;
 pub(crate) use mounts::{MOUNT, TMPFS_MODE, TMPFS_SIZE, volume_resource};
 pub(crate) use paths::*;
-pub(crate) use ports::PORTS;
+pub(crate) use ports::{PORTS, parse as short_ports};
 pub(crate) use references::*;
 
 /// A value with a short form.

@@ -66,12 +66,12 @@ fn ports(node: Node, _: &str, shaper: &mut Shaper<'_>) -> Option<Node> {
 
 /// One published port.
 #[derive(Debug, PartialEq)]
-struct Port {
-    address: Option<String>,
-    target: u16,
+pub(crate) struct Port {
+    pub address: Option<String>,
+    pub target: u16,
     /// A port, or a range of which a free one is taken.
-    published: Option<String>,
-    protocol: String,
+    pub published: Option<String>,
+    pub protocol: String,
 }
 
 impl Port {
@@ -99,7 +99,7 @@ impl Port {
 }
 
 /// Docker's `nat.ParsePortSpecs` of one string.
-fn parse(text: &str) -> Result<Vec<Port>, String> {
+pub(crate) fn parse(text: &str) -> Result<Vec<Port>, String> {
     let (front, container) = text.rsplit_once(':').map_or((None, text), |(front, last)| (Some(front), last));
     let (address, host) = match front {
         Some(front) => front.rsplit_once(':').map_or(("", front), |(address, host)| (address, host)),

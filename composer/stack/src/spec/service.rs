@@ -147,10 +147,7 @@ pub(crate) static SERVICE: Record = Record::new(
         Field::new("extends", shape::EXTENDS, "Another service whose settings this one begins with.")
             .merge(Merge::Replace)
             .print(Print::Never),
-        Field::new("external_links", SET, "Containers of other projects that get names in this one.")
-            .support(Support::Refused(
-                "links are Docker's old networking: put both services on one external network",
-            )),
+        Field::new("external_links", SET, "Containers of other projects that get names in this one."),
         Field::new("extra_hosts", shape::HOSTS, "Names and addresses for the container's `/etc/hosts`.")
             .merge(Merge::Own(merge::hosts)),
         Field::new("group_add", Shape::Set(&shape::TEXT_OR_INT), "Further groups of the container's user.")

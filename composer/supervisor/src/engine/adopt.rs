@@ -5,13 +5,13 @@ use std::fs;
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 
-use composer_network::reattach_dns;
+use composer_network::{netns, reattach_dns};
 use composer_sandbox::pidfd;
 use composer_stack::NetworkMode;
 
 use super::container::{Container, Status};
 use super::link::{Born, End, Legacy, Link};
-use super::{Engine, exec, inside, logpipes, ports, prestart, program};
+use super::{Engine, exec, inside, logpipes, network, ports, prestart, program};
 use crate::logs::Stream;
 use crate::protocol::Action;
 use crate::records::{ContainerRecord, Phase, Process};
@@ -101,6 +101,7 @@ impl Engine {
         // Before it is looked whether the program still runs: what that leaves in its pipes when it ends is kept there
         // by whoever has them open, and by nobody else.
         let pipes = Pipes::open(container, legacy);
+        self.recover_space(container, &process, &pipes);
         let Some(born) = born.or_else(|| orphan(&process)) else {
             return self.take_end(container, process.pid, ended, pipes).await;
         };
@@ -113,6 +114,15 @@ impl Engine {
         self.see_whether_paused(container);
         if let Err(error) = self.run(container, born, pipes.output, false) {
             diagnose(&format!("log of {name}: {error}"));
+        }
+    }
+
+    /// Its namespace, of its process or of the sockets that the keeper has of it.
+    fn recover_space(&self, container: &Container, process: &Process, pipes: &Pipes) {
+        let service = container.record.borrow().service.clone();
+        let of_socket = pipes.resolver.as_ref().and_then(|(udp, _)| netns::of_socket(udp.as_fd()).ok());
+        if let Some(netns) = of_socket.or_else(|| network::open(process).ok()) {
+            self.keep_space(&container.name(), &service, netns);
         }
     }
 

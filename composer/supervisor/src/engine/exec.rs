@@ -132,7 +132,7 @@ impl Engine {
                 self.link.acknowledge(born.pid);
                 // As Docker: what could not even be tried is 126, so that it is told from the program's own failure.
                 let code = if error.code == 1 { 126 } else { error.code };
-                Err(Failure { message: error.message, code })
+                Err(Failure::new(error.message, code))
             }
         }
     }

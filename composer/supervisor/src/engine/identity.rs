@@ -63,14 +63,17 @@ impl Engine {
         lines
     }
 
-    /// The host as a container sees it: the gateways of its first network.
+    /// The host as a container sees it: the gateways of its first bridge.
     fn host_gateways(&self, record: &ContainerRecord) -> Vec<IpAddr> {
         if matches!(record.service.network, NetworkMode::Host) {
             return vec![Ipv4Addr::LOCALHOST.into()];
         }
         let networks = self.networks.borrow();
         let on = record.service.network.in_order();
-        let first = on.into_iter().find_map(|(key, _)| networks.get(key));
+        // On others the gateway is not the host, which nobody reaches by them.
+        let mut bridges =
+            on.into_iter().filter_map(|(key, _)| networks.get(key)).filter(|net| net.has_bridge());
+        let first = bridges.next();
         first.map_or_else(Vec::new, |net| net.bridge.subnets.iter().map(|subnet| subnet.gateway).collect())
     }
 }

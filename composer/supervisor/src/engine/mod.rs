@@ -9,6 +9,7 @@ mod copy;
 mod ends;
 mod exec;
 mod execute;
+mod external;
 mod handback;
 mod health;
 mod held;
@@ -69,7 +70,7 @@ use link::Link;
 use turn::Turns;
 use unplug::Leaving;
 
-pub(crate) use network::claim_subnets;
+pub(crate) use network::{claim_subnets, interface, medium};
 
 /// Everything the supervisor has of its stack.
 struct Engine {
@@ -83,6 +84,8 @@ struct Engine {
     registry: Registry,
     /// Those that are there, by their keys in the file.
     networks: RefCell<BTreeMap<String, network::Net>>,
+    /// What has to be taken away inside when a container's program has ended.
+    spaces: RefCell<network::Spaces>,
     ports: ports::Ports,
     forwarding: Forwarding,
     /// What hides the host's secrets from containers that start now; looked at again by each `up`.
@@ -162,6 +165,7 @@ async fn supervise(stack: &str) -> io::Result<()> {
         host: Host::open().map_err(io::Error::other)?,
         registry: Registry::open(&paths::registry()),
         networks: RefCell::default(),
+        spaces: RefCell::default(),
         ports: ports::Ports::new(stack),
         forwarding: Forwarding::open(&paths::registry()),
         mask: RefCell::default(),

@@ -169,6 +169,8 @@ impl Engine {
     async fn stand(self: &Rc<Self>, request: &Run, order: Rc<Order>) -> Result<Stood, Failure> {
         let (stack, observed, options) = self.without_replicas(request).await;
         let plan = composer_plan::up(&stack, &observed, &options);
+        self.check_links_of(&request.service, Some(&stack))?;
+        self.check_external_links(&plan, Some(&stack))?;
         let _names = self.claim_names(&plan)?;
         self.take_ports(&plan, Some(&stack))?;
         let new = self.take_file(&request.stack, &request.path)?;
@@ -216,7 +218,7 @@ impl Engine {
             ..new_record(request.id, &request.name, &request.service, 1)
         };
         let _name = self.claim(BTreeSet::from([request.name.clone()]))?;
-        self.make(record).map_err(|error| Failure { message: error.message, code: error.code })?;
+        self.make(record).map_err(|error| Failure::from(&error))?;
         let container = self.container(&request.name);
         let container = container.ok_or_else(|| failure(format!("{} is gone already", request.name)))?;
         let started = match crate::logs::make_streams(container.paths.log()) {
@@ -232,7 +234,7 @@ impl Engine {
             if let Err(error) = self.remove(&request.name).await {
                 diagnose(&error.message);
             }
-            return Err(Failure { message: error.message, code: error.code });
+            return Err(Failure::from(&error));
         }
         Ok(container)
     }

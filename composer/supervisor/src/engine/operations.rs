@@ -25,7 +25,7 @@ use crate::records::{self, Halt, StackRecord};
 
 /// A failure with the usual exit status.
 pub fn failure(message: String) -> Failure {
-    Failure { message, code: 1 }
+    Failure::new(message, 1)
 }
 
 impl Engine {
@@ -70,6 +70,7 @@ impl Engine {
             let wanted = (options.services.as_slice(), !options.no_deps);
             self.none_held(Some(&request.stack), wanted, &ends_of(&plan))?;
         }
+        self.check_external_links(&plan, Some(&request.stack))?;
         let _names = self.claim_names(&plan)?;
         self.take_ports(&plan, Some(&request.stack))?;
         let new = self.take_file(&request.stack, &request.path)?;
@@ -130,7 +131,7 @@ impl Engine {
         (asked, late): (&[String], Option<Late>),
     ) -> Result<(), Failure> {
         let broken = failures.iter().find_map(|failure| match failure {
-            StepError::Broken(error) => Some(Failure { message: error.message.clone(), code: error.code }),
+            StepError::Broken(error) => Some(Failure::from(error)),
             StepError::Unmet { .. }
             | StepError::Hook { .. }
             | StepError::Unchanged { .. }
@@ -372,7 +373,7 @@ pub(super) fn worded(failures: Vec<StepError>) -> Vec<String> {
     failures
         .into_iter()
         .map(|failure| match failure {
-            StepError::Broken(error) => error.message,
+            StepError::Broken(error) => error.to_string(),
             StepError::Unmet { why, .. } | StepError::Hook { why, .. } | StepError::Unchanged { why } => why,
             StepError::Interrupted => "interrupted".to_owned(),
         })

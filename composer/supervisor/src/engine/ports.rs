@@ -11,11 +11,11 @@ use composer_network::names;
 use composer_network::ports::{Place, Reserved};
 use composer_network::proxy::Target;
 use composer_plan::{Plan, Step};
-use composer_stack::{Port, Service, Stack};
+use composer_stack::{Driver, Port, Service, Stack};
 
 use super::container::Container;
 use super::held::{Held, Tenure, matched, place, ports_of};
-use super::operations::failure;
+use super::network::interface;
 use super::start::StartError;
 use super::{Engine, taken};
 use crate::diagnose;
@@ -104,26 +104,14 @@ impl Engine {
     /// runs on with what it had.
     pub(super) fn take_ports(&self, plan: &Plan, stack: Option<&Stack>) -> Result<(), Failure> {
         let steps = || plan.steps().into_iter().map(|id| &plan.get(id).step);
-        let (mut made, mut ending) = (BTreeMap::new(), Vec::new());
-        for step in steps() {
-            match step {
-                Step::Create { container, service, .. } => drop(made.insert(container, service)),
-                Step::Recreate { container, service, old, .. } => {
-                    made.insert(container, service);
-                    ending.push(old);
-                }
-                Step::Remove { container } | Step::Stop { container } => ending.push(container),
-                _ => {}
-            }
-        }
-        let mut started = Vec::new();
-        for step in steps() {
-            let Step::Start { container } = step else { continue };
-            let service = made.get(container).and_then(|service| stack?.services.get(*service)).cloned();
-            let known = || Some(self.container(container)?.record.borrow().service.clone());
-            started.extend(service.or_else(known).map(|service| (container, service)));
-        }
-        let ports = |(name, service): &(&String, Service)| ((*name).clone(), ports_of(service).to_vec());
+        let ending = steps().filter_map(|step| match step {
+            Step::Recreate { old: ending, .. }
+            | Step::Remove { container: ending }
+            | Step::Stop { container: ending } => Some(ending),
+            _ => None,
+        });
+        let started = self.to_start(plan, stack);
+        let ports = |(name, service): &(String, Service)| (name.clone(), ports_of(service).to_vec());
         *self.ports.awaited.borrow_mut() = started.iter().map(ports).collect();
         self.ports.stalled.set(false);
         for name in ending {
@@ -135,9 +123,29 @@ impl Engine {
             }
         }
         for (name, service) in started {
-            self.reserve(name, &service).map_err(|error| failure(error.message))?;
+            self.reserve(&name, &service).map_err(|error| Failure { code: 1, ..Failure::from(&error) })?;
         }
         Ok(())
+    }
+
+    /// The containers that a plan starts, with what their services are to be.
+    pub(super) fn to_start(&self, plan: &Plan, stack: Option<&Stack>) -> Vec<(String, Service)> {
+        let steps = || plan.steps().into_iter().map(|id| &plan.get(id).step);
+        let made: BTreeMap<&String, &String> = steps()
+            .filter_map(|step| match step {
+                Step::Create { container, service, .. } | Step::Recreate { container, service, .. } => {
+                    Some((container, service))
+                }
+                _ => None,
+            })
+            .collect();
+        let started = steps().filter_map(|step| {
+            let Step::Start { container } = step else { return None };
+            let service = made.get(container).and_then(|service| stack?.services.get(*service)).cloned();
+            let known = || Some(self.container(container)?.record.borrow().service.clone());
+            Some((container.clone(), service.or_else(known)?))
+        });
+        started.collect()
     }
 
     /// Takes what a container publishes and does not have yet; whether that is all, or something is to be waited for.
@@ -190,7 +198,9 @@ impl Engine {
         let error = match self.take_port(service, port, recorded) {
             Ok(taken) => return Ok(Some(taken)),
             Err(error) if error.is_taken() => error,
-            Err(error) => return Err(StartError::new(error.to_string())),
+            Err(error) => {
+                return Err(StartError { at: path(service, port), ..StartError::new(error.to_string()) });
+            }
         };
         if let Some((before, mut held)) = self.ports.take_free(|held| held.would_do_for(port)) {
             // Handed over as it is: the keeper has copies of the sockets, so they cannot be made anew at once.
@@ -210,8 +220,9 @@ impl Engine {
         if is_going && !stalled && self.ports.awaited.borrow().contains_key(name) {
             return Ok(None);
         }
-        let error = error.with_holder().to_string();
-        Err(StartError { given_up: is_going && stalled, ..StartError::new(error) })
+        let error = error.with_holder();
+        let (help, at, given_up) = (error.help(), path(service, port), is_going && stalled);
+        Err(StartError { help, at, given_up, ..StartError::new(error.to_string()) })
     }
 
     /// The port that a container had before, else the first that is free among those asked for.
@@ -423,12 +434,15 @@ impl Engine {
     pub(super) fn remove_firewall(&self) -> Result<(), StartError> {
         let (mut own, mut shared) = (BTreeSet::new(), BTreeSet::new());
         for net in self.networks.borrow().values() {
+            if !net.has_bridge() {
+                continue;
+            }
             let bridges = if net.config.external { &mut shared } else { &mut own };
             bridges.insert(net.bridge.name.clone());
         }
         for (key, made) in self.record.borrow().iter().flat_map(|record| &record.made) {
-            if !made.external {
-                own.insert(made.bridge.clone().unwrap_or_else(|| names::bridge(&self.stack, key)));
+            if !made.external && made.driver == Driver::Bridge {
+                own.insert(interface(&self.stack, key, made));
             }
         }
         let (own, shared): (Vec<String>, Vec<String>) =
@@ -445,7 +459,7 @@ impl Engine {
     /// The stack's networks, as the firewall sees them.
     fn nets(&self) -> Vec<Net> {
         let networks = self.networks.borrow();
-        let nets = networks.values().map(|net| Net {
+        let nets = networks.values().filter(|net| net.has_bridge()).map(|net| Net {
             bridge: net.bridge.name.clone(),
             subnets: net.bridge.subnets.iter().map(|subnet| subnet.net).collect(),
             masquerade: net.made.masquerade,
@@ -454,6 +468,15 @@ impl Engine {
         });
         nets.collect()
     }
+}
+
+/// Where a service publishes a port.
+fn path(service: &Service, port: &Port) -> Vec<String> {
+    let place = service.ports.iter().position(|other| std::ptr::eq(other, port)).unwrap_or_default();
+    let mut path: Vec<String> =
+        ["services", &service.name, "ports", &place.to_string()].map(str::to_owned).into();
+    path.extend(port.published.map(|_| "published".to_owned()));
+    path
 }
 
 fn first_free(place: Place, first: u16, last: u16) -> io::Result<Reserved> {

@@ -108,13 +108,13 @@ impl Engine {
             let history = std::mem::take(&mut record.history);
             record.history =
                 restart::after(ending, &record.service.restart, history, &super::program::boot());
-            let reason = Some(error.message.clone());
+            let reason = Some(error.to_string());
             record.phase = Phase::Exited { code, reason, started: began, finished: now };
         });
         if let Err(error) = recorded {
             diagnose(&format!("record of {}: {error}", container.name()));
         }
-        self.announce_container(container, Action::Failed(error.message));
+        self.announce_container(container, Action::Failed(error.to_string()));
         self.conclude(container, code);
     }
 

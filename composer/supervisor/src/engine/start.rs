@@ -1,12 +1,13 @@
 //! Starting a container: cgroup, files, clone, network, exec. Whatever fails on the way is taken back.
 
+use std::fmt;
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 
 use composer_cgroup::Limits;
-use composer_sandbox::{self as sandbox, ContainerSpec, ReportMessage};
+use composer_sandbox::{self as sandbox, ContainerSpec, NetworkSpec, ReportMessage};
 use composer_stack::{Resources, Service};
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
@@ -16,29 +17,46 @@ use super::container::{Container, Status};
 use super::link::{Born, Refusal};
 use super::{Engine, asyncfd, logpipes, program};
 use crate::logs::Stream;
-use crate::protocol::{Action, Health, Subject};
+use crate::protocol::{Action, Failure, Health, Subject};
 use crate::records::{Phase, Process};
 use crate::{channel, clock, paths};
 
 /// Why a container could not be started.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct StartError {
     /// For users.
     pub message: String,
     /// 126 and 127 where the program could not be run (as a shell has it), else 1.
     pub code: i32,
+    /// A way out.
+    pub help: Option<String>,
+    /// The value of the file that is to blame, as keys and places in lists; empty where none is.
+    pub at: Vec<String>,
     /// Whether it has only waited for what does not come any more, as its operation gives up.
     pub given_up: bool,
 }
 
 impl StartError {
     pub fn new(message: String) -> Self {
-        Self { message, code: 1, given_up: false }
+        Self { message, code: 1, help: None, at: Vec::new(), given_up: false }
     }
 
     /// What was being done, to what, and why it failed.
     pub fn doing(what: &str, error: &dyn std::fmt::Display) -> Self {
         Self::new(format!("{what}: {error}"))
+    }
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Failure::from(self).fmt(f)
+    }
+}
+
+impl From<&StartError> for Failure {
+    fn from(error: &StartError) -> Self {
+        let StartError { message, code, help, at, given_up: _ } = error.clone();
+        Self { message, help, at, code }
     }
 }
 
@@ -146,12 +164,12 @@ impl Engine {
         container.status.send_replace(Status::Starting);
         self.announce_container(container, Action::Starting);
         if let Err(error) = self.launch_anew(container).await {
-            let reason = Some(error.message.clone());
+            let reason = Some(error.to_string());
             // The failure itself is what the user must see; the record only repeats it.
             let _ = container.change(|record| record.phase = Phase::Created { reason });
             self.release(container).await;
             container.status.send_replace(Status::Created);
-            self.announce_container(container, Action::Failed(error.message.clone()));
+            self.announce_container(container, Action::Failed(error.to_string()));
             return Err(error);
         }
         self.end_doomed(container);
@@ -216,9 +234,12 @@ impl Engine {
         let name = container.name();
         let named = |error: StartError| StartError { message: format!("{name}: {}", error.message), ..error };
         self.addresses(container)?;
-        let joined = self.joined(&service.network).map_err(named)?;
+        let joined = self.joined(&service.network).map_err(named)?.or_else(|| self.left_behind(container));
         let identity = self.identity(container).map_err(named)?;
-        let spec = self.spec(container, &service, identity)?;
+        let mut spec = self.spec(container, &service, identity)?;
+        if joined.is_some() {
+            spec.network = NetworkSpec::Joined;
+        }
         let tag = format!("container/{name}");
         Ok(Launch { service, spec, joined, tag, is_service: true })
     }
@@ -238,6 +259,10 @@ impl Engine {
             move |error: io::Error| StartError::new(format!("{name}: {what}: {error}"))
         };
         let Launch { service, spec, joined, tag, is_service } = launch;
+        if joined.is_some() {
+            // In a namespace of its own, what it had there before has gone with that.
+            self.unplugged(&name).await;
+        }
         let has_terminal = spec.process.terminal;
         let group = self.container_group(&name);
         let unenforced = group

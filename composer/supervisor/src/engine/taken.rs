@@ -51,6 +51,12 @@ impl Error {
         self
     }
 
+    /// What to do where somebody has it.
+    pub fn help(&self) -> Option<String> {
+        let other = self.elsewhere().filter(|_| self.is_taken())?;
+        Some(format!("stop it, or publish another port: `{other}`"))
+    }
+
     /// What the file may say in place of what cannot be had.
     fn elsewhere(&self) -> Option<String> {
         let (first, last) = self.wanted?;
@@ -94,10 +100,6 @@ impl fmt::Display for Error {
                 write!(f, ": the host has no such address; `ip address` lists those it has")
             }
             _ => write!(f, ": {}", self.reason),
-        }?;
-        match self.elsewhere() {
-            Some(other) if self.is_taken() => write!(f, "; stop it, or publish another port: `{other}`"),
-            Some(_) | None => Ok(()),
         }
     }
 }
@@ -160,10 +162,10 @@ mod tests {
                 name: None,
                 app_protocol: None,
             };
-            Error::new("dns", &port, io::ErrorKind::AddrInUse.into()).to_string()
+            Error::new("dns", &port, io::ErrorKind::AddrInUse.into()).help().expect("a way out")
         };
         let tcp = text(None, composer_stack::Protocol::Tcp, (65535, 65535));
-        assert!(tcp.ends_with("; stop it, or publish another port: `65534:53`"), "{tcp}");
+        assert_eq!(tcp, "stop it, or publish another port: `65534:53`");
         let udp = text(Some("::1"), composer_stack::Protocol::Udp, (8080, 8081));
         assert!(udp.ends_with("`[::1]:8082:53/udp`"), "{udp}");
     }

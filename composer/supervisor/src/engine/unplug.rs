@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use composer_network::names;
+use composer_network::{Error, names, remove_inside};
 use tokio::sync::watch;
 
 use super::Engine;
@@ -24,28 +24,42 @@ impl Engine {
         for key in keys {
             self.unplug_from(container, &key).await;
         }
+        let name = container.name();
+        let space = self.spaces.borrow_mut().remove(&name);
+        if let Some(netns) = space {
+            self.see_off(container, remove_inside(netns));
+        }
     }
 
     async fn unplug_from(self: &Rc<Self>, container: &Rc<Container>, key: &str) {
         let name = container.name();
-        let failed = |engine: &Self, container: &Container, error| {
-            let text = format!("its link could not be removed: {error}");
-            engine.announce_container(container, Action::Warning(text));
-        };
         match self.host.begin_unplug(&names::veth(&self.stack, &name, key)).await {
             Ok(None) => {}
-            Ok(Some(removal)) => {
-                self.unplugging.send_modify(|leaving| *leaving.entry(name.clone()).or_default() += 1);
-                let (engine, container) = (Rc::clone(self), Rc::clone(container));
-                tokio::task::spawn_local(async move {
-                    if let Err(error) = removal.await {
-                        failed(&engine, &container, error);
-                    }
-                    engine.unplugging.send_modify(|leaving| count_down(leaving, &name));
-                });
-            }
-            Err(error) => failed(self, container, error),
+            Ok(Some(removal)) => self.see_off(container, removal),
+            Err(error) => self.stays(container, &error),
         }
+    }
+
+    /// Goes on while a link of a container is on its way out.
+    fn see_off(
+        self: &Rc<Self>,
+        container: &Rc<Container>,
+        removal: impl Future<Output = Result<(), Error>> + 'static,
+    ) {
+        let name = container.name();
+        self.unplugging.send_modify(|leaving| *leaving.entry(name.clone()).or_default() += 1);
+        let (engine, container) = (Rc::clone(self), Rc::clone(container));
+        tokio::task::spawn_local(async move {
+            if let Err(error) = removal.await {
+                engine.stays(&container, &error);
+            }
+            engine.unplugging.send_modify(|leaving| count_down(leaving, &name));
+        });
+    }
+
+    fn stays(&self, container: &Container, error: &Error) {
+        let text = format!("its link could not be removed: {error}");
+        self.announce_container(container, Action::Warning(text));
     }
 
     /// Returns once no link of a container is on its way out any more.

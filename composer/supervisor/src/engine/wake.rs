@@ -111,7 +111,7 @@ impl Engine {
             // Nobody waits for its hooks here: the next `up` runs them.
             Self::expect_hooks(container);
             if let Err(error) = self.start(container).await {
-                messages.push(error.message);
+                messages.push(error.to_string());
             }
         }
         if messages.is_empty() { Ok(()) } else { Err(failure(messages.join("\n"))) }
@@ -173,6 +173,7 @@ impl Engine {
         asked: &[String],
         late: Option<Late>,
     ) -> Result<(), Failure> {
+        self.check_external_links(plan, order.stack.as_deref())?;
         self.take_ports(plan, order.stack.as_deref())?;
         let failures = self.execute_until(plan, order, late).await;
         self.brought_up(&failures, plan, false, order, (asked, late)).await

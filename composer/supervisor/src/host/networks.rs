@@ -9,8 +9,8 @@ use std::path::PathBuf;
 
 use composer_network::addresses::Subnet;
 use composer_network::subnets::{self, Registry};
-use composer_network::{BridgeSpec, Host, IpNet, names};
-use composer_stack::{Network, Pool};
+use composer_network::{BridgeSpec, Host, IpNet};
+use composer_stack::{Driver, Network, Pool};
 use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
 
@@ -53,7 +53,7 @@ pub struct Shown {
     pub network: Network,
     /// Its subnets, with their gateways.
     pub subnets: Vec<(IpNet, IpAddr)>,
-    /// Its bridge.
+    /// Its bridge, or what else of the host's it is on.
     pub bridge: String,
     /// The stack that it is of, and its key in the file; `None` of one that stacks share.
     pub of: Option<(String, String)>,
@@ -96,17 +96,35 @@ pub(crate) async fn spec(
 ) -> Result<BridgeSpec, composer_network::Error> {
     let network = &record.network;
     let bridge = bridge(network);
-    let mut taken = host.taken(&[&bridge]).await?;
+    let has_bridge = network.driver == Driver::Bridge;
+    let mut taken = host.taken(own(network, &bridge).as_slice()).await?;
     taken.extend(reserved(&network.name));
-    let in_use = in_use || host.has_link(&bridge).await?;
+    let in_use = in_use || (has_bridge && host.has_link(&bridge).await?);
     let subnets =
         crate::engine::claim_subnets(registry, subnets::HOST, &network.name, network, &taken, in_use)?;
     let group = registry.group(&group_key(&network.name))?;
-    Ok(BridgeSpec { name: bridge, subnets, group, mtu: network.mtu, isolated: network.isolated })
+    let (Network { mtu, isolated, .. }, medium) = (network, crate::engine::medium(&network.driver));
+    Ok(BridgeSpec { name: bridge, subnets, group, mtu: *mtu, isolated: *isolated, medium })
 }
 
+/// The network's bridge, or what else of the host's it is on.
 fn bridge(network: &Network) -> String {
-    network.bridge.clone().unwrap_or_else(|| names::bridge(subnets::HOST, &network.name))
+    crate::engine::interface(subnets::HOST, &network.name, network)
+}
+
+/// The network's own bridge, whose routes do not count as those of others.
+fn own<'a>(network: &Network, bridge: &'a str) -> Option<&'a str> {
+    (network.driver == Driver::Bridge).then_some(bridge)
+}
+
+/// The link group of another's network that is on the same interface of the host's.
+pub(crate) fn heir(registry: &Registry, parent: &str, besides: &str) -> Option<u32> {
+    let is_on = |shown: &Shown| shown.network.driver != Driver::Bridge && shown.bridge == parent;
+    let others = list().ok()?.into_iter().filter(is_on).map(|shown| match shown.of {
+        Some((stack, _)) => stack,
+        None => group_key(&shown.network.name),
+    });
+    others.filter(|other| other != besides).find_map(|other| registry.held_group(&other).ok().flatten())
 }
 
 /// No stack is called so.
@@ -127,7 +145,8 @@ pub fn create(mut network: Network) -> Result<String, Error> {
     if others.iter().any(|shown| shown.network.name == name) {
         return Err(refused(format!("network with name {name} already exists")));
     }
-    if let Some(other) = others.iter().find(|shown| shown.bridge == bridge(&network)) {
+    let clashes = |shown: &&Shown| network.driver == Driver::Bridge && shown.bridge == bridge(&network);
+    if let Some(other) = others.iter().find(clashes) {
         let (bridge, other) = (&other.bridge, &other.network.name);
         return Err(refused(format!("network {other} has the bridge {bridge}: give this one another name")));
     }
@@ -143,11 +162,15 @@ pub fn create(mut network: Network) -> Result<String, Error> {
     let claimed = runtime.map_err(|error| refused(error.to_string()))?.block_on(async {
         let host = Host::open()?;
         let bridge = bridge(&network);
-        // None of its own is there before it is used.
-        if network.bridge.is_some() && host.has_link(&bridge).await? {
-            return Err(composer_network::Error::ForeignBridge { name: bridge });
+        match &network.driver {
+            Driver::Macvlan { parent: Some(parent), .. } => host.check_parent(parent).await?,
+            // None of its own is there before it is used.
+            Driver::Bridge if network.bridge.is_some() && host.has_link(&bridge).await? => {
+                return Err(composer_network::Error::ForeignBridge { name: bridge });
+            }
+            Driver::Bridge | Driver::Macvlan { .. } => {}
         }
-        let mut taken = host.taken(&[&bridge]).await?;
+        let mut taken = host.taken(own(&network, &bridge).as_slice()).await?;
         taken.extend(reserved(&name));
         crate::engine::claim_subnets(&registry, subnets::HOST, &name, &network, &taken, false)
     });
@@ -203,7 +226,14 @@ pub fn remove(name: &str) -> Result<(), Error> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build();
     let removed = runtime.map_err(|error| refused(error.to_string()))?.block_on(async {
         let group = registry.group(&group_key(name))?;
-        Host::open()?.remove_bridge(&found.bridge, group).await
+        let host = Host::open()?;
+        if found.network.driver == Driver::Bridge {
+            return host.remove_bridge(&found.bridge, group).await;
+        }
+        match heir(&registry, &found.bridge, &group_key(name)) {
+            Some(heir) => host.pass_parent(&found.bridge, group, heir).await,
+            None => host.remove_parent(&found.bridge, group).await,
+        }
     });
     removed.map_err(|error| refused(error.to_string()))?;
     for gone in [
@@ -259,7 +289,7 @@ pub fn list() -> Result<Vec<Shown>, Error> {
                 created: created(&folder),
                 network: network.clone(),
                 subnets: held.map(|lease| gateway(lease.subnet)).collect(),
-                bridge: network.bridge.clone().unwrap_or_else(|| names::bridge(&stack, key)),
+                bridge: crate::engine::interface(&stack, key, network),
                 of: Some((stack.clone(), key.clone())),
                 containers: on,
             });
@@ -318,17 +348,18 @@ fn on(containers: &[records::ContainerRecord], key: &str) -> Vec<Endpoint> {
 /// Who has which address on a network that stacks share.
 type Taken = BTreeMap<String, Address>;
 
-/// Has `choose` pick an address, given those that others have, and keeps it for `owner`.
-pub(crate) fn take(
+/// Has `choose` pick an address, given those that others have and who these are, and keeps it for `owner`.
+pub(crate) fn take<E: From<String>>(
     name: &str,
     owner: &str,
-    choose: impl FnOnce(Vec<IpAddr>) -> Result<Address, String>,
-) -> Result<Address, String> {
+    choose: impl FnOnce(Vec<(IpAddr, String)>) -> Result<Address, E>,
+) -> Result<Address, E> {
     let failed = |error: io::Error| format!("keep the addresses of the network: {error}");
     let _lock = lock().map_err(failed)?;
     let path = addresses_of(name);
     let mut taken: Taken = records::read(&path).unwrap_or_default();
-    let others = taken.iter().filter(|(other, _)| *other != owner).flat_map(|(_, address)| address.all());
+    let others = taken.iter().filter(|(other, _)| *other != owner);
+    let others = others.flat_map(|(other, address)| address.all().map(|address| (address, other.clone())));
     let address = choose(others.collect())?;
     if taken.insert(owner.to_owned(), address) != Some(address) {
         records::write(&path, &taken).map_err(failed)?;

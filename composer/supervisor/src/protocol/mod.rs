@@ -16,6 +16,8 @@ pub use requests::{
 };
 pub use status::{ContainerStatus, Health, Publisher, State};
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 /// Both sides must be of the same version: the protocol is private. Two things stay as they are for ever, so that each
@@ -103,8 +105,28 @@ pub enum Reply {
 pub struct Failure {
     /// What failed, on what, why, and what to do; the first line stands for itself.
     pub message: String,
+    /// A way out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub help: Option<String>,
+    /// The value of the file that is to blame, as keys and places in lists; empty where none is.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub at: Vec<String>,
     /// The exit status for the CLI: 1, or 126 and 127 where a program could not be run.
     pub code: i32,
+}
+
+impl Failure {
+    /// One that no value of the file is to blame for.
+    pub fn new(message: String, code: i32) -> Self {
+        Self { message, help: None, at: Vec::new(), code }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)?;
+        self.help.iter().try_for_each(|help| write!(f, "; {help}"))
+    }
 }
 
 /// A container that somebody follows.
@@ -129,7 +151,7 @@ mod tests {
         let other = br#"{"version":"0.0.1","what":["nobody","knows"]}"#;
         assert_eq!(Asked::read(other).unwrap_err().as_deref(), Some("0.0.1"));
         assert_eq!(Asked::read(br#"{"request":"Status"}"#).unwrap_err(), None);
-        let failed = Reply::Failed(Failure { message: "why".to_owned(), code: 1 });
+        let failed = Reply::Failed(Failure::new("why".to_owned(), 1));
         assert_eq!(serde_json::to_string(&failed).unwrap(), r#"{"Failed":{"message":"why","code":1}}"#);
     }
 }

@@ -25,8 +25,16 @@ impl Engine {
             let networks = self.networks.borrow();
             let missing = || StartError::new(format!("network {key} is not set up"));
             let net = networks.get(key).ok_or_else(missing)?;
-            let address = self.address(container, key, net, at).map_err(|why| {
-                StartError::new(format!("{name}: its address on network {}: {why}", net.config.name))
+            let address = self.address(container, key, net, at).map_err(|refused| {
+                let at = ["services", &service.name, "networks", key];
+                let at = refused.key.map(|last| at.into_iter().chain([last]).map(str::to_owned).collect());
+                StartError {
+                    at: at.unwrap_or_default(),
+                    ..StartError::new(format!(
+                        "{name}: its address on network {}: {}",
+                        net.config.name, refused.why
+                    ))
+                }
             })?;
             // The service's own is that of its first network.
             let mac = at.mac_address.or(service.mac_address.filter(|_| place == 0));
@@ -43,14 +51,14 @@ impl Engine {
         key: &str,
         net: &Net,
         at: &Attachment,
-    ) -> std::result::Result<Address, String> {
+    ) -> std::result::Result<Address, Refused> {
         let had = container.record.borrow().addresses.get(key).copied().unwrap_or_default();
         let name = container.name();
         let mut used = self.used(&name, key);
         if net.config.external {
             return self.shared_address(&name, net, at, had, &mut used);
         }
-        choose(net, at, had, &used)
+        choose(net, at, had, &used, |_| None)
     }
 
     /// What others of the stack have on a network, and what services are to have there.
@@ -84,20 +92,34 @@ fn fixed(service: &Service, key: &str) -> Vec<IpAddr> {
     on.unwrap_or_default()
 }
 
-/// One address of each family that the network has.
+/// Why there is no address.
+pub(super) struct Refused {
+    why: String,
+    /// The key of the service's network that asks for one.
+    key: Option<&'static str>,
+}
+
+impl From<String> for Refused {
+    fn from(why: String) -> Self {
+        Self { why, key: None }
+    }
+}
+
+/// One address of each family that the network has. `holder` says who has one, where it is somebody of another stack.
 pub(super) fn choose(
     net: &Net,
     at: &Attachment,
     had: Address,
     used: &BTreeSet<IpAddr>,
-) -> std::result::Result<Address, String> {
+    holder: impl Fn(IpAddr) -> Option<String>,
+) -> std::result::Result<Address, Refused> {
     let mut address = Address::default();
     for subnet in &net.bridge.subnets {
         let (chosen, had) = match subnet.net.addr() {
             IpAddr::V4(_) => (at.ipv4_address.map(IpAddr::V4), had.ipv4.map(IpAddr::V4)),
             IpAddr::V6(_) => (at.ipv6_address.map(IpAddr::V6), had.ipv6.map(IpAddr::V6)),
         };
-        match one(subnet, chosen, had, used)? {
+        match one(subnet, chosen, had, used, &holder)? {
             IpAddr::V4(v4) => address.ipv4 = Some(v4),
             IpAddr::V6(v6) => address.ipv6 = Some(v6),
         }
@@ -106,9 +128,16 @@ pub(super) fn choose(
         |wanted: Option<IpAddr>| wanted.filter(|wanted| !address.all().any(|given| given == *wanted));
     let wanted = [at.ipv4_address.map(IpAddr::V4), at.ipv6_address.map(IpAddr::V6)];
     match wanted.into_iter().find_map(missing) {
-        Some(wanted) => Err(format!("{wanted} cannot be had: the network has no subnet of its kind")),
+        Some(wanted) => Err(Refused {
+            why: format!("{wanted} cannot be had: the network has no subnet of its kind"),
+            key: Some(key_of(wanted)),
+        }),
         None => Ok(address),
     }
+}
+
+fn key_of(address: IpAddr) -> &'static str {
+    if address.is_ipv4() { "ipv4_address" } else { "ipv6_address" }
 }
 
 fn one(
@@ -116,20 +145,23 @@ fn one(
     chosen: Option<IpAddr>,
     had: Option<IpAddr>,
     used: &BTreeSet<IpAddr>,
-) -> std::result::Result<IpAddr, String> {
+    holder: impl Fn(IpAddr) -> Option<String>,
+) -> std::result::Result<IpAddr, Refused> {
     if let Some(chosen) = chosen {
+        let refused = |why| Err(Refused { why, key: Some(key_of(chosen)) });
         // Reserved addresses may be given by choice: that is what they are reserved for.
         let open = Subnet { reserved: BTreeSet::new(), ..subnet.clone() };
         if !open.is_assignable(chosen) {
-            return Err(format!("{chosen} is not an address for a container in {}", subnet.net));
+            return refused(format!("{chosen} is not an address for a container in {}", subnet.net));
         }
         if used.contains(&chosen) {
-            return Err(format!("{chosen} is another container's already"));
+            let holder = holder(chosen).unwrap_or_else(|| "another container".to_owned());
+            return refused(format!("{chosen} is taken by {holder}"));
         }
         return Ok(chosen);
     }
     match had.filter(|had| subnet.is_assignable(*had) && subnet.range.contains(had) && !used.contains(had)) {
         Some(had) => Ok(had),
-        None => subnet.take(used).map_err(|error| error.to_string()),
+        None => subnet.take(used).map_err(|error| error.to_string().into()),
     }
 }

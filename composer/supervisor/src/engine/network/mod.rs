@@ -1,6 +1,7 @@
 //! The networks of a stack: made, mended, looked at and taken away.
 
 mod addresses;
+mod macvlan;
 mod modes;
 mod names;
 mod plug;
@@ -11,10 +12,14 @@ use std::rc::Rc;
 
 use composer_network::addresses::Subnet;
 use composer_network::dns::{Neighbours, Zone};
+use composer_network::subnets::HOST;
 use composer_network::{Bridge, BridgeSpec, IpNet, LinkInfo, names as interfaces, resolvers};
 use composer_plan::ObservedNetwork;
-use composer_stack::{Network, Pool};
+use composer_stack::{Driver, Network, Pool};
 
+pub use macvlan::Spaces;
+pub(crate) use macvlan::{interface, medium};
+pub(super) use modes::open;
 pub(super) use names::{own_resolver, resolver};
 
 use super::Engine;
@@ -98,18 +103,14 @@ impl Engine {
 
     /// Brings a network about by this configuration.
     async fn bring_network(&self, key: &str, config: Network) -> Result<()> {
-        let name = config.name.clone();
         let (spec, made, id) = if config.external {
             let (spec, record) = self.shared_spec(key, &config).await?;
             (spec, record.network, Some(record.id))
         } else {
             (self.own_spec(key, &config).await?, config.clone(), None)
         };
-        let bridge = self
-            .host
-            .bring_bridge(&spec)
-            .await
-            .map_err(|error| doing(&format!("set up the bridge of network {name}"), &error))?;
+        let bridge =
+            self.host.bring_bridge(&spec).await.map_err(|error| not_set_up(key, &config, &made, &error))?;
         let known = self.networks.borrow_mut().remove(key);
         let (zone, neighbours) =
             match known.filter(|net| net.bridge.subnets == bridge.subnets && net.id == id) {
@@ -145,15 +146,19 @@ impl Engine {
     /// The bridge of a network of the stack's own.
     async fn own_spec(&self, key: &str, config: &Network) -> Result<BridgeSpec> {
         let group = self.link_group()?;
-        let name = config.bridge.clone().unwrap_or_else(|| interfaces::bridge(&self.stack, key));
+        let name = interface(&self.stack, key, config);
+        let has_bridge = config.driver == Driver::Bridge;
+        // What leads to the host's interface leads to others.
+        let own: &[&str] = if has_bridge { &[&name] } else { &[] };
         let mut taken =
-            self.host.taken(&[&name]).await.map_err(|error| doing("list the host's routes", &error))?;
+            self.host.taken(own).await.map_err(|error| doing("list the host's routes", &error))?;
         taken.extend(crate::host::networks::reserved(""));
         let look = |error| doing("look for the bridge", &error);
-        let in_use = self.is_on(key) || self.host.has_link(&name).await.map_err(look)?;
+        let in_use = self.is_on(key) || (has_bridge && self.host.has_link(&name).await.map_err(look)?);
         let subnets = claim_subnets(&self.registry, &self.stack, key, config, &taken, in_use)
-            .map_err(|error| doing(&format!("give network {} its subnets", config.name), &error))?;
-        Ok(BridgeSpec { name, subnets, group, mtu: config.mtu, isolated: config.isolated })
+            .map_err(|error| no_subnets(key, config, error))?;
+        let Network { mtu, isolated, .. } = *config;
+        Ok(BridgeSpec { name, subnets, group, mtu, isolated, medium: medium(&config.driver) })
     }
 
     /// Whether a container that may run has an address on a network.
@@ -182,8 +187,12 @@ impl Engine {
         if !made.external {
             let subject = Subject::Network(made.name.clone());
             self.announce(subject.clone(), Action::Removing);
-            let name = made.bridge.clone().unwrap_or_else(|| interfaces::bridge(&self.stack, key));
-            self.host.remove_bridge(&name, self.link_group()?).await.map_err(|error| failed(&error))?;
+            if made.driver == Driver::Bridge {
+                let name = interface(&self.stack, key, made);
+                self.host.remove_bridge(&name, self.link_group()?).await.map_err(|error| failed(&error))?;
+            } else {
+                self.remove_parent(key).await?;
+            }
             self.registry.release(&self.stack, key).map_err(|error| failed(&error))?;
             self.announce(subject, Action::Removed);
         }
@@ -230,8 +239,11 @@ impl Engine {
     pub(super) fn is_unplugged(&self, container: &Container, links: &[LinkInfo]) -> bool {
         let record = container.record.borrow();
         let networks = self.networks.borrow();
-        let runs = container.live.borrow().is_some();
-        runs && record.service.network.attachments().any(|(key, _)| {
+        let Some(pid) = container.live.borrow().as_ref().map(|live| live.pid) else { return false };
+        record.service.network.attachments().any(|(key, _)| {
+            if self.driver_of(key).is_some_and(|driver| driver != Driver::Bridge) {
+                return record.addresses.contains_key(key) && self.lacks_interface(&record, key, pid);
+            }
             let veth = interfaces::veth(&self.stack, &record.name, key);
             let bridge = networks.get(key).map(|net| net.bridge.index);
             // Of one that was plugged in before there were several networks the link has another name.
@@ -247,12 +259,14 @@ impl Engine {
     pub(super) async fn remove_networks(&self) -> Result<()> {
         self.all_unplugged().await;
         let rules = self.remove_firewall();
+        let emptied = self.empty_spaces().await;
+        let passed = self.pass_parents_on().await;
         let links = self.remove_links().await;
         let are_gone = links.is_ok();
         let networks = std::mem::take(&mut *self.networks.borrow_mut());
         let left =
             networks.into_values().map(|net| leave(net).map_err(|error| doing("leave a network", &error)));
-        let mut outcomes: Vec<Result<()>> = vec![rules, links];
+        let mut outcomes: Vec<Result<()>> = vec![rules, emptied, passed, links];
         outcomes.extend(left);
         outcomes.push(self.forget_shared_names());
         outcomes.push(self.give_shared_back());
@@ -283,9 +297,13 @@ impl Engine {
             let record = self.record.borrow();
             let made = || record.iter().flat_map(|record| record.made.values());
             let own = made().filter(|network| !network.external).map(|network| network.name.clone());
-            (made().filter_map(|network| network.bridge.clone()).collect(), own.collect())
+            let mut chosen: Vec<String> = made().filter_map(|network| network.bridge.clone()).collect();
+            chosen.extend(self.parents().into_values());
+            (chosen, own.collect())
         };
-        if !links.iter().any(|link| groups.contains(&link.group)) {
+        // On an interface that was there before there are no links of the stack's.
+        let has_links = links.iter().any(|link| groups.contains(&link.group));
+        if !has_links && self.parents().is_empty() {
             return Ok(());
         }
         own.iter().for_each(|name| self.announce(Subject::Network(name.clone()), Action::Removing));
@@ -313,6 +331,31 @@ impl Engine {
     }
 }
 
+/// Why a network is not there, and what is to blame where it is to be on an interface of the host's.
+fn not_set_up(key: &str, config: &Network, made: &Network, error: &composer_network::Error) -> StartError {
+    let name = &config.name;
+    if made.driver == Driver::Bridge {
+        return doing(&format!("set up the bridge of network {name}"), error);
+    }
+    let at = ["networks", key, "driver_opts", "parent"].map(str::to_owned).into();
+    let at = if config.external { Vec::new() } else { at };
+    StartError { at, ..doing(&format!("set up network {name}"), error) }
+}
+
+/// Why a network cannot have its subnets, and which of them is to blame.
+fn no_subnets(key: &str, config: &Network, error: composer_network::Error) -> StartError {
+    let composer_network::Error::Overlap { subnet, holder, .. } = error else {
+        return doing(&format!("give network {} its subnets", config.name), &error);
+    };
+    let place = config.ipam.iter().position(|pool| pool.subnet == subnet).unwrap_or_default();
+    let at = ["networks", key, "ipam", "config", &place.to_string(), "subnet"];
+    StartError {
+        help: Some("give it another `subnet`, or none, which takes a free one".to_owned()),
+        at: at.map(str::to_owned).into(),
+        ..StartError::new(format!("the subnet {subnet} of network {} overlaps {holder}", config.name))
+    }
+}
+
 /// The stack's names on it are forgotten by the others.
 fn leave(net: Net) -> std::result::Result<(), composer_network::Error> {
     net.neighbours.map_or(Ok(()), Neighbours::leave)
@@ -330,13 +373,16 @@ pub(crate) fn claim_subnets(
 ) -> std::result::Result<Vec<Subnet>, composer_network::Error> {
     let mut subnets = Vec::new();
     let held = registry.held(stack, key)?;
+    // A network on an interface of the host's is in the subnet of that, as it is.
+    let others = crate::host::networks::reserved(if stack == HOST { key } else { "" });
+    let in_the_way = if config.driver == Driver::Bridge { taken } else { &others };
     let is_on = |net: IpNet| match net {
         IpNet::V4(_) => config.ipv4,
         IpNet::V6(_) => config.ipv6,
     };
     for pool in config.ipam.iter().filter(|pool| is_on(pool.subnet)) {
         if !in_use || !held.contains(&pool.subnet) {
-            registry.claim_exactly(stack, key, pool.subnet, taken)?;
+            registry.claim_exactly(stack, key, pool.subnet, in_the_way)?;
         }
         subnets.push(subnet(pool));
     }

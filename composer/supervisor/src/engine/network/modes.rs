@@ -3,10 +3,12 @@
 use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
 
 use composer_sandbox::NetworkSpec;
 use composer_stack::NetworkMode;
 
+use super::super::container::Container;
 use super::super::start::{Result, StartError};
 use super::super::{Engine, program};
 use crate::paths::{self, StackPaths};
@@ -66,6 +68,51 @@ impl Engine {
     }
 }
 
+impl Engine {
+    /// The namespace that a container's last program had, where containers that have joined it are in it still: whoever
+    /// comes back is plugged in there again, so that those have a network again too.
+    pub(in super::super) fn left_behind(&self, container: &Container) -> Option<OwnedFd> {
+        let (service, name, index) = {
+            let record = container.record.borrow();
+            (record.service.clone(), record.name.clone(), record.index)
+        };
+        if !has_own(&service.network) {
+            return None;
+        }
+        // The one that is joined by the service's name. No other may take it up: two may start at the same time.
+        let replicas = self.of_services(std::slice::from_ref(&service.name));
+        let first = replicas.iter().map(|replica| replica.record.borrow().index).min();
+        let is_first = container.oneoff().is_none() && first == Some(index);
+        let joins = |mode: &NetworkMode| match mode {
+            NetworkMode::Service(other) => *other == service.name && is_first,
+            NetworkMode::Container(other) => *other == name,
+            NetworkMode::Networks(_) | NetworkMode::Host | NetworkMode::None => false,
+        };
+        let containers = self.containers.borrow();
+        let running = || containers.values().filter(|other| other.live.borrow().is_some());
+        let of = |mode: &dyn Fn(&NetworkMode) -> bool| -> Vec<fs::File> {
+            let chosen = running().filter(|other| mode(&other.record.borrow().service.network));
+            let processes = chosen.filter_map(|other| match &other.record.borrow().phase {
+                Phase::Started(process) => Some(process.clone()),
+                Phase::Created { .. } | Phase::Exited { .. } => None,
+            });
+            processes.filter_map(|process| open(&process).ok()).map(fs::File::from).collect()
+        };
+        let joined = of(&joins);
+        if joined.is_empty() {
+            return None;
+        }
+        let inode = |file: &fs::File| file.metadata().ok().map(|file| file.ino());
+        // Another replica may have lent its own.
+        let lent: Vec<_> = of(&has_own).iter().map(inode).collect();
+        joined.into_iter().find(|namespace| !lent.contains(&inode(namespace))).map(OwnedFd::from)
+    }
+}
+
+fn has_own(mode: &NetworkMode) -> bool {
+    matches!(mode, NetworkMode::Networks(_) | NetworkMode::None)
+}
+
 fn elsewhere(own: &str, name: &str) -> Option<ContainerRecord> {
     let others = paths::stacks().into_iter().filter(|stack| stack != own);
     let mut found =
@@ -73,8 +120,8 @@ fn elsewhere(own: &str, name: &str) -> Option<ContainerRecord> {
     found.find(|record| record.name == name)
 }
 
-/// Its number may be another's by now: looked at again once the file is open.
-fn open(process: &Process) -> io::Result<OwnedFd> {
+/// The namespace of a process. Its number may be another's by now: looked at again once the file is open.
+pub(in super::super) fn open(process: &Process) -> io::Result<OwnedFd> {
     let namespace = fs::File::open(format!("/proc/{}/ns/net", process.pid))?;
     let is_it = process.boot == program::boot() && program::ticks(process.pid) == Some(process.ticks);
     if is_it { Ok(namespace.into()) } else { Err(io::Error::from_raw_os_error(libc::ESRCH)) }

@@ -103,6 +103,11 @@ fn links(service: &Service) -> HashMap<String, Vec<String>> {
             links.entry(alias.to_ascii_lowercase()).or_default().push(link.service.to_ascii_lowercase());
         }
     }
+    for link in &service.external_links {
+        if let Some(alias) = &link.alias {
+            links.entry(alias.to_ascii_lowercase()).or_default().push(link.container.to_ascii_lowercase());
+        }
+    }
     links
 }
 

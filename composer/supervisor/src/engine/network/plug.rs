@@ -48,7 +48,12 @@ impl Engine {
             NetworkMode::Networks(_) => {
                 let addresses = container.record.borrow().addresses.clone();
                 let wiring = self.wiring(&name, service, &addresses)?;
-                let attached = attach(&self.host, netns()?.into(), wiring)
+                let netns: OwnedFd = netns()?.into();
+                if self.keep_space(&name, service, &netns) {
+                    // Until it is gone, an interface keeps its hardware address from the next.
+                    self.unplugged(&name).await;
+                }
+                let attached = attach(&self.host, netns, wiring)
                     .await
                     .map_err(|error| failed("plug it into its networks", &error))?;
                 for warning in &attached.warnings {
@@ -141,6 +146,8 @@ impl Engine {
             return WaysIn::default();
         };
         let at = |key: &str| record.addresses.get(key).copied().unwrap_or_default();
+        // By any other interface it is reached as it is, by nobody's leave.
+        let joined: Vec<Joined<'_>> = joined.into_iter().filter(|joined| joined.net.has_bridge()).collect();
         let way = |family: fn(&IpAddr) -> bool| way_out(&joined, family).map(|(key, _)| key);
         let (v4, v6) = (way(IpAddr::is_ipv4), way(IpAddr::is_ipv6));
         WaysIn {
@@ -148,6 +155,16 @@ impl Engine {
             v6: v6.and_then(|key| at(key).ipv6),
             networks: v4.into_iter().chain(v6).map(str::to_owned).collect(),
         }
+    }
+}
+
+impl Engine {
+    /// What a container calls its interface on a network.
+    pub(super) fn interface_on(&self, record: &ContainerRecord, key: &str) -> Option<String> {
+        let networks = self.networks.borrow();
+        let joined = joined(&networks, &record.service, &record.addresses).ok()?;
+        let place = joined.iter().position(|joined| joined.key == key)?;
+        interface_names(&joined).into_iter().nth(place)
     }
 }
 

@@ -9,6 +9,7 @@ use composer_stack::{Attachment, Network};
 
 use super::super::Engine;
 use super::super::start::{Result, StartError};
+use super::addresses::Refused;
 use super::{Net, addresses, doing};
 use crate::host::networks::{self, HostNetwork};
 use crate::records::Address;
@@ -37,11 +38,16 @@ impl Engine {
         at: &Attachment,
         had: Address,
         used: &mut BTreeSet<IpAddr>,
-    ) -> std::result::Result<Address, String> {
+    ) -> std::result::Result<Address, Refused> {
         let owner = self.owner(container);
         networks::take(&net.config.name, &owner, |others| {
-            used.extend(others);
-            addresses::choose(net, at, had, used)
+            used.extend(others.iter().map(|(address, _)| *address));
+            let holder = |wanted: IpAddr| {
+                let (_, owner) = others.iter().find(|(address, _)| *address == wanted)?;
+                let (stack, container) = owner.split_once('/')?;
+                Some(format!("container {container} of stack {stack}"))
+            };
+            addresses::choose(net, at, had, used, holder)
         })
     }
 

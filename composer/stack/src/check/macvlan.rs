@@ -1,0 +1,104 @@
+//! Networks on an interface of the host's: that there is one, and what their services cannot have there.
+
+use std::cmp::Reverse;
+
+use super::drivers::interface;
+use super::project::{Named, Project};
+use crate::diagnostic::Report;
+use crate::driver_options::PARENT;
+use crate::values;
+use crate::yaml::{Entry, Node};
+
+pub(super) fn check(project: Project<'_>, report: &mut Report) {
+    if !project.running() {
+        return;
+    }
+    for network in project.section("networks").filter(is_macvlan) {
+        if let Some(node) = network.at(&["driver_opts", PARENT]) {
+            parent(project, node, report);
+        }
+    }
+    for service in project.services() {
+        if let Some(port) = service.list("ports").first() {
+            published(project, service, port, report);
+        }
+    }
+}
+
+fn is_macvlan(network: &Named<'_>) -> bool {
+    !values::flag(network.get("external"))
+        && network.get("driver").and_then(Node::text_value) == Some("macvlan")
+}
+
+/// The host has it, or has what it is to be a VLAN of.
+fn parent(project: Project<'_>, node: &Node, report: &mut Report) {
+    let text = values::scalar(node).unwrap_or_default();
+    if text.is_empty() {
+        return;
+    }
+    interface(node, &text, report);
+    let Some(known) = project.options.host.as_ref().and_then(|host| host.interfaces.as_ref()) else { return };
+    let is_tag = |tag: &str| {
+        tag.bytes().all(|b| b.is_ascii_digit()) && tag.parse().is_ok_and(|tag: u16| (1..4095).contains(&tag))
+    };
+    let base = text.rsplit_once('.');
+    if known.contains(&text) || base.is_some_and(|(base, tag)| known.contains(base) && is_tag(tag)) {
+        return;
+    }
+    if let Some((base, tag)) = base.filter(|(base, _)| known.contains(*base)) {
+        report
+            .error(
+                node.span,
+                format!("the host has no interface `{text}`, and `{tag}` is not a VLAN of `{base}`"),
+            )
+            .help("a VLAN has a number from 1 to 4094");
+        return;
+    }
+    let others = known.iter().map(String::as_str).filter(|name| *name != "lo");
+    let list: Vec<String> = others.clone().take(8).map(|name| format!("`{name}`")).collect();
+    let help = if list.is_empty() {
+        "`ip link` lists those it has".to_owned()
+    } else {
+        format!("it has {}", list.join(", "))
+    };
+    report.error(node.span, format!("the host has no interface `{text}`")).meant(&text, others, help);
+}
+
+/// Ports are led to a container by a bridge, and its answers have to come back by it.
+fn published(project: Project<'_>, service: Named<'_>, port: &Node, report: &mut Report) {
+    let on: Vec<(&String, &Entry, Option<Named<'_>>)> =
+        service.map("networks").map(|(key, entry)| (key, entry, project.find("networks", key))).collect();
+    let on_macvlan = |network: &Option<Named<'_>>| network.as_ref().is_some_and(is_macvlan);
+    let name = service.name;
+    if on.is_empty() || !on.iter().any(|(.., network)| on_macvlan(network)) {
+        return;
+    }
+    let Some(bridge) = on.iter().find(|(.., network)| !on_macvlan(network)) else {
+        report
+            .warning(
+                port.span,
+                format!("no port of `{name}` is published: all its networks are of `macvlan`"),
+            )
+            .help("it has an address of its own there, with all its ports: remove `ports`, or add a bridge");
+        return;
+    };
+    let leads_out = |network: &Option<Named<'_>>| {
+        let Some(network) = network else { return true };
+        let has_parent = || {
+            network.at(&["driver_opts", PARENT]).and_then(values::scalar).is_some_and(|text| !text.is_empty())
+        };
+        !values::flag(network.get("internal")) && (!is_macvlan(network) || has_parent())
+    };
+    let ways = on.iter().filter(|(.., network)| leads_out(network));
+    let way = ways.min_by_key(|(key, entry, _)| {
+        (Reverse(entry.node.get("gw_priority").and_then(values::whole).unwrap_or_default()), *key)
+    });
+    if let Some((key, entry, network)) = way
+        && on_macvlan(network)
+    {
+        report
+            .warning(port.span, format!("clients on other machines get no answer from the ports of `{name}`: it answers by `{key}`"))
+            .help(format!("have it answer by the bridge: give `{}` the highest `gw_priority`", bridge.0))
+            .also(entry.key, "its way out, and not the one that they come in by");
+    }
+}

@@ -1,0 +1,118 @@
+//! Options of networks' drivers, by Docker's names: what each may be, and which are known and not done.
+
+use std::net::Ipv4Addr;
+
+use super::drivers::interface;
+use super::project::Named;
+use crate::diagnostic::Report;
+use crate::driver_options::{
+    BRIDGE, ENDPOINT_SYSCTLS, FLAGS, GATEWAY_MODES, HOST_BINDING, IFNAME, INHIBIT_IPV4, LONGEST_INTERFACE,
+    MACVLAN_MODE, MACVLAN_MODES, MTU, MTUS, PARENT, PREFIX, UNDONE, boolean, gateway_mode,
+};
+use crate::source::Span;
+use crate::values;
+use crate::yaml::Node;
+
+/// The least that IPv6 takes (RFC 8200).
+const LEAST_OF_IPV6: u32 = 1280;
+
+/// An option of a network, of which `at` is the key.
+pub(super) fn option(network: Named<'_>, key: &str, at: Span, node: &Node, report: &mut Report) {
+    let text = values::scalar(node).unwrap_or_default();
+    let is_macvlan = network.get("driver").and_then(Node::text_value) == Some("macvlan");
+    let is_flag = FLAGS.iter().any(|flag| flag.key() == key);
+    let undone = UNDONE.iter().find(|(name, _)| *name == key);
+    let is_of_bridges = is_flag
+        || [BRIDGE, HOST_BINDING, INHIBIT_IPV4].contains(&key)
+        || GATEWAY_MODES.contains(&key)
+        || undone.is_some();
+    if is_macvlan && is_of_bridges {
+        report.warning(at, format!("`{key}` is an option of bridges: with `macvlan` it has no effect"));
+    } else if !is_macvlan && [PARENT, MACVLAN_MODE].contains(&key) {
+        report
+            .warning(at, format!("`{key}` is an option of `macvlan`: on a bridge it has no effect"))
+            .help("add `driver: macvlan`");
+    } else if (is_flag || key == INHIBIT_IPV4) && boolean(&text).is_none() {
+        report
+            .error(node.span, format!("`{text}` is neither true nor false"))
+            .help("write `\"true\"` or `\"false\"`");
+    } else if is_flag {
+    } else if let Some((_, why)) = undone {
+        report.warning(at, format!("`{key}` has no effect yet: {why}"));
+    } else {
+        value(network, key, &text, at, node, report);
+    }
+}
+
+fn value(network: Named<'_>, key: &str, text: &str, at: Span, node: &Node, report: &mut Report) {
+    match key {
+        INHIBIT_IPV4 if boolean(text) == Some(true) => {
+            report
+                .error(node.span, format!("`{key}` is not supported yet: a bridge has its gateway's address"))
+                .help("`internal: true` keeps containers from what is outside");
+        }
+        INHIBIT_IPV4 | PARENT => {}
+        HOST_BINDING => {
+            if !text.is_empty() && text.parse::<Ipv4Addr>().is_err() {
+                report
+                    .error(node.span, format!("`{text}` is not an IPv4 address"))
+                    .help("an address of this host, for the ports that name none: `127.0.0.1`");
+            }
+        }
+        BRIDGE => interface(node, text, report),
+        PREFIX => prefix(node, text, report),
+        MTU => mtu(network, node, text, report),
+        MACVLAN_MODE => word(node, text, &MACVLAN_MODES, report),
+        _ if GATEWAY_MODES.contains(&key) => match gateway_mode(text) {
+            Some((why, way)) => drop(report.error(node.span, why).help(way)),
+            None => word(node, text, &["nat"], report),
+        },
+        _ => drop(report.warning(at, format!("the driver has no option `{key}`: it has no effect"))),
+    }
+}
+
+/// An option of a service on a network, of which `at` is the key.
+pub(super) fn of_endpoint(key: &str, at: Span, node: &Node, report: &mut Report) {
+    match key {
+        IFNAME => interface(node, &values::scalar(node).unwrap_or_default(), report),
+        ENDPOINT_SYSCTLS => {
+            report
+                .warning(at, format!("`{key}` has no effect yet"))
+                .help("set them with `sysctls` of the service: `net.ipv4.conf.eth0.KEY: VALUE`");
+        }
+        _ => drop(
+            report.warning(at, format!("no driver has an option `{key}` for a container: it has no effect")),
+        ),
+    }
+}
+
+fn word(node: &Node, text: &str, words: &[&'static str], report: &mut Report) {
+    if !words.contains(&text) {
+        let list: Vec<String> = words.iter().map(|word| format!("`{word}`")).collect();
+        report.error(node.span, format!("`{text}` is not a value of this option")).meant(
+            text,
+            words.iter().copied(),
+            format!("it may be {}", list.join(", ")),
+        );
+    }
+}
+
+fn mtu(network: Named<'_>, node: &Node, text: &str, report: &mut Report) {
+    let least = if values::flag(network.get("enable_ipv6")) { LEAST_OF_IPV6 } else { *MTUS.start() };
+    if !text.parse().is_ok_and(|mtu: u32| (least..=*MTUS.end()).contains(&mtu)) {
+        report
+            .error(node.span, format!("`{text}` is not an MTU for this network"))
+            .help(format!("a number of bytes from {least} to {}", MTUS.end()));
+    }
+}
+
+/// A number of up to three digits comes behind it.
+fn prefix(node: &Node, text: &str, report: &mut Report) {
+    if text.len() + 3 > LONGEST_INTERFACE {
+        report
+            .error(node.span, format!("`{text}` is too long to begin names of interfaces with"))
+            .help(format!("{} characters fit", LONGEST_INTERFACE - 3));
+    } else {
+        interface(node, text, report);
+    }
+}

@@ -1,0 +1,129 @@
+//! Networks whose containers have interfaces of their own on one of the host's: who is on one, and how such interfaces go.
+
+use std::collections::BTreeMap;
+use std::os::fd::{AsFd, OwnedFd};
+
+use composer_network::{MacvlanMode, Medium, names, remove_inside};
+use composer_stack::{Driver, MacvlanMode as Mode, Network, Service};
+
+use super::super::Engine;
+use super::super::start::Result;
+use super::{Net, doing};
+use crate::diagnose;
+use crate::host::networks;
+use crate::records::ContainerRecord;
+
+/// The namespaces of containers that have such an interface, by their names.
+pub type Spaces = BTreeMap<String, OwnedFd>;
+
+/// How the kernel calls it.
+pub(crate) fn medium(driver: &Driver) -> Medium {
+    let Driver::Macvlan { mode, .. } = driver else { return Medium::Bridge };
+    Medium::Macvlan(match mode {
+        Mode::Bridge => MacvlanMode::Bridge,
+        Mode::Vepa => MacvlanMode::Vepa,
+        Mode::Private => MacvlanMode::Private,
+        Mode::Passthru => MacvlanMode::Passthru,
+    })
+}
+
+/// The host's interface that a network is: its bridge, or what its containers are on. `stack` is empty of one that stacks
+/// share, whose `key` is its name.
+pub(crate) fn interface(stack: &str, key: &str, network: &Network) -> String {
+    match &network.driver {
+        Driver::Bridge => network.bridge.clone().unwrap_or_else(|| names::bridge(stack, key)),
+        Driver::Macvlan { parent: Some(parent), .. } => parent.clone(),
+        Driver::Macvlan { parent: None, .. } => names::inner(stack, key),
+    }
+}
+
+impl Net {
+    /// Whether containers have veth pairs on it.
+    pub(in super::super) fn has_bridge(&self) -> bool {
+        self.bridge.medium == Medium::Bridge
+    }
+}
+
+impl Engine {
+    /// Keeps the namespace of a container that has an interface on one of the host's, so that this can be taken away when
+    /// its program has ended; whether it has one.
+    pub(in super::super) fn keep_space(&self, name: &str, service: &Service, netns: impl AsFd) -> bool {
+        let is_on = |key: &str| self.driver_of(key).is_some_and(|driver| driver != Driver::Bridge);
+        if !service.network.attachments().any(|(key, _)| is_on(key)) {
+            return false;
+        }
+        match netns.as_fd().try_clone_to_owned() {
+            Ok(netns) => drop(self.spaces.borrow_mut().insert(name.to_owned(), netns)),
+            Err(error) => diagnose(&format!("network namespace of {name}: {error}")),
+        }
+        true
+    }
+
+    /// What a network is made by, as far as that is known.
+    pub(super) fn driver_of(&self, key: &str) -> Option<Driver> {
+        if let Some(net) = self.networks.borrow().get(key) {
+            return Some(net.made.driver.clone());
+        }
+        let made = self.record.borrow().as_ref()?.made.get(key).cloned()?;
+        if made.external {
+            return networks::read(&made.name).map(|shared| shared.network.driver);
+        }
+        Some(made.driver)
+    }
+
+    /// Takes such interfaces of all containers away.
+    pub(super) async fn empty_spaces(&self) -> Result<()> {
+        let spaces = std::mem::take(&mut *self.spaces.borrow_mut());
+        // All begin at once.
+        let removals: Vec<_> = spaces.into_values().map(remove_inside).collect();
+        let mut outcome = Ok(());
+        for removal in removals {
+            outcome = outcome.and(removal.await);
+        }
+        outcome.map_err(|error| doing("remove the interfaces of containers", &error))
+    }
+
+    /// Whether somebody has taken such an interface of a container that runs away.
+    pub(super) fn lacks_interface(&self, record: &ContainerRecord, key: &str, pid: i32) -> bool {
+        let Some(interface) = self.interface_on(record, key) else { return false };
+        // What the namespace of the process has (proc_pid_net(5)).
+        std::fs::read_to_string(format!("/proc/{pid}/net/dev")).is_ok_and(|devices| {
+            !devices.lines().any(|line| {
+                line.trim_start().strip_prefix(&interface).is_some_and(|rest| rest.starts_with(':'))
+            })
+        })
+    }
+
+    /// The host's interfaces that the stack's networks are on, by the keys of these.
+    pub(super) fn parents(&self) -> BTreeMap<String, String> {
+        let record = self.record.borrow();
+        let made = record.iter().flat_map(|record| &record.made);
+        let own = made.filter(|(_, made)| !made.external && made.driver != Driver::Bridge);
+        own.map(|(key, made)| (key.clone(), interface(&self.stack, key, made))).collect()
+    }
+
+    /// Gives what others are on as well to them, where it was made for a network of the stack: it would go with the stack's
+    /// links.
+    pub(super) async fn pass_parents_on(&self) -> Result<()> {
+        let Some(group) = self.registry.held_group(&self.stack).ok().flatten() else { return Ok(()) };
+        for parent in self.parents().into_values() {
+            if let Some(heir) = networks::heir(&self.registry, &parent, &self.stack) {
+                let passed = self.host.pass_parent(&parent, group, heir).await;
+                passed.map_err(|error| doing(&format!("leave interface {parent} to others"), &error))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes what a network of the stack is on, where it was made for it and nobody else is on it.
+    pub(super) async fn remove_parent(&self, key: &str) -> Result<()> {
+        let mut parents = self.parents();
+        let Some(parent) = parents.remove(key) else { return Ok(()) };
+        self.pass_parents_on().await?;
+        if parents.values().any(|other| *other == parent) {
+            return Ok(());
+        }
+        let removed = self.host.remove_parent(&parent, self.link_group()?).await;
+        removed.map_err(|error| doing(&format!("remove interface {parent}"), &error))
+    }
+}
