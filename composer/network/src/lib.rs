@@ -23,4 +23,5 @@ pub use attach::{Wiring, attach, isolate, reattach_dns};
 pub use dns::Attached;
 pub use error::{Error, Result};
 pub use host::{Bridge, BridgeSpec, Gateways, Host, LinkInfo, Plug, has_ipv6, link_group, mac_of, resolvers};
+pub use host::{Counter, Counters, Direction, FIRST_CLASS, LAST_CLASS, Rates, Shaped, Shaper, counters};
 pub use ipnet::{IpNet, Ipv4Net, Ipv6Net};

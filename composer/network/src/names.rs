@@ -8,6 +8,8 @@ use sha2::{Digest, Sha256};
 
 const BRIDGE: &str = "cb";
 const VETH: &str = "cv";
+const INGRESS: &str = "ci";
+const EGRESS: &str = "ce";
 /// Characters of the hash, five bits each.
 const HASH_LENGTH: usize = 12;
 /// The lower-case alphabet of RFC 4648's base32.
@@ -24,9 +26,19 @@ pub fn veth(stack: &str, container: &str, network: &str) -> String {
     name(VETH, stack, &format!("{container}\n{network}"))
 }
 
+/// The device that all that a stack's containers receive goes through, where that is limited.
+pub fn ingress(stack: &str) -> String {
+    name(INGRESS, stack, "")
+}
+
+/// The same of what they send.
+pub fn egress(stack: &str) -> String {
+    name(EGRESS, stack, "")
+}
+
 /// Whether a name is one that this module makes.
 pub(crate) fn is_ours(name: &str) -> bool {
-    [BRIDGE, VETH].iter().any(|prefix| {
+    [BRIDGE, VETH, INGRESS, EGRESS].iter().any(|prefix| {
         name.strip_prefix(prefix).is_some_and(|hash| {
             hash.len() == HASH_LENGTH && hash.bytes().all(|byte| ALPHABET.contains(&byte))
         })
@@ -54,6 +66,7 @@ mod tests {
         assert_eq!(name.len(), 14);
         assert_eq!(name, bridge("shop", "default"));
         assert!(is_ours(&name) && is_ours(&veth("shop", "shop-api-1", "default")));
+        assert!(is_ours(&ingress("shop")) && is_ours(&egress("shop")));
     }
 
     #[test]
@@ -62,6 +75,7 @@ mod tests {
         assert_ne!(bridge("shop", "a"), bridge("sho", "pa"));
         assert_ne!(bridge("shop", "a"), veth("shop", "a", "b"));
         assert_ne!(veth("shop", "a", "b"), veth("shop", "a", "c"));
+        assert_ne!(ingress("shop"), egress("shop"));
     }
 
     #[test]

@@ -24,6 +24,7 @@ impl Engine {
         for key in keys {
             self.unplug_from(container, &key).await;
         }
+        self.unlimit_bandwidth(container).await;
     }
 
     async fn unplug_from(self: &Rc<Self>, container: &Rc<Container>, key: &str) {

@@ -231,14 +231,15 @@ impl Engine {
         let record = container.record.borrow();
         let networks = self.networks.borrow();
         let runs = container.live.borrow().is_some();
+        let shaping = self.shaping_devices(&record.service);
+        let is_shaped = shaping.iter().all(|device| links.iter().any(|link| link.name == *device));
         runs && record.service.network.attachments().any(|(key, _)| {
             let veth = interfaces::veth(&self.stack, &record.name, key);
             let bridge = networks.get(key).map(|net| net.bridge.index);
             // Of one that was plugged in before there were several networks the link has another name.
-            record.addresses.contains_key(key)
-                && !links
-                    .iter()
-                    .any(|link| link.name == veth && (link.controller == bridge || bridge.is_none()))
+            let is_in =
+                |link: &LinkInfo| link.name == veth && (link.controller == bridge || bridge.is_none());
+            record.addresses.contains_key(key) && !(is_shaped && links.iter().any(is_in))
         })
     }
 
