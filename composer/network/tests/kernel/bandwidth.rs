@@ -65,7 +65,9 @@ fn limits_are_made_changed_and_taken_away() {
         host.unshape(STACK, FIRST_CLASS + 1).await.expect("forgotten");
         host.unshape(STACK, FIRST_CLASS + 1).await.expect("forgotten already");
         assert!(!run("tc", &format!("class show dev {out}")).contains("1:3 "));
-        host.shape(shaper(NOTHING), shaped(&one, FIRST_CLASS, NOTHING)).await.expect("without limits");
+        for (container, class) in [(&one, FIRST_CLASS), (&two, FIRST_CLASS + 1)] {
+            host.shape(shaper(NOTHING), shaped(container, class, NOTHING)).await.expect("without limits");
+        }
         host.remove_shaper(STACK, &Direction::BOTH).await.expect("gone");
         host.remove_shaper(STACK, &Direction::BOTH).await.expect("gone already");
         let links = host.links().await.expect("the links");

@@ -11,7 +11,7 @@ const LARGEST_HEADER: u32 = 22;
 /// How much of a second a packet may take: what is larger is taken apart.
 const PACKETS: u64 = 200;
 /// How much of a second waits: enough for TCP to keep the rate over its losses, and no more than anybody wants to wait.
-const WAITING: u64 = 10;
+const WAITING: u64 = 20;
 /// The kernel makes packets no larger by itself; what is allowed 64 KiB is let pass whatever it is.
 const WHOLE: u64 = 64 << 10;
 const NEVER_APART: u32 = 1 << 20;
@@ -64,7 +64,7 @@ mod tests {
     fn a_queue_takes_large_packets_apart_at_low_rates_and_holds_several_of_them() {
         let megabit = 125_000;
         assert_eq!(Queue::of(megabit, 1500), Queue { packet: 1522, limit: 16 * 1522 });
-        assert_eq!(Queue::of(50 * megabit, 1500), Queue { packet: 31_250, limit: 625_000 });
+        assert_eq!(Queue::of(50 * megabit, 1500), Queue { packet: 31_250, limit: 312_500 });
         assert_eq!(Queue::of(10_000 * megabit, 1500).packet, NEVER_APART);
         for (rate, mtu) in [(1, 65_535), (megabit, 9000), (100 * megabit, 1500), (UNLIMITED, 1500)] {
             let queue = Queue::of(rate, mtu);
