@@ -86,6 +86,11 @@ fn what_is_sent_and_received_takes_its_time() {
     let stats = project.ok(&["stats", "--no-stream", "--format", "json"]);
     let client = stats.lines().find(|line| line.contains("client")).expect("a line of the client's");
     assert!(client.contains(r#""NetLimit":"8mbit / 4mbit""#), "{stats}");
+    // Limits hold while nobody keeps the stack, and whoever takes it up can lift them.
+    for program in ["compose-keeper", "compose-supervisor"] {
+        project.kill_processes(program);
+    }
+    assert_eq!(devices(&project), [true, true]);
     project.write("compose.yaml", &PAGES.replace("    x-bandwidth: { egress: 8mbit }\n", ""));
     project.ok(&["up", "-d"]);
     assert_eq!((project.field("client", "Pid"), devices(&project)), (pid, [false, false]));
@@ -149,7 +154,7 @@ networks:
         // Whatever the protocol.
         near(arrived(&project, "client", "-c listen -6 -t 5"), 20.0 * MEGABIT);
         let datagrams = arrived(&project, "client", "-c listen -4 -u -b 40M -l 1400 -t 5");
-        assert!(datagrams <= 20.0 * MEGABIT * 1.05 && datagrams >= 20.0 * MEGABIT * 0.9, "{datagrams}");
+        near(datagrams, 20.0 * MEGABIT);
         // What did not fit is counted.
         let stats = project.ok(&["stats", "--no-stream", "--format", "json", "listen"]);
         let stats: serde_json::Value = serde_json::from_str(&stats).unwrap();
