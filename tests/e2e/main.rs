@@ -5,6 +5,7 @@
 
 mod attach;
 mod attached;
+mod bandwidth;
 mod basics;
 mod cgroups;
 mod cli;

@@ -5,7 +5,7 @@ use std::io::IsTerminal;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
-use composer_supervisor::host::{self, Figures};
+use composer_supervisor::host::{self, Figures, Limited};
 use composer_supervisor::protocol::ContainerStatus;
 use nix::sys::signal::Signal;
 use rustix::event::PollFlags;
@@ -19,12 +19,14 @@ use crate::render::table;
 
 const COLUMNS: [&str; 8] =
     ["CONTAINER ID", "NAME", "CPU %", "MEM USAGE / LIMIT", "MEM %", "NET I/O", "BLOCK I/O", "PIDS"];
+/// After Docker's, where the bandwidth of any container is limited.
+const OF_BANDWIDTH: [&str; 2] = ["NET LIMIT", "NET DROPS"];
 /// Time between two looks: CPU time is known as a difference only, and a reader wants to follow.
 const PERIOD: Duration = Duration::from_secs(1);
 /// Docker shortens ids to this many digits.
 const ID: usize = 12;
 
-/// One container, with Docker's keys.
+/// One container, with Docker's keys, and after them those of limited bandwidth: received and sent, as `NetIO`.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 struct Line {
     #[serde(rename = "BlockIO")]
@@ -45,6 +47,10 @@ struct Line {
     net_io: String,
     #[serde(rename = "PIDs")]
     pids: String,
+    #[serde(rename = "NetLimit", skip_serializing_if = "Option::is_none")]
+    net_limit: Option<String>,
+    #[serde(rename = "NetDrops", skip_serializing_if = "Option::is_none")]
+    net_drops: Option<String>,
 }
 
 /// Shows figures until it is interrupted; with `--no-stream` once.
@@ -67,11 +73,16 @@ pub fn run(context: &mut Context, verb: &Stats) -> Result {
             _ => {}
         }
         let now = look(&stack, verb)?;
+        let limited = host::limited(&stack)?;
         let lines: Vec<Line> = now
             .iter()
             .map(|(id, (container, figures))| {
                 let earlier = before.get(id).and_then(|(_, figures)| figures.as_ref());
-                line(container, figures.as_ref(), earlier, verb.no_trunc)
+                let line = line(container, figures.as_ref(), earlier, verb.no_trunc);
+                match limited.get(&container.name) {
+                    Some(limited) => with_limits(line, *limited),
+                    None => line,
+                }
             })
             .collect();
         show(lines, verb, context)?;
@@ -109,8 +120,11 @@ fn show(mut lines: Vec<Line>, verb: &Stats, context: &mut Context) -> Result<()>
             objects.map_err(doing("write JSON"))?.into_iter().map(|object| object + "\n").collect()
         }
         TableFormat::Table => {
-            let rows: Vec<_> = lines.into_iter().map(row).collect();
-            let text = table::render(&COLUMNS, &rows);
+            let is_limited = lines.iter().any(|line| line.net_limit.is_some());
+            let columns: Vec<&str> =
+                COLUMNS.into_iter().chain(OF_BANDWIDTH.into_iter().filter(|_| is_limited)).collect();
+            let rows: Vec<_> = lines.into_iter().map(|line| row(line, is_limited)).collect();
+            let text = table::render(&columns, &rows);
             if !verb.no_stream && std::io::stdout().is_terminal() {
                 // Over the last one: to the corner, each line's rest away, and everything below it (ECMA-48).
                 format!("\x1b[H{}\x1b[J", text.replace('\n', "\x1b[K\n"))
@@ -122,9 +136,29 @@ fn show(mut lines: Vec<Line>, verb: &Stats, context: &mut Context) -> Result<()>
     context.out.data(text.as_bytes()).and_then(|()| context.out.flush()).map_err(Error::Output)
 }
 
-fn row(line: Line) -> Vec<String> {
-    let Line { id, name, cpu, memory, memory_percent, net_io, block_io, pids, container: _ } = line;
-    vec![id, name, cpu, memory, memory_percent, net_io, block_io, pids]
+fn row(line: Line, limits: bool) -> Vec<String> {
+    let Line { id, name, cpu, memory, memory_percent, net_io, block_io, pids, .. } = line;
+    let mut row = vec![id, name, cpu, memory, memory_percent, net_io, block_io, pids];
+    if limits {
+        let none = || "--".to_owned();
+        row.extend([line.net_limit.unwrap_or_else(none), line.net_drops.unwrap_or_else(none)]);
+    }
+    row
+}
+
+fn with_limits(line: Line, limited: Limited) -> Line {
+    let Limited { rates, dropped_in, dropped_out } = limited;
+    let limit = |limit: Option<u64>| limit.map_or_else(|| "--".to_owned(), rate);
+    Line {
+        net_limit: Some(format!("{} / {}", limit(rates.ingress), limit(rates.egress))),
+        net_drops: Some(format!("{dropped_in} / {dropped_out}")),
+        ..line
+    }
+}
+
+/// As a file has it: `1.5mbit`.
+fn rate(bits: u64) -> String {
+    scaled(bits, 1000.0, &["bit", "kbit", "mbit", "gbit"], 4)
 }
 
 fn line(container: &ContainerStatus, now: Option<&Figures>, before: Option<&Figures>, full: bool) -> Line {
@@ -143,6 +177,8 @@ fn line(container: &ContainerStatus, now: Option<&Figures>, before: Option<&Figu
         name: container.name.clone(),
         net_io: format!("{} / {}", decimal(figures.received), decimal(figures.sent)),
         pids: figures.pids.to_string(),
+        net_limit: None,
+        net_drops: None,
     }
 }
 
@@ -188,6 +224,8 @@ mod tests {
         assert_eq!(decimal(1070), "1.07kB");
         assert_eq!(decimal(999), "999B");
         assert_eq!(decimal(12_345_678), "12.3MB");
+        assert_eq!(rate(20_000_000), "20mbit");
+        assert_eq!(rate(1_500_000), "1.5mbit");
     }
 
     #[test]

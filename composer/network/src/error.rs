@@ -122,6 +122,16 @@ pub enum Error {
         /// The interface.
         parent: String,
     },
+    /// The kernel has not all that limits of bandwidth are made of.
+    #[error(
+        "the kernel has no {part} ({source}): load it with `modprobe {part}`, or run a kernel that has it"
+    )]
+    NoShaping {
+        /// The module that is missing.
+        part: &'static str,
+        /// What the kernel has said.
+        source: io::Error,
+    },
     /// Group 0 is the group of every interface that was put into none.
     #[error("link group 0 holds the interfaces of the host and cannot be removed")]
     DefaultGroup,

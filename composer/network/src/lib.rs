@@ -27,4 +27,5 @@ pub use host::{
     Bridge, BridgeSpec, Gateways, Host, LinkInfo, MacvlanMode, Medium, Plug, has_ipv6, mac_of,
     remove_inside, resolvers,
 };
+pub use host::{Counter, Counters, Direction, FIRST_CLASS, LAST_CLASS, Rates, Shaped, Shaper, counters};
 pub use ipnet::{IpNet, Ipv4Net, Ipv6Net};

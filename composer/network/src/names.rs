@@ -10,6 +10,8 @@ const BRIDGE: &str = "cb";
 const VETH: &str = "cv";
 const INNER: &str = "cd";
 const OTHER: &str = "ce";
+const INGRESS: &str = "ci";
+const EGRESS: &str = "co";
 /// Characters of the hash, five bits each.
 const HASH_LENGTH: usize = 12;
 /// The lower-case alphabet of RFC 4648's base32.
@@ -36,9 +38,19 @@ pub(crate) fn other_end(inner: &str) -> String {
     inner.replacen(INNER, OTHER, 1)
 }
 
+/// The device that all that a stack's containers receive goes through, where that is limited.
+pub fn ingress(stack: &str) -> String {
+    name(INGRESS, stack, "")
+}
+
+/// The same of what they send.
+pub fn egress(stack: &str) -> String {
+    name(EGRESS, stack, "")
+}
+
 /// Whether a name is one that this module makes.
 pub(crate) fn is_ours(name: &str) -> bool {
-    [BRIDGE, VETH, INNER, OTHER].iter().any(|prefix| {
+    [BRIDGE, VETH, INNER, OTHER, INGRESS, EGRESS].iter().any(|prefix| {
         name.strip_prefix(prefix).is_some_and(|hash| {
             hash.len() == HASH_LENGTH && hash.bytes().all(|byte| ALPHABET.contains(&byte))
         })
@@ -66,6 +78,7 @@ mod tests {
         assert_eq!(name.len(), 14);
         assert_eq!(name, bridge("shop", "default"));
         assert!(is_ours(&name) && is_ours(&veth("shop", "shop-api-1", "default")));
+        assert!(is_ours(&ingress("shop")) && is_ours(&egress("shop")));
     }
 
     #[test]
@@ -75,6 +88,7 @@ mod tests {
         assert_ne!(bridge("shop", "a"), veth("shop", "a", "b"));
         assert_ne!(veth("shop", "a", "b"), veth("shop", "a", "c"));
         assert!(is_ours(&inner("shop", "a")) && is_ours(&other_end(&inner("shop", "a"))));
+        assert_ne!(ingress("shop"), egress("shop"));
     }
 
     #[test]

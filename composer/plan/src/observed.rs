@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use composer_stack::{Network, Resources, Service};
+use composer_stack::{Bandwidth, Network, Resources, Service};
 
 /// What exists of one stack.
 #[derive(Clone, Debug, Default)]
@@ -11,6 +11,8 @@ pub struct Observed {
     pub group: bool,
     /// Its limits, as they were last set.
     pub resources: Resources,
+    /// How fast all of it receives and sends at most, as it was last set.
+    pub bandwidth: Bandwidth,
     /// The networks that have been made, by their keys in the file.
     pub networks: BTreeMap<String, ObservedNetwork>,
     /// Names of the volumes on the host that belong to the stack.

@@ -122,6 +122,7 @@ fn running(stack: &Stack) -> Observed {
     Observed {
         group: true,
         resources: stack.resources.clone(),
+        bandwidth: stack.bandwidth,
         networks: stack.networks.iter().map(made).collect(),
         volumes: BTreeSet::from(["shop_data".to_owned()]),
         containers: containers.collect(),
@@ -199,6 +200,11 @@ fn nothing_is_started_where_everything_runs_as_asked() {
         "  1. set up the stack's cgroup: its limits are brought up to date\n  \
          2. set up network default: it is brought up to date\n"
     );
+    // The cap on bandwidth is one of them.
+    let mut observed = running(&stack);
+    observed.bandwidth.egress = Some(1_000_000);
+    let plan = up(&stack, &observed, &UpOptions::default()).to_string();
+    assert!(plan.contains("its limits are brought up to date"), "{plan}");
     assert_eq!(start(&running(&stack), &[]).to_string(), "nothing to do\n");
     assert_eq!(stop(&Observed::default(), &[]).to_string(), "nothing to do\n");
     assert_eq!(remove(&running(&stack), &[], &[], false).to_string(), "nothing to do\n");

@@ -100,6 +100,9 @@ pub struct ContainerRecord {
     /// Set where `run` has made it.
     #[serde(default)]
     pub oneoff: Option<OneOff>,
+    /// The number of the class that limits its bandwidth, where that has ever been limited.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub class: Option<u16>,
 }
 
 /// A port of the host that leads to a container.

@@ -1,5 +1,6 @@
 //! The host's side: one rtnetlink connection for all that a supervisor does to links, addresses and routes.
 
+mod bandwidth;
 mod bridge;
 mod forward;
 mod inside;
@@ -22,6 +23,7 @@ use tokio::task::JoinHandle;
 use crate::error::{Error, Result, netlink_to_io};
 use crate::{dns, names};
 
+pub use bandwidth::{Counter, Counters, Direction, FIRST_CLASS, LAST_CLASS, Rates, Shaped, Shaper, counters};
 pub use bridge::{Bridge, BridgeSpec};
 pub(crate) use inside::Inside;
 pub use inside::{Gateways, Plug};
@@ -56,6 +58,8 @@ pub struct Host {
     connection: JoinHandle<()>,
     pub(crate) turns: Semaphore,
     removals: Arc<Semaphore>,
+    /// Limits of bandwidth are set by one at a time: what it takes several requests for is looked at by the next.
+    shaping: Semaphore,
 }
 
 impl Drop for Host {
@@ -93,6 +97,7 @@ impl Host {
             connection: tokio::spawn(connection),
             turns: Semaphore::new(ATTACHING),
             removals: Arc::new(Semaphore::new(REMOVING)),
+            shaping: Semaphore::new(1),
         })
     }
 

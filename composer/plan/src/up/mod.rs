@@ -173,7 +173,9 @@ impl<'a> Up<'a> {
         // The parent's limits may have changed while no container has: this step is cheap and converges.
         let group = if !self.observed.group {
             self.plan.add(Step::Group, "it does not exist")
-        } else if self.observed.resources == self.stack.resources {
+        } else if self.observed.resources == self.stack.resources
+            && self.observed.bandwidth == self.stack.bandwidth
+        {
             self.plan.add_check(Step::Group, "its limits are brought up to date")
         } else {
             self.plan.add(Step::Group, "its limits are brought up to date")
@@ -448,7 +450,8 @@ impl<'a> Up<'a> {
                 if found.container.unplugged && !self.restarted.contains(service.name.as_str()) {
                     let container = found.name.to_owned();
                     let plug = self.plan.add(Step::Plug { container }, "a link of it is gone");
-                    base.on(service).into_iter().for_each(|step| self.plan.order(step, plug));
+                    let before = base.on(service).into_iter().chain([base.group]);
+                    before.for_each(|step| self.plan.order(step, plug));
                 }
                 if !self.restarted.contains(service.name.as_str()) {
                     let cause = "its `post_start` has not run to a good end";

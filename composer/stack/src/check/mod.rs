@@ -6,6 +6,7 @@
 //! when the stack is to be run.
 
 mod addresses;
+mod bandwidth;
 mod cycles;
 mod definitions;
 mod dependencies;
@@ -69,6 +70,7 @@ pub(crate) fn all(root: &Node, disabled: &Map, options: &LoadOptions, report: &m
     macvlan::check(project, report);
     joined::check(project, report);
     addresses::check(project, report);
+    bandwidth::check(project, report);
     resources::check(project, report);
     origin::check(project, report);
     if project.running() {

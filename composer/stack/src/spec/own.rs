@@ -37,10 +37,9 @@ static LIMITS: Record = Record::new(
         Field::new(
             "bandwidth",
             Shape::Record(&RATES),
-            "How fast all services together receive and send over their networks.",
+            "How fast all services together receive and send over their networks, to each other as well.",
         )
-        .print(Print::Given)
-        .support(Support::NotYet),
+        .print(Print::Given),
     ],
 );
 
@@ -87,10 +86,9 @@ static OOM_POLICY: Record = Record::new(
 pub(crate) const BANDWIDTH: Field = Field::new(
     "x-bandwidth",
     Shape::Record(&RATES),
-    "Limits how fast the service receives and sends over its networks.",
+    "Limits how fast each container of the service receives and sends, over all its networks together.",
 )
-.print(Print::Given)
-.support(Support::NotYet);
+.print(Print::Given);
 
 static RATES: Record = Record::new(
     "`x-bandwidth`",

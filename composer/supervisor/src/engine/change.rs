@@ -39,6 +39,7 @@ impl Engine {
         let folders = self.paths.container(name);
         paths::make(folders.folder()).map_err(failed)?;
         let mut record = new_record(identifier().map_err(failed)?, name, service, index);
+        record.class = self.class_for(service);
         if let Some(before) = self.container(old) {
             // A port that nobody chose stays the same.
             record.published = before.record.borrow().published.clone();
@@ -70,7 +71,7 @@ impl Engine {
 
     /// Gives a container, whether it runs or not, the configuration that its service has now, which differs only in what
     /// can be taken over in place.
-    pub(super) fn update(
+    pub(super) async fn update(
         &self,
         container: &Rc<Container>,
         service: &Service,
@@ -84,13 +85,23 @@ impl Engine {
                 .map_err(|error| StepError::Unchanged { why: as_it_was(&name, &service.name, &error) })?;
             self.warn_unenforced(&service.name, unenforced);
         }
-        let mut record = container.record.borrow_mut();
-        record.service = service.clone();
-        record.config_hash = config_hash(service);
-        record
-            .rewrite(&container.paths)
-            .map_err(|error| StartError::doing(&format!("{name}: write its record"), &error))?;
-        drop(record);
+        let bandwidth = container.record.borrow().service.bandwidth;
+        let is_live = container.live.borrow().is_some();
+        if bandwidth != service.bandwidth && is_live {
+            self.limit_bandwidth(container, service).await?;
+        }
+        self.number(container, service)?;
+        {
+            let mut record = container.record.borrow_mut();
+            record.service = service.clone();
+            record.config_hash = config_hash(service);
+            record
+                .rewrite(&container.paths)
+                .map_err(|error| StartError::doing(&format!("{name}: write its record"), &error))?;
+        }
+        if bandwidth != service.bandwidth {
+            self.tidy_bandwidth().await;
+        }
         self.announce_container(container, Action::Updated);
         Ok(())
     }

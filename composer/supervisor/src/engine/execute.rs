@@ -157,6 +157,7 @@ impl Engine {
             Step::Group => {
                 *self.mask.borrow_mut() = None;
                 self.group()?;
+                self.bring_bandwidth().await?;
             }
             Step::Network(key) => self.ensure_network(&key).await?,
             Step::Plug { container } => {
@@ -177,7 +178,7 @@ impl Engine {
             }
             Step::Update { container, service: name } => {
                 if let (Some(service), Some(container)) = (service(&name), self.container(&container)) {
-                    self.update(&container, service)?;
+                    self.update(&container, service).await?;
                 }
             }
             Step::Start { container } => {
@@ -256,6 +257,7 @@ impl Engine {
         let folders = self.paths.container(&name);
         let failed = |error: io::Error| StartError::doing(&format!("create {name}"), &error);
         paths::make(folders.folder()).map_err(failed)?;
+        let record = ContainerRecord { class: self.class_for(&record.service), ..record };
         let container = Container::new(record, folders);
         self.announce_container(&container, Action::Creating);
         container.change(|_| {}).map_err(failed)?;
@@ -381,6 +383,7 @@ pub fn new_record(id: String, name: &str, service: &Service, index: u32) -> Cont
         prepared: false,
         unfinished: false,
         oneoff: None,
+        class: None,
     }
 }
 

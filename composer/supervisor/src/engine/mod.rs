@@ -3,6 +3,7 @@
 mod adopt;
 mod asyncfd;
 mod attend;
+mod bandwidth;
 mod change;
 mod container;
 mod copy;
@@ -55,7 +56,7 @@ use composer_network::firewall::Forwarding;
 use composer_network::subnets::Registry;
 use composer_plan::{Observed, ObservedContainer, ObservedState};
 use composer_sandbox::descriptor;
-use composer_stack::Stack;
+use composer_stack::{Bandwidth, Stack};
 use nix::fcntl::{Flock, FlockArg};
 use tokio::sync::{Mutex, Notify, broadcast, watch};
 
@@ -112,6 +113,12 @@ struct Engine {
     sweeping: Cell<bool>,
     /// Links that single containers have taken away, while the kernel is at it.
     unplugging: Leaving,
+    /// The stack's cap on bandwidth, once it is in force on all that runs.
+    capped: Cell<Option<Bandwidth>>,
+    /// Whether there may be devices for limits of bandwidth.
+    shaped: Cell<bool>,
+    /// Whether the kernel has been found to lack what limits of bandwidth are made of.
+    unlimited: Cell<bool>,
     /// Limits that are not in force have been named once.
     warned: RefCell<BTreeSet<String>>,
     /// Connections that want something of the stack, not those that only watch it.
@@ -155,9 +162,9 @@ async fn supervise(stack: &str) -> io::Result<()> {
     let lock = File::create(paths.writer_lock())?;
     let lock = Flock::lock(lock, FlockArg::LockExclusive).map_err(|(_, errno)| io::Error::from(errno))?;
     let (link, legacy) = Link::open(stack, peer, listener.try_clone()?).await?;
+    let record: Option<StackRecord> = records::read(&paths.record());
     let engine = Rc::new(Engine {
         stack: stack.to_owned(),
-        record: RefCell::new(records::read(&paths.record())),
         paths,
         containers: RefCell::default(),
         link,
@@ -182,6 +189,10 @@ async fn supervise(stack: &str) -> io::Result<()> {
         tidying: Cell::new(false),
         sweeping: Cell::new(false),
         unplugging: watch::Sender::new(BTreeMap::new()),
+        capped: Cell::new(None),
+        shaped: Cell::new(record.is_some()),
+        record: RefCell::new(record),
+        unlimited: Cell::new(false),
         warned: RefCell::default(),
         connections: Cell::new(0),
         parting: Cell::new(0),
@@ -297,6 +308,7 @@ impl Engine {
         if let Some(record) = &*self.record.borrow() {
             let own = record.volumes.values().filter(|volume| !volume.external);
             observed.resources = record.resources.clone();
+            observed.bandwidth = record.bandwidth;
             observed.volumes =
                 own.map(|v| v.name.clone()).filter(|name| paths::volume(name).is_dir()).collect();
         }

@@ -29,6 +29,7 @@ impl Engine {
         if let Some(netns) = space {
             self.see_off(container, remove_inside(netns));
         }
+        self.unlimit_bandwidth(container).await;
     }
 
     async fn unplug_from(self: &Rc<Self>, container: &Rc<Container>, key: &str) {

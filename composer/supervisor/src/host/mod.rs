@@ -1,10 +1,12 @@
 //! What needs no supervisor: it is read from records and the kernel, and no process is started for it.
 
+mod bandwidth;
 mod figures;
 pub mod networks;
 mod processes;
 mod stacks;
 
+pub use bandwidth::{Limited, limited};
 pub use figures::{Figures, figures};
 pub use processes::{Process, processes};
 pub use stacks::{Member, Summary, stack, stacks};
@@ -23,6 +25,12 @@ pub enum Error {
         /// The network.
         name: String,
         /// Why it could not be.
+        why: String,
+    },
+    /// Of the limits of bandwidth.
+    #[error("what limits of bandwidth have let pass is not known: {why}")]
+    Bandwidth {
+        /// Why.
         why: String,
     },
     /// Of the control groups.

@@ -56,6 +56,7 @@ impl Engine {
                 let attached = attach(&self.host, netns, wiring)
                     .await
                     .map_err(|error| failed("plug it into its networks", &error))?;
+                self.limit_bandwidth(container, service).await?;
                 for warning in &attached.warnings {
                     self.warn_once(&service.name, warning);
                 }
@@ -96,6 +97,7 @@ impl Engine {
         for plug in plugs {
             self.host.replug(plug, netns.as_fd()).await.map_err(|error| failed(&error))?;
         }
+        self.limit_bandwidth(container, &service).await?;
         for key in &ways.networks {
             let veth = names::veth(&self.stack, &name, key);
             self.host.return_own(&veth).await.map_err(|error| failed(&error))?;

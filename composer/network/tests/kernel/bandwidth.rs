@@ -1,0 +1,133 @@
+//! Limits of bandwidth, as iproute2 sees them and as packets do.
+
+use std::io::Write;
+use std::net::TcpStream;
+
+use composer_network::{
+    Direction, Error, FIRST_CLASS, Host, Rates, Shaped, Shaper, counters, link_group, names,
+};
+
+use crate::world::{Container, STACK, address, bridge, on_a_host, run, subnet};
+
+fn shaper(cap: Rates) -> Shaper {
+    Shaper { stack: STACK.into(), group: link_group(subnet()), cap }
+}
+
+fn shaped(container: &Container, class: u16, rates: Rates) -> Shaped {
+    Shaped { class, veths: vec![container.veth.clone()], mtu: 1500, rates }
+}
+
+const MEGABIT: u64 = 1_000_000;
+const NOTHING: Rates = Rates { ingress: None, egress: None };
+
+#[test]
+fn limits_are_made_changed_and_taken_away() {
+    on_a_host(|| async {
+        let host = Host::open().expect("a connection");
+        let bridge = bridge(&host).await;
+        let (one, _) = Container::attached("one-1", 2, &host, &bridge).await;
+        let (two, _) = Container::attached("two-1", 3, &host, &bridge).await;
+        let [into, out] = Direction::BOTH.map(|direction| direction.device(STACK));
+        let receives = Rates { ingress: Some(150 * MEGABIT), egress: None };
+        assert!(host.bring_shaper(shaper(NOTHING), Direction::Ingress).await.expect("a new device"));
+        assert!(!host.bring_shaper(shaper(NOTHING), Direction::Ingress).await.expect("the same"));
+        // The trial has left nothing.
+        assert!(!run("tc", &format!("qdisc show dev {into}")).contains("clsact"));
+        assert_eq!(run("tc", &format!("filter show dev {into}")), "");
+        host.shape(shaper(NOTHING), shaped(&one, FIRST_CLASS, receives)).await.expect("limited");
+        // 150 Mbit/s of packets of 1500 bytes, in frames of 14 more.
+        let classes = run("tc", &format!("class show dev {into}"));
+        assert!(classes.contains("class htb 1:2 parent 1:1 leaf 2:"), "{classes}");
+        assert!(classes.contains("ceil 151400Kbit") || classes.contains("ceil 151Mbit"), "{classes}");
+        let filters = run("tc", &format!("filter show dev {} egress", one.veth));
+        assert_eq!(filters.matches("mirred (Egress Redirect to device").count(), 1, "{filters}");
+        assert_eq!(run("tc", &format!("filter show dev {} ingress", one.veth)), "");
+        assert!(!host.has_link(&out).await.expect("a look"));
+        // Again, and another, and with a cap: one filter a link each.
+        let cap = shaper(Rates { ingress: None, egress: Some(MEGABIT) });
+        for _ in 0..2 {
+            host.shape(cap.clone(), shaped(&one, FIRST_CLASS, receives)).await.expect("limited");
+            host.shape(cap.clone(), shaped(&two, FIRST_CLASS + 1, NOTHING)).await.expect("limited");
+        }
+        let filters = run("tc", &format!("filter show dev {out}"));
+        assert_eq!(filters.matches("flowid").count(), 2, "{filters}");
+        assert!(filters.contains(&format!("input dev {}", one.veth)), "{filters}");
+        let filters = run("tc", &format!("filter show dev {} ingress", two.veth));
+        assert_eq!(filters.matches("mirred").count(), 1, "{filters}");
+        // A link that is gone is no error.
+        let mut gone = shaped(&one, FIRST_CLASS, receives);
+        gone.veths.push(names::veth(STACK, "nobody", "default"));
+        host.shape(cap.clone(), gone).await.expect("limited");
+        // Less and less.
+        host.shape(cap, shaped(&one, FIRST_CLASS, NOTHING)).await.expect("limited by the cap alone");
+        assert_eq!(run("tc", &format!("filter show dev {} egress", one.veth)), "");
+        assert!(!run("tc", &format!("class show dev {into}")).contains("1:2 "));
+        host.unshape(STACK, FIRST_CLASS + 1).await.expect("forgotten");
+        host.unshape(STACK, FIRST_CLASS + 1).await.expect("forgotten already");
+        assert!(!run("tc", &format!("class show dev {out}")).contains("1:3 "));
+        for (container, class) in [(&one, FIRST_CLASS), (&two, FIRST_CLASS + 1)] {
+            host.shape(shaper(NOTHING), shaped(container, class, NOTHING)).await.expect("without limits");
+        }
+        host.remove_shaper(STACK, &Direction::BOTH).await.expect("gone");
+        host.remove_shaper(STACK, &Direction::BOTH).await.expect("gone already");
+        let links = host.links().await.expect("the links");
+        assert!(!links.iter().any(|link| [&into, &out].contains(&&link.name)), "{links:?}");
+        let _service = two.listens(80).await;
+        assert!(one.reaches(two.address, 80).await);
+    });
+}
+
+#[test]
+fn devices_go_with_the_links_of_the_stack() {
+    on_a_host(|| async {
+        let host = Host::open().expect("a connection");
+        let bridge = bridge(&host).await;
+        let (one, _) = Container::attached("one-1", 2, &host, &bridge).await;
+        let both = Rates { ingress: Some(MEGABIT), egress: Some(MEGABIT) };
+        host.shape(shaper(both), shaped(&one, FIRST_CLASS, both)).await.expect("limited");
+        host.remove_group(link_group(subnet())).await.expect("one sweep");
+        assert_eq!(host.links().await.expect("the links").len(), 1, "the loopback alone");
+        assert!(counters(STACK).expect("none").is_empty());
+    });
+}
+
+#[test]
+fn what_passes_is_counted_for_its_container() {
+    on_a_host(|| async {
+        let host = Host::open().expect("a connection");
+        let bridge = bridge(&host).await;
+        let (one, _) = Container::attached("one-1", 2, &host, &bridge).await;
+        let (two, _) = Container::attached("two-1", 3, &host, &bridge).await;
+        let both = Rates { ingress: Some(400 * MEGABIT), egress: Some(400 * MEGABIT) };
+        for (container, class) in [(&one, FIRST_CLASS), (&two, FIRST_CLASS + 1)] {
+            host.shape(shaper(NOTHING), shaped(container, class, both)).await.expect("limited");
+        }
+        let service = one.listens(80).await;
+        let (size, to) = (3_000_000, (address(2), 80));
+        let received = std::thread::spawn(move || {
+            let (mut stream, _) = service.accept().expect("a connection");
+            std::io::copy(&mut stream, &mut std::io::sink()).expect("all of it")
+        });
+        two.inside(move || {
+            let mut stream = TcpStream::connect(to).expect("a connection");
+            stream.write_all(&vec![7; size]).expect("sent");
+        })
+        .await;
+        assert_eq!(received.join().expect("the receiver"), size as u64);
+        let counters = counters(STACK).expect("the counters");
+        let bytes = |direction, class| counters[&(direction, class)].bytes;
+        for (direction, class) in [(Direction::Ingress, FIRST_CLASS), (Direction::Egress, FIRST_CLASS + 1)] {
+            assert!(bytes(direction, class) > size as u64, "{counters:?}");
+        }
+        // The other way there are acknowledgements alone.
+        assert!(bytes(Direction::Egress, FIRST_CLASS) < size as u64 / 4, "{counters:?}");
+    });
+}
+
+#[test]
+fn what_the_kernel_lacks_is_named_with_a_way_out() {
+    let source = std::io::Error::from_raw_os_error(libc::EOPNOTSUPP);
+    let error = Error::NoShaping { part: "ifb", source };
+    let text = error.to_string();
+    assert!(text.starts_with("the kernel has no ifb (") && text.contains("`modprobe ifb`"), "{text}");
+}

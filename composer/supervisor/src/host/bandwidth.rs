@@ -1,0 +1,68 @@
+//! Limits of bandwidth that are in force, and what they have cost.
+
+use std::collections::BTreeMap;
+
+use composer_network::{Direction, counters};
+use composer_stack::Bandwidth;
+
+use super::{Error, root};
+use crate::paths::StackPaths;
+use crate::records::{self, ContainerRecord, StackRecord};
+
+/// A container whose bandwidth is limited, by itself or with its stack.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Limited {
+    /// Its limits: the lower of its own and its stack's.
+    pub rates: Bandwidth,
+    /// Packets to it that were dropped, as more came than it may receive.
+    pub dropped_in: u64,
+    /// Packets of its own that were dropped, as it has sent more than it may.
+    pub dropped_out: u64,
+}
+
+/// The limited containers of a stack, by name.
+///
+/// # Errors
+/// [`Error::NotRoot`], [`Error::Network`].
+pub fn limited(stack: &str) -> Result<BTreeMap<String, Limited>, Error> {
+    root()?;
+    let paths = StackPaths::new(stack);
+    let record: Option<StackRecord> = records::read(&paths.record());
+    let cap = record.map(|record| record.bandwidth).unwrap_or_default();
+    let folders = std::fs::read_dir(paths.containers()).into_iter().flatten().flatten();
+    let names = folders.filter_map(|entry| entry.file_name().into_string().ok());
+    let records = names.filter_map(|name| ContainerRecord::read(&paths.container(&name)));
+    let classes: Vec<(String, u16, Bandwidth)> = records
+        .filter_map(|record| Some((record.name, record.class?, lower(record.service.bandwidth, cap))))
+        .filter(|(_, _, rates)| !rates.is_none())
+        .collect();
+    if classes.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let counters = counters(stack).map_err(|error| Error::Bandwidth { why: error.to_string() })?;
+    let dropped = |way, class| counters.get(&(way, class)).map_or(0, |counter| counter.dropped);
+    let limited = classes.into_iter().map(|(name, class, rates)| {
+        let (dropped_in, dropped_out) =
+            (dropped(Direction::Ingress, class), dropped(Direction::Egress, class));
+        (name, Limited { rates, dropped_in, dropped_out })
+    });
+    Ok(limited.collect())
+}
+
+fn lower(own: Bandwidth, cap: Bandwidth) -> Bandwidth {
+    let least = |own: Option<u64>, cap| own.into_iter().chain(cap).min();
+    Bandwidth { ingress: least(own.ingress, cap.ingress), egress: least(own.egress, cap.egress) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_two_limits_the_lower_counts() {
+        let of = |ingress, egress| Bandwidth { ingress, egress };
+        assert_eq!(lower(of(Some(5), None), of(Some(3), Some(8))), of(Some(3), Some(8)));
+        assert_eq!(lower(of(Some(5), Some(1)), of(None, Some(8))), of(Some(5), Some(1)));
+        assert!(lower(of(None, None), of(None, None)).is_none());
+    }
+}
