@@ -31,6 +31,7 @@ fn service(name: &str, depends_on: &[(&str, Condition)]) -> Service {
         network: Default::default(),
         ports: Vec::new(),
         expose: Vec::new(),
+        external_links: Default::default(),
         links: Vec::new(),
         dns: Vec::new(),
         dns_search: Vec::new(),

@@ -201,7 +201,7 @@ fn without_an_interface_of_the_host_containers_reach_each_other() {
         host.pass_parent(&name, GROUP, 7).await.expect("it is theirs");
         group(GROUP + 1);
         host.pass_parent(&name, GROUP + 1, GROUP).await.expect("passed back");
-        host.remove_group(GROUP).await.expect("removed");
+        host.remove_group(GROUP, &[]).await.expect("removed");
         assert_eq!(host.links().await.expect("a list").len(), 1, "the loopback");
         let left = one.inside(|| run("ip", "link")).await;
         assert!(!left.contains("eth0"), "what was on it is gone as well: {left}");

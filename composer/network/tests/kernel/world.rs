@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use composer_network::addresses::Subnet;
 use composer_network::{
-    Attached, Bridge, BridgeSpec, Gateways, Host, Ipv4Net, Plug, Result, Wiring, attach, isolate, mac_of,
-    names,
+    Attached, Bridge, BridgeSpec, Gateways, Host, Ipv4Net, Medium, Plug, Result, Wiring, attach, isolate,
+    mac_of, names,
 };
 use nix::sched::{CloneFlags, unshare};
 use simple_dns::{CLASS, Name, Packet, PacketFlag, Question, TYPE};
@@ -71,7 +71,8 @@ pub async fn bridge(host: &Host) -> Bridge {
 /// A bridge of one subnet, all of which is for containers.
 pub async fn bring(host: &Host, name: &str, subnet: Ipv4Net, group: u32) -> Result<Bridge> {
     let subnets = vec![Subnet::whole(subnet)];
-    host.bring_bridge(&BridgeSpec { name: name.into(), subnets, group, mtu: None, isolated: false }).await
+    let (mtu, isolated, medium) = (None, false, Medium::Bridge);
+    host.bring_bridge(&BridgeSpec { name: name.into(), subnets, group, mtu, isolated, medium }).await
 }
 
 /// The bridge's own address, the containers' gateway.
