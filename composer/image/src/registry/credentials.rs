@@ -190,4 +190,44 @@ mod tests {
             assert!(error.contains("credentials of a.io") && error.contains(says), "{error}");
         }
     }
+
+    /// What a helper is asked and answers.
+    #[test]
+    fn a_helper() {
+        use std::os::unix::fs::PermissionsExt;
+        let scratch = Scratch::new();
+        let program = scratch.path().join("docker-credential-test");
+        let script = r#"#!/bin/sh
+read -r registry
+case "$1 $registry" in
+"get a.io") echo '{"ServerURL":"a.io","Username":"ann","Secret":"s"}' ;;
+"get https://index.docker.io/v1/") echo '{"Username":"<token>","Secret":"s"}' ;;
+"get b.io") echo "credentials not found in native keychain"; exit 1 ;;
+*) echo "the keychain is locked"; exit 1 ;;
+esac
+"#;
+        std::fs::write(&program, script).unwrap();
+        std::fs::set_permissions(&program, PermissionsExt::from_mode(0o755)).unwrap();
+        // A helper is looked for where the process's environment says, so this is another process.
+        let run = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--ignored", "--exact", "registry::credentials::tests::helped"])
+            .env("PATH", scratch.path())
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&run.stdout);
+        assert!(run.status.success() && said.contains("1 passed"), "{said}");
+    }
+
+    #[test]
+    #[ignore = "is the process that `a_helper` starts with a helper in its PATH"]
+    fn helped() {
+        let text = r#"{"credsStore":"test","auths":{"b.io":{"username":"bob","password":"b"}}}"#;
+        let pair = |user: &str, secret: &str| Some((user.to_owned(), secret.to_owned()));
+        assert_eq!(from(text, "a.io").unwrap(), pair("ann", "s"));
+        assert_eq!(from(text, "b.io").unwrap(), pair("bob", "b"), "the file has what the helper has not");
+        let own = text.replace("credsStore", "credHelpers").replace("\"test\"", r#"{"a.io":"test"}"#);
+        assert_eq!(from(&own, "a.io").unwrap(), pair("ann", "s"));
+        assert!(from(text, "docker.io").unwrap_err().to_string().contains("identity token"));
+        assert!(from(text, "c.io").unwrap_err().to_string().contains("the keychain is locked"));
+    }
 }

@@ -4,6 +4,8 @@
 mod certificates;
 pub(crate) mod credentials;
 mod download;
+#[cfg(test)]
+mod tests;
 mod words;
 
 use std::path::PathBuf;
@@ -49,6 +51,7 @@ pub(crate) struct Registry {
     runtime: Runtime,
     remote: Arc<Remote>,
     named: Named,
+    credentials: Option<credentials::Credentials>,
 }
 
 struct Remote {
@@ -87,20 +90,19 @@ impl Registry {
             let again = || client.auth(&image, &auth, RegistryOperation::Pull);
             runtime.block_on(retry(again))
         };
+        let refused = |error| failed(named, "log in for", &words::of(&error, credentials.as_ref()));
         let client = match log_in(&https) {
             Ok(_) => https,
-            // It may speak plain HTTP, or not be there at all.
-            Err(OciDistributionError::RequestError(error)) if insecure || is_loopback(registry) => {
+            Err(OciDistributionError::RequestError(error))
+                if (insecure || is_loopback(registry)) && words::speaks_no_tls(&error) =>
+            {
                 let http = make(true)?;
-                // What the one over TLS said tells more, where there is somebody who speaks it.
-                log_in(&http).map_err(|_| {
-                    failed(named, "log in for", &words::of(&error.into(), credentials.as_ref()))
-                })?;
+                log_in(&http).map_err(refused)?;
                 http
             }
-            Err(error) => return Err(failed(named, "log in for", &words::of(&error, credentials.as_ref()))),
+            Err(error) => return Err(refused(error)),
         };
-        Ok(Self { runtime, remote: Arc::new(Remote { client, image }), named: named.clone() })
+        Ok(Self { runtime, remote: Arc::new(Remote { client, image }), named: named.clone(), credentials })
     }
 
     fn fetch(&self, image: &oci_client::Reference, doing: &'static str) -> Result<Vec<u8>> {
@@ -109,7 +111,7 @@ impl Registry {
         let (bytes, _) = self
             .runtime
             .block_on(retry(again))
-            .map_err(|error| failed(&self.named, doing, &words::of(&error, None)))?;
+            .map_err(|error| failed(&self.named, doing, &words::of(&error, self.credentials.as_ref())))?;
         if bytes.len() as u64 > LARGEST_DOCUMENT {
             return Err(failed(&self.named, doing, &format!("the manifest has {} bytes", bytes.len())));
         }
@@ -209,21 +211,6 @@ where
                 attempt += 1;
             }
             result => return result,
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn loopback() {
-        for name in ["localhost", "localhost:5000", "127.0.0.1", "127.9.9.9:80", "[::1]:5000"] {
-            assert!(is_loopback(name), "{name}");
-        }
-        for name in ["ghcr.io", "localhost.example.org", "10.0.0.1:5000", "[::2]", "127.example.org"] {
-            assert!(!is_loopback(name), "{name}");
         }
     }
 }

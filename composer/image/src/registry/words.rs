@@ -1,6 +1,7 @@
 //! A registry's own words, and which of its refusals may pass.
 
 use std::error::Error as _;
+use std::io;
 
 use oci_client::errors::{OciDistributionError as Failure, OciErrorCode};
 
@@ -60,4 +61,26 @@ pub(super) fn may_pass(failure: &Failure) -> bool {
         }
         _ => false,
     }
+}
+
+/// Whether whoever answered speaks something else than TLS.
+pub(super) fn speaks_no_tls(failure: &(dyn std::error::Error + 'static)) -> bool {
+    let mut cause = failure.source();
+    while let Some(error) = cause {
+        // Errors of input and output show the one they wrap as themselves, and do not name it as their source.
+        let mut wrapped = error.downcast_ref::<io::Error>();
+        while let Some(error) = wrapped {
+            let inner = error.get_ref();
+            let tls = inner.and_then(|inner| inner.downcast_ref::<rustls::Error>());
+            // Some say nothing to what they do not understand.
+            if matches!(tls, Some(rustls::Error::InvalidMessage(_)))
+                || matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset)
+            {
+                return true;
+            }
+            wrapped = inner.and_then(|inner| inner.downcast_ref::<io::Error>());
+        }
+        cause = error.source();
+    }
+    false
 }

@@ -138,6 +138,51 @@ fn holes_stay_holes() {
     }
 }
 
+/// The tool that most layers' archives are like, in each of its formats.
+#[test]
+fn what_gnu_tar_writes() {
+    use std::io::{Seek, SeekFrom};
+    let scratch = Scratch::new();
+    let from = scratch.path().join("from");
+    let deep = from.join("d".repeat(90)).join("e".repeat(120));
+    fs::create_dir_all(&deep).unwrap();
+    fs::write(deep.join("f".repeat(100)), "long").unwrap();
+    fs::write(from.join("a"), "a").unwrap();
+    fs::hard_link(from.join("a"), from.join("b")).unwrap();
+    std::os::unix::fs::symlink("x".repeat(150), from.join("s")).unwrap();
+    rustix::fs::mknodat(rustix::fs::CWD, from.join("p"), rustix::fs::FileType::Fifo, 0o600.into(), 0)
+        .unwrap();
+    rustix::fs::setxattr(from.join("a"), "user.x", b"one\ntwo\0", rustix::fs::XattrFlags::empty()).unwrap();
+    // More pieces than a header has room for.
+    let mut sparse = fs::File::create(from.join("sparse")).unwrap();
+    for piece in 0..40_u64 {
+        sparse.seek(SeekFrom::Start(piece * 200_000)).unwrap();
+        write!(sparse, "piece {piece}").unwrap();
+    }
+    sparse.set_len(9_000_000).unwrap();
+    for (format, has_attributes) in [("gnu", false), ("oldgnu", false), ("posix", true)] {
+        let mut command = std::process::Command::new("tar");
+        command.arg("-C").arg(&from).args(["--sparse", "--format", format, "-cf", "-", "."]);
+        if has_attributes {
+            command.args(["--xattrs", "--xattrs-include=*"]);
+        }
+        let written = command.output().unwrap();
+        assert!(written.status.success(), "{}", String::from_utf8_lossy(&written.stderr));
+        let world = World::new();
+        world.unpack(&written.stdout).unwrap_or_else(|error| panic!("{format}: {error}"));
+        let to = world.layer();
+        let relative = deep.strip_prefix(&from).unwrap().join("f".repeat(100));
+        assert_eq!(fs::read_to_string(to.join(relative)).unwrap(), "long");
+        assert_eq!(fs::metadata(to.join("a")).unwrap().ino(), fs::metadata(to.join("b")).unwrap().ino());
+        assert_eq!(fs::read_link(to.join("s")).unwrap(), Path::new(&"x".repeat(150)));
+        assert!(fs::symlink_metadata(to.join("p")).unwrap().file_type().is_fifo());
+        assert!(fs::read(to.join("sparse")).unwrap() == fs::read(from.join("sparse")).unwrap(), "{format}");
+        assert!(fs::metadata(to.join("sparse")).unwrap().blocks() < 2000, "{format}");
+        let expected = has_attributes.then(|| b"one\ntwo\0".to_vec());
+        assert_eq!(xattr(&to.join("a"), "user.x"), expected, "{format}");
+    }
+}
+
 #[test]
 fn every_compression() {
     let plain = tar().file("f", &"text ".repeat(5000)).end();
