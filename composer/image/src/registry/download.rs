@@ -67,7 +67,7 @@ async fn feed(remote: &Remote, digest: &str, size: u64, pieces: &mpsc::Sender<Pi
         }
         let reason = words::of(&failure, None);
         attempt += 1;
-        if !words::may_pass(&failure) && attempt == 1 && at == before || attempt >= ATTEMPTS {
+        if (at == 0 && !words::may_pass(&failure)) || attempt >= ATTEMPTS {
             let _ = pieces.send(Piece::Failed(reason)).await;
             return;
         }

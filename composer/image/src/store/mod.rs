@@ -20,7 +20,7 @@ mod tests;
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -104,7 +104,7 @@ impl Store {
     }
 
     /// Keeps others from removing anything until the hold is dropped: between finding an image and recording that it is
-    /// in use.
+    /// in use. Whoever holds it must not remove or prune meanwhile: that waits for all holds to end.
     pub fn hold(&self) -> Result<Hold> {
         Hold::shared(&self.root.join("lock"))
     }
@@ -211,7 +211,10 @@ impl Store {
         }
         let temporary = disk::Temporary::new(&self.tmp())?;
         let files = temporary.path().join("fs");
-        fs::DirBuilder::new().mode(0o755).create(&files).map_err(Error::file("make", &files))?;
+        fs::create_dir(&files).map_err(Error::file("make", &files))?;
+        // Whatever the umask is: an archive need not have the root of its layer in it.
+        fs::set_permissions(&files, fs::Permissions::from_mode(0o755))
+            .map_err(Error::file("make", &files))?;
         let folder = File::open(&files).map_err(Error::file("open", &files))?;
         let unpacked = fill(folder.as_fd())?;
         let info = LayerInfo { bytes: unpacked.bytes, entries: unpacked.entries };

@@ -29,6 +29,7 @@ pub(super) struct Layer<'a> {
     bytes: u64,
     /// The times of folders, which change with what is made in them: set at the end.
     folders: Vec<(Vec<u8>, Timespec)>,
+    names: u64,
     buffer: Box<[u8]>,
 }
 
@@ -63,6 +64,7 @@ impl<'a> Layer<'a> {
             entries: 0,
             bytes: 0,
             folders: Vec::new(),
+            names: 0,
             buffer: vec![0; BUFFER].into_boxed_slice(),
         }
     }
@@ -154,7 +156,12 @@ impl<'a> Layer<'a> {
         }
         let folder = root::open_folder(at.fd(), at.name).map_err(at.cannot("open"))?;
         dress_open(&folder, &attributes, at.whole)?;
-        self.folders.push((at.whole.path(), attributes.modified));
+        let path = at.whole.path();
+        self.names += path.len() as u64;
+        if self.names > self.limits.names {
+            return Err(Error::TooMuch { what: "bytes of names of folders", limit: self.limits.names });
+        }
+        self.folders.push((path, attributes.modified));
         Ok(())
     }
 

@@ -11,12 +11,14 @@ pub struct Limits {
     pub entries: u64,
     /// Bytes without compression; holes of sparse files count.
     pub bytes: u64,
+    /// Bytes in the names of folders, which are kept in memory until their times can be set.
+    pub names: u64,
 }
 
 impl Default for Limits {
     /// Far more than the layers that people publish, and less than a disk.
     fn default() -> Self {
-        Self { entries: 4_000_000, bytes: 256 << 30 }
+        Self { entries: 4_000_000, bytes: 256 << 30, names: 128 << 20 }
     }
 }
 

@@ -136,7 +136,7 @@ impl World {
     }
 
     pub fn unpack(&self, archive: &[u8]) -> Result<Unpacked, Error> {
-        self.unpack_within(archive, &Limits { entries: 10_000, bytes: 16 << 20 })
+        self.unpack_within(archive, &Limits { entries: 10_000, bytes: 16 << 20, names: 100_000 })
     }
 
     pub fn unpack_within(&self, archive: &[u8], limits: &Limits) -> Result<Unpacked, Error> {
