@@ -1,0 +1,209 @@
+//! A registry that fails as it is told: cuts downloads short, is in trouble, wants a token.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+
+use super::{assert_whole, image, pull, pull_with, refusal};
+use crate::progress::Event;
+use crate::registry::Registries;
+use crate::testing::{Made, Scratch};
+
+/// What the next requests meet.
+#[derive(Default)]
+struct Faults {
+    /// Blobs end after half of what is asked for, so often.
+    cuts: u32,
+    /// Requests for blobs are answered 503, so often.
+    trouble: u32,
+    /// Requests need the token that its own service gives to `ann`, whose secret is `secret`.
+    token: bool,
+    /// It does not know how to begin in the middle.
+    no_ranges: bool,
+    /// What was asked for.
+    asked: Vec<String>,
+}
+
+struct Server {
+    name: String,
+    faults: Arc<Mutex<Faults>>,
+}
+
+impl Server {
+    /// Serves until the test ends.
+    fn start(made: Made, faults: Faults) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let name = listener.local_addr().unwrap().to_string();
+        let faults = Arc::new(Mutex::new(faults));
+        let (made, shared, own) = (Arc::new(made), Arc::clone(&faults), name.clone());
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let (made, faults, name) = (Arc::clone(&made), Arc::clone(&shared), own.clone());
+                std::thread::spawn(move || serve(&stream.unwrap(), &name, &made, &faults));
+            }
+        });
+        Self { name, faults }
+    }
+
+    fn asked(&self, part: &str) -> usize {
+        self.faults.lock().unwrap().asked.iter().filter(|line| line.contains(part)).count()
+    }
+}
+
+/// One request a connection. Whoever speaks TLS gets an answer in plain text, as from any such server.
+fn serve(stream: &TcpStream, name: &str, made: &Made, faults: &Mutex<Faults>) {
+    let mut stream = stream;
+    let mut first = [0];
+    if stream.peek(&mut first).unwrap_or_default() == 1 && first != *b"G" {
+        // Read first: what is left unread when a connection ends takes the answer with it.
+        let _ = stream.read(&mut [0; 1 << 14]);
+        let _ = stream.write_all(&reply("400 Bad Request", "", b""));
+        return;
+    }
+    let mut lines = BufReader::new(stream).split(b'\n');
+    let mut next = || Some(String::from_utf8_lossy(&lines.next()?.ok()?).trim().to_owned());
+    let Some(request) = next() else { return };
+    let mut headers = String::new();
+    while let Some(line) = next().filter(|line| request.starts_with("GET ") && !line.is_empty()) {
+        headers += &(line.to_lowercase() + "\n");
+    }
+    let answer = answer(&request, &headers, name, made, &mut faults.lock().unwrap());
+    // The client may have gone.
+    let _ = stream.write_all(&answer);
+}
+
+fn answer(request: &str, headers: &str, name: &str, made: &Made, faults: &mut Faults) -> Vec<u8> {
+    let Some(path) = request.strip_prefix("GET ").and_then(|rest| rest.split(' ').next()) else {
+        return reply("400 Bad Request", "", b"");
+    };
+    faults.asked.push(path.to_owned());
+    if path.starts_with("/token") {
+        // ann:secret
+        if headers.contains("authorization: basic yw5uonnly3jlda==")
+            && path.contains("repository%3Ashop%3Apull")
+        {
+            return reply("200 OK", "", br#"{"token":"the-token"}"#);
+        }
+        return reply("401 Unauthorized", "", br#"{"details":"incorrect username or password"}"#);
+    }
+    if faults.token && !headers.contains("authorization: bearer the-token") {
+        let challenge =
+            format!("WWW-Authenticate: Bearer realm=\"http://{name}/token\",service=\"test\"\r\n");
+        return reply("401 Unauthorized", &challenge, br#"{"errors":[{"code":"UNAUTHORIZED"}]}"#);
+    }
+    if path == "/v2/" {
+        return reply("200 OK", "", b"{}");
+    }
+    let wanted = path.rsplit('/').next().unwrap_or_default();
+    if path == "/v2/shop/manifests/latest" {
+        return reply("200 OK", "", made.blob(&made.manifest));
+    }
+    let Some((_, blob)) = made.blobs.iter().find(|(digest, _)| digest.to_string() == wanted) else {
+        return reply(
+            "404 Not Found",
+            "",
+            br#"{"errors":[{"code":"BLOB_UNKNOWN","message":"blob unknown"}]}"#,
+        );
+    };
+    // The configuration is never cut: it is small.
+    if wanted == made.config.to_string() {
+        return reply("200 OK", "", blob);
+    }
+    if faults.trouble > 0 {
+        faults.trouble -= 1;
+        return reply("503 Service Unavailable", "", b"back soon");
+    }
+    let start = headers.split("range: bytes=").nth(1).and_then(|range| range.split('-').next()?.parse().ok());
+    let (status, blob) = match start.filter(|_| !faults.no_ranges) {
+        Some(start) => ("206 Partial Content", &blob[start..]),
+        None => ("200 OK", &blob[..]),
+    };
+    let mut answer = reply(status, "", blob);
+    if faults.cuts > 0 {
+        faults.cuts -= 1;
+        answer.truncate(answer.len() - blob.len() / 2);
+    }
+    answer
+}
+
+fn reply(status: &str, headers: &str, body: &[u8]) -> Vec<u8> {
+    let answer =
+        format!("HTTP/1.1 {status}\r\n{headers}Content-Length: {}\r\nConnection: close\r\n\r\n", body.len());
+    [answer.as_bytes(), body].concat()
+}
+
+#[test]
+fn downloads_go_on_where_they_broke_off() {
+    for no_ranges in [false, true] {
+        let server = Server::start(image(), Faults { cuts: 4, no_ranges, ..Faults::default() });
+        let scratch = Scratch::new();
+        let retries = Mutex::new(0);
+        let image = pull_with(&scratch, &format!("{}/shop", server.name), Registries::default(), &|event| {
+            if matches!(event, Event::Retrying { .. }) {
+                *retries.lock().unwrap() += 1;
+            }
+        });
+        assert_whole(&image.unwrap());
+        assert_eq!(*retries.lock().unwrap(), 4);
+    }
+}
+
+#[test]
+fn trouble_that_passes() {
+    let server = Server::start(image(), Faults { trouble: 3, ..Faults::default() });
+    let scratch = Scratch::new();
+    assert_whole(&pull(&scratch, &format!("{}/shop", server.name), Registries::default()).unwrap());
+    assert_eq!(server.asked("/blobs/"), 3 + 4, "three in vain, three layers and the configuration");
+    // All is there: only the manifest and the configuration are asked for.
+    pull(&scratch, &format!("{}/shop", server.name), Registries::default()).unwrap();
+    assert_eq!(server.asked("/blobs/"), 3 + 4 + 1);
+}
+
+#[test]
+fn trouble_that_stays() {
+    let server = Server::start(image(), Faults { trouble: u32::MAX, ..Faults::default() });
+    let scratch = Scratch::new();
+    let said = refusal(pull(&scratch, &format!("{}/shop", server.name), Registries::default()));
+    assert!(said.contains("/shop:latest`") && said.contains("answers 503: back soon"), "{said}");
+}
+
+#[test]
+fn a_token() {
+    let scratch = Scratch::new();
+    let server = Server::start(image(), Faults { token: true, ..Faults::default() });
+    let reference = format!("{}/shop", server.name);
+    let with = |secret: &str| {
+        let path = scratch.path().join(secret);
+        let config =
+            format!(r#"{{"auths":{{"{}":{{"username":"ann","password":"{secret}"}}}}}}"#, server.name);
+        std::fs::write(&path, config).unwrap();
+        Registries { docker_config: Some(path), ..Registries::default() }
+    };
+    let said = refusal(pull(&scratch, &reference, with("wrong")));
+    assert!(said.contains("incorrect username or password"), "{said}");
+    assert_whole(&pull(&scratch, &reference, with("secret")).unwrap());
+}
+
+#[test]
+fn a_blob_that_is_another() {
+    let mut made = image();
+    // As long as it should be, so that only its digest tells.
+    let last = made.blobs[1].1.len() - 1;
+    made.blobs[1].1[last] ^= 1;
+    let server = Server::start(made, Faults::default());
+    let scratch = Scratch::new();
+    let said = refusal(pull(&scratch, &format!("{}/shop", server.name), Registries::default()));
+    assert!(said.contains("is not what was asked for: its digest is"), "{said}");
+}
+
+#[test]
+fn a_manifest_that_is_none() {
+    let made = Made::with("amd64", &[], |text| match text.contains("schemaVersion") {
+        true => r#"{"schemaVersion":1,"fsLayers":[]}"#.to_owned(),
+        false => text,
+    });
+    let server = Server::start(made, Faults::default());
+    let scratch = Scratch::new();
+    let said = refusal(pull(&scratch, &format!("{}/shop", server.name), Registries::default()));
+    assert!(said.contains("schema 1"), "{said}");
+}

@@ -1,0 +1,206 @@
+//! Debian's `docker-registry`: plain, and with TLS and basic auth.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+use oci_client::RegistryOperation;
+use oci_client::client::{Certificate, CertificateEncoding};
+use oci_client::secrets::RegistryAuth;
+
+use super::{assert_whole, image, pull, refusal};
+use crate::manifest::{OCI_INDEX, OCI_MANIFEST};
+use crate::reference::{Named, Reference};
+use crate::registry::{Registries, client, oci_image};
+use crate::testing::{Made, Scratch};
+
+/// `ann` and `secret`.
+const PASSWORDS: &str = "ann:$2b$05$y1/bOhzmziM5kcL3Gclls.A6Dd827DlJZ84XHV2fnrc2U2BmgLJai\n";
+
+struct Server {
+    scratch: Scratch,
+    process: Child,
+    name: String,
+    tls: bool,
+}
+
+impl Server {
+    fn start(tls: bool) -> Self {
+        let scratch = Scratch::new();
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let at = |name: &str| scratch.path().join(name).to_str().unwrap().to_owned();
+        let mut config = format!(
+            "version: 0.1\nlog: {{level: info, formatter: json}}\nstorage: {{filesystem: {{rootdirectory: {}}}}}\nhttp:\n  addr: 127.0.0.1:{port}\n",
+            at("storage")
+        );
+        if tls {
+            let made = Command::new("openssl")
+                .args([
+                    "req",
+                    "-x509",
+                    "-newkey",
+                    "ec",
+                    "-pkeyopt",
+                    "ec_paramgen_curve:P-256",
+                    "-nodes",
+                    "-days",
+                    "2",
+                ])
+                .args(["-subj", "/CN=composer", "-addext", "subjectAltName=IP:127.0.0.1"])
+                .args([
+                    "-addext",
+                    "basicConstraints=critical,CA:FALSE",
+                    "-keyout",
+                    &at("key"),
+                    "-out",
+                    &at("crt"),
+                ])
+                .stderr(Stdio::null())
+                .status()
+                .expect("openssl is installed");
+            assert!(made.success());
+            fs::write(at("passwords"), PASSWORDS).unwrap();
+            config += &format!("  tls: {{certificate: {}, key: {}}}\n", at("crt"), at("key"));
+            config += &format!("auth: {{htpasswd: {{realm: test, path: {}}}}}\n", at("passwords"));
+        }
+        fs::write(at("config.yml"), config).unwrap();
+        let mut process = Command::new("docker-registry")
+            .args(["serve", &at("config.yml")])
+            .env("OTEL_TRACES_EXPORTER", "none")
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("docker-registry is installed");
+        let mut output = BufReader::new(process.stderr.take().unwrap());
+        let mut said = String::new();
+        while !said.contains("listening on") {
+            said.clear();
+            assert!(output.read_line(&mut said).unwrap() > 0, "docker-registry has ended");
+        }
+        // It blocks when nobody reads what it says.
+        std::thread::spawn(move || std::io::copy(&mut output, &mut std::io::sink()));
+        Self { scratch, process, name: format!("127.0.0.1:{port}"), tls }
+    }
+
+    fn named(&self, rest: &str) -> Named {
+        match Reference::parse(&format!("{}/{rest}", self.name), "/".as_ref()).unwrap() {
+            Reference::Registry(named) => named,
+            other => panic!("{other} is not in a registry"),
+        }
+    }
+
+    /// Uploads an image, and an index that lists it beside one for another platform.
+    fn push(&self, rest: &str, made: &Made) {
+        let named = self.named(rest);
+        let image = oci_image(&named);
+        let certificates = match self.tls {
+            true => {
+                let data = fs::read(self.scratch.path().join("crt")).unwrap();
+                vec![Certificate { encoding: CertificateEncoding::Pem, data }]
+            }
+            false => Vec::new(),
+        };
+        let client = client(&self.name, !self.tls, false, certificates).unwrap();
+        let auth = match self.tls {
+            true => RegistryAuth::Basic("ann".to_owned(), "secret".to_owned()),
+            false => RegistryAuth::Anonymous,
+        };
+        let platform = r#","platform":{"os":"linux","architecture":"amd64"}"#;
+        let index = format!(
+            r#"{{"schemaVersion":2,"mediaType":"{OCI_INDEX}","manifests":[{}]}}"#,
+            made.entry(platform)
+        );
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            client.auth(&image, &auth, RegistryOperation::Push).await.unwrap();
+            for (digest, bytes) in made.blobs.iter().filter(|(digest, _)| *digest != made.manifest) {
+                client.push_blob(&image, bytes.clone(), &digest.to_string()).await.unwrap();
+            }
+            let by_digest = image.clone_with_digest(made.manifest.to_string());
+            let manifest = made.blob(&made.manifest).to_vec();
+            client.push_manifest_raw(&by_digest, manifest, OCI_MANIFEST.parse().unwrap()).await.unwrap();
+            client.push_manifest_raw(&image, index.into_bytes(), OCI_INDEX.parse().unwrap()).await.unwrap();
+        });
+    }
+
+    /// A Docker configuration with these credentials, and the server's own certificate.
+    fn registries(&self, secret: &str) -> Registries {
+        use base64::Engine;
+        let auth = base64::engine::general_purpose::STANDARD.encode(format!("ann:{secret}"));
+        let path: PathBuf = self.scratch.path().join("config.json");
+        fs::write(&path, format!(r#"{{"auths":{{"{}":{{"auth":"{auth}"}}}}}}"#, self.name)).unwrap();
+        let trusted = self.scratch.path().join("certs.d").join(&self.name);
+        fs::create_dir_all(&trusted).unwrap();
+        fs::copy(self.scratch.path().join("crt"), trusted.join("ca.crt")).unwrap();
+        Registries {
+            docker_config: Some(path),
+            certificates: Some(self.scratch.path().join("certs.d")),
+            ..Registries::default()
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.process.kill().and_then(|()| self.process.wait()).unwrap();
+    }
+}
+
+#[test]
+fn plain_on_loopback() {
+    let server = Server::start(false);
+    let made = image();
+    server.push("shop/api:v1", &made);
+    let scratch = Scratch::new();
+    let name = format!("{}/shop/api:v1", server.name);
+    let image = pull(&scratch, &name, Registries::default()).unwrap();
+    assert_whole(&image);
+    assert_eq!((&image.digest, &image.id), (&made.manifest, &made.config));
+    assert_ne!(image.source, image.digest, "the tag is of an index");
+    // By digest: of the index, and of the manifest.
+    for digest in [&image.source, &made.manifest] {
+        let scratch = Scratch::new();
+        let name = format!("{}/shop/api:other@{digest}", server.name);
+        assert_eq!(pull(&scratch, &name, Registries::default()).unwrap().digest, made.manifest);
+    }
+}
+
+#[test]
+fn what_is_not_there() {
+    let server = Server::start(false);
+    server.push("shop/api:v1", &image());
+    let scratch = Scratch::new();
+    let said = refusal(pull(&scratch, &format!("{}/shop/api:v2", server.name), Registries::default()));
+    assert!(said.contains(&format!("cannot find `{}/shop/api:v2`", server.name)), "{said}");
+    assert!(said.contains("manifest unknown"), "{said}");
+    let said = refusal(pull(&scratch, &format!("{}/nothing", server.name), Registries::default()));
+    assert!(said.contains("the registry says"), "{said}");
+    let name = server.name.clone();
+    drop(server);
+    let said = refusal(pull(&scratch, &format!("{name}/shop/api:v1"), Registries::default()));
+    assert!(said.contains("onnection refused"), "{said}");
+}
+
+#[test]
+fn tls_and_basic_auth() {
+    let server = Server::start(true);
+    server.push("shop/api:v1", &image());
+    let name = format!("{}/shop/api:v1", server.name);
+    let scratch = Scratch::new();
+    assert_whole(&pull(&scratch, &name, server.registries("secret")).unwrap());
+
+    let scratch = Scratch::new();
+    let said = refusal(pull(&scratch, &name, server.registries("wrong")));
+    assert!(said.contains("refuses the credentials of `ann`"), "{said}");
+    let nobody = Registries { docker_config: None, ..server.registries("secret") };
+    let said = refusal(pull(&scratch, &name, nobody));
+    assert!(said.contains("it wants credentials"), "{said}");
+    let stranger = Registries { certificates: None, ..server.registries("secret") };
+    let said = refusal(pull(&scratch, &name, stranger));
+    assert!(said.contains("certificate"), "{said}");
+    let insecure =
+        Registries { certificates: None, insecure: vec![server.name.clone()], ..server.registries("secret") };
+    assert_whole(&pull(&scratch, &name, insecure).unwrap());
+}
