@@ -29,6 +29,7 @@ pub struct Wiring {
 /// # Errors
 /// The kernel's refusals; the veth pairs are removed again then.
 pub async fn attach(host: &Host, netns: OwnedFd, wiring: Wiring) -> Result<Attached> {
+    netns::is_another(netns.as_fd())?;
     // Never closed, so the error cannot happen; going on without a turn would be harmless.
     let _turn = host.turns.acquire().await.ok();
     let entered = netns

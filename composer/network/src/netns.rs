@@ -7,7 +7,7 @@
 #![allow(unsafe_code)]
 
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::thread;
 
 use nix::sched::{CloneFlags, setns};
@@ -46,17 +46,37 @@ pub fn of_socket(socket: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(namespace) })
 }
 
+/// Refuses the namespace that this process is in: what is meant for a container's would be done to the host.
+///
+/// # Errors
+/// When it is this process's, or one of the two cannot be looked at.
+pub(crate) fn is_another(netns: BorrowedFd<'_>) -> Result<()> {
+    let failed =
+        |errno: nix::errno::Errno| Error::kernel("look at", "the container's network namespace", errno);
+    let its = nix::sys::stat::fstat(netns).map_err(failed)?;
+    let own = nix::sys::stat::stat("/proc/self/ns/net").map_err(failed)?;
+    if (its.st_dev, its.st_ino) == (own.st_dev, own.st_ino) {
+        return Err(Error::kernel(
+            "enter",
+            "the container's network namespace",
+            io::Error::other("it is the host's"),
+        ));
+    }
+    Ok(())
+}
+
 /// Runs `job` inside the namespace (a file of it, or a pidfd of a process in it), starting at once; the future is its
 /// result. A dropped future does not stop the job.
 ///
 /// # Errors
-/// When the thread cannot be started, the namespace cannot be entered, or the job fails.
+/// When the thread cannot be started, the namespace cannot be entered or is this process's own, or the job fails.
 pub fn run<T, F>(netns: OwnedFd, job: F) -> impl Future<Output = Result<T>> + use<T, F>
 where
     T: Send + 'static,
     F: FnOnce() -> Result<T> + Send + 'static,
 {
     apart("the container's network namespace", move || {
+        is_another(netns.as_fd())?;
         setns(&netns, CloneFlags::CLONE_NEWNET)
             .map_err(|errno| Error::kernel("enter", "the container's network namespace", errno))
             .and_then(|()| job())

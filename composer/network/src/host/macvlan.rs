@@ -152,7 +152,17 @@ impl Host {
     pub(crate) async fn make_link(&self, plug: &Plug, netns: BorrowedFd<'_>) -> Result<()> {
         match plug.bridge.medium {
             Medium::Bridge => self.make_veth(plug, netns).await,
-            Medium::Macvlan(mode) => self.make_macvlan(plug, mode, netns).await,
+            Medium::Macvlan(mode) => match self.make_macvlan(plug, mode, netns).await {
+                Err(error) if is_there(&error) => {
+                    // Of the container's last program, in a namespace that others are still in.
+                    let inside = netns.try_clone_to_owned().map_err(|source| {
+                        Error::kernel("keep open", "the container's network namespace", source)
+                    })?;
+                    remove_inside_one(inside, plug.interface.clone()).await?;
+                    self.make_macvlan(plug, mode, netns).await
+                }
+                made => made,
+            },
         }
     }
 
@@ -176,11 +186,27 @@ impl Host {
     pub(super) async fn replug_macvlan(&self, plug: Plug, mode: MacvlanMode, inside: OwnedFd) -> Result<()> {
         use std::os::fd::AsFd;
         match self.make_macvlan(&plug, mode, inside.as_fd()).await {
-            Err(Error::Kernel { source, .. }) if source.raw_os_error() == Some(libc::EEXIST) => Ok(()),
+            Err(error) if is_there(&error) => Ok(()),
             Err(error) => Err(error),
             Ok(()) => netns::run(inside, move || Inside::open()?.configure(&plug)).await,
         }
     }
+}
+
+fn is_there(error: &Error) -> bool {
+    matches!(error, Error::Kernel { source, .. } if source.raw_os_error() == Some(libc::EEXIST))
+}
+
+/// Removes one such interface of a namespace.
+async fn remove_inside_one(netns: OwnedFd, name: String) -> Result<()> {
+    netns::run(netns, move || {
+        let mut inside = Inside::open()?;
+        match inside.find(&name)? {
+            Some(link) if is_kind(&link, &InfoKind::MacVlan) => inside.remove(link.header.index, &name),
+            Some(_) | None => Ok(()),
+        }
+    })
+    .await
 }
 
 /// Removes what a namespace has on interfaces of the host's, starting at once; the future is over once it is gone.

@@ -101,11 +101,14 @@ impl Engine {
         // Before it is looked whether the program still runs: what that leaves in its pipes when it ends is kept there
         // by whoever has them open, and by nobody else.
         let pipes = Pipes::open(container, legacy);
-        self.recover_space(container, &process, &pipes);
-        let Some(born) = born.or_else(|| orphan(&process)) else {
+        let born = born.or_else(|| orphan(&process));
+        let init = container.record.borrow().service.init;
+        // One that is on its way may not be in the namespace yet that it is to join.
+        let is_in = born.as_ref().is_some_and(|born| !program::is_on_its_way(born.pid, init));
+        self.recover_space(container, is_in.then_some(&process), &pipes);
+        let Some(born) = born else {
             return self.take_end(container, process.pid, ended, pipes).await;
         };
-        let init = container.record.borrow().service.init;
         if program::is_on_its_way(born.pid, init) {
             return self.take_back(container, born).await;
         }
@@ -117,11 +120,11 @@ impl Engine {
         }
     }
 
-    /// Its namespace, of its process or of the sockets that the keeper has of it.
-    fn recover_space(&self, container: &Container, process: &Process, pipes: &Pipes) {
+    /// Its namespace, of the sockets that the keeper has of it or of its process.
+    fn recover_space(&self, container: &Container, process: Option<&Process>, pipes: &Pipes) {
         let service = container.record.borrow().service.clone();
         let of_socket = pipes.resolver.as_ref().and_then(|(udp, _)| netns::of_socket(udp.as_fd()).ok());
-        if let Some(netns) = of_socket.or_else(|| network::open(process).ok()) {
+        if let Some(netns) = of_socket.or_else(|| network::open(process?).ok()) {
             self.keep_space(&container.name(), &service, netns);
         }
     }

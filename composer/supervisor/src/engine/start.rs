@@ -83,6 +83,8 @@ struct Child<'a> {
     has_terminal: bool,
     /// Whether the ports of the service lead to it.
     is_service: bool,
+    /// The network namespace that it joins on its way.
+    space: Option<OwnedFd>,
 }
 
 pub type Result<T> = std::result::Result<T, StartError>;
@@ -273,6 +275,8 @@ impl Engine {
             nix::unistd::pipe2(OFlag::O_CLOEXEC).map_err(|errno| failed("make a pipe")(errno.into()))?;
         let (report, report_write) = channel::pair().map_err(failed("make a socket"))?;
         let report = asyncfd::new(report).map_err(failed("watch a socket"))?;
+        let space = joined.as_ref().map(OwnedFd::try_clone).transpose();
+        let space = space.map_err(failed("keep the namespace that it joins open"))?;
         let mut fds = Vec::from(stdio);
         fds.extend([start_read, report_write]);
         fds.extend(joined);
@@ -290,7 +294,7 @@ impl Engine {
         })?;
         let begun = if is_service { begun(container, &born) } else { Ok(()) };
         let begun = begun.and_then(|()| kept.map_err(failed("have its descriptors kept")));
-        let child = Child { born: &born, start, report, has_terminal, is_service };
+        let child = Child { born: &born, start, report, has_terminal, is_service, space };
         let result = match begun {
             Ok(()) => self.let_go(child, &service, container, logs).await,
             Err(error) => Err(error),
@@ -318,7 +322,7 @@ impl Engine {
     ) -> Result<Option<OwnedFd>> {
         let name = container.name();
         let failed = |what: &str, error: io::Error| StartError::new(format!("{name}: {what}: {error}"));
-        let mut plugged = self.plug(service, container, child.born, logs).await;
+        let mut plugged = self.plug(service, container, child.born, child.space, logs).await;
         if plugged.is_ok() && child.is_service {
             plugged = self.open_ports(container).await;
         }

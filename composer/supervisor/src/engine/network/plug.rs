@@ -24,12 +24,13 @@ const PREFIX: &str = "com.docker.network.container_iface_prefix";
 
 impl Engine {
     /// Gives a child that has not been let go yet its network, and its names to others. `logs` are kept with what it
-    /// needs.
+    /// needs; `joined` is the namespace that it is to join, in which it may not be yet.
     pub(in super::super) async fn plug(
         self: &Rc<Self>,
         service: &Service,
         container: &Container,
         born: &Born,
+        joined: Option<OwnedFd>,
         logs: [&OwnedFd; 2],
     ) -> Result<()> {
         let name = container.name();
@@ -39,16 +40,18 @@ impl Engine {
         for log in logs {
             held.push(log.try_clone().map_err(|error| failed("keep its log", &error))?);
         }
-        let netns = || {
-            fs::File::open(format!("/proc/{}/ns/net", born.pid))
-                .map_err(|error| failed("open its network namespace", &error))
+        let netns = || match joined {
+            Some(joined) => Ok(joined),
+            None => fs::File::open(format!("/proc/{}/ns/net", born.pid))
+                .map(OwnedFd::from)
+                .map_err(|error| failed("open its network namespace", &error)),
         };
         let mut resolver = None;
         match &service.network {
             NetworkMode::Networks(_) => {
                 let addresses = container.record.borrow().addresses.clone();
                 let wiring = self.wiring(&name, service, &addresses)?;
-                let netns: OwnedFd = netns()?.into();
+                let netns = netns()?;
                 if self.keep_space(&name, service, &netns) {
                     // Until it is gone, an interface keeps its hardware address from the next.
                     self.unplugged(&name).await;
@@ -65,7 +68,7 @@ impl Engine {
                 }
                 resolver = Some((attached.dns_udp, attached.dns_tcp));
             }
-            NetworkMode::None => isolate(netns()?.into(), service.sysctls.clone())
+            NetworkMode::None => isolate(netns()?, service.sysctls.clone())
                 .await
                 .map_err(|error| failed("set up its network namespace", &error))?,
             NetworkMode::Host | NetworkMode::Service(_) | NetworkMode::Container(_) => {}
