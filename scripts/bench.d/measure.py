@@ -318,7 +318,7 @@ class Outside:
 
     def __init__(self):
         self.name = f"compose-bench-{os.getpid()}"
-        self.host, there = "192.0.2.1", "192.0.2.2"
+        self.host, there = "198.51.100.1", "198.51.100.2"
         self.inside = ["ip", "netns", "exec", self.name]
         link = f"bench{os.getpid()}"[:15]
         ip("netns", "add", self.name)
