@@ -315,6 +315,7 @@ const OF_SHAPE: &[&str] = &[
     "bad_size",
     "bad_user",
     "bad_volume_name",
+    "bandwidth_of_nothing",
     "carriage_returns",
     "chain_alias",
     "chain_alias_used_twice",

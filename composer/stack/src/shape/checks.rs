@@ -277,13 +277,19 @@ pub(crate) const PROTOCOL: Shape = Shape::Checked(&Check {
 
 /// `x-bandwidth`: bits a second.
 pub(crate) const BIT_RATE: Shape = Shape::Checked(&Check {
-    pattern: Some(r"^([0-9]+\.?[0-9]*|\.[0-9]+)[kmg]?bit$"),
+    pattern: Some(r"^([0-9]*[1-9][0-9]*\.?[0-9]*[kmg]?|[0-9]*\.[0-9]*[1-9][0-9]*[kmg])bit$"),
     refused: always,
     wrong: |text| {
         let unit = text.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.');
         let number = &text[..text.len() - unit.len()];
         if number.parse::<f64>().is_ok() && ["bit", "kbit", "mbit", "gbit"].contains(&unit) {
-            return None;
+            if crate::rate::parse(text).is_some() {
+                return None;
+            }
+            return wrong(
+                format!("`{text}` is no rate that anything could pass"),
+                "write at least `1bit`, or remove the limit; a service without any network has `network_mode: none`",
+            );
         }
         wrong(format!("`{text}` is not a rate"), "write a number with bit, kbit, mbit or gbit: `10mbit`")
     },

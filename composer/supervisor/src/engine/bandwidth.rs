@@ -10,6 +10,7 @@ use super::Engine;
 use super::container::Container;
 use super::start::{Result, StartError};
 use crate::diagnose;
+use crate::host::networks;
 
 /// Of Ethernet, and so of networks where nobody has chosen another.
 const MTU: u32 = 1500;
@@ -22,8 +23,8 @@ impl Engine {
     /// Has what limits need be there before anything starts, says what the kernel lacks, and has a changed cap be in
     /// force on what runs.
     pub(super) async fn bring_bandwidth(&self) -> Result<()> {
+        self.refuse_unbridged()?;
         let cap = self.cap();
-        let mut is_new = false;
         self.unlimited.set(false);
         for direction in Direction::BOTH {
             if !self.is_limited(direction) {
@@ -31,12 +32,13 @@ impl Engine {
             }
             self.shaped.set(true);
             match self.host.bring_shaper(self.shaper()?, direction).await {
-                Ok(new) => is_new |= new,
+                Ok(_) => {}
                 Err(error @ Error::NoShaping { .. }) => self.tell_unlimited(&error),
                 Err(error) => return Err(StartError::doing("set up the limits of bandwidth", &error)),
             }
         }
-        if is_new || self.capped.get() != Some(cap) {
+        // Anew each time: somebody may have taken away what leads a link through its device.
+        if self.shaped.get() || self.capped.get() != Some(cap) {
             let containers: Vec<_> = self.containers.borrow().values().cloned().collect();
             for container in &containers {
                 let service = container.record.borrow().service.clone();
@@ -51,22 +53,39 @@ impl Engine {
         Ok(())
     }
 
-    /// Has the limits of a container be in force on its links.
+    /// Has the limits of a container be in force on its links; and those of all others, where somebody had taken away the
+    /// device that their links led to.
     pub(super) async fn limit_bandwidth(&self, container: &Container, service: &Service) -> Result<()> {
+        if !self.limit_one(container, service).await? {
+            return Ok(());
+        }
+        let name = container.name();
+        let others: Vec<_> = self.containers.borrow().values().cloned().collect();
+        for other in others.iter().filter(|other| other.name() != name && other.live.borrow().is_some()) {
+            let service = other.record.borrow().service.clone();
+            self.limit_one(other, &service).await?;
+        }
+        Ok(())
+    }
+
+    /// Whether a device had to be made for it.
+    async fn limit_one(&self, container: &Container, service: &Service) -> Result<bool> {
         let name = container.name();
         let failed =
             |error: &dyn std::fmt::Display| StartError::doing(&format!("{name}: limit its bandwidth"), error);
         self.number(container, service)?;
-        let Some(class) = container.record.borrow().class else { return Ok(()) };
-        let NetworkMode::Networks(_) = service.network else { return Ok(()) };
+        let Some(class) = container.record.borrow().class else { return Ok(false) };
+        let NetworkMode::Networks(_) = service.network else { return Ok(false) };
         let (veths, mtu) = self.links_of(&name, service);
         let shaped = Shaped { class, veths, mtu, rates: rates(service.bandwidth) };
         self.shaped.set(true);
         match self.host.shape(self.shaper()?, shaped).await {
-            Err(error @ Error::NoShaping { .. }) => self.tell_unlimited(&error),
-            outcome => outcome.map_err(|error| failed(&error))?,
+            Err(error @ Error::NoShaping { .. }) => {
+                self.tell_unlimited(&error);
+                Ok(false)
+            }
+            outcome => outcome.map_err(|error| failed(&error)),
         }
-        Ok(())
     }
 
     /// Gives a container that is limited, and has none, the number of a class. It keeps it, whatever becomes of its limits.
@@ -74,7 +93,7 @@ impl Engine {
         if container.record.borrow().class.is_some() {
             return Ok(());
         }
-        let class = self.class_for(service);
+        let class = self.class_for(service)?;
         if class.is_none() {
             return Ok(());
         }
@@ -85,15 +104,23 @@ impl Engine {
     }
 
     /// The number of a class for a new container, where it is limited: the lowest that nobody has.
-    pub(super) fn class_for(&self, service: &Service) -> Option<u16> {
+    pub(super) fn class_for(&self, service: &Service) -> Result<Option<u16>> {
         let is_limited = !service.bandwidth.is_none() || !self.cap().is_none();
         if !is_limited || !matches!(service.network, NetworkMode::Networks(_)) {
-            return None;
+            return Ok(None);
         }
         let containers = self.containers.borrow();
         let taken: BTreeSet<u16> =
             containers.values().filter_map(|container| container.record.borrow().class).collect();
-        (FIRST_CLASS..=LAST_CLASS).find(|class| !taken.contains(class))
+        let free = (FIRST_CLASS..=LAST_CLASS).find(|class| !taken.contains(class));
+        let most = LAST_CLASS - FIRST_CLASS + 1;
+        free.map(Some).ok_or_else(|| StartError {
+            help: Some("remove containers of it, or take limits away and remake them".to_owned()),
+            ..StartError::new(format!(
+                "limit the bandwidth of {}: {most} containers of the stack are limited, as many as can be",
+                service.name
+            ))
+        })
     }
 
     /// Takes a container's class away, whose links are going.
@@ -144,13 +171,41 @@ impl Engine {
             || self.containers.borrow().values().any(|container| has(&container.record.borrow().service))
     }
 
+    /// Refuses limits of services on networks that others have made, and that are no bridges, which the file does not
+    /// show.
+    fn refuse_unbridged(&self) -> Result<()> {
+        let record = self.record.borrow();
+        let Some(record) = &*record else { return Ok(()) };
+        for service in record.services.values() {
+            let networks =
+                service.network.attachments().filter_map(|(key, _)| Some((key, record.networks.get(key)?)));
+            let unbridged = networks.filter(|(_, network)| network.external).find(|(_, network)| {
+                networks::read(&network.name).is_some_and(|shared| shared.network.driver != Driver::Bridge)
+            });
+            let Some((key, _)) = unbridged else { continue };
+            let name = &service.name;
+            let why = format!("the network `{key}` is a macvlan, whose packets do not pass the host");
+            if !service.bandwidth.is_none() {
+                return Err(StartError {
+                    at: ["services", name, "x-bandwidth"].map(str::to_owned).into(),
+                    help: Some("remove `x-bandwidth`, or use a bridge".to_owned()),
+                    ..StartError::new(format!("the bandwidth of `{name}` cannot be limited: {why}"))
+                });
+            }
+            if !record.bandwidth.is_none() {
+                let what = "`limits.bandwidth` of the stack does not count what it receives and sends there";
+                self.warn_once(name, &format!("{what}: {why}"));
+            }
+        }
+        Ok(())
+    }
+
     /// The host's ends of a container's links, and the largest packet on any of them.
     fn links_of(&self, name: &str, service: &Service) -> (Vec<String>, u32) {
         let networks = self.networks.borrow();
         let on = service.network.attachments().filter_map(|(key, _)| Some((key, networks.get(key)?)));
         // Others have no end on the host: see the check of the file.
-        let bridged: Vec<_> =
-            on.filter(|(_, net)| net.made.driver == Driver::Bridge || net.config.external).collect();
+        let bridged: Vec<_> = on.filter(|(_, net)| net.has_bridge()).collect();
         let mtu = bridged.iter().map(|(_, net)| net.bridge.mtu.unwrap_or(MTU)).max();
         let veths = bridged.iter().map(|(key, _)| names::veth(&self.stack, name, key));
         (veths.collect(), mtu.unwrap_or(MTU))

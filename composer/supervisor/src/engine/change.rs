@@ -39,7 +39,7 @@ impl Engine {
         let folders = self.paths.container(name);
         paths::make(folders.folder()).map_err(failed)?;
         let mut record = new_record(identifier().map_err(failed)?, name, service, index);
-        record.class = self.class_for(service);
+        record.class = self.class_for(service)?;
         if let Some(before) = self.container(old) {
             // A port that nobody chose stays the same.
             record.published = before.record.borrow().published.clone();

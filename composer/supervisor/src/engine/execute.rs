@@ -257,7 +257,7 @@ impl Engine {
         let folders = self.paths.container(&name);
         let failed = |error: io::Error| StartError::doing(&format!("create {name}"), &error);
         paths::make(folders.folder()).map_err(failed)?;
-        let record = ContainerRecord { class: self.class_for(&record.service), ..record };
+        let record = ContainerRecord { class: self.class_for(&record.service)?, ..record };
         let container = Container::new(record, folders);
         self.announce_container(&container, Action::Creating);
         container.change(|_| {}).map_err(failed)?;

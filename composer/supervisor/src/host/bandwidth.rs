@@ -42,6 +42,12 @@ pub fn limited(stack: &str) -> Result<BTreeMap<String, Limited>, Error> {
     let counters = counters(stack).map_err(|error| Error::Bandwidth { why: error.to_string() })?;
     let dropped = |way, class| counters.get(&(way, class)).map_or(0, |counter| counter.dropped);
     let limited = classes.into_iter().map(|(name, class, rates)| {
+        // What is in force: what the kernel could not do, or somebody has taken away, has no class.
+        let holds = |way, rate: Option<u64>| rate.filter(|_| counters.contains_key(&(way, class)));
+        let rates = Bandwidth {
+            ingress: holds(Direction::Ingress, rates.ingress),
+            egress: holds(Direction::Egress, rates.egress),
+        };
         let (dropped_in, dropped_out) =
             (dropped(Direction::Ingress, class), dropped(Direction::Egress, class));
         (name, Limited { rates, dropped_in, dropped_out })

@@ -109,13 +109,19 @@ impl Host {
     }
 
     /// Has a container's limits, and its stack's, be in force on all its links; those that it has no more are taken away.
+    /// Whether a device had to be made: links of other containers that led to one before it are cut off until they are
+    /// limited anew.
     ///
     /// # Errors
     /// As [`Host::bring_shaper`].
-    pub async fn shape(&self, shaper: Shaper, shaped: Shaped) -> Result<()> {
+    pub async fn shape(&self, shaper: Shaper, shaped: Shaped) -> Result<bool> {
         self.in_turn(move || {
             let mut traffic = Traffic::open()?;
-            Direction::BOTH.into_iter().try_for_each(|direction| traffic.shape(&shaper, &shaped, direction))
+            let mut is_new = false;
+            for direction in Direction::BOTH {
+                is_new |= traffic.shape(&shaper, &shaped, direction)?;
+            }
+            Ok(is_new)
         })
         .await
     }
@@ -194,21 +200,24 @@ impl Traffic {
         self.index(device)?.ok_or_else(gone)
     }
 
-    fn shape(&mut self, shaper: &Shaper, shaped: &Shaped, direction: Direction) -> Result<()> {
+    fn shape(&mut self, shaper: &Shaper, shaped: &Shaped, direction: Direction) -> Result<bool> {
         let Shaped { class, mtu, .. } = shaped;
         let (own, cap) = (shaped.rates.of(direction), shaper.cap.of(direction));
         let on_the_wire = |rate| rate::on_the_wire(rate, *mtu);
         let Some(least) = [own, cap].into_iter().flatten().min() else {
-            return self.unlimit(shaper, shaped, direction);
+            return self.unlimit(shaper, shaped, direction).map(|()| false);
         };
-        let (device, _) = self.bring(shaper, direction)?;
+        let (device, is_new) = self.bring(shaper, direction)?;
         let name = direction.device(&shaper.stack);
         let ceiling = own.map_or(UNLIMITED, on_the_wire);
         let queue = Queue::of(on_the_wire(least), *mtu);
         let links = self.links(shaped)?;
         let veths = links.iter().map(|(veth, _)| *veth);
         self.ask(&name, messages::class(device, *class, ceiling, queue, veths))?;
-        links.iter().try_for_each(|(veth, index)| self.ask(veth, messages::lead(*index, direction, device)))
+        for (veth, index) in &links {
+            self.ask(veth, messages::lead(*index, direction, device))?;
+        }
+        Ok(is_new)
     }
 
     fn unlimit(&mut self, shaper: &Shaper, shaped: &Shaped, direction: Direction) -> Result<()> {
