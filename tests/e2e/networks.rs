@@ -232,6 +232,32 @@ services:
 }
 
 #[test]
+fn what_comes_back_into_a_namespace_of_others_leaves_the_host_as_it_is() {
+    let file = r#"
+services:
+  x: { x-rootfs: @busybox@, command: [sh, -c, "mkdir -p /www; echo hi > /www/index.html; exec httpd -f -p 80 -h /www"], x-probe: { tcp: 80 } }
+  s: { x-rootfs: @busybox@, command: sleep 1000, network_mode: "service:x" }
+  client: { x-rootfs: @busybox@, command: sleep 1000 }
+"#;
+    let project = Project::new("back-into", file);
+    let had_eth0 = std::path::Path::new("/sys/class/net/eth0").exists();
+    project.ok(&["up", "-d", "--wait"]);
+    for _ in 0..3 {
+        let pid = i32::try_from(project.field("x", "Pid").as_i64().unwrap()).unwrap();
+        project.kill_processes("compose-keeper");
+        project.kill_processes("compose-supervisor");
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL).unwrap();
+        project.ok(&["up", "-d", "--wait"]);
+        project.ok(&["exec", "-T", "x", "ip", "link", "show", "dev", "eth0"]);
+        for client in ["s", "client"] {
+            assert_eq!(project.ok(&["exec", "-T", client, "wget", "-q", "-O", "-", "http://x/"]), "hi\n");
+        }
+        assert_eq!(std::path::Path::new("/sys/class/net/eth0").exists(), had_eth0, "the host is plugged in");
+    }
+    project.down();
+}
+
+#[test]
 fn a_network_is_not_made_anew_under_a_container_of_run() {
     let file = |mtu: u32| {
         format!(

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use composer_stack::{Logging, Port, Restart, Service, Stack, env_file, split_ports, split_words};
+use composer_stack::{
+    Logging, NetworkMode, Port, Restart, Service, Stack, env_file, split_ports, split_words,
+};
 
 use super::volume;
 use crate::commands::context::Context;
@@ -15,7 +17,7 @@ const LABEL: &str = "com.docker.compose.oneoff";
 
 /// The service as it is to run. `terminal` and `interactive` were decided by the streams.
 pub fn changed(
-    context: &Context,
+    context: &mut Context,
     verb: &Run,
     stack: &Stack,
     (terminal, interactive): (bool, bool),
@@ -46,7 +48,15 @@ pub fn changed(
     }
     if !verb.publish.is_empty() {
         service.ports = published(verb)?;
+        check_network(context, &service)?;
         stack.bind_ports(&mut service);
+        if service.ports.is_empty() {
+            context.out.warning(&format!(
+                "`--publish`: no port of `{}` is published: all its networks are of `macvlan`, where it has an address of \
+                 its own with all its ports",
+                service.name
+            ));
+        }
     }
     service.working_dir = verb.workdir.clone().or(service.working_dir);
     service.user = verb.user.clone().or(service.user);
@@ -80,9 +90,54 @@ fn published(verb: &Run) -> Result<Vec<Port>> {
                  `8080:80`"
             ))
         })?;
+        if let Some(twice) = parsed.iter().find(|port| ports.iter().any(|other| clash(port, other))) {
+            let number = twice.published.map(|(first, _)| first).unwrap_or_default();
+            return Err(Error::Usage(format!(
+                "`--publish {text}`: the port {number} of the host is published twice: give one of them another, or \
+                 another address in front, `127.0.0.1:…`"
+            )));
+        }
         ports.extend(parsed);
     }
     Ok(ports)
+}
+
+/// Whether both want the same port of the host; of a range any will do.
+fn clash(one: &Port, other: &Port) -> bool {
+    let is_fixed = one.published.is_some_and(|(first, last)| first == last && first > 0);
+    let is_same = match (one.host_ip, other.host_ip) {
+        (Some(one), Some(other)) => {
+            one == other
+                || (one.is_ipv4() == other.is_ipv4() && (one.is_unspecified() || other.is_unspecified()))
+        }
+        (None, _) | (_, None) => true,
+    };
+    is_fixed && is_same && one.published == other.published && one.protocol == other.protocol
+}
+
+/// A service without a network of its own has nothing to publish: what its `ports` would be told.
+fn check_network(context: &mut Context, service: &Service) -> Result<()> {
+    let of_other = |other: &str| {
+        Err(Error::Usage(format!(
+            "`--publish`: the network of `{}` is that of `{other}`, so ports cannot be published here: publish them at \
+             `{other}`",
+            service.name
+        )))
+    };
+    match &service.network {
+        NetworkMode::Networks(_) => Ok(()),
+        NetworkMode::Host => {
+            context.out.warning(
+                "`--publish` has no effect with `network_mode: host`: what the container listens on is the host's already",
+            );
+            Ok(())
+        }
+        NetworkMode::None => Err(Error::Usage(format!(
+            "`--publish`: `{}` has `network_mode: none`; a container without a network can publish no ports",
+            service.name
+        ))),
+        NetworkMode::Service(other) | NetworkMode::Container(other) => of_other(other),
+    }
 }
 
 fn program(verb: &Run, service: &mut Service) -> Result<()> {

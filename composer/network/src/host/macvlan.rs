@@ -60,6 +60,10 @@ impl Host {
             has_ipv6().map_err(|why| Error::NoIpv6 { why, subject: format!("a network on {name}") })?;
         }
         let link = match self.find(name).await? {
+            Some(link) if is_made(&link, spec.group) => {
+                self.raise_parent(name).await?;
+                link
+            }
             Some(link) => link,
             None => {
                 if crate::names::is_ours(name) {
@@ -98,11 +102,22 @@ impl Host {
             .name(name)
             .set_info_data(InfoData::Veth(InfoVeth::Peer(peer.link_group(group).build())))
             .link_group(group);
-        let made = self.handle.link().add(pair.build()).execute().await.map_err(netlink_to_io);
-        made.map_err(|error| Error::kernel("make interface", name, error))?;
+        match self.handle.link().add(pair.build()).execute().await.map_err(netlink_to_io) {
+            // Made by somebody else since the look.
+            Err(error) if error.raw_os_error() == Some(libc::EEXIST) => {}
+            other => other.map_err(|error| Error::kernel("make interface", name, error))?,
+        }
         for end in [name, &crate::names::other_end(name)] {
             super::bridge::set_ipv6(end, false)
                 .map_err(|error| Error::kernel("take IPv6 from interface", end, error))?;
+        }
+        self.raise_parent(name).await
+    }
+
+    /// Raises what was made for a network: without that on either end of a pair nothing passes.
+    async fn raise_parent(&self, name: &str) -> Result<()> {
+        let other = crate::names::is_ours(name).then(|| crate::names::other_end(name));
+        for end in std::iter::once(name).chain(other.as_deref()) {
             let up = LinkUnspec::new_with_name(end).up().build();
             let raised = self.handle.link().change(up).execute().await;
             raised.map_err(|error| Error::netlink("raise interface", end, error))?;

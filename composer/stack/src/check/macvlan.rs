@@ -64,6 +64,12 @@ fn parent(project: Project<'_>, node: &Node, report: &mut Report) {
     report.error(node.span, format!("the host has no interface `{text}`")).meant(&text, others, help);
 }
 
+/// Whether a service takes ports of the host: one that is on macvlans alone does not.
+pub(super) fn takes_ports(project: Project<'_>, service: Named<'_>) -> bool {
+    let mut on = service.map("networks").map(|(key, _)| project.find("networks", key)).peekable();
+    on.peek().is_none() || on.any(|network| !network.as_ref().is_some_and(is_macvlan))
+}
+
 /// Ports are led to a container by a bridge, and its answers have to come back by it.
 fn published(project: Project<'_>, service: Named<'_>, port: &Node, report: &mut Report) {
     let on: Vec<(&String, &Entry, Option<Named<'_>>)> =

@@ -25,8 +25,12 @@ pub(super) fn check(project: Project<'_>, report: &mut Report) {
     }
     let mut wanted = Vec::new();
     for service in project.services() {
-        for port in service.list("ports") {
-            wanted.extend(read(service, port, report));
+        let ports = service.list("ports").iter().filter_map(|port| read(service, port, report));
+        if super::macvlan::takes_ports(project, service) {
+            wanted.extend(ports);
+        } else {
+            // What is wrong in them is told; none of the host's is taken.
+            ports.for_each(drop);
         }
         without_network(service, report);
     }

@@ -7,14 +7,14 @@ use composer_stack::{Service, Stack};
 
 use super::Engine;
 use super::network::open;
-use super::operations::failure;
 use crate::paths::{self, StackPaths};
-use crate::protocol::{Action, Failure, Subject};
+use crate::protocol::{Action, Subject};
 use crate::records::{self, ContainerRecord, Phase, StackRecord};
 
 impl Engine {
-    /// Fails where a service that a plan starts has a link to a container that is not there, before anything is done.
-    pub(super) fn check_external_links(&self, plan: &Plan, stack: Option<&Stack>) -> Result<(), Failure> {
+    /// Warns where a service that a plan starts has a link to a container that cannot be reached now: its name is resolved
+    /// when it is asked for, so that one may come up later, as where two stacks link each other.
+    pub(super) fn check_external_links(&self, plan: &Plan, stack: Option<&Stack>) {
         let made: BTreeSet<&String> = plan
             .steps()
             .into_iter()
@@ -27,35 +27,37 @@ impl Engine {
         for (_, mut service) in self.to_start(plan, stack) {
             service.external_links.retain(|link| !made.contains(&link.container));
             if seen.insert(service.name.clone()) {
-                self.check_links_of(&service, stack)?;
+                self.check_links_of(&service, stack);
             }
         }
-        Ok(())
     }
 
-    /// The same of one service.
-    pub(super) fn check_links_of(&self, service: &Service, stack: Option<&Stack>) -> Result<(), Failure> {
+    /// The same of one service, once for a container.
+    pub(super) fn check_links_of(&self, service: &Service, stack: Option<&Stack>) {
+        let mut seen = BTreeSet::new();
         for link in &service.external_links {
             let (name, container) = (&service.name, &link.container);
-            if self.container(container).is_some() {
+            if !seen.insert(container) || self.container(container).is_some() {
                 continue;
             }
             // As the file has it: what the stack makes itself is not among those that are looked at here.
             let of_file = stack.and_then(|stack| stack.services.get(name)).unwrap_or(service);
             let place = of_file.external_links.iter().position(|other| other == link).unwrap_or_default();
-            let refused = |why: &str, help: String| Failure {
-                help: Some(help),
-                at: ["services", name, "external_links", &place.to_string()].map(str::to_owned).into(),
-                ..failure(format!("service {name}: its link is to container {container}, {why}"))
+            let warn = |why: &str, help: &str| {
+                let text = format!(
+                    "services.{name}.external_links.{place}: service {name}: its link is to container {container}, \
+                     {why}; {help}"
+                );
+                self.announce(Subject::Group, Action::Warning(text));
             };
             let Some((other, record)) = elsewhere(&self.stack, container) else {
-                let help = "bring its stack up first, or remove the link";
-                return Err(refused("which there is none of on this host", help.to_owned()));
+                warn("which there is none of on this host", "bring its stack up, or remove the link");
+                continue;
             };
-            let runs = matches!(&record.phase, Phase::Started(process) if open(process).is_ok());
-            if !runs {
-                let help = format!("start it first: `compose -p {other} start {}`", record.service.name);
-                return Err(refused("which does not run", help));
+            if !matches!(&record.phase, Phase::Started(process) if open(process).is_ok()) {
+                let help = format!("start it: `compose -p {other} start {}`", record.service.name);
+                warn("which does not run", &help);
+                continue;
             }
             let networks = stack.map(|stack| &stack.networks);
             let own = service.network.attachments().filter_map(|(key, _)| networks?.get(key));
@@ -70,7 +72,6 @@ impl Engine {
                 self.announce(Subject::Group, Action::Warning(text));
             }
         }
-        Ok(())
     }
 }
 

@@ -70,7 +70,7 @@ impl Engine {
             let wanted = (options.services.as_slice(), !options.no_deps);
             self.none_held(Some(&request.stack), wanted, &ends_of(&plan))?;
         }
-        self.check_external_links(&plan, Some(&request.stack))?;
+        self.check_external_links(&plan, Some(&request.stack));
         let _names = self.claim_names(&plan)?;
         self.take_ports(&plan, Some(&request.stack))?;
         let new = self.take_file(&request.stack, &request.path)?;

@@ -110,7 +110,10 @@ impl Engine {
             | Step::Stop { container: ending } => Some(ending),
             _ => None,
         });
-        let started = self.to_start(plan, stack);
+        let mut started = self.to_start(plan, stack);
+        for (_, service) in &mut started {
+            self.keep_leading_ports(service, stack);
+        }
         let ports = |(name, service): &(String, Service)| (name.clone(), ports_of(service).to_vec());
         *self.ports.awaited.borrow_mut() = started.iter().map(ports).collect();
         self.ports.stalled.set(false);
@@ -126,6 +129,23 @@ impl Engine {
             self.reserve(&name, &service).map_err(|error| Failure { code: 1, ..Failure::from(&error) })?;
         }
         Ok(())
+    }
+
+    /// Leaves a service no ports where none would lead to it: what others have made of an external network the file does not
+    /// say.
+    fn keep_leading_ports(&self, service: &mut Service, stack: Option<&Stack>) {
+        if ports_of(service).is_empty() || self.can_publish(service, stack.map(|stack| &stack.networks)) {
+            return;
+        }
+        service.ports.clear();
+        let text = format!(
+            "service {}: none of its ports is published: all its networks are of `macvlan`, where it has an address of \
+             its own with all its ports; remove `ports`, or add a bridge",
+            service.name
+        );
+        if self.warned.borrow_mut().insert(text.clone()) {
+            self.announce(Subject::Group, Action::Warning(text));
+        }
     }
 
     /// The containers that a plan starts, with what their services are to be.
@@ -287,7 +307,8 @@ impl Engine {
     /// Leads the ports of a container to it, just before its program starts.
     pub(super) async fn open_ports(&self, container: &Container) -> Result<(), StartError> {
         let name = container.name();
-        let service = container.record.borrow().service.clone();
+        let mut service = container.record.borrow().service.clone();
+        self.keep_leading_ports(&mut service, None);
         loop {
             let freed = self.ports.freed.notified();
             tokio::pin!(freed);

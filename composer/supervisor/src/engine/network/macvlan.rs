@@ -71,6 +71,24 @@ impl Engine {
         Some(made.driver)
     }
 
+    /// Whether ports of the host lead to a service: not where it is on such networks alone. `networks` are those of a file
+    /// that is not the stack's yet.
+    pub(in super::super) fn can_publish(
+        &self,
+        service: &Service,
+        networks: Option<&BTreeMap<String, Network>>,
+    ) -> bool {
+        let driver = |key: &str| match networks.and_then(|networks| networks.get(key)) {
+            Some(config) if config.external => {
+                networks::read(&config.name).map(|shared| shared.network.driver)
+            }
+            Some(config) => Some(config.driver.clone()),
+            None => self.driver_of(key),
+        };
+        let mut on = service.network.attachments().peekable();
+        on.peek().is_none() || on.any(|(key, _)| driver(key).is_none_or(|driver| driver == Driver::Bridge))
+    }
+
     /// Takes such interfaces of all containers away.
     pub(super) async fn empty_spaces(&self) -> Result<()> {
         let spaces = std::mem::take(&mut *self.spaces.borrow_mut());
