@@ -1,7 +1,7 @@
 //! The supervisor, the keeper, or both are killed: services run on, nothing is lost.
 
-use std::io::{BufRead, BufReader};
-use std::process::Stdio;
+use std::io::{BufRead, BufReader, Lines};
+use std::process::{Child, ChildStdout, Stdio};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -82,6 +82,100 @@ services:
     assert_eq!(project.field("one", "ExitCode"), 7);
     assert_eq!(project.ok(&["logs", "--no-log-prefix", "one"]), "last words\n");
     project.down();
+}
+
+/// Of a program that waits for [`Unseen::end`], prints, and ends with 7.
+struct Unseen {
+    project: Project,
+    followers: Vec<(Child, Lines<BufReader<ChildStdout>>)>,
+}
+
+impl Unseen {
+    fn new(name: &str, policy: &str) -> Self {
+        let file = format!(
+            r#"
+services:
+  one:
+    x-rootfs: @busybox@
+    command: ["sh", "-c", "echo ready; read line < /shared/go; seq 1 2000; exit 7"]
+    volumes: ["./shared:/shared"]
+    deploy: {{ restart_policy: {policy} }}
+"#
+        );
+        let project = Project::new(name, &file);
+        std::fs::create_dir(project.folder.join("shared")).unwrap();
+        nix::unistd::mkfifo(&project.folder.join("shared/go"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        Self { project, followers: Vec::new() }
+    }
+
+    /// A command that shows the log, once it does.
+    fn follow(&mut self, args: &[&str]) {
+        let mut command = self.project.command(args);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        assert!(lines.by_ref().map(Result::unwrap).any(|line| line.ends_with("ready")), "{args:?}");
+        self.followers.push((child, lines));
+    }
+
+    /// The program ends while the supervisor sees nothing, and then that dies.
+    fn end(&self) {
+        let service = pidfd(i32::try_from(self.project.field("one", "Pid").as_i64().unwrap()).unwrap());
+        let supervisor = self.project.processes("compose-supervisor")[0];
+        kill(Pid::from_raw(supervisor), Signal::SIGSTOP).unwrap();
+        std::fs::write(self.project.folder.join("shared/go"), "go\n").unwrap();
+        ended(&service);
+        self.project.kill_processes("compose-supervisor");
+    }
+}
+
+fn last_words(end: &str) -> Vec<String> {
+    (1..=2000).map(|number| number.to_string()).chain([end.to_owned()]).collect()
+}
+
+#[test]
+fn followers_are_told_of_an_end_that_nobody_saw_after_the_last_line() {
+    let mut one = Unseen::new("unseen-end", "{ condition: none }");
+    one.follow(&["up", "--no-log-prefix", "--exit-code-from", "one"]);
+    // Comes to its turn when that is done with its own.
+    one.project.ok(&["up", "-d"]);
+    one.follow(&["logs", "-f", "--no-log-prefix"]);
+    one.follow(&["logs", "-f", "--no-log-prefix", "--marks"]);
+    let waiting = one.project.command(&["wait", "one"]).stdout(Stdio::null()).spawn().unwrap();
+    one.end();
+    let ends = ["one-1 exited with code 7", "one-1 exited with code 7", "exited with code 7 ==="];
+    for ((mut child, lines), (end, status)) in one.followers.into_iter().zip(ends.into_iter().zip([7, 0, 0]))
+    {
+        let mut lines: Vec<String> = lines.map(Result::unwrap).collect();
+        // A mark begins with its time.
+        let last = lines.pop().unwrap();
+        assert!(last.ends_with(end), "{last}");
+        lines.push(end.to_owned());
+        assert_eq!(lines, last_words(end));
+        assert_eq!(child.wait().unwrap().code(), Some(status));
+    }
+    assert_eq!(waiting.wait_with_output().unwrap().status.code(), Some(7));
+    one.project.down();
+}
+
+#[test]
+fn an_end_that_nobody_saw_and_its_restart_are_told_once() {
+    let mut one = Unseen::new("unseen-restart", "{ condition: on-failure, delay: 1000s }");
+    one.project.ok(&["up", "-d"]);
+    one.follow(&["logs", "-f", "--no-log-prefix"]);
+    one.end();
+    let (mut child, mut lines) = one.followers.pop().unwrap();
+    let told: Vec<String> = lines.by_ref().take(2001).map(Result::unwrap).collect();
+    assert_eq!(told, last_words("one-1 exited with code 7 (restarting)"));
+    for _ in 0..2 {
+        one.project.kill_processes("compose-supervisor");
+        assert_eq!(one.project.field("one", "State"), "restarting");
+    }
+    one.project.ok(&["stop"]);
+    assert_eq!(lines.map(Result::unwrap).collect::<Vec<_>>(), [] as [String; 0]);
+    assert!(child.wait().unwrap().success());
+    let marks = one.project.ok(&["logs", "--marks", "--no-log-prefix"]);
+    assert_eq!(marks.matches("exited with code 7, restart 1 follows").count(), 1, "{marks}");
+    one.project.down();
 }
 
 #[test]

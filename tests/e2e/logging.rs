@@ -1,7 +1,7 @@
 //! `logging` and the flags of `logs`: rotation, followers, marks, what is out of range.
 
 use std::fs;
-use std::io::Read;
+use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::Stdio;
 
@@ -21,7 +21,7 @@ fn logs_are_bounded_and_twenty_followers_lose_no_line() {
 services:
   flood:
     x-rootfs: @busybox@
-    command: ["sh", "-c", "until test -e /go; do sleep 0.05; done; seq 1 100000"]
+    command: ["sh", "-c", "echo ready; until test -e /go; do sleep 0.05; done; seq 1 100000"]
     logging: { driver: json-file, options: { max-size: 50k, max-file: "3" } }
 "#;
     let project = Project::new("rotate", file);
@@ -30,7 +30,11 @@ services:
         .map(|_| {
             let mut command = project.command(&["logs", "-f", "--no-log-prefix", "flood"]);
             let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
-            let mut output = child.stdout.take().unwrap();
+            let mut output = BufReader::new(child.stdout.take().unwrap());
+            // Whoever comes when all is over is told of no end, as in Docker Compose.
+            let mut first = String::new();
+            output.read_line(&mut first).unwrap();
+            assert_eq!(first, "ready\n");
             let reading = std::thread::spawn(move || {
                 let mut all = String::new();
                 output.read_to_string(&mut all).unwrap();

@@ -3,19 +3,20 @@
 use std::collections::BTreeMap;
 
 use composer_supervisor::client::{self, Client};
-use composer_supervisor::protocol::{Action, ContainerStatus, Reply, Subject};
+use composer_supervisor::protocol::{Action, ContainerStatus, Reply, State, Subject};
 
-use super::context::{self, Context};
-use super::{Error, Result, down, logs};
+use super::context::Context;
+use super::watching::Listed;
+use super::{Error, Result, down, watching};
 use crate::options::{Down, Wait};
 
 /// Waits for every container of the services, tells each end, and returns the status of the last to end. One that has
 /// ended before counts too, so that whoever comes late is told the truth.
 pub fn run(context: &mut Context, verb: &Wait) -> Result {
     let stack = context.project()?;
-    // Before the list is asked for, so that no end is missed.
-    let watch = logs::watch(&stack)?;
-    let containers = context::containers(&stack)?;
+    // Every end that is not in this list is told from here on.
+    let (watch, Listed { time: heard, containers }) =
+        watching::watch(&stack)?.map(|(watch, listed)| (Some(watch), listed)).unwrap_or_default();
     context.check_services(&verb.services, &containers)?;
     let wanted = |container: &&ContainerStatus| verb.services.contains(&container.service);
     let mut ended: Vec<&ContainerStatus> =
@@ -41,7 +42,7 @@ pub fn run(context: &mut Context, verb: &Wait) -> Result {
     if let Some(watch) = watch
         && !waiting.is_empty()
     {
-        code = follow(&stack, watch, &mut waiting, context)?;
+        code = follow(&stack, (watch, heard), &mut waiting, context)?;
     }
     if verb.down_project {
         let all = Down {
@@ -60,7 +61,7 @@ pub fn run(context: &mut Context, verb: &Wait) -> Result {
 /// Until none is left: the code of the last.
 fn follow(
     stack: &str,
-    mut watch: Client,
+    (mut watch, mut heard): (Client, u64),
     waiting: &mut BTreeMap<String, ContainerStatus>,
     context: &mut Context,
 ) -> Result<i32> {
@@ -71,16 +72,19 @@ fn follow(
             Ok(_) => Vec::new(),
             // The supervisor has died; what runs has not noticed.
             Err(client::Error::Gone(_)) => {
+                let Some((again, listed)) = watching::watch(stack)? else {
+                    return Err(Error::Usage(format!("project {stack:?} is gone")));
+                };
+                watch = again;
                 let services = waiting.values().map(|one| (one.name.clone(), one.service.clone())).collect();
-                match logs::watch(stack)? {
-                    Some(again) => watch = again,
-                    None => return Err(Error::Usage(format!("project {stack:?} is gone"))),
-                }
-                context::missed(stack, &services)?
+                let is_restarting = |one: &&ContainerStatus| one.state == State::Restarting;
+                let restarting = waiting.values().filter(is_restarting).map(|one| one.name.clone()).collect();
+                watching::missed(listed, heard, &services, &restarting)
             }
             Err(error) => return Err(error.into()),
         };
         for event in events {
+            heard = event.time;
             // Containers of `run` are waited for too, as in Docker Compose.
             let (Subject::Container { name, .. } | Subject::OneOff { name, .. }) = event.subject else {
                 continue;

@@ -1,21 +1,19 @@
 //! What every verb works with: the global flags, the caller and the output.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use clap::ValueEnum;
 use composer_stack::{Diagnostic, LoadError, LoadOptions, Loaded, Purpose, Severity, Stdin, known_services};
 use composer_supervisor::client::Client;
-use composer_supervisor::protocol::{
-    Action, ContainerStatus, Event, Failure, Reply, Request, State, Subject,
-};
+use composer_supervisor::protocol::{ContainerStatus, Failure, Reply, Request};
 use composer_supervisor::words;
 
+use super::watching::Listed;
 use super::{Error, Result, doing, work};
 use crate::caller::Caller;
 use crate::host;
 use crate::options::{Ansi, Global, ProgressStyle};
 use crate::render::{Output, Progress};
-use crate::time;
 
 /// What every verb works with.
 pub struct Context {
@@ -288,42 +286,6 @@ pub fn containers(stack: &str) -> Result<Vec<ContainerStatus>> {
     }
 }
 
-/// What whoever watched a supervisor that has died has missed: `running` are the containers that ran, with their
-/// services.
-pub fn missed(stack: &str, running: &BTreeMap<String, String>) -> Result<Vec<Event>> {
-    let mut lost = running.clone();
-    let mut events = Vec::new();
-    let time = time::now();
-    for container in containers(stack)? {
-        // One that was made anew: the one that ran is gone.
-        if container.state == State::Created {
-            continue;
-        }
-        let ran = lost.remove(&container.name).is_some();
-        let action = match container.state {
-            State::Exited if ran => Action::Exited { code: container.exit_code },
-            State::Running | State::Paused if !ran => Action::Started { address: container.address },
-            State::Restarting => {
-                Action::Restarting { code: container.exit_code, restarts: container.restarts + 1, at: time }
-            }
-            State::Created | State::Running | State::Paused | State::Exited => continue,
-        };
-        let (name, service) = (container.name, container.service);
-        let subject = match container.oneoff {
-            true => Subject::OneOff { name, service },
-            false => Subject::Container { name, service },
-        };
-        events.push(Event { time, subject, action });
-    }
-    let removed = |(name, service)| Event {
-        time,
-        subject: Subject::Container { name, service },
-        action: Action::Removed,
-    };
-    events.extend(lost.into_iter().map(removed));
-    Ok(events)
-}
-
 /// Which replicas a service has, for whoever has asked for another.
 pub fn range(containers: &[ContainerStatus], service: &str) -> String {
     let of_service = containers.iter().filter(|container| container.service == service);
@@ -332,12 +294,11 @@ pub fn range(containers: &[ContainerStatus], service: &str) -> String {
 
 fn status(client: &Client) -> Result<Vec<ContainerStatus>> {
     client.send(&Request::Status, &[])?;
-    let mut found = Vec::new();
+    let mut found = Listed::default();
     work::until_done(client, |reply| {
-        if let Reply::Containers(containers) = reply {
-            found = containers;
+        if let Reply::Containers { time, containers } = reply {
+            found = Listed::new(time, containers);
         }
     })?;
-    found.sort_by(|a, b| (&a.service, a.index, &a.name).cmp(&(&b.service, b.index, &b.name)));
-    Ok(found)
+    Ok(found.containers)
 }

@@ -72,7 +72,7 @@ fn executing(client: &Client) -> Result<Option<(i32, Option<OwnedFd>)>> {
             (
                 Reply::Event(_)
                 | Reply::Plan(_)
-                | Reply::Containers(_)
+                | Reply::Containers { .. }
                 | Reply::Attached(_)
                 | Reply::Exited { .. }
                 | Reply::Waits(_)

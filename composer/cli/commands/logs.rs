@@ -6,14 +6,15 @@ use std::time::Duration;
 
 use composer_supervisor::client::{self, Client};
 use composer_supervisor::paths::StackPaths;
-use composer_supervisor::protocol::{Action, ContainerStatus, Event, Reply, Request, Subject};
+use composer_supervisor::protocol::{Action, ContainerStatus, Event, Reply, State, Subject};
 use rustix::event::PollFlags;
 
 use super::context::{self, Context};
 use super::journal::Journal;
 use super::marks::Marks;
 use super::sources::Span;
-use super::{Error, Result, wait};
+use super::watching::Listed;
+use super::{Error, Result, wait, watching};
 use crate::options::Logs;
 use crate::render::LineStyle;
 use crate::time;
@@ -28,9 +29,11 @@ pub fn run(context: &mut Context, verb: &Logs) -> Result {
     let span =
         Span { since: moment(&verb.since, Span::ALL.since)?, until: moment(&verb.until, Span::ALL.until)? };
     let stack = context.project()?;
-    // Before the list is asked for, so that no container is missed that comes meanwhile.
-    let watch = if verb.follow { watch(&stack)? } else { None };
-    let containers = context::containers(&stack)?;
+    let watched = if verb.follow { watching::watch(&stack)? } else { None };
+    let (watch, Listed { time: heard, containers }) = match watched {
+        Some((watch, listed)) => (Some(watch), listed),
+        None => (None, Listed { time: now, containers: context::containers(&stack)? }),
+    };
     context.check_services(&verb.services, &containers)?;
     check_index(verb, &containers)?;
     for container in containers.iter().filter(|container| !container.keeps_log && is_wanted(verb, container))
@@ -55,6 +58,7 @@ pub fn run(context: &mut Context, verb: &Logs) -> Result {
         journal,
         running: BTreeMap::new(),
         restarting: BTreeSet::new(),
+        heard,
         unsettled: false,
     };
     shown.take_up(&containers)?;
@@ -68,15 +72,6 @@ pub fn run(context: &mut Context, verb: &Logs) -> Result {
     Ok(0)
 }
 
-/// A connection that tells of events; none where nothing is known of the stack.
-pub fn watch(stack: &str) -> Result<Option<Client>> {
-    let client = Client::find(stack)?;
-    if let Some(client) = &client {
-        client.send(&Request::Watch, &[])?;
-    }
-    Ok(client)
-}
-
 /// The containers whose logs are shown.
 struct Shown<'a> {
     verb: &'a Logs,
@@ -86,6 +81,8 @@ struct Shown<'a> {
     running: BTreeMap<String, String>,
     /// Those of them that wait for their restart.
     restarting: BTreeSet<String>,
+    /// The time of the last list or event.
+    heard: u64,
     /// Whether somebody's operation has stopped some of them, which it may be about to start anew.
     unsettled: bool,
 }
@@ -99,6 +96,9 @@ impl Shown<'_> {
             self.journal.set_ended(&container.name, !runs);
             if container.state.is_live() {
                 self.running.insert(container.name.clone(), container.service.clone());
+            }
+            if container.state == State::Restarting {
+                self.restarting.insert(container.name.clone());
             }
         }
         Ok(())
@@ -133,14 +133,16 @@ impl Shown<'_> {
                     Ok((Reply::Event(event), _)) => self.happened(event, context)?,
                     Ok(_) => {}
                     // The supervisor has died; what runs has not noticed.
-                    Err(client::Error::Gone(_)) => match self::watch(&self.stack)? {
-                        Some(again) => {
+                    Err(client::Error::Gone(_)) => match watching::watch(&self.stack)? {
+                        Some((again, listed)) => {
                             watch = again;
                             // What was under way has died with it.
                             self.unsettled = false;
-                            for event in context::missed(&self.stack, &self.running)? {
+                            let (since, told) = (self.heard, listed.time);
+                            for event in watching::missed(listed, since, &self.running, &self.restarting) {
                                 self.happened(event, context)?;
                             }
+                            self.heard = told;
                         }
                         None => break,
                     },
@@ -169,6 +171,7 @@ impl Shown<'_> {
     }
 
     fn happened(&mut self, event: Event, context: &mut Context) -> Result<()> {
+        self.heard = event.time;
         let (Subject::Container { name, service } | Subject::OneOff { name, service }) = event.subject else {
             self.unsettled &= event.action != Action::Settled;
             return Ok(());

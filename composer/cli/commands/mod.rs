@@ -41,6 +41,7 @@ mod up;
 mod version;
 mod wait;
 mod watch;
+mod watching;
 mod work;
 
 use std::io;

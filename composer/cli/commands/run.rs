@@ -156,7 +156,7 @@ fn started(
             Reply::Failed(failure) => break Err(Error::Refused(failure)),
             Reply::Event(_)
             | Reply::Plan(_)
-            | Reply::Containers(_)
+            | Reply::Containers { .. }
             | Reply::Executing { .. }
             | Reply::Exited { .. }
             | Reply::Waits(_)

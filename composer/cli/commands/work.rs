@@ -82,7 +82,7 @@ pub fn receive(client: &Client, progress: &mut Progress, context: &mut Context) 
             Reply::Waits(holder) => progress.waits(&holder, &mut context.out),
             Reply::Done => return Ok(touched),
             Reply::Failed(failure) => return Err(Error::Refused(failure)),
-            Reply::Containers(_)
+            Reply::Containers { .. }
             | Reply::Attached(_)
             | Reply::Executing { .. }
             | Reply::Exited { .. }

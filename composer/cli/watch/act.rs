@@ -171,7 +171,7 @@ impl Actor {
                 Reply::Failed(failure) => return Err(failure.message),
                 Reply::Event(_)
                 | Reply::Plan(_)
-                | Reply::Containers(_)
+                | Reply::Containers { .. }
                 | Reply::Attached(_)
                 | Reply::Executing { .. }
                 | Reply::Waits(_)

@@ -8,7 +8,7 @@ use composer_supervisor::protocol::Reply;
 use rustix::event::PollFlags;
 
 use super::Session;
-use crate::commands::{Error, Result, context, logs, wait};
+use crate::commands::{Error, Result, wait, watching};
 use crate::watch::Watcher;
 
 impl Session<'_> {
@@ -29,7 +29,7 @@ impl Session<'_> {
             Reply::Done => {}
             Reply::Failed(failure) => self.failed = Some(failure),
             Reply::Plan(_)
-            | Reply::Containers(_)
+            | Reply::Containers { .. }
             | Reply::Attached(_)
             | Reply::Executing { .. }
             | Reply::Exited { .. }
@@ -66,14 +66,16 @@ impl Session<'_> {
         if self.up.is_none() {
             self.settle()?;
         }
-        let Some(watch) = logs::watch(&self.stack.name)? else {
+        let Some((watch, listed)) = watching::watch(&self.stack.name)? else {
             self.running.clear();
             return Ok(());
         };
         self.watch = watch;
-        for event in context::missed(&self.stack.name, &self.running)? {
+        let told = listed.time;
+        for event in watching::missed(listed, self.last, &self.running, &self.restarting) {
             self.happened(&event)?;
         }
+        self.last = told;
         Ok(())
     }
 
@@ -88,7 +90,7 @@ impl Session<'_> {
             // `watch` tells the same events.
             Reply::Event(_)
             | Reply::Plan(_)
-            | Reply::Containers(_)
+            | Reply::Containers { .. }
             | Reply::Attached(_)
             | Reply::Executing { .. }
             | Reply::Exited { .. }

@@ -17,11 +17,11 @@ use composer_supervisor::protocol::{self, Event, Request};
 use nix::sys::signal::Signal;
 use rustix::event::PollFlags;
 
-use super::context::{self, Context};
+use super::context::Context;
 use super::journal::Journal;
 use super::signals::Signals;
 use super::sources::Span;
-use super::{Error, INTERRUPTED, Result, wait, watch};
+use super::{Error, INTERRUPTED, Result, wait, watch, watching};
 use crate::render::{LineStyle, Progress};
 use crate::time;
 use crate::watch::Watcher;
@@ -61,7 +61,7 @@ struct Session<'a> {
     watch: Client,
     /// Events that came on `watch` while `up` was under way, which tells the same ones.
     held: Vec<Event>,
-    /// The time of the last event shown.
+    /// The time of the last event shown, or of the list that came before it.
     last: u64,
     /// While the stack is being stopped.
     stop: Option<Client>,
@@ -91,8 +91,7 @@ pub fn run(context: &mut Context, stack: &Stack, request: protocol::Up, view: Vi
     let begun = time::now();
     let services = request.options.services.clone();
     let up = Client::find_or_start(&stack.name)?;
-    let watch = Client::find_or_start(&stack.name)?;
-    watch.send(&Request::Watch, &[])?;
+    let (watch, listed) = watching::watch_or_start(&stack.name)?;
     let mut journal = Journal::new(&stack.name, view.style, Span { since: begun, ..Span::ALL }, true)?;
     let mut names = Vec::new();
     for service in stack.services.values().filter(|service| view.attach.contains(&service.name)) {
@@ -103,7 +102,8 @@ pub fn run(context: &mut Context, stack: &Stack, request: protocol::Up, view: Vi
         }
     }
     let (mut running, mut restarting) = (BTreeMap::new(), BTreeSet::new());
-    for container in context::containers(&stack.name)? {
+    let last = listed.time;
+    for container in listed.containers {
         if container.state.is_live() && !container.oneoff {
             if container.state == protocol::State::Restarting {
                 restarting.insert(container.name.clone());
@@ -130,7 +130,7 @@ pub fn run(context: &mut Context, stack: &Stack, request: protocol::Up, view: Vi
         up: Some(up),
         watch,
         held: Vec::new(),
-        last: 0,
+        last,
         stop: None,
         running,
         restarting,

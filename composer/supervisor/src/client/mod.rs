@@ -234,9 +234,11 @@ impl Client {
         let kills = pending.as_ref().is_some_and(|pending| matches!(pending.asked.request, Request::Kill(_)));
         let again = match reply {
             Reply::Event(_) if kills => false,
-            Reply::Event(_) | Reply::Containers(_) | Reply::Waits(_) | Reply::Begun { .. } | Reply::Hold => {
-                true
-            }
+            Reply::Event(_)
+            | Reply::Containers { .. }
+            | Reply::Waits(_)
+            | Reply::Begun { .. }
+            | Reply::Hold => true,
             Reply::Plan(_)
             | Reply::Attached(_)
             | Reply::Executing { .. }

@@ -13,9 +13,8 @@ use super::container::{Container, Status};
 use super::link::{Born, End, Legacy, Link};
 use super::{Engine, exec, inside, logpipes, network, ports, prestart, program};
 use crate::logs::Stream;
-use crate::protocol::Action;
 use crate::records::{ContainerRecord, Phase, Process};
-use crate::{diagnose, records};
+use crate::{diagnose, events, records};
 
 impl Engine {
     /// Takes up everything that exists of the stack.
@@ -39,7 +38,13 @@ impl Engine {
             let phase = container.record.borrow().phase.clone();
             match phase {
                 Phase::Created { .. } => {}
-                Phase::Exited { code, .. } => drop(self.recall(&container, code)),
+                Phase::Exited { code, finished, .. } => {
+                    self.recall(&container, code);
+                    let tag = format!("container/{}", container.name());
+                    if legacy.tags.values().any(|known| *known == tag) {
+                        self.tell_end_once(&container, code, finished);
+                    }
+                }
                 Phase::Started(process) => {
                     self.take_up(&container, process, born, &mut legacy).await;
                 }
@@ -141,13 +146,22 @@ impl Engine {
         let reason =
             ended.is_none().then(|| "its code is not known: nobody was there when it ended".to_owned());
         let end = ended.unwrap_or(End { code: None, time: crate::clock::now() });
-        if self.finish(container, end, reason) && ended.is_some() {
+        let recorded = self.finish(container, end, reason);
+        self.release(container).await;
+        self.recall(container, end.code);
+        self.tell_end(container, end.code);
+        if recorded && ended.is_some() {
             self.link.acknowledge(pid);
         }
-        self.release(container).await;
-        // Others' ends were told when they were recorded.
-        if self.recall(container, end.code) {
-            self.announce_container(container, Action::Exited { code: end.code });
+    }
+
+    /// An end that is recorded, and of which the keeper has not heard that it was told: it was, or the supervisor died
+    /// just before.
+    fn tell_end_once(&self, container: &Container, code: Option<i32>, finished: u64) {
+        match events::has_end(&self.stack, &container.name(), finished) {
+            Ok(true) => {}
+            Ok(false) => self.tell_end(container, code),
+            Err(error) => diagnose(&format!("events of {}: {error}", container.name())),
         }
     }
 
@@ -169,7 +183,7 @@ impl Engine {
         self.release(container).await;
         let phase = container.record.borrow().phase.clone();
         match phase {
-            Phase::Exited { code, .. } => drop(self.recall(container, code)),
+            Phase::Exited { code, .. } => self.recall(container, code),
             Phase::Created { .. } | Phase::Started(_) => {
                 container.status.send_replace(Status::Created);
             }
@@ -177,15 +191,13 @@ impl Engine {
     }
 
     /// The state of a container whose program had ended: a restart that was due goes on being so, within one boot.
-    /// Whether it has ended for good.
-    fn recall(&self, container: &Container, code: Option<i32>) -> bool {
+    fn recall(&self, container: &Container, code: Option<i32>) {
         let is_due = is_due(container);
         if !is_due {
             container.record.borrow_mut().history.due = None;
         }
         let status = if is_due { Status::Restarting(code) } else { Status::Exited(code) };
         container.status.send_replace(status);
-        !is_due
     }
 
     /// Names and resolver of a container that is taken up.

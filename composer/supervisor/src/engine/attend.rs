@@ -76,14 +76,16 @@ impl Engine {
             (false, None) => Some("its code is not known: the keeper had been killed".to_owned()),
             (false, Some(_)) => None,
         };
-        if self.finish(container, end, reason) {
-            self.link.acknowledge(pid);
-        }
+        let recorded = self.finish(container, end, reason);
         self.withdraw(container);
         if starved {
             self.announce_container(container, Action::OutOfMemory);
         }
         self.conclude(container, end.code);
+        // Not before it is told: a supervisor that dies in between leaves it to the next one.
+        if recorded {
+            self.link.acknowledge(pid);
+        }
         self.clear_ended_oneoff(container).await;
     }
 

@@ -23,20 +23,29 @@ use crate::{clock, diagnose};
 impl Engine {
     /// Tells that a program has ended, as its record has it by now, and has it started again where it is to be.
     pub(super) fn conclude(self: &Rc<Self>, container: &Rc<Container>, code: Option<i32>) {
-        let history = container.record.borrow().history.clone();
-        match history.due {
-            None => {
-                container.status.send_replace(Status::Exited(code));
-                self.give_back_ports(Some(&container.name()));
-                self.announce_container(container, Action::Exited { code });
-            }
-            Some(due) => {
-                container.status.send_replace(Status::Restarting(code));
-                let restarts = history.restarts + 1;
-                self.announce_container(container, Action::Restarting { code, restarts, at: due.at });
-                self.schedule(container);
-            }
+        let is_due = container.record.borrow().history.due.is_some();
+        if is_due {
+            container.status.send_replace(Status::Restarting(code));
+            self.tell_end(container, code);
+            self.schedule(container);
+        } else {
+            container.status.send_replace(Status::Exited(code));
+            self.give_back_ports(Some(&container.name()));
+            self.tell_end(container, code);
         }
+    }
+
+    /// Tells everybody that a program has ended, and of the restart that is due.
+    pub(super) fn tell_end(&self, container: &Container, code: Option<i32>) {
+        let (restarts, due) = {
+            let history = &container.record.borrow().history;
+            (history.restarts + 1, history.due.as_ref().map(|due| due.at))
+        };
+        let action = match due {
+            Some(at) => Action::Restarting { code, restarts, at },
+            None => Action::Exited { code },
+        };
+        self.announce_container(container, action);
     }
 
     /// Starts a container again when it is due, unless somebody keeps it from it.

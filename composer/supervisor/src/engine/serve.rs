@@ -13,7 +13,7 @@ use tokio::sync::broadcast::error::RecvError;
 use super::operations::Operation;
 use super::{Engine, asyncfd, exec, operations};
 use crate::protocol::{Asked, Failure, Origin, Reply, Request, VERSION};
-use crate::{channel, diagnose};
+use crate::{channel, clock, diagnose};
 use composer_sandbox::{descriptor, pidfd};
 
 /// How long the end of a stack waits for clients to be answered: one that is stopped would keep it for ever.
@@ -204,16 +204,10 @@ impl Engine {
             Request::Kill(kill) => {
                 self.with_events(client, operation, async { self.kill(&kill, operation) }).await
             }
-            Request::Status => {
-                let containers = self.containers.borrow();
-                let described = containers.values().map(|container| {
-                    let mut status = container.describe();
-                    status.networks = self.network_names(&status.networks);
-                    status
-                });
-                Ok(Some(Reply::Containers(described.collect())))
-            }
+            Request::Status => Ok(Some(self.list())),
             Request::Watch => {
+                // Nothing happens between the list and the first event that is told after it.
+                operation.note(self.list());
                 let mut leaving = self.leaving.subscribe();
                 let watching = async {
                     tokio::select! {
@@ -228,6 +222,17 @@ impl Engine {
             Request::Attach(request) => self.attach(&request, client).await.map(|()| None),
             Request::Copy(request) => self.copy(request, fds, client).await,
         }
+    }
+
+    /// Which containers there are.
+    fn list(&self) -> Reply {
+        let containers = self.containers.borrow();
+        let described = containers.values().map(|container| {
+            let mut status = container.describe();
+            status.networks = self.network_names(&status.networks);
+            status
+        });
+        Reply::Containers { time: clock::now(), containers: described.collect() }
     }
 
     /// Does the work and tells the client of every event meanwhile. A client that goes makes an operation give up that

@@ -89,7 +89,8 @@ impl Operation {
         }
     }
 
-    fn note(&self, reply: Reply) {
+    /// Has its client told something, before the events that come from here on.
+    pub(super) fn note(&self, reply: Reply) {
         self.notes.borrow_mut().push_back(reply);
         self.noted.notify_one();
     }

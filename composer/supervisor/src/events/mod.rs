@@ -72,6 +72,20 @@ pub(crate) fn is_kept(action: &Action) -> bool {
     }
 }
 
+/// Whether the journal of this stack tells an end of a container that is not older than `since`.
+pub(crate) fn has_end(stack: &str, container: &str, since: u64) -> io::Result<bool> {
+    let mut happenings = Vec::new();
+    Reader::open(stack)?.read(&mut happenings)?;
+    Ok(tells_end(&happenings, container, since))
+}
+
+fn tells_end(happenings: &[Happening], container: &str, since: u64) -> bool {
+    happenings.iter().any(|happening| {
+        let is_end = matches!(happening.action, Action::Exited { .. } | Action::Restarting { .. });
+        is_end && happening.container == container && happening.time >= since
+    })
+}
+
 /// Appends to the journal.
 pub(crate) struct Journal {
     paths: StackPaths,

@@ -89,3 +89,12 @@ fn half_a_line_spoils_no_other() {
     Journal::new(stack.paths.clone()).append(&happening(2)).unwrap();
     assert_eq!(times(&mut reader), [2]);
 }
+
+#[test]
+fn an_end_counts_as_told_by_its_container_and_its_time() {
+    let stop = Happening { action: Action::Stopped, ..happening(9) };
+    let told = [happening(3), stop];
+    assert!(tells_end(&told, "shop-api-1", 3));
+    assert!(!tells_end(&told, "shop-api-1", 4));
+    assert!(!tells_end(&told, "shop-api-2", 3));
+}

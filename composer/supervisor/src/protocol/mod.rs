@@ -71,8 +71,14 @@ pub enum Reply {
     Event(Event),
     /// The plan of a dry run, as text.
     Plan(String),
-    /// The stack's containers, by name.
-    Containers(Vec<ContainerStatus>),
+    /// The stack's containers, by name: the answer to `Status`, and the first word to whoever watches, before every
+    /// event that comes after it.
+    Containers {
+        /// The moment of which this is true: what had been written by then is in the logs, with earlier times.
+        time: u64,
+        /// Those there are.
+        containers: Vec<ContainerStatus>,
+    },
     /// The program of an `Exec` runs.
     Executing {
         /// Its process id in the host's PID namespace.
