@@ -57,6 +57,7 @@ mod variables;
 mod words;
 mod yaml;
 
+pub use check::same_address;
 pub use command_line::{env_file, split_ports, split_words};
 pub use diagnostic::{Diagnostic, Diagnostics, Link, Place, Related, Severity};
 pub use error::LoadError;

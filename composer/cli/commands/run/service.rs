@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use composer_stack::{
-    Logging, NetworkMode, Port, Restart, Service, Stack, env_file, split_ports, split_words,
+    Logging, NetworkMode, Port, Restart, Service, Stack, env_file, same_address, split_ports, split_words,
 };
 
 use super::volume;
@@ -105,14 +105,10 @@ fn published(verb: &Run) -> Result<Vec<Port>> {
 /// Whether both want the same port of the host; of a range any will do.
 fn clash(one: &Port, other: &Port) -> bool {
     let is_fixed = one.published.is_some_and(|(first, last)| first == last && first > 0);
-    let is_same = match (one.host_ip, other.host_ip) {
-        (Some(one), Some(other)) => {
-            one == other
-                || (one.is_ipv4() == other.is_ipv4() && (one.is_unspecified() || other.is_unspecified()))
-        }
-        (None, _) | (_, None) => true,
-    };
-    is_fixed && is_same && one.published == other.published && one.protocol == other.protocol
+    is_fixed
+        && same_address(one.host_ip, other.host_ip)
+        && one.published == other.published
+        && one.protocol == other.protocol
 }
 
 /// A service without a network of its own has nothing to publish: what its `ports` would be told.

@@ -1,9 +1,8 @@
 //! Where other resolvers are asked from: the host's namespace, or a container's.
-#![allow(unsafe_code)]
 
 use std::io;
 use std::net::{SocketAddr, TcpStream as StdTcpStream, UdpSocket as StdUdpSocket};
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 use tokio::net::{TcpSocket, TcpStream, UdpSocket};
@@ -23,13 +22,7 @@ pub(super) enum Place {
 impl Place {
     /// Where a socket is.
     pub(super) fn of(socket: &impl AsFd) -> io::Result<Self> {
-        // SAFETY: SIOCGSKNS (linux/sockios.h) takes no argument and touches no memory of ours.
-        let netns = unsafe { libc::ioctl(socket.as_fd().as_raw_fd(), libc::SIOCGSKNS as _) };
-        if netns < 0 {
-            return Err(io::Error::last_os_error());
-        }
-        // SAFETY: the kernel has just made this descriptor for us alone.
-        Ok(Self::Inside(unsafe { OwnedFd::from_raw_fd(netns) }))
+        netns::of_socket(socket.as_fd()).map(Self::Inside)
     }
 
     /// A UDP socket for this server's family, on no port yet.

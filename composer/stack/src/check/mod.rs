@@ -34,6 +34,8 @@ mod tests;
 mod unready;
 mod words;
 
+pub use ports::same_address;
+
 use crate::diagnostic::Report;
 use crate::options::LoadOptions;
 use crate::yaml::{Map, Node};

@@ -121,7 +121,7 @@ fn say(first: &Wanted<'_>, port: &Wanted<'_>, report: &mut Report) {
 }
 
 /// No address, or that of all, takes the port on every one. An IPv6 socket for all takes those of IPv4 too.
-fn same_address(one: Option<IpAddr>, other: Option<IpAddr>) -> bool {
+pub fn same_address(one: Option<IpAddr>, other: Option<IpAddr>) -> bool {
     match (one, other) {
         (None, _) | (_, None) => true,
         (Some(one), Some(other)) => {

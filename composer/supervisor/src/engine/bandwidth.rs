@@ -24,7 +24,6 @@ impl Engine {
     /// force on what runs.
     pub(super) async fn bring_bandwidth(&self) -> Result<()> {
         self.refuse_unbridged()?;
-        let cap = self.cap();
         self.unlimited.set(false);
         for direction in Direction::BOTH {
             if !self.is_limited(direction) {
@@ -38,16 +37,8 @@ impl Engine {
             }
         }
         // Anew each time: somebody may have taken away what leads a link through its device.
-        if self.shaped.get() || self.capped.get() != Some(cap) {
-            let containers: Vec<_> = self.containers.borrow().values().cloned().collect();
-            for container in &containers {
-                let service = container.record.borrow().service.clone();
-                self.number(container, &service)?;
-                if container.live.borrow().is_some() {
-                    self.limit_bandwidth(container, &service).await?;
-                }
-            }
-            self.capped.set(Some(cap));
+        if self.shaped.get() {
+            self.limit_all_but(None).await?;
         }
         self.tidy_bandwidth().await;
         Ok(())
@@ -56,14 +47,23 @@ impl Engine {
     /// Has the limits of a container be in force on its links; and those of all others, where somebody had taken away the
     /// device that their links led to.
     pub(super) async fn limit_bandwidth(&self, container: &Container, service: &Service) -> Result<()> {
-        if !self.limit_one(container, service).await? {
-            return Ok(());
+        if self.limit_one(container, service).await? {
+            // Its record may have its limits of before.
+            self.limit_all_but(Some(&container.name())).await?;
         }
-        let name = container.name();
-        let others: Vec<_> = self.containers.borrow().values().cloned().collect();
-        for other in others.iter().filter(|other| other.name() != name && other.live.borrow().is_some()) {
-            let service = other.record.borrow().service.clone();
-            self.limit_one(other, &service).await?;
+        Ok(())
+    }
+
+    /// Has the limits of all that runs but one be in force, and gives what does not run its number.
+    async fn limit_all_but(&self, one: Option<&str>) -> Result<()> {
+        let containers: Vec<_> = self.containers.borrow().values().cloned().collect();
+        for container in containers.iter().filter(|other| one != Some(other.name().as_str())) {
+            let service = container.record.borrow().service.clone();
+            if container.live.borrow().is_some() {
+                self.limit_one(container, &service).await?;
+            } else {
+                self.number(container, &service)?;
+            }
         }
         Ok(())
     }

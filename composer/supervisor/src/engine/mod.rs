@@ -56,7 +56,7 @@ use composer_network::firewall::Forwarding;
 use composer_network::subnets::Registry;
 use composer_plan::{Observed, ObservedContainer, ObservedState};
 use composer_sandbox::descriptor;
-use composer_stack::{Bandwidth, Stack};
+use composer_stack::Stack;
 use nix::fcntl::{Flock, FlockArg};
 use tokio::sync::{Mutex, Notify, broadcast, watch};
 
@@ -113,8 +113,6 @@ struct Engine {
     sweeping: Cell<bool>,
     /// Links that single containers have taken away, while the kernel is at it.
     unplugging: Leaving,
-    /// The stack's cap on bandwidth, once it is in force on all that runs.
-    capped: Cell<Option<Bandwidth>>,
     /// Whether there may be devices for limits of bandwidth.
     shaped: Cell<bool>,
     /// Whether the kernel has been found to lack what limits of bandwidth are made of.
@@ -189,7 +187,6 @@ async fn supervise(stack: &str) -> io::Result<()> {
         tidying: Cell::new(false),
         sweeping: Cell::new(false),
         unplugging: watch::Sender::new(BTreeMap::new()),
-        capped: Cell::new(None),
         shaped: Cell::new(record.is_some()),
         record: RefCell::new(record),
         unlimited: Cell::new(false),
