@@ -15,6 +15,11 @@ pub(crate) const ENGINE_GROUPS: &str = "compose/.engine";
 /// What the folders of anonymous volumes begin with.
 const ANONYMOUS: &str = "volume-";
 
+/// The store of images.
+pub(crate) fn images() -> PathBuf {
+    Path::new(STATE).join("images")
+}
+
 /// The folders of one stack.
 #[derive(Clone, Debug)]
 pub struct StackPaths {

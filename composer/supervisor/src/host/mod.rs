@@ -2,6 +2,7 @@
 
 mod bandwidth;
 mod figures;
+pub mod images;
 pub mod networks;
 mod processes;
 mod stacks;
