@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use clap::ValueEnum;
 use composer_stack::{Diagnostic, LoadError, LoadOptions, Loaded, Purpose, Severity, Stdin, known_services};
 use composer_supervisor::client::Client;
+use composer_supervisor::host::images::Held;
 use composer_supervisor::protocol::{ContainerStatus, Failure, Reply, Request};
 use composer_supervisor::words;
 
@@ -25,6 +26,8 @@ pub struct Context {
     pub json: bool,
     /// How the files were read that are to be run.
     loaded: Option<LoadOptions>,
+    /// Keeps images that are about to be used.
+    pub(super) held: Option<Held>,
 }
 
 impl Context {
@@ -34,7 +37,15 @@ impl Context {
         let flag = if global.no_ansi { Some(Ansi::Never) } else { global.ansi };
         let ansi = flag.or_else(|| chosen(&caller, "COMPOSE_ANSI")).unwrap_or_default();
         let out = Output::new(ansi, &caller.environment);
-        Self { global, caller, out, stdin: Stdin::new(std::io::stdin()), json: false, loaded: None }
+        Self {
+            global,
+            caller,
+            out,
+            stdin: Stdin::new(std::io::stdin()),
+            json: false,
+            loaded: None,
+            held: None,
+        }
     }
 
     /// The flags before the verb.

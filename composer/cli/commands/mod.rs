@@ -2,6 +2,7 @@
 
 mod attach;
 mod await_end;
+mod bringing;
 mod config;
 pub mod context;
 pub mod copy;

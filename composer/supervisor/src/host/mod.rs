@@ -39,7 +39,11 @@ pub enum Error {
     Cgroup(#[from] composer_cgroup::Error),
 }
 
-fn root() -> Result<(), Error> {
+/// Whether what belongs to root alone can be read.
+///
+/// # Errors
+/// [`Error::NotRoot`].
+pub fn root() -> Result<(), Error> {
     if nix::unistd::geteuid().is_root() { Ok(()) } else { Err(Error::NotRoot) }
 }
 
