@@ -37,7 +37,7 @@ pub use failure::StartFailure;
 pub use limits::raise_descriptor_limit;
 pub use report::{ReportMessage, read_report};
 pub use root::prepare_base;
-pub use sealed::sealed_self;
+pub use sealed::{own_program, sealed_self};
 pub use seccomp::warm_up as prepare_filter;
 pub use spawn::{Child, ContainerFds, ExecFds, Stdio, exec_in, spawn};
 pub use spec::{ContainerSpec, ExecSpec, MountKind, MountSpec, NetworkSpec, ProcessSpec, RootSpec};
