@@ -84,7 +84,7 @@ impl Store {
 
     /// In one step for whoever looks: a layer is whole or gone.
     fn throw_away(&self, path: &Path) -> Result<()> {
-        let temporary = disk::Temporary::new(&self.tmp())?;
+        let temporary = disk::Temporary::new(&self.tmp(), &self.stop)?;
         fs::rename(path, temporary.path().join("gone")).map_err(Error::file("remove", path))
     }
 
