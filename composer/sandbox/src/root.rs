@@ -38,19 +38,19 @@ pub fn prepare_base(base: &Path) -> io::Result<()> {
     fs::rename(&aside, base)
 }
 
-/// Mounts the root filesystem. It lies over the upper folder, which overlayfs keeps open, until [`enter`].
-pub fn mount(spec: &RootSpec) -> Result<Tree> {
+/// Mounts the root filesystem, in which device nodes work where they are `open_nodes`. It lies over the upper folder, which overlayfs keeps open, until [`enter`].
+pub fn mount(spec: &RootSpec, open_nodes: bool) -> Result<Tree> {
     let (overlay, upper) = match spec {
         RootSpec::Folder { lower, base, upper, work } => {
             let layer = on_host(lower).doing("open the root folder", lower.display())?;
             let base = on_host(base).doing("open", base.display())?;
-            (overlay(&[&layer, &base], upper, work)?, upper)
+            (overlay(&[&layer, &base], upper, work, open_nodes)?, upper)
         }
         RootSpec::Host { mask, upper, work, .. } => {
             let skeleton = host::skeleton(mask);
             let layer = on_host(&skeleton).doing("open", skeleton.display())?;
             let (upper_root, work_root) = (upper.join("root"), work.join("root"));
-            (overlay(&[&layer], &upper_root, &work_root)?, upper)
+            (overlay(&[&layer], &upper_root, &work_root, open_nodes)?, upper)
         }
     };
     let place = on_host(upper).doing("open", upper.display())?;
@@ -58,7 +58,7 @@ pub fn mount(spec: &RootSpec) -> Result<Tree> {
     let tree = Tree::new(overlay);
     if let RootSpec::Host { mask, upper: above, work, path } = spec {
         // `upper` itself now shows the root filesystem.
-        let above = Layers { upper: place_below(&place)?, work: work.clone(), shown: above };
+        let above = Layers { upper: place_below(&place)?, work: work.clone(), shown: above, open_nodes };
         let mut parts = Vec::new();
         host::mount_parts(&tree, mask, path, &mut |name, layers| {
             let part = above.overlay(name, layers)?;
@@ -75,11 +75,13 @@ struct Layers<'a> {
     upper: std::path::PathBuf,
     work: std::path::PathBuf,
     shown: &'a Path,
+    open_nodes: bool,
 }
 
 impl Layers<'_> {
     fn overlay(&self, name: &str, layers: &[&OwnedFd]) -> Result<OwnedFd> {
-        overlay(layers, &self.upper.join(name), &self.work.join(name)).map_err(|mut failure| {
+        let (upper, work) = (self.upper.join(name), self.work.join(name));
+        overlay(layers, &upper, &work, self.open_nodes).map_err(|mut failure| {
             failure.target =
                 failure.target.replace(&self.upper.display().to_string(), &self.shown.display().to_string());
             failure
@@ -95,7 +97,7 @@ fn place_below(place: &OwnedFd) -> Result<std::path::PathBuf> {
 ///
 /// `volatile`: nothing is flushed to disk when it is unmounted or synced. What has to survive a power cut belongs on
 /// a volume; what does not would otherwise cost a flush of the whole filesystem for each container that ends.
-fn overlay(layers: &[&OwnedFd], upper: &Path, work: &Path) -> Result<OwnedFd> {
+fn overlay(layers: &[&OwnedFd], upper: &Path, work: &Path, open_nodes: bool) -> Result<OwnedFd> {
     fs::create_dir_all(upper).doing("make", upper.display())?;
     // A volatile overlay leaves a mark here and is not mounted again while it is there.
     match fs::remove_dir_all(work) {
@@ -116,8 +118,9 @@ fn overlay(layers: &[&OwnedFd], upper: &Path, work: &Path) -> Result<OwnedFd> {
         ("workdir", Some(work_option.as_str())),
         ("volatile", None),
     ];
-    // No device node works but those of /dev: what may open which device is not limited otherwise.
-    mount::filesystem("overlay", &options, MountAttrFlags::MOUNT_ATTR_NODEV).map_err(|error| {
+    // No device node works but those of /dev, unless what may open which device is limited otherwise.
+    let attributes = if open_nodes { MountAttrFlags::empty() } else { MountAttrFlags::MOUNT_ATTR_NODEV };
+    mount::filesystem("overlay", &options, attributes).map_err(|error| {
         let failure = StartFailure::system("mount the root filesystem over", upper.display(), &error);
         match error.raw_os_error() {
             Some(libc::ENODEV) => StartFailure {

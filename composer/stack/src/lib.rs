@@ -42,6 +42,7 @@ mod read;
 mod resolve;
 mod restart;
 mod schema;
+mod security;
 mod shape;
 pub mod signal;
 mod size;
@@ -66,10 +67,11 @@ pub use limits::MOST_REPLICAS;
 pub use load::{load, project_name_only};
 pub use loaded::{Loaded, Variable};
 pub use model::{
-    AfterSync, Attachment, Bandwidth, Condition, Dependency, Driver, ExternalLink, ExtraHost, Healthcheck,
-    Hook, HostAddress, IpNet, Logging, Mac, MacvlanMode, Mount, MountKind, Network, NetworkMode, Pool, Port,
-    PortMode, PreStart, Probe, Protocol, Resources, Restart, RestartPolicy, Rootfs, Run, Service,
-    ServiceLink, Stack, Test, Trigger, TriggerAction, Volume,
+    AfterSync, Attachment, Bandwidth, Condition, Dependency, Device, Driver, ExternalLink, ExtraHost,
+    Healthcheck, Hook, HostAddress, IpNet, Isolation, Logging, Mac, MacvlanMode, Mount, MountKind, Namespace,
+    Network, NetworkMode, Pool, Port, PortMode, PreStart, Probe, Protocol, Resources, Restart, RestartPolicy,
+    Rootfs, Run, Seccomp, Security, Service, ServiceLink, Stack, Test, Trigger, TriggerAction, Ulimit,
+    Volume,
 };
 pub use options::{HostFacts, LoadOptions, Purpose};
 pub use schema::schema;
