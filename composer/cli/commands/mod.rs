@@ -2,6 +2,7 @@
 
 mod attach;
 mod await_end;
+mod bringing;
 mod config;
 pub mod context;
 pub mod copy;
@@ -83,6 +84,9 @@ pub enum Error {
     /// A system call failed.
     #[error("{0}: {1}")]
     Io(String, #[source] io::Error),
+    /// Somebody wants it no more.
+    #[error("stopped: nothing half-made is left")]
+    Interrupted,
     /// What was asked makes no sense.
     #[error("{0}")]
     Usage(String),

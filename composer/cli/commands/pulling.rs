@@ -12,22 +12,19 @@ use rustix::pipe::{PipeFlags, pipe_with};
 
 use super::context::Context;
 use super::signals::Signals;
-use super::{Error, INTERRUPTED, Result, doing, wait};
+use super::{Error, Result, doing, wait};
 use crate::render::{FRAME, Pulls, Step};
 
-/// Tells a step of the image at a place, from any thread.
-pub type Tell<'a> = dyn Fn(usize, Event<'_>) + Sync + 'a;
-
-/// What has become of each image.
-pub type Outcome = std::result::Result<Vec<std::result::Result<Stored, ImageError>>, host::Error>;
+/// Tells a step of an image, from any thread.
+pub type Tell<'a> = dyn Fn(&str, Event<'_>) + Sync + 'a;
 
 /// Does `work` on a thread of its own and shows how it gets on. `None` when somebody wants it no more: what it was making
 /// is gone then.
-pub fn watch(
+pub fn watch<T: Send + 'static>(
     context: &mut Context,
     pulls: &mut Pulls,
-    work: impl FnOnce(&Stop, &Tell<'_>) -> Outcome + Send + 'static,
-) -> Result<Option<Outcome>> {
+    work: impl FnOnce(&Stop, &Tell<'_>) -> T + Send + 'static,
+) -> Result<Option<T>> {
     // Before there is another thread, which would be ended by them otherwise.
     let signals = Signals::take(&[Signal::SIGINT, Signal::SIGTERM])?;
     // It is readable when there is news, and closed when the work has ended in whatever way.
@@ -37,8 +34,9 @@ pub fn watch(
     let worker = {
         let (steps, stop) = (Arc::clone(&steps), stop.clone());
         std::thread::spawn(move || {
-            work(&stop, &|place, event| {
-                steps.lock().unwrap_or_else(PoisonError::into_inner).push((place, step(event)));
+            work(&stop, &|image, event| {
+                let new = (image.to_owned(), step(event));
+                steps.lock().unwrap_or_else(PoisonError::into_inner).push(new);
                 // A pipe that is full says already that there is news.
                 let _ = rustix::io::write(&told, &[0]);
             })
@@ -58,8 +56,9 @@ pub fn watch(
         if ready[1] {
             is_over = rustix::io::read(&news, &mut [0; 1 << 12]).is_ok_and(|count| count == 0);
         }
-        let new = std::mem::take(&mut *steps.lock().unwrap_or_else(PoisonError::into_inner));
-        new.iter().for_each(|(place, step)| pulls.step(*place, step, &mut context.out));
+        let new: Vec<(String, Step)> =
+            std::mem::take(&mut *steps.lock().unwrap_or_else(PoisonError::into_inner));
+        new.iter().for_each(|(image, step)| pulls.step(image, step, &mut context.out));
         if is_over {
             return Ok(Some(worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))));
         }
@@ -75,27 +74,22 @@ pub fn pull(
     folder: PathBuf,
 ) -> Result<Option<Vec<std::result::Result<Stored, ImageError>>>> {
     let registries = context.registries()?;
-    (0..pulls.len()).for_each(|place| progress.step(place, &Step::Asked, &mut context.out));
-    let outcome =
-        watch(context, progress, move |stop, tell| images::pull(&pulls, &folder, registries, stop, tell))?;
+    let names: Vec<String> = pulls.iter().map(|pull| pull.reference.clone()).collect();
+    names.iter().for_each(|name| progress.step(name, &Step::Asked, &mut context.out));
+    let of_place = names.clone();
+    let outcome = watch(context, progress, move |stop, tell| {
+        images::pull(&pulls, &folder, registries, stop, &|place, event| tell(&of_place[place], event))
+    })?;
     let Some(outcome) = outcome else { return Ok(None) };
-    if let Ok(results) = &outcome {
-        for (place, result) in results.iter().enumerate() {
-            let step = match result {
-                Ok(_) => Step::Pulled,
-                Err(error) => Step::Failed(error.to_string()),
-            };
-            progress.step(place, &step, &mut context.out);
-        }
+    for (name, result) in names.iter().zip(outcome.iter().flatten()) {
+        let step = match result {
+            Ok(_) => Step::Pulled,
+            Err(error) => Step::Failed(error.to_string()),
+        };
+        progress.step(name, &step, &mut context.out);
     }
     progress.finish();
     Ok(Some(outcome?))
-}
-
-/// What an interrupted command ends with.
-pub fn interrupted(context: &mut Context) -> Result {
-    context.out.note("stopped: nothing half-made is left");
-    Ok(INTERRUPTED)
 }
 
 /// Tells of all failures, and with which status the command ends.

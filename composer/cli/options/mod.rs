@@ -20,7 +20,7 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 pub use attach::Attach;
 pub use config::{Config, ConfigFormat};
 pub use copy::{Copy, Place};
-pub use creation::{Create, Creation, Renewal, Scale};
+pub use creation::{Create, Creation, Pull, Renewal, Scale};
 pub use global::{Ansi, Global, ProgressStyle};
 pub use graph::{Graph, GraphFormat};
 pub use hold::{Kill, Pause};

@@ -53,6 +53,7 @@ struct Image {
     name: String,
     begun: u64,
     layers: Vec<Layer>,
+    is_over: bool,
 }
 
 struct Layer {
@@ -67,8 +68,8 @@ struct Layer {
 }
 
 impl Pulls {
-    /// For images of these names, under a title such as `pull`.
-    pub fn new(style: ProgressStyle, title: &'static str, names: &[String], out: &Output) -> Self {
+    /// Of nothing yet, under a title such as `pull`.
+    pub fn new(style: ProgressStyle, title: &'static str, out: &Output) -> Self {
         let in_place = || std::io::stderr().is_terminal();
         let bars = |color| Shape::Bars(Box::new(Bars::new(title, color)));
         let shape = match style {
@@ -78,8 +79,7 @@ impl Pulls {
             ProgressStyle::Json => Shape::Json,
             ProgressStyle::Quiet => Shape::Quiet,
         };
-        let image = |name: &String| Image { name: name.clone(), begun: time::now(), layers: Vec::new() };
-        Self { images: names.iter().map(image).collect(), shape }
+        Self { images: Vec::new(), shape }
     }
 
     /// Whether [`Pulls::tick`] is to be called now and then.
@@ -94,9 +94,20 @@ impl Pulls {
         }
     }
 
-    /// Shows a step of the image at this place.
-    pub fn step(&mut self, place: usize, step: &Step, out: &mut Output) {
-        let Some(image) = self.images.get_mut(place) else { return };
+    /// Shows a step of an image. What becomes of its layers is shown once they are known.
+    pub fn step(&mut self, name: &str, step: &Step, out: &mut Output) {
+        let place = match self.images.iter().position(|image| image.name == name) {
+            Some(place) => place,
+            None if step.is_of_layer() => return,
+            None => {
+                self.images.push(Image::new(name));
+                if matches!(step, Step::Layers(_)) {
+                    self.step(name, &Step::Asked, out);
+                }
+                self.images.len() - 1
+            }
+        };
+        let image = &mut self.images[place];
         image.take(step);
         match &mut self.shape {
             Shape::Bars(bars) => bars.step(place, image, step),
@@ -104,6 +115,20 @@ impl Pulls {
             Shape::Json => jsons(image, step).iter().for_each(|line| out.note(line)),
             Shape::Quiet => {}
         }
+    }
+
+    /// Says of images that nothing was said of, and that are on their way, what their layers tell: whoever has brought them
+    /// knows no more.
+    pub fn conclude(&mut self, out: &mut Output) {
+        let open = self.images.iter().filter(|image| !image.is_over);
+        let ends: Vec<(String, Step)> = open
+            .map(|image| {
+                let is_there = image.layers.iter().all(|layer| layer.come >= layer.size || layer.was_here);
+                let end = if is_there { Step::Pulled } else { Step::Failed(String::new()) };
+                (image.name.clone(), end)
+            })
+            .collect();
+        ends.iter().for_each(|(name, end)| self.step(name, end, out));
     }
 
     /// Ends the drawing in place: what was drawn last stays.
@@ -114,7 +139,20 @@ impl Pulls {
     }
 }
 
+impl Step {
+    fn is_of_layer(&self) -> bool {
+        match self {
+            Self::Waiting(_) | Self::Advanced(..) | Self::Retrying(..) | Self::Done(_) => true,
+            Self::Asked | Self::Layers(_) | Self::Pulled | Self::Skipped(_) | Self::Failed(_) => false,
+        }
+    }
+}
+
 impl Image {
+    fn new(name: &str) -> Self {
+        Self { name: name.to_owned(), begun: time::now(), layers: Vec::new(), is_over: false }
+    }
+
     fn take(&mut self, step: &Step) {
         match step {
             Step::Asked => self.begun = time::now(),
@@ -131,7 +169,7 @@ impl Image {
                 layer.come = layer.size;
                 layer.text = if layer.was_here { "Already exists" } else { "Pull complete" };
             }),
-            Step::Pulled | Step::Skipped(_) | Step::Failed(_) => {}
+            Step::Pulled | Step::Skipped(_) | Step::Failed(_) => self.is_over = true,
         }
     }
 
@@ -222,7 +260,7 @@ mod tests {
     use super::*;
 
     fn image(steps: &[Step]) -> Image {
-        let mut image = Image { name: "shop/api:v1".to_owned(), begun: time::now(), layers: Vec::new() };
+        let mut image = Image::new("shop/api:v1");
         steps.iter().for_each(|step| image.take(step));
         image
     }

@@ -17,6 +17,7 @@ pub mod init;
 mod kernel_files;
 mod limits;
 mod mount;
+mod overlay;
 pub mod pidfd;
 mod process;
 mod program;

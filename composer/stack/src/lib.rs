@@ -68,10 +68,10 @@ pub use limits::MOST_REPLICAS;
 pub use load::{load, project_name_only};
 pub use loaded::{Loaded, Variable};
 pub use model::{
-    AfterSync, Attachment, Bandwidth, Condition, Dependency, Driver, ExternalLink, ExtraHost, Healthcheck,
-    Hook, HostAddress, IpNet, Logging, Mac, MacvlanMode, Mount, MountKind, Network, NetworkMode, Pool, Port,
-    PortMode, PreStart, Probe, Protocol, Resources, Restart, RestartPolicy, Rootfs, Run, Service,
-    ServiceLink, Stack, Test, Trigger, TriggerAction, Volume,
+    AfterSync, Attachment, Bandwidth, CheckTimes, Condition, Dependency, Driver, ExternalLink, ExtraHost,
+    Healthcheck, Hook, HostAddress, Image, ImageSource, IpNet, Logging, Mac, MacvlanMode, Mount, MountKind,
+    Network, NetworkMode, Pool, Port, PortMode, PreStart, Probe, Protocol, PullPolicy, Resources, Restart,
+    RestartPolicy, Rootfs, Run, Service, ServiceLink, Stack, Test, Trigger, TriggerAction, Volume,
 };
 pub use options::{HostFacts, LoadOptions, Purpose};
 pub use schema::schema;

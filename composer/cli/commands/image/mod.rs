@@ -35,11 +35,9 @@ fn pull(context: &mut Context, verb: ImagePull) -> Result {
         .iter()
         .map(|image| Pull { reference: image.clone(), platform: platform.clone(), policy })
         .collect();
-    let mut progress = context.pulls("pull", &verb.images, verb.quiet);
+    let mut progress = context.pulls("pull", verb.quiet);
     let folder = std::env::current_dir().map_err(doing("find the current folder"))?;
-    let Some(outcome) = pulling::pull(context, &mut progress, pulls, folder)? else {
-        return pulling::interrupted(context);
-    };
+    let outcome = pulling::pull(context, &mut progress, pulls, folder)?.ok_or(Error::Interrupted)?;
     let mut failures = Vec::new();
     for result in outcome {
         match result {

@@ -92,9 +92,18 @@ pub fn in_use() -> Result<Vec<Use>, host::Error> {
 }
 
 fn one(stack: &str, record: ContainerRecord) -> Option<Use> {
-    let _ = stack;
     match record.service.rootfs {
-        Rootfs::Host | Rootfs::Path(_) => None,
+        Rootfs::Image(image) => Some(Use {
+            stack: stack.to_owned(),
+            container: record.name,
+            service: record.service.name,
+            reference: image.reference,
+            digest: image.digest,
+            id: image.id,
+            platform: image.platform,
+        }),
+        // One whose image has not been found is not made.
+        Rootfs::Host | Rootfs::Path(_) | Rootfs::Source(_) => None,
     }
 }
 

@@ -1,9 +1,11 @@
 //! The images of this host: one store, which all stacks share.
 
+mod apply;
 mod known;
 mod pull;
 mod registries;
 mod removal;
+mod resolve;
 
 use composer_image::{Hold, Image, Platform, Policy, Reference, Store};
 
@@ -12,6 +14,7 @@ pub use known::{Name, Use, in_use, list};
 pub use pull::{Pull, pull};
 pub use registries::registries;
 pub use removal::{Gone, find, prune, remove};
+pub use resolve::{Choice, Failed, resolve};
 
 use crate::paths;
 
