@@ -55,7 +55,6 @@ impl Context {
             result.map(|held| (held, with_images))
         })?;
         let Some(result) = done else { return Err(Error::Interrupted) };
-        progress.conclude(&mut self.out);
         progress.finish();
         match result {
             Ok((held, with_images)) => {

@@ -20,6 +20,7 @@ mod images;
 mod journal;
 mod keys;
 mod kill;
+mod login;
 mod logs;
 mod ls;
 mod marks;
@@ -27,6 +28,7 @@ mod network;
 mod output;
 mod pause;
 mod port;
+mod prompt;
 mod ps;
 mod pull;
 mod pulling;
@@ -139,7 +141,9 @@ fn try_only(verb: &mut Verb) -> Result<()> {
         | Verb::Cp(_)
         | Verb::Watch(_)
         | Verb::Network(_)
-        | Verb::Image(_) => {
+        | Verb::Image(_)
+        | Verb::Login(_)
+        | Verb::Logout(_) => {
             let why = "this cannot be tried without doing it: leave `--dry-run` out";
             return Err(Error::Usage(why.to_owned()));
         }
@@ -172,6 +176,8 @@ fn dispatch(context: &mut Context, verb: Verb) -> Result {
         Verb::Pull(verb) => pull::run(context, &verb),
         Verb::Images(verb) => images::run(context, &verb),
         Verb::Image(verb) => image::run(context, verb),
+        Verb::Login(verb) => login::run(context, verb),
+        Verb::Logout(verb) => login::out(context, &verb),
         Verb::Wait(verb) => await_end::run(context, &verb),
         Verb::Top(verb) => top::run(context, &verb),
         Verb::Port(verb) => port::run(context, &verb),

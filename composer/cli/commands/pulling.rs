@@ -81,12 +81,13 @@ pub fn pull(
         images::pull(&pulls, &folder, registries, stop, &|place, event| tell(&of_place[place], event))
     })?;
     let Some(outcome) = outcome else { return Ok(None) };
+    // What was found, or refused before anybody was asked, has not been told of.
     for (name, result) in names.iter().zip(outcome.iter().flatten()) {
         let step = match result {
-            Ok(_) => Step::Pulled,
+            Ok(_) => Step::Skipped("Image is already present locally".to_owned()),
             Err(error) => Step::Failed(error.to_string()),
         };
-        progress.step(name, &step, &mut context.out);
+        progress.conclude(name, &step, &mut context.out);
     }
     progress.finish();
     Ok(Some(outcome?))
@@ -108,5 +109,7 @@ fn step(event: Event<'_>) -> Step {
         Event::Advanced { layer, bytes } => Step::Advanced(layer.short().to_owned(), bytes),
         Event::Retrying { layer, reason } => Step::Retrying(layer.short().to_owned(), reason.to_owned()),
         Event::Done { layer } => Step::Done(layer.short().to_owned()),
+        Event::Pulled => Step::Pulled,
+        Event::Failed { error } => Step::Failed(error.to_string()),
     }
 }

@@ -94,11 +94,11 @@ impl Pulls {
         }
     }
 
-    /// Shows a step of an image. What becomes of its layers is shown once they are known.
+    /// Shows a step of an image: what becomes of one that has been asked for, or has something to be moved.
     pub fn step(&mut self, name: &str, step: &Step, out: &mut Output) {
         let place = match self.images.iter().position(|image| image.name == name) {
             Some(place) => place,
-            None if step.is_of_layer() => return,
+            None if step.follows() => return,
             None => {
                 self.images.push(Image::new(name));
                 if matches!(step, Step::Layers(_)) {
@@ -117,18 +117,11 @@ impl Pulls {
         }
     }
 
-    /// Says of images that nothing was said of, and that are on their way, what their layers tell: whoever has brought them
-    /// knows no more.
-    pub fn conclude(&mut self, out: &mut Output) {
-        let open = self.images.iter().filter(|image| !image.is_over);
-        let ends: Vec<(String, Step)> = open
-            .map(|image| {
-                let is_there = image.layers.iter().all(|layer| layer.come >= layer.size || layer.was_here);
-                let end = if is_there { Step::Pulled } else { Step::Failed(String::new()) };
-                (image.name.clone(), end)
-            })
-            .collect();
-        ends.iter().for_each(|(name, end)| self.step(name, end, out));
+    /// The last step of an image, unless it has been shown how it ended.
+    pub fn conclude(&mut self, name: &str, step: &Step, out: &mut Output) {
+        if !self.images.iter().any(|image| image.name == name && image.is_over) {
+            self.step(name, step, out);
+        }
     }
 
     /// Ends the drawing in place: what was drawn last stays.
@@ -140,10 +133,11 @@ impl Pulls {
 }
 
 impl Step {
-    fn is_of_layer(&self) -> bool {
+    fn follows(&self) -> bool {
         match self {
             Self::Waiting(_) | Self::Advanced(..) | Self::Retrying(..) | Self::Done(_) => true,
-            Self::Asked | Self::Layers(_) | Self::Pulled | Self::Skipped(_) | Self::Failed(_) => false,
+            Self::Pulled | Self::Failed(_) => true,
+            Self::Asked | Self::Layers(_) | Self::Skipped(_) => false,
         }
     }
 }
@@ -214,7 +208,7 @@ fn plain(image: &Image, step: &Step) -> Vec<String> {
     match step {
         Step::Asked => of_image("Pulling", ""),
         Step::Layers(_) | Step::Advanced(..) => Vec::new(),
-        Step::Waiting(name) => of_layer(name, "  another process is bringing it".to_owned()),
+        Step::Waiting(name) => of_layer(name, "  somebody else is bringing it".to_owned()),
         Step::Retrying(name, reason) => of_layer(name, format!("  {}", super::plain::plain(reason))),
         Step::Done(name) => {
             let moved = image.find(name).filter(|layer| !layer.was_here);
