@@ -14,6 +14,14 @@ fn project(name: &str, file: &str, image: &Layout) -> Project {
     project
 }
 
+/// Takes the project down, and what it has put into the store.
+fn down(project: Project) {
+    let image = format!("oci:{}", project.folder.join("image").display());
+    project.ok(&["down", "-v", "-t", "0"]);
+    project.ok(&["image", "rm", &image]);
+    project.down();
+}
+
 fn full(salt: &str) -> Layout {
     Layout::busybox(salt).layer(&[("opt/", ""), ("opt/own", "of the image\n")]).config(json!({
         "Entrypoint": ["/bin/sh", "-c"],
@@ -54,8 +62,7 @@ fn an_image_alone_says_everything() {
     project.ok(&["stop"]);
     let log = project.ok(&["logs", "--no-log-prefix"]);
     assert_eq!(log, "hello kept from app:app more in /work/folder\nasked\n");
-    project.ok(&["down", "-v"]);
-    project.down();
+    down(project);
 }
 
 #[test]
@@ -92,7 +99,7 @@ services:
     assert_eq!(run(&["--entrypoint", "echo", "command"]), "\n");
     assert_eq!(run(&["--entrypoint", "echo", "command", "x"]), "x\n");
     assert_eq!(run(&["command", "echo $GREET"]), "file\n");
-    project.down();
+    down(project);
 }
 
 #[test]
@@ -111,7 +118,7 @@ fn many_layers_lie_over_each_other_and_hide_what_is_below() {
     assert!(!out.contains("low") && out.contains("own"), "{out}");
     project.ok(&["up", "-d", "--force-recreate", "-t", "0"]);
     assert_eq!(project.ok(&["exec", "-T", "a", "cat", "/low/a"]), "119");
-    project.down();
+    down(project);
 }
 
 #[test]
@@ -141,7 +148,7 @@ fn another_image_under_the_name_makes_the_container_anew() {
     project.kill_processes("compose-supervisor");
     project.ok(&["restart", "-t", "0", "a"]);
     assert_eq!(which("a"), "second");
-    project.down();
+    down(project);
 }
 
 #[test]
@@ -176,7 +183,8 @@ fn what_an_image_lacks_is_said_with_its_place() {
     let (_, error) = project.fails(&["up", "-d"]);
     // All of them, not the first alone.
     assert!(error.contains("compose.yaml:2:14") && error.contains("compose.yaml:3:14"), "{error}");
-    project.down();
+    project.ok(&["image", "rm", &format!("oci:{}", project.folder.join("nothing").display())]);
+    down(project);
 }
 
 #[test]
@@ -191,5 +199,5 @@ fn an_image_whose_files_were_taken_away_is_named() {
     assert!(error.contains("has lost the layer") && error.contains("compose pull"), "{error}");
     project.ok(&["up", "-d"]);
     assert_eq!(project.ok(&["exec", "-T", "a", "cat", "/only"]), "here");
-    project.down();
+    down(project);
 }

@@ -1,16 +1,14 @@
 //! Images for the services of a verb that makes containers.
 
 use std::collections::BTreeSet;
-use std::path::Path;
-use std::sync::mpsc;
 
 use composer_stack::{PullPolicy, Stack};
 use composer_supervisor::host;
-use composer_supervisor::host::images::{self, Choice, Event, Registries};
+use composer_supervisor::host::images::{self, Choice, Looked};
 use composer_supervisor::protocol::Failure;
 
 use super::context::Context;
-use super::{Error, Result};
+use super::{Error, Result, pulling};
 use crate::options::Pull;
 
 /// Which images, and how.
@@ -39,27 +37,19 @@ impl Context {
         };
         host::root()?;
         let choice = Choice { services: &services, policy: policy(bring.policy), is_dry: bring.is_dry };
-        let registries = self.registries();
-        let (told, heard) = mpsc::channel();
-        let result = std::thread::scope(|scope| {
-            let work = scope.spawn(move || {
-                images::resolve(stack, registries, &choice, &|image, event| {
-                    if is_pull(&event) {
-                        // Whoever listens does so until this ends.
-                        let _ = told.send(image.to_owned());
-                    }
-                })
-            });
-            for image in heard {
-                if !bring.quiet {
-                    self.out.note(&format!("Image {image} Pulling"));
-                }
-            }
-            work.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-        });
-        match result {
+        let registries = self.registries()?;
+        let looked = Looked::find(stack, registries, &choice).map_err(host::Error::Image)?;
+        let Some(looked) = looked else { return Ok(()) };
+        let names = looked.missing();
+        let (looked, brought) = if names.is_empty() {
+            (looked, Vec::new())
+        } else {
+            let mut pulls = self.pulls("pull", &names, bring.quiet);
+            pulling::bring(self, &mut pulls, looked)?
+        };
+        match looked.give(brought, stack, &choice) {
             Ok(held) => {
-                self.held = held;
+                self.held = Some(held);
                 Ok(())
             }
             Err(failed) => Err(self.first(failed)),
@@ -69,17 +59,6 @@ impl Context {
     /// The images are in use now, or are not going to be.
     pub fn let_go(&mut self) {
         self.held = None;
-    }
-
-    /// What is known of registries.
-    fn registries(&self) -> Registries {
-        let docker = self.caller.environment.get("DOCKER_CONFIG").map(Into::into);
-        let docker = docker.or_else(|| Some(self.caller.home.as_deref()?.join(".docker")));
-        Registries {
-            docker_config: docker.map(|folder: std::path::PathBuf| folder.join("config.json")),
-            certificates: Some(Path::new("/etc/docker/certs.d").to_owned()),
-            ..Registries::default()
-        }
     }
 
     /// Tells of all but the last, which is the command's own error.
@@ -108,11 +87,6 @@ fn policy(pull: Option<Pull>) -> Option<PullPolicy> {
         Pull::Never => Some(PullPolicy::Never),
         Pull::Policy => None,
     }
-}
-
-/// Whether something of an image has to be moved.
-fn is_pull(event: &Event<'_>) -> bool {
-    matches!(event, Event::Resolved { layers, .. } if layers.iter().any(|(_, _, is_here)| !is_here))
 }
 
 /// The services, and what they depend on.

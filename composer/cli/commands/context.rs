@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use clap::ValueEnum;
 use composer_stack::{Diagnostic, LoadError, LoadOptions, Loaded, Purpose, Severity, Stdin, known_services};
 use composer_supervisor::client::Client;
-use composer_supervisor::host::images::Held;
+use composer_supervisor::host::images::{self, Held, Registries};
 use composer_supervisor::protocol::{ContainerStatus, Failure, Reply, Request};
 use composer_supervisor::words;
 
@@ -14,7 +14,7 @@ use super::{Error, Result, doing, work};
 use crate::caller::Caller;
 use crate::host;
 use crate::options::{Ansi, Global, ProgressStyle};
-use crate::render::{Output, Progress};
+use crate::render::{Output, Progress, Pulls};
 
 /// What every verb works with.
 pub struct Context {
@@ -169,6 +169,19 @@ impl Context {
         Progress::new(style.unwrap_or_default(), stack, title, block, &self.out)
     }
 
+    /// The same of pulls of images; `quiet` is the verb's own flag.
+    pub fn pulls(&self, title: &'static str, images: &[String], quiet: bool) -> Pulls {
+        let style = self.global.progress.or_else(|| chosen(&self.caller, "COMPOSE_PROGRESS"));
+        let style = if quiet { ProgressStyle::Quiet } else { style.unwrap_or_default() };
+        Pulls::new(style, title, images, &self.out)
+    }
+
+    /// What is known of registries to the caller.
+    pub fn registries(&self) -> Result<Registries> {
+        let found = images::registries(&self.caller.environment, self.caller.home.as_deref());
+        Ok(found.map_err(composer_supervisor::host::Error::Image)?)
+    }
+
     /// Refuses names that no container has and no service of the file.
     pub fn check_services<'a>(
         &mut self,
@@ -263,6 +276,7 @@ impl Context {
             | Error::Host(_)
             | Error::Output(_)
             | Error::Io(..)
+            | Error::Interrupted
             | Error::Usage(_) => 1,
         };
         let placed = match error {

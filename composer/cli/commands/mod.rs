@@ -15,6 +15,8 @@ mod events;
 mod exec;
 mod follow;
 mod graph;
+mod image;
+mod images;
 mod journal;
 mod keys;
 mod kill;
@@ -26,6 +28,8 @@ mod output;
 mod pause;
 mod port;
 mod ps;
+mod pull;
+mod pulling;
 mod remove;
 mod restart;
 mod run;
@@ -80,6 +84,9 @@ pub enum Error {
     /// A system call failed.
     #[error("{0}: {1}")]
     Io(String, #[source] io::Error),
+    /// Somebody wanted it no more, before anything was begun that would have to be undone.
+    #[error("stopped: nothing half-made is left")]
+    Interrupted,
     /// What was asked makes no sense.
     #[error("{0}")]
     Usage(String),
@@ -105,6 +112,10 @@ pub fn run(options: Options) -> ExitCode {
         Ok(code) => code,
         // Whoever read the output has seen enough: `compose logs | head` is no failure to tell of.
         Err(Error::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => PIPE_CLOSED,
+        Err(error @ Error::Interrupted) => {
+            context.out.note(&error.to_string());
+            INTERRUPTED
+        }
         Err(error) => context.tell(&error),
     };
     ExitCode::from(code)
@@ -124,15 +135,21 @@ fn try_only(verb: &mut Verb) -> Result<()> {
         Verb::Kill(kill) => kill.dry_run = true,
         Verb::Pause(pause) | Verb::Unpause(pause) => pause.dry_run = true,
         Verb::Run(run) => run.dry_run = true,
+        Verb::Pull(pull) => pull.dry_run = true,
         Verb::Enable(verb) => verb.print = true,
         Verb::Disable(verb) => verb.dry_run = true,
-        Verb::Exec(_) | Verb::Attach(_) | Verb::Cp(_) | Verb::Watch(_) | Verb::Network(_) => {
+        Verb::Exec(_)
+        | Verb::Attach(_)
+        | Verb::Cp(_)
+        | Verb::Watch(_)
+        | Verb::Network(_)
+        | Verb::Image(_) => {
             let why = "this cannot be tried without doing it: leave `--dry-run` out";
             return Err(Error::Usage(why.to_owned()));
         }
         Verb::Wait(_) | Verb::Unit(_) => {}
         Verb::Ps(_) | Verb::Ls(_) | Verb::Logs(_) | Verb::Events(_) | Verb::Top(_) | Verb::Stats(_) => {}
-        Verb::Port(_) | Verb::Config(_) | Verb::Graph(_) | Verb::Version(_) => {}
+        Verb::Images(_) | Verb::Port(_) | Verb::Config(_) | Verb::Graph(_) | Verb::Version(_) => {}
     }
     Ok(())
 }
@@ -156,6 +173,9 @@ fn dispatch(context: &mut Context, verb: Verb) -> Result {
         Verb::Events(verb) => events::run(context, &verb),
         Verb::Ls(verb) => ls::run(context, &verb),
         Verb::Network(verb) => network::run(context, verb),
+        Verb::Pull(verb) => pull::run(context, &verb),
+        Verb::Images(verb) => images::run(context, &verb),
+        Verb::Image(verb) => image::run(context, verb),
         Verb::Wait(verb) => await_end::run(context, &verb),
         Verb::Top(verb) => top::run(context, &verb),
         Verb::Port(verb) => port::run(context, &verb),

@@ -7,6 +7,7 @@ mod creation;
 mod global;
 mod graph;
 mod hold;
+mod image;
 mod lifecycle;
 mod look;
 mod network;
@@ -23,6 +24,9 @@ pub use creation::{Create, Creation, Pull, Renewal, Scale};
 pub use global::{Ansi, Global, ProgressStyle};
 pub use graph::{Graph, GraphFormat};
 pub use hold::{Kill, Pause};
+pub use image::{
+    Image, ImageInspect, ImageLs, ImagePrune, ImagePull, ImageRm, ImageVerb, Images, PullImages, PullWhen,
+};
 pub use lifecycle::{Remove, Restart, Start, Stop};
 pub use look::{Events, ListFormat, Ls, Port, Protocol, Stats, Top, Wait};
 pub use network::{Network, NetworkCreate, NetworkInspect, NetworkLs, NetworkRm, NetworkVerb};
@@ -73,6 +77,12 @@ pub enum Verb {
     Ls(Ls),
     /// Manage networks that stacks share
     Network(Network),
+    /// Pull the images of services
+    Pull(PullImages),
+    /// List the images that containers stand on
+    Images(Images),
+    /// Manage the images of this host
+    Image(Image),
     /// Block until containers have ended
     Wait(Wait),
     /// Show the processes of containers

@@ -13,21 +13,22 @@ use oci_client::secrets::RegistryAuth;
 use super::{assert_whole, image, pull, refusal};
 use crate::manifest::{OCI_INDEX, OCI_MANIFEST};
 use crate::reference::{Named, Reference};
-use crate::registry::{Registries, client, oci_image};
+use crate::registry::connection::client;
+use crate::registry::{Proxies, Registries, oci_image};
 use crate::testing::{Made, Scratch};
 
 /// `ann` and `secret`.
 const PASSWORDS: &str = "ann:$2b$05$y1/bOhzmziM5kcL3Gclls.A6Dd827DlJZ84XHV2fnrc2U2BmgLJai\n";
 
-struct Server {
+pub(super) struct Server {
     scratch: Scratch,
     process: Child,
-    name: String,
+    pub name: String,
     tls: bool,
 }
 
 impl Server {
-    fn start(tls: bool) -> Self {
+    pub fn start(tls: bool) -> Self {
         let scratch = Scratch::new();
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let at = |name: &str| scratch.path().join(name).to_str().unwrap().to_owned();
@@ -48,7 +49,7 @@ impl Server {
                     "-days",
                     "2",
                 ])
-                .args(["-subj", "/CN=composer", "-addext", "subjectAltName=IP:127.0.0.1"])
+                .args(["-subj", "/CN=composer", "-addext", "subjectAltName=IP:127.0.0.1,DNS:registry.test"])
                 .args([
                     "-addext",
                     "basicConstraints=critical,CA:FALSE",
@@ -92,9 +93,9 @@ impl Server {
     }
 
     /// Uploads an image, and an index that lists it beside one for another platform.
-    fn push(&self, rest: &str, made: &Made) {
+    pub fn push(&self, rest: &str, made: &Made) {
         let named = self.named(rest);
-        let image = oci_image(&named);
+        let image = oci_image(&named, &self.name);
         let certificates = match self.tls {
             true => {
                 let data = fs::read(self.scratch.path().join("crt")).unwrap();
@@ -102,7 +103,7 @@ impl Server {
             }
             false => Vec::new(),
         };
-        let client = client(&self.name, !self.tls, false, certificates).unwrap();
+        let client = client(&self.name, !self.tls, false, certificates, &Proxies::default()).unwrap();
         let auth = match self.tls {
             true => RegistryAuth::Basic("ann".to_owned(), "secret".to_owned()),
             false => RegistryAuth::Anonymous,
@@ -126,12 +127,17 @@ impl Server {
     }
 
     /// A Docker configuration with these credentials, and the server's own certificate.
-    fn registries(&self, secret: &str) -> Registries {
+    pub fn registries(&self, secret: &str) -> Registries {
+        self.registries_of(secret, &self.name)
+    }
+
+    /// The same under another name.
+    pub fn registries_of(&self, secret: &str, name: &str) -> Registries {
         use base64::Engine;
         let auth = base64::engine::general_purpose::STANDARD.encode(format!("ann:{secret}"));
         let path: PathBuf = self.scratch.path().join("config.json");
-        fs::write(&path, format!(r#"{{"auths":{{"{}":{{"auth":"{auth}"}}}}}}"#, self.name)).unwrap();
-        let trusted = self.scratch.path().join("certs.d").join(&self.name);
+        fs::write(&path, format!(r#"{{"auths":{{"{}":{{"auth":"{auth}"}}}}}}"#, name)).unwrap();
+        let trusted = self.scratch.path().join("certs.d").join(name);
         fs::create_dir_all(&trusted).unwrap();
         fs::copy(self.scratch.path().join("crt"), trusted.join("ca.crt")).unwrap();
         Registries {

@@ -1,12 +1,20 @@
 //! The images of this host: one store, which all stacks share.
 
 mod apply;
+mod known;
+mod pull;
+mod registries;
+mod removal;
 mod resolve;
 
 use composer_image::{Hold, Image, Platform, Policy, Reference, Store};
 
-pub use composer_image::{Error, Event, Policy as PullPolicy, Registries};
-pub use resolve::{Choice, Failed, resolve};
+pub use composer_image::{Error, Event, Image as Stored, Policy as PullPolicy, Registries, Stop};
+pub use known::{Name, Use, in_use, list};
+pub use pull::{Pull, pull};
+pub use registries::registries;
+pub use removal::{Gone, find, prune, remove};
+pub use resolve::{Choice, Failed, Looked};
 
 use crate::paths;
 
