@@ -1,0 +1,81 @@
+//! Devices of the host's, and what a container may do with them.
+
+use std::fs;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+
+use crate::stack::{Project, text};
+
+fn sh(project: &Project, service: &str, script: &str) -> String {
+    project.ok(&["exec", "-T", service, "sh", "-c", script])
+}
+
+#[test]
+fn named_devices_are_there_with_what_may_be_done_with_them() {
+    let file = "
+services:
+  one:
+    x-rootfs: @busybox@
+    command: [sh, -c, ': < /dev/mine && echo 1 > /tmp/own; sleep 1000']
+    devices: ['/dev/loop-control:/dev/mine:r', '/dev/full:/data/full', /dev/net]
+    device_cgroup_rules: ['c 10:229 r']
+  plain: { x-rootfs: @busybox@, command: sleep 1000 }
+";
+    let project = Project::new("devs", file);
+    project.ok(&["up", "-d"]);
+    // Read it may, write it may not: neither the program itself nor one of exec.
+    assert_eq!(sh(&project, "one", "cat /tmp/own; : < /dev/mine && echo 2"), "1\n2\n");
+    let refused = project.run(&["exec", "-T", "one", "sh", "-c", "echo x > /dev/mine"]);
+    assert!(text(&refused.stderr).contains("Operation not permitted"), "{refused:?}");
+    let full = project.run(&["exec", "-T", "one", "sh", "-c", "echo x > /data/full"]);
+    assert!(text(&full.stderr).contains("No space left"), "{full:?}");
+    // All devices of a folder.
+    for entry in fs::read_dir("/dev/net").unwrap().map(Result::unwrap) {
+        let metadata = entry.metadata().unwrap();
+        assert!(metadata.file_type().is_char_device());
+        let show = format!("stat -c '%t:%T %a' /dev/net/{}", entry.file_name().display());
+        let device = metadata.rdev();
+        let (major, minor) = (nix::sys::stat::major(device), nix::sys::stat::minor(device));
+        assert_eq!(
+            sh(&project, "one", &show),
+            format!("{major:x}:{minor:x} {:o}\n", metadata.mode() & 0o777)
+        );
+    }
+    // What it makes works where a rule says so, and nowhere else.
+    let made =
+        "mknod /fuse c 10 229; mknod /mem c 1 1; mknod /disk b 254 0; (: < /fuse) && echo 1; cat /mem /disk";
+    let output = project.run(&["exec", "-T", "one", "sh", "-c", made]);
+    assert_eq!(text(&output.stdout), "1\n", "{output:?}");
+    assert_eq!(text(&output.stderr).matches("not permitted").count(), 2, "{output:?}");
+    // The usual ones work, and so do terminals.
+    let usual = "echo x > /dev/null; head -c 1 /dev/urandom | wc -c; test -c /dev/ptmx; test ! -e /dev/kmsg";
+    assert_eq!(sh(&project, "one", usual), "1\n");
+    assert_eq!(sh(&project, "plain", "test ! -e /dev/mine && test ! -e /dev/net && echo none"), "none\n");
+    project.down();
+}
+
+#[test]
+fn whoever_may_mount_gets_no_device_by_it() {
+    let file = "services: {one: {x-rootfs: @busybox@, command: sleep 1000, cap_add: [SYS_ADMIN]}}";
+    let project = Project::new("devs-admin", file);
+    project.ok(&["up", "-d"]);
+    let script = "mount -t tmpfs none /tmp && mknod /tmp/mem c 1 1 && mknod /tmp/zero c 1 5 && \
+                  head -c 1 /tmp/zero | wc -c; cat /tmp/mem";
+    let output = project.run(&["exec", "-T", "one", "sh", "-c", script]);
+    assert_eq!(text(&output.stdout), "1\n", "{output:?}");
+    assert!(text(&output.stderr).contains("Operation not permitted"), "{output:?}");
+    project.down();
+}
+
+#[test]
+fn a_device_that_is_not_there_is_an_error_with_its_place() {
+    for (source, why) in [("/dev/there-is-none", "No such file"), ("/etc/passwd", "it is no device")] {
+        let file = format!(
+            "services:\n  one:\n    x-rootfs: '@busybox@'\n    command: sleep 1000\n    devices:\n      - /dev/null\n      - {source}\n"
+        );
+        let project = Project::new("devs-none", &file);
+        let (_, message) = project.fails(&["up", "-d"]);
+        let words = [why, "compose.yaml:7:", &format!("the device {source}")];
+        assert!(words.iter().all(|word| message.contains(word)), "{message}");
+        project.down();
+    }
+}
