@@ -1,7 +1,8 @@
 //! Devices of the host's, and what a container may do with them.
 
 use std::fs;
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
+
+use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 
 use crate::stack::{Project, text};
 
@@ -16,40 +17,41 @@ services:
   one:
     x-rootfs: @busybox@
     command: [sh, -c, ': < /dev/mine && echo 1 > /tmp/own; sleep 1000']
-    devices: ['/dev/loop-control:/dev/mine:r', '/dev/full:/data/full', /dev/net]
-    device_cgroup_rules: ['c 10:229 r']
+    # Without it, nobody may read what the kernel says.
+    cap_add: [SYSLOG]
+    devices: ['/dev/kmsg:/dev/mine:r', '/dev/full:/data/full', './devices:/dev/more']
+  ruled: { x-rootfs: @busybox@, command: sleep 1000, cap_add: [SYSLOG], device_cgroup_rules: ['c 1:11 r'] }
   plain: { x-rootfs: @busybox@, command: sleep 1000 }
 ";
-    let project = Project::new("devs", file);
+    let project = Project::new("devs", "services: {}");
+    let folder = project.folder.join("devices");
+    project.write("compose.yaml", &file.replace("./devices", &folder.display().to_string()));
+    fs::create_dir_all(folder.join("below")).unwrap();
+    fs::write(folder.join("file"), "").unwrap();
+    for (name, mode, minor) in [("zero", 0o604, 5), ("below/null", 0o640, 3)] {
+        let mode = Mode::from_bits_truncate(mode);
+        mknod(&folder.join(name), SFlag::S_IFCHR, mode, makedev(1, minor)).unwrap();
+    }
     project.ok(&["up", "-d"]);
     // Read it may, write it may not: neither the program itself nor one of exec.
     assert_eq!(sh(&project, "one", "cat /tmp/own; : < /dev/mine && echo 2"), "1\n2\n");
-    let refused = project.run(&["exec", "-T", "one", "sh", "-c", "echo x > /dev/mine"]);
+    let refused = project.run(&["exec", "-T", "one", "sh", "-c", ": > /dev/mine"]);
     assert!(text(&refused.stderr).contains("Operation not permitted"), "{refused:?}");
     let full = project.run(&["exec", "-T", "one", "sh", "-c", "echo x > /data/full"]);
     assert!(text(&full.stderr).contains("No space left"), "{full:?}");
-    // All devices of a folder.
-    for entry in fs::read_dir("/dev/net").unwrap().map(Result::unwrap) {
-        let metadata = entry.metadata().unwrap();
-        assert!(metadata.file_type().is_char_device());
-        let show = format!("stat -c '%t:%T %a' /dev/net/{}", entry.file_name().display());
-        let device = metadata.rdev();
-        let (major, minor) = (nix::sys::stat::major(device), nix::sys::stat::minor(device));
-        assert_eq!(
-            sh(&project, "one", &show),
-            format!("{major:x}:{minor:x} {:o}\n", metadata.mode() & 0o777)
-        );
-    }
+    // All devices of a folder, and nothing else.
+    let show = "cd /dev/more; find . -type f; stat -c '%t:%T %a' zero below/null; head -c 3 zero | wc -c";
+    assert_eq!(sh(&project, "one", show), "1:5 604\n1:3 640\n3\n");
     // What it makes works where a rule says so, and nowhere else.
-    let made =
-        "mknod /fuse c 10 229; mknod /mem c 1 1; mknod /disk b 254 0; (: < /fuse) && echo 1; cat /mem /disk";
-    let output = project.run(&["exec", "-T", "one", "sh", "-c", made]);
+    let made = "mknod /kmsg c 1 11; mknod /mem c 1 1; mknod /disk b 254 0; (: < /kmsg) && echo 1; (: > /kmsg); \
+                (: < /mem); (: < /disk)";
+    let output = project.run(&["exec", "-T", "ruled", "sh", "-c", made]);
     assert_eq!(text(&output.stdout), "1\n", "{output:?}");
-    assert_eq!(text(&output.stderr).matches("not permitted").count(), 2, "{output:?}");
+    assert_eq!(text(&output.stderr).matches("not permitted").count(), 3, "{output:?}");
     // The usual ones work, and so do terminals.
     let usual = "echo x > /dev/null; head -c 1 /dev/urandom | wc -c; test -c /dev/ptmx; test ! -e /dev/kmsg";
     assert_eq!(sh(&project, "one", usual), "1\n");
-    assert_eq!(sh(&project, "plain", "test ! -e /dev/mine && test ! -e /dev/net && echo none"), "none\n");
+    assert_eq!(sh(&project, "plain", "test ! -e /dev/mine && test ! -e /dev/more && echo none"), "none\n");
     project.down();
 }
 

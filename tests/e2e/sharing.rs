@@ -94,6 +94,9 @@ services:
     project.ok(&["restart", "-t", "1", "guest"]);
     assert_eq!(pid(&project, "owner"), owner);
     assert_eq!(sh(&project, "guest", "cat /dev/shm/file"), "shared\n");
+    // Whoever starts the other again starts it again as well.
+    project.ok(&["restart", "-t", "1", "owner"]);
+    assert_eq!(namespace(&pid(&project, "owner"), "ipc"), namespace(&pid(&project, "guest"), "ipc"));
     project.ok(&["kill", "owner"]);
     project.ends("guest");
     // Both come back.

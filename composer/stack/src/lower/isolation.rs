@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::pairs;
+use crate::capabilities::bare;
 use crate::model::{Device, Isolation, Namespace, Seccomp, Security, Ulimit};
 use crate::read;
 use crate::security::{self, Item};
@@ -39,12 +40,6 @@ pub(super) fn isolation(node: &Node, folder: &Path) -> Isolation {
         cgroup: is_host("cgroup"),
         annotations: pairs(node.get("annotations")),
     }
-}
-
-/// A capability in capital letters, without `CAP_`.
-pub(crate) fn bare(capability: &str) -> String {
-    let upper = capability.to_ascii_uppercase();
-    upper.strip_prefix("CAP_").unwrap_or(&upper).to_owned()
 }
 
 fn security(items: &[String], folder: &Path) -> Security {

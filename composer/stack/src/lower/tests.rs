@@ -30,7 +30,27 @@ fn a_service_without_networks_is_on_the_stacks_own() {
     assert!(network.masquerade && !network.isolated && !network.internal && network.driver == Driver::Bridge);
     // What is not asked for leaves no trace: records from before keep their hash.
     let text = serde_json::to_string(&stack.services["a"]).unwrap();
-    for key in ["network", "ports", "sysctls", "bandwidth", "dns", "mac_address", "external_links"] {
+    for key in [
+        "network",
+        "ports",
+        "sysctls",
+        "bandwidth",
+        "dns",
+        "mac_address",
+        "external_links",
+        "isolation",
+        "privileged",
+        "cap_add",
+        "security_opt",
+        "ulimits",
+        "shm_size",
+        "devices",
+        "pid",
+        "ipc",
+        "uts",
+        "cgroup",
+        "annotations",
+    ] {
         assert!(!text.contains(&format!("\"{key}\"")), "{text}");
     }
 }

@@ -277,6 +277,7 @@ impl Engine {
             .create(&limits(&service.resources))
             .map_err(|error| StartError::doing(&format!("{name}: set its limits"), &error))?;
         self.warn_unenforced(&service.name, unenforced);
+        self.warn_low_limits(&service);
         if let Some(rules) = devices {
             group
                 .limit_devices(&rules)

@@ -2,6 +2,7 @@
 
 mod devices;
 mod joined;
+mod limits;
 
 use std::path::PathBuf;
 
