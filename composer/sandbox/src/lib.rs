@@ -18,6 +18,7 @@ pub mod init;
 mod kernel_files;
 mod limits;
 mod mount;
+mod overlay;
 pub mod pidfd;
 mod process;
 mod program;
@@ -38,7 +39,7 @@ pub use failure::StartFailure;
 pub use limits::raise_descriptor_limit;
 pub use report::{ReportMessage, read_report};
 pub use root::prepare_base;
-pub use sealed::sealed_self;
+pub use sealed::{own_program, sealed_self};
 pub use seccomp::warm_up as prepare_filter;
 pub use spawn::{Child, ContainerFds, ExecFds, Stdio, exec_in, spawn};
 pub use spec::{

@@ -92,10 +92,10 @@ pub enum NamespaceSpec {
 /// Where a root filesystem comes from. Writes go to `upper` in either case.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RootSpec {
-    /// A folder, copy-on-write.
-    Folder {
-        /// The folder.
-        lower: PathBuf,
+    /// Folders over each other, copy-on-write.
+    Layers {
+        /// The folders, the lowest first.
+        layers: Vec<PathBuf>,
         /// What [`crate::prepare_base`] has made.
         base: PathBuf,
         /// overlayfs' upper folder.

@@ -21,6 +21,7 @@ mod files;
 pub mod graph;
 mod hash;
 mod image;
+mod images;
 mod include;
 mod interpolate;
 mod limits;
@@ -65,15 +66,16 @@ pub use command_line::{env_file, split_ports, split_words};
 pub use diagnostic::{Diagnostic, Diagnostics, Link, Place, Related, Severity};
 pub use error::LoadError;
 pub use hash::{Changes, config_hash, sha256};
+pub use images::ServiceImage;
 pub use limits::MOST_REPLICAS;
 pub use load::{load, project_name_only};
 pub use loaded::{Loaded, Variable};
 pub use model::{
-    AfterSync, Attachment, Bandwidth, Condition, Dependency, Device, Driver, ExternalLink, ExtraHost,
-    Healthcheck, Hook, HostAddress, IpNet, Isolation, Logging, Mac, MacvlanMode, Mount, MountKind, Namespace,
-    Network, NetworkMode, Pool, Port, PortMode, PreStart, Probe, Protocol, Resources, Restart, RestartPolicy,
-    Rootfs, Run, Seccomp, Security, Service, ServiceLink, Stack, Test, Trigger, TriggerAction, Ulimit,
-    Volume,
+    AfterSync, Attachment, Bandwidth, CheckTimes, Condition, Dependency, Device, Driver, ExternalLink,
+    ExtraHost, Healthcheck, Hook, HostAddress, Image, ImageSource, IpNet, Isolation, Logging, Mac,
+    MacvlanMode, Mount, MountKind, Namespace, Network, NetworkMode, Pool, Port, PortMode, PreStart, Probe,
+    Protocol, PullPolicy, Resources, Restart, RestartPolicy, Rootfs, Run, Seccomp, Security, Service,
+    ServiceLink, Stack, Test, Trigger, TriggerAction, Ulimit, Volume,
 };
 pub use options::{HostFacts, LoadOptions, Purpose};
 pub use schema::schema;

@@ -10,9 +10,11 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+mod image;
 mod isolation;
 mod network;
 
+pub use image::{CheckTimes, Image, ImageSource, PullPolicy};
 pub use isolation::{Device, Isolation, Namespace, Seccomp, Security, Ulimit};
 pub use network::{
     Attachment, Bandwidth, Driver, ExternalLink, ExtraHost, HostAddress, IpNet, Mac, MacvlanMode, Network,
@@ -240,6 +242,10 @@ pub enum Rootfs {
     Host,
     /// `x-rootfs: PATH`: a folder, copy-on-write; absolute.
     Path(PathBuf),
+    /// `image` as the file has it. It has to be brought and looked at before it can be run.
+    Source(Box<ImageSource>),
+    /// `image`, once it is there and the service has what it says of itself.
+    Image(Box<Image>),
 }
 
 /// A mount of a service.

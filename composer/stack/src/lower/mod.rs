@@ -1,18 +1,19 @@
 //! Canonical tree to [`Stack`]: places are dropped, defaults filled in, both ways to give a limit made one.
 
 mod graph;
+mod health;
+mod image;
 mod isolation;
 mod network;
 mod ports;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use crate::limits::{self, Limits};
 use crate::model::{
-    AfterSync, Condition, Dependency, Healthcheck, Hook, Mount, MountKind, PreStart, Probe, Resources,
-    Rootfs, Run, Service, Stack, Test, Trigger, TriggerAction, Volume,
+    AfterSync, Condition, Dependency, Hook, Mount, MountKind, PreStart, Resources, Rootfs, Run, Service,
+    Stack, Trigger, TriggerAction, Volume,
 };
 use crate::yaml::Node;
 use crate::{cpuset, logging, restart, signal, tmpfs, values};
@@ -24,7 +25,8 @@ pub(crate) use ports::published;
 pub(crate) fn stack(root: &Node, name: String, directory: PathBuf, files: Vec<PathBuf>) -> Stack {
     let section = |key: &str| root.get(key).into_iter().flat_map(Node::entries);
     let services = section("services").filter_map(|(name, entry)| {
-        let rootfs = rootfs(entry.node.get("x-rootfs")?)?;
+        let own = entry.node.get("x-rootfs").and_then(rootfs);
+        let rootfs = own.or_else(|| image::source(&entry.node))?;
         Some((name.clone(), service(name, &entry.node, rootfs, &directory)))
     });
     let volumes = section("volumes").map(|(key, entry)| (key.clone(), volume(&name, key, &entry.node)));
@@ -99,7 +101,7 @@ fn service(name: &str, node: &Node, rootfs: Rootfs, folder: &Path) -> Service {
         stdin_open: flag("stdin_open"),
         read_only: flag("read_only"),
         depends_on: dependencies(node),
-        healthcheck: healthcheck(node),
+        healthcheck: health::check(node),
         pre_start: hooks(node, "pre_start").map(pre_start).collect(),
         post_start: hooks(node, "post_start").map(hook).collect(),
         pre_stop: hooks(node, "pre_stop").map(hook).collect(),
@@ -192,51 +194,6 @@ fn mount(node: &Node) -> Option<Mount> {
     };
     let target = node.get("target")?.text_value()?.to_owned();
     Some(Mount { target, read_only: values::flag(node.get("read_only")), kind })
-}
-
-/// Docker's defaults; zero means the default as well.
-fn healthcheck(service: &Node) -> Option<Healthcheck> {
-    let check = service.get("healthcheck");
-    if values::flag(check.and_then(|check| check.get("disable"))) {
-        return None;
-    }
-    let words = check.and_then(|check| check.get("test")).and_then(values::texts);
-    let test = match words.as_deref().and_then(<[String]>::split_first) {
-        Some((kind, rest)) if kind == "CMD" => Test::Command(rest.to_vec()),
-        Some((kind, rest)) if kind == "CMD-SHELL" => {
-            let shell = ["/bin/sh", "-c"].into_iter().map(str::to_owned);
-            Test::Command(shell.chain(rest.iter().cloned()).collect())
-        }
-        Some(_) => return None,
-        None => Test::Probes(Some(probes(service.get("x-probe")?)).filter(|probes| !probes.is_empty())?),
-    };
-    let time = |key: &str| check?.get(key).and_then(values::time).filter(|time| !time.is_zero());
-    let or = |key: &str, default: u64| time(key).unwrap_or(Duration::from_secs(default));
-    let retries = check.and_then(|check| check.get("retries")).and_then(values::whole);
-    let retries = retries.and_then(|retries| u32::try_from(retries).ok());
-    Some(Healthcheck {
-        test,
-        interval: or("interval", 30),
-        timeout: or("timeout", 30),
-        retries: retries.filter(|retries| *retries > 0).unwrap_or(3),
-        start_period: time("start_period").unwrap_or_default(),
-        start_interval: time("start_interval"),
-    })
-}
-
-/// The text of the log comes first: before it nothing else is worth trying.
-fn probes(node: &Node) -> Vec<Probe> {
-    let port = |node: &Node| node.int_value().and_then(|port| u16::try_from(port).ok());
-    let log = values::text(node.get("log")).map(Probe::Log);
-    let tcp = node.get("tcp").and_then(port).map(Probe::Tcp);
-    let http = node.get("http").and_then(|http| {
-        let path = values::text(http.get("path")).filter(|path| !path.is_empty());
-        Some(Probe::Http {
-            port: http.get("port").and_then(port)?,
-            path: path.unwrap_or_else(|| "/".to_owned()),
-        })
-    });
-    [log, tcp, http].into_iter().flatten().collect()
 }
 
 fn hooks<'a>(service: &'a Node, key: &str) -> impl Iterator<Item = &'a Node> + use<'a> {

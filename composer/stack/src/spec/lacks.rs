@@ -44,13 +44,6 @@ pub(crate) const LACKS: &[Lack] = &[
     lack(SERVICE, "configs", FILES, MOUNT_IT),
     lack(SERVICE, "mem_swappiness", "the host's swappiness holds for every container", ""),
     lack(SERVICE, "oom_kill_disable", "a process is killed when memory runs out", "raise `mem_limit`"),
-    lack(
-        SERVICE,
-        "platform",
-        "programs are run as they are, on the host's own platform",
-        "remove it where it is the host's",
-    ),
-    lack(SERVICE, "pull_policy", "no images are pulled", "`x-rootfs` runs a service without one"),
     lack(SERVICE, "secrets", FILES, MOUNT_IT),
     lack(
         SERVICE,

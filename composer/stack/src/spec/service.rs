@@ -33,8 +33,7 @@ pub(crate) static SERVICE: Record = Record::new(
         )
         .print(Print::Given)
         .support(Support::NotYet),
-        Field::new("cap_add", TEXTS, "Capabilities that are added to the default ones.")
-            .merge(KEYED),
+        Field::new("cap_add", TEXTS, "Capabilities that are added to the default ones.").merge(KEYED),
         Field::new("cap_drop", TEXTS, "Capabilities that are taken away; `ALL` are all of them.")
             .merge(KEYED),
         Field::new("cgroup_parent", Shape::Text, "The cgroup that the container's own is made in.")
@@ -192,16 +191,14 @@ pub(crate) static SERVICE: Record = Record::new(
         ),
         Field::new("mem_swappiness", Shape::Bytes, "How readily memory is swapped out, 0 to 100.")
             .support(Support::NotYet),
-        Field::new("mac_address", shape::MAC_ADDRESS, "Hardware address of the container's interface.")
-            ,
+        Field::new("mac_address", shape::MAC_ADDRESS, "Hardware address of the container's interface."),
         Field::new("models", shape::SERVICE_MODELS, "Language models that the service uses.")
             .support(Support::Refused("language models are run by Docker's model runner, which is not here")),
         Field::new(
             "network_mode",
             Shape::Text,
             "`host`, `none`, or the network of `service:NAME`, instead of `networks`.",
-        )
-        ,
+        ),
         Field::new(
             "networks",
             shape::SERVICE_NETWORKS,
@@ -221,7 +218,7 @@ pub(crate) static SERVICE: Record = Record::new(
         Field::new("pid", Shape::Text, "The PID namespace: the `host`'s, or that of `service:NAME`.")
             .nullable(),
         Field::new("pids_limit", shape::PIDS, "Processes and threads at most; -1 is no limit."),
-        Field::new("platform", Shape::Text, "Platform of the image: `linux/arm64`.").support(Support::NotYet),
+        Field::new("platform", Shape::Text, "Platform of the image: `linux/arm64`."),
         Field::new("ports", shape::PORTS, "Ports that are published on the host: `HOST:CONTAINER`.")
             .merge(Merge::Unique(merge::by_port)),
         Field::new("privileged", Shape::Bool, "Runs the container with all privileges."),
@@ -229,8 +226,7 @@ pub(crate) static SERVICE: Record = Record::new(
             "pull_policy",
             shape::PULL_POLICY,
             "When the image is pulled: `always`, `missing`, `never`, `build`, `daily`, `weekly` or `every_12h`.",
-        )
-        .support(Support::NotYet),
+        ),
         Field::new("pull_refresh_after", Shape::Text, "After how long the image is pulled again.")
             .print(Print::Untyped)
             .support(Support::Ignored("Docker Compose ignores it too: write `pull_policy: every_12h`")),
@@ -259,8 +255,7 @@ pub(crate) static SERVICE: Record = Record::new(
         )
         .support(Support::Ignored("they are options of Docker's storage drivers")),
         Field::new("sysctls", shape::LABELS, "Kernel parameters of the container's namespaces.")
-            .merge(Merge::Pairs)
-            ,
+            .merge(Merge::Pairs),
         Field::new(
             "tmpfs",
             shape::TEXT_OR_TEXTS,

@@ -179,7 +179,7 @@ impl Engine {
 /// Its root filesystem is written elsewhere than its service's.
 fn elsewhere(spec: &mut ContainerSpec, folder: &Path) {
     match &mut spec.root {
-        RootSpec::Folder { upper, work, .. } | RootSpec::Host { upper, work, .. } => {
+        RootSpec::Layers { upper, work, .. } | RootSpec::Host { upper, work, .. } => {
             *upper = folder.join("upper");
             *work = folder.join("work");
         }

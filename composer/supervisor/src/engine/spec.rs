@@ -48,12 +48,23 @@ impl Engine {
         let path = self.record.borrow().as_ref().map(|record| record.path.clone()).unwrap_or_default();
         let root = match &service.rootfs {
             Rootfs::Path(lower) => {
-                let base = self.paths.base();
-                if !base.is_dir() {
-                    sandbox::prepare_base(&base)
-                        .map_err(|error| StartError::doing("make what all root filesystems have", &error))?;
+                RootSpec::Layers { layers: vec![lower.clone()], base: self.base()?, upper, work }
+            }
+            Rootfs::Image(image) => {
+                if let Some(lost) = image.layers.iter().find(|layer| !layer.is_dir()) {
+                    return Err(image_lost(service, &image.reference, lost));
                 }
-                RootSpec::Folder { lower: lower.clone(), base, upper, work }
+                RootSpec::Layers { layers: image.layers.clone(), base: self.base()?, upper, work }
+            }
+            Rootfs::Source(image) => {
+                return Err(StartError {
+                    help: Some("bring it: `compose pull`".to_owned()),
+                    at: ["services", &service.name, "image"].map(str::to_owned).to_vec(),
+                    ..StartError::new(format!(
+                        "service {}: its image `{}` is not here",
+                        service.name, image.reference
+                    ))
+                });
             }
             Rootfs::Host => {
                 let mask = self.mask()?;
@@ -77,6 +88,16 @@ impl Engine {
             isolation: isolation::spec(service, devices),
             hostname: identity.hostname,
         })
+    }
+
+    /// The layer below all others.
+    fn base(&self) -> Result<PathBuf> {
+        let base = self.paths.base();
+        if !base.is_dir() {
+            sandbox::prepare_base(&base)
+                .map_err(|error| StartError::doing("make what all root filesystems have", &error))?;
+        }
+        Ok(base)
     }
 
     /// What hides the host's secrets, as they were when the operation began.
@@ -137,6 +158,19 @@ impl Engine {
             });
         }
         Ok(mounts)
+    }
+}
+
+/// Somebody has taken an image's files away.
+fn image_lost(service: &Service, image: &str, layer: &Path) -> StartError {
+    StartError {
+        help: Some("bring it anew: `compose pull`, then `compose up`".to_owned()),
+        at: ["services", &service.name, "image"].map(str::to_owned).to_vec(),
+        ..StartError::new(format!(
+            "service {}: its image `{image}` has lost the layer {}",
+            service.name,
+            layer.display()
+        ))
     }
 }
 

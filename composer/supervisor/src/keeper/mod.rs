@@ -84,7 +84,7 @@ impl Keeper {
         mask.add(Signal::SIGCHLD);
         mask.thread_block()?;
         let signals = SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
-        let binary = sandbox::sealed_self().map_err(io::Error::other)?;
+        let binary = sandbox::own_program().map_err(io::Error::other)?;
         // Once, and not in each child.
         sandbox::prepare_filter();
         let mut held = BTreeMap::new();
