@@ -69,6 +69,30 @@ fn whoever_may_mount_gets_no_device_by_it() {
 }
 
 #[test]
+fn of_the_hosts_dev_those_work_that_are_named() {
+    let file = "
+services:
+  one:
+    x-rootfs: @busybox@
+    command: sleep 1000
+    cap_add: [SYSLOG]
+    volumes: ['/dev/kmsg:/dev/kmsg', '/dev:/host', '/dev/null:/dev/other']
+";
+    let project = Project::new("devs-bind", file);
+    project.ok(&["up", "-d"]);
+    for path in ["/dev/kmsg", "/host/kmsg"] {
+        let refused = project.run(&["exec", "-T", "one", "sh", "-c", &format!(": < {path}")]);
+        assert!(text(&refused.stderr).contains("Operation not permitted"), "{path}: {refused:?}");
+    }
+    assert_eq!(sh(&project, "one", "echo x > /dev/other; head -c 2 /host/zero | wc -c"), "2\n");
+    let named = file.replace("volumes:", "devices: [/dev/kmsg]\n    volumes:");
+    project.write("compose.yaml", &named);
+    project.ok(&["up", "-d"]);
+    assert_eq!(sh(&project, "one", ": < /dev/kmsg; : < /host/kmsg; echo both"), "both\n");
+    project.down();
+}
+
+#[test]
 fn a_device_that_is_not_there_is_an_error_with_its_place() {
     for (source, why) in [("/dev/there-is-none", "No such file"), ("/etc/passwd", "it is no device")] {
         let file = format!(
