@@ -153,6 +153,7 @@ fn security_options() {
             ("open", "security_opt: [seccomp=unconfined]"),
             ("paths", "security_opt: [systempaths=unconfined]"),
             ("profile", "security_opt: ['seccomp=./profile.json']"),
+            ("strict", "user: bob, working_dir: /tmp, security_opt: ['seccomp=strict.json']"),
             ("module", "security_opt: [apparmor=unconfined, 'label:disable']"),
         ],
     );
@@ -161,7 +162,17 @@ fn security_options() {
         r#"{"defaultAction": "SCMP_ACT_ALLOW",
             "syscalls": [{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO", "errnoRet": 28}]}"#,
     );
+    // What it takes to become another user in another folder has been done before.
+    project.write(
+        "strict.json",
+        r#"{"defaultAction": "SCMP_ACT_ALLOW",
+            "syscalls": [{"names": ["openat2", "close_range", "fchdir", "chdir", "setresuid", "setresgid", "setgroups"],
+                          "action": "SCMP_ACT_ERRNO"}]}"#,
+    );
     project.ok(&["up", "-d"]);
+    let shown = sh(&project, "strict", "id -u; pwd; (cd /) 2>&1 || true");
+    assert!(shown.starts_with("1000\n/tmp\n") && shown.contains("not permitted"), "{shown}");
+    assert_eq!(capabilities(&project, "strict", "CapPrm"), 0);
     let show = |service: &str| sh(&project, service, SHOW);
     let nnp = show("nnp");
     assert!(nnp.contains("NoNewPrivs:\t1") && nnp.contains("Seccomp:\t2"), "{nnp}");
