@@ -63,14 +63,7 @@ pub fn changed(
     service.user = verb.user.clone().or(service.user);
     capabilities(verb, &mut service)?;
     service.environment.extend(environment(context, verb)?);
-    for label in &verb.label {
-        let Some((key, value)) = label.split_once('=') else {
-            return Err(Error::Usage(format!(
-                "`--label {label}` has no value: write `--label {label}=VALUE`"
-            )));
-        };
-        service.labels.insert(key.to_owned(), value.to_owned());
-    }
+    labels(verb, &mut service)?;
     service.labels.insert(LABEL.to_owned(), "True".to_owned());
     let current = std::env::current_dir().map_err(doing("find the current folder"))?;
     for text in &verb.volume {
@@ -80,6 +73,18 @@ pub fn changed(
         service.mounts.push(mount);
     }
     Ok(service)
+}
+
+fn labels(verb: &Run, service: &mut Service) -> Result<()> {
+    for label in &verb.label {
+        let Some((key, value)) = label.split_once('=') else {
+            return Err(Error::Usage(format!(
+                "`--label {label}` has no value: write `--label {label}=VALUE`"
+            )));
+        };
+        service.labels.insert(key.to_owned(), value.to_owned());
+    }
+    Ok(())
 }
 
 /// What is added or dropped here is not what the file says of the same capability.
