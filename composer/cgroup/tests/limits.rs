@@ -6,7 +6,7 @@ mod support;
 use std::os::unix::process::ExitStatusExt as _;
 use std::time::Instant;
 
-use composer_cgroup::{Error, Group, Limits};
+use composer_cgroup::{DeviceKind, DeviceRule, Error, Group, Limits};
 use support::{Scratch, spawn};
 
 const MIB: u64 = 1 << 20;
@@ -361,4 +361,22 @@ fn a_refused_value_names_file_value_and_reason() {
     let swap = Limits { memory_swap: Some(1), memory: Some(2), ..Limits::default() };
     let error = group.create(&swap).expect_err("swap below memory");
     assert!(error.to_string().contains("cannot be below mem_limit"), "{error}");
+}
+
+#[test]
+fn devices_beyond_those_that_are_named_do_not_open() {
+    let scratch = Scratch::new();
+    let group = scratch.made("few", &Limits::default());
+    let rule = |minor, access: &str| DeviceRule {
+        kind: Some(DeviceKind::Character),
+        major: Some(1),
+        minor: Some(minor),
+        access: access.to_owned(),
+    };
+    group.limit_devices(&[rule(3, "rw"), rule(5, "r")]).expect("limit devices");
+    let script = "for f in null zero full; do (: < /dev/$f) 2>&- && echo read $f; \
+                  (: > /dev/$f) 2>&- && echo write $f; done; exit 0";
+    let (status, output, errors) = spawn(&group, script).finish();
+    assert!(status.success(), "{errors}");
+    assert_eq!(output, "read null\nwrite null\nread zero");
 }

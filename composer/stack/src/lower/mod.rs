@@ -19,7 +19,6 @@ use crate::yaml::Node;
 use crate::{cpuset, logging, restart, signal, tmpfs, values};
 
 pub(crate) use graph::graph;
-pub(crate) use isolation::bare;
 pub(crate) use ports::published;
 
 /// The stack of what can be run: services with a root filesystem.
