@@ -40,6 +40,7 @@ mod peers;
 mod ports;
 mod probes;
 mod process;
+mod pull;
 mod reconcile;
 mod restart;
 mod run;
