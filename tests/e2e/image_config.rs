@@ -14,6 +14,14 @@ fn project(name: &str, file: &str, image: &Layout) -> Project {
     project
 }
 
+/// Takes the project down, and what it has put into the store.
+fn down(project: Project) {
+    let image = format!("oci:{}", project.folder.join("image").display());
+    project.ok(&["down", "-v", "-t", "0"]);
+    project.ok(&["image", "rm", &image]);
+    project.down();
+}
+
 fn full(salt: &str) -> Layout {
     Layout::busybox(salt).layer(&[("opt/", ""), ("opt/own", "of the image\n")]).config(json!({
         "Entrypoint": ["/bin/sh", "-c"],
@@ -54,8 +62,7 @@ fn an_image_alone_says_everything() {
     project.ok(&["stop"]);
     let log = project.ok(&["logs", "--no-log-prefix"]);
     assert_eq!(log, "hello kept from app:app more in /work/folder\nasked\n");
-    project.ok(&["down", "-v"]);
-    project.down();
+    down(project);
 }
 
 #[test]
@@ -67,7 +74,7 @@ services:
   no-entrypoint: {image: "oci:./image", entrypoint: [], command: [echo, bare]}
   both: {image: "oci:./image", entrypoint: echo, command: two words, labels: {both: file}}
   unprobed: {image: "oci:./image", healthcheck: {disable: true}, stop_signal: SIGKILL}
-  slower: {image: "oci:./image", healthcheck: {interval: 1h}}
+  hasty: {image: "oci:./image", healthcheck: {retries: 1}}
   other: {image: "oci:./image", healthcheck: {test: ["CMD", "true"]}}
 "#;
     let project = project("image-over", file, &full("over"));
@@ -82,18 +89,17 @@ services:
     assert_eq!(log("both"), "two words\n");
     assert!(project.field("both", "Labels").to_string().contains("both=file"));
     assert_eq!(project.field("unprobed", "Health"), "");
-    // Its first look is an hour away, whatever the file in it is.
-    project.ok(&["exec", "-T", "slower", "touch", "/tmp/well"]);
-    // The file's test at the image's times.
+    // The file's test at the image's times, and the image's test with as many failures as the file allows.
     project.ok(&["up", "-d", "--wait", "other"]);
-    assert_eq!(project.field("slower", "Health"), "starting");
+    let (_, error) = project.fails(&["up", "-d", "--wait", "hasty"]);
+    assert!(error.contains("hasty") && error.contains("unhealthy"), "{error}");
     project.ok(&["stop", "unprobed"]);
     assert!(!log("unprobed").contains("asked"));
     let run = |words: &[&str]| project.ok(&[&["run", "--rm", "-T"], words].concat());
     assert_eq!(run(&["--entrypoint", "echo", "command"]), "\n");
     assert_eq!(run(&["--entrypoint", "echo", "command", "x"]), "x\n");
     assert_eq!(run(&["command", "echo $GREET"]), "file\n");
-    project.down();
+    down(project);
 }
 
 #[test]
@@ -112,7 +118,7 @@ fn many_layers_lie_over_each_other_and_hide_what_is_below() {
     assert!(!out.contains("low") && out.contains("own"), "{out}");
     project.ok(&["up", "-d", "--force-recreate", "-t", "0"]);
     assert_eq!(project.ok(&["exec", "-T", "a", "cat", "/low/a"]), "119");
-    project.down();
+    down(project);
 }
 
 #[test]
@@ -142,7 +148,7 @@ fn another_image_under_the_name_makes_the_container_anew() {
     project.kill_processes("compose-supervisor");
     project.ok(&["restart", "-t", "0", "a"]);
     assert_eq!(which("a"), "second");
-    project.down();
+    down(project);
 }
 
 #[test]
@@ -177,7 +183,8 @@ fn what_an_image_lacks_is_said_with_its_place() {
     let (_, error) = project.fails(&["up", "-d"]);
     // All of them, not the first alone.
     assert!(error.contains("compose.yaml:2:14") && error.contains("compose.yaml:3:14"), "{error}");
-    project.down();
+    project.ok(&["image", "rm", &format!("oci:{}", project.folder.join("nothing").display())]);
+    down(project);
 }
 
 #[test]
@@ -192,5 +199,5 @@ fn an_image_whose_files_were_taken_away_is_named() {
     assert!(error.contains("has lost the layer") && error.contains("compose pull"), "{error}");
     project.ok(&["up", "-d"]);
     assert_eq!(project.ok(&["exec", "-T", "a", "cat", "/only"]), "here");
-    project.down();
+    down(project);
 }

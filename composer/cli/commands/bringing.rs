@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use composer_stack::{PullPolicy, Rootfs, Stack};
 use composer_supervisor::host;
-use composer_supervisor::host::images::{self, Choice, Event};
+use composer_supervisor::host::images::{self, Choice, Looked};
 use composer_supervisor::protocol::Failure;
 
 use super::context::Context;
@@ -39,27 +39,20 @@ impl Context {
             return Ok(());
         }
         host::root()?;
+        let choice = Choice { services: &services, policy: policy(bring.policy), is_dry: bring.is_dry };
         let registries = self.registries()?;
-        let (policy, is_dry) = (policy(bring.policy), bring.is_dry);
-        let mut progress = self.pulls("pull", bring.quiet);
-        let mut with_images = stack.clone();
-        let done = pulling::watch(self, &mut progress, move |stop, tell| {
-            let choice = Choice { services: &services, policy, is_dry, stop };
-            let result = images::resolve(&mut with_images, registries, &choice, &|image, event| {
-                // What is there already is no news.
-                if !matches!(&event, Event::Resolved { layers, .. } if layers.iter().all(|(_, _, here)| *here))
-                {
-                    tell(image, event);
-                }
-            });
-            result.map(|held| (held, with_images))
-        })?;
-        let Some(result) = done else { return Err(Error::Interrupted) };
-        progress.finish();
-        match result {
-            Ok((held, with_images)) => {
-                *stack = with_images;
-                self.held = held;
+        let looked = Looked::find(stack, registries, &choice).map_err(host::Error::Image)?;
+        let Some(looked) = looked else { return Ok(()) };
+        let names = looked.missing();
+        let (looked, brought) = if names.is_empty() {
+            (looked, Vec::new())
+        } else {
+            let mut pulls = self.pulls("pull", bring.quiet);
+            pulling::bring(self, &mut pulls, looked)?
+        };
+        match looked.give(brought, stack, &choice) {
+            Ok(held) => {
+                self.held = Some(held);
                 Ok(())
             }
             Err(failed) => Err(self.first(failed)),

@@ -57,7 +57,7 @@ pub fn run(context: &mut Context, verb: &PullImages) -> Result {
         return Ok(0);
     }
     let folder = loaded.stack.directory.clone();
-    let outcome = pulling::pull(context, &mut progress, pulls, folder)?.ok_or(Error::Interrupted)?;
+    let outcome = pulling::pull(context, &mut progress, pulls, folder)?;
     let failures: Vec<(String, ImageError)> =
         names.into_iter().zip(outcome).filter_map(|(name, result)| Some((name, result.err()?))).collect();
     Ok(end(context, failures, &built, verb.ignore_pull_failures))

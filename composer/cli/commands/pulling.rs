@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use composer_supervisor::host;
-use composer_supervisor::host::images::{self, Error as ImageError, Event, Pull, Stop, Stored};
+use composer_supervisor::host::images::{self, Error as ImageError, Event, Looked, Pull, Stop, Stored};
 use nix::sys::signal::Signal;
 use rustix::event::PollFlags;
 use rustix::pipe::{PipeFlags, pipe_with};
@@ -14,6 +14,9 @@ use super::context::Context;
 use super::signals::Signals;
 use super::{Error, Result, doing, wait};
 use crate::render::{FRAME, Pulls, Step};
+
+/// What has become of each image, in their order.
+pub type Brought = Vec<std::result::Result<Stored, ImageError>>;
 
 /// Tells a step of an image, from any thread.
 pub type Tell<'a> = dyn Fn(&str, Event<'_>) + Sync + 'a;
@@ -66,13 +69,13 @@ pub fn watch<T: Send + 'static>(
     }
 }
 
-/// Pulls images and shows how they get on: what has become of each, in their order. `None` when it was interrupted.
+/// Pulls images and shows how they get on.
 pub fn pull(
     context: &mut Context,
     progress: &mut Pulls,
     pulls: Vec<Pull>,
     folder: PathBuf,
-) -> Result<Option<Vec<std::result::Result<Stored, ImageError>>>> {
+) -> Result<Brought> {
     let registries = context.registries()?;
     let names: Vec<String> = pulls.iter().map(|pull| pull.reference.clone()).collect();
     names.iter().for_each(|name| progress.step(name, &Step::Asked, &mut context.out));
@@ -80,7 +83,7 @@ pub fn pull(
     let outcome = watch(context, progress, move |stop, tell| {
         images::pull(&pulls, &folder, registries, stop, &|place, event| tell(&of_place[place], event))
     })?;
-    let Some(outcome) = outcome else { return Ok(None) };
+    let Some(outcome) = outcome else { return Err(Error::Interrupted) };
     // What was found, or refused before anybody was asked, has not been told of.
     for (name, result) in names.iter().zip(outcome.iter().flatten()) {
         let step = match result {
@@ -90,7 +93,18 @@ pub fn pull(
         progress.conclude(name, &step, &mut context.out);
     }
     progress.finish();
-    Ok(Some(outcome?))
+    Ok(outcome?)
+}
+
+/// Brings what a stack lacks and shows how it gets on.
+pub fn bring(context: &mut Context, progress: &mut Pulls, looked: Looked) -> Result<(Looked, Brought)> {
+    let names = looked.missing();
+    names.iter().for_each(|name| progress.step(name, &Step::Asked, &mut context.out));
+    let outcome = watch(context, progress, move |stop, tell| {
+        looked.bring(stop, &|place, event| tell(&names[place], event))
+    })?;
+    progress.finish();
+    outcome.ok_or(Error::Interrupted)
 }
 
 /// Tells of all failures, and with which status the command ends.

@@ -32,6 +32,19 @@ pub enum Policy {
     After(Duration),
 }
 
+impl Policy {
+    /// Whether an image that is here will do.
+    #[must_use]
+    pub fn is_content(self, image: &Image, now: SystemTime) -> bool {
+        match self {
+            Self::Always => false,
+            Self::Missing | Self::Never => true,
+            // A clock that was set back makes an image no newer.
+            Self::After(age) => now.duration_since(image.pulled).is_ok_and(|since| since < age),
+        }
+    }
+}
+
 /// How many layers are worked on at a time: most images have fewer, and a registry serves no more any faster.
 const AT_ONCE: usize = 8;
 /// How much of a layer comes between two words about it.
@@ -62,12 +75,7 @@ impl Store {
         let now = SystemTime::now();
         if policy != Policy::Always
             && let Some(image) = self.find(reference, platform)?
-            && match policy {
-                Policy::Always => false,
-                Policy::Missing | Policy::Never => true,
-                // A clock that was set back makes an image no newer.
-                Policy::After(age) => now.duration_since(image.pulled).is_ok_and(|since| since < age),
-            }
+            && policy.is_content(&image, now)
         {
             return Ok(image);
         }

@@ -37,7 +37,7 @@ fn pull(context: &mut Context, verb: ImagePull) -> Result {
         .collect();
     let mut progress = context.pulls("pull", verb.quiet);
     let folder = std::env::current_dir().map_err(doing("find the current folder"))?;
-    let outcome = pulling::pull(context, &mut progress, pulls, folder)?.ok_or(Error::Interrupted)?;
+    let outcome = pulling::pull(context, &mut progress, pulls, folder)?;
     let mut failures = Vec::new();
     for result in outcome {
         match result {

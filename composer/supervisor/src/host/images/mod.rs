@@ -14,7 +14,7 @@ pub use known::{Name, Use, in_use, list};
 pub use pull::{Pull, pull};
 pub use registries::registries;
 pub use removal::{Gone, find, prune, remove};
-pub use resolve::{Choice, Failed, resolve};
+pub use resolve::{Choice, Failed, Looked};
 
 use crate::paths;
 

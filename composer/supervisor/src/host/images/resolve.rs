@@ -1,8 +1,9 @@
 //! The services of a stack get the images that they ask for.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::SystemTime;
 
-use composer_image::{Platform, Policy, Reference};
+use composer_image::{Image, Platform, Policy, Reference, Store};
 use composer_stack::{self as stack, Condition, ImageSource, Rootfs, Service, Stack};
 
 use super::{Error, Event, Held, Registries, Stop, Wanted, apply, bring, store};
@@ -15,8 +16,6 @@ pub struct Choice<'a> {
     pub policy: Option<stack::PullPolicy>,
     /// Where nothing is to be done, images are only looked for.
     pub is_dry: bool,
-    /// Ends it before it is done.
-    pub stop: &'a Stop,
 }
 
 /// Why a service cannot have its image.
@@ -32,65 +31,108 @@ pub struct Failed {
     pub at: Vec<String>,
 }
 
-/// Brings the images that services ask for and gives each service what its image says; how far a pull has come is told
-/// with its image. Services that ask for none are left as they are, and so are those whose image is only looked for and
-/// is not there. Blocks.
-///
-/// # Errors
-/// What is wrong with each service's image.
-pub fn resolve(
-    stack: &mut Stack,
-    registries: Registries,
-    choice: &Choice<'_>,
-    progress: &(dyn Fn(&str, Event<'_>) + Sync),
-) -> Result<Option<Held>, Vec<Failed>> {
-    let mut failed = Vec::new();
-    let mut sources: BTreeMap<Wanted, Vec<(String, ImageSource)>> = BTreeMap::new();
-    for service in stack.services.values() {
-        let Rootfs::Source(source) = &service.rootfs else { continue };
-        match wanted(source, &stack.directory) {
-            Ok(wanted) => sources.entry(wanted).or_default().push((service.name.clone(), (**source).clone())),
-            Err(error) => failed.push(Failed::of(&service.name, &error)),
+/// Services that ask for one image.
+type Askers = Vec<(String, ImageSource)>;
+
+/// What services ask for, as far as it is here.
+#[derive(Debug)]
+pub struct Looked {
+    store: Store,
+    held: Held,
+    here: Vec<(Askers, Image)>,
+    missing: Vec<(Askers, Wanted, Policy)>,
+    failed: Vec<Failed>,
+}
+
+impl Looked {
+    /// Looks for the images that services ask for; `None` where none does.
+    ///
+    /// # Errors
+    /// Those of opening the store.
+    pub fn find(stack: &Stack, registries: Registries, choice: &Choice<'_>) -> Result<Option<Self>, Error> {
+        let mut failed = Vec::new();
+        let mut asked: BTreeMap<Wanted, Askers> = BTreeMap::new();
+        for service in stack.services.values() {
+            let Rootfs::Source(source) = &service.rootfs else { continue };
+            match wanted(source, &stack.directory) {
+                Ok(wanted) => {
+                    asked.entry(wanted).or_default().push((service.name.clone(), (**source).clone()))
+                }
+                Err(error) => failed.push(Failed::of(&service.name, &error)),
+            }
         }
-    }
-    if sources.is_empty() && failed.is_empty() {
-        return Ok(None);
-    }
-    let opened = store(registries).and_then(|store| Ok((Held(store.hold()?), store)));
-    let (held, store) = match opened {
-        Ok((held, store)) => (held, store.with_stop(choice.stop.clone())),
-        Err(error) => {
-            let first = sources.values().flatten().map(|(service, _)| service).next();
-            failed.extend(first.map(|service| Failed::of(service, &error)));
-            return Err(failed);
+        if asked.is_empty() && failed.is_empty() {
+            return Ok(None);
         }
-    };
-    let (all, services): (Vec<_>, Vec<_>) = sources
-        .into_iter()
-        .map(|(wanted, services)| {
-            let policy = policy(&services, choice);
-            ((wanted, policy.unwrap_or(Policy::Never)), (services, policy.is_some()))
-        })
-        .unzip();
-    let names: Vec<String> = all.iter().map(|(wanted, _)| wanted.reference.familiar()).collect();
-    let images = bring(&store, &all, &|place, event| progress(&names[place], event));
-    for (result, (services, is_needed)) in images.into_iter().zip(services) {
-        match result {
-            Ok(image) => services.iter().for_each(|(name, source)| {
+        let store = store(registries)?;
+        let held = Held(store.hold()?);
+        let mut looked = Self { store, held, here: Vec::new(), missing: Vec::new(), failed };
+        let now = SystemTime::now();
+        for (wanted, askers) in asked {
+            let policy = policy(&askers, choice);
+            match (looked.store.find(&wanted.reference, &wanted.platform)?, policy) {
+                (Some(image), None) => looked.here.push((askers, image)),
+                (Some(image), Some(policy)) if policy.is_content(&image, now) => {
+                    looked.here.push((askers, image))
+                }
+                (_, Some(policy)) => looked.missing.push((askers, wanted, policy)),
+                (None, None) => {}
+            }
+        }
+        Ok(Some(looked))
+    }
+
+    /// The names of the images that have to be brought.
+    pub fn missing(&self) -> Vec<String> {
+        self.missing.iter().map(|(_, wanted, _)| wanted.reference.familiar()).collect()
+    }
+
+    /// Brings what is missing, all at once; how far it has come is told with an image's place among the names. Blocks until
+    /// all is done or `stop` ends it. What has become of each is in the order of the names.
+    pub fn bring(
+        self,
+        stop: &Stop,
+        progress: &(dyn Fn(usize, Event<'_>) + Sync),
+    ) -> (Self, Vec<Result<Image, Error>>) {
+        let wanted: Vec<_> =
+            self.missing.iter().map(|(_, wanted, policy)| (wanted.clone(), *policy)).collect();
+        let looked = Self { store: self.store.with_stop(stop.clone()), ..self };
+        let brought = bring(&looked.store, &wanted, progress);
+        (looked, brought)
+    }
+
+    /// Gives the services what their images say of themselves. Those whose image is not here, and was not to be brought, are
+    /// left as they are.
+    ///
+    /// # Errors
+    /// What is wrong with the image of each service.
+    pub fn give(
+        self,
+        brought: Vec<Result<Image, Error>>,
+        stack: &mut Stack,
+        choice: &Choice<'_>,
+    ) -> Result<Held, Vec<Failed>> {
+        let Self { mut here, missing, mut failed, held, .. } = self;
+        for ((askers, ..), result) in missing.into_iter().zip(brought) {
+            match result {
+                Ok(image) => here.push((askers, image)),
+                Err(error) => {
+                    let meant = askers.iter().filter(|(name, _)| choice.services.contains(name));
+                    failed.extend(meant.map(|(name, _)| Failed::of(name, &error)));
+                }
+            }
+        }
+        for (askers, image) in here {
+            for (name, source) in &askers {
                 if let Some(service) = stack.services.get_mut(name) {
                     give(service, source, &image);
                     failed.extend(nothing_to_run(service, choice));
                 }
-            }),
-            Err(Error::Absent { .. }) if !is_needed => {}
-            Err(error) => {
-                let of_choice = services.iter().filter(|(name, _)| choice.services.contains(name));
-                failed.extend(of_choice.map(|(name, _)| Failed::of(name, &error)));
             }
         }
+        failed.extend(waits_in_vain(stack, choice));
+        if failed.is_empty() { Ok(held) } else { Err(failed) }
     }
-    failed.extend(waits_in_vain(stack, choice));
-    if failed.is_empty() { Ok(Some(held)) } else { Err(failed) }
 }
 
 fn wanted(source: &ImageSource, folder: &std::path::Path) -> Result<Wanted, Error> {
@@ -116,7 +158,7 @@ fn policy(services: &[(String, ImageSource)], choice: &Choice<'_>) -> Option<Pol
     })
 }
 
-fn give(service: &mut Service, source: &ImageSource, image: &composer_image::Image) {
+fn give(service: &mut Service, source: &ImageSource, image: &Image) {
     apply::apply(service, source, &image.config);
     service.rootfs = Rootfs::Image(Box::new(stack::Image {
         reference: source.reference.clone(),
