@@ -44,6 +44,7 @@ mod peers;
 mod ports;
 mod probes;
 mod process;
+mod pull;
 mod reconcile;
 mod registry;
 mod restart;
