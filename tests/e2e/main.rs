@@ -42,6 +42,7 @@ mod peers;
 mod ports;
 mod probes;
 mod process;
+mod pulls;
 mod reconcile;
 mod registry;
 mod restart;
