@@ -11,6 +11,7 @@ mod cgroups;
 mod cli;
 mod clients;
 mod config;
+mod confinement;
 mod container_names;
 mod copy;
 mod crash;

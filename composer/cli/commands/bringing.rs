@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use composer_stack::{PullPolicy, Stack};
+use composer_stack::{PullPolicy, Rootfs, Stack};
 use composer_supervisor::host;
 use composer_supervisor::host::images::{self, Choice, Looked};
 use composer_supervisor::protocol::Failure;
@@ -35,6 +35,9 @@ impl Context {
             (named, true) => named.iter().cloned().collect(),
             (named, false) => needed(named, stack).into_iter().cloned().collect(),
         };
+        if !stack.services.values().any(|service| matches!(service.rootfs, Rootfs::Source(_))) {
+            return Ok(());
+        }
         host::root()?;
         let choice = Choice { services: &services, policy: policy(bring.policy), is_dry: bring.is_dry };
         let registries = self.registries()?;
@@ -44,7 +47,7 @@ impl Context {
         let (looked, brought) = if names.is_empty() {
             (looked, Vec::new())
         } else {
-            let mut pulls = self.pulls("pull", &names, bring.quiet);
+            let mut pulls = self.pulls("pull", bring.quiet);
             pulling::bring(self, &mut pulls, looked)?
         };
         match looked.give(brought, stack, &choice) {

@@ -10,7 +10,7 @@ use composer_supervisor::protocol::{ContainerStatus, Failure, Reply, Request};
 use composer_supervisor::words;
 
 use super::watching::Listed;
-use super::{Error, Result, doing, work};
+use super::{Error, INTERRUPTED, Result, doing, work};
 use crate::caller::Caller;
 use crate::host;
 use crate::options::{Ansi, Global, ProgressStyle};
@@ -170,10 +170,10 @@ impl Context {
     }
 
     /// The same of pulls of images; `quiet` is the verb's own flag.
-    pub fn pulls(&self, title: &'static str, images: &[String], quiet: bool) -> Pulls {
+    pub fn pulls(&self, title: &'static str, quiet: bool) -> Pulls {
         let style = self.global.progress.or_else(|| chosen(&self.caller, "COMPOSE_PROGRESS"));
         let style = if quiet { ProgressStyle::Quiet } else { style.unwrap_or_default() };
-        Pulls::new(style, title, images, &self.out)
+        Pulls::new(style, title, &self.out)
     }
 
     /// What is known of registries to the caller.
@@ -271,12 +271,12 @@ impl Context {
     pub fn tell(&mut self, error: &Error) -> u8 {
         let code = match error {
             Error::Refused(failure) => u8::try_from(failure.code).unwrap_or(1),
+            Error::Interrupted => INTERRUPTED,
             Error::Load(_)
             | Error::Client(_)
             | Error::Host(_)
             | Error::Output(_)
             | Error::Io(..)
-            | Error::Interrupted
             | Error::Usage(_) => 1,
         };
         let placed = match error {
@@ -284,6 +284,7 @@ impl Context {
             _ => None,
         };
         match (error, placed) {
+            (Error::Interrupted, _) => self.out.note(&error.to_string()),
             (_, Some(placed)) if self.json => self.out.note(&placed.render_json()),
             (_, Some(placed)) => self.out.note(&placed.render(self.out.color_errors)),
             (Error::Load(error), None) if self.json => self.out.note(&error.render_json()),

@@ -20,6 +20,7 @@ mod images;
 mod journal;
 mod keys;
 mod kill;
+mod login;
 mod logs;
 mod ls;
 mod marks;
@@ -27,6 +28,7 @@ mod network;
 mod output;
 mod pause;
 mod port;
+mod prompt;
 mod ps;
 mod pull;
 mod pulling;
@@ -84,7 +86,7 @@ pub enum Error {
     /// A system call failed.
     #[error("{0}: {1}")]
     Io(String, #[source] io::Error),
-    /// Somebody wanted it no more, before anything was begun that would have to be undone.
+    /// Somebody wants it no more.
     #[error("stopped: nothing half-made is left")]
     Interrupted,
     /// What was asked makes no sense.
@@ -112,10 +114,6 @@ pub fn run(options: Options) -> ExitCode {
         Ok(code) => code,
         // Whoever read the output has seen enough: `compose logs | head` is no failure to tell of.
         Err(Error::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => PIPE_CLOSED,
-        Err(error @ Error::Interrupted) => {
-            context.out.note(&error.to_string());
-            INTERRUPTED
-        }
         Err(error) => context.tell(&error),
     };
     ExitCode::from(code)
@@ -143,7 +141,9 @@ fn try_only(verb: &mut Verb) -> Result<()> {
         | Verb::Cp(_)
         | Verb::Watch(_)
         | Verb::Network(_)
-        | Verb::Image(_) => {
+        | Verb::Image(_)
+        | Verb::Login(_)
+        | Verb::Logout(_) => {
             let why = "this cannot be tried without doing it: leave `--dry-run` out";
             return Err(Error::Usage(why.to_owned()));
         }
@@ -176,6 +176,8 @@ fn dispatch(context: &mut Context, verb: Verb) -> Result {
         Verb::Pull(verb) => pull::run(context, &verb),
         Verb::Images(verb) => images::run(context, &verb),
         Verb::Image(verb) => image::run(context, verb),
+        Verb::Login(verb) => login::run(context, verb),
+        Verb::Logout(verb) => login::out(context, &verb),
         Verb::Wait(verb) => await_end::run(context, &verb),
         Verb::Top(verb) => top::run(context, &verb),
         Verb::Port(verb) => port::run(context, &verb),

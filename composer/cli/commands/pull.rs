@@ -14,8 +14,10 @@ use crate::render::Step;
 #[derive(Debug, PartialEq, Eq)]
 enum Fate {
     Pulled(Pull),
-    /// Why it is not.
-    Skipped(String),
+    /// Another service has the same.
+    Shared,
+    /// Why it is not pulled.
+    Skipped(&'static str),
 }
 
 /// Pulls what the files name.
@@ -31,34 +33,33 @@ pub fn run(context: &mut Context, verb: &PullImages) -> Result {
         false => verb.services.clone(),
     };
     let mut built = BTreeMap::new();
-    let (mut shown, mut pulls, mut skipped) = (Vec::new(), Vec::new(), Vec::new());
+    let mut progress = context.pulls("pull", verb.quiet);
+    let mut pulls = Vec::new();
     for service in loaded.service_images(&services) {
         match fate(&service, verb, &pulls) {
             Fate::Pulled(pull) => {
                 if service.is_built {
                     built.insert(pull.reference.clone(), service.service);
                 }
-                shown.push(pull.reference.clone());
                 pulls.push(pull);
             }
-            Fate::Skipped(why) => skipped.push((service.image.unwrap_or(service.service), why)),
+            Fate::Shared => {}
+            Fate::Skipped(why) => {
+                let name = service.image.unwrap_or(service.service);
+                progress.step(&name, &Step::Skipped(why.to_owned()), &mut context.out);
+            }
         }
     }
-    let count = pulls.len();
-    shown.extend(skipped.iter().map(|(name, _)| name.clone()));
-    let mut progress = context.pulls("pull", &shown, verb.quiet);
-    for (place, (_, why)) in skipped.iter().enumerate() {
-        progress.step(count + place, &Step::Skipped(why.clone()), &mut context.out);
-    }
+    let names: Vec<String> = pulls.iter().map(|pull| pull.reference.clone()).collect();
     if verb.dry_run {
-        (0..count).for_each(|place| progress.step(place, &Step::Asked, &mut context.out));
+        names.iter().for_each(|name| progress.step(name, &Step::Asked, &mut context.out));
         progress.finish();
         return Ok(0);
     }
     let folder = loaded.stack.directory.clone();
     let outcome = pulling::pull(context, &mut progress, pulls, folder)?;
     let failures: Vec<(String, ImageError)> =
-        shown.into_iter().zip(outcome).filter_map(|(name, result)| Some((name, result.err()?))).collect();
+        names.into_iter().zip(outcome).filter_map(|(name, result)| Some((name, result.err()?))).collect();
     Ok(end(context, failures, &built, verb.ignore_pull_failures))
 }
 
@@ -83,7 +84,7 @@ fn end(
 }
 
 fn fate(service: &ServiceImage, verb: &PullImages, before: &[Pull]) -> Fate {
-    let skipped = |why: &str| Fate::Skipped(why.to_owned());
+    let skipped = Fate::Skipped;
     let Some(image) = &service.image else { return skipped("No image to be pulled") };
     let of_file = service.pull_policy.as_deref();
     let policy = match (verb.policy, of_file) {
@@ -99,7 +100,7 @@ fn fate(service: &ServiceImage, verb: &PullImages, before: &[Pull]) -> Fate {
     }
     let pull = Pull { reference: image.clone(), platform: service.platform.clone(), policy };
     if before.iter().any(|other| other.reference == pull.reference && other.platform == pull.platform) {
-        return skipped("Image is already being pulled");
+        return Fate::Shared;
     }
     Fate::Pulled(pull)
 }
@@ -137,7 +138,7 @@ mod tests {
     fn what_is_pulled_and_what_is_not() {
         let pulled =
             |image: &str, policy| Fate::Pulled(Pull { reference: image.to_owned(), platform: None, policy });
-        let skipped = |why: &str| Fate::Skipped(why.to_owned());
+        let skipped = Fate::Skipped;
         let (always, missing) = (PullPolicy::Always, PullPolicy::Missing);
         assert_eq!(fate_of(&[], Some("a:1"), None, false), pulled("a:1", always));
         assert_eq!(fate_of(&[], Some("a:1"), Some("daily"), false), pulled("a:1", always));

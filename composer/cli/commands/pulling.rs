@@ -15,11 +15,11 @@ use super::signals::Signals;
 use super::{Error, Result, doing, wait};
 use crate::render::{FRAME, Pulls, Step};
 
-/// Tells a step of the image at a place, from any thread.
-pub type Tell<'a> = dyn Fn(usize, Event<'_>) + Sync + 'a;
-
 /// What has become of each image, in their order.
 pub type Brought = Vec<std::result::Result<Stored, ImageError>>;
+
+/// Tells a step of an image, from any thread.
+pub type Tell<'a> = dyn Fn(&str, Event<'_>) + Sync + 'a;
 
 /// Does `work` on a thread of its own and shows how it gets on. `None` when somebody wants it no more: what it was making
 /// is gone then.
@@ -37,8 +37,9 @@ pub fn watch<T: Send + 'static>(
     let worker = {
         let (steps, stop) = (Arc::clone(&steps), stop.clone());
         std::thread::spawn(move || {
-            work(&stop, &|place, event| {
-                steps.lock().unwrap_or_else(PoisonError::into_inner).push((place, step(event)));
+            work(&stop, &|image, event| {
+                let new = (image.to_owned(), step(event));
+                steps.lock().unwrap_or_else(PoisonError::into_inner).push(new);
                 // A pipe that is full says already that there is news.
                 let _ = rustix::io::write(&told, &[0]);
             })
@@ -58,8 +59,9 @@ pub fn watch<T: Send + 'static>(
         if ready[1] {
             is_over = rustix::io::read(&news, &mut [0; 1 << 12]).is_ok_and(|count| count == 0);
         }
-        let new = std::mem::take(&mut *steps.lock().unwrap_or_else(PoisonError::into_inner));
-        new.iter().for_each(|(place, step)| pulls.step(*place, step, &mut context.out));
+        let new: Vec<(String, Step)> =
+            std::mem::take(&mut *steps.lock().unwrap_or_else(PoisonError::into_inner));
+        new.iter().for_each(|(image, step)| pulls.step(image, step, &mut context.out));
         if is_over {
             return Ok(Some(worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))));
         }
@@ -75,33 +77,34 @@ pub fn pull(
     folder: PathBuf,
 ) -> Result<Brought> {
     let registries = context.registries()?;
-    (0..pulls.len()).for_each(|place| progress.step(place, &Step::Asked, &mut context.out));
-    let outcome =
-        watch(context, progress, move |stop, tell| images::pull(&pulls, &folder, registries, stop, tell))?;
+    let names: Vec<String> = pulls.iter().map(|pull| pull.reference.clone()).collect();
+    names.iter().for_each(|name| progress.step(name, &Step::Asked, &mut context.out));
+    let of_place = names.clone();
+    let outcome = watch(context, progress, move |stop, tell| {
+        images::pull(&pulls, &folder, registries, stop, &|place, event| tell(&of_place[place], event))
+    })?;
     let Some(outcome) = outcome else { return Err(Error::Interrupted) };
-    ended(context, progress, outcome.as_deref().unwrap_or_default());
+    // What was found, or refused before anybody was asked, has not been told of.
+    for (name, result) in names.iter().zip(outcome.iter().flatten()) {
+        let step = match result {
+            Ok(_) => Step::Skipped("Image is already present locally".to_owned()),
+            Err(error) => Step::Failed(error.to_string()),
+        };
+        progress.conclude(name, &step, &mut context.out);
+    }
+    progress.finish();
     Ok(outcome?)
 }
 
 /// Brings what a stack lacks and shows how it gets on.
 pub fn bring(context: &mut Context, progress: &mut Pulls, looked: Looked) -> Result<(Looked, Brought)> {
-    (0..looked.missing().len()).for_each(|place| progress.step(place, &Step::Asked, &mut context.out));
-    let outcome = watch(context, progress, move |stop, tell| looked.bring(stop, tell))?;
-    let Some((looked, brought)) = outcome else { return Err(Error::Interrupted) };
-    ended(context, progress, &brought);
-    Ok((looked, brought))
-}
-
-/// Shows what has become of each image.
-fn ended(context: &mut Context, progress: &mut Pulls, brought: &[std::result::Result<Stored, ImageError>]) {
-    for (place, result) in brought.iter().enumerate() {
-        let step = match result {
-            Ok(_) => Step::Pulled,
-            Err(error) => Step::Failed(error.to_string()),
-        };
-        progress.step(place, &step, &mut context.out);
-    }
+    let names = looked.missing();
+    names.iter().for_each(|name| progress.step(name, &Step::Asked, &mut context.out));
+    let outcome = watch(context, progress, move |stop, tell| {
+        looked.bring(stop, &|place, event| tell(&names[place], event))
+    })?;
     progress.finish();
+    outcome.ok_or(Error::Interrupted)
 }
 
 /// Tells of all failures, and with which status the command ends.
@@ -120,5 +123,7 @@ fn step(event: Event<'_>) -> Step {
         Event::Advanced { layer, bytes } => Step::Advanced(layer.short().to_owned(), bytes),
         Event::Retrying { layer, reason } => Step::Retrying(layer.short().to_owned(), reason.to_owned()),
         Event::Done { layer } => Step::Done(layer.short().to_owned()),
+        Event::Pulled => Step::Pulled,
+        Event::Failed { error } => Step::Failed(error.to_string()),
     }
 }

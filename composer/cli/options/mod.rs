@@ -9,6 +9,7 @@ mod graph;
 mod hold;
 mod image;
 mod lifecycle;
+mod login;
 mod look;
 mod network;
 mod run;
@@ -28,6 +29,7 @@ pub use image::{
     Image, ImageInspect, ImageLs, ImagePrune, ImagePull, ImageRm, ImageVerb, Images, PullImages, PullWhen,
 };
 pub use lifecycle::{Remove, Restart, Start, Stop};
+pub use login::{Login, Logout};
 pub use look::{Events, ListFormat, Ls, Port, Protocol, Stats, Top, Wait};
 pub use network::{Network, NetworkCreate, NetworkInspect, NetworkLs, NetworkRm, NetworkVerb};
 pub use run::Run;
@@ -83,6 +85,10 @@ pub enum Verb {
     Images(Images),
     /// Manage the images of this host
     Image(Image),
+    /// Log in to a registry
+    Login(Login),
+    /// Forget how to log in to a registry
+    Logout(Logout),
     /// Block until containers have ended
     Wait(Wait),
     /// Show the processes of containers

@@ -53,6 +53,7 @@ struct Image {
     name: String,
     begun: u64,
     layers: Vec<Layer>,
+    is_over: bool,
 }
 
 struct Layer {
@@ -67,8 +68,8 @@ struct Layer {
 }
 
 impl Pulls {
-    /// For images of these names, under a title such as `pull`.
-    pub fn new(style: ProgressStyle, title: &'static str, names: &[String], out: &Output) -> Self {
+    /// Of nothing yet, under a title such as `pull`.
+    pub fn new(style: ProgressStyle, title: &'static str, out: &Output) -> Self {
         let in_place = || std::io::stderr().is_terminal();
         let bars = |color| Shape::Bars(Box::new(Bars::new(title, color)));
         let shape = match style {
@@ -78,8 +79,7 @@ impl Pulls {
             ProgressStyle::Json => Shape::Json,
             ProgressStyle::Quiet => Shape::Quiet,
         };
-        let image = |name: &String| Image { name: name.clone(), begun: time::now(), layers: Vec::new() };
-        Self { images: names.iter().map(image).collect(), shape }
+        Self { images: Vec::new(), shape }
     }
 
     /// Whether [`Pulls::tick`] is to be called now and then.
@@ -94,15 +94,33 @@ impl Pulls {
         }
     }
 
-    /// Shows a step of the image at this place.
-    pub fn step(&mut self, place: usize, step: &Step, out: &mut Output) {
-        let Some(image) = self.images.get_mut(place) else { return };
+    /// Shows a step of an image: what becomes of one that has been asked for, or has something to be moved.
+    pub fn step(&mut self, name: &str, step: &Step, out: &mut Output) {
+        let place = match self.images.iter().position(|image| image.name == name) {
+            Some(place) => place,
+            None if step.follows() => return,
+            None => {
+                self.images.push(Image::new(name));
+                if matches!(step, Step::Layers(_)) {
+                    self.step(name, &Step::Asked, out);
+                }
+                self.images.len() - 1
+            }
+        };
+        let image = &mut self.images[place];
         image.take(step);
         match &mut self.shape {
             Shape::Bars(bars) => bars.step(place, image, step),
             Shape::Plain => plain(image, step).iter().for_each(|line| out.note(line)),
             Shape::Json => jsons(image, step).iter().for_each(|line| out.note(line)),
             Shape::Quiet => {}
+        }
+    }
+
+    /// The last step of an image, unless it has been shown how it ended.
+    pub fn conclude(&mut self, name: &str, step: &Step, out: &mut Output) {
+        if !self.images.iter().any(|image| image.name == name && image.is_over) {
+            self.step(name, step, out);
         }
     }
 
@@ -114,7 +132,21 @@ impl Pulls {
     }
 }
 
+impl Step {
+    fn follows(&self) -> bool {
+        match self {
+            Self::Waiting(_) | Self::Advanced(..) | Self::Retrying(..) | Self::Done(_) => true,
+            Self::Pulled | Self::Failed(_) => true,
+            Self::Asked | Self::Layers(_) | Self::Skipped(_) => false,
+        }
+    }
+}
+
 impl Image {
+    fn new(name: &str) -> Self {
+        Self { name: name.to_owned(), begun: time::now(), layers: Vec::new(), is_over: false }
+    }
+
     fn take(&mut self, step: &Step) {
         match step {
             Step::Asked => self.begun = time::now(),
@@ -131,7 +163,7 @@ impl Image {
                 layer.come = layer.size;
                 layer.text = if layer.was_here { "Already exists" } else { "Pull complete" };
             }),
-            Step::Pulled | Step::Skipped(_) | Step::Failed(_) => {}
+            Step::Pulled | Step::Skipped(_) | Step::Failed(_) => self.is_over = true,
         }
     }
 
@@ -176,7 +208,7 @@ fn plain(image: &Image, step: &Step) -> Vec<String> {
     match step {
         Step::Asked => of_image("Pulling", ""),
         Step::Layers(_) | Step::Advanced(..) => Vec::new(),
-        Step::Waiting(name) => of_layer(name, "  another process is bringing it".to_owned()),
+        Step::Waiting(name) => of_layer(name, "  somebody else is bringing it".to_owned()),
         Step::Retrying(name, reason) => of_layer(name, format!("  {}", super::plain::plain(reason))),
         Step::Done(name) => {
             let moved = image.find(name).filter(|layer| !layer.was_here);
@@ -222,7 +254,7 @@ mod tests {
     use super::*;
 
     fn image(steps: &[Step]) -> Image {
-        let mut image = Image { name: "shop/api:v1".to_owned(), begun: time::now(), layers: Vec::new() };
+        let mut image = Image::new("shop/api:v1");
         steps.iter().for_each(|step| image.take(step));
         image
     }

@@ -87,8 +87,13 @@ impl Store {
         let image = self.bring_all(reference, platform, now, progress).map_err(|error| match error {
             Error::File { .. } => Error::Pull { image: reference.familiar(), source: Box::new(error) },
             error => error,
-        })?;
-        image.ok_or_else(|| absent("what was pulled is damaged"))
+        });
+        let image = image.and_then(|image| image.ok_or_else(|| absent("what was pulled is damaged")));
+        progress(match &image {
+            Ok(_) => Event::Pulled,
+            Err(error) => Event::Failed { error },
+        });
+        image
     }
 
     fn bring_all(

@@ -8,6 +8,7 @@ pub mod archive;
 mod capabilities;
 mod child;
 mod clone;
+mod confinement;
 mod daemon;
 pub mod descriptor;
 mod dev;
@@ -32,6 +33,7 @@ mod tree;
 mod user;
 mod volumes;
 
+pub use confinement::{Confinement, SeccompProfile};
 pub use daemon::spawn_daemon;
 pub use failure::StartFailure;
 pub use limits::raise_descriptor_limit;
@@ -40,4 +42,7 @@ pub use root::prepare_base;
 pub use sealed::{own_program, sealed_self};
 pub use seccomp::warm_up as prepare_filter;
 pub use spawn::{Child, ContainerFds, ExecFds, Stdio, exec_in, spawn};
-pub use spec::{ContainerSpec, ExecSpec, MountKind, MountSpec, NetworkSpec, ProcessSpec, RootSpec};
+pub use spec::{
+    ContainerSpec, DeviceSpec, ExecSpec, IsolationSpec, LimitSpec, MountKind, MountSpec, NamespaceSpec,
+    ProcessSpec, RootSpec, ShmSpec,
+};

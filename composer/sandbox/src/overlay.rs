@@ -19,27 +19,28 @@ const LONGEST_OPTIONS: usize = 4096;
 
 /// An overlay of folders, the first on top, copy-on-write in the folder at `place`; not attached anywhere yet.
 ///
-/// No device node works but those of /dev: what may open which device is not limited otherwise.
-pub fn mount(layers: &[&OwnedFd], place: &Path, work: &OwnedFd) -> io::Result<OwnedFd> {
+/// No device node works but those of /dev, unless they are `open_nodes`: what may open which device is limited otherwise then.
+pub fn mount(layers: &[&OwnedFd], place: &Path, work: &OwnedFd, open_nodes: bool) -> io::Result<OwnedFd> {
     let upper = on_host(place)?;
     let layers: Vec<String> = layers.iter().map(|layer| descriptor::path(layer)).collect();
     let (upper, work) = (descriptor::path(&upper), descriptor::path(work));
     let lower = layers.join(":");
     if lower.len() < LONGEST_VALUE {
-        return with(&[("lowerdir", lower.as_str())], &upper, &work);
+        return with(&[("lowerdir", lower.as_str())], &upper, &work, open_nodes);
     }
     let each: Vec<_> = layers.iter().map(|layer| ("lowerdir+", layer.as_str())).collect();
-    match with(&each, &upper, &work) {
+    match with(&each, &upper, &work, open_nodes) {
         // Before Linux 6.5.
-        Err(error) if is_unknown(&error) => by_path(&lower, (place, &upper), &work),
+        Err(error) if is_unknown(&error) => by_path(&lower, (place, &upper), &work, open_nodes),
         mounted => mounted,
     }
 }
 
-fn with(lower: &[(&str, &str)], upper: &str, work: &str) -> io::Result<OwnedFd> {
+fn with(lower: &[(&str, &str)], upper: &str, work: &str, open_nodes: bool) -> io::Result<OwnedFd> {
     let lower = lower.iter().map(|(key, value)| (*key, Some(*value)));
     let options = lower.chain([("upperdir", Some(upper)), ("workdir", Some(work)), ("volatile", None)]);
-    mount::filesystem("overlay", &options.collect::<Vec<_>>(), MountAttrFlags::MOUNT_ATTR_NODEV)
+    let attributes = if open_nodes { MountAttrFlags::empty() } else { MountAttrFlags::MOUNT_ATTR_NODEV };
+    mount::filesystem("overlay", &options.collect::<Vec<_>>(), attributes)
 }
 
 fn is_unknown(error: &io::Error) -> bool {
@@ -47,14 +48,15 @@ fn is_unknown(error: &io::Error) -> bool {
 }
 
 /// By mount(2), whose options are a page long. It wants a place, and lies there for a moment.
-fn by_path(lower: &str, (place, upper): (&Path, &str), work: &str) -> io::Result<OwnedFd> {
+fn by_path(lower: &str, (place, upper): (&Path, &str), work: &str, open_nodes: bool) -> io::Result<OwnedFd> {
     let options = format!("lowerdir={lower},upperdir={upper},workdir={work},volatile");
     if options.len() >= LONGEST_OPTIONS {
         return Err(io::Error::other(
             "it has more layers than this kernel can mount; Linux 6.5 can mount 500",
         ));
     }
-    nix::mount::mount(Some("overlay"), place, Some("overlay"), MsFlags::MS_NODEV, Some(options.as_str()))?;
+    let flags = if open_nodes { MsFlags::empty() } else { MsFlags::MS_NODEV };
+    nix::mount::mount(Some("overlay"), place, Some("overlay"), flags, Some(options.as_str()))?;
     let copy = on_host(place).and_then(|root| mount::copy(&root, "", false));
     umount2(place, MntFlags::MNT_DETACH)?;
     copy

@@ -43,6 +43,7 @@ mod read;
 mod resolve;
 mod restart;
 mod schema;
+mod security;
 mod shape;
 pub mod signal;
 mod size;
@@ -68,10 +69,11 @@ pub use limits::MOST_REPLICAS;
 pub use load::{load, project_name_only};
 pub use loaded::{Loaded, Variable};
 pub use model::{
-    AfterSync, Attachment, Bandwidth, CheckTimes, Condition, Dependency, Driver, ExternalLink, ExtraHost,
-    Healthcheck, Hook, HostAddress, Image, ImageSource, IpNet, Logging, Mac, MacvlanMode, Mount, MountKind,
-    Network, NetworkMode, Pool, Port, PortMode, PreStart, Probe, Protocol, PullPolicy, Resources, Restart,
-    RestartPolicy, Rootfs, Run, Service, ServiceLink, Stack, Test, Trigger, TriggerAction, Volume,
+    AfterSync, Attachment, Bandwidth, CheckTimes, Condition, Dependency, Device, Driver, ExternalLink,
+    ExtraHost, Healthcheck, Hook, HostAddress, Image, ImageSource, IpNet, Isolation, Logging, Mac,
+    MacvlanMode, Mount, MountKind, Namespace, Network, NetworkMode, Pool, Port, PortMode, PreStart, Probe,
+    Protocol, PullPolicy, Resources, Restart, RestartPolicy, Rootfs, Run, Seccomp, Security, Service,
+    ServiceLink, Stack, Test, Trigger, TriggerAction, Ulimit, Volume,
 };
 pub use options::{HostFacts, LoadOptions, Purpose};
 pub use schema::schema;

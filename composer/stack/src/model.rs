@@ -11,9 +11,11 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 mod image;
+mod isolation;
 mod network;
 
 pub use image::{CheckTimes, Image, ImageSource, PullPolicy};
+pub use isolation::{Device, Isolation, Namespace, Seccomp, Security, Ulimit};
 pub use network::{
     Attachment, Bandwidth, Driver, ExternalLink, ExtraHost, HostAddress, IpNet, Mac, MacvlanMode, Network,
     NetworkMode, Pool, Port, PortMode, Protocol, ServiceLink,
@@ -150,6 +152,9 @@ pub struct Service {
     /// `develop.watch`: what is done when files change.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub watch: Vec<Trigger>,
+    /// What its programs may do and see.
+    #[serde(flatten)]
+    pub isolation: Isolation,
 }
 
 /// `x-run`: what `up` makes of a container whose program has ended.

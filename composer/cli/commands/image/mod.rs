@@ -35,7 +35,7 @@ fn pull(context: &mut Context, verb: ImagePull) -> Result {
         .iter()
         .map(|image| Pull { reference: image.clone(), platform: platform.clone(), policy })
         .collect();
-    let mut progress = context.pulls("pull", &verb.images, verb.quiet);
+    let mut progress = context.pulls("pull", verb.quiet);
     let folder = std::env::current_dir().map_err(doing("find the current folder"))?;
     let outcome = pulling::pull(context, &mut progress, pulls, folder)?;
     let mut failures = Vec::new();

@@ -1,12 +1,13 @@
 //! `compose image rm` and `compose image prune`.
 
-use std::io::{BufRead, IsTerminal};
+use std::io::IsTerminal;
 
 use composer_supervisor::host;
 use composer_supervisor::host::images::{self, Gone};
 
 use super::super::context::Context;
-use super::super::{Error, Result, doing};
+use super::super::prompt::{self, Echo};
+use super::super::{Error, Result};
 use super::filter::Filters;
 use crate::options::{ImagePrune, ImageRm};
 use crate::render::amount;
@@ -55,16 +56,12 @@ fn confirmed(context: &mut Context, all: bool) -> Result<bool> {
         true => "all images without at least one container associated to them",
         false => "all dangling images",
     };
-    let stdin = std::io::stdin();
-    if !stdin.is_terminal() {
+    if !std::io::stdin().is_terminal() {
         return Err(Error::Usage(format!(
             "this will remove {what}: say `--force` where nobody can be asked"
         )));
     }
-    context
-        .out
-        .note(&format!("WARNING! This will remove {what}.\nAre you sure you want to continue? [y/N] "));
-    let mut answer = String::new();
-    stdin.lock().read_line(&mut answer).map_err(doing("read the answer"))?;
+    let question = format!("WARNING! This will remove {what}.\nAre you sure you want to continue? [y/N] ");
+    let answer = prompt::ask(context, &question, Echo::On)?;
     Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
 }

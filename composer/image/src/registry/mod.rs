@@ -3,8 +3,9 @@
 
 mod certificates;
 mod connection;
-pub(crate) mod credentials;
+mod credentials;
 mod download;
+mod login;
 mod settings;
 #[cfg(test)]
 mod tests;
@@ -30,6 +31,7 @@ use crate::reference::Named;
 use crate::source::{Blob, Root, Source};
 use crate::stop::Stop;
 use connection::{Speech, Wanted};
+pub use credentials::{Kept, Owner};
 pub use settings::{Mirror, Proxies, Registries};
 
 /// How often a request is made before it counts as failed.

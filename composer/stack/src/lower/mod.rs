@@ -3,11 +3,12 @@
 mod graph;
 mod health;
 mod image;
+mod isolation;
 mod network;
 mod ports;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::limits::{self, Limits};
 use crate::model::{
@@ -18,6 +19,7 @@ use crate::yaml::Node;
 use crate::{cpuset, logging, restart, signal, tmpfs, values};
 
 pub(crate) use graph::graph;
+pub(crate) use isolation::bare;
 pub(crate) use ports::published;
 
 /// The stack of what can be run: services with a root filesystem.
@@ -26,7 +28,7 @@ pub(crate) fn stack(root: &Node, name: String, directory: PathBuf, files: Vec<Pa
     let services = section("services").filter_map(|(name, entry)| {
         let own = entry.node.get("x-rootfs").and_then(rootfs);
         let rootfs = own.or_else(|| image::source(&entry.node))?;
-        Some((name.clone(), service(name, &entry.node, rootfs)))
+        Some((name.clone(), service(name, &entry.node, rootfs, &directory)))
     });
     let volumes = section("volumes").map(|(key, entry)| (key.clone(), volume(&name, key, &entry.node)));
     let mut services: BTreeMap<String, Service> = services.collect();
@@ -61,7 +63,7 @@ fn volume(project: &str, key: &str, node: &Node) -> Volume {
     Volume { name: named.unwrap_or_else(derived), external, labels: pairs(node.get("labels")) }
 }
 
-fn service(name: &str, node: &Node, rootfs: Rootfs) -> Service {
+fn service(name: &str, node: &Node, rootfs: Rootfs, folder: &Path) -> Service {
     let words = |key: &str| node.get(key).and_then(values::texts);
     let flag = |key: &str| values::flag(node.get(key));
     let text = |key: &str| values::text(node.get(key)).filter(|text| !text.is_empty());
@@ -113,6 +115,7 @@ fn service(name: &str, node: &Node, rootfs: Rootfs) -> Service {
         },
         restart: restart::of_service(node).map(|at| at.value).unwrap_or_default(),
         watch: triggers(node),
+        isolation: isolation::isolation(node, folder),
     }
 }
 

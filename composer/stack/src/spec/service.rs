@@ -19,8 +19,7 @@ pub(crate) static SERVICE: Record = Record::new(
         Field::new("profiles", TEXTS, "The service is there only when one of these profiles is asked for.")
             .merge(KEYED),
         Field::new("annotations", shape::LABELS, "Annotations of the container's OCI specification.")
-            .merge(Merge::Pairs)
-            .support(Support::NotYet),
+            .merge(Merge::Pairs),
         Field::new("attach", Shape::Bool, "Whether `up` shows what the service writes.").print(Print::Given),
         Field::new("build", shape::BUILD, "How to build the image: a context, or a mapping.")
             .print(Print::Given),
@@ -34,20 +33,16 @@ pub(crate) static SERVICE: Record = Record::new(
         )
         .print(Print::Given)
         .support(Support::NotYet),
-        Field::new("cap_add", TEXTS, "Capabilities that are added to the default ones.")
-            .merge(KEYED)
-            .support(Support::NotYet),
+        Field::new("cap_add", TEXTS, "Capabilities that are added to the default ones.").merge(KEYED),
         Field::new("cap_drop", TEXTS, "Capabilities that are taken away; `ALL` are all of them.")
-            .merge(KEYED)
-            .support(Support::NotYet),
+            .merge(KEYED),
         Field::new("cgroup_parent", Shape::Text, "The cgroup that the container's own is made in.")
             .support(Support::NotYet),
         Field::new(
             "cgroup",
             Shape::Word(&["host", "private"]),
             "The cgroup namespace: the `host`'s or one of its own.",
-        )
-        .support(Support::NotYet),
+        ),
         Field::new("cpu_count", COUNT, "How many CPUs a Windows container has.").support(WINDOWS),
         Field::new("cpu_percent", Shape::Int(0, 100), "How much of the CPUs a Windows container has.")
             .support(WINDOWS),
@@ -104,11 +99,9 @@ pub(crate) static SERVICE: Record = Record::new(
             "device_cgroup_rules",
             SET,
             "Devices that may be used, as the cgroup takes them: `c 1:3 mr`.",
-        )
-        .support(Support::NotYet),
+        ),
         Field::new("devices", Shape::List(&shape::DEVICE), "Devices of the host that the container may use.")
-            .merge(Merge::Unique(merge::by_target))
-            .support(Support::NotYet),
+            .merge(Merge::Unique(merge::by_target)),
         Field::new("dns", shape::DNS, "DNS servers for names that are none of the project's own.")
             .merge(KEYED),
         Field::new("dns_opt", TEXTS, "Options for `/etc/resolv.conf`.").merge(KEYED),
@@ -150,8 +143,7 @@ pub(crate) static SERVICE: Record = Record::new(
         Field::new("external_links", SET, "Containers of other projects that get names in this one."),
         Field::new("extra_hosts", shape::HOSTS, "Names and addresses for the container's `/etc/hosts`.")
             .merge(Merge::Own(merge::hosts)),
-        Field::new("group_add", Shape::Set(&shape::TEXT_OR_INT), "Further groups of the container's user.")
-            .support(Support::NotYet),
+        Field::new("group_add", Shape::Set(&shape::TEXT_OR_INT), "Further groups of the container's user."),
         Field::new("gpus", shape::GPUS, "GPUs that the container gets: `all`, or a list.")
             .merge(Merge::Lists)
             .support(DRIVERS),
@@ -177,8 +169,7 @@ pub(crate) static SERVICE: Record = Record::new(
             "ipc",
             Shape::Text,
             "The IPC namespace: `private`, `shareable`, `host`, or `service:NAME`.",
-        )
-        .support(Support::NotYet),
+        ),
         Field::new("isolation", Shape::Text, "How a Windows container is isolated.").support(WINDOWS),
         Field::new("labels", shape::LABELS, "Labels of the container.").merge(Merge::Pairs),
         Field::new("label_file", shape::LABEL_FILES, "Files with labels, below those of `labels`."),
@@ -223,17 +214,14 @@ pub(crate) static SERVICE: Record = Record::new(
             "oom_score_adj",
             Shape::Int(-1000, 1000),
             "How likely the kernel kills it when memory runs out.",
-        )
-        .support(Support::NotYet),
+        ),
         Field::new("pid", Shape::Text, "The PID namespace: the `host`'s, or that of `service:NAME`.")
-            .nullable()
-            .support(Support::NotYet),
+            .nullable(),
         Field::new("pids_limit", shape::PIDS, "Processes and threads at most; -1 is no limit."),
         Field::new("platform", Shape::Text, "Platform of the image: `linux/arm64`."),
         Field::new("ports", shape::PORTS, "Ports that are published on the host: `HOST:CONTAINER`.")
             .merge(Merge::Unique(merge::by_port)),
-        Field::new("privileged", Shape::Bool, "Runs the container with all privileges.")
-            .support(Support::NotYet),
+        Field::new("privileged", Shape::Bool, "Runs the container with all privileges."),
         Field::new(
             "pull_policy",
             shape::PULL_POLICY,
@@ -250,10 +238,8 @@ pub(crate) static SERVICE: Record = Record::new(
         Field::new("secrets", Shape::List(&shape::FILE_MOUNT), "Secrets that the container gets as files.")
             .merge(Merge::Unique(merge::by_secret_target))
             .support(Support::NotYet),
-        Field::new("security_opt", SET, "Seccomp and LSM profiles, and `no-new-privileges`.")
-            .support(Support::NotYet),
-        Field::new("shm_size", Shape::BytesOrFraction, "Size of `/dev/shm`: `64m` by default.")
-            .support(Support::NotYet),
+        Field::new("security_opt", SET, "Seccomp and LSM profiles, and `no-new-privileges`."),
+        Field::new("shm_size", Shape::BytesOrFraction, "Size of `/dev/shm`: `64m` by default."),
         Field::new("stdin_open", Shape::Bool, "Standard input stays open."),
         Field::new(
             "stop_grace_period",
@@ -282,14 +268,12 @@ pub(crate) static SERVICE: Record = Record::new(
             Shape::Map(&ULIMIT),
             "Limits of processes: `nofile: 1024`, or soft and hard ones.",
         )
-        .merge(Merge::Pairs)
-        .support(Support::NotYet),
+        .merge(Merge::Pairs),
         Field::new("use_api_socket", Shape::StrictBool, "Hands the Docker engine's socket to the container.")
             .support(Support::Refused("there is no Docker engine whose socket could be handed on")),
         Field::new("user", shape::USER, "User, and group, that runs the processes: `1000:1000`."),
-        Field::new("userns_mode", Shape::Text, "`host`: no user namespace of its own.")
-            .support(Support::NotYet),
-        Field::new("uts", Shape::Text, "`host`: the host's own host name.").support(Support::NotYet),
+        Field::new("userns_mode", Shape::Text, "`host`: no user namespace of its own."),
+        Field::new("uts", Shape::Text, "`host`: the host's own host name."),
         Field::new(
             "volumes",
             Shape::List(&shape::MOUNT),

@@ -157,6 +157,7 @@ impl Engine {
             launch.is_service = false;
             launch.spec.process.terminal = false;
             hooks::apply(&mut launch.spec.process, &step.hook);
+            launch.spec.process.confinement.privileged |= step.hook.privileged;
             elsewhere(&mut launch.spec, folder);
             Ok(launch)
         };

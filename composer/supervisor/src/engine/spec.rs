@@ -5,12 +5,13 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use composer_sandbox::{self as sandbox, ContainerSpec, ProcessSpec, RootSpec};
+use composer_sandbox::{self as sandbox, ContainerSpec, DeviceSpec, ProcessSpec, RootSpec};
 use composer_stack::{MountKind, Rootfs, Service};
 
 use super::Engine;
 use super::container::Container;
 use super::identity::Identity;
+use super::isolation;
 use super::start::{Result, StartError};
 use crate::paths;
 
@@ -36,6 +37,7 @@ impl Engine {
         container: &Container,
         service: &Service,
         identity: Identity,
+        devices: Vec<DeviceSpec>,
     ) -> Result<ContainerSpec> {
         let name = container.name();
         let made = |path: &Path, done: io::Result<()>| {
@@ -78,15 +80,12 @@ impl Engine {
             hosts: identity.hosts,
             resolv_conf: identity.resolv_conf,
             process: ProcessSpec {
-                argv: service.argv(),
-                env: environment(self, service, &identity.hostname),
-                cwd: service.working_dir.clone(),
-                user: service.user.clone(),
                 terminal: service.tty,
-                terminal_size: None,
+                ..isolation::process(service, service.argv(), environment(self, service, &identity.hostname))
             },
             init: service.init,
-            cgroup_tasks: self.container_group(&name).tasks_files(),
+            cgroup_tasks: self.tasks_files(&name, service),
+            isolation: isolation::spec(service, devices),
             hostname: identity.hostname,
         })
     }

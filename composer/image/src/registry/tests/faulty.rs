@@ -93,7 +93,9 @@ fn answer(request: &str, headers: &str, name: &str, made: &Made, faults: &mut Fa
     if path.starts_with("/token") {
         // ann:secret
         if headers.contains("authorization: basic yw5uonnly3jlda==")
-            && path.contains("repository%3Ashop%3Apull")
+            && ["shop", "composer%2Flogin"]
+                .iter()
+                .any(|name| path.contains(&format!("repository%3A{name}%3Apull")))
         {
             return reply("200 OK", "", br#"{"token":"the-token"}"#);
         }
@@ -226,6 +228,10 @@ fn a_token() {
     let said = refusal(pull(&scratch, &reference, with("wrong")));
     assert!(said.contains("incorrect username or password"), "{said}");
     assert_whole(&pull(&scratch, &reference, with("secret")).unwrap());
+    let log_in = |secret: &str| with(secret).log_in(&server.name, None, None, &Stop::default());
+    let said = log_in("wrong").unwrap_err().to_string();
+    assert!(said.contains("cannot log in to") && said.contains("incorrect username or password"), "{said}");
+    log_in("secret").unwrap();
 }
 
 #[test]

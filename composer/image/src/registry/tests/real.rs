@@ -14,7 +14,8 @@ use super::{assert_whole, image, pull, refusal};
 use crate::manifest::{OCI_INDEX, OCI_MANIFEST};
 use crate::reference::{Named, Reference};
 use crate::registry::connection::client;
-use crate::registry::{Proxies, Registries, oci_image};
+use crate::registry::{Kept, Proxies, Registries, oci_image};
+use crate::stop::Stop;
 use crate::testing::{Made, Scratch};
 
 /// `ann` and `secret`.
@@ -209,4 +210,30 @@ fn tls_and_basic_auth() {
     let insecure =
         Registries { certificates: None, insecure: vec![server.name.clone()], ..server.registries("secret") };
     assert_whole(&pull(&scratch, &name, insecure).unwrap());
+}
+
+#[test]
+fn logging_in_and_out() {
+    let server = Server::start(true);
+    server.push("shop/api:v1", &image());
+    let scratch = Scratch::new();
+    let path = scratch.path().join("mine/config.json");
+    let registries = Registries { docker_config: Some(path.clone()), ..server.registries("secret") };
+    let log_in = |given: Option<(&str, &str)>| {
+        let given = given.map(|(user, secret)| (user.to_owned(), secret.to_owned()));
+        registries.log_in(&server.name, given, None, &Stop::default())
+    };
+    let said = log_in(None).unwrap_err().to_string();
+    assert!(said.contains("there are no credentials of it"), "{said}");
+    let said = log_in(Some(("ann", "wrong"))).unwrap_err().to_string();
+    assert!(said.contains("refuses the credentials of `ann`") && !path.exists(), "{said}");
+    assert_eq!(log_in(Some(("ann", "secret"))).unwrap(), Kept::File(path.clone()));
+    assert_eq!(registries.user(&server.name).unwrap().as_deref(), Some("ann"));
+    log_in(None).unwrap();
+    let name = format!("{}/shop/api:v1", server.name);
+    assert_whole(&pull(&scratch, &name, registries.clone()).unwrap());
+    assert!(registries.log_out(&server.name, None).unwrap());
+    assert!(!registries.log_out(&server.name, None).unwrap());
+    let said = refusal(pull(&scratch, &name, registries));
+    assert!(said.contains("it wants credentials"), "{said}");
 }

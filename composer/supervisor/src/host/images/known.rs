@@ -102,6 +102,7 @@ fn one(stack: &str, record: ContainerRecord) -> Option<Use> {
             id: image.id,
             platform: image.platform,
         }),
+        // One whose image has not been found is not made.
         Rootfs::Host | Rootfs::Path(_) | Rootfs::Source(_) => None,
     }
 }

@@ -9,7 +9,7 @@ mod resolve;
 
 use composer_image::{Hold, Image, Platform, Policy, Reference, Store};
 
-pub use composer_image::{Error, Event, Image as Stored, Policy as PullPolicy, Registries, Stop};
+pub use composer_image::{Error, Event, Image as Stored, Kept, Policy as PullPolicy, Registries, Stop};
 pub use known::{Name, Use, in_use, list};
 pub use pull::{Pull, pull};
 pub use registries::registries;
