@@ -23,7 +23,7 @@ fn project(name: &str, registry: &Registry) -> Project {
     Project::new(name, &FILE.replace("@registry@", &registry.name))
 }
 
-/// A script that sees a folder, and not the host's own store, at /var/lib/compose/images. `compose` in it is ours.
+/// A script that sees a folder, and not the host's own store, at /var/lib/compose/images. Its `compose` is ours.
 fn with_store(project: &Project, store: &Path, script: &str) -> Command {
     fs::create_dir_all(store).unwrap();
     fs::create_dir_all("/var/lib/compose/images").unwrap();
@@ -124,7 +124,7 @@ fn a_pull_may_be_killed_at_any_moment() {
     let rounds = std::env::var("COMPOSER_PULLS").map_or(5, |rounds| rounds.parse().unwrap());
     let registry = Registry::plain();
     let project = project("pull-killed", &registry);
-    // In memory: processes are killed here, not the machine, and a disk that others use makes each pull as slow as it likes.
+    // In memory: processes are killed here, not the machine, and on a disk that others use a pull takes any time.
     let store = Path::new("/dev/shm").join(&project.name);
     let pull = || with_store(&project, &store, "exec compose pull");
     let begin = Instant::now();
@@ -153,7 +153,8 @@ fn a_pull_may_be_killed_at_any_moment() {
         assert_eq!(names(&store.join("tmp")), [""; 0], "round {round}");
     }
     fs::remove_dir_all(&store).unwrap();
-    println!("{killed} of {round} pulls killed, {partial} with some layers");
+    // Of so many, some are killed between two layers.
+    assert!(rounds < 50 || partial > 0, "{killed} of {round} pulls killed, none with some layers");
     project.down();
 }
 

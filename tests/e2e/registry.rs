@@ -21,8 +21,8 @@ impl Registry {
         Self::start("", "")
     }
 
-    /// With TLS, for `ann` whose password is `secret`. Its certificate, which nobody vouches for, and its key are left in
-    /// the folder.
+    /// With TLS, for `ann` whose password is `secret`. Its certificate (`crt`), which nobody vouches for, and its key
+    /// are left in the folder.
     pub fn secured(folder: &Path) -> Self {
         let at = |name: &str| folder.join(name).display().to_string();
         let request =
