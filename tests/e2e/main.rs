@@ -45,6 +45,7 @@ mod ports;
 mod probes;
 mod process;
 mod pull;
+mod pulls;
 mod reconcile;
 mod registry;
 mod restart;
