@@ -192,7 +192,7 @@ fn binary(bytes: u64) -> String {
 }
 
 /// `1.07kB`: three digits, units of 1000 (go-units' `HumanSizeWithPrecision`).
-fn decimal(bytes: u64) -> String {
+pub(super) fn decimal(bytes: u64) -> String {
     scaled(bytes, 1000.0, &["B", "kB", "MB", "GB", "TB", "PB", "EB"], 3)
 }
 

@@ -62,12 +62,13 @@ pub fn container(spec: &ContainerSpec, fds: &ContainerFds) -> ! {
         sethostname(&spec.hostname).doing("set the host name", &spec.hostname)?;
         let domain = spec.domainname.as_deref().unwrap_or("(none)");
         rustix::system::setdomainname(domain.as_bytes()).doing("set", "the domain name")?;
+        let passed_on = volumes::passed_on(spec)?;
         root::make_private()?;
         let tree = root::mount(&spec.root)?;
         kernel_files::mount(&tree, &spec.cgroup_tasks, fds.cgroup.is_some())?;
         let hidden = dev::mount(&tree)?;
         kernel_files::mask(&tree, &hidden)?;
-        volumes::mount(&tree, spec, &hidden)?;
+        volumes::mount(&tree, spec, &hidden, passed_on)?;
         drop(hidden);
         working_folder(&tree, &spec.process)?;
         let init = if spec.init { Some(own_program()?) } else { None };

@@ -11,7 +11,10 @@ mod clone;
 mod daemon;
 pub mod descriptor;
 mod dev;
+mod device;
 mod failure;
+mod files;
+mod fill;
 pub mod host;
 pub mod init;
 mod kernel_files;
@@ -32,6 +35,7 @@ mod user;
 mod volumes;
 
 pub use daemon::spawn_daemon;
+pub use device::{Device, is_mount, is_shared};
 pub use failure::StartFailure;
 pub use limits::raise_descriptor_limit;
 pub use report::{ReportMessage, read_report};
@@ -39,4 +43,7 @@ pub use root::prepare_base;
 pub use sealed::sealed_self;
 pub use seccomp::warm_up as prepare_filter;
 pub use spawn::{Child, ContainerFds, ExecFds, Stdio, exec_in, spawn};
-pub use spec::{ContainerSpec, ExecSpec, MountKind, MountSpec, NetworkSpec, ProcessSpec, RootSpec};
+pub use spec::{
+    ContainerSpec, ExecSpec, FileSpec, MountKind, MountSpec, NetworkSpec, ProcessSpec, Propagation,
+    Recursion, RootSpec,
+};

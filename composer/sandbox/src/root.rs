@@ -107,7 +107,7 @@ fn overlay(layers: &[&OwnedFd], upper: &Path, work: &Path) -> Result<OwnedFd> {
     fs::create_dir_all(work).doing("make", work.display())?;
     let upper_fd = on_host(upper).doing("open", upper.display())?;
     let work_fd = on_host(work).doing("open", work.display())?;
-    let lower: Vec<String> = layers.iter().map(|layer| descriptor::path(layer)).collect();
+    let lower: Vec<String> = layers.iter().map(descriptor::path).collect();
     let lower = lower.join(":");
     let (upper_option, work_option) = (descriptor::path(&upper_fd), descriptor::path(&work_fd));
     let options = [

@@ -36,6 +36,6 @@ pub fn sealed_self() -> io::Result<OwnedFd> {
     io::copy(&mut program, &mut copy)?;
     fcntl(&copy, FcntlArg::F_ADD_SEALS(seals))?;
     // Written through one description, executed through another: a program that is open for writing cannot be.
-    let sealed = File::open(crate::descriptor::path(&copy.into()))?;
+    let sealed = File::open(crate::descriptor::path(&copy))?;
     Ok(sealed.into())
 }

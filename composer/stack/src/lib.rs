@@ -6,6 +6,7 @@
 
 mod check;
 mod command_line;
+mod contents;
 mod cpuset;
 mod defaults;
 mod diagnostic;
@@ -54,6 +55,7 @@ mod tmpfs;
 mod tree;
 mod values;
 mod variables;
+mod volume_options;
 mod words;
 mod yaml;
 
@@ -66,10 +68,11 @@ pub use limits::MOST_REPLICAS;
 pub use load::{load, project_name_only};
 pub use loaded::{Loaded, Variable};
 pub use model::{
-    AfterSync, Attachment, Bandwidth, Condition, Dependency, Driver, ExternalLink, ExtraHost, Healthcheck,
-    Hook, HostAddress, IpNet, Logging, Mac, MacvlanMode, Mount, MountKind, Network, NetworkMode, Pool, Port,
-    PortMode, PreStart, Probe, Protocol, Resources, Restart, RestartPolicy, Rootfs, Run, Service,
-    ServiceLink, Stack, Test, Trigger, TriggerAction, Volume,
+    AfterSync, Attachment, Bandwidth, Condition, Content, Dependency, Driver, ExternalLink, ExtraHost,
+    FileMount, Healthcheck, Hook, HostAddress, IpNet, Logging, Mac, MacvlanMode, Mount, MountKind,
+    MountOptions, Network, NetworkMode, Pool, Port, PortMode, PreStart, Probe, Propagation, Protocol,
+    Recursion, Resources, Restart, RestartPolicy, Rootfs, Run, Service, ServiceLink, Stack, Test, Trigger,
+    TriggerAction, Volume, VolumesFrom,
 };
 pub use options::{HostFacts, LoadOptions, Purpose};
 pub use schema::schema;
@@ -77,3 +80,4 @@ pub use source::StepKind;
 pub use stdin::Stdin;
 pub use suggest::known_services;
 pub use variables::{json as variables_json, yaml as variables_yaml};
+pub use volume_options::wrong_volume_options;

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::stack;
+use crate::contents::Contents;
 use crate::diagnostic::Report;
 use crate::model::{
     Bandwidth, Driver, ExternalLink, ExtraHost, HostAddress, MacvlanMode, NetworkMode, Port, PortMode,
@@ -13,7 +14,7 @@ use crate::yaml;
 fn lowered(text: &str) -> Stack {
     let mut report = Report::default();
     let mut roots = yaml::parse(Path::new("compose.yaml"), text.to_owned(), &mut report).unwrap();
-    stack(&roots.remove(0), "shop".to_owned(), PathBuf::from("/shop"), Vec::new())
+    stack(&roots.remove(0), "shop".to_owned(), PathBuf::from("/shop"), Vec::new(), Contents::default())
 }
 
 #[test]

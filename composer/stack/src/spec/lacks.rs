@@ -13,8 +13,6 @@ pub(crate) struct Lack {
 const SERVICE: &str = "a service";
 
 const CAPABILITIES: &str = "every container has the same capabilities";
-const FILES: &str = "no files are made for it";
-const MOUNT_IT: &str = "mount the file with `volumes`: `./FILE:/run/FILE:ro`";
 const NAMESPACES: &str = "every container has namespaces of its own";
 const NO_RATES: &str = "disks are not shared out";
 const PERIODS: &str = "CPU time is reckoned in periods of a tenth of a second";
@@ -47,7 +45,6 @@ pub(crate) const LACKS: &[Lack] = &[
         REAL_TIME,
         "`cpu_shares` gives a service more of the CPUs when they are busy",
     ),
-    lack(SERVICE, "configs", FILES, MOUNT_IT),
     lack(SERVICE, "device_cgroup_rules", "a container has a few devices, always the same ones", ""),
     lack(SERVICE, "devices", "a container has a few devices, always the same ones", ""),
     lack(
@@ -74,7 +71,6 @@ pub(crate) const LACKS: &[Lack] = &[
     ),
     lack(SERVICE, "privileged", CAPABILITIES, ""),
     lack(SERVICE, "pull_policy", "no images are pulled", "`x-rootfs` runs a service without one"),
-    lack(SERVICE, "secrets", FILES, MOUNT_IT),
     lack(SERVICE, "security_opt", "every container has the same seccomp filter and no profile", ""),
     lack(SERVICE, "shm_size", "`/dev/shm` holds 64 MiB", ""),
     lack(
@@ -85,12 +81,6 @@ pub(crate) const LACKS: &[Lack] = &[
     ),
     lack(SERVICE, "userns_mode", "there are no user namespaces", "remove it where it is `host`"),
     lack(SERVICE, "uts", NAMESPACES, "`hostname` gives it the name that you want"),
-    lack(
-        SERVICE,
-        "volumes_from",
-        "mounts are not taken over from others",
-        "write them under `volumes` of both services",
-    ),
     lack(SERVICE, "x-cpu-burst", "unused CPU time is not saved up", "raise `cpus`"),
     lack(SERVICE, "x-cpus-exclusive", "CPUs are not set aside", "`cpuset` of every service keeps them apart"),
     lack(SERVICE, "x-mem-high", "nothing is slowed down before its limit", "`mem_limit` is that limit"),
@@ -113,25 +103,7 @@ pub(crate) const LACKS: &[Lack] = &[
         "without it the step runs in the service's own root",
     ),
     lack("a mount", "image", "no images are pulled", "mount a folder: `type: bind`"),
-    lack("`bind`", "propagation", "mounts do not pass between host and container", ""),
-    lack("`bind`", "recursive", "mounts below the source always come along", ""),
-    lack(
-        "`volume`",
-        "labels",
-        "volumes without a name have no labels",
-        "name the volume at the top level, with `labels`",
-    ),
-    lack(
-        "`volume`",
-        "subpath",
-        "a volume is mounted whole",
-        "mount it elsewhere, and name the folder in `command`",
-    ),
     lack("`limits`", "swap", "swap is not limited for the whole stack", "`memswap_limit` of each service is"),
-    lack("a volume", "driver", "volumes are folders of this host", "remove it where it is `local`"),
-    lack("a volume", "driver_opts", "volumes are folders of this host", "mount a folder: `/srv/data:/data`"),
-    lack("the top level", "secrets", FILES, MOUNT_IT),
-    lack("the top level", "configs", FILES, MOUNT_IT),
 ];
 
 const fn lack(record: &'static str, key: &'static str, why: &'static str, way: &'static str) -> Lack {

@@ -20,6 +20,7 @@ mod inside;
 mod life;
 mod link;
 mod logpipes;
+mod mounts;
 mod naming;
 mod network;
 mod oneoff;
@@ -39,6 +40,7 @@ mod start;
 mod taken;
 mod turn;
 mod unplug;
+mod volumes;
 mod wake;
 
 use std::cell::{Cell, RefCell};

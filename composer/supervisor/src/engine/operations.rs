@@ -114,6 +114,7 @@ impl Engine {
             path: path.split(':').filter(|folder| !folder.is_empty()).map(PathBuf::from).collect(),
             made,
         });
+        self.keep_contents(stack).map_err(|error| failure(format!("keep secrets and configs: {error}")))?;
         self.know_own_names();
         self.stirred.notify_waiters();
         self.save().map_err(|error| failure(format!("write the stack's record: {error}")))?;
