@@ -197,6 +197,16 @@ volumes:
     until_unmounted(&project);
     project.ok(&["start"]);
     assert_eq!(sh("one", "ls /memory; cat /folder/file"), "outside\n");
+    // Whatever is killed, `down` finds it.
+    for service in ["one", "two"] {
+        let pid = i32::try_from(project.field(service, "Pid").as_i64().unwrap()).unwrap();
+        let pidfd = crate::stack::pidfd(pid);
+        project.kill_processes("compose-keeper");
+        project.kill_processes("compose-supervisor");
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL).unwrap();
+        crate::stack::ended(&pidfd);
+    }
+    assert_eq!(mounts(&project), 3);
     project.down();
 }
 
@@ -428,4 +438,160 @@ fn volumes_of_others_have_to_be_there() {
         "kept\n"
     );
     assert_eq!(project.ok(&["volume", "rm", &name]), format!("{name}\n"));
+}
+
+/// The processes that have something open below a folder.
+fn holders(folder: &Path) -> Vec<i32> {
+    let pids =
+        fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    let holds = |pid: &i32| {
+        let descriptors = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+        descriptors.filter_map(|fd| fs::read_link(fd.path()).ok()).any(|open| open.starts_with(folder))
+    };
+    pids.filter(holds).collect()
+}
+
+#[test]
+fn a_copy_is_killed_in_its_middle() {
+    use rustix::fs::inotify;
+    let root = root("killed");
+    // Long enough to be met in its middle.
+    fs::File::create(root.join("data/deep/large")).unwrap().set_len(256 << 20).unwrap();
+    let project = Project::new("killed", &file(&root, "    volumes: ['data:/data']\nvolumes: {data: }\n"));
+    let name = format!("{}_data", project.name);
+    project.ok(&["volume", "create", &name]);
+    let data = volume(&project, "data");
+    let watch = inotify::init(inotify::CreateFlags::CLOEXEC).unwrap();
+    inotify::add_watch(&watch, &data, inotify::WatchFlags::CREATE).unwrap();
+    let up = project.command(&["up", "-d"]).stderr(std::process::Stdio::piped()).spawn().unwrap();
+    let mut buffer = [std::mem::MaybeUninit::uninit(); 512];
+    let mut events = inotify::Reader::new(&watch, &mut buffer);
+    assert_eq!(events.next().unwrap().file_name().unwrap().to_bytes(), b".compose-filling");
+    let holders = holders(&data);
+    assert!(!holders.is_empty());
+    for pid in holders {
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL).unwrap();
+    }
+    up.wait_with_output().unwrap();
+    project.ends("one");
+    assert!(data.join(".compose-filling").exists());
+    project.ok(&["up", "-d"]);
+    assert_eq!(fs::metadata(data.join("deep/large")).unwrap().len(), 256 << 20);
+    assert_eq!(fs::read_dir(data.join("deep")).unwrap().count(), 3);
+    assert_eq!(fs::read_dir(&data).unwrap().count(), 5);
+    project.down();
+    fs::remove_dir_all(root).unwrap();
+}
+
+#[test]
+fn volumes_are_managed_as_dockers_are() {
+    let file = r#"
+services:
+  one:
+    x-rootfs: @busybox@
+    command: sleep 1000
+    volumes: ['data:/data', {type: volume, target: /anonymous, volume: {labels: {purpose: scratch}}}]
+  two: {x-rootfs: @busybox@, command: sleep 1000, volumes: ['other:/other']}
+volumes:
+  data: {labels: {team: blue}}
+  other: {driver_opts: {type: tmpfs, device: tmpfs}}
+"#;
+    let project = Project::new("managed", file);
+    project.ok(&["up", "-d"]);
+    let name = |key: &str| format!("{}_{key}", project.name);
+    let ours = |args: &[&str]| {
+        let lines = project.ok(args);
+        let mut lines: Vec<String> = lines.lines().map(str::to_owned).collect();
+        lines.retain(|line| line.contains(&project.name));
+        lines
+    };
+    assert_eq!(ours(&["volume", "ls", "-q"]), [name("data"), name("other")]);
+    assert_eq!(ours(&["volume", "ls", "-q", "--filter", "label=team=blue"]), [name("data")]);
+    assert_eq!(ours(&["volume", "ls", "-q", "--filter", "dangling=true"]), [] as [String; 0]);
+    let table = project.ok(&["volumes"]);
+    assert!(
+        table.starts_with("DRIVER") && table.contains("VOLUME NAME") && table.contains(&name("data")),
+        "{table}"
+    );
+    // With the one that nobody has named.
+    let of_one: Vec<String> = project.ok(&["volumes", "-q", "one"]).lines().map(str::to_owned).collect();
+    assert_eq!((of_one.len(), of_one.contains(&name("data"))), (2, true));
+    let anonymous = of_one.iter().find(|volume| **volume != name("data")).unwrap();
+    assert_eq!(anonymous.len(), 64);
+    let shown = project.ok(&["volume", "inspect", &name("data"), &name("other"), anonymous]);
+    let shown: serde_json::Value = serde_json::from_str(&shown).unwrap();
+    assert_eq!(shown[0]["Labels"]["team"], "blue");
+    assert_eq!(shown[0]["Labels"]["com.docker.compose.project"], project.name.as_str());
+    assert_eq!(shown[0]["Mountpoint"], volume(&project, "data").to_str().unwrap());
+    assert_eq!((&shown[0]["Options"], &shown[0]["Driver"]), (&serde_json::Value::Null, &"local".into()));
+    assert_eq!(shown[1]["Options"]["type"], "tmpfs");
+    assert!(fs::read_dir(shown[1]["Mountpoint"].as_str().unwrap()).is_ok());
+    assert_eq!(shown[2]["Labels"]["purpose"], "scratch");
+    let json =
+        project.ok(&["volume", "ls", "--format", "json", "--filter", &format!("name={}", name("data"))]);
+    let line: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!((&line["Name"], &line["Size"]), (&name("data").into(), &"N/A".into()));
+    // What is in use stays, whoever asks.
+    let (_, message) = project.fails(&["volume", "rm", &name("data")]);
+    assert!(message.contains("in use by") && message.contains("one-1"), "{message}");
+    let (_, message) = project.fails(&["volume", "inspect", "no-such-volume"]);
+    assert!(message.contains("volume no-such-volume not found"), "{message}");
+    let (_, message) = project.fails(&["volume", "create", "-o", "type=nfs", "x"]);
+    assert!(message.contains("needs a `device`"), "{message}");
+    let (_, message) =
+        project.fails(&["volume", "create", "-o", "type=none", "-o", "device=/", &name("data")]);
+    assert!(message.contains("other options"), "{message}");
+    project.ok(&["down", "-t", "0"]);
+    // Volumes of others that nobody has named may be in the way of no test.
+    let label = format!("of={}", project.name);
+    let made = project.ok(&["volume", "create", "--label", &label]);
+    assert_eq!(made.trim_end().len(), 64);
+    let filter = format!("label={label}");
+    let pruned = project.ok(&["volume", "prune", "-f", "--filter", &filter]);
+    assert!(pruned.contains(made.trim_end()) && pruned.contains("Total reclaimed space: 0B"), "{pruned}");
+    fs::write(volume(&project, "data").join("file"), "12345").unwrap();
+    assert!(!project.ok(&["volume", "prune", "-f", "--filter", "label=team=blue"]).contains(&name("data")));
+    let filter = format!("label=com.docker.compose.project={}", project.name);
+    let asked = project.ok(&["volume", "prune", "-a", "--filter", &filter]);
+    assert!(asked.contains("(y/N)") && volume(&project, "data").exists(), "{asked}");
+    let pruned = project.ok(&["volume", "prune", "-a", "-f", "--filter", &filter]);
+    assert!(pruned.contains(&name("other")) && pruned.contains("Total reclaimed space: 5B"), "{pruned}");
+    project.ok(&["volume", "rm", "-f", &name("data")]);
+    project.assert_nothing_left();
+}
+
+#[test]
+fn an_empty_volume_gets_what_the_hosts_root_shows() {
+    let file = r#"
+services:
+  one: {x-rootfs: host, command: sleep 1000, volumes: ['data:/etc/default']}
+volumes: {data: }
+"#;
+    let project = Project::new("host-fill", file);
+    project.ok(&["up", "-d"]);
+    let names = |folder: &Path| {
+        let mut names: Vec<_> =
+            fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        names
+    };
+    // Without what is hidden from containers.
+    let (copied, all) = (names(&volume(&project, "data")), names(Path::new("/etc/default")));
+    assert!(copied.contains(&"useradd".into()) && copied.iter().all(|name| all.contains(name)), "{copied:?}");
+    project.down();
+}
+
+#[test]
+fn a_volume_keeps_the_options_that_it_was_made_with() {
+    let file = "services: {one: {x-rootfs: @busybox@, command: sleep 1000, volumes: ['data:/data']}}\nvolumes: {data: }\n";
+    let project = Project::new("kept-options", file);
+    project.ok(&["up", "-d"]);
+    project.write(
+        "compose.yaml",
+        &file.replace("data: }", "data: {driver_opts: {type: tmpfs, device: tmpfs}}}"),
+    );
+    let output = project.run(&["up", "-d"]);
+    let message = text(&output.stderr);
+    assert!(output.status.success() && message.contains("other `driver_opts`"), "{message}");
+    project.down();
 }

@@ -22,6 +22,7 @@ use rustix::fs::{
 use rustix::io::Errno;
 
 use crate::descriptor;
+use crate::spec::Fill;
 use crate::tree::{Tree, on_host};
 
 /// A copy that is being made.
@@ -38,17 +39,19 @@ const MOST: usize = 65536;
 /// Permission bits, with those of chmod(2) above them.
 const BITS: RawMode = 0o7777;
 
-/// Fills a volume where it is empty. `lock` is a file that whoever fills it has locked, for containers may start at once
-/// with the same volume.
-pub fn fill(tree: &Tree, target: &str, volume: &Path, lock: &Path) -> io::Result<()> {
+/// Fills a volume where it is to be filled. Whoever does it has locked a file, for containers may start at once with the
+/// same volume.
+pub fn fill(tree: &Tree, target: &str, volume: &Path, spec: &Fill) -> io::Result<()> {
     // The root filesystem has no such folder, as is usual: nothing else is looked at.
     let Some(source) = source(tree, target)? else { return Ok(()) };
     let volume = openat(on_host(volume)?, c".", FOLDER, Mode::empty())?;
     // Nobody waits for a volume that is in use.
-    if state(&volume)? == State::InUse {
-        return Ok(());
+    match state(&volume)? {
+        State::InUse => return Ok(()),
+        State::Empty if !spec.empty => return Ok(()),
+        State::Empty | State::Part | State::Whole => {}
     }
-    let lock = File::open(lock)?;
+    let lock = File::open(&spec.lock)?;
     let _lock = Flock::lock(lock, FlockArg::LockExclusive).map_err(|(_, errno)| io::Error::from(errno))?;
     let filled = filled(&source, &volume);
     if filled.is_err() {

@@ -44,6 +44,6 @@ pub use sealed::sealed_self;
 pub use seccomp::warm_up as prepare_filter;
 pub use spawn::{Child, ContainerFds, ExecFds, Stdio, exec_in, spawn};
 pub use spec::{
-    ContainerSpec, ExecSpec, FileSpec, MountKind, MountSpec, NetworkSpec, ProcessSpec, Propagation,
+    ContainerSpec, ExecSpec, FileSpec, Fill, MountKind, MountSpec, NetworkSpec, ProcessSpec, Propagation,
     Recursion, RootSpec,
 };

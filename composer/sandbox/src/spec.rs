@@ -80,6 +80,15 @@ pub struct MountSpec {
     pub kind: MountKind,
 }
 
+/// How a volume gets what the root filesystem has at its place.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fill {
+    /// The file that is locked meanwhile.
+    pub lock: PathBuf,
+    /// Where it is empty; else only where a copy has been begun and is not done.
+    pub empty: bool,
+}
+
 /// What is mounted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum MountKind {
@@ -98,8 +107,8 @@ pub enum MountKind {
         source: PathBuf,
         /// What of it is mounted; no link in it leads out of the volume.
         subpath: Option<PathBuf>,
-        /// Where it is empty it gets what the root filesystem has there, by whoever has locked this file.
-        fill: Option<PathBuf>,
+        /// Whether it gets what the root filesystem has there.
+        fill: Option<Fill>,
     },
     /// A file of the container's own, in its memory, that nobody can write.
     File(FileSpec),

@@ -58,8 +58,8 @@ pub fn mount(
 ) -> Result<()> {
     // Before anything is mounted over what they get.
     for mount in &spec.mounts {
-        if let MountKind::Volume { source, subpath: None, fill: Some(lock) } = &mount.kind {
-            fill::fill(tree, &mount.target, source, lock).doing(
+        if let MountKind::Volume { source, subpath: None, fill: Some(fill) } = &mount.kind {
+            fill::fill(tree, &mount.target, source, fill).doing(
                 "fill the volume at",
                 format_args!("{} with what the root filesystem has there", mount.target),
             )?;

@@ -203,7 +203,7 @@ impl Maker<'_> {
     }
 
     fn filled(&self, mount: &Mount, source: PathBuf, lock: PathBuf) -> sandbox::MountKind {
-        let fill = (self.fills && !mount.options.no_copy).then_some(lock);
+        let fill = (!mount.options.no_copy).then_some(sandbox::Fill { lock, empty: self.fills });
         let subpath = mount.options.subpath.as_ref().map(PathBuf::from);
         sandbox::MountKind::Volume { source, subpath, fill }
     }

@@ -71,6 +71,7 @@ impl Engine {
             self.none_held(Some(&request.stack), wanted, &ends_of(&plan))?;
         }
         self.check_external_links(&plan, Some(&request.stack));
+        self.check_volumes(&request.stack);
         let _names = self.claim_names(&plan)?;
         self.take_ports(&plan, Some(&request.stack))?;
         let new = self.take_file(&request.stack, &request.path)?;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use composer_stack::{MountKind, Service, Volume, VolumesFrom};
+use composer_stack::{MountKind, Service, Stack, Volume, VolumesFrom};
 
 use super::Engine;
 use super::container::Container;
@@ -55,6 +55,20 @@ impl Engine {
             let help = Some("bring its stack up first".to_owned());
             StartError { at, help, ..StartError::new(why) }
         })
+    }
+
+    /// Warns where a volume is there that the file asks for in another way: what is in it is worth more.
+    pub(super) fn check_volumes(&self, stack: &Stack) {
+        for (key, volume) in stack.volumes.iter().filter(|(_, volume)| !volume.external) {
+            let name = &volume.name;
+            if volumes::read(name).is_some_and(|known| known.driver_opts != volume.driver_opts) {
+                let text = format!(
+                    "volumes.{key}: volume {name} was made with other `driver_opts`, which count: \
+                     `compose down -v` takes it away, with what is in it"
+                );
+                self.announce(Subject::Group, Action::Warning(text));
+            }
+        }
     }
 
     pub(super) fn make_volume(&self, key: &str, order: &Order) -> Result<()> {
