@@ -484,6 +484,31 @@ fn a_copy_is_killed_in_its_middle() {
 }
 
 #[test]
+fn a_volume_that_another_stack_has_is_kept() {
+    let first = Project::new(
+        "keeps",
+        "services: {one: {x-rootfs: @busybox@, command: sleep 1000, volumes: ['data:/data']}}\nvolumes: {data: }\n",
+    );
+    first.ok(&["up", "-d"]);
+    let name = format!("{}_data", first.name);
+    let second = format!(
+        "services: {{two: {{x-rootfs: @busybox@, command: sleep 1000, volumes: ['data:/data']}}}}\nvolumes: {{data: {{external: true, name: {name}}}}}\n"
+    );
+    let second = Project::new("keeps-other", &second);
+    second.ok(&["up", "-d"]);
+    let output = first.run(&["down", "-v", "-t", "0"]);
+    let message = text(&output.stderr);
+    assert!(
+        output.status.success() && message.contains("it is kept") && message.contains("two-1"),
+        "{message}"
+    );
+    second.ok(&["exec", "-T", "two", "sh", "-c", "echo x > /data/file"]);
+    second.down();
+    assert_eq!(first.ok(&["volume", "rm", &name]), format!("{name}\n"));
+    first.assert_nothing_left();
+}
+
+#[test]
 fn volumes_are_managed_as_dockers_are() {
     let file = r#"
 services:

@@ -19,6 +19,10 @@ pub(crate) fn wrong(key: &str, value: &str, has: impl Fn(&str) -> bool) -> Optio
         "device" if value.is_empty() => {
             Some(("the `device` is empty".to_owned(), "what is mounted: `/FOLDER`"))
         }
+        "device" if value.starts_with('.') => {
+            let message = format!("the `device` `{value}` is no absolute path");
+            Some((message, "`driver: local` beside `o: bind` makes it one, as in Docker Compose"))
+        }
         key => {
             let missing = ["type", "device"].into_iter().find(|needed| *needed != key && !has(needed))?;
             let help = "a folder has `type: none`, `o: bind` and `device: /FOLDER`";

@@ -6,8 +6,8 @@ use super::stack;
 use crate::contents::Contents;
 use crate::diagnostic::Report;
 use crate::model::{
-    Bandwidth, Driver, ExternalLink, ExtraHost, HostAddress, MacvlanMode, NetworkMode, Port, PortMode,
-    Protocol, ServiceLink, Stack,
+    Bandwidth, Driver, ExternalLink, ExtraHost, HostAddress, MacvlanMode, MountKind, NetworkMode, Port,
+    PortMode, Protocol, Recursion, ServiceLink, Stack,
 };
 use crate::yaml;
 
@@ -31,7 +31,18 @@ fn a_service_without_networks_is_on_the_stacks_own() {
     assert!(network.masquerade && !network.isolated && !network.internal && network.driver == Driver::Bridge);
     // What is not asked for leaves no trace: records from before keep their hash.
     let text = serde_json::to_string(&stack.services["a"]).unwrap();
-    for key in ["network", "ports", "sysctls", "bandwidth", "dns", "mac_address", "external_links"] {
+    for key in [
+        "network",
+        "ports",
+        "sysctls",
+        "bandwidth",
+        "dns",
+        "mac_address",
+        "external_links",
+        "volumes_from",
+        "secrets",
+        "configs",
+    ] {
         assert!(!text.contains(&format!("\"{key}\"")), "{text}");
     }
 }
@@ -191,4 +202,37 @@ fn names_ports_and_rates() {
     assert_eq!(service.sysctls["net.core.somaxconn"], "1024");
     assert_eq!(service.bandwidth, Bandwidth { ingress: Some(10_000_000), egress: None });
     assert_eq!(stack.bandwidth, Bandwidth { ingress: None, egress: Some(1_000_000_000) });
+}
+
+#[test]
+fn mounts_of_other_services_come_along_where_there_is_room() {
+    let stack = lowered(
+        "services:\n\
+         \x20 a: {x-rootfs: host, volumes: [{type: volume, source: d, target: /d, volume: {nocopy: true}}, \
+         {type: volume, target: /x}, {type: bind, source: /s, target: /s, bind: {recursive: writable}}], tmpfs: [/t]}\n\
+         \x20 b: {x-rootfs: host, volumes_from: [a:ro, 'container:c:ro', 'container:d'], \
+         volumes: [{type: bind, source: /own, target: /s}]}\n\
+         \x20 c: {x-rootfs: host, volumes_from: [b]}\n",
+    );
+    let mounts = |service: &str| -> Vec<(String, bool, MountKind)> {
+        let mounts = stack.services[service].mounts.iter();
+        mounts.map(|mount| (mount.target.clone(), mount.read_only, mount.kind.clone())).collect()
+    };
+    let bind = |source: &str| MountKind::Bind { source: source.into(), create_host_path: false };
+    let named = MountKind::Volume { source: "d".to_owned() };
+    let borrowed = MountKind::Borrowed { service: "a".to_owned(), target: "/x".to_owned() };
+    let all = [("/s", false, bind("/own")), ("/d", true, named), ("/x", true, borrowed)];
+    let all = all.map(|(target, read_only, kind)| (target.to_owned(), read_only, kind));
+    assert_eq!((mounts("b"), mounts("c")), (all.to_vec(), all.to_vec()));
+    assert!(stack.services["c"].mounts[1].options.no_copy);
+    assert_eq!(stack.services["a"].mounts[2].options.recursion, Recursion::Writable);
+    let from: Vec<_> = stack.services["b"]
+        .volumes_from
+        .iter()
+        .map(|from| (from.container.as_str(), from.read_only))
+        .collect();
+    assert_eq!(from, [("c", true), ("d", false)]);
+    // What is not asked for leaves no trace.
+    let text = serde_json::to_string(&stack.services["a"].mounts[1]).unwrap();
+    assert_eq!(text, r#"{"target":"/x","read_only":false,"kind":"anonymous"}"#);
 }

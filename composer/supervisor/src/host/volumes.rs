@@ -141,14 +141,17 @@ pub(crate) fn take_away(name: &str) -> io::Result<()> {
 /// The names of all volumes; `None` where the caller may not know them.
 pub fn known() -> Option<BTreeSet<String>> {
     root().ok()?;
-    Some(all().into_iter().map(|volume| volume.name).collect())
+    Some(names().collect())
+}
+
+fn names() -> impl Iterator<Item = String> {
+    let folders = fs::read_dir(paths::volumes()).into_iter().flatten().flatten();
+    folders.filter_map(|folder| Some(paths::of_file(&folder.file_name().into_string().ok()?)))
 }
 
 /// Those with a name of their own, which their folders are called after.
 fn all() -> Vec<HostVolume> {
-    let folders = fs::read_dir(paths::volumes()).into_iter().flatten().flatten();
-    let names = folders.filter_map(|folder| folder.file_name().into_string().ok());
-    names.filter_map(|file| read(&paths::of_file(&file))).collect()
+    names().filter_map(|name| read(&name)).collect()
 }
 
 /// Makes a volume, or takes the one there is where it was asked for in the same way; its name.
