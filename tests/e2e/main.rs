@@ -44,6 +44,8 @@ mod peers;
 mod ports;
 mod probes;
 mod process;
+mod pull;
+mod pulls;
 mod reconcile;
 mod registry;
 mod restart;

@@ -154,6 +154,12 @@ fn resources(limits: &Limits) -> Resources {
         memory_reservation: limits.reservation.and_then(|at| u64::try_from(at.value).ok()),
         memory_swap: limits.swap.map(|at| at.value),
         pids: limits.pids.map(|at| at.value),
+        cpu_quota: limits.cpu_quota.map(|at| at.value),
+        cpu_period: limits.cpu_period.and_then(|at| u64::try_from(at.value).ok()),
+        cpu_burst: limits.cpu_burst.and_then(|at| u64::try_from(at.value).ok()),
+        memory_high: limits.high.and_then(|at| u64::try_from(at.value).ok()),
+        swappiness: limits.swappiness.and_then(|at| u64::try_from(at.value).ok()),
+        oom_kill_disable: limits.oom_kill_disable,
     }
 }
 

@@ -18,6 +18,12 @@ pub fn limits(resources: &Resources) -> Limits {
         memory_reservation: resources.memory_reservation,
         memory_swap: resources.memory_swap,
         pids: resources.pids,
+        cpu_quota: resources.cpu_quota,
+        cpu_period: resources.cpu_period,
+        cpu_burst: resources.cpu_burst,
+        memory_high: resources.memory_high,
+        swappiness: resources.swappiness,
+        oom_kill_disable: resources.oom_kill_disable,
     }
 }
 
