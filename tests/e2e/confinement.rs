@@ -277,8 +277,15 @@ fn a_limit_beyond_what_there_is() {
 #[test]
 fn unknown_groups_and_users_are_named() {
     for (keys, words) in [
-        ("group_add: [wheels]", ["join the group wheels", "/etc/group has no group wheels"]),
-        ("user: nobody-here", ["run as user nobody-here", "/etc/passwd has no such user"]),
+        (
+            "group_add: [wheels]",
+            ["join the group wheels", "/etc/group has no group wheels", "group_add: [wheels]"],
+        ),
+        ("user: nobody-here", ["run as user nobody-here", "/etc/passwd has no such user", "compose.yaml:2:"]),
+        (
+            "sysctls: {kernel.shmmax: many}",
+            ["set kernel.shmmax to many", "Invalid argument", "compose.yaml:2:"],
+        ),
     ] {
         let project = project("unknown", &[("one", keys)]);
         let (_, message) = project.fails(&["up", "-d"]);

@@ -19,6 +19,8 @@ pub struct StartFailure {
     pub message: String,
     /// What a shell would return: 127 for a program that is not there, 126 for one that cannot be executed, else 125.
     pub exit_code: i32,
+    /// The value of the file that is to blame, as keys and places in lists below the service; empty where none is.
+    pub at: Vec<String>,
 }
 
 /// The result of a step.
@@ -33,7 +35,13 @@ impl StartFailure {
             errno: error.raw_os_error().unwrap_or(0),
             message: error.to_string(),
             exit_code: 125,
+            at: Vec::new(),
         }
+    }
+
+    /// The same, for this value of the service's.
+    pub fn at(self, keys: &[&str]) -> Self {
+        Self { at: keys.iter().map(|key| (*key).to_owned()).collect(), ..self }
     }
 
     /// A refusal of ours.
@@ -44,6 +52,7 @@ impl StartFailure {
             errno: 0,
             message: message.into(),
             exit_code: 125,
+            at: Vec::new(),
         }
     }
 }

@@ -93,8 +93,10 @@ pub fn mask(tree: &Tree, spec: &ContainerSpec, hidden: &OwnedFd) -> Result<()> {
     let confinement = &spec.process.confinement;
     for (key, value) in &spec.isolation.sysctls {
         let path = format!("/proc/sys/{}", key.replace('.', "/"));
-        let file = tree.find(&path).doing("find the kernel parameter", key)?;
-        fs::write(crate::descriptor::path(&file), value).doing("set", format_args!("{key} to {value}"))?;
+        tree.find(&path)
+            .and_then(|file| fs::write(crate::descriptor::path(&file), value))
+            .doing("set", format_args!("{key} to {value}"))
+            .map_err(|failure| failure.at(&["sysctls", key]))?;
     }
     // Those of the host's network are the host's.
     let own = SYSCTLS.into_iter().filter(|_| spec.network == NamespaceSpec::Own);

@@ -56,7 +56,9 @@ const RESOURCES: [(&str, Resource); 15] = [
 /// files ask for much.
 pub(crate) fn set(limits: &[LimitSpec]) -> Result<()> {
     for limit in limits {
-        let failed = |why: String| StartFailure::because("set the limit", &limit.name, why);
+        let failed = |why: String| {
+            StartFailure::because("set the limit", &limit.name, why).at(&["ulimits", &limit.name])
+        };
         let resource = RESOURCES.iter().find(|(name, _)| *name == limit.name);
         let (_, resource) = resource.ok_or_else(|| failed("there is no such limit".to_owned()))?;
         let hard = limit.hard.unwrap_or(RLIM_INFINITY);
@@ -90,5 +92,7 @@ fn most(resource: Resource) -> nix::Result<u64> {
 
 /// Sets how readily the kernel kills this process, and what it starts, when memory runs out.
 pub(crate) fn set_oom_score(score: i32) -> Result<()> {
-    std::fs::write("/proc/self/oom_score_adj", score.to_string()).doing("set oom_score_adj to", score)
+    std::fs::write("/proc/self/oom_score_adj", score.to_string())
+        .doing("set oom_score_adj to", score)
+        .map_err(|failure| failure.at(&["oom_score_adj"]))
 }

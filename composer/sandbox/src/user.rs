@@ -46,9 +46,11 @@ pub fn look_up(wanted: Option<&str>, more: &[String]) -> Result<User> {
     let passwd = read("/etc/passwd")?;
     let group = read("/etc/group")?;
     let mut user = resolve(wanted.unwrap_or("0"), &passwd, &group)
-        .map_err(|message| StartFailure::because("run as user", wanted.unwrap_or("0"), message))?;
-    for name in more {
-        let gid = group_id(name, &group).map_err(|why| StartFailure::because("join the group", name, why))?;
+        .map_err(|why| StartFailure::because("run as user", wanted.unwrap_or("0"), why).at(&["user"]))?;
+    for (place, name) in more.iter().enumerate() {
+        let gid = group_id(name, &group).map_err(|why| {
+            StartFailure::because("join the group", name, why).at(&["group_add", &place.to_string()])
+        })?;
         if !user.groups.contains(&gid) {
             user.groups.push(gid);
         }

@@ -30,7 +30,8 @@ pub struct StartError {
     pub code: i32,
     /// A way out.
     pub help: Option<String>,
-    /// The value of the file that is to blame, as keys and places in lists; empty where none is.
+    /// The value of the file that is to blame, as keys and places in lists; empty where none is. What a report says of
+    /// it begins below the service.
     pub at: Vec<String>,
     /// Whether it has only waited for what does not come any more, as its operation gives up.
     pub given_up: bool,
@@ -101,6 +102,16 @@ pub enum Reported {
     Failed(StartError),
 }
 
+/// What a program's start has failed for, as a value of the file; what `run` has put in its place is none.
+fn below(service: &Service, container: &Container, mut error: StartError) -> StartError {
+    if container.oneoff().is_some() {
+        error.at.clear();
+    } else if !error.at.is_empty() {
+        error.at.splice(0..0, ["services".to_owned(), service.name.clone()]);
+    }
+    error
+}
+
 /// Reads the report channel until the program runs or has failed to.
 pub async fn report(channel: &AsyncFd<OwnedFd>, name: &str) -> Reported {
     let mut terminal = None;
@@ -121,7 +132,8 @@ async fn next(channel: &AsyncFd<OwnedFd>, name: &str) -> Result<Option<OwnedFd>>
         Ok(ReportMessage::Terminal(master)) => Ok(Some(master)),
         Ok(ReportMessage::Failed(failure)) => {
             let code = if failure.exit_code == 125 { 1 } else { failure.exit_code };
-            Err(StartError { code, ..StartError::new(format!("{name}: {failure}")) })
+            let message = format!("{name}: {failure}");
+            Err(StartError { code, at: failure.at, ..StartError::new(message) })
         }
         Err(error) => {
             let what = format!("{name}: what the new process reported could not be read");
@@ -337,7 +349,7 @@ impl Engine {
             let _ = sandbox::pidfd::signal(child.born.pidfd.as_fd(), libc::SIGKILL);
         }
         match report(&child.report, &name).await {
-            Reported::Failed(error) => Err(error),
+            Reported::Failed(error) => Err(below(service, container, error)),
             Reported::Started(_) => plugged.map(|()| terminal),
         }
     }

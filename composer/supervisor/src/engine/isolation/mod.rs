@@ -106,7 +106,7 @@ pub fn spec(service: &Service, devices: Vec<DeviceSpec>) -> IsolationSpec {
         },
         devices,
         open_nodes: isolation.privileged || limits_devices(service),
-        sysctls: sysctls.map(|(key, value)| (key.replace('/', "."), value.clone())).collect(),
+        sysctls: sysctls.map(|(key, value)| (key.clone(), value.clone())).collect(),
     }
 }
 
