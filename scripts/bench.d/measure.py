@@ -12,6 +12,9 @@ import tempfile
 import time
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parent.parent / "images.d"))
+from registry import Registry
+
 IMAGE = "peer/busybox"  # made by the peers' script from the same busybox
 FLOOR_ROOT = Path("/tmp/bbimg")  # compiled into the floor
 FLOOR_STATE = Path("/tmp/floor")
@@ -50,6 +53,7 @@ class Bench:
     def __init__(self, options):
         self.options = options
         self.work = Path(tempfile.mkdtemp(prefix="compose-bench-"))
+        self.images = []
         self.root = self.work / "busybox"
         busybox_root(self.root)
         self.ours = Peer("compose", [options.compose])
@@ -89,6 +93,7 @@ class Bench:
         return [peer for peer in (self.ours, self.docker) if peer]
 
     def close(self):
+        self.remove_images()
         shutil.rmtree(self.work)
 
     # --- measurements ---------------------------------------------------------------------------------------
@@ -290,6 +295,40 @@ services:
                 text += f"   docker {docker:8.1f} Gbit/s, {mine / docker:6.2f} x Docker's"
             print(text, flush=True)
 
+    def pull(self):
+        """A large image of a registry on loopback, another one that shares most layers, and `up` with all there."""
+        storage = Path(self.options.images) / "registry"
+        folder = self.work / "pull"
+        folder.mkdir()
+        times, moved = {}, {}
+        for _ in range(self.options.rounds):
+            for peer in self.peers():
+                for title in ("tools", "more-tools"):
+                    registry = Registry(storage)
+                    image = f"{registry.address}/{title}"
+                    (folder / "compose.yaml").write_text(f"services:\n  a: {{ image: {image}, command: sleep 1000 }}\n")
+                    times.setdefault((peer.name, title), []).append(peer(folder, "pull", "-q")[0])
+                    moved.setdefault((peer.name, title), []).append(registry.close())
+                    # There is no registry now.
+                    times.setdefault((peer.name, f"up {title}"), []).append(peer(folder, "up", "-d")[0])
+                    peer(folder, "down", "-t", "0")
+                    self.images.append((peer, image))
+            self.remove_images()
+        for title, what in (
+            ("pull of 10 layers", "tools"),
+            ("pull, 2 layers new", "more-tools"),
+            ("up, no registry", "up more-tools"),
+        ):
+            self.row(title, {f"{peer.name} run": times[peer.name, what] for peer in self.peers()}, "run")
+            for peer in self.peers() if what in ("tools", "more-tools") else []:
+                print(f"{title + ', moved':24} {statistics.median(moved[peer.name, what]) / 1e6:8.1f} MB   {peer.name}")
+
+    def remove_images(self):
+        for peer, image in self.images:
+            command = ["docker", "image", "rm", "-f"] if peer is self.docker else [*peer.command, "image", "rm"]
+            subprocess.run([*command, image], check=True, capture_output=True)
+        self.images = []
+
     def place(self, peer, folder):
         """The programs of both services, the server's address and its port of the host."""
         ask, server = (self.pid(peer, folder, service) for service in ("ask", "server"))
@@ -398,10 +437,11 @@ def our_memory(stack):
     return total
 
 
-MEASUREMENTS = ["up", "chains", "commands", "changes", "memory", "logs", "dns", "network"]
+MEASUREMENTS = ["up", "chains", "commands", "changes", "memory", "logs", "dns", "network", "pull"]
 parser = argparse.ArgumentParser()
 parser.add_argument("--compose", required=True)
 parser.add_argument("--peers", required=True)
+parser.add_argument("--images", required=True)
 parser.add_argument("--rounds", type=int, default=5)
 parser.add_argument("--only", action="append", choices=MEASUREMENTS)
 parser.add_argument("--no-docker", action="store_true")

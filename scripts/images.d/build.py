@@ -52,8 +52,11 @@ class Packages:
         if not files:
             sys.exit(f"{self}: all of it is there already")
         # First all of them, in any order; the second knows which one needs which.
-        run("dpkg", f"--root={root}", *DPKG, "--force-depends", "--unpack", *files)
-        run("dpkg", f"--root={root}", *DPKG, "--configure", "--pending")
+        run("mount", "--bind", files[0].parent, root / "mnt")
+        inside = [f"/mnt/{file.name}" for file in files]
+        run("chroot", root, "dpkg", *DPKG, "--force-depends", "--unpack", *inside)
+        run("chroot", root, "dpkg", *DPKG, "--configure", "--pending")
+        run("umount", root / "mnt")
 
 
 class Files:
@@ -171,7 +174,8 @@ def remove(path):
 
 
 class Build:
-    def __init__(self, work):
+    def __init__(self, name, work):
+        self.name = name
         self.work = work
         self.started = time.time()
         (work / "layers").mkdir(parents=True)
@@ -208,6 +212,8 @@ class Build:
         # Servers are not started while they are installed: invoke-rc.d does nothing without this program.
         (folder / "usr/sbin/policy-rc.d").write_text("#!/bin/sh\nexit 101\n")
         (folder / "usr/sbin/policy-rc.d").chmod(0o755)
+        # Other images' layers are no layers of these.
+        (folder / "etc/image-set").write_text(f"{self.name}\n")
         # For dates in files: passwords have one (login.defs(5)).
         self.epoch = int(max(time for time in times(folder) if time < self.started))
         os.environ["SOURCE_DATE_EPOCH"] = str(self.epoch)
@@ -279,7 +285,7 @@ def main(name, folder, made):
     if work.exists():
         shutil.rmtree(work)
     os.environ.update(DEBIAN_FRONTEND="noninteractive", LC_ALL="C.UTF-8")
-    build = Build(work)
+    build = Build(name, work)
     run("apt-get", "update", "-qq")
     build.base()
     if name == "library":

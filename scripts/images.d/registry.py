@@ -1,6 +1,7 @@
 """Debian's docker-registry on loopback, over a folder."""
 
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -32,7 +33,9 @@ class Registry:
         else:
             sys.exit("docker-registry has ended at once")
         # It blocks when nobody reads what it says.
-        threading.Thread(target=self.process.stderr.read, daemon=True).start()
+        self.lines = []
+        self.reader = threading.Thread(target=lambda: self.lines.extend(self.process.stderr), daemon=True)
+        self.reader.start()
 
     def push(self, layout, name):
         subprocess.run(
@@ -42,8 +45,12 @@ class Registry:
         )
 
     def close(self):
+        """Ends it: how many bytes it has sent of documents and layers."""
         self.process.terminate()
         self.process.wait()
+        self.reader.join()
+        sent = (re.search(r"response completed.* http.response.written=(\d+)", line) for line in self.lines)
+        return sum(int(found.group(1)) for found in sent if found)
 
 
 if __name__ == "__main__":

@@ -36,4 +36,5 @@ fn a_dependent_of_a_new_database_is_served() {
         project.ok(&["down", "-v"]);
     }
     project.down();
+    registry.forget();
 }

@@ -5,7 +5,7 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
-use std::sync::Mutex;
+use std::sync::mpsc;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -16,7 +16,7 @@ use crate::stack::{Project, ended, pidfd, text};
 
 struct Web {
     project: Project,
-    _registry: Registry,
+    registry: Registry,
 }
 
 impl Web {
@@ -31,7 +31,7 @@ impl Web {
         }
         project.write(".env", &format!("REGISTRY={}\nPORT=\n", registry.name));
         project.ok(&["up", "-d", "--wait"]);
-        Self { project, _registry: registry }
+        Self { project, registry }
     }
 
     fn port(&self) -> String {
@@ -96,39 +96,39 @@ fn guests_are_known_after_down_and_up() {
     assert_eq!(ask(&web.port(), "GET", "").unwrap()["visits"], 3);
     web.assert_permissions();
     web.project.down();
+    web.registry.forget();
 }
 
 #[test]
 fn no_guest_is_lost_when_all_is_killed() {
     let web = Web::up("killed");
-    let (port, known) = (web.port(), Mutex::new(BTreeSet::new()));
-    std::thread::scope(|scope| {
-        let writer = || {
+    let port = web.port();
+    let (told, written) = mpsc::channel();
+    for writer in 0..2 {
+        let (told, port) = (told.clone(), port.clone());
+        std::thread::spawn(move || {
             for number in 0.. {
-                let name = format!("{number} of {:?}", std::thread::current().id());
+                let name = format!("{number} of {writer}");
                 // Once it is answered it is kept; nobody answers any more when all is killed.
-                if ask(&port, "POST", &name).is_none() {
+                if ask(&port, "POST", &name).is_none() || told.send(name).is_err() {
                     break;
                 }
-                known.lock().unwrap().insert(name);
             }
-        };
-        let writers = [scope.spawn(writer), scope.spawn(writer)];
-        while known.lock().unwrap().len() < 50 && !writers.iter().any(|writer| writer.is_finished()) {
-            std::thread::yield_now();
-        }
-        // With whom the processes of the containers go: their first one, of which nobody takes care any more.
-        let first: Vec<i32> = web.project.containers().iter().filter_map(first_process).collect();
-        assert_eq!(first.len(), 4);
-        web.project.kill_processes("compose-keeper");
-        web.project.kill_processes("compose-supervisor");
-        for pid in first {
-            let process = pidfd(pid);
-            kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap();
-            ended(&process);
-        }
-    });
-    let known = known.into_inner().unwrap();
+        });
+    }
+    drop(told);
+    let mut known: BTreeSet<String> = written.iter().take(50).collect();
+    // All processes of a container go with its first one, of which nobody takes care any more.
+    let first: Vec<i32> = web.project.containers().iter().filter_map(first_process).collect();
+    assert_eq!(first.len(), 4);
+    web.project.kill_processes("compose-keeper");
+    web.project.kill_processes("compose-supervisor");
+    for pid in first {
+        let process = pidfd(pid);
+        kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap();
+        ended(&process);
+    }
+    known.extend(written);
     assert!(known.len() >= 50, "{} were written", known.len());
     web.project.ok(&["up", "-d", "--wait"]);
     let there = web.guests();
@@ -139,6 +139,7 @@ fn no_guest_is_lost_when_all_is_killed() {
     let refused = web.query("another").expect_err("any password will do");
     assert!(refused.contains("password authentication failed"), "{refused}");
     web.project.down();
+    web.registry.forget();
 }
 
 fn first_process(container: &Value) -> Option<i32> {

@@ -4,6 +4,10 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use serde_json::Value;
+
+use crate::stack::text;
+
 /// A registry on loopback, until it is dropped.
 pub struct Registry {
     process: Child,
@@ -17,9 +21,30 @@ impl Registry {
         Self::start("", "")
     }
 
+    /// With TLS, for `ann` whose password is `secret`. Its certificate (`crt`), which nobody vouches for, and its key
+    /// are left in the folder.
+    pub fn secured(folder: &Path) -> Self {
+        let at = |name: &str| folder.join(name).display().to_string();
+        let request =
+            "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=composer";
+        let names =
+            ["-addext", "subjectAltName=IP:127.0.0.1", "-addext", "basicConstraints=critical,CA:FALSE"];
+        let made = Command::new("openssl")
+            .args(request.split(' '))
+            .args(names)
+            .args(["-keyout", &at("key"), "-out", &at("crt")])
+            .output()
+            .expect("openssl is installed (scripts/check does)");
+        assert!(made.status.success(), "{made:?}");
+        let password = "ann:$2b$05$y1/bOhzmziM5kcL3Gclls.A6Dd827DlJZ84XHV2fnrc2U2BmgLJai\n";
+        std::fs::write(at("passwords"), password).unwrap();
+        let tls = format!(", tls: {{certificate: '{}', key: '{}'}}", at("crt"), at("key"));
+        Self::start(&tls, &format!("auth: {{htpasswd: {{realm: test, path: '{}'}}}}", at("passwords")))
+    }
+
     /// The same with these lines in its configuration: of `http`, and of the top level. Nobody can push to it: all tests
     /// serve the same folder.
-    pub fn start(http: &str, more: &str) -> Self {
+    fn start(http: &str, more: &str) -> Self {
         Self::serve(&images().join("registry"), ", maintenance: {readonly: {enabled: true}}", http, more)
     }
 
@@ -57,6 +82,22 @@ http: {{addr: '127.0.0.1:0'{http}}}
         // It blocks when nobody reads what it says.
         std::thread::spawn(move || std::io::copy(&mut output, &mut std::io::sink()));
         Self { process, name }
+    }
+
+    /// No image of it is left in the host's store.
+    pub fn forget(self) {
+        let compose = |args: &[&str]| {
+            let output = Command::new(env!("CARGO_BIN_EXE_compose")).args(args).output().unwrap();
+            assert!(output.status.success(), "{args:?}: {}", text(&output.stderr));
+            text(&output.stdout)
+        };
+        let list = compose(&["image", "ls", "--format", "json"]);
+        let images = list.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let names = images.filter_map(|image| Some(image["Repository"].as_str()?.to_owned()));
+        let ours: Vec<String> = names.filter(|name| name.starts_with(&self.name)).collect();
+        assert!(!ours.is_empty(), "none of its images is here: {list}");
+        let words: Vec<&str> = ["image", "rm"].into_iter().chain(ours.iter().map(String::as_str)).collect();
+        compose(&words);
     }
 }
 

@@ -4,6 +4,7 @@
 //! merge → normalize → check → print or lower. Places end here: a [`Stack`] holds final values alone. The environment
 //! and the host's facts come in as arguments.
 
+mod capabilities;
 mod check;
 mod command_line;
 mod cpuset;
@@ -59,6 +60,7 @@ mod variables;
 mod words;
 mod yaml;
 
+pub use capabilities::capability;
 pub use check::same_address;
 pub use command_line::{env_file, split_ports, split_words};
 pub use diagnostic::{Diagnostic, Diagnostics, Link, Place, Related, Severity};

@@ -452,6 +452,24 @@ pub struct Resources {
     pub memory_swap: Option<i64>,
     /// `pids_limit`, `deploy.resources.limits.pids`; -1 is no limit.
     pub pids: Option<i64>,
+    /// `cpu_quota`: CPU time in each `cpu_period`, in microseconds; -1 is no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu_quota: Option<i64>,
+    /// `cpu_period` in microseconds; a tenth of a second where the file does not set it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu_period: Option<u64>,
+    /// `x-cpu-burst`: microseconds of unused CPU time that may be saved up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu_burst: Option<u64>,
+    /// `x-mem-high`: bytes above which memory is reclaimed and processes are slowed down.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_high: Option<u64>,
+    /// `mem_swappiness`, 0 to 100.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub swappiness: Option<u64>,
+    /// `oom_kill_disable`: processes wait for memory instead of being killed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub oom_kill_disable: bool,
 }
 
 impl Test {

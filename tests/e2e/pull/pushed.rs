@@ -60,14 +60,24 @@ fn images_go_to_another_registry() {
         fs::read_to_string(layer.unwrap().path().join("fs/opt/own")).is_ok_and(|text| text == "mine\n")
     });
     assert!(found);
+}
 
-    // What is not here, or has no registry's name.
-    let said = place.fails(&["image", "push", &near]);
+#[test]
+fn what_cannot_be_pushed() {
+    let place = Place::new("push-not");
+    let layout = place.layout("image", &Layout::busybox("push-not"));
+    place.ok(&["image", "pull", "-q", &format!("oci:{}", layout.display())]);
+    let near = "127.0.0.1:1/shop/near:v1";
+    let id = place.ok(&["image", "ls", "-q"]).trim_end().to_owned();
+    let said = place.fails(&["image", "push", near]);
     assert!(said.contains(&format!("no image `{near}` here")), "{said}");
     let said = place.fails(&["image", "push", "oci:/nowhere"]);
     assert!(said.contains("only an image with the name of a registry can be pushed"), "{said}");
-    let said = place.fails(&["image", "tag", &near, "other"]);
+    let said = place.fails(&["image", "tag", near, "other"]);
     assert!(said.contains(&format!("no such image: {near}")), "{said}");
-    let said = place.fails(&["image", "tag", &far, "oci:x"]);
+    let said = place.fails(&["image", "tag", &id, "oci:x"]);
     assert!(said.contains("is no name that an image can be given"), "{said}");
+    place.ok(&["image", "tag", &id, near]);
+    let said = place.fails(&["image", "push", near]);
+    assert!(said.contains(near) && said.contains("onnection refused"), "{said}");
 }

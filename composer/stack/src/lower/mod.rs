@@ -19,7 +19,6 @@ use crate::yaml::Node;
 use crate::{cpuset, logging, restart, signal, tmpfs, values};
 
 pub(crate) use graph::graph;
-pub(crate) use isolation::bare;
 pub(crate) use ports::published;
 
 /// The stack of what can be run: services with a root filesystem.
@@ -155,6 +154,12 @@ fn resources(limits: &Limits) -> Resources {
         memory_reservation: limits.reservation.and_then(|at| u64::try_from(at.value).ok()),
         memory_swap: limits.swap.map(|at| at.value),
         pids: limits.pids.map(|at| at.value),
+        cpu_quota: limits.cpu_quota.map(|at| at.value),
+        cpu_period: limits.cpu_period.and_then(|at| u64::try_from(at.value).ok()),
+        cpu_burst: limits.cpu_burst.and_then(|at| u64::try_from(at.value).ok()),
+        memory_high: limits.high.and_then(|at| u64::try_from(at.value).ok()),
+        swappiness: limits.swappiness.and_then(|at| u64::try_from(at.value).ok()),
+        oom_kill_disable: limits.oom_kill_disable,
     }
 }
 

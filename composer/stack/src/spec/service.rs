@@ -46,10 +46,8 @@ pub(crate) static SERVICE: Record = Record::new(
         Field::new("cpu_count", COUNT, "How many CPUs a Windows container has.").support(WINDOWS),
         Field::new("cpu_percent", Shape::Int(0, 100), "How much of the CPUs a Windows container has.")
             .support(WINDOWS),
-        Field::new("cpu_period", NUMBER, "The period that `cpu_quota` is reckoned in, in microseconds.")
-            .support(Support::NotYet),
-        Field::new("cpu_quota", NUMBER, "CPU time in each `cpu_period`, in microseconds.")
-            .support(Support::NotYet),
+        Field::new("cpu_period", NUMBER, "The period that `cpu_quota` is reckoned in, in microseconds."),
+        Field::new("cpu_quota", NUMBER, "CPU time in each `cpu_period`, in microseconds."),
         Field::new(
             "cpu_rt_period",
             NUMBER,
@@ -189,8 +187,7 @@ pub(crate) static SERVICE: Record = Record::new(
             Shape::BytesOrMinusOne,
             "Memory and swap together; -1 is no limit for swap.",
         ),
-        Field::new("mem_swappiness", Shape::Bytes, "How readily memory is swapped out, 0 to 100.")
-            .support(Support::NotYet),
+        Field::new("mem_swappiness", Shape::Bytes, "How readily memory is swapped out, 0 to 100."),
         Field::new("mac_address", shape::MAC_ADDRESS, "Hardware address of the container's interface."),
         Field::new("models", shape::SERVICE_MODELS, "Language models that the service uses.")
             .support(Support::Refused("language models are run by Docker's model runner, which is not here")),
@@ -208,8 +205,7 @@ pub(crate) static SERVICE: Record = Record::new(
             "oom_kill_disable",
             Shape::Bool,
             "Processes wait instead of being killed when memory runs out.",
-        )
-        .support(Support::NotYet),
+        ),
         Field::new(
             "oom_score_adj",
             Shape::Int(-1000, 1000),

@@ -13,8 +13,8 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::container::{Container, Status, Verdict};
-use super::start::{self, StartError};
-use super::{Engine, pause};
+use super::start::StartError;
+use super::{Engine, group, pause};
 use crate::protocol::{Action, Health, Subject};
 use crate::records::{ContainerRecord, Halt, History, Phase};
 use crate::{clock, identifier, paths};
@@ -226,7 +226,7 @@ impl Engine {
         let unenforced = self
             .cgroups
             .group(&self.group_path())
-            .create(&start::limits(&resources))
+            .create(&group::limits(&resources))
             .map_err(|error| StartError::doing("set the stack's limits", &error))?;
         self.warn_unenforced("x-resources", unenforced);
         Ok(())

@@ -11,6 +11,7 @@ mod ends;
 mod exec;
 mod execute;
 mod external;
+mod group;
 mod handback;
 mod health;
 mod held;
