@@ -70,12 +70,13 @@ pub fn container(spec: &ContainerSpec, fds: &ContainerFds) -> ! {
             let domain = spec.domainname.as_deref().unwrap_or("(none)");
             rustix::system::setdomainname(domain.as_bytes()).doing("set", "the domain name")?;
         }
+        let passed_on = volumes::passed_on(spec)?;
         root::make_private()?;
         let tree = root::mount(&spec.root, spec.isolation.open_nodes)?;
         kernel_files::mount(&tree, spec, fds.cgroup.is_some())?;
         let hidden = dev::mount(&tree, spec, shm)?;
         kernel_files::mask(&tree, spec, &hidden)?;
-        volumes::mount(&tree, spec, &hidden)?;
+        volumes::mount(&tree, spec, &hidden, passed_on)?;
         dev::provide(&tree, &spec.isolation.devices)?;
         drop(hidden);
         working_folder(&tree, &spec.process)?;

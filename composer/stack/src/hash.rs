@@ -109,8 +109,13 @@ fn fields(service: &Service) -> Map<String, Value> {
 
 /// SHA-256 of a text, in hexadecimal.
 pub fn sha256(text: &str) -> String {
+    sha256_of(text.as_bytes())
+}
+
+/// SHA-256 of bytes, in hexadecimal.
+pub(crate) fn sha256_of(bytes: &[u8]) -> String {
     let mut hex = String::with_capacity(64);
-    for byte in Sha256::digest(text.as_bytes()) {
+    for byte in Sha256::digest(bytes) {
         let _ = write!(hex, "{byte:02x}");
     }
     hex

@@ -7,6 +7,7 @@
 mod capabilities;
 mod check;
 mod command_line;
+mod contents;
 mod cpuset;
 mod defaults;
 mod diagnostic;
@@ -57,6 +58,7 @@ mod tmpfs;
 mod tree;
 mod values;
 mod variables;
+mod volume_options;
 mod words;
 mod yaml;
 
@@ -71,11 +73,12 @@ pub use limits::MOST_REPLICAS;
 pub use load::{load, project_name_only};
 pub use loaded::{Loaded, Variable};
 pub use model::{
-    AfterSync, Attachment, Bandwidth, CheckTimes, Condition, Dependency, Device, Driver, ExternalLink,
-    ExtraHost, Healthcheck, Hook, HostAddress, Image, ImageSource, IpNet, Isolation, Logging, Mac,
-    MacvlanMode, Mount, MountKind, Namespace, Network, NetworkMode, Pool, Port, PortMode, PreStart, Probe,
-    Protocol, PullPolicy, Resources, Restart, RestartPolicy, Rootfs, Run, Seccomp, Security, Service,
-    ServiceLink, Stack, Test, Trigger, TriggerAction, Ulimit, Volume,
+    AfterSync, Attachment, Bandwidth, CheckTimes, Condition, Content, Dependency, Device, Driver,
+    ExternalLink, ExtraHost, FileMount, Healthcheck, Hook, HostAddress, Image, ImageSource, IpNet, Isolation,
+    Logging, Mac, MacvlanMode, Mount, MountKind, MountOptions, Namespace, Network, NetworkMode, Pool, Port,
+    PortMode, PreStart, Probe, Propagation, Protocol, PullPolicy, Recursion, Resources, Restart,
+    RestartPolicy, Rootfs, Run, Seccomp, Security, Service, ServiceLink, Stack, Test, Trigger, TriggerAction,
+    Ulimit, Volume, VolumesFrom,
 };
 pub use options::{HostFacts, LoadOptions, Purpose};
 pub use schema::schema;
@@ -83,3 +86,4 @@ pub use source::StepKind;
 pub use stdin::Stdin;
 pub use suggest::known_services;
 pub use variables::{json as variables_json, yaml as variables_yaml};
+pub use volume_options::wrong_volume_options;

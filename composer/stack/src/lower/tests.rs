@@ -3,17 +3,18 @@
 use std::path::{Path, PathBuf};
 
 use super::stack;
+use crate::contents::Contents;
 use crate::diagnostic::Report;
 use crate::model::{
-    Bandwidth, Driver, ExternalLink, ExtraHost, HostAddress, MacvlanMode, Namespace, NetworkMode, Port,
-    PortMode, Protocol, Seccomp, Service, ServiceLink, Stack, Ulimit,
+    Bandwidth, Driver, ExternalLink, ExtraHost, HostAddress, MacvlanMode, MountKind, Namespace, NetworkMode,
+    Port, PortMode, Protocol, Recursion, Seccomp, Service, ServiceLink, Stack, Ulimit,
 };
 use crate::yaml;
 
 fn lowered(text: &str) -> Stack {
     let mut report = Report::default();
     let mut roots = yaml::parse(Path::new("compose.yaml"), text.to_owned(), &mut report).unwrap();
-    stack(&roots.remove(0), "shop".to_owned(), PathBuf::from("/shop"), Vec::new())
+    stack(&roots.remove(0), "shop".to_owned(), PathBuf::from("/shop"), Vec::new(), Contents::default())
 }
 
 #[test]
@@ -50,6 +51,9 @@ fn a_service_without_networks_is_on_the_stacks_own() {
         "uts",
         "cgroup",
         "annotations",
+        "volumes_from",
+        "secrets",
+        "configs",
     ] {
         assert!(!text.contains(&format!("\"{key}\"")), "{text}");
     }
@@ -239,4 +243,37 @@ fn isolation_is_written_and_read_again() {
         let text = serde_json::to_string(service).unwrap();
         assert_eq!(&serde_json::from_str::<Service>(&text).unwrap(), service, "{text}");
     }
+}
+
+#[test]
+fn mounts_of_other_services_come_along_where_there_is_room() {
+    let stack = lowered(
+        "services:\n\
+         \x20 a: {x-rootfs: host, volumes: [{type: volume, source: d, target: /d, volume: {nocopy: true}}, \
+         {type: volume, target: /x}, {type: bind, source: /s, target: /s, bind: {recursive: writable}}], tmpfs: [/t]}\n\
+         \x20 b: {x-rootfs: host, volumes_from: [a:ro, 'container:c:ro', 'container:d'], \
+         volumes: [{type: bind, source: /own, target: /s}]}\n\
+         \x20 c: {x-rootfs: host, volumes_from: [b]}\n",
+    );
+    let mounts = |service: &str| -> Vec<(String, bool, MountKind)> {
+        let mounts = stack.services[service].mounts.iter();
+        mounts.map(|mount| (mount.target.clone(), mount.read_only, mount.kind.clone())).collect()
+    };
+    let bind = |source: &str| MountKind::Bind { source: source.into(), create_host_path: false };
+    let named = MountKind::Volume { source: "d".to_owned() };
+    let borrowed = MountKind::Borrowed { service: "a".to_owned(), target: "/x".to_owned() };
+    let all = [("/s", false, bind("/own")), ("/d", true, named), ("/x", true, borrowed)];
+    let all = all.map(|(target, read_only, kind)| (target.to_owned(), read_only, kind));
+    assert_eq!((mounts("b"), mounts("c")), (all.to_vec(), all.to_vec()));
+    assert!(stack.services["c"].mounts[1].options.no_copy);
+    assert_eq!(stack.services["a"].mounts[2].options.recursion, Recursion::Writable);
+    let from: Vec<_> = stack.services["b"]
+        .volumes_from
+        .iter()
+        .map(|from| (from.container.as_str(), from.read_only))
+        .collect();
+    assert_eq!(from, [("c", true), ("d", false)]);
+    // What is not asked for leaves no trace.
+    let text = serde_json::to_string(&stack.services["a"].mounts[1]).unwrap();
+    assert_eq!(text, r#"{"target":"/x","read_only":false,"kind":"anonymous"}"#);
 }

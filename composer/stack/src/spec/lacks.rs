@@ -12,8 +12,6 @@ pub(crate) struct Lack {
 
 const SERVICE: &str = "a service";
 
-const FILES: &str = "no files are made for it";
-const MOUNT_IT: &str = "mount the file with `volumes`: `./FILE:/run/FILE:ro`";
 const NO_RATES: &str = "disks are not shared out";
 const REAL_TIME: &str = "real-time CPU time is not given out";
 
@@ -37,14 +35,6 @@ pub(crate) const LACKS: &[Lack] = &[
         REAL_TIME,
         "`cpu_shares` gives a service more of the CPUs when they are busy",
     ),
-    lack(SERVICE, "configs", FILES, MOUNT_IT),
-    lack(SERVICE, "secrets", FILES, MOUNT_IT),
-    lack(
-        SERVICE,
-        "volumes_from",
-        "mounts are not taken over from others",
-        "write them under `volumes` of both services",
-    ),
     lack(SERVICE, "x-cpus-exclusive", "CPUs are not set aside", "`cpuset` of every service keeps them apart"),
     lack(
         SERVICE,
@@ -65,24 +55,6 @@ pub(crate) const LACKS: &[Lack] = &[
         "without it the step runs in the service's own root",
     ),
     lack("a mount", "image", "no images are pulled", "mount a folder: `type: bind`"),
-    lack("`bind`", "propagation", "mounts do not pass between host and container", ""),
-    lack("`bind`", "recursive", "mounts below the source always come along", ""),
-    lack(
-        "`volume`",
-        "labels",
-        "volumes without a name have no labels",
-        "name the volume at the top level, with `labels`",
-    ),
-    lack(
-        "`volume`",
-        "subpath",
-        "a volume is mounted whole",
-        "mount it elsewhere, and name the folder in `command`",
-    ),
-    lack("a volume", "driver", "volumes are folders of this host", "remove it where it is `local`"),
-    lack("a volume", "driver_opts", "volumes are folders of this host", "mount a folder: `/srv/data:/data`"),
-    lack("the top level", "secrets", FILES, MOUNT_IT),
-    lack("the top level", "configs", FILES, MOUNT_IT),
 ];
 
 const fn lack(record: &'static str, key: &'static str, why: &'static str, way: &'static str) -> Lack {

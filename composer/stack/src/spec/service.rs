@@ -67,8 +67,7 @@ pub(crate) static SERVICE: Record = Record::new(
         .merge(Merge::Replace)
         .print(Print::NullInJson),
         Field::new("configs", Shape::List(&shape::FILE_MOUNT), "Configs that the container gets as files.")
-            .merge(Merge::Unique(merge::by_config_target))
-            .support(Support::NotYet),
+            .merge(Merge::Unique(merge::by_config_target)),
         Field::new(
             "container_name",
             shape::CONTAINER_NAME,
@@ -232,8 +231,7 @@ pub(crate) static SERVICE: Record = Record::new(
             .support(Support::Ignored("containers are run without an OCI runtime")),
         Field::new("scale", shape::REPLICAS, "How many containers run.").print(Print::Given),
         Field::new("secrets", Shape::List(&shape::FILE_MOUNT), "Secrets that the container gets as files.")
-            .merge(Merge::Unique(merge::by_secret_target))
-            .support(Support::NotYet),
+            .merge(Merge::Unique(merge::by_secret_target)),
         Field::new("security_opt", SET, "Seccomp and LSM profiles, and `no-new-privileges`."),
         Field::new("shm_size", Shape::BytesOrFraction, "Size of `/dev/shm`: `64m` by default."),
         Field::new("stdin_open", Shape::Bool, "Standard input stays open."),
@@ -276,8 +274,7 @@ pub(crate) static SERVICE: Record = Record::new(
             "What is mounted: `SOURCE:TARGET:OPTIONS`, or mappings.",
         )
         .merge(Merge::Unique(merge::by_target)),
-        Field::new("volumes_from", SET, "Services and containers whose mounts are taken over.")
-            .support(Support::NotYet),
+        Field::new("volumes_from", SET, "Services and containers whose mounts are taken over."),
         Field::new("working_dir", shape::WORKING_DIR, "Folder that the program is run in."),
         Field::new(
             "pre_start",

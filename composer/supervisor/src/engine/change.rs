@@ -118,7 +118,10 @@ fn as_it_was(name: &str, service: &str, error: &composer_cgroup::Error) -> Strin
 fn anonymous(folders: &ContainerPaths, service: &Service) -> BTreeSet<PathBuf> {
     let is_anonymous = |kind: &MountKind| match kind {
         MountKind::Anonymous => true,
-        MountKind::Bind { .. } | MountKind::Volume { .. } | MountKind::Tmpfs { .. } => false,
+        MountKind::Bind { .. }
+        | MountKind::Volume { .. }
+        | MountKind::Borrowed { .. }
+        | MountKind::Tmpfs { .. } => false,
     };
     let mounts = service.mounts.iter().filter(|mount| is_anonymous(&mount.kind));
     mounts.map(|mount| folders.anonymous(&mount.target)).filter(|folder| folder.is_dir()).collect()

@@ -22,6 +22,7 @@ mod isolation;
 mod life;
 mod link;
 mod logpipes;
+mod mounts;
 mod naming;
 mod network;
 mod oneoff;
@@ -41,6 +42,7 @@ mod start;
 mod taken;
 mod turn;
 mod unplug;
+mod volumes;
 mod wake;
 
 use std::cell::{Cell, RefCell};

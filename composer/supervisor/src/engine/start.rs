@@ -191,6 +191,8 @@ impl Engine {
             let name = name.clone();
             move |error: io::Error| StartError::new(format!("{name}: {what}: {error}"))
         };
+        let service = container.record.borrow().service.clone();
+        self.bring_volumes(container, &service).await?;
         let mut launch = self.launch_for(container)?;
         let given =
             container.given(&mut launch.spec.process).map_err(failed("hand over its standard input"))?;
@@ -363,6 +365,7 @@ impl Engine {
                 Action::Warning(format!("its cgroup could not be removed: {error}")),
             );
         }
+        self.release_volumes(container).await;
         container.standing.set(false);
     }
 
