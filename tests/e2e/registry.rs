@@ -1,4 +1,4 @@
-//! Debian's `docker-registry`, with the images that `scripts/images` builds.
+//! Debian's `docker-registry` on loopback.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::stack::text;
 
-/// A registry on loopback, until it is dropped. Nobody can push to it: all tests serve the same folder.
+/// A registry on loopback, until it is dropped.
 pub struct Registry {
     process: Child,
     /// `127.0.0.1:PORT`, which is what its images' names begin with.
@@ -16,7 +16,7 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// Without TLS, for everybody.
+    /// With the images that `scripts/images` builds, without TLS, for everybody.
     pub fn plain() -> Self {
         Self::start("", "")
     }
@@ -42,13 +42,19 @@ impl Registry {
         Self::start(&tls, &format!("auth: {{htpasswd: {{realm: test, path: '{}'}}}}", at("passwords")))
     }
 
-    /// With this in its configuration: of `http`, and of the top level.
+    /// The same with these lines in its configuration: of `http`, and of the top level. Nobody can push to it: all tests
+    /// serve the same folder.
     fn start(http: &str, more: &str) -> Self {
-        let storage = images().join("registry").display().to_string();
+        Self::serve(&images().join("registry"), ", maintenance: {readonly: {enabled: true}}", http, more)
+    }
+
+    /// What is in this folder, with these lines in its configuration: of `storage`, of `http`, and of the top level.
+    pub fn serve(folder: &Path, storage: &str, http: &str, more: &str) -> Self {
+        let folder = folder.display();
         let config = format!(
             "version: 0.1
 log: {{level: info, accesslog: {{disabled: true}}}}
-storage: {{filesystem: {{rootdirectory: '{storage}'}}, maintenance: {{readonly: {{enabled: true}}}}}}
+storage: {{filesystem: {{rootdirectory: '{folder}'}}{storage}}}
 http: {{addr: '127.0.0.1:0'{http}}}
 {more}
 "
@@ -61,7 +67,7 @@ http: {{addr: '127.0.0.1:0'{http}}}
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
-            .expect("docker-registry is installed (scripts/images does)");
+            .expect("docker-registry is installed (scripts/check does)");
         process.stdin.take().unwrap().write_all(config.as_bytes()).unwrap();
         let mut output = BufReader::new(process.stderr.take().unwrap());
         let mut said = String::new();

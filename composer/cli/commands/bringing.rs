@@ -10,6 +10,7 @@ use composer_supervisor::protocol::Failure;
 use super::context::Context;
 use super::{Error, Result, pulling};
 use crate::options::Pull;
+use crate::render::Way;
 
 /// Which images, and how.
 #[derive(Clone, Copy, Debug, Default)]
@@ -47,7 +48,7 @@ impl Context {
         let (looked, brought) = if names.is_empty() {
             (looked, Vec::new())
         } else {
-            let mut pulls = self.pulls("pull", bring.quiet);
+            let mut pulls = self.pulls(Way::Pull, bring.quiet);
             pulling::bring(self, &mut pulls, looked)?
         };
         match looked.give(brought, stack, &choice) {

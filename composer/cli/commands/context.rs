@@ -14,7 +14,7 @@ use super::{Error, INTERRUPTED, Result, doing, work};
 use crate::caller::Caller;
 use crate::host;
 use crate::options::{Ansi, Global, ProgressStyle};
-use crate::render::{Output, Progress, Pulls};
+use crate::render::{Output, Progress, Pulls, Way};
 
 /// What every verb works with.
 pub struct Context {
@@ -169,11 +169,11 @@ impl Context {
         Progress::new(style.unwrap_or_default(), stack, title, block, &self.out)
     }
 
-    /// The same of pulls of images; `quiet` is the verb's own flag.
-    pub fn pulls(&self, title: &'static str, quiet: bool) -> Pulls {
+    /// The same of pulls and pushes of images; `quiet` is the verb's own flag.
+    pub fn pulls(&self, way: Way, quiet: bool) -> Pulls {
         let style = self.global.progress.or_else(|| chosen(&self.caller, "COMPOSE_PROGRESS"));
         let style = if quiet { ProgressStyle::Quiet } else { style.unwrap_or_default() };
-        Pulls::new(style, title, &self.out)
+        Pulls::new(style, way, &self.out)
     }
 
     /// What is known of registries to the caller.

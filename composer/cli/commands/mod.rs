@@ -32,6 +32,7 @@ mod prompt;
 mod ps;
 mod pull;
 mod pulling;
+mod push;
 mod remove;
 mod restart;
 mod run;
@@ -148,6 +149,7 @@ fn try_only(verb: &mut Verb) -> Result<()> {
         Verb::Pause(pause) | Verb::Unpause(pause) => pause.dry_run = true,
         Verb::Run(run) => run.dry_run = true,
         Verb::Pull(pull) => pull.dry_run = true,
+        Verb::Push(push) => push.dry_run = true,
         Verb::Enable(verb) => verb.print = true,
         Verb::Disable(verb) => verb.dry_run = true,
         Verb::Exec(_)
@@ -190,6 +192,7 @@ fn dispatch(context: &mut Context, verb: Verb) -> Result {
         Verb::Ls(verb) => ls::run(context, &verb),
         Verb::Network(verb) => network::run(context, verb),
         Verb::Pull(verb) => pull::run(context, &verb),
+        Verb::Push(verb) => push::run(context, &verb),
         Verb::Images(verb) => images::run(context, &verb),
         Verb::Image(verb) => image::run(context, verb),
         Verb::Login(verb) => login::run(context, verb),

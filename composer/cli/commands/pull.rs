@@ -8,7 +8,7 @@ use composer_supervisor::host::images::{self, Error as ImageError, Pull, PullPol
 use super::context::Context;
 use super::{Error, Result, pulling};
 use crate::options::{PullImages, PullWhen};
-use crate::render::Step;
+use crate::render::{Step, Way};
 
 /// What becomes of a service's image.
 #[derive(Debug, PartialEq, Eq)]
@@ -33,7 +33,7 @@ pub fn run(context: &mut Context, verb: &PullImages) -> Result {
         false => verb.services.clone(),
     };
     let mut built = BTreeMap::new();
-    let mut progress = context.pulls("pull", verb.quiet);
+    let mut progress = context.pulls(Way::Pull, verb.quiet);
     let mut pulls = Vec::new();
     for service in loaded.service_images(&services) {
         match fate(&service, verb, &pulls) {

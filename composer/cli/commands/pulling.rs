@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use composer_supervisor::host;
-use composer_supervisor::host::images::{self, Error as ImageError, Event, Looked, Pull, Stop, Stored};
+use composer_supervisor::host::images::{self, Error as ImageError, Event, Looked, Pull, Push, Stop, Stored};
 use nix::sys::signal::Signal;
 use rustix::event::PollFlags;
 use rustix::pipe::{PipeFlags, pipe_with};
@@ -107,6 +107,29 @@ pub fn bring(context: &mut Context, progress: &mut Pulls, looked: Looked) -> Res
     outcome.ok_or(Error::Interrupted)
 }
 
+/// Pushes images and shows how they get on: the digest of each one's manifest.
+pub fn push(
+    context: &mut Context,
+    progress: &mut Pulls,
+    pushes: Vec<Push>,
+) -> Result<Vec<std::result::Result<String, ImageError>>> {
+    let registries = context.registries()?;
+    let names: Vec<String> = pushes.iter().map(|push| push.reference.clone()).collect();
+    names.iter().for_each(|name| progress.step(name, &Step::Asked, &mut context.out));
+    let of_place = names.clone();
+    let outcome = watch(context, progress, move |stop, tell| {
+        images::push(&pushes, registries, stop, &|place, event| tell(&of_place[place], event))
+    })?;
+    let Some(outcome) = outcome else { return Err(Error::Interrupted) };
+    for (name, result) in names.iter().zip(outcome.iter().flatten()) {
+        if let Err(error) = result {
+            progress.conclude(name, &Step::Failed(error.to_string()), &mut context.out);
+        }
+    }
+    progress.finish();
+    Ok(outcome?)
+}
+
 /// Tells of all failures, and with which status the command ends.
 pub fn end(context: &mut Context, failures: Vec<ImageError>) -> u8 {
     let codes = failures.into_iter().map(|error| context.tell(&Error::Host(host::Error::Image(error))));
@@ -123,7 +146,7 @@ fn step(event: Event<'_>) -> Step {
         Event::Advanced { layer, bytes } => Step::Advanced(layer.short().to_owned(), bytes),
         Event::Retrying { layer, reason } => Step::Retrying(layer.short().to_owned(), reason.to_owned()),
         Event::Done { layer } => Step::Done(layer.short().to_owned()),
-        Event::Pulled => Step::Pulled,
+        Event::Pulled | Event::Pushed => Step::Pulled,
         Event::Failed { error } => Step::Failed(error.to_string()),
     }
 }

@@ -71,6 +71,10 @@ pub enum ImageVerb {
     Ls(ImageLs),
     /// Pull images by their names
     Pull(ImagePull),
+    /// Push images to the registries of their names
+    Push(ImagePush),
+    /// Give an image one more name
+    Tag(ImageTag),
     /// Remove images that no container stands on
     #[command(visible_alias = "remove")]
     Rm(ImageRm),
@@ -118,6 +122,51 @@ pub struct ImagePull {
     /// Say nothing but the names
     #[arg(short, long)]
     pub quiet: bool,
+}
+
+/// `compose image push`.
+#[derive(Debug, Args)]
+pub struct ImagePush {
+    /// Names
+    #[arg(value_name = "IMAGE", required = true)]
+    pub images: Vec<String>,
+    /// For this platform [default: the host's own]
+    #[arg(long, value_name = "PLATFORM")]
+    pub platform: Option<String>,
+    /// Say nothing but the digests
+    #[arg(short, long)]
+    pub quiet: bool,
+}
+
+/// `compose image tag`.
+#[derive(Debug, Args)]
+pub struct ImageTag {
+    /// A name or an id
+    #[arg(value_name = "SOURCE")]
+    pub source: String,
+    /// The new name
+    #[arg(value_name = "TARGET")]
+    pub target: String,
+}
+
+/// `compose push`.
+#[derive(Debug, Args)]
+pub struct PushImages {
+    /// Services whose images are pushed [default: all]
+    #[arg(value_name = "SERVICE")]
+    pub services: Vec<String>,
+    /// Push what can be pushed, and do not fail for the rest
+    #[arg(long)]
+    pub ignore_push_failures: bool,
+    /// Push for what the services depend on, too
+    #[arg(long)]
+    pub include_deps: bool,
+    /// Say nothing of what is pushed
+    #[arg(short, long)]
+    pub quiet: bool,
+    /// Print what would be pushed and do nothing
+    #[arg(long, hide = true)]
+    pub dry_run: bool,
 }
 
 /// `compose image rm`.

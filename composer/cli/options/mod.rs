@@ -27,7 +27,8 @@ pub use global::{Ansi, Global, ProgressStyle};
 pub use graph::{Graph, GraphFormat};
 pub use hold::{Kill, Pause};
 pub use image::{
-    Image, ImageInspect, ImageLs, ImagePrune, ImagePull, ImageRm, ImageVerb, Images, PullImages, PullWhen,
+    Image, ImageInspect, ImageLs, ImagePrune, ImagePull, ImagePush, ImageRm, ImageTag, ImageVerb, Images,
+    PullImages, PullWhen, PushImages,
 };
 pub use lifecycle::{Remove, Restart, Start, Stop};
 pub use login::{Login, Logout};
@@ -85,6 +86,8 @@ pub enum Verb {
     Network(Network),
     /// Pull the images of services
     Pull(PullImages),
+    /// Push the images of services that are built
+    Push(PushImages),
     /// List the images that containers stand on
     Images(Images),
     /// Manage the images of this host

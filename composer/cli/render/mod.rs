@@ -16,7 +16,7 @@ use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write};
 pub use lines::FRAME;
 pub use prefix::{LineStyle, Prefixes};
 pub use progress::Progress;
-pub use pulls::{Pulls, Step};
+pub use pulls::{Pulls, Step, Way};
 
 use crate::options::Ansi;
 

@@ -1,4 +1,4 @@
-//! How far pulls have come, on standard error: bars drawn in place, or a line for every event.
+//! How far pulls and pushes have come, on standard error: bars drawn in place, or a line for every event.
 
 mod bars;
 
@@ -27,7 +27,7 @@ pub enum Step {
     Retrying(String, String),
     /// A layer is there.
     Done(String),
-    /// The image is there, after something had to be asked of its source.
+    /// The image is where it was to go.
     Pulled,
     /// Nothing was asked of anybody, for this reason.
     Skipped(String),
@@ -35,8 +35,47 @@ pub enum Step {
     Failed(String),
 }
 
-/// Shows pulls.
+/// Which way images go, in Docker's words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    Pull,
+    Push,
+}
+
+impl Way {
+    fn going(self) -> &'static str {
+        match self {
+            Self::Pull => "Pulling",
+            Self::Push => "Pushing",
+        }
+    }
+
+    fn gone(self) -> &'static str {
+        match self {
+            Self::Pull => "Pulled",
+            Self::Push => "Pushed",
+        }
+    }
+
+    /// Of a layer.
+    fn complete(self) -> &'static str {
+        match self {
+            Self::Pull => "Pull complete",
+            Self::Push => "Pushed",
+        }
+    }
+
+    fn title(self) -> &'static str {
+        match self {
+            Self::Pull => "pull",
+            Self::Push => "push",
+        }
+    }
+}
+
+/// Shows pulls, or pushes.
 pub struct Pulls {
+    way: Way,
     images: Vec<Image>,
     shape: Shape,
 }
@@ -68,10 +107,10 @@ struct Layer {
 }
 
 impl Pulls {
-    /// Of nothing yet, under a title such as `pull`.
-    pub fn new(style: ProgressStyle, title: &'static str, out: &Output) -> Self {
+    /// Of nothing yet.
+    pub fn new(style: ProgressStyle, way: Way, out: &Output) -> Self {
         let in_place = || std::io::stderr().is_terminal();
-        let bars = |color| Shape::Bars(Box::new(Bars::new(title, color)));
+        let bars = |color| Shape::Bars(Box::new(Bars::new(way, color)));
         let shape = match style {
             ProgressStyle::Auto if in_place() && out.color_errors => bars(true),
             ProgressStyle::Tty if in_place() => bars(out.color_errors),
@@ -79,7 +118,7 @@ impl Pulls {
             ProgressStyle::Json => Shape::Json,
             ProgressStyle::Quiet => Shape::Quiet,
         };
-        Self { images: Vec::new(), shape }
+        Self { way, images: Vec::new(), shape }
     }
 
     /// Whether [`Pulls::tick`] is to be called now and then.
@@ -107,12 +146,13 @@ impl Pulls {
                 self.images.len() - 1
             }
         };
+        let way = self.way;
         let image = &mut self.images[place];
-        image.take(step);
+        image.take(step, way);
         match &mut self.shape {
             Shape::Bars(bars) => bars.step(place, image, step),
-            Shape::Plain => plain(image, step).iter().for_each(|line| out.note(line)),
-            Shape::Json => jsons(image, step).iter().for_each(|line| out.note(line)),
+            Shape::Plain => plain(image, step, way).iter().for_each(|line| out.note(line)),
+            Shape::Json => jsons(image, step, way).iter().for_each(|line| out.note(line)),
             Shape::Quiet => {}
         }
     }
@@ -147,21 +187,21 @@ impl Image {
         Self { name: name.to_owned(), begun: time::now(), layers: Vec::new(), is_over: false }
     }
 
-    fn take(&mut self, step: &Step) {
+    fn take(&mut self, step: &Step, way: Way) {
         match step {
             Step::Asked => self.begun = time::now(),
             Step::Layers(layers) => {
                 self.layers =
-                    layers.iter().map(|(name, size, here)| Layer::new(name, *size, *here)).collect();
+                    layers.iter().map(|(name, size, here)| Layer::new(name, *size, *here, way)).collect();
             }
             Step::Waiting(name) => self.layer(name, |layer| layer.text = "Waiting"),
             Step::Advanced(name, bytes) => self.layer(name, |layer| {
-                (layer.text, layer.come) = ("Pulling", *bytes);
+                (layer.text, layer.come) = (way.going(), *bytes);
             }),
             Step::Retrying(name, _) => self.layer(name, |layer| layer.text = "Retrying"),
             Step::Done(name) => self.layer(name, |layer| {
                 layer.come = layer.size;
-                layer.text = if layer.was_here { "Already exists" } else { "Pull complete" };
+                layer.text = if layer.was_here { "Already exists" } else { way.complete() };
             }),
             Step::Pulled | Step::Skipped(_) | Step::Failed(_) => self.is_over = true,
         }
@@ -192,21 +232,21 @@ impl Image {
 }
 
 impl Layer {
-    fn new(name: &str, size: u64, was_here: bool) -> Self {
-        let text = if was_here { "Already exists" } else { "Pulling" };
+    fn new(name: &str, size: u64, was_here: bool, way: Way) -> Self {
+        let text = if was_here { "Already exists" } else { way.going() };
         Self { name: name.to_owned(), size, come: 0, text, was_here }
     }
 }
 
 /// The lines of a step where nothing can be drawn, in Docker Compose's form.
-fn plain(image: &Image, step: &Step) -> Vec<String> {
+fn plain(image: &Image, step: &Step, way: Way) -> Vec<String> {
     let of_image = |text: &str, more: &str| vec![format!(" Image {}  {text}{more}", image.name)];
     let of_layer = |name: &str, more: String| {
         let layer = image.find(name);
         layer.map(|layer| format!(" {name}  {}{more}", layer.text)).into_iter().collect()
     };
     match step {
-        Step::Asked => of_image("Pulling", ""),
+        Step::Asked => of_image(way.going(), ""),
         Step::Layers(_) | Step::Advanced(..) => Vec::new(),
         Step::Waiting(name) => of_layer(name, "  somebody else is bringing it".to_owned()),
         Step::Retrying(name, reason) => of_layer(name, format!("  {}", super::plain::plain(reason))),
@@ -214,14 +254,14 @@ fn plain(image: &Image, step: &Step) -> Vec<String> {
             let moved = image.find(name).filter(|layer| !layer.was_here);
             of_layer(name, moved.map(|layer| format!("  {}", decimal(layer.size))).unwrap_or_default())
         }
-        Step::Pulled => of_image("Pulled", &format!("  {}", image.summary())),
+        Step::Pulled => of_image(way.gone(), &format!("  {}", image.summary())),
         Step::Skipped(why) => of_image("Skipped", &format!("  {why}")),
         Step::Failed(_) => of_image("Error", ""),
     }
 }
 
 /// One object a line, with Docker Compose's keys.
-fn jsons(image: &Image, step: &Step) -> Vec<String> {
+fn jsons(image: &Image, step: &Step, way: Way) -> Vec<String> {
     let id = format!("Image {}", image.name);
     let of_image = |status: &str, text: &str, details: Option<&str>| {
         vec![json!({ "id": id, "status": status, "text": text, "details": details }).to_string()]
@@ -238,12 +278,12 @@ fn jsons(image: &Image, step: &Step) -> Vec<String> {
         None => Vec::new(),
     };
     match step {
-        Step::Asked => of_image("Working", "Pulling", None),
+        Step::Asked => of_image("Working", way.going(), None),
         Step::Layers(_) => Vec::new(),
         Step::Waiting(name) | Step::Advanced(name, _) => of_layer(name, "Working", None),
         Step::Retrying(name, reason) => of_layer(name, "Working", Some(reason)),
         Step::Done(name) => of_layer(name, "Done", None),
-        Step::Pulled => of_image("Done", "Pulled", Some(&image.summary())),
+        Step::Pulled => of_image("Done", way.gone(), Some(&image.summary())),
         Step::Skipped(why) => of_image("Done", "Skipped", Some(why)),
         Step::Failed(why) => of_image("Error", "Error", Some(why)),
     }
@@ -255,7 +295,7 @@ mod tests {
 
     fn image(steps: &[Step]) -> Image {
         let mut image = Image::new("shop/api:v1");
-        steps.iter().for_each(|step| image.take(step));
+        steps.iter().for_each(|step| image.take(step, Way::Pull));
         image
     }
 
@@ -267,26 +307,29 @@ mod tests {
     fn lines_are_in_dockers_words() {
         let done = |name: &str| Step::Done(name.to_owned());
         let here = image(&[layers(), done("aa"), done("bb")]);
-        assert_eq!(plain(&here, &Step::Asked), [" Image shop/api:v1  Pulling"]);
-        assert_eq!(plain(&here, &done("aa")), [" aa  Already exists"]);
-        assert_eq!(plain(&here, &done("bb")), [" bb  Pull complete  28.2MB"]);
-        assert_eq!(plain(&here, &Step::Pulled), [" Image shop/api:v1  Pulled  28.2MB in 0.0s"]);
+        assert_eq!(plain(&here, &Step::Asked, Way::Pull), [" Image shop/api:v1  Pulling"]);
+        assert_eq!(plain(&here, &done("aa"), Way::Pull), [" aa  Already exists"]);
+        assert_eq!(plain(&here, &done("bb"), Way::Pull), [" bb  Pull complete  28.2MB"]);
+        assert_eq!(plain(&here, &Step::Pulled, Way::Pull), [" Image shop/api:v1  Pulled  28.2MB in 0.0s"]);
         let retrying = Step::Retrying("bb".to_owned(), "\u{1b}[31mcut".to_owned());
-        assert_eq!(plain(&image(&[layers(), retrying.clone()]), &retrying), [" bb  Retrying  cut"]);
-        assert_eq!(plain(&here, &Step::Advanced("bb".to_owned(), 1)), [""; 0]);
+        assert_eq!(
+            plain(&image(&[layers(), retrying.clone()]), &retrying, Way::Pull),
+            [" bb  Retrying  cut"]
+        );
+        assert_eq!(plain(&here, &Step::Advanced("bb".to_owned(), 1), Way::Pull), [""; 0]);
     }
 
     #[test]
     fn objects_have_dockers_keys() {
         let half = Step::Advanced("bb".to_owned(), 14_100_000);
         assert_eq!(
-            jsons(&image(&[layers(), half.clone()]), &half),
+            jsons(&image(&[layers(), half.clone()]), &half, Way::Pull),
             [
                 r#"{"current":14100000,"details":null,"id":"bb","parent_id":"Image shop/api:v1","percent":50,"status":"Working","text":"Pulling","total":28200000}"#
             ]
         );
         assert_eq!(
-            jsons(&image(&[]), &Step::Pulled),
+            jsons(&image(&[]), &Step::Pulled, Way::Pull),
             [r#"{"details":"up to date","id":"Image shop/api:v1","status":"Done","text":"Pulled"}"#]
         );
     }

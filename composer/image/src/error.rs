@@ -121,6 +121,14 @@ pub enum Error {
         /// Why.
         source: Box<Self>,
     },
+    /// A file of the store.
+    #[error("cannot push `{image}`: {source}")]
+    Push {
+        /// The image.
+        image: String,
+        /// Why.
+        source: Box<Self>,
+    },
     /// Whoever asked for it wants it no more.
     #[error("stopped")]
     Stopped,

@@ -42,6 +42,8 @@ pub enum Event<'a> {
     },
     /// The image is there, all of it.
     Pulled,
+    /// The image is in its registry, all of it.
+    Pushed,
     /// The image could not be brought.
     Failed {
         /// Why.

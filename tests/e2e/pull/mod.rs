@@ -1,5 +1,6 @@
 //! Images from registries: `pull`, `images`, `image`, `login` and `logout`, and what goes wrong with them.
 
+mod pushed;
 mod refused;
 mod server;
 

@@ -68,8 +68,15 @@ fn each_failure_names_its_image_and_the_others_come() {
     let ignored = place.run(&["pull", "--ignore-pull-failures"]);
     let said = text(&ignored.stderr);
     assert!(ignored.status.success() && said.contains("warning: cannot find `"), "{said}");
+}
 
-    // On another platform, and a name that no file has.
+#[test]
+fn what_nobody_has() {
+    let place = Place::new("pull-nobody");
+    let layout = place.layout("image", &Layout::busybox("pull-nobody"));
+    let good = format!("oci:{}", layout.display());
+    fs::write(place.path("compose.yaml"), format!("name: nobody\nservices:\n  a: {{image: '{good}'}}\n"))
+        .unwrap();
     let said = place.fails(&["image", "pull", "--platform", "linux/s390x", &good]);
     assert!(said.contains("is not made for linux/s390x"), "{said}");
     let said = place.fails(&["image", "pull", "--platform", "linux", &good]);

@@ -4,58 +4,39 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
 
 use serde_json::Value;
+
+use crate::registry::Registry;
 
 /// `ann` and `secret`.
 const PASSWORDS: &str = "ann:$2b$05$y1/bOhzmziM5kcL3Gclls.A6Dd827DlJZ84XHV2fnrc2U2BmgLJai\n";
 const BASIC: &str = "Authorization: Basic YW5uOnNlY3JldA==\r\n";
 
-/// `docker-registry`, until it is dropped.
+/// `docker-registry` with a folder of its own, until it is dropped.
 pub struct Server {
     /// `127.0.0.1:PORT`.
     pub name: String,
     /// What it keeps.
     pub storage: PathBuf,
-    process: Child,
     auth: bool,
+    _registry: Registry,
 }
 
 impl Server {
     /// In this folder; `auth` tells whether it lets in `ann` alone.
     pub fn start(folder: &Path, auth: bool) -> Self {
         fs::create_dir_all(folder).unwrap();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let storage = folder.join("storage");
-        let mut config = format!(
-            "version: 0.1\nlog: {{level: info, formatter: json}}\nstorage: {{filesystem: {{rootdirectory: {}}}}}\nhttp: {{addr: '127.0.0.1:{port}'}}\n",
-            storage.display()
-        );
+        let mut more = String::new();
         if auth {
             let passwords = folder.join("passwords");
             fs::write(&passwords, PASSWORDS).unwrap();
-            config += &format!("auth: {{htpasswd: {{realm: test, path: {}}}}}\n", passwords.display());
+            more = format!("auth: {{htpasswd: {{realm: test, path: {}}}}}", passwords.display());
         }
-        fs::write(folder.join("config.yml"), config).unwrap();
-        let mut process = Command::new("docker-registry")
-            .arg("serve")
-            .arg(folder.join("config.yml"))
-            .env("OTEL_TRACES_EXPORTER", "none")
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("docker-registry is installed (scripts/check does)");
-        let mut output = BufReader::new(process.stderr.take().unwrap());
-        let mut said = String::new();
-        while !said.contains("listening on") {
-            said.clear();
-            assert!(output.read_line(&mut said).unwrap() > 0, "docker-registry has ended");
-        }
-        // It blocks when nobody reads what it says.
-        std::thread::spawn(move || std::io::copy(&mut output, &mut std::io::sink()));
-        Self { name: format!("127.0.0.1:{port}"), storage, process, auth }
+        let storage = folder.join("storage");
+        let registry = Registry::serve(&storage, "", "", &more);
+        Self { name: registry.name.clone(), storage, auth, _registry: registry }
     }
 
     /// Uploads an image layout as `REPOSITORY:TAG`; returns how it is called.
@@ -96,12 +77,6 @@ impl Server {
     pub fn blob(&self, digest: &str) -> PathBuf {
         let hex = digest.strip_prefix("sha256:").unwrap();
         self.storage.join("docker/registry/v2/blobs/sha256").join(&hex[..2]).join(hex).join("data")
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.process.kill().and_then(|()| self.process.wait()).unwrap();
     }
 }
 

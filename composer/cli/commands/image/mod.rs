@@ -5,11 +5,12 @@ mod inspect;
 mod list;
 mod removal;
 
-use composer_supervisor::host::images::{Pull, PullPolicy, Stored};
+use composer_supervisor::host::images::{self, Pull, PullPolicy, Push, Stored};
 
 use super::context::Context;
 use super::{Error, Result, doing, pulling};
-use crate::options::{Image, ImagePull, ImageVerb};
+use crate::options::{Image, ImagePull, ImagePush, ImageTag, ImageVerb};
+use crate::render::Way;
 use crate::time;
 
 /// As many digits of an id are shown as Docker shows.
@@ -20,6 +21,8 @@ pub fn run(context: &mut Context, verb: Image) -> Result {
     match verb.verb {
         ImageVerb::Ls(verb) => list::run(context, &verb),
         ImageVerb::Pull(verb) => pull(context, verb),
+        ImageVerb::Push(verb) => push(context, &verb),
+        ImageVerb::Tag(verb) => tag(&verb),
         ImageVerb::Rm(verb) => removal::remove(context, &verb),
         ImageVerb::Prune(verb) => removal::prune(context, &verb),
         ImageVerb::Inspect(verb) => inspect::run(context, &verb),
@@ -35,7 +38,7 @@ fn pull(context: &mut Context, verb: ImagePull) -> Result {
         .iter()
         .map(|image| Pull { reference: image.clone(), platform: platform.clone(), policy })
         .collect();
-    let mut progress = context.pulls("pull", verb.quiet);
+    let mut progress = context.pulls(Way::Pull, verb.quiet);
     let folder = std::env::current_dir().map_err(doing("find the current folder"))?;
     let outcome = pulling::pull(context, &mut progress, pulls, folder)?;
     let mut failures = Vec::new();
@@ -46,6 +49,26 @@ fn pull(context: &mut Context, verb: ImagePull) -> Result {
         }
     }
     Ok(pulling::end(context, failures))
+}
+
+fn push(context: &mut Context, verb: &ImagePush) -> Result {
+    let mut progress = context.pulls(Way::Push, verb.quiet);
+    let platform = verb.platform.as_deref();
+    let pushes = verb.images.iter().map(|image| Push::new(image, platform)).collect();
+    let outcome = pulling::push(context, &mut progress, pushes)?;
+    let mut failures = Vec::new();
+    for (image, result) in verb.images.iter().zip(outcome) {
+        match result {
+            Ok(digest) => context.out.line(&format!("{image}: digest: {digest}")).map_err(Error::Output)?,
+            Err(error) => failures.push(error),
+        }
+    }
+    Ok(pulling::end(context, failures))
+}
+
+fn tag(verb: &ImageTag) -> Result {
+    images::tag(&verb.source, &verb.target)?;
+    Ok(0)
 }
 
 /// When an image was made, as it says: nanoseconds since the Unix epoch.

@@ -4,7 +4,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget};
 
 use super::super::amount::decimal;
 use super::super::lines::{FRAME, FRAMES, line, pad, paint};
-use super::{Image, Layer, Step};
+use super::{Image, Layer, Step, Way};
 use crate::time;
 
 /// How wide a bar is.
@@ -14,7 +14,7 @@ const WORDS: usize = 14;
 
 /// Lines drawn in place.
 pub(super) struct Bars {
-    title: &'static str,
+    way: Way,
     color: bool,
     lines: MultiProgress,
     header: ProgressBar,
@@ -38,10 +38,10 @@ struct End {
 }
 
 impl Bars {
-    pub(super) fn new(title: &'static str, color: bool) -> Self {
+    pub(super) fn new(way: Way, color: bool) -> Self {
         let lines = MultiProgress::with_draw_target(ProgressDrawTarget::stderr());
         let header = lines.add(line());
-        Self { title, color, lines, header, rows: Vec::new() }
+        Self { way, color, lines, header, rows: Vec::new() }
     }
 
     /// Makes the lines that a step brings, and takes those away that it ends.
@@ -64,7 +64,7 @@ impl Bars {
                     row.layers.push(above.clone());
                 }
             }
-            Step::Pulled => row.end = end("✔", "32", "Pulled", image.summary()),
+            Step::Pulled => row.end = end("✔", "32", self.way.gone(), image.summary()),
             Step::Skipped(why) => row.end = end("✔", "32", "Skipped", why.clone()),
             Step::Failed(_) => row.end = end("✘", "31", "Error", String::new()),
             Step::Asked | Step::Waiting(_) | Step::Advanced(..) | Step::Retrying(..) | Step::Done(_) => {}
@@ -79,7 +79,7 @@ impl Bars {
 
     pub(super) fn draw(&self, images: &[Image]) {
         let ended = self.rows.iter().filter(|row| row.end.is_some()).count();
-        self.header.set_message(format!("[+] {} {ended}/{}", self.title, self.rows.len()));
+        self.header.set_message(format!("[+] {} {ended}/{}", self.way.title(), self.rows.len()));
         let now = time::now();
         let frame = usize::try_from(u128::from(now) / FRAME.as_nanos() % FRAMES.len() as u128).unwrap_or(0);
         let widest = images.iter().map(|image| image.name.chars().count()).max().unwrap_or(0);
@@ -92,7 +92,7 @@ impl Bars {
                     format!(" {mark} {name}  {text}  {}", end.more)
                 }
                 None => {
-                    let (mark, text) = (self.paint(FRAMES[frame], "36"), self.paint("Pulling", "36"));
+                    let (mark, text) = (self.paint(FRAMES[frame], "36"), self.paint(self.way.going(), "36"));
                     let seconds = time::between(image.begun, now).as_secs_f64();
                     format!(" {mark} {name}  {text}{}  {seconds:.1}s", amounts(image.total()))
                 }
@@ -105,7 +105,7 @@ impl Bars {
     }
 
     fn layer(&self, layer: &Layer) -> String {
-        let is_there = layer.was_here || layer.text == "Pull complete";
+        let is_there = layer.was_here || layer.text == self.way.complete();
         let text = self.paint(&pad(layer.text, WORDS), if is_there { "32" } else { "36" });
         if is_there || layer.come == 0 {
             return format!("   {}  {text}", layer.name);

@@ -9,6 +9,7 @@ mod login;
 mod settings;
 #[cfg(test)]
 mod tests;
+mod upload;
 mod words;
 
 use std::pin::pin;
@@ -33,6 +34,7 @@ use crate::stop::Stop;
 use connection::{Speech, Wanted};
 pub use credentials::{Kept, Owner};
 pub use settings::{Mirror, Proxies, Registries};
+pub(crate) use upload::Upload;
 
 /// How often a request is made before it counts as failed.
 const ATTEMPTS: u32 = 5;

@@ -15,10 +15,7 @@ pub(super) fn of(failure: &Failure, credentials: Option<&Credentials>) -> String
                 envelope.errors.iter().map(|error| said(&error.code, &error.message)).collect();
             format!("the registry says: {}", said.join("; "))
         }
-        Failure::UnauthorizedError { .. } => match credentials {
-            Some(credentials) => format!("the registry refuses the credentials of `{}`", credentials.user),
-            None => "the registry refuses: it wants credentials, or there is no such image".to_owned(),
-        },
+        Failure::UnauthorizedError { .. } => unauthorized(credentials),
         Failure::AuthenticationFailure(body) => {
             let body = body.trim();
             format!(
@@ -28,6 +25,9 @@ pub(super) fn of(failure: &Failure, credentials: Option<&Credentials>) -> String
         }
         Failure::ServerError { code, message, .. } => {
             format!("the registry answers {code}: {}", message.trim())
+        }
+        Failure::RequestError(error) if error.status().is_some_and(|status| status.as_u16() == 401) => {
+            unauthorized(credentials)
         }
         // The outermost says but "error sending request".
         Failure::RequestError(error) => {
@@ -40,6 +40,13 @@ pub(super) fn of(failure: &Failure, credentials: Option<&Credentials>) -> String
             said
         }
         other => other.to_string(),
+    }
+}
+
+fn unauthorized(credentials: Option<&Credentials>) -> String {
+    match credentials {
+        Some(credentials) => format!("the registry refuses the credentials of `{}`", credentials.user),
+        None => "the registry refuses: it wants credentials, or there is no such image".to_owned(),
     }
 }
 

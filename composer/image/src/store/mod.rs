@@ -29,7 +29,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::Config;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
-use crate::manifest::{Document, Manifest};
+use crate::manifest::{Document, Manifest, OCI_MANIFEST};
 use crate::platform::Platform;
 use crate::reference::Reference;
 use crate::registry::Registries;
@@ -70,6 +70,13 @@ pub struct Image {
     pub size: u64,
     /// When it was last pulled.
     pub pulled: SystemTime,
+}
+
+/// What a manifest says that it is.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Kind {
+    media_type: Option<String>,
 }
 
 /// What is known of a layer.
@@ -170,6 +177,34 @@ impl Store {
             layers,
             size,
         }))
+    }
+
+    /// The manifest of an image as it came, read and under its media type.
+    pub(crate) fn manifest(&self, image: &Image) -> Result<(Manifest, (String, Vec<u8>))> {
+        let gone = || Error::document("the manifest in the store", "it is damaged: pull the image again");
+        let bytes = self.blob(&image.digest)?.ok_or_else(gone)?;
+        let Document::Manifest(manifest) = Document::parse(&bytes, "a manifest in the store")? else {
+            return Err(gone());
+        };
+        let kind = serde_json::from_slice::<Kind>(&bytes).ok().and_then(|found| found.media_type);
+        Ok((manifest, (kind.unwrap_or_else(|| OCI_MANIFEST.to_owned()), bytes)))
+    }
+
+    /// The configuration of an image as it came.
+    pub(crate) fn config_bytes(&self, image: &Image) -> Result<Vec<u8>> {
+        let gone =
+            || Error::document("the configuration in the store", "it is damaged: pull the image again");
+        self.blob(&image.id)?.ok_or_else(gone)
+    }
+
+    /// The folder of a layer.
+    pub(crate) fn files(&self, diff_id: &Digest) -> PathBuf {
+        self.layer_path(diff_id).join("fs")
+    }
+
+    /// A folder for what is being made.
+    pub(crate) fn temporary(&self) -> Result<disk::Temporary> {
+        disk::Temporary::new(&self.tmp(), &self.stop)
     }
 
     /// Manifest and configuration, where both are here and what they should be.

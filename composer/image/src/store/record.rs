@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Store, disk, read_json, to_json};
+use super::{Image, Store, disk, read_json, to_json};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::platform::Platform;
@@ -50,6 +50,12 @@ impl Store {
     pub(crate) fn keep_record(&self, record: &Record) -> Result<()> {
         let path = self.record_path(&record.reference, &record.platform);
         disk::write(&self.tmp(), &path, &to_json(record), &self.stop)
+    }
+
+    /// Has a reference stand for an image that is here.
+    pub(crate) fn keep_alias(&self, image: &Image, reference: &Reference) -> Result<()> {
+        let digests = (image.source.clone(), image.digest.clone(), image.id.clone());
+        self.keep_record(&Record::new(reference, &image.platform, digests, SystemTime::now()))
     }
 
     pub(super) fn record(&self, reference: &Reference, platform: &Platform) -> Result<Option<Record>> {

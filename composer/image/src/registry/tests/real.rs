@@ -16,6 +16,7 @@ use crate::reference::{Named, Reference};
 use crate::registry::connection::client;
 use crate::registry::{Kept, Proxies, Registries, oci_image};
 use crate::stop::Stop;
+use crate::store::Store;
 use crate::testing::{Made, Scratch};
 
 /// `ann` and `secret`.
@@ -236,4 +237,41 @@ fn logging_in_and_out() {
     assert!(!registries.log_out(&server.name, None).unwrap());
     let said = refusal(pull(&scratch, &name, registries));
     assert!(said.contains("it wants credentials"), "{said}");
+}
+
+#[test]
+fn what_is_pushed_can_be_pulled() {
+    let (from, to) = (Server::start(false), Server::start(false));
+    from.push("shop/api:v1", &image());
+    let scratch = Scratch::new();
+    let first = pull(&scratch, &format!("{}/shop/api:v1", from.name), Registries::default()).unwrap();
+    let store = Store::open(&scratch.path().join("store")).unwrap();
+    let name = |text: String| Reference::parse(&text, scratch.path()).unwrap();
+    let push = |reference: &Reference| store.push(reference, &super::platform(), &|_| ());
+    // To where its layers are: they are taken over, and all stays as it was.
+    let again = name(format!("{}/shop/again:v2", from.name));
+    store.tag(&first, &again).unwrap();
+    assert_eq!(push(&again).unwrap(), first.digest);
+    // To where nothing of it is: its layers are packed anew, the same each time.
+    let other = name(format!("{}/new/api:v1", to.name));
+    store.tag(&first, &other).unwrap();
+    let digest = push(&other).unwrap();
+    assert_ne!(digest, first.digest);
+    assert_eq!(push(&other).unwrap(), digest);
+    for (reference, digest) in [(again, &first.digest), (other, &digest)] {
+        let scratch = Scratch::new();
+        let pulled = pull(&scratch, &reference.to_string(), Registries::default()).unwrap();
+        assert_eq!(pulled.digest, *digest);
+        assert_eq!(pulled.config.run, first.config.run);
+        assert_whole(&pulled);
+    }
+    let missing = name(format!("{}/none", to.name));
+    let said = push(&missing).unwrap_err().to_string();
+    assert!(said.contains("no image `") && said.contains("/none:latest`"), "{said}");
+    let name = to.name.clone();
+    drop(to);
+    let said = push(&Reference::parse(&format!("{name}/new/api:v1"), scratch.path()).unwrap())
+        .unwrap_err()
+        .to_string();
+    assert!(said.contains("onnection refused"), "{said}");
 }

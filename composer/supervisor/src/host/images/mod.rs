@@ -3,6 +3,7 @@
 mod apply;
 mod known;
 mod pull;
+mod push;
 mod registries;
 mod removal;
 mod resolve;
@@ -12,6 +13,7 @@ use composer_image::{Hold, Image, Platform, Policy, Reference, Store};
 pub use composer_image::{Error, Event, Image as Stored, Kept, Policy as PullPolicy, Registries, Stop};
 pub use known::{Name, Use, in_use, list};
 pub use pull::{Pull, pull};
+pub use push::{Push, push, tag};
 pub use registries::registries;
 pub use removal::{Gone, find, prune, remove};
 pub use resolve::{Choice, Failed, Looked};
