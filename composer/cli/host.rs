@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use composer_stack::HostFacts;
-use composer_supervisor::host::networks;
+use composer_supervisor::host::{networks, volumes};
 
 /// Asks the kernel; `None` where /proc or /sys does not tell, and then limits are not checked against the host.
 pub fn facts() -> Option<HostFacts> {
@@ -15,6 +15,7 @@ pub fn facts() -> Option<HostFacts> {
         no_ipv6: networks::has_ipv6().err().map(str::to_owned),
         interfaces: interfaces(),
         networks: networks::known(),
+        volumes: volumes::known(),
     })
 }
 

@@ -145,3 +145,46 @@ services:
     project.ok(&["up", "-d", "-t", "0", "--force-recreate", "other"]);
     project.down();
 }
+
+#[test]
+fn quota_period_and_burst_are_in_force_and_change_in_place() {
+    let file = |keys: &str, swap: &str| {
+        format!(
+            "x-resources: {{limits: {{memory: 256m, swap: {swap}}}}}\nservices:\n  a: {{x-rootfs: @busybox@, command: sleep 1000, {keys}}}\n"
+        )
+    };
+    let project =
+        Project::new("cpu-time", &file("cpu_quota: 50000, cpu_period: 200000, x-cpu-burst: 20000", "64m"));
+    project.ok(&["up", "-d"]);
+    let pid = project.field("a", "Pid");
+    let parent = format!("compose/{}", project.name);
+    let group = format!("{parent}/{}-a-1", project.name);
+    let share = || {
+        let quota = control(&group, "cpu.max", ("cpu", "cpu.cfs_quota_us"));
+        if is_v2() { quota } else { format!("{quota} {}", control(&group, "", ("cpu", "cpu.cfs_period_us"))) }
+    };
+    let burst = || control(&group, "cpu.max.burst", ("cpu", "cpu.cfs_burst_us"));
+    let swap = |mib: u64| {
+        let both = control(&parent, "memory.swap.max", ("memory", "memory.memsw.limit_in_bytes"));
+        assert_eq!(both, ((if is_v2() { mib } else { 256 + mib }) << 20).to_string());
+    };
+    assert_eq!((share().as_str(), burst().as_str()), ("50000 200000", "20000"));
+    swap(64);
+    project.write("compose.yaml", &file("cpu_quota: 10000, cpu_period: 20000", "32m"));
+    project.ok(&["up", "-d"]);
+    assert_eq!((share().as_str(), burst().as_str()), ("10000 20000", "0"));
+    swap(32);
+    project.write("compose.yaml", &file("cpus: 1.5, x-mem-high: 32m, mem_swappiness: 5", "0"));
+    let said = String::from_utf8(project.run(&["up", "-d"]).stderr).unwrap();
+    assert_eq!(share(), "150000 100000");
+    swap(0);
+    if is_v2() {
+        assert_eq!(control(&group, "memory.high", ("", "")), (32 << 20).to_string());
+        assert!(said.contains("mem_swappiness"), "{said}");
+    } else {
+        assert_eq!(control(&group, "", ("memory", "memory.swappiness")), "5");
+        assert!(said.contains("x-mem-high"), "{said}");
+    }
+    assert_eq!(project.field("a", "Pid"), pid, "nothing was started anew");
+    project.down();
+}

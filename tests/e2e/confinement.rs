@@ -36,6 +36,8 @@ const DEFAULT: u64 = 0xa804_25fb;
 const NET_ADMIN: u64 = 1 << 12;
 const SYS_ADMIN: u64 = 1 << 21;
 const MKNOD: u64 = 1 << 27;
+const SYS_RESOURCE: u64 = 1 << 24;
+const SYS_TIME: u64 = 1 << 25;
 const CHOWN: u64 = 1;
 
 #[test]
@@ -70,11 +72,33 @@ fn capabilities_are_added_and_dropped() {
     project.down();
 }
 
+#[test]
+fn run_has_capabilities_of_its_own() {
+    let project = project("caps-run", &[("one", "cap_add: [SYS_TIME], cap_drop: [MKNOD]")]);
+    let script = "grep ^CapBnd: /proc/self/status | cut -f2";
+    let of = |flags: &[&str]| {
+        let mut args = vec!["run", "--rm", "-T"];
+        args.extend(flags);
+        args.extend(["one", "sh", "-c", script]);
+        u64::from_str_radix(project.ok(&args).trim(), 16).unwrap()
+    };
+    assert_eq!(of(&["--cap-add", "net_admin", "--cap-add=CAP_MKNOD"]), DEFAULT | NET_ADMIN | SYS_TIME);
+    assert_eq!(of(&["--cap-drop", "SYS_TIME"]), DEFAULT & !MKNOD);
+    let (_, message) = project.fails(&["run", "--cap-add", "NET_ADMN", "one", "true"]);
+    assert!(message.contains("`NET_ADMN` is not a capability: did you mean `NET_ADMIN`?"), "{message}");
+    project.down();
+}
+
 /// How many capabilities there are to be had on this machine: whoever started the tests may not have all.
 fn caps() -> u32 {
+    sets("CapBnd").count_ones()
+}
+
+/// A capability set of this process.
+fn sets(name: &str) -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let bounding = status.lines().find_map(|line| line.strip_prefix("CapBnd:\t")).unwrap();
-    u64::from_str_radix(bounding, 16).unwrap().count_ones()
+    let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(":\t")).unwrap();
+    u64::from_str_radix(line, 16).unwrap()
 }
 
 #[test]
@@ -129,6 +153,7 @@ fn security_options() {
             ("open", "security_opt: [seccomp=unconfined]"),
             ("paths", "security_opt: [systempaths=unconfined]"),
             ("profile", "security_opt: ['seccomp=./profile.json']"),
+            ("strict", "user: bob, working_dir: /tmp, security_opt: ['seccomp=strict.json']"),
             ("module", "security_opt: [apparmor=unconfined, 'label:disable']"),
         ],
     );
@@ -137,7 +162,17 @@ fn security_options() {
         r#"{"defaultAction": "SCMP_ACT_ALLOW",
             "syscalls": [{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO", "errnoRet": 28}]}"#,
     );
+    // What it takes to become another user in another folder has been done before.
+    project.write(
+        "strict.json",
+        r#"{"defaultAction": "SCMP_ACT_ALLOW",
+            "syscalls": [{"names": ["openat2", "close_range", "fchdir", "chdir", "setresuid", "setresgid", "setgroups"],
+                          "action": "SCMP_ACT_ERRNO"}]}"#,
+    );
     project.ok(&["up", "-d"]);
+    let shown = sh(&project, "strict", "id -u; pwd; (cd /) 2>&1 || true");
+    assert!(shown.starts_with("1000\n/tmp\n") && shown.contains("not permitted"), "{shown}");
+    assert_eq!(capabilities(&project, "strict", "CapPrm"), 0);
     let show = |service: &str| sh(&project, service, SHOW);
     let nnp = show("nnp");
     assert!(nnp.contains("NoNewPrivs:\t1") && nnp.contains("Seccomp:\t2"), "{nnp}");
@@ -219,6 +254,23 @@ fn groups_limits_and_shared_memory() {
     );
     assert_eq!(sh(&project, "few", "df -k /dev/shm | tail -1 | tr -s ' ' | cut -d' ' -f2"), "8192\n");
     assert_eq!(sh(&project, "bob", "df -k /dev/shm | tail -1 | tr -s ' ' | cut -d' ' -f2"), "65536\n");
+    project.down();
+}
+
+#[test]
+fn a_limit_beyond_what_there_is() {
+    let (_, own) = nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE).unwrap();
+    let highest: u64 = std::fs::read_to_string("/proc/sys/fs/nr_open").unwrap().trim().parse().unwrap();
+    let may_raise = sets("CapEff") & SYS_RESOURCE != 0;
+    let most = if may_raise { highest } else { own };
+    let keys = "ulimits: {nofile: {soft: 1024, hard: 9000000000}}";
+    let project = project("ulimit-most", &[("one", keys)]);
+    let output = project.run(&["up", "-d"]);
+    let message = text(&output.stderr);
+    assert!(output.status.success(), "{message}");
+    let words = format!("`nofile` is {most} in place of 9000000000");
+    assert!(message.contains(&words), "{message}");
+    assert_eq!(sh(&project, "one", "ulimit -Sn; ulimit -Hn"), format!("1024\n{most}\n"));
     project.down();
 }
 

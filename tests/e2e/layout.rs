@@ -10,9 +10,12 @@ use sha2::{Digest, Sha256};
 use crate::stack::busybox;
 
 /// An image in the making. Its layers are not compressed.
+#[derive(Clone)]
 pub struct Layout {
     layers: Vec<Vec<u8>>,
     config: Value,
+    /// Beside the configuration's `config`.
+    document: Value,
 }
 
 impl Layout {
@@ -29,7 +32,11 @@ impl Layout {
         let groups = "root:x:0:\napp:x:1000:\nmore:x:1001:app\n";
         entry(&mut tar, "etc/group", tar::EntryType::Regular, 0o644, (0, 0), groups);
         entry(&mut tar, "salt", tar::EntryType::Regular, 0o644, (0, 0), salt);
-        Self { layers: vec![tar.into_inner().unwrap()], config: json!({"Env": ["PATH=/bin"]}) }
+        Self {
+            layers: vec![tar.into_inner().unwrap()],
+            config: json!({"Env": ["PATH=/bin"]}),
+            document: json!({}),
+        }
     }
 
     /// With a layer of files of user 1000; what ends in `/` is a folder.
@@ -54,6 +61,12 @@ impl Layout {
         self
     }
 
+    /// With this beside what is in its configuration.
+    pub fn document(mut self, document: Value) -> Self {
+        self.document = document;
+        self
+    }
+
     /// Writes it; what was there goes.
     pub fn write(&self, folder: &Path) {
         let _ = fs::remove_dir_all(folder);
@@ -64,8 +77,9 @@ impl Layout {
             json!({"mediaType": kind, "digest": format!("sha256:{hex}"), "size": bytes.len()})
         };
         let ids: Vec<String> = self.layers.iter().map(|layer| format!("sha256:{}", hex(layer))).collect();
-        let config = json!({"os": "linux", "architecture": architecture(), "config": self.config,
+        let mut config = json!({"os": "linux", "architecture": architecture(), "config": self.config,
             "rootfs": {"type": "layers", "diff_ids": ids}});
+        config.as_object_mut().unwrap().extend(self.document.as_object().unwrap().clone());
         let layers: Vec<Value> =
             self.layers.iter().map(|layer| blob("application/vnd.oci.image.layer.v1.tar", layer)).collect();
         let config = blob("application/vnd.oci.image.config.v1+json", config.to_string().as_bytes());

@@ -207,7 +207,7 @@ fn ends_have_dockers_codes() {
     assert!(status == 1 && error.contains("no such service: tol; the file has store"), "{error}");
     for (flags, word) in [
         (&["-p", "80:x"][..], "--publish 80:x"),
-        (&["--cap-add", "NET_ADMIN"], "--cap-add NET_ADMIN"),
+        (&["--cap-add", "NET_ADMN"], "`--cap-add`: `NET_ADMN` is not a capability"),
         (&["-v", "none:/x"], "no volume \"none\""),
         (&["-l", "x"], "--label x=VALUE"),
         (&["-t"], "standard input is none"),

@@ -162,6 +162,12 @@ impl Project {
             let name = volume.file_name().into_string().unwrap();
             assert!(!name.starts_with(&self.name), "volume {name} is left");
         }
+        for folder in ["/var/lib/compose/volume-records", "/run/compose/volumes"] {
+            for found in fs::read_dir(folder).into_iter().flatten().flatten() {
+                let name = found.file_name().into_string().unwrap();
+                assert!(!name.starts_with(&self.name), "{folder}/{name} is left");
+            }
+        }
         for network in ["default", "front", "back"] {
             let bridge = composer_network::names::bridge(&self.name, network);
             assert!(!Path::new("/sys/class/net").join(&bridge).exists(), "the bridge {bridge} is left");

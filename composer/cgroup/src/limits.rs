@@ -26,6 +26,18 @@ pub struct Limits {
     pub memory_swap: Option<i64>,
     /// Number of tasks (`pids_limit`), -1 for unlimited.
     pub pids: Option<i64>,
+    /// CPU time in each period in microseconds (`cpu_quota`), -1 for unlimited. Not beside `cpus`.
+    pub cpu_quota: Option<i64>,
+    /// That period in microseconds (`cpu_period`); a tenth of a second where not given.
+    pub cpu_period: Option<u64>,
+    /// Unused CPU time in microseconds that may be saved up (`x-cpu-burst`), at most the quota.
+    pub cpu_burst: Option<u64>,
+    /// Memory in bytes above which it is reclaimed and processes are slowed down (`x-mem-high`). v2 alone.
+    pub memory_high: Option<u64>,
+    /// How readily memory is swapped out (`mem_swappiness`), 0 to 100. v1 alone.
+    pub swappiness: Option<u64>,
+    /// Processes wait for memory instead of being killed (`oom_kill_disable`). v1 alone.
+    pub oom_kill_disable: bool,
 }
 
 /// A limit that was asked for and is not in force on this host.
@@ -40,7 +52,7 @@ pub struct Unenforced {
 /// One control to set; `None` means the kernel's default.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Setting<'a> {
-    Cpus(Option<f64>),
+    CpuTime(CpuTime),
     CpuShares(Option<u64>),
     Cpuset(Option<&'a str>),
     /// One setting, for on v1 the kernel ties the two together: memory is at most memory and swap.
@@ -50,15 +62,45 @@ pub(crate) enum Setting<'a> {
         swap: Option<i64>,
     },
     MemoryReservation(Option<u64>),
+    /// In bytes.
+    MemoryHigh(Option<u64>),
+    Swappiness(Option<u64>),
+    OomKillDisable(bool),
     Pids(Option<i64>),
+}
+
+/// CPU time, as it was asked for.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct CpuTime {
+    pub cpus: Option<f64>,
+    pub quota: Option<i64>,
+    pub period: Option<u64>,
+    /// In microseconds.
+    pub burst: Option<u64>,
+}
+
+impl CpuTime {
+    /// Quota and period in microseconds; `None` is no limit.
+    pub(crate) fn share(&self) -> Result<Option<(i64, u64)>, Error> {
+        let period = self.period.unwrap_or(CPU_PERIOD_USEC);
+        match (self.cpus, self.quota) {
+            (Some(cpus), _) => Ok(Some((quota(cpus)?, CPU_PERIOD_USEC))),
+            (None, Some(quota)) if quota > 0 => Ok(Some((quota, period))),
+            (None, _) => Ok(None),
+        }
+    }
 }
 
 impl Setting<'_> {
     pub(crate) fn controller(&self) -> Controller {
         match self {
-            Setting::Cpus(_) | Setting::CpuShares(_) => Controller::Cpu,
+            Setting::CpuTime(_) | Setting::CpuShares(_) => Controller::Cpu,
             Setting::Cpuset(_) => Controller::Cpuset,
-            Setting::Memory { .. } | Setting::MemoryReservation(_) => Controller::Memory,
+            Setting::Memory { .. }
+            | Setting::MemoryReservation(_)
+            | Setting::MemoryHigh(_)
+            | Setting::Swappiness(_)
+            | Setting::OomKillDisable(_) => Controller::Memory,
             Setting::Pids(_) => Controller::Pids,
         }
     }
@@ -66,13 +108,21 @@ impl Setting<'_> {
     /// The compose keys that ask for something with this setting.
     pub(crate) fn keys(&self) -> Vec<&'static str> {
         let asked = match *self {
-            Setting::Cpus(value) => vec![("cpus", value.is_some())],
+            Setting::CpuTime(time) => vec![
+                ("cpus", time.cpus.is_some()),
+                ("cpu_quota", time.quota.is_some()),
+                ("cpu_period", time.period.is_some()),
+                ("x-cpu-burst", time.burst.is_some()),
+            ],
             Setting::CpuShares(value) => vec![("cpu_shares", value.is_some())],
             Setting::Cpuset(value) => vec![("cpuset", value.is_some())],
             Setting::Memory { limit, swap } => {
                 vec![("mem_limit", limit.is_some()), ("memswap_limit", swap.is_some())]
             }
             Setting::MemoryReservation(value) => vec![("mem_reservation", value.is_some())],
+            Setting::MemoryHigh(value) => vec![("x-mem-high", value.is_some())],
+            Setting::Swappiness(value) => vec![("mem_swappiness", value.is_some())],
+            Setting::OomKillDisable(value) => vec![("oom_kill_disable", value)],
             Setting::Pids(value) => vec![("pids_limit", value.is_some())],
         };
         asked.into_iter().filter(|(_, is_asked)| *is_asked).map(|(key, _)| key).collect()
@@ -82,11 +132,11 @@ impl Setting<'_> {
 impl Limits {
     /// Each setting of these limits, with whether it differs from `old`. Nothing is known of a group
     /// without `old`: all of it counts as different.
-    pub(crate) fn settings<'a>(&'a self, old: Option<&Limits>) -> [(Setting<'a>, bool); 6] {
+    pub(crate) fn settings<'a>(&'a self, old: Option<&Limits>) -> [(Setting<'a>, bool); 9] {
         let differs = |same: fn(&Limits, &Limits) -> bool| old.is_none_or(|old| !same(old, self));
         [
             (Setting::Cpuset(self.cpuset.as_deref()), differs(|a, b| a.cpuset == b.cpuset)),
-            (Setting::Cpus(self.cpus), differs(|a, b| a.cpus == b.cpus)),
+            (Setting::CpuTime(self.cpu_time()), differs(|a, b| a.cpu_time() == b.cpu_time())),
             (Setting::CpuShares(self.cpu_shares), differs(|a, b| a.cpu_shares == b.cpu_shares)),
             (
                 Setting::Memory { limit: self.memory, swap: self.swap() },
@@ -96,8 +146,18 @@ impl Limits {
                 Setting::MemoryReservation(self.memory_reservation),
                 differs(|a, b| a.memory_reservation == b.memory_reservation),
             ),
+            (Setting::MemoryHigh(self.memory_high), differs(|a, b| a.memory_high == b.memory_high)),
+            (Setting::Swappiness(self.swappiness), differs(|a, b| a.swappiness == b.swappiness)),
+            (
+                Setting::OomKillDisable(self.oom_kill_disable),
+                differs(|a, b| a.oom_kill_disable == b.oom_kill_disable),
+            ),
             (Setting::Pids(self.pids), differs(|a, b| a.pids == b.pids)),
         ]
+    }
+
+    fn cpu_time(&self) -> CpuTime {
+        CpuTime { cpus: self.cpus, quota: self.cpu_quota, period: self.cpu_period, burst: self.cpu_burst }
     }
 
     fn swap(&self) -> Option<i64> {

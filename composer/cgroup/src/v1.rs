@@ -16,13 +16,14 @@ use cgroups_rs::fs::pid::PidController;
 use nix::errno::Errno;
 
 use crate::hierarchy::Root;
-use crate::limits::{CPU_PERIOD_USEC, Setting, quota, swap_alone};
+use crate::limits::{CpuTime, Setting, swap_alone};
 use crate::{Controller, Error, control};
 
 /// v1's default of `cpu.shares`.
 const CPU_SHARES: u64 = 1024;
 /// What v1 takes for "no limit".
 const UNLIMITED: i64 = -1;
+const SWAPPINESS: &str = "memory.swappiness";
 
 /// Makes the group with its parents; `true` when it was not there before.
 pub(crate) fn make(root: &Root, path: &str) -> Result<bool, Error> {
@@ -99,14 +100,7 @@ pub(crate) fn set(
     let path = || directory.to_owned();
     let failed = |error| written(directory, error);
     match *setting {
-        Setting::Cpus(cpus) => {
-            let quota = cpus.map(quota).transpose()?.unwrap_or(UNLIMITED);
-            let controller = CpuController::new(path(), PathBuf::new(), false);
-            if quota != UNLIMITED {
-                controller.set_cfs_period(CPU_PERIOD_USEC).map_err(failed)?;
-            }
-            controller.set_cfs_quota(quota).map_err(failed)?;
-        }
+        Setting::CpuTime(time) => return set_time(directory, &time),
         Setting::CpuShares(shares) => CpuController::new(path(), PathBuf::new(), false)
             .set_shares(shares.unwrap_or(CPU_SHARES))
             .map_err(failed)?,
@@ -115,6 +109,18 @@ pub(crate) fn set(
         Setting::MemoryReservation(bytes) => MemController::new(path(), PathBuf::new(), false)
             .set_soft_limit(bytes.map_or(UNLIMITED, signed))
             .map_err(failed)?,
+        Setting::MemoryHigh(None) => {}
+        Setting::MemoryHigh(Some(_)) => return Ok(Some(("x-mem-high", "memory.high"))),
+        Setting::Swappiness(value) => {
+            // A group has its parent's until it is given one.
+            let of_parent = || control::number(&directory.parent().unwrap_or(directory).join(SWAPPINESS));
+            if let Some(value) = value.map_or_else(of_parent, |value| Ok(Some(value)))? {
+                control::write(&directory.join(SWAPPINESS), &value.to_string())?;
+            }
+        }
+        Setting::OomKillDisable(is_disabled) => {
+            control::write(&directory.join("memory.oom_control"), if is_disabled { "1" } else { "0" })?;
+        }
         Setting::Pids(count) => {
             let max = match count {
                 Some(count) if count >= 0 => MaxValue::Value(count),
@@ -124,6 +130,34 @@ pub(crate) fn set(
         }
     }
     Ok(None)
+}
+
+/// The kernel refuses, at every moment, a share above the parent's and a burst above the quota: what is saved up goes
+/// first, and where the period changes the quota is none for that moment.
+fn set_time(directory: &Path, time: &CpuTime) -> Result<Option<(&'static str, &'static str)>, Error> {
+    const BURST: &str = "cpu.cfs_burst_us";
+    let failed = |error| written(directory, error);
+    let controller = CpuController::new(directory.to_owned(), PathBuf::new(), false);
+    // Since Linux 5.14.
+    let saves = !lacks(directory, BURST);
+    if saves && control::number(&directory.join(BURST))? != Some(0) {
+        control::write(&directory.join(BURST), "0")?;
+    }
+    match time.share()? {
+        None => controller.set_cfs_quota(UNLIMITED).map_err(failed)?,
+        Some((quota, period)) => {
+            if control::number(&directory.join("cpu.cfs_period_us"))? != Some(period) {
+                controller.set_cfs_quota(UNLIMITED).map_err(failed)?;
+                controller.set_cfs_period(period).map_err(failed)?;
+            }
+            controller.set_cfs_quota(quota).map_err(failed)?;
+        }
+    }
+    match time.burst {
+        Some(_) if !saves => Ok(Some(("x-cpu-burst", BURST))),
+        Some(burst) => control::write(&directory.join(BURST), &burst.to_string()).map(|()| None),
+        None => Ok(None),
+    }
 }
 
 /// The kernel keeps memory ≤ memory and swap at every moment, so which of the two goes first depends on

@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 
 use crate::hierarchy::Root;
-use crate::limits::{CPU_PERIOD_USEC, Setting, quota, swap_alone};
+use crate::limits::{CpuTime, Setting, swap_alone};
 use crate::{Controller, Error, control};
 
 const SUBTREE: &str = "cgroup.subtree_control";
@@ -84,10 +84,7 @@ pub(crate) fn set(
 ) -> Result<Option<(&'static str, &'static str)>, Error> {
     let write = |file: &str, value: &str| control::write(&directory.join(file), value);
     match *setting {
-        Setting::Cpus(None) => write("cpu.max", "max")?,
-        Setting::Cpus(Some(cpus)) => {
-            write("cpu.max", &format!("{} {CPU_PERIOD_USEC}", quota(cpus)?))?;
-        }
+        Setting::CpuTime(time) => return set_time(directory, &time),
         Setting::CpuShares(shares) => {
             write("cpu.weight", &weight(shares.unwrap_or(1024)).to_string())?;
         }
@@ -112,11 +109,37 @@ pub(crate) fn set(
             let bytes = bytes.unwrap_or_default().max(protection_inside(directory)?);
             write(LOW, &bytes.to_string())?;
         }
+        // One that is asked for is in force only below the limit; `lower` puts it back where it uses it.
+        Setting::MemoryHigh(bytes) => write(HIGH, &bytes_or_max(bytes))?,
+        // v2 has neither: memory is swapped out as the host does, and what waits for memory is killed.
+        Setting::Swappiness(None) | Setting::OomKillDisable(false) => {}
+        Setting::Swappiness(Some(_)) => return Ok(Some(("mem_swappiness", "memory.swappiness"))),
+        Setting::OomKillDisable(true) => return Ok(Some(("oom_kill_disable", "memory.oom_control"))),
         Setting::Pids(count) => {
             write("pids.max", &bytes_or_max(count.and_then(|count| u64::try_from(count).ok())))?;
         }
     }
     Ok(None)
+}
+
+/// What is saved up is at most the quota at every moment: it goes before the quota changes, and comes after.
+fn set_time(directory: &Path, time: &CpuTime) -> Result<Option<(&'static str, &'static str)>, Error> {
+    const BURST: &str = "cpu.max.burst";
+    let write = |file: &str, value: &str| control::write(&directory.join(file), value);
+    // Since Linux 5.14.
+    let saves = !crate::v1::lacks(directory, BURST);
+    if saves && control::number(&directory.join(BURST))? != Some(0) {
+        write(BURST, "0")?;
+    }
+    match time.share()? {
+        None => write("cpu.max", "max")?,
+        Some((quota, period)) => write("cpu.max", &format!("{quota} {period}"))?,
+    }
+    match time.burst {
+        Some(_) if !saves => Ok(Some(("x-cpu-burst", BURST))),
+        Some(burst) => write(BURST, &burst.to_string()).map(|()| None),
+        None => Ok(None),
+    }
 }
 
 /// Sets `memory.max`. Where more is in use the kernel would kill for it (cgroup-v2.rst), so the group is first made to

@@ -6,7 +6,7 @@ mod support;
 use std::os::unix::process::ExitStatusExt as _;
 use std::time::Instant;
 
-use composer_cgroup::{Error, Group, Limits};
+use composer_cgroup::{DeviceKind, DeviceRule, Error, Group, Limits};
 use support::{Scratch, spawn};
 
 const MIB: u64 = 1 << 20;
@@ -103,6 +103,7 @@ fn each_limit_arrives_in_its_control_file() {
         memory_swap: Some(96 * MIB as i64),
         pids: Some(100),
         cpuset: Some("0".into()),
+        ..Limits::default()
     };
     scratch.made("all", &limits);
     let read = |controller, v1, v2| scratch.control("all", controller, v1, v2);
@@ -122,6 +123,72 @@ fn each_limit_arrives_in_its_control_file() {
     assert_eq!(soft, (32 * MIB).to_string());
     assert_eq!(read("pids", "pids.max", "pids.max"), "100");
     assert_eq!(read("cpuset", "cpuset.cpus", "cpuset.cpus"), "0");
+}
+
+#[test]
+fn quota_period_and_burst_change_in_place_in_either_direction() {
+    let scratch = Scratch::new();
+    let of = |quota: i64, period: Option<u64>, burst: Option<u64>| Limits {
+        cpu_quota: Some(quota),
+        cpu_period: period,
+        cpu_burst: burst,
+        ..Limits::default()
+    };
+    let steps = [
+        (of(50_000, Some(200_000), Some(50_000)), "50000 200000", "50000"),
+        // The burst that was there is more than this quota.
+        (of(10_000, Some(20_000), None), "10000 20000", "0"),
+        (of(100_000, None, Some(20_000)), "100000 100000", "20000"),
+        (of(-1, None, None), "max 100000", "0"),
+        (Limits { cpus: Some(0.5), cpu_burst: Some(40_000), ..Limits::default() }, "50000 100000", "40000"),
+        (Limits::default(), "max 100000", "0"),
+    ];
+    let group = scratch.made("time", &Limits::default());
+    let is_v1 = support::root_of("cpu").1;
+    let read = |v1, v2| scratch.control("time", "cpu", v1, v2);
+    let mut old = Limits::default();
+    for (new, share, burst) in steps {
+        assert_eq!(group.apply(Some(&old), &new).expect("apply"), []);
+        let is = match is_v1 {
+            true => {
+                let quota = read("cpu.cfs_quota_us", "");
+                format!("{} {}", if quota == "-1" { "max" } else { &quota }, read("cpu.cfs_period_us", ""))
+            }
+            false => read("", "cpu.max"),
+        };
+        assert_eq!(is, share);
+        assert_eq!(read("cpu.cfs_burst_us", "cpu.max.burst"), burst);
+        old = new;
+    }
+}
+
+#[test]
+fn what_one_version_alone_has_is_set_there_and_missed_on_the_other() {
+    let scratch = Scratch::new();
+    let limits = Limits {
+        memory_high: Some(32 * MIB),
+        swappiness: Some(7),
+        oom_kill_disable: true,
+        ..Limits::default()
+    };
+    let group = scratch.group("alone");
+    let lost: Vec<_> = group.create(&limits).expect("create").into_iter().map(|lost| lost.limit).collect();
+    let read = |v1, v2| scratch.control("alone", "memory", v1, v2);
+    if support::root_of("memory").1 {
+        assert_eq!(lost, ["x-mem-high"]);
+        assert_eq!(read("memory.swappiness", ""), "7");
+        assert!(read("memory.oom_control", "").contains("oom_kill_disable 1"));
+    } else {
+        assert_eq!(lost, ["mem_swappiness", "oom_kill_disable"]);
+        assert_eq!(read("", "memory.high"), (32 * MIB).to_string());
+    }
+    group.apply(Some(&limits), &Limits::default()).expect("apply");
+    if support::root_of("memory").1 {
+        assert!(read("memory.oom_control", "").contains("oom_kill_disable 0"));
+        assert_ne!(read("memory.swappiness", ""), "7");
+    } else {
+        assert_eq!(read("", "memory.high"), "max");
+    }
 }
 
 #[test]
@@ -294,4 +361,22 @@ fn a_refused_value_names_file_value_and_reason() {
     let swap = Limits { memory_swap: Some(1), memory: Some(2), ..Limits::default() };
     let error = group.create(&swap).expect_err("swap below memory");
     assert!(error.to_string().contains("cannot be below mem_limit"), "{error}");
+}
+
+#[test]
+fn devices_beyond_those_that_are_named_do_not_open() {
+    let scratch = Scratch::new();
+    let group = scratch.made("few", &Limits::default());
+    let rule = |minor, access: &str| DeviceRule {
+        kind: Some(DeviceKind::Character),
+        major: Some(1),
+        minor: Some(minor),
+        access: access.to_owned(),
+    };
+    group.limit_devices(&[rule(3, "rw"), rule(5, "r")]).expect("limit devices");
+    let script = "for f in null zero full; do (: < /dev/$f) 2>&- && echo read $f; \
+                  (: > /dev/$f) 2>&- && echo write $f; done; exit 0";
+    let (status, output, errors) = spawn(&group, script).finish();
+    assert!(status.success(), "{errors}");
+    assert_eq!(output, "read null\nwrite null\nread zero");
 }

@@ -46,6 +46,7 @@ mod top;
 mod unit;
 mod up;
 mod version;
+mod volume;
 mod wait;
 mod watch;
 mod watching;
@@ -102,6 +103,19 @@ fn doing<E: Into<io::Error>>(what: impl Into<String>) -> impl FnOnce(E) -> Error
     move |error| Error::Io(what, error.into())
 }
 
+/// Asks; whatever is no yes is a no.
+fn agreed(context: &mut Context, what: &str) -> Result<bool> {
+    context.out.data(format!("? {what} (y/N) ").as_bytes()).map_err(Error::Output)?;
+    context.out.flush().map_err(Error::Output)?;
+    let mut answer = String::new();
+    let length = io::stdin().read_line(&mut answer).map_err(doing("read the answer"))?;
+    if length == 0 {
+        // Whoever has closed it sees a whole line all the same.
+        context.out.line("").map_err(Error::Output)?;
+    }
+    Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes" | "1" | "t" | "true" | "on"))
+}
+
 /// Runs what the command line says.
 pub fn run(options: Options) -> ExitCode {
     let dry_run = options.global.dry_run;
@@ -143,13 +157,15 @@ fn try_only(verb: &mut Verb) -> Result<()> {
         | Verb::Network(_)
         | Verb::Image(_)
         | Verb::Login(_)
-        | Verb::Logout(_) => {
+        | Verb::Logout(_)
+        | Verb::Volume(_) => {
             let why = "this cannot be tried without doing it: leave `--dry-run` out";
             return Err(Error::Usage(why.to_owned()));
         }
         Verb::Wait(_) | Verb::Unit(_) => {}
         Verb::Ps(_) | Verb::Ls(_) | Verb::Logs(_) | Verb::Events(_) | Verb::Top(_) | Verb::Stats(_) => {}
-        Verb::Images(_) | Verb::Port(_) | Verb::Config(_) | Verb::Graph(_) | Verb::Version(_) => {}
+        Verb::Images(_) | Verb::Volumes(_) | Verb::Port(_) => {}
+        Verb::Config(_) | Verb::Graph(_) | Verb::Version(_) => {}
     }
     Ok(())
 }
@@ -178,6 +194,8 @@ fn dispatch(context: &mut Context, verb: Verb) -> Result {
         Verb::Image(verb) => image::run(context, verb),
         Verb::Login(verb) => login::run(context, verb),
         Verb::Logout(verb) => login::out(context, &verb),
+        Verb::Volume(verb) => volume::run(context, verb),
+        Verb::Volumes(verb) => volume::of_stack(context, &verb),
         Verb::Wait(verb) => await_end::run(context, &verb),
         Verb::Top(verb) => top::run(context, &verb),
         Verb::Port(verb) => port::run(context, &verb),

@@ -3,7 +3,7 @@
 use composer_supervisor::protocol::{self, Request, State};
 
 use super::context::{self, Context};
-use super::{Error, Result, doing, work};
+use super::{Error, Result, agreed, work};
 use crate::options::Remove;
 
 /// Removes containers that do not run.
@@ -51,17 +51,4 @@ pub fn run(context: &mut Context, verb: Remove) -> Result {
     }
     let request = Request::Remove(protocol::Remove { containers: names, ..Default::default() });
     work::ask(context, &stack, "rm", &request)
-}
-
-/// Asks; whatever is no yes is a no.
-fn agreed(context: &mut Context, what: &str) -> Result<bool> {
-    context.out.data(format!("? {what} (y/N) ").as_bytes()).map_err(Error::Output)?;
-    context.out.flush().map_err(Error::Output)?;
-    let mut answer = String::new();
-    let length = std::io::stdin().read_line(&mut answer).map_err(doing("read the answer"))?;
-    if length == 0 {
-        // Whoever has closed it sees a whole line all the same.
-        context.out.line("").map_err(Error::Output)?;
-    }
-    Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes" | "1" | "t" | "true" | "on"))
 }

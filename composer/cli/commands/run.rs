@@ -91,18 +91,6 @@ fn refuse(verb: &Run) -> Result<()> {
     let not_yet = |what: &str, instead: &str| {
         Err(Error::Usage(format!("`compose run {what}` is not supported yet: {instead}")))
     };
-    if let Some(capability) = verb.cap_add.first() {
-        return not_yet(
-            &format!("--cap-add {capability}"),
-            "programs have Docker's default capabilities; `compose exec --privileged` gives all of them",
-        );
-    }
-    if let Some(capability) = verb.cap_drop.first() {
-        return not_yet(
-            &format!("--cap-drop {capability}"),
-            "programs have Docker's default capabilities; one of another user (`-u`) has none",
-        );
-    }
     if verb.build {
         return not_yet("--build", "images cannot be built yet");
     }

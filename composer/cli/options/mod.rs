@@ -14,6 +14,7 @@ mod look;
 mod network;
 mod run;
 mod unit;
+mod volume;
 mod watch;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
@@ -34,6 +35,9 @@ pub use look::{Events, ListFormat, Ls, Port, Protocol, Stats, Top, Wait};
 pub use network::{Network, NetworkCreate, NetworkInspect, NetworkLs, NetworkRm, NetworkVerb};
 pub use run::Run;
 pub use unit::{Disable, Enable, UNITS, Unit, UnitVerb};
+pub use volume::{
+    Volume, VolumeCreate, VolumeFilter, VolumeInspect, VolumeLs, VolumePrune, VolumeRm, VolumeVerb, Volumes,
+};
 pub use watch::Watch;
 
 /// Runs Compose files by itself: no daemon, no image needed
@@ -89,6 +93,10 @@ pub enum Verb {
     Login(Login),
     /// Forget how to log in to a registry
     Logout(Logout),
+    /// Manage volumes
+    Volume(Volume),
+    /// List the volumes of the stack
+    Volumes(Volumes),
     /// Block until containers have ended
     Wait(Wait),
     /// Show the processes of containers

@@ -103,7 +103,7 @@ pub struct NetworkInspect {
     pub names: Vec<String>,
 }
 
-fn pair(text: &str) -> Result<(String, String), String> {
+pub(super) fn pair(text: &str) -> Result<(String, String), String> {
     let (key, value) = text.split_once('=').unwrap_or((text, ""));
     if key.is_empty() { Err("write `KEY=VALUE`".to_owned()) } else { Ok((key.to_owned(), value.to_owned())) }
 }

@@ -73,10 +73,10 @@ pub struct Run {
     /// Publish a port: `[[ADDRESS:]HOST:]CONTAINER[/udp]`
     #[arg(short, long, value_name = "PORT", action = ArgAction::Append)]
     pub publish: Vec<String>,
-    /// Add a capability: not supported yet
+    /// Add a capability
     #[arg(long, value_name = "CAPABILITY")]
     pub cap_add: Vec<String>,
-    /// Drop a capability: not supported yet
+    /// Drop a capability, or `ALL`
     #[arg(long, value_name = "CAPABILITY")]
     pub cap_drop: Vec<String>,
     /// Build the image first: not supported yet

@@ -84,8 +84,11 @@ impl Store {
         if policy == Policy::Never {
             return Err(absent("its pull policy is `never`"));
         }
+        let named = |error| Error::Pull { image: reference.familiar(), source: Box::new(error) };
         let image = self.bring_all(reference, platform, now, progress).map_err(|error| match error {
-            Error::File { .. } => Error::Pull { image: reference.familiar(), source: Box::new(error) },
+            Error::File { .. } => named(error),
+            // What is read from disk goes by its path.
+            Error::Document { ref what, .. } if !what.contains(&reference.familiar()) => named(error),
             error => error,
         });
         let image = image.and_then(|image| image.ok_or_else(|| absent("what was pulled is damaged")));

@@ -8,7 +8,8 @@ use composer_plan::{
     down, remove, restart, run, start, stop, up,
 };
 use composer_stack::{
-    Condition, Dependency, Mount, MountKind, Network, Resources, Rootfs, Run, Service, Stack, Volume,
+    Condition, Dependency, Mount, MountKind, MountOptions, Network, Resources, Rootfs, Run, Service, Stack,
+    Volume,
 };
 
 fn service(name: &str, depends_on: &[(&str, Condition)]) -> Service {
@@ -41,6 +42,9 @@ fn service(name: &str, depends_on: &[(&str, Condition)]) -> Service {
         sysctls: BTreeMap::new(),
         bandwidth: Default::default(),
         mounts: Vec::new(),
+        volumes_from: Vec::new(),
+        secrets: Vec::new(),
+        configs: Vec::new(),
         init: false,
         tty: false,
         stdin_open: false,
@@ -89,6 +93,7 @@ fn shop() -> Stack {
         target: "/data".to_owned(),
         read_only: false,
         kind: MountKind::Volume { source: "data".to_owned() },
+        options: MountOptions::default(),
     });
     let services = [
         store,
@@ -103,10 +108,11 @@ fn shop() -> Stack {
         services: services.into_iter().map(|service| (service.name.clone(), service)).collect(),
         volumes: BTreeMap::from([(
             "data".to_owned(),
-            Volume { name: "shop_data".to_owned(), external: false, labels: BTreeMap::new() },
+            Volume { name: "shop_data".to_owned(), external: false, ..Volume::default() },
         )]),
         networks: BTreeMap::from([("default".to_owned(), network("shop_default"))]),
         bandwidth: Default::default(),
+        contents: BTreeMap::new(),
     }
 }
 

@@ -69,18 +69,20 @@ impl Wanted {
         Ok(())
     }
 
-    /// What this process itself has: root what is kept, others nothing (the kernel has taken it when the user changed).
+    /// What this process itself has: root what is kept, others nothing.
     pub fn limit_own(&self, root: bool) -> Result<()> {
         caps::clear(None, CapSet::Ambient).map_err(|error| failed(&error))?;
         caps::clear(None, CapSet::Inheritable).map_err(|error| failed(&error))?;
-        if root {
-            let possessed = caps::read(None, CapSet::Permitted).map_err(|error| failed(&error))?;
-            let kept: CapsHashSet = self.0.intersection(&possessed).copied().collect();
-            caps::set(None, CapSet::Effective, &kept).map_err(|error| failed(&error))?;
-            caps::set(None, CapSet::Permitted, &kept).map_err(|error| failed(&error))?;
-        }
-        Ok(())
+        let possessed = caps::read(None, CapSet::Permitted).map_err(|error| failed(&error))?;
+        let kept: CapsHashSet = self.0.intersection(&possessed).copied().filter(|_| root).collect();
+        caps::set(None, CapSet::Effective, &kept).map_err(|error| failed(&error))?;
+        caps::set(None, CapSet::Permitted, &kept).map_err(|error| failed(&error))
     }
+}
+
+/// Takes CAP_SYS_ADMIN into effect again, which a change of the user has left permitted alone.
+pub fn raise_admin() -> Result<()> {
+    caps::raise(None, CapSet::Effective, Capability::CAP_SYS_ADMIN).map_err(|error| failed(&error))
 }
 
 fn failed(error: &caps::errors::CapsError) -> StartFailure {

@@ -20,7 +20,8 @@ use crate::terminal::{self, Terminal};
 use crate::tree::{self, Missing, Tree};
 use crate::user::{self, User};
 use crate::{
-    descriptor, dev, init, kernel_files, limits, mount, process, program, report, root, seccomp, volumes,
+    capabilities, descriptor, dev, init, kernel_files, limits, mount, process, program, report, root,
+    seccomp, volumes,
 };
 
 /// PIPEFS_MAGIC of linux/magic.h.
@@ -69,12 +70,13 @@ pub fn container(spec: &ContainerSpec, fds: &ContainerFds) -> ! {
             let domain = spec.domainname.as_deref().unwrap_or("(none)");
             rustix::system::setdomainname(domain.as_bytes()).doing("set", "the domain name")?;
         }
+        let passed_on = volumes::passed_on(spec)?;
         root::make_private()?;
         let tree = root::mount(&spec.root, spec.isolation.open_nodes)?;
         kernel_files::mount(&tree, spec, fds.cgroup.is_some())?;
         let hidden = dev::mount(&tree, spec, shm)?;
         kernel_files::mask(&tree, spec, &hidden)?;
-        volumes::mount(&tree, spec, &hidden)?;
+        volumes::mount(&tree, spec, &hidden, passed_on)?;
         dev::provide(&tree, &spec.isolation.devices)?;
         drop(hidden);
         working_folder(&tree, &spec.process)?;
@@ -213,30 +215,31 @@ fn run(
     if let Some(score) = process.oom_score_adj {
         limits::set_oom_score(score)?;
     }
-    confine(&process.confinement, user)?;
-    enter_folder(process.cwd.as_deref().unwrap_or("/"))?;
+    confine(&process.confinement, user, process.cwd.as_deref().unwrap_or("/"))?;
     exec(&program::environment(process, user))
 }
 
-/// Takes away what the program may not do, and becomes its user.
-fn confine(confinement: &Confinement, user: &User) -> Result<()> {
+/// Becomes the program's user, in its folder, and takes away what it may not do.
+fn confine(confinement: &Confinement, user: &User, cwd: &str) -> Result<()> {
     let wanted = Wanted::of(confinement);
-    let names = wanted.names();
-    if !confinement.no_new_privileges {
-        // A filter needs CAP_SYS_ADMIN, which is about to go.
-        seccomp::install(confinement, &names)?;
-    }
+    let is_root = user.uid == 0;
     wanted.limit_bounding()?;
+    if !is_root {
+        nix::sys::prctl::set_keepcaps(true).doing("keep", "its capabilities for a moment")?;
+    }
     user::become_user(user)?;
     // Another user makes a process dumpable again where fs.suid_dumpable says so (proc(5)).
     nix::sys::prctl::set_dumpable(false).doing("protect", "the new process")?;
-    wanted.limit_own(user.uid == 0)?;
+    enter_folder(cwd)?;
     if confinement.no_new_privileges {
         nix::sys::prctl::set_no_new_privs().doing("keep from new privileges", "the program")?;
-        // As late as it can be: what it refuses has been done by now.
-        seccomp::install(confinement, &names)?;
+    } else if !is_root {
+        capabilities::raise_admin()?;
     }
-    Ok(())
+    // As late as it can be, as whose profile it is may refuse what has been done by now. Without `no_new_privs` it takes
+    // CAP_SYS_ADMIN, which goes next.
+    seccomp::install(confinement, &wanted.names())?;
+    wanted.limit_own(is_root)
 }
 
 /// As the container's user, who may not be let in.

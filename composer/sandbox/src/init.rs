@@ -45,6 +45,10 @@ pub(crate) fn exec(
 /// Runs as the init: starts the program and ends with its code.
 pub fn run() -> ! {
     let report = descriptor::inherited(REPORT);
+    if std::process::id() != 1 {
+        // In a PID namespace of others; what its child leaves behind is its own all the same.
+        let _ = nix::sys::prctl::set_child_subreaper(true);
+    }
     let prepared = signals().and_then(|signals| Ok((signals, fork()?)));
     match prepared {
         Ok((_, Forked::Child)) => start(report),

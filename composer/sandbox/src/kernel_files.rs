@@ -113,6 +113,9 @@ pub fn mask(tree: &Tree, spec: &ContainerSpec, hidden: &OwnedFd) -> Result<()> {
     for path in MASKED {
         hide(tree, path, hidden, &mut covers).doing("hide", path)?;
     }
+    for path in thermal(tree) {
+        hide(tree, &path, hidden, &mut covers).doing("hide", &path)?;
+    }
     for path in READ_ONLY {
         let Some(place) = present(tree, path).doing("make read-only", path)? else {
             continue;
@@ -125,6 +128,13 @@ pub fn mask(tree: &Tree, spec: &ContainerSpec, hidden: &OwnedFd) -> Result<()> {
             .doing("make read-only", path)?;
     }
     Ok(())
+}
+
+/// How often each processor has been too hot: it tells one container of another's work. All of them have it, or none.
+fn thermal(tree: &Tree) -> Vec<String> {
+    let of = |cpu: usize| format!("/sys/devices/system/cpu/cpu{cpu}/thermal_throttle");
+    let is_there = |path: &String| tree.find(path).is_ok();
+    (0..).map(of).take_while(is_there).collect()
 }
 
 fn present(tree: &Tree, path: &str) -> io::Result<Option<OwnedFd>> {

@@ -12,7 +12,10 @@ mod confinement;
 mod daemon;
 pub mod descriptor;
 mod dev;
+mod device;
 mod failure;
+mod files;
+mod fill;
 pub mod host;
 pub mod init;
 mod kernel_files;
@@ -35,6 +38,7 @@ mod volumes;
 
 pub use confinement::{Confinement, SeccompProfile};
 pub use daemon::spawn_daemon;
+pub use device::{Device, is_mount, is_shared};
 pub use failure::StartFailure;
 pub use limits::raise_descriptor_limit;
 pub use report::{ReportMessage, read_report};
@@ -43,6 +47,6 @@ pub use sealed::{own_program, sealed_self};
 pub use seccomp::warm_up as prepare_filter;
 pub use spawn::{Child, ContainerFds, ExecFds, Stdio, exec_in, spawn};
 pub use spec::{
-    ContainerSpec, DeviceSpec, ExecSpec, IsolationSpec, LimitSpec, MountKind, MountSpec, NamespaceSpec,
-    ProcessSpec, RootSpec, ShmSpec,
+    ContainerSpec, DeviceSpec, ExecSpec, FileSpec, Fill, IsolationSpec, LimitSpec, MountKind, MountSpec,
+    NamespaceSpec, ProcessSpec, Propagation, Recursion, RootSpec, ShmSpec,
 };

@@ -63,7 +63,7 @@ pub(crate) fn set(limits: &[LimitSpec]) -> Result<()> {
         let soft = limit.soft.unwrap_or(RLIM_INFINITY);
         match setrlimit(*resource, soft, hard) {
             Err(Errno::EPERM) => {
-                let (_, most) = getrlimit(*resource).map_err(|errno| failed(errno.to_string()))?;
+                let most = most(*resource).map_err(|errno| failed(errno.to_string()))?;
                 setrlimit(*resource, soft.min(most), most.min(hard))
             }
             other => other,
@@ -71,6 +71,21 @@ pub(crate) fn set(limits: &[LimitSpec]) -> Result<()> {
         .map_err(|errno| failed(errno.to_string()))?;
     }
     Ok(())
+}
+
+/// What a hard limit may be at most.
+fn most(resource: Resource) -> nix::Result<u64> {
+    let (_, hard) = getrlimit(resource)?;
+    if resource != Resource::RLIMIT_NOFILE {
+        return Ok(hard);
+    }
+    // Beyond it the kernel lets nobody go (proc(5), fs.nr_open); up to it, it may.
+    let highest = std::fs::read_to_string("/proc/sys/fs/nr_open").ok();
+    let highest = highest.and_then(|text| text.trim().parse().ok()).filter(|highest| *highest > hard);
+    match highest {
+        Some(highest) if setrlimit(resource, hard, highest).is_ok() => Ok(highest),
+        Some(_) | None => Ok(hard),
+    }
 }
 
 /// Sets how readily the kernel kills this process, and what it starts, when memory runs out.

@@ -5,6 +5,7 @@
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
+use nix::mount::MsFlags;
 use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, fsconfig_create,
@@ -89,8 +90,20 @@ pub fn attach(mount: impl AsFd, at: impl AsFd) -> io::Result<()> {
 
 /// Sets attributes of a mount, with `recursive` of all below it too.
 pub fn restrict(mount: impl AsFd, attributes: MountAttrFlags, recursive: bool) -> io::Result<()> {
-    let request =
-        libc::mount_attr { attr_set: attributes.bits().into(), attr_clr: 0, propagation: 0, userns_fd: 0 };
+    let attr_set = attributes.bits().into();
+    set(mount, &libc::mount_attr { attr_set, attr_clr: 0, propagation: 0, userns_fd: 0 }, recursive)
+}
+
+/// Sets how a mount and all below it pass on what is mounted there (`MS_PRIVATE`, `MS_SLAVE` or `MS_SHARED`).
+pub fn propagate(mount: impl AsFd, propagation: MsFlags) -> io::Result<()> {
+    set(
+        mount,
+        &libc::mount_attr { attr_set: 0, attr_clr: 0, propagation: propagation.bits(), userns_fd: 0 },
+        true,
+    )
+}
+
+fn set(mount: impl AsFd, request: &libc::mount_attr, recursive: bool) -> io::Result<()> {
     let flags = libc::AT_EMPTY_PATH | if recursive { libc::AT_RECURSIVE } else { 0 };
     // SAFETY: the path is an empty C string and `request` has the size that is passed.
     let done = unsafe {
@@ -99,7 +112,7 @@ pub fn restrict(mount: impl AsFd, attributes: MountAttrFlags, recursive: bool) -
             mount.as_fd().as_raw_fd(),
             c"".as_ptr(),
             flags,
-            &raw const request,
+            std::ptr::from_ref(request),
             size_of::<libc::mount_attr>(),
         )
     };

@@ -127,14 +127,38 @@ pub struct MountSpec {
     pub kind: MountKind,
 }
 
+/// How a volume gets what the root filesystem has at its place.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fill {
+    /// The file that is locked meanwhile.
+    pub lock: PathBuf,
+    /// Where it is empty; else only where a copy has been begun and is not done.
+    pub empty: bool,
+}
+
 /// What is mounted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum MountKind {
-    /// A file or folder of the host, with what is mounted below it.
+    /// A file or folder of the host.
     Bind {
         /// Absolute path on the host.
         source: PathBuf,
+        /// How mounts below it pass between host and container.
+        propagation: Propagation,
+        /// Whether what is mounted below it comes along.
+        recursion: Recursion,
     },
+    /// A volume.
+    Volume {
+        /// Its folder: absolute path on the host.
+        source: PathBuf,
+        /// What of it is mounted; no link in it leads out of the volume.
+        subpath: Option<PathBuf>,
+        /// Whether it gets what the root filesystem has there.
+        fill: Option<Fill>,
+    },
+    /// A file of the container's own, in its memory, that nobody can write.
+    File(FileSpec),
     /// Memory.
     Tmpfs {
         /// Bytes; half of the memory where absent (tmpfs(5)).
@@ -142,6 +166,43 @@ pub enum MountKind {
         /// Permission bits; 01777 where absent.
         mode: Option<u32>,
     },
+}
+
+/// How what is mounted below a bind mount's source passes between host and container (mount_namespaces(7)).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Propagation {
+    /// Not at all.
+    #[default]
+    Private,
+    /// From the host to the container.
+    Slave,
+    /// Both ways.
+    Shared,
+}
+
+/// What of a bind mount's source is mounted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Recursion {
+    /// It with all that is mounted below it; where it is read-only, all of that is.
+    #[default]
+    Whole,
+    /// It alone.
+    Alone,
+    /// It with all that is mounted below it, which stays writable.
+    Writable,
+}
+
+/// A file of a container's own.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileSpec {
+    /// The file of the host whose content it gets.
+    pub content: PathBuf,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Permission bits.
+    pub mode: u32,
 }
 
 /// A program.

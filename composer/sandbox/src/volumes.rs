@@ -6,13 +6,14 @@ use std::io::{self, Write};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, Mode, OFlags};
+use nix::mount::MsFlags;
+use rustix::fs::{CWD, FileType, Mode, OFlags};
 use rustix::mount::MountAttrFlags;
 
 use crate::failure::{Doing, Result, StartFailure};
-use crate::mount;
-use crate::spec::{ContainerSpec, MountKind, MountSpec};
-use crate::tree::{Missing, Tree};
+use crate::spec::{ContainerSpec, MountKind, MountSpec, Propagation, Recursion};
+use crate::tree::{Missing, Tree, on_host};
+use crate::{files, fill, mount};
 
 /// Files in /etc about its name and its network.
 const GENERATED: [&str; 3] = ["hosts", "resolv.conf", "hostname"];
@@ -20,23 +21,59 @@ const GENERATED: [&str; 3] = ["hosts", "resolv.conf", "hostname"];
 #[derive(Debug, PartialEq)]
 enum Mount<'a> {
     Generated(&'static str),
-    User(&'a MountSpec),
+    /// By its place among the user's.
+    User(usize, &'a MountSpec),
 }
 
 impl Mount<'_> {
     fn target(&self) -> PathBuf {
         match self {
             Self::Generated(name) => Path::new("/etc").join(name),
-            Self::User(mount) => PathBuf::from(&mount.target),
+            Self::User(_, mount) => PathBuf::from(&mount.target),
         }
     }
 }
 
-/// Mounts all of it. `hidden` is [`crate::dev::mount`]'s.
-pub fn mount(tree: &Tree, spec: &ContainerSpec, hidden: &OwnedFd) -> Result<()> {
+/// What mounts of the host's are passed on by: copies that are taken while they still are what the host has, for this
+/// process's own are about to be made private. By place among the mounts.
+pub fn passed_on(spec: &ContainerSpec) -> Result<Vec<Option<OwnedFd>>> {
+    let copy = |mount: &MountSpec| match &mount.kind {
+        MountKind::Bind { source, propagation, recursion } if *propagation != Propagation::Private => {
+            let copy = mount::copy(CWD, source, *recursion != Recursion::Alone);
+            copy.map(Some).doing("mount", source.display())
+        }
+        MountKind::Bind { .. } | MountKind::Volume { .. } | MountKind::Tmpfs { .. } | MountKind::File(_) => {
+            Ok(None)
+        }
+    };
+    spec.mounts.iter().map(copy).collect()
+}
+
+/// Mounts all of it. `hidden` is [`crate::dev::mount`]'s, and `passed_on` [`passed_on`]'s.
+pub fn mount(
+    tree: &Tree,
+    spec: &ContainerSpec,
+    hidden: &OwnedFd,
+    mut passed_on: Vec<Option<OwnedFd>>,
+) -> Result<()> {
+    // Before anything is mounted over what they get.
+    for mount in &spec.mounts {
+        if let MountKind::Volume { source, subpath: None, fill: Some(fill) } = &mount.kind {
+            fill::fill(tree, &mount.target, source, fill).doing(
+                "fill the volume at",
+                format_args!("{} with what the root filesystem has there", mount.target),
+            )?;
+        }
+    }
+    let files = files::folder(spec, hidden)?;
     ordered(&spec.mounts).into_iter().try_for_each(|mount| match mount {
         Mount::Generated(name) => generated_file(tree, spec, hidden, name),
-        Mount::User(mount) => user_mount(tree, mount),
+        Mount::User(place, mount) => match (&mount.kind, &files) {
+            (MountKind::File(file), Some(folder)) => {
+                files::mount(tree, folder, &place.to_string(), &mount.target, file)
+            }
+            _ => user_mount(tree, mount, passed_on.get_mut(place).and_then(Option::take)),
+        },
     })
 }
 
@@ -44,7 +81,7 @@ pub fn mount(tree: &Tree, spec: &ContainerSpec, hidden: &OwnedFd) -> Result<()> 
 fn ordered(users: &[MountSpec]) -> Vec<Mount<'_>> {
     let mut mounts: Vec<Mount<'_>> = GENERATED.into_iter().map(Mount::Generated).collect();
     mounts.retain(|file| users.iter().all(|user| Path::new(&user.target) != file.target()));
-    mounts.extend(users.iter().map(Mount::User));
+    mounts.extend(users.iter().enumerate().map(|(place, user)| Mount::User(place, user)));
     mounts.sort_by_cached_key(|mount| mount.target().components().count());
     mounts
 }
@@ -76,24 +113,37 @@ fn generated_file(tree: &Tree, spec: &ContainerSpec, hidden: &OwnedFd, name: &'s
         .doing("provide", target.display())
 }
 
-/// A file or folder of the host's at a path of the container's.
-fn bind(tree: &Tree, source: &Path, target: &str, read_only: bool) -> Result<()> {
-    let copy = mount::copy(CWD, source, true).doing("mount", source.display())?;
-    let is_folder = source.is_dir();
-    let mut attributes = MountAttrFlags::empty();
+/// How something of the host's is mounted.
+struct Manner {
+    read_only: bool,
+    propagation: Propagation,
+    recursion: Recursion,
+}
+
+/// Attaches what was copied from `shown` at a path of the container's.
+fn bind(tree: &Tree, copy: OwnedFd, shown: &Path, target: &str, manner: &Manner) -> Result<()> {
+    let is_folder = is_folder(&copy).doing("mount", shown.display())?;
     // Device nodes in a user's folder do not work; the host's /dev is meant.
-    if !source.starts_with("/dev") {
-        attributes |= MountAttrFlags::MOUNT_ATTR_NODEV;
+    if !shown.starts_with("/dev") {
+        mount::restrict(&copy, MountAttrFlags::MOUNT_ATTR_NODEV, true)
+            .doing("restrict the mount at", target)?;
     }
-    if read_only {
-        attributes |= MountAttrFlags::MOUNT_ATTR_RDONLY;
+    if manner.read_only {
+        let all = manner.recursion == Recursion::Whole;
+        mount::restrict(&copy, MountAttrFlags::MOUNT_ATTR_RDONLY, all)
+            .doing("restrict the mount at", target)?;
     }
-    mount::restrict(&copy, attributes, true).doing("restrict the mount at", target)?;
+    let propagation = match manner.propagation {
+        Propagation::Private => MsFlags::MS_PRIVATE,
+        Propagation::Slave => MsFlags::MS_SLAVE,
+        Propagation::Shared => MsFlags::MS_SHARED,
+    };
+    mount::propagate(&copy, propagation).doing("pass on what is mounted at", target)?;
     let place = tree.ensure(target, if is_folder { Missing::Folder } else { Missing::File });
     let place = place.doing("make a place to mount at", target)?;
     mount::attach(copy, place).map_err(|error| {
         let mut failure =
-            StartFailure::system("mount", format_args!("{} at {target}", source.display()), &error);
+            StartFailure::system("mount", format_args!("{} at {target}", shown.display()), &error);
         if error.raw_os_error() == Some(libc::ENOTDIR) {
             failure.message = "one is a file, the other a folder".to_owned();
         }
@@ -101,24 +151,56 @@ fn bind(tree: &Tree, source: &Path, target: &str, read_only: bool) -> Result<()>
     })
 }
 
-fn user_mount(tree: &Tree, spec: &MountSpec) -> Result<()> {
-    match &spec.kind {
-        MountKind::Bind { source } => bind(tree, source, &spec.target, spec.read_only),
-        MountKind::Tmpfs { size, mode } => {
-            let size = size.map(|size| size.to_string());
-            let mode = format!("{:o}", mode.unwrap_or(0o1777));
-            let mut options = vec![("mode", Some(mode.as_str()))];
-            options.extend(size.as_deref().map(|size| ("size", Some(size))));
-            let mut attributes = mount::INERT;
-            if spec.read_only {
-                attributes |= MountAttrFlags::MOUNT_ATTR_RDONLY;
-            }
-            let place = tree.ensure(&spec.target, Missing::Folder).doing("make", &spec.target)?;
-            mount::filesystem("tmpfs", &options, attributes)
-                .and_then(|tmpfs| mount::attach(tmpfs, place))
-                .doing("mount tmpfs at", &spec.target)
+fn is_folder(at: &OwnedFd) -> io::Result<bool> {
+    Ok(FileType::from_raw_mode(rustix::fs::fstat(at)?.st_mode).is_dir())
+}
+
+/// A copy of a volume's mount, or of the part of it that is wanted.
+fn volume(source: &Path, subpath: Option<&Path>) -> Result<OwnedFd> {
+    let Some(subpath) = subpath else {
+        return mount::copy(CWD, source, true).doing("mount", source.display());
+    };
+    let shown = source.join(subpath);
+    let part = on_host(source).and_then(|volume| Tree::new(volume).find(subpath));
+    part.and_then(|part| mount::copy(&part, "", true)).doing("mount", shown.display())
+}
+
+fn user_mount(tree: &Tree, spec: &MountSpec, copy: Option<OwnedFd>) -> Result<()> {
+    let MountSpec { target, read_only, kind } = spec;
+    match kind {
+        MountKind::Bind { source, propagation, recursion } => {
+            let copy = match copy {
+                Some(copy) => copy,
+                None => mount::copy(CWD, source, *recursion != Recursion::Alone)
+                    .doing("mount", source.display())?,
+            };
+            let manner = Manner { read_only: *read_only, propagation: *propagation, recursion: *recursion };
+            bind(tree, copy, source, target, &manner)
         }
+        MountKind::Volume { source, subpath, fill: _ } => {
+            let copy = volume(source, subpath.as_deref())?;
+            let (propagation, recursion) = (Propagation::Private, Recursion::Whole);
+            bind(tree, copy, source, target, &Manner { read_only: *read_only, propagation, recursion })
+        }
+        MountKind::Tmpfs { size, mode } => tmpfs(tree, spec, *size, *mode),
+        // Memory was made where there is one.
+        MountKind::File(_) => Ok(()),
     }
+}
+
+fn tmpfs(tree: &Tree, spec: &MountSpec, size: Option<u64>, mode: Option<u32>) -> Result<()> {
+    let size = size.map(|size| size.to_string());
+    let mode = format!("{:o}", mode.unwrap_or(0o1777));
+    let mut options = vec![("mode", Some(mode.as_str()))];
+    options.extend(size.as_deref().map(|size| ("size", Some(size))));
+    let mut attributes = mount::INERT;
+    if spec.read_only {
+        attributes |= MountAttrFlags::MOUNT_ATTR_RDONLY;
+    }
+    let place = tree.ensure(&spec.target, Missing::Folder).doing("make", &spec.target)?;
+    mount::filesystem("tmpfs", &options, attributes)
+        .and_then(|tmpfs| mount::attach(tmpfs, place))
+        .doing("mount tmpfs at", &spec.target)
 }
 
 #[cfg(test)]

@@ -27,7 +27,7 @@ const IN_PLACE: [&str; 11] = [
 ];
 
 /// The fields whose names in the model are not the file's.
-const KEYS: [(&str, &str); 10] = [
+const KEYS: [(&str, &str); 13] = [
     ("watch", "develop"),
     ("rootfs", "x-rootfs"),
     ("run", "x-run"),
@@ -38,6 +38,9 @@ const KEYS: [(&str, &str); 10] = [
     ("memory_reservation", "mem_reservation"),
     ("memory_swap", "memswap_limit"),
     ("pids", "pids_limit"),
+    ("cpu_burst", "x-cpu-burst"),
+    ("memory_high", "x-mem-high"),
+    ("swappiness", "mem_swappiness"),
 ];
 
 /// SHA-256, in hexadecimal, over what of a service needs a container to be made anew when it changes: its canonical
@@ -71,8 +74,10 @@ impl Changes {
             let in_place = IN_PLACE.contains(&name.as_str());
             match (old.get(name), new.get(name)) {
                 (Some(Value::Object(old)), Some(Value::Object(new))) if name == "resources" => {
-                    let limits = new.iter().filter(|(limit, value)| old.get(*limit) != Some(value));
-                    changes.in_place.extend(limits.map(|(limit, _)| key(limit)));
+                    // One may leave out what the other has.
+                    let names = new.keys().chain(old.keys().filter(|limit| !new.contains_key(*limit)));
+                    let limits = names.filter(|limit| old.get(*limit) != new.get(*limit));
+                    changes.in_place.extend(limits.map(|limit| key(limit)));
                 }
                 (_, Some(Value::Object(rootfs))) if name == "rootfs" && is_image(rootfs) => {
                     changes.anew.push("image".to_owned());
@@ -104,8 +109,13 @@ fn fields(service: &Service) -> Map<String, Value> {
 
 /// SHA-256 of a text, in hexadecimal.
 pub fn sha256(text: &str) -> String {
+    sha256_of(text.as_bytes())
+}
+
+/// SHA-256 of bytes, in hexadecimal.
+pub(crate) fn sha256_of(bytes: &[u8]) -> String {
     let mut hex = String::with_capacity(64);
-    for byte in Sha256::digest(text.as_bytes()) {
+    for byte in Sha256::digest(bytes) {
         let _ = write!(hex, "{byte:02x}");
     }
     hex

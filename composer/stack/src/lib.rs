@@ -4,8 +4,10 @@
 //! merge → normalize → check → print or lower. Places end here: a [`Stack`] holds final values alone. The environment
 //! and the host's facts come in as arguments.
 
+mod capabilities;
 mod check;
 mod command_line;
+mod contents;
 mod cpuset;
 mod defaults;
 mod diagnostic;
@@ -56,9 +58,11 @@ mod tmpfs;
 mod tree;
 mod values;
 mod variables;
+mod volume_options;
 mod words;
 mod yaml;
 
+pub use capabilities::capability;
 pub use check::same_address;
 pub use command_line::{env_file, split_ports, split_words};
 pub use diagnostic::{Diagnostic, Diagnostics, Link, Place, Related, Severity};
@@ -69,11 +73,12 @@ pub use limits::MOST_REPLICAS;
 pub use load::{load, project_name_only};
 pub use loaded::{Loaded, Variable};
 pub use model::{
-    AfterSync, Attachment, Bandwidth, CheckTimes, Condition, Dependency, Device, Driver, ExternalLink,
-    ExtraHost, Healthcheck, Hook, HostAddress, Image, ImageSource, IpNet, Isolation, Logging, Mac,
-    MacvlanMode, Mount, MountKind, Namespace, Network, NetworkMode, Pool, Port, PortMode, PreStart, Probe,
-    Protocol, PullPolicy, Resources, Restart, RestartPolicy, Rootfs, Run, Seccomp, Security, Service,
-    ServiceLink, Stack, Test, Trigger, TriggerAction, Ulimit, Volume,
+    AfterSync, Attachment, Bandwidth, CheckTimes, Condition, Content, Dependency, Device, Driver,
+    ExternalLink, ExtraHost, FileMount, Healthcheck, Hook, HostAddress, Image, ImageSource, IpNet, Isolation,
+    Logging, Mac, MacvlanMode, Mount, MountKind, MountOptions, Namespace, Network, NetworkMode, Pool, Port,
+    PortMode, PreStart, Probe, Propagation, Protocol, PullPolicy, Recursion, Resources, Restart,
+    RestartPolicy, Rootfs, Run, Seccomp, Security, Service, ServiceLink, Stack, Test, Trigger, TriggerAction,
+    Ulimit, Volume, VolumesFrom,
 };
 pub use options::{HostFacts, LoadOptions, Purpose};
 pub use schema::schema;
@@ -81,3 +86,4 @@ pub use source::StepKind;
 pub use stdin::Stdin;
 pub use suggest::known_services;
 pub use variables::{json as variables_json, yaml as variables_yaml};
+pub use volume_options::wrong_volume_options;

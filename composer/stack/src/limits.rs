@@ -19,6 +19,12 @@ pub(crate) struct Limits {
     pub reservation: Option<At<i64>>,
     pub swap: Option<At<i64>>,
     pub pids: Option<At<i64>>,
+    pub cpu_quota: Option<At<i64>>,
+    pub cpu_period: Option<At<i64>>,
+    pub cpu_burst: Option<At<i64>>,
+    pub high: Option<At<i64>>,
+    pub swappiness: Option<At<i64>>,
+    pub oom_kill_disable: bool,
 }
 
 impl Limits {
@@ -32,6 +38,13 @@ impl Limits {
             reservation: positive(service.get("mem_reservation")),
             swap: whole(service.get("memswap_limit")),
             pids: whole(service.get("pids_limit")),
+            cpu_quota: whole(service.get("cpu_quota")),
+            cpu_period: positive(service.get("cpu_period")),
+            cpu_burst: positive(service.get("x-cpu-burst")),
+            high: positive(service.get("x-mem-high")),
+            // Zero is a value of it, and -1 leaves the host's.
+            swappiness: any(service.get("mem_swappiness")).filter(|at| at.value >= 0),
+            oom_kill_disable: values::flag(service.get("oom_kill_disable")),
         }
     }
 
@@ -49,12 +62,10 @@ impl Limits {
         let (own, other) = (Self::beside(service), Self::deployed(service));
         Self {
             cpus: own.cpus.or(other.cpus),
-            cpu_shares: own.cpu_shares,
-            cpuset: own.cpuset,
             memory: own.memory.or(other.memory),
             reservation: own.reservation.or(other.reservation),
-            swap: own.swap,
             pids: own.pids.or(other.pids),
+            ..own
         }
     }
 
@@ -73,6 +84,7 @@ impl Limits {
             memory: positive(limit("memory")),
             reservation: positive(reserved("memory")),
             pids: whole(limit("pids")),
+            swap: together(limit("memory"), limit("swap")),
             ..Self::default()
         }
     }
@@ -90,9 +102,20 @@ fn number(node: Option<&Node>) -> Option<At<f64>> {
     Some(At::new(node, values::number(node)?)).filter(|at| at.value > 0.0)
 }
 
-fn whole(node: Option<&Node>) -> Option<At<i64>> {
+fn any(node: Option<&Node>) -> Option<At<i64>> {
     let node = node?;
-    Some(At::new(node, values::whole(node)?)).filter(|at| at.value != 0)
+    Some(At::new(node, values::whole(node)?))
+}
+
+fn whole(node: Option<&Node>) -> Option<At<i64>> {
+    any(node).filter(|at| at.value != 0)
+}
+
+/// Memory and swap together, of the two. Without a limit of memory it is swap alone, which is refused.
+fn together(memory: Option<&Node>, swap: Option<&Node>) -> Option<At<i64>> {
+    let swap = any(swap)?;
+    let memory = positive(memory).map_or(0, |at| at.value);
+    Some(At { value: if swap.value < 0 { -1 } else { memory.saturating_add(swap.value) }, ..swap })
 }
 
 fn positive(node: Option<&Node>) -> Option<At<i64>> {

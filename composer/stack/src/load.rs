@@ -3,13 +3,14 @@
 use std::path::PathBuf;
 use std::rc::Rc;
 
+use crate::contents::Contents;
 use crate::diagnostic::Report;
 use crate::error::LoadError;
 use crate::files::{self, Found};
 use crate::interpolate::Interpolator;
 use crate::loaded::Loaded;
 use crate::name::{self, Name};
-use crate::options::LoadOptions;
+use crate::options::{LoadOptions, Purpose};
 use crate::project::Project;
 use crate::read::{self, Reader};
 use crate::resolve::Resolver;
@@ -64,13 +65,17 @@ pub fn load(options: &LoadOptions) -> Result<Loaded, LoadError> {
         report: &mut report,
     };
     let disabled = complete(&mut root, whole, &name, &mut resolver);
+    let contents = match options.purpose {
+        Purpose::Run if whole => Contents::read(&root, &scope.environment, &directory, &mut report),
+        Purpose::Run | Purpose::Config => Contents::default(),
+    };
     if options.strict {
         report.be_strict();
     }
     if report.has_errors() {
         return Err(LoadError::Diagnostics(report.finish()));
     }
-    let stack = lower::stack(&root, name, directory, paths);
+    let stack = lower::stack(&root, name, directory, paths, contents);
     let (warnings, sources) = report.finish_with_sources();
     Ok(Loaded {
         stack,

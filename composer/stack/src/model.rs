@@ -12,10 +12,13 @@ use serde::{Deserialize, Serialize};
 
 mod image;
 mod isolation;
+mod mounts;
 mod network;
 
+pub use crate::contents::Content;
 pub use image::{CheckTimes, Image, ImageSource, PullPolicy};
 pub use isolation::{Device, Isolation, Namespace, Seccomp, Security, Ulimit};
+pub use mounts::{FileMount, Mount, MountKind, MountOptions, Propagation, Recursion, Volume, VolumesFrom};
 pub use network::{
     Attachment, Bandwidth, Driver, ExternalLink, ExtraHost, HostAddress, IpNet, Mac, MacvlanMode, Network,
     NetworkMode, Pool, Port, PortMode, Protocol, ServiceLink,
@@ -42,6 +45,9 @@ pub struct Stack {
     /// `x-resources.limits.bandwidth`: of all services together.
     #[serde(default, skip_serializing_if = "Bandwidth::is_none")]
     pub bandwidth: Bandwidth,
+    /// What the services' secrets and configs hold, by digest. It is in no record: see [`FileMount::digest`].
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub contents: BTreeMap<String, Content>,
 }
 
 /// One entry under `services:`.
@@ -114,6 +120,15 @@ pub struct Service {
     pub bandwidth: Bandwidth,
     /// `volumes` and `tmpfs`, in the file's order.
     pub mounts: Vec<Mount>,
+    /// `volumes_from` of containers; of services it is among `mounts`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub volumes_from: Vec<VolumesFrom>,
+    /// `secrets`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub secrets: Vec<FileMount>,
+    /// `configs`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub configs: Vec<FileMount>,
     /// `init`: PID 1 is a small init that reaps and forwards signals.
     pub init: bool,
     /// `tty`: standard streams are a pseudo-terminal.
@@ -246,55 +261,6 @@ pub enum Rootfs {
     Source(Box<ImageSource>),
     /// `image`, once it is there and the service has what it says of itself.
     Image(Box<Image>),
-}
-
-/// A mount of a service.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Mount {
-    /// Absolute path inside the container.
-    pub target: String,
-    /// `read_only` or `:ro`.
-    pub read_only: bool,
-    /// What is mounted.
-    pub kind: MountKind,
-}
-
-/// What is mounted at a target.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum MountKind {
-    /// A file or folder of the host.
-    Bind {
-        /// Absolute host path.
-        source: PathBuf,
-        /// Make a missing source as a folder instead of failing.
-        create_host_path: bool,
-    },
-    /// A named volume: a key of [`Stack::volumes`].
-    Volume {
-        /// The key.
-        source: String,
-    },
-    /// A volume without a name, kept with the container and removed with it.
-    Anonymous,
-    /// Memory.
-    Tmpfs {
-        /// Size in bytes; the kernel's default where absent.
-        size: Option<u64>,
-        /// Permission bits; 01777 where absent.
-        mode: Option<u32>,
-    },
-}
-
-/// A named volume.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Volume {
-    /// The name on the host: `name:`, or `STACK_KEY`.
-    pub name: String,
-    /// `external`: made and removed by somebody else.
-    pub external: bool,
-    /// `labels`.
-    pub labels: BTreeMap<String, String>,
 }
 
 /// One entry of `depends_on`.
@@ -452,6 +418,24 @@ pub struct Resources {
     pub memory_swap: Option<i64>,
     /// `pids_limit`, `deploy.resources.limits.pids`; -1 is no limit.
     pub pids: Option<i64>,
+    /// `cpu_quota`: CPU time in each `cpu_period`, in microseconds; -1 is no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu_quota: Option<i64>,
+    /// `cpu_period` in microseconds; a tenth of a second where the file does not set it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu_period: Option<u64>,
+    /// `x-cpu-burst`: microseconds of unused CPU time that may be saved up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu_burst: Option<u64>,
+    /// `x-mem-high`: bytes above which memory is reclaimed and processes are slowed down.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_high: Option<u64>,
+    /// `mem_swappiness`, 0 to 100.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub swappiness: Option<u64>,
+    /// `oom_kill_disable`: processes wait for memory instead of being killed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub oom_kill_disable: bool,
 }
 
 impl Test {

@@ -74,6 +74,8 @@ pub struct HostFacts {
     pub interfaces: Option<BTreeSet<String>>,
     /// The networks that stacks share, where they are known.
     pub networks: Option<BTreeSet<String>>,
+    /// The volumes that there are, where they are known.
+    pub volumes: Option<BTreeSet<String>>,
 }
 
 impl Default for LoadOptions {

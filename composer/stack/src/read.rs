@@ -108,15 +108,23 @@ pub(crate) fn shown(path: &Path, current: &Path) -> PathBuf {
 /// # Errors
 /// When it is neither, is too large, or the system says so.
 pub(crate) fn text(path: &Path) -> io::Result<String> {
+    as_text(bytes(path)?)
+}
+
+/// The same of what need not be text.
+///
+/// # Errors
+/// As those of [`text`].
+pub(crate) fn bytes(path: &Path) -> io::Result<Vec<u8>> {
     // Looked at before it is opened as well: opening a device may do something.
     let metadata = fs::metadata(path)?;
     if is_null(&metadata) {
-        return Ok(String::new());
+        return Ok(Vec::new());
     }
     regular(&metadata)?;
     let file = if metadata.file_type().is_fifo() { pipe(path)? } else { File::open(path)? };
     regular(&file.metadata()?)?;
-    bounded(file)
+    bounded_bytes(file)
 }
 
 /// Opens a pipe. Where nobody writes to it, its text is empty: to wait for somebody may take for ever (fifo(7)).
@@ -132,12 +140,20 @@ fn pipe(path: &Path) -> io::Result<File> {
 /// # Errors
 /// When it is larger, or the system says so.
 pub(crate) fn bounded(from: impl Read) -> io::Result<String> {
+    as_text(bounded_bytes(from)?)
+}
+
+fn bounded_bytes(from: impl Read) -> io::Result<Vec<u8>> {
     let mut text = Vec::new();
     from.take(limits::TEXT as u64 + 1).read_to_end(&mut text)?;
     if text.len() > limits::TEXT {
         return Err(io::Error::other(format!("it is larger than {} MiB", limits::TEXT >> 20)));
     }
-    String::from_utf8(text).map_err(|_| io::Error::other("it is not text in UTF-8"))
+    Ok(text)
+}
+
+fn as_text(bytes: Vec<u8>) -> io::Result<String> {
+    String::from_utf8(bytes).map_err(|_| io::Error::other("it is not text in UTF-8"))
 }
 
 fn is_null(metadata: &Metadata) -> bool {

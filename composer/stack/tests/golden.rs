@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use composer_stack::{HostFacts, LoadOptions, Purpose, load};
 
-/// A host of two CPUs, 4 GiB and two networks, whatever machine the test runs on.
+/// A host of two CPUs, 4 GiB and two networks and volumes, whatever machine the test runs on.
 fn options(folder: &Path, files: Vec<PathBuf>, purpose: Purpose) -> LoadOptions {
     LoadOptions {
         files,
@@ -26,6 +26,7 @@ fn options(folder: &Path, files: Vec<PathBuf>, purpose: Purpose) -> LoadOptions 
             no_ipv6: None,
             interfaces: Some(["eth0", "eth1", "lo"].map(str::to_owned).into()),
             networks: Some(["proxy", "shared"].map(str::to_owned).into()),
+            volumes: Some(["archive", "shared"].map(str::to_owned).into()),
         }),
         ..LoadOptions::default()
     }

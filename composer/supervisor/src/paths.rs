@@ -85,6 +85,11 @@ impl StackPaths {
         self.state().join("events.1.jsonl")
     }
 
+    /// What the containers' secrets and configs hold, by digest: in memory, as far as /run is.
+    pub fn contents(&self) -> PathBuf {
+        self.run().join("contents")
+    }
+
     /// Where the two processes write what they cannot tell anybody.
     pub fn diagnostics(&self) -> PathBuf {
         self.state().join("supervisor.log")
@@ -199,10 +204,35 @@ pub fn volumes() -> PathBuf {
     Path::new(STATE).join("volumes")
 }
 
+/// The records of named volumes, beside the volumes: what is in those is the user's.
+pub fn volume_records() -> PathBuf {
+    Path::new(STATE).join("volume-records")
+}
+
+/// The record of a named volume, which is also what is locked for it.
+pub fn volume_record(name: &str) -> PathBuf {
+    volume_records().join(format!("{}.json", as_file(name)))
+}
+
+/// Where volumes are that are mounted, and who uses them.
+pub fn mounted_volumes() -> PathBuf {
+    Path::new(RUN).join("volumes")
+}
+
+/// The same of one.
+pub fn mounted_volume(name: &str) -> PathBuf {
+    mounted_volumes().join(as_file(name))
+}
+
 /// A name as one of a file: no part of it leads elsewhere.
 pub fn as_file(name: &str) -> String {
     let name = name.replace('%', "%25").replace('/', "%2F");
     if name.starts_with('.') { name.replacen('.', "%2E", 1) } else { name }
+}
+
+/// The name that a file is called after by [`as_file`].
+pub fn of_file(file: &str) -> String {
+    file.replace("%2E", ".").replace("%2F", "/").replace("%25", "%")
 }
 
 /// The records of networks that stacks share.
@@ -249,7 +279,7 @@ fn make_spread(folder: &Path) -> io::Result<()> {
 }
 
 /// Makes the folder of a named volume; whether it was not there before.
-pub fn make_volume(name: &str) -> io::Result<bool> {
+pub(crate) fn make_volume(name: &str) -> io::Result<bool> {
     let made = despite_tidying(|| {
         make(&volumes())?;
         // For whatever user the service runs as, other than the folder above.
@@ -277,9 +307,10 @@ pub fn tidy() {
     }
 }
 
-/// Takes away the folder of volumes where none is left.
+/// Takes away the folders of volumes where none is left.
 pub fn tidy_volumes() {
     let _ = std::fs::remove_dir(volumes());
+    let _ = std::fs::remove_dir(volume_records());
 }
 
 /// The folder of what is recorded of all stacks.
@@ -319,6 +350,9 @@ mod tests {
         for folder in folders {
             assert_eq!(folder.parent(), Some(volumes().as_path()), "{}", folder.display());
             assert!(folder.file_name().is_some_and(|name| name != ".."));
+        }
+        for name in names.into_iter().filter(|name| !name.is_empty()) {
+            assert_eq!(of_file(&as_file(name)), name);
         }
     }
 }

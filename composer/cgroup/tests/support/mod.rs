@@ -69,7 +69,9 @@ impl Drop for Scratch {
 /// Runs a shell script inside the group: the shell joins first, as a container does before it execs. Its
 /// input is a pipe that stays open until the child is dropped or ended.
 pub fn spawn(group: &Group, script: &str) -> Running {
-    let mut files: Vec<String> = group.tasks_files().iter().map(|file| file.display().to_string()).collect();
+    let devices = group.devices_file().filter(|file| file.exists());
+    let files = group.tasks_files().into_iter().chain(devices);
+    let mut files: Vec<String> = files.map(|file| file.display().to_string()).collect();
     if let Some(directory) = group.open().expect("open") {
         let path = format!("/proc/self/fd/{}", directory.as_raw_fd());
         let directory = std::fs::read_link(path).expect("path of the group");

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use composer_stack::{
-    Logging, NetworkMode, Port, Restart, Service, Stack, env_file, same_address, split_ports, split_words,
+    Logging, NetworkMode, Port, Restart, Service, Stack, capability, env_file, same_address, split_ports,
+    split_words,
 };
 
 use super::volume;
@@ -60,15 +61,9 @@ pub fn changed(
     }
     service.working_dir = verb.workdir.clone().or(service.working_dir);
     service.user = verb.user.clone().or(service.user);
+    capabilities(verb, &mut service)?;
     service.environment.extend(environment(context, verb)?);
-    for label in &verb.label {
-        let Some((key, value)) = label.split_once('=') else {
-            return Err(Error::Usage(format!(
-                "`--label {label}` has no value: write `--label {label}=VALUE`"
-            )));
-        };
-        service.labels.insert(key.to_owned(), value.to_owned());
-    }
+    labels(verb, &mut service)?;
     service.labels.insert(LABEL.to_owned(), "True".to_owned());
     let current = std::env::current_dir().map_err(doing("find the current folder"))?;
     for text in &verb.volume {
@@ -78,6 +73,35 @@ pub fn changed(
         service.mounts.push(mount);
     }
     Ok(service)
+}
+
+fn labels(verb: &Run, service: &mut Service) -> Result<()> {
+    for label in &verb.label {
+        let Some((key, value)) = label.split_once('=') else {
+            return Err(Error::Usage(format!(
+                "`--label {label}` has no value: write `--label {label}=VALUE`"
+            )));
+        };
+        service.labels.insert(key.to_owned(), value.to_owned());
+    }
+    Ok(())
+}
+
+/// What is added or dropped here is not what the file says of the same capability.
+fn capabilities(verb: &Run, service: &mut Service) -> Result<()> {
+    let named = |flag: &str, list: &[String]| -> Result<Vec<String>> {
+        let names = list.iter().map(|text| capability(text));
+        names
+            .collect::<std::result::Result<_, _>>()
+            .map_err(|wrong| Error::Usage(format!("`{flag}`: {wrong}")))
+    };
+    let (added, dropped) = (named("--cap-add", &verb.cap_add)?, named("--cap-drop", &verb.cap_drop)?);
+    let isolation = &mut service.isolation;
+    isolation.cap_drop.retain(|name| !added.contains(name));
+    isolation.cap_add.extend(added);
+    isolation.cap_add.retain(|name| !dropped.contains(name));
+    isolation.cap_drop.extend(dropped);
+    Ok(())
 }
 
 /// The ports of `--publish`, in the short form of the file's.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use composer_stack::{Mount, MountKind, Volume};
+use composer_stack::{Mount, MountKind, MountOptions, Volume};
 
 /// Reads `SOURCE:TARGET[:ro|rw]`, or `TARGET` for a volume without a name. A source that begins with `/`, `.` or `~`
 /// is the host's.
@@ -45,7 +45,7 @@ pub fn parse(
             ));
         }
     };
-    Ok(Mount { target: target.to_owned(), read_only, kind })
+    Ok(Mount { target: target.to_owned(), read_only, kind, options: MountOptions::default() })
 }
 
 /// Without `.`; `..` stays, as what it means is for the filesystem to say.
@@ -58,7 +58,7 @@ mod tests {
     use super::*;
 
     fn parsed(text: &str) -> Result<Mount, String> {
-        let volume = Volume { name: "s_data".to_owned(), external: false, labels: BTreeMap::new() };
+        let volume = Volume { name: "s_data".to_owned(), external: false, ..Volume::default() };
         let volumes = BTreeMap::from([("data".to_owned(), volume)]);
         parse(text, Path::new("/here"), Some(Path::new("/home/me")), &volumes)
     }

@@ -478,6 +478,9 @@ impl<'a> Up<'a> {
 fn volumes(service: &Service) -> impl Iterator<Item = &str> {
     service.mounts.iter().filter_map(|mount| match &mount.kind {
         MountKind::Volume { source } => Some(source.as_str()),
-        MountKind::Bind { .. } | MountKind::Anonymous | MountKind::Tmpfs { .. } => None,
+        MountKind::Bind { .. }
+        | MountKind::Anonymous
+        | MountKind::Borrowed { .. }
+        | MountKind::Tmpfs { .. } => None,
     })
 }

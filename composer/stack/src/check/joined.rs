@@ -44,7 +44,11 @@ fn owned(service: Named<'_>, key: &str, other: &str, mode: &Node, report: &mut R
         || (entry.node.text_value().is_none()
             && entry.node.as_map().is_none()
             && entry.node.items().is_empty());
-    if !says_nothing {
+    // Those of the IPC namespace are the service's own.
+    let is_of_network = |name: &String| name.starts_with("net.") || name.starts_with("net/");
+    let is_elsewhere =
+        key == "sysctls" && entry.node.as_map().is_some_and(|map| !map.keys().any(is_of_network));
+    if !says_nothing && !is_elsewhere {
         report
             .error(entry.key, format!("the network is that of `{other}`, so there is no `{key}` here"))
             .help(format!("move `{key}` to `{other}`"))

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use super::project::{Named, Project};
+use crate::capabilities::{NAMES, bare};
 use crate::diagnostic::Report;
-use crate::lower::bare;
 use crate::source::Span;
 use crate::values;
 use crate::yaml::Node;
@@ -24,59 +24,13 @@ pub(super) fn check(project: Project<'_>, report: &mut Report) {
     }
 }
 
-/// capabilities(7), without `CAP_`.
-const CAPABILITIES: [&str; 42] = [
-    "ALL",
-    "AUDIT_CONTROL",
-    "AUDIT_READ",
-    "AUDIT_WRITE",
-    "BLOCK_SUSPEND",
-    "BPF",
-    "CHECKPOINT_RESTORE",
-    "CHOWN",
-    "DAC_OVERRIDE",
-    "DAC_READ_SEARCH",
-    "FOWNER",
-    "FSETID",
-    "IPC_LOCK",
-    "IPC_OWNER",
-    "KILL",
-    "LEASE",
-    "LINUX_IMMUTABLE",
-    "MAC_ADMIN",
-    "MAC_OVERRIDE",
-    "MKNOD",
-    "NET_ADMIN",
-    "NET_BIND_SERVICE",
-    "NET_BROADCAST",
-    "NET_RAW",
-    "PERFMON",
-    "SETFCAP",
-    "SETGID",
-    "SETPCAP",
-    "SETUID",
-    "SYSLOG",
-    "SYS_ADMIN",
-    "SYS_BOOT",
-    "SYS_CHROOT",
-    "SYS_MODULE",
-    "SYS_NICE",
-    "SYS_PACCT",
-    "SYS_PTRACE",
-    "SYS_RAWIO",
-    "SYS_RESOURCE",
-    "SYS_TIME",
-    "SYS_TTY_CONFIG",
-    "WAKE_ALARM",
-];
-
 fn capability(node: &Node, report: &mut Report) {
     let Some(text) = node.text_value() else { return };
     let name = bare(text);
-    if !CAPABILITIES.contains(&name.as_str()) {
+    if !NAMES.contains(&name.as_str()) {
         report.error(node.span, format!("`{text}` is not a capability")).meant(
             &name,
-            CAPABILITIES,
+            NAMES,
             "capabilities(7) lists them: `NET_ADMIN`, `SYS_TIME`…",
         );
     }

@@ -33,6 +33,7 @@ mod support;
 #[cfg(test)]
 mod tests;
 mod unready;
+mod volumes;
 mod words;
 
 pub use ports::same_address;
@@ -64,6 +65,7 @@ pub(crate) fn all(root: &Node, disabled: &Map, folder: &Path, options: &LoadOpti
     definitions::check(project, report);
     replicas::check(project, report);
     mounts::check(project, report);
+    volumes::check(project, report);
     names::check(project, report);
     health::check(project, report);
     logging::check(project, report);

@@ -22,6 +22,12 @@ pub(super) fn check(project: Project<'_>, report: &mut Report) {
         bounds::against_host(&stack, host, report);
     }
     reservation(&stack, report);
+    if let Some(swap) = stack.swap.filter(|_| stack.memory.is_none()) {
+        report
+            .error(swap.span, "a limit of swap needs one of memory")
+            .note("the kernel counts memory and swap together")
+            .help("set `memory` as well");
+    }
     for service in project.services() {
         bounds::weights(service, report);
         let (own, deployed) = (Limits::beside(service.node()), Limits::deployed(service.node()));
@@ -35,6 +41,8 @@ pub(super) fn check(project: Project<'_>, report: &mut Report) {
         }
         swap(&both, report);
         reservation(&both, report);
+        times(&both, report);
+        high(&both, report);
     }
     reservations(project, &stack, report);
 }
@@ -95,6 +103,52 @@ fn swap(limits: &Limits, report: &mut Report) {
                 .error(swap.span, "`memswap_limit` needs a limit of memory")
                 .help("set `mem_limit` as well");
         }
+    }
+}
+
+/// `cpus` is a quota in a period of its own, and a burst is saved up of a quota.
+fn times(limits: &Limits, report: &mut Report) {
+    for (key, other) in [("cpu_quota", limits.cpu_quota), ("cpu_period", limits.cpu_period)] {
+        if let (Some(cpus), Some(other)) = (limits.cpus, other) {
+            report
+                .error(other.span, format!("`{key}` and `cpus` are both given"))
+                .also(cpus.span, "this is quota by period already")
+                .help("keep one of them");
+        }
+    }
+    let Some(burst) = limits.cpu_burst else { return };
+    let quota = limits.cpu_quota.filter(|quota| quota.value > 0).map(|at| (at.span, at.value));
+    #[expect(clippy::cast_possible_truncation, reason = "checked to be no more CPUs than there are")]
+    let by_cpus = || limits.cpus.map(|at| (at.span, (at.value * 100_000.0) as i64));
+    match quota.or_else(by_cpus) {
+        Some((span, quota)) if burst.value > quota => {
+            report
+                .error(
+                    burst.span,
+                    format!("a burst of {} µs is more than the quota of {quota} µs", burst.value),
+                )
+                .also(span, "the quota in each period");
+        }
+        Some(_) => {}
+        None => {
+            report
+                .error(burst.span, "`x-cpu-burst` needs a limit of CPU time, of which it is saved up")
+                .help("set `cpus` or `cpu_quota` as well");
+        }
+    }
+}
+
+/// Slowing down has to come before the end.
+fn high(limits: &Limits, report: &mut Report) {
+    if let (Some(high), Some(memory)) = (limits.high, limits.memory)
+        && high.value >= memory.value
+    {
+        report
+            .error(
+                high.span,
+                format!("`x-mem-high` is never reached: the limit of memory is {}", shown(memory.value)),
+            )
+            .also(memory.span, "the limit of memory");
     }
 }
 

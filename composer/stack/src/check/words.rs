@@ -19,6 +19,7 @@ pub(super) fn check(project: Project<'_>, report: &mut Report) {
                 word(service, key, words, report);
             }
             volumes_from(service, report);
+            host_name(service, report);
             environment(service, report);
         }
     }
@@ -48,6 +49,20 @@ fn word(service: Named<'_>, key: &str, words: &[&'static str], report: &mut Repo
             words.iter().copied(),
             format!("it may be {}{more}", list.join(", ")),
         );
+    }
+}
+
+/// With the host's UTS namespace there is the host's name.
+fn host_name(service: Named<'_>, report: &mut Report) {
+    let uts = service.get("uts").filter(|node| node.text_value() == Some("host"));
+    let name = service
+        .entry("hostname")
+        .filter(|entry| entry.node.text_value().is_some_and(|text| !text.is_empty()));
+    if let (Some(uts), Some(name)) = (uts, name) {
+        report
+            .error(name.key, "the name is the host's, so there is no `hostname` here")
+            .help("remove `hostname`, or `uts`")
+            .also(uts.span, "the host's name");
     }
 }
 

@@ -59,7 +59,7 @@ fn service(node: &Node) -> Service {
         needs: needs(node),
         network: super::network::mode(node),
         ports: list(node, "ports").iter().filter_map(port).collect(),
-        mounts: super::mounts(node).into_iter().map(mount).chain(others).collect(),
+        mounts: super::mounts::own(node).into_iter().map(mount).chain(others).collect(),
         volumes_from: taken.filter_map(|from| from.strip_prefix("container:")).map(first).collect(),
         configs: list(node, "configs").iter().filter_map(|node| file(node, "/")).collect(),
         secrets: list(node, "secrets").iter().filter_map(|node| file(node, "/run/secrets/")).collect(),
@@ -126,7 +126,7 @@ fn mount(mount: model::Mount) -> Mount {
     let source = match mount.kind {
         MountKind::Bind { source, .. } => Source::Bind(source.display().to_string()),
         MountKind::Volume { source } => Source::Volume(source),
-        MountKind::Anonymous => Source::Anonymous,
+        MountKind::Anonymous | MountKind::Borrowed { .. } => Source::Anonymous,
         MountKind::Tmpfs { .. } => Source::Tmpfs,
     };
     Mount { source, target: mount.target, read_only: mount.read_only }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::pairs;
+use crate::capabilities::bare;
 use crate::model::{Device, Isolation, Namespace, Seccomp, Security, Ulimit};
 use crate::read;
 use crate::security::{self, Item};
@@ -41,12 +42,6 @@ pub(super) fn isolation(node: &Node, folder: &Path) -> Isolation {
     }
 }
 
-/// A capability in capital letters, without `CAP_`.
-pub(crate) fn bare(capability: &str) -> String {
-    let upper = capability.to_ascii_uppercase();
-    upper.strip_prefix("CAP_").unwrap_or(&upper).to_owned()
-}
-
 fn security(items: &[String], folder: &Path) -> Security {
     let mut security = Security::default();
     for item in items {
@@ -57,13 +52,19 @@ fn security(items: &[String], folder: &Path) -> Security {
             // It could be read a moment ago. Nothing is no profile: the container does not start with it.
             Ok(Item::Profile(file)) => {
                 let text = read::text(&security::path(file, folder)).unwrap_or_default();
-                security.seccomp = Seccomp::Profile(text);
+                security.seccomp = Seccomp::Profile(compact(text));
             }
             Ok(Item::Unmasked) => security.unmasked = true,
             Ok(Item::Module(..)) | Err(_) => {}
         }
     }
     security
+}
+
+/// The same without spaces between its parts, as Docker Compose hands it on.
+fn compact(text: String) -> String {
+    let value: Option<serde_json::Value> = serde_json::from_str(&text).ok();
+    value.map_or(text, |value| value.to_string())
 }
 
 /// -1 is no limit.

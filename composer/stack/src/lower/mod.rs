@@ -4,33 +4,41 @@ mod graph;
 mod health;
 mod image;
 mod isolation;
+pub(crate) mod mounts;
 mod network;
 mod ports;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use crate::contents::Contents;
 use crate::limits::{self, Limits};
 use crate::model::{
-    AfterSync, Condition, Dependency, Hook, Mount, MountKind, PreStart, Resources, Rootfs, Run, Service,
-    Stack, Trigger, TriggerAction, Volume,
+    AfterSync, Condition, Dependency, Hook, PreStart, Resources, Rootfs, Run, Service, Stack, Trigger,
+    TriggerAction,
 };
 use crate::yaml::Node;
-use crate::{cpuset, logging, restart, signal, tmpfs, values};
+use crate::{cpuset, logging, restart, signal, values};
 
 pub(crate) use graph::graph;
-pub(crate) use isolation::bare;
 pub(crate) use ports::published;
 
 /// The stack of what can be run: services with a root filesystem.
-pub(crate) fn stack(root: &Node, name: String, directory: PathBuf, files: Vec<PathBuf>) -> Stack {
+pub(crate) fn stack(
+    root: &Node,
+    name: String,
+    directory: PathBuf,
+    files: Vec<PathBuf>,
+    contents: Contents,
+) -> Stack {
     let section = |key: &str| root.get(key).into_iter().flat_map(Node::entries);
     let services = section("services").filter_map(|(name, entry)| {
         let own = entry.node.get("x-rootfs").and_then(rootfs);
         let rootfs = own.or_else(|| image::source(&entry.node))?;
-        Some((name.clone(), service(name, &entry.node, rootfs, &directory)))
+        Some((name.clone(), service(root, name, &entry.node, rootfs, &directory, &contents)))
     });
-    let volumes = section("volumes").map(|(key, entry)| (key.clone(), volume(&name, key, &entry.node)));
+    let volumes =
+        section("volumes").map(|(key, entry)| (key.clone(), mounts::volume(&name, key, &entry.node)));
     let mut services: BTreeMap<String, Service> = services.collect();
     let limits = root.get("x-resources").and_then(|resources| resources.get("limits"));
     let networks = network::used(root, &name, &services);
@@ -41,6 +49,7 @@ pub(crate) fn stack(root: &Node, name: String, directory: PathBuf, files: Vec<Pa
         bandwidth: network::bandwidth(limits.and_then(|limits| limits.get("bandwidth"))),
         services,
         volumes: volumes.collect(),
+        contents: contents.into_contents(),
         name,
         directory,
         files,
@@ -55,15 +64,14 @@ fn rootfs(node: &Node) -> Option<Rootfs> {
     }
 }
 
-fn volume(project: &str, key: &str, node: &Node) -> Volume {
-    let external = values::flag(node.get("external"));
-    // Also where a variable in it is empty.
-    let named = values::text(node.get("name")).filter(|name| !name.is_empty());
-    let derived = || if external { key.to_owned() } else { format!("{project}_{key}") };
-    Volume { name: named.unwrap_or_else(derived), external, labels: pairs(node.get("labels")) }
-}
-
-fn service(name: &str, node: &Node, rootfs: Rootfs, folder: &Path) -> Service {
+fn service(
+    root: &Node,
+    name: &str,
+    node: &Node,
+    rootfs: Rootfs,
+    folder: &Path,
+    contents: &Contents,
+) -> Service {
     let words = |key: &str| node.get(key).and_then(values::texts);
     let flag = |key: &str| values::flag(node.get(key));
     let text = |key: &str| values::text(node.get(key)).filter(|text| !text.is_empty());
@@ -96,7 +104,10 @@ fn service(name: &str, node: &Node, rootfs: Rootfs, folder: &Path) -> Service {
         mac_address: network::mac(node),
         sysctls: pairs(node.get("sysctls")),
         bandwidth: network::bandwidth(node.get("x-bandwidth")),
-        mounts: mounts(node),
+        mounts: mounts::all(root, node),
+        volumes_from: mounts::containers(node),
+        secrets: mounts::files(node, "secrets", "/run/secrets/", contents),
+        configs: mounts::files(node, "configs", "/", contents),
         init: flag("init"),
         tty: flag("tty"),
         stdin_open: flag("stdin_open"),
@@ -155,46 +166,13 @@ fn resources(limits: &Limits) -> Resources {
         memory_reservation: limits.reservation.and_then(|at| u64::try_from(at.value).ok()),
         memory_swap: limits.swap.map(|at| at.value),
         pids: limits.pids.map(|at| at.value),
+        cpu_quota: limits.cpu_quota.map(|at| at.value),
+        cpu_period: limits.cpu_period.and_then(|at| u64::try_from(at.value).ok()),
+        cpu_burst: limits.cpu_burst.and_then(|at| u64::try_from(at.value).ok()),
+        memory_high: limits.high.and_then(|at| u64::try_from(at.value).ok()),
+        swappiness: limits.swappiness.and_then(|at| u64::try_from(at.value).ok()),
+        oom_kill_disable: limits.oom_kill_disable,
     }
-}
-
-fn mounts(node: &Node) -> Vec<Mount> {
-    let list = |key: &str| node.get(key).map(Node::items).unwrap_or_default();
-    let volumes = list("volumes").iter().filter_map(mount);
-    let tmpfs = list("tmpfs").iter().filter_map(|item| {
-        let (tmpfs, _) = tmpfs::parse(item.text_value()?);
-        let kind = MountKind::Tmpfs { size: tmpfs.size, mode: tmpfs.mode };
-        Some(Mount { target: tmpfs.target, read_only: tmpfs.read_only, kind })
-    });
-    volumes.chain(tmpfs).collect()
-}
-
-fn mount(node: &Node) -> Option<Mount> {
-    let source = node.get("source").and_then(Node::text_value).filter(|source| !source.is_empty());
-    let kind = match node.get("type")?.text_value()? {
-        "bind" => {
-            let options = node.get("bind");
-            let create = options.and_then(|bind| bind.get("create_host_path")).and_then(Node::bool_value);
-            // Docker makes the folder unless the long form has no options at all.
-            let create_host_path = create.unwrap_or(options.is_some());
-            MountKind::Bind { source: source?.into(), create_host_path }
-        }
-        "volume" => match source {
-            Some(source) => MountKind::Volume { source: source.to_owned() },
-            None => MountKind::Anonymous,
-        },
-        "tmpfs" => {
-            let option = |key: &str| node.get("tmpfs").and_then(|tmpfs| tmpfs.get(key));
-            let size = option("size").and_then(values::whole).and_then(|size| u64::try_from(size).ok());
-            MountKind::Tmpfs {
-                size: size.filter(|size| *size > 0),
-                mode: option("mode").and_then(Node::int_value).and_then(|mode| u32::try_from(mode).ok()),
-            }
-        }
-        _ => return None,
-    };
-    let target = node.get("target")?.text_value()?.to_owned();
-    Some(Mount { target, read_only: values::flag(node.get("read_only")), kind })
 }
 
 fn hooks<'a>(service: &'a Node, key: &str) -> impl Iterator<Item = &'a Node> + use<'a> {

@@ -3,17 +3,18 @@
 use std::path::{Path, PathBuf};
 
 use super::stack;
+use crate::contents::Contents;
 use crate::diagnostic::Report;
 use crate::model::{
-    Bandwidth, Driver, ExternalLink, ExtraHost, HostAddress, MacvlanMode, NetworkMode, Port, PortMode,
-    Protocol, ServiceLink, Stack,
+    Bandwidth, Driver, ExternalLink, ExtraHost, HostAddress, MacvlanMode, MountKind, Namespace, NetworkMode,
+    Port, PortMode, Protocol, Recursion, Seccomp, Service, ServiceLink, Stack, Ulimit,
 };
 use crate::yaml;
 
 fn lowered(text: &str) -> Stack {
     let mut report = Report::default();
     let mut roots = yaml::parse(Path::new("compose.yaml"), text.to_owned(), &mut report).unwrap();
-    stack(&roots.remove(0), "shop".to_owned(), PathBuf::from("/shop"), Vec::new())
+    stack(&roots.remove(0), "shop".to_owned(), PathBuf::from("/shop"), Vec::new(), Contents::default())
 }
 
 #[test]
@@ -30,7 +31,30 @@ fn a_service_without_networks_is_on_the_stacks_own() {
     assert!(network.masquerade && !network.isolated && !network.internal && network.driver == Driver::Bridge);
     // What is not asked for leaves no trace: records from before keep their hash.
     let text = serde_json::to_string(&stack.services["a"]).unwrap();
-    for key in ["network", "ports", "sysctls", "bandwidth", "dns", "mac_address", "external_links"] {
+    for key in [
+        "network",
+        "ports",
+        "sysctls",
+        "bandwidth",
+        "dns",
+        "mac_address",
+        "external_links",
+        "isolation",
+        "privileged",
+        "cap_add",
+        "security_opt",
+        "ulimits",
+        "shm_size",
+        "devices",
+        "pid",
+        "ipc",
+        "uts",
+        "cgroup",
+        "annotations",
+        "volumes_from",
+        "secrets",
+        "configs",
+    ] {
         assert!(!text.contains(&format!("\"{key}\"")), "{text}");
     }
 }
@@ -190,4 +214,66 @@ fn names_ports_and_rates() {
     assert_eq!(service.sysctls["net.core.somaxconn"], "1024");
     assert_eq!(service.bandwidth, Bandwidth { ingress: Some(10_000_000), egress: None });
     assert_eq!(stack.bandwidth, Bandwidth { ingress: None, egress: Some(1_000_000_000) });
+}
+
+#[test]
+fn isolation_is_written_and_read_again() {
+    let stack = lowered(
+        "services:\n  a:\n    x-rootfs: host\n    privileged: true\n    cap_add: [cap_net_admin, SYS_TIME, NET_ADMIN]\n\
+         \x20   cap_drop: [all]\n    security_opt: ['no-new-privileges:true', 'seccomp=unconfined']\n\
+         \x20   group_add: [video, 12]\n    ulimits: {nofile: 5, core: {soft: 0, hard: -1}}\n    oom_score_adj: -5\n\
+         \x20   shm_size: '1048576'\n    devices: [{source: /dev/null, target: /dev/mine, permissions: r}]\n    device_cgroup_rules: ['c 1:* rwm']\n\
+         \x20   pid: host\n    ipc: service:b\n    uts: host\n    cgroup: host\n    annotations: {a.b: c}\n\
+         \x20 b: {x-rootfs: host}\n",
+    );
+    let service = &stack.services["a"];
+    let isolation = &service.isolation;
+    assert_eq!(isolation.cap_add, ["NET_ADMIN", "SYS_TIME"]);
+    assert_eq!(isolation.cap_drop, ["ALL"]);
+    assert_eq!(isolation.group_add, ["video", "12"]);
+    assert_eq!(isolation.ulimits["core"], Ulimit { soft: Some(0), hard: None });
+    assert_eq!(isolation.ulimits["nofile"], Ulimit { soft: Some(5), hard: Some(5) });
+    assert_eq!((isolation.shm_size, isolation.oom_score_adj), (Some(1 << 20), Some(-5)));
+    assert_eq!(isolation.devices[0].permissions, "r");
+    assert_eq!((&isolation.pid, &isolation.ipc), (&Namespace::Host, &Namespace::Service("b".to_owned())));
+    assert!(isolation.privileged && isolation.uts && isolation.cgroup);
+    assert_eq!(isolation.security_opt.seccomp, Seccomp::Unconfined);
+    assert_eq!(isolation.annotations["a.b"], "c");
+    for service in stack.services.values() {
+        let text = serde_json::to_string(service).unwrap();
+        assert_eq!(&serde_json::from_str::<Service>(&text).unwrap(), service, "{text}");
+    }
+}
+
+#[test]
+fn mounts_of_other_services_come_along_where_there_is_room() {
+    let stack = lowered(
+        "services:\n\
+         \x20 a: {x-rootfs: host, volumes: [{type: volume, source: d, target: /d, volume: {nocopy: true}}, \
+         {type: volume, target: /x}, {type: bind, source: /s, target: /s, bind: {recursive: writable}}], tmpfs: [/t]}\n\
+         \x20 b: {x-rootfs: host, volumes_from: [a:ro, 'container:c:ro', 'container:d'], \
+         volumes: [{type: bind, source: /own, target: /s}]}\n\
+         \x20 c: {x-rootfs: host, volumes_from: [b]}\n",
+    );
+    let mounts = |service: &str| -> Vec<(String, bool, MountKind)> {
+        let mounts = stack.services[service].mounts.iter();
+        mounts.map(|mount| (mount.target.clone(), mount.read_only, mount.kind.clone())).collect()
+    };
+    let bind = |source: &str| MountKind::Bind { source: source.into(), create_host_path: false };
+    let named = MountKind::Volume { source: "d".to_owned() };
+    let borrowed = MountKind::Borrowed { service: "a".to_owned(), target: "/x".to_owned() };
+    let all = [("/s", false, bind("/own")), ("/d", true, named), ("/x", true, borrowed)];
+    let all = all.map(|(target, read_only, kind)| (target.to_owned(), read_only, kind));
+    assert_eq!((mounts("b"), mounts("c")), (all.to_vec(), all.to_vec()));
+    assert!(stack.services["c"].mounts[1].options.no_copy);
+    assert_eq!(stack.services["a"].mounts[2].options.recursion, Recursion::Writable);
+    let from: Vec<_> = stack.services["b"]
+        .volumes_from
+        .iter()
+        .map(|from| (from.container.as_str(), from.read_only))
+        .collect();
+    assert_eq!(from, [("c", true), ("d", false)]);
+    // What is not asked for leaves no trace.
+    let text = serde_json::to_string(&stack.services["a"].mounts[1]).unwrap();
+    assert_eq!(text, r#"{"target":"/x","read_only":false,"kind":"anonymous"}"#);
 }

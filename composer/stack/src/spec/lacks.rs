@@ -12,11 +12,7 @@ pub(crate) struct Lack {
 
 const SERVICE: &str = "a service";
 
-const FILES: &str = "no files are made for it";
-const MOUNT_IT: &str = "mount the file with `volumes`: `./FILE:/run/FILE:ro`";
 const NO_RATES: &str = "disks are not shared out";
-const PERIODS: &str = "CPU time is reckoned in periods of a tenth of a second";
-const WRITE_CPUS: &str = "`cpus` is quota by period: `cpus: 0.5`";
 const REAL_TIME: &str = "real-time CPU time is not given out";
 
 pub(crate) const LACKS: &[Lack] = &[
@@ -27,8 +23,6 @@ pub(crate) const LACKS: &[Lack] = &[
         "a container's cgroup is below that of its stack",
         "`x-resources` limits the stack",
     ),
-    lack(SERVICE, "cpu_period", PERIODS, WRITE_CPUS),
-    lack(SERVICE, "cpu_quota", PERIODS, WRITE_CPUS),
     lack(
         SERVICE,
         "cpu_rt_period",
@@ -41,19 +35,7 @@ pub(crate) const LACKS: &[Lack] = &[
         REAL_TIME,
         "`cpu_shares` gives a service more of the CPUs when they are busy",
     ),
-    lack(SERVICE, "configs", FILES, MOUNT_IT),
-    lack(SERVICE, "mem_swappiness", "the host's swappiness holds for every container", ""),
-    lack(SERVICE, "oom_kill_disable", "a process is killed when memory runs out", "raise `mem_limit`"),
-    lack(SERVICE, "secrets", FILES, MOUNT_IT),
-    lack(
-        SERVICE,
-        "volumes_from",
-        "mounts are not taken over from others",
-        "write them under `volumes` of both services",
-    ),
-    lack(SERVICE, "x-cpu-burst", "unused CPU time is not saved up", "raise `cpus`"),
     lack(SERVICE, "x-cpus-exclusive", "CPUs are not set aside", "`cpuset` of every service keeps them apart"),
-    lack(SERVICE, "x-mem-high", "nothing is slowed down before its limit", "`mem_limit` is that limit"),
     lack(
         SERVICE,
         "x-oom",
@@ -73,25 +55,6 @@ pub(crate) const LACKS: &[Lack] = &[
         "without it the step runs in the service's own root",
     ),
     lack("a mount", "image", "no images are pulled", "mount a folder: `type: bind`"),
-    lack("`bind`", "propagation", "mounts do not pass between host and container", ""),
-    lack("`bind`", "recursive", "mounts below the source always come along", ""),
-    lack(
-        "`volume`",
-        "labels",
-        "volumes without a name have no labels",
-        "name the volume at the top level, with `labels`",
-    ),
-    lack(
-        "`volume`",
-        "subpath",
-        "a volume is mounted whole",
-        "mount it elsewhere, and name the folder in `command`",
-    ),
-    lack("`limits`", "swap", "swap is not limited for the whole stack", "`memswap_limit` of each service is"),
-    lack("a volume", "driver", "volumes are folders of this host", "remove it where it is `local`"),
-    lack("a volume", "driver_opts", "volumes are folders of this host", "mount a folder: `/srv/data:/data`"),
-    lack("the top level", "secrets", FILES, MOUNT_IT),
-    lack("the top level", "configs", FILES, MOUNT_IT),
 ];
 
 const fn lack(record: &'static str, key: &'static str, why: &'static str, way: &'static str) -> Lack {

@@ -35,30 +35,26 @@ static BIND: Record = Record::new(
             Shape::Word(&["z", "Z"]),
             "Relabels the source for SELinux: shared (`z`) or private (`Z`).",
         ),
-        Field::new("propagation", Shape::Text, "How mounts below it pass between host and container.")
-            .support(Support::NotYet),
+        Field::new("propagation", Shape::Text, "How mounts below it pass between host and container."),
         Field::new("create_host_path", Shape::Bool, "Makes the source as a folder where it is missing."),
         Field::new(
             "recursive",
             Shape::Word(&["enabled", "disabled", "writable", "readonly"]),
             "Whether mounts below the source come along, and whether they are read-only too.",
-        )
-        .support(Support::NotYet),
+        ),
     ],
 );
 
 static VOLUME: Record = Record::new(
     "`volume`",
     &[
-        Field::new("labels", shape::LABELS_ONCE, "Labels of a volume that is made for this mount.")
-            .support(Support::NotYet),
+        Field::new("labels", shape::LABELS_ONCE, "Labels of a volume that is made for this mount."),
         Field::new(
             "nocopy",
             Shape::Bool,
             "A new volume stays empty instead of getting what the image has there.",
         ),
-        Field::new("subpath", Shape::Text, "The folder of the volume that is mounted, instead of all of it.")
-            .support(Support::NotYet),
+        Field::new("subpath", Shape::Text, "The folder of the volume that is mounted, instead of all of it."),
     ],
 );
 

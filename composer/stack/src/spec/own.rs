@@ -32,8 +32,7 @@ static LIMITS: Record = Record::new(
         Field::new("memory", Shape::Bytes, "Memory of all services together."),
         Field::new("pids", shape::PIDS, "Processes and threads of all services together; -1 is no limit."),
         Field::new("cpuset", shape::CPUSET, "CPUs that the processes of the stack may run on: `0-2,4`."),
-        Field::new("swap", Shape::BytesOrMinusOne, "Swap of all services together; -1 is no limit.")
-            .support(Support::NotYet),
+        Field::new("swap", Shape::BytesOrMinusOne, "Swap of all services together; -1 is no limit."),
         Field::new(
             "bandwidth",
             Shape::Record(&RATES),
@@ -147,8 +146,7 @@ pub(crate) const MEM_HIGH: Field = Field::new(
     Shape::Bytes,
     "Memory above which the service is slowed down and reclaimed from instead of killed.",
 )
-.print(Print::Given)
-.support(Support::NotYet);
+.print(Print::Given);
 
 /// `x-cpu-burst`.
 pub(crate) const CPU_BURST: Field = Field::new(
@@ -156,8 +154,7 @@ pub(crate) const CPU_BURST: Field = Field::new(
     COUNT,
     "Microseconds of unused CPU time that the service may save up for a burst.",
 )
-.print(Print::Given)
-.support(Support::NotYet);
+.print(Print::Given);
 
 /// `x-cpus-exclusive`.
 pub(crate) const CPUS_EXCLUSIVE: Field =

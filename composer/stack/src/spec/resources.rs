@@ -104,14 +104,12 @@ static VOLUME_RECORD: Record = Record::new(
             shape::VOLUME_NAME,
             "Name on the host, instead of the project's name and the key.",
         ),
-        Field::new("driver", Shape::Text, "What keeps the data: `local` is what is there.")
-            .support(Support::NotYet),
+        Field::new("driver", Shape::Text, "What keeps the data: `local` is what is there."),
         Field::new(
             "driver_opts",
             OPTIONS,
             "Options of the driver; those of `local` are mount's `type`, `o` and `device`.",
-        )
-        .support(Support::NotYet),
+        ),
         Field::new("external", EXTERNAL, "The volume is there already; it is neither made nor removed."),
         Field::new("labels", shape::LABELS_ONCE, "Labels of the volume.").merge(Merge::Pairs),
     ],
@@ -124,14 +122,18 @@ static SECRET_RECORD: Record = Record::new(
         Field::new("file", shape::MOUNT_PATH, "File of the host that holds the secret."),
         Field::new("environment", Shape::Text, "Environment variable that holds the secret."),
         Field::new("external", EXTERNAL, "The secret is kept elsewhere, under its name."),
-        Field::new("labels", shape::LABELS_ONCE, "Labels of the secret."),
-        Field::new("driver", Shape::Text, "Driver of a store of secrets; Docker Compose has none either."),
-        Field::new("driver_opts", OPTIONS, "Options of the driver."),
+        Field::new("labels", shape::LABELS_ONCE, "Labels of the secret.")
+            .support(Support::Ignored("nothing shows them")),
+        Field::new("driver", Shape::Text, "Driver of a store of secrets; Docker Compose has none either.")
+            .support(Support::Refused("there is no store of secrets")),
+        Field::new("driver_opts", OPTIONS, "Options of the driver.")
+            .support(Support::Refused("there is no store of secrets")),
         Field::new(
             "template_driver",
             Shape::Text,
             "Driver that fills in a template; Docker Compose has none either.",
-        ),
+        )
+        .support(Support::Refused("nothing fills in templates")),
     ],
 );
 
@@ -143,11 +145,13 @@ static CONFIG_RECORD: Record = Record::new(
         Field::new("environment", Shape::Text, "Environment variable that holds the config."),
         Field::new("content", Shape::Text, "The config itself; variables in it are replaced."),
         Field::new("external", EXTERNAL, "The config is kept elsewhere, under its name."),
-        Field::new("labels", shape::LABELS_ONCE, "Labels of the config."),
+        Field::new("labels", shape::LABELS_ONCE, "Labels of the config.")
+            .support(Support::Ignored("nothing shows them")),
         Field::new(
             "template_driver",
             Shape::Text,
             "Driver that fills in a template; Docker Compose has none either.",
-        ),
+        )
+        .support(Support::Refused("nothing fills in templates")),
     ],
 );

@@ -46,10 +46,8 @@ pub(crate) static SERVICE: Record = Record::new(
         Field::new("cpu_count", COUNT, "How many CPUs a Windows container has.").support(WINDOWS),
         Field::new("cpu_percent", Shape::Int(0, 100), "How much of the CPUs a Windows container has.")
             .support(WINDOWS),
-        Field::new("cpu_period", NUMBER, "The period that `cpu_quota` is reckoned in, in microseconds.")
-            .support(Support::NotYet),
-        Field::new("cpu_quota", NUMBER, "CPU time in each `cpu_period`, in microseconds.")
-            .support(Support::NotYet),
+        Field::new("cpu_period", NUMBER, "The period that `cpu_quota` is reckoned in, in microseconds."),
+        Field::new("cpu_quota", NUMBER, "CPU time in each `cpu_period`, in microseconds."),
         Field::new(
             "cpu_rt_period",
             NUMBER,
@@ -69,8 +67,7 @@ pub(crate) static SERVICE: Record = Record::new(
         .merge(Merge::Replace)
         .print(Print::NullInJson),
         Field::new("configs", Shape::List(&shape::FILE_MOUNT), "Configs that the container gets as files.")
-            .merge(Merge::Unique(merge::by_config_target))
-            .support(Support::NotYet),
+            .merge(Merge::Unique(merge::by_config_target)),
         Field::new(
             "container_name",
             shape::CONTAINER_NAME,
@@ -189,8 +186,7 @@ pub(crate) static SERVICE: Record = Record::new(
             Shape::BytesOrMinusOne,
             "Memory and swap together; -1 is no limit for swap.",
         ),
-        Field::new("mem_swappiness", Shape::Bytes, "How readily memory is swapped out, 0 to 100.")
-            .support(Support::NotYet),
+        Field::new("mem_swappiness", Shape::Bytes, "How readily memory is swapped out, 0 to 100."),
         Field::new("mac_address", shape::MAC_ADDRESS, "Hardware address of the container's interface."),
         Field::new("models", shape::SERVICE_MODELS, "Language models that the service uses.")
             .support(Support::Refused("language models are run by Docker's model runner, which is not here")),
@@ -208,8 +204,7 @@ pub(crate) static SERVICE: Record = Record::new(
             "oom_kill_disable",
             Shape::Bool,
             "Processes wait instead of being killed when memory runs out.",
-        )
-        .support(Support::NotYet),
+        ),
         Field::new(
             "oom_score_adj",
             Shape::Int(-1000, 1000),
@@ -236,8 +231,7 @@ pub(crate) static SERVICE: Record = Record::new(
             .support(Support::Ignored("containers are run without an OCI runtime")),
         Field::new("scale", shape::REPLICAS, "How many containers run.").print(Print::Given),
         Field::new("secrets", Shape::List(&shape::FILE_MOUNT), "Secrets that the container gets as files.")
-            .merge(Merge::Unique(merge::by_secret_target))
-            .support(Support::NotYet),
+            .merge(Merge::Unique(merge::by_secret_target)),
         Field::new("security_opt", SET, "Seccomp and LSM profiles, and `no-new-privileges`."),
         Field::new("shm_size", Shape::BytesOrFraction, "Size of `/dev/shm`: `64m` by default."),
         Field::new("stdin_open", Shape::Bool, "Standard input stays open."),
@@ -280,8 +274,7 @@ pub(crate) static SERVICE: Record = Record::new(
             "What is mounted: `SOURCE:TARGET:OPTIONS`, or mappings.",
         )
         .merge(Merge::Unique(merge::by_target)),
-        Field::new("volumes_from", SET, "Services and containers whose mounts are taken over.")
-            .support(Support::NotYet),
+        Field::new("volumes_from", SET, "Services and containers whose mounts are taken over."),
         Field::new("working_dir", shape::WORKING_DIR, "Folder that the program is run in."),
         Field::new(
             "pre_start",

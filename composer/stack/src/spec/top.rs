@@ -30,14 +30,12 @@ pub(crate) static FILE: Record = Record::new(
             "secrets",
             Shape::Names(&SECRET),
             "Sensitive data that services get as files under `/run/secrets`.",
-        )
-        .support(Support::NotYet),
+        ),
         Field::new(
             "configs",
             Shape::Names(&CONFIG),
             "Files that services get without building them into an image.",
-        )
-        .support(Support::NotYet),
+        ),
         Field::new(
             "models",
             Shape::Map(&Shape::Record(&MODEL)),

@@ -8,10 +8,10 @@ use std::rc::Rc;
 
 use composer_stack::{MountKind, Service, config_hash};
 
-use super::Engine;
 use super::container::Container;
 use super::execute::{StepError, gone, new_record};
-use super::start::{self, Result, StartError};
+use super::start::{Result, StartError};
+use super::{Engine, group};
 use crate::identifier;
 use crate::paths::{self, ContainerPaths};
 use crate::protocol::Action;
@@ -81,7 +81,7 @@ impl Engine {
         if container.live.borrow().is_some() && old != service.resources {
             let group = self.container_group(&name);
             let unenforced = group
-                .update(&start::limits(&old), &start::limits(&service.resources))
+                .update(&group::limits(&old), &group::limits(&service.resources))
                 .map_err(|error| StepError::Unchanged { why: as_it_was(&name, &service.name, &error) })?;
             self.warn_unenforced(&service.name, unenforced);
         }
@@ -118,7 +118,10 @@ fn as_it_was(name: &str, service: &str, error: &composer_cgroup::Error) -> Strin
 fn anonymous(folders: &ContainerPaths, service: &Service) -> BTreeSet<PathBuf> {
     let is_anonymous = |kind: &MountKind| match kind {
         MountKind::Anonymous => true,
-        MountKind::Bind { .. } | MountKind::Volume { .. } | MountKind::Tmpfs { .. } => false,
+        MountKind::Bind { .. }
+        | MountKind::Volume { .. }
+        | MountKind::Borrowed { .. }
+        | MountKind::Tmpfs { .. } => false,
     };
     let mounts = service.mounts.iter().filter(|mount| is_anonymous(&mount.kind));
     mounts.map(|mount| folders.anonymous(&mount.target)).filter(|folder| folder.is_dir()).collect()

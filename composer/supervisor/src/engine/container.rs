@@ -300,8 +300,8 @@ fn source(mount: &composer_stack::Mount) -> String {
     match &mount.kind {
         composer_stack::MountKind::Bind { source, .. } => source.display().to_string(),
         composer_stack::MountKind::Volume { source } => source.clone(),
-        composer_stack::MountKind::Anonymous | composer_stack::MountKind::Tmpfs { .. } => {
-            mount.target.clone()
-        }
+        composer_stack::MountKind::Anonymous
+        | composer_stack::MountKind::Borrowed { .. }
+        | composer_stack::MountKind::Tmpfs { .. } => mount.target.clone(),
     }
 }

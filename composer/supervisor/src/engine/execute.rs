@@ -13,9 +13,9 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::container::{Container, Status, Verdict};
-use super::start::{self, StartError};
-use super::{Engine, pause};
-use crate::protocol::{Action, Health, Subject};
+use super::start::StartError;
+use super::{Engine, group, pause};
+use crate::protocol::{Action, Health};
 use crate::records::{ContainerRecord, Halt, History, Phase};
 use crate::{clock, identifier, paths};
 
@@ -203,16 +203,6 @@ impl Engine {
         Ok(())
     }
 
-    fn remove_volume(&self, name: &str) -> Result<(), StartError> {
-        let volume = Subject::Volume(name.to_owned());
-        self.announce(volume.clone(), Action::Removing);
-        gone(fs::remove_dir_all(paths::volume(name)))
-            .map_err(|error| StartError::doing(&format!("remove volume {name}"), &error))?;
-        paths::tidy_volumes();
-        self.announce(volume, Action::Removed);
-        Ok(())
-    }
-
     fn remove_group(&self) -> Result<(), StartError> {
         let group = self.cgroups.group(&self.group_path());
         // A process that no record knows may be left in it: the group's word is final.
@@ -226,23 +216,9 @@ impl Engine {
         let unenforced = self
             .cgroups
             .group(&self.group_path())
-            .create(&start::limits(&resources))
+            .create(&group::limits(&resources))
             .map_err(|error| StartError::doing("set the stack's limits", &error))?;
         self.warn_unenforced("x-resources", unenforced);
-        Ok(())
-    }
-
-    fn make_volume(&self, key: &str, order: &Order) -> Result<(), StartError> {
-        let volume = self.record.borrow().as_ref().and_then(|record| record.volumes.get(key).cloned());
-        let Some(volume) = volume else { return Ok(()) };
-        let subject = Subject::Volume(volume.name.clone());
-        self.announce(subject.clone(), Action::Creating);
-        let is_new = paths::make_volume(&volume.name)
-            .map_err(|error| StartError::doing(&format!("make volume {}", volume.name), &error))?;
-        if is_new {
-            order.made.borrow_mut().insert(volume.name);
-        }
-        self.announce(subject, Action::Created);
         Ok(())
     }
 

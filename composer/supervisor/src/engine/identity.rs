@@ -28,6 +28,7 @@ impl Engine {
         let other = self.host_of(&record.service.network)?;
         let whose = other.as_ref().unwrap_or(&record);
         let hostname = match &whose.service.network {
+            _ if record.service.isolation.uts => host_name()?,
             NetworkMode::Host if whose.service.hostname.is_none() => host_name()?,
             _ => whose
                 .service

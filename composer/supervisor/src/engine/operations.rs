@@ -71,6 +71,7 @@ impl Engine {
             self.none_held(Some(&request.stack), wanted, &ends_of(&plan))?;
         }
         self.check_external_links(&plan, Some(&request.stack));
+        self.check_volumes(&request.stack);
         let _names = self.claim_names(&plan)?;
         self.take_ports(&plan, Some(&request.stack))?;
         let new = self.take_file(&request.stack, &request.path)?;
@@ -114,6 +115,7 @@ impl Engine {
             path: path.split(':').filter(|folder| !folder.is_empty()).map(PathBuf::from).collect(),
             made,
         });
+        self.keep_contents(stack).map_err(|error| failure(format!("keep secrets and configs: {error}")))?;
         self.know_own_names();
         self.stirred.notify_waiters();
         self.save().map_err(|error| failure(format!("write the stack's record: {error}")))?;

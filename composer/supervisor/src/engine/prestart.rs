@@ -150,6 +150,8 @@ impl Engine {
         folder: &Path,
     ) -> Result<(Born, inside::Output), StartError> {
         let text = |error: io::Error| StartError::new(error.to_string());
+        let service = container.record.borrow().service.clone();
+        self.bring_volumes(container, &service).await?;
         let (output, ours) = nix::unistd::pipe2(OFlag::O_CLOEXEC).map_err(|errno| text(errno.into()))?;
         let launch = || -> Result<Launch, StartError> {
             let mut launch = self.launch_for(container)?;

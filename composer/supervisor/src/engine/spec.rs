@@ -2,18 +2,16 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use composer_sandbox::{self as sandbox, ContainerSpec, DeviceSpec, ProcessSpec, RootSpec};
-use composer_stack::{MountKind, Rootfs, Service};
+use composer_stack::{Rootfs, Service};
 
 use super::Engine;
 use super::container::Container;
 use super::identity::Identity;
 use super::isolation;
 use super::start::{Result, StartError};
-use crate::paths;
 
 /// The environment that a service's programs run in.
 pub fn environment(engine: &Engine, service: &Service, hostname: &str) -> Vec<(String, String)> {
@@ -110,55 +108,6 @@ impl Engine {
         *self.mask.borrow_mut() = Some(mask.clone());
         Ok(mask)
     }
-
-    fn mounts(&self, container: &Container, service: &Service) -> Result<Vec<sandbox::MountSpec>> {
-        let mut mounts = Vec::new();
-        for (place, mount) in service.mounts.iter().enumerate() {
-            let bind = |source: &Path| sandbox::MountKind::Bind { source: source.to_owned() };
-            let kind = match &mount.kind {
-                MountKind::Bind { source, create_host_path } => {
-                    if *create_host_path && !source.exists() {
-                        create_like_parent(source).map_err(|error| {
-                            StartError::new(format!(
-                                "service {}: make the folder {} to mount at {}: {error}",
-                                service.name,
-                                source.display(),
-                                mount.target
-                            ))
-                        })?;
-                    }
-                    bind(source)
-                }
-                MountKind::Volume { source } => {
-                    let volume = self.record.borrow().as_ref().and_then(|r| r.volumes.get(source).cloned());
-                    let volume = volume.ok_or_else(|| {
-                        StartError::new(format!("volume {source} is not known to the stack"))
-                    })?;
-                    let folder = paths::volume(&volume.name);
-                    if !folder.is_dir() {
-                        return Err(StartError::new(format!(
-                            "volume {} does not exist; where it is external, it has to be made first",
-                            volume.name
-                        )));
-                    }
-                    bind(&folder)
-                }
-                MountKind::Anonymous => {
-                    let folder = container.paths.anonymous(&mount.target);
-                    anonymous(&folder, &container.paths.numbered_anonymous(place))
-                        .map_err(|error| StartError::doing(&format!("make {}", folder.display()), &error))?;
-                    bind(&folder)
-                }
-                MountKind::Tmpfs { size, mode } => sandbox::MountKind::Tmpfs { size: *size, mode: *mode },
-            };
-            mounts.push(sandbox::MountSpec {
-                target: mount.target.clone(),
-                read_only: mount.read_only,
-                kind,
-            });
-        }
-        Ok(mounts)
-    }
 }
 
 /// Somebody has taken an image's files away.
@@ -172,25 +121,4 @@ fn image_lost(service: &Service, image: &str, layer: &Path) -> StartError {
             layer.display()
         ))
     }
-}
-
-/// Makes an anonymous volume; one that an earlier version of this program has made is taken over.
-fn anonymous(folder: &Path, former: &Path) -> io::Result<()> {
-    if !folder.is_dir() && former.is_dir() {
-        return fs::rename(former, folder);
-    }
-    fs::create_dir_all(folder)
-}
-
-/// Makes a folder that a bind mount names, and its parents, owned as the folder that they are made in: under sudo
-/// what appears in a user's project is the user's.
-fn create_like_parent(folder: &Path) -> io::Result<()> {
-    let existing = folder.ancestors().find(|ancestor| ancestor.is_dir()).unwrap_or(Path::new("/"));
-    let owner = fs::metadata(existing)?;
-    let missing: Vec<&Path> = folder.ancestors().take_while(|ancestor| *ancestor != existing).collect();
-    for step in missing.into_iter().rev() {
-        fs::create_dir(step)?;
-        std::os::unix::fs::chown(step, Some(owner.uid()), Some(owner.gid()))?;
-    }
-    Ok(())
 }

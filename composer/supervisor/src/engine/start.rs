@@ -6,9 +6,9 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 
-use composer_cgroup::{DeviceRule, Limits};
+use composer_cgroup::DeviceRule;
 use composer_sandbox::{self as sandbox, ContainerSpec, NamespaceSpec, ReportMessage};
-use composer_stack::{Resources, Service};
+use composer_stack::Service;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use tokio::io::unix::AsyncFd;
@@ -101,19 +101,6 @@ pub enum Reported {
     Failed(StartError),
 }
 
-/// Limits as the cgroup crate wants them.
-pub fn limits(resources: &Resources) -> Limits {
-    Limits {
-        cpus: resources.cpus,
-        cpu_shares: resources.cpu_shares,
-        cpuset: resources.cpuset.clone(),
-        memory: resources.memory,
-        memory_reservation: resources.memory_reservation,
-        memory_swap: resources.memory_swap,
-        pids: resources.pids,
-    }
-}
-
 /// Reads the report channel until the program runs or has failed to.
 pub async fn report(channel: &AsyncFd<OwnedFd>, name: &str) -> Reported {
     let mut terminal = None;
@@ -204,6 +191,8 @@ impl Engine {
             let name = name.clone();
             move |error: io::Error| StartError::new(format!("{name}: {what}: {error}"))
         };
+        let service = container.record.borrow().service.clone();
+        self.bring_volumes(container, &service).await?;
         let mut launch = self.launch_for(container)?;
         let given =
             container.given(&mut launch.spec.process).map_err(failed("hand over its standard input"))?;
@@ -272,16 +261,7 @@ impl Engine {
             self.unplugged(&name).await;
         }
         let has_terminal = spec.process.terminal;
-        let group = self.container_group(&name);
-        let unenforced = group
-            .create(&limits(&service.resources))
-            .map_err(|error| StartError::doing(&format!("{name}: set its limits"), &error))?;
-        self.warn_unenforced(&service.name, unenforced);
-        if let Some(rules) = devices {
-            group
-                .limit_devices(&rules)
-                .map_err(|error| StartError::doing(&format!("{name}: limit its devices"), &error))?;
-        }
+        let group = self.make_group(&name, &service, devices)?;
         let (start_read, start) =
             nix::unistd::pipe2(OFlag::O_CLOEXEC).map_err(|errno| failed("make a pipe")(errno.into()))?;
         let (report, report_write) = channel::pair().map_err(failed("make a socket"))?;
@@ -292,9 +272,7 @@ impl Engine {
         fds.extend([start_read, report_write]);
         fds.extend(joined);
         fds.extend(processes);
-        fds.extend(
-            group.open().map_err(|error| StartError::doing(&format!("{name}: open its cgroup"), &error))?,
-        );
+        fds.extend(group);
         let (born, kept) = tokio::join!(self.link.spawn(&tag, spec, fds), async {
             // Over a supervisor's death: a child that gave up would look to the next one like a program that has
             // ended. Ordered after the clone, so that the child has no copy.
@@ -387,13 +365,8 @@ impl Engine {
                 Action::Warning(format!("its cgroup could not be removed: {error}")),
             );
         }
+        self.release_volumes(container).await;
         container.standing.set(false);
-    }
-
-    pub(super) fn warn_unenforced(&self, service: &str, unenforced: Vec<composer_cgroup::Unenforced>) {
-        for limit in unenforced {
-            self.warn_once(service, &format!("{} is not in force: {}", limit.limit, limit.reason));
-        }
     }
 
     /// The same shortcoming of the host is named once a stack.

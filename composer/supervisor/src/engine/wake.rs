@@ -1,7 +1,7 @@
 //! `start`, `restart` and `rm`: what needs no file but what exists.
 
 use std::cell::RefCell;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use composer_plan::{Plan, Step};
@@ -159,6 +159,7 @@ impl Engine {
                 volumes: record.volumes.clone(),
                 networks: record.networks.clone(),
                 bandwidth: record.bandwidth,
+                contents: BTreeMap::new(),
             })
         });
         let (halt, made) = (Halt::User, RefCell::default());

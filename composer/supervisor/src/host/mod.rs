@@ -1,11 +1,13 @@
 //! What needs no supervisor: it is read from records and the kernel, and no process is started for it.
 
 mod bandwidth;
+pub(crate) mod devices;
 mod figures;
 pub mod images;
 pub mod networks;
 mod processes;
 mod stacks;
+pub mod volumes;
 
 pub use bandwidth::{Limited, limited};
 pub use figures::{Figures, figures};
@@ -24,6 +26,16 @@ pub enum Error {
         /// What was being done.
         doing: &'static str,
         /// The network.
+        name: String,
+        /// Why it could not be.
+        why: String,
+    },
+    /// Of volumes.
+    #[error("cannot {doing} volume {name}: {why}")]
+    Volume {
+        /// What was being done.
+        doing: &'static str,
+        /// The volume.
         name: String,
         /// Why it could not be.
         why: String,

@@ -2,6 +2,7 @@
 
 mod devices;
 mod joined;
+mod limits;
 
 use std::path::PathBuf;
 
@@ -9,7 +10,7 @@ use composer_cgroup::DeviceRule;
 use composer_sandbox::{
     Confinement, DeviceSpec, IsolationSpec, LimitSpec, NamespaceSpec, ProcessSpec, SeccompProfile, ShmSpec,
 };
-use composer_stack::{Namespace, NetworkMode, Seccomp, Service};
+use composer_stack::{Mount, MountKind, Namespace, NetworkMode, Seccomp, Service};
 
 use super::Engine;
 use super::start::Result;
@@ -59,14 +60,20 @@ fn confinement(service: &Service) -> Confinement {
 }
 
 /// Whether the container's control group limits devices. Where nothing is asked, mounts do it: no device node works
-/// but the few that every container has, and whoever cannot mount cannot undo that.
+/// but the few that every container has, and whoever cannot mount cannot undo that. What is mounted of the host's /dev
+/// are its nodes, of which those work that `devices` names, as in Docker.
 pub fn limits_devices(service: &Service) -> bool {
     let isolation = &service.isolation;
     let mounts = |name: &String| name == "SYS_ADMIN" || name == "ALL";
+    let is_of_dev = |mount: &Mount| match &mount.kind {
+        MountKind::Bind { source, .. } => source.starts_with("/dev"),
+        _ => false,
+    };
     !isolation.privileged
         && (!isolation.devices.is_empty()
             || !isolation.device_cgroup_rules.is_empty()
-            || isolation.cap_add.iter().any(mounts))
+            || isolation.cap_add.iter().any(mounts)
+            || service.mounts.iter().any(is_of_dev))
 }
 
 /// The devices of a container: their nodes, and what its control group lets through where it limits them.

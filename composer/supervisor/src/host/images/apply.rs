@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use composer_image::{Config, Healthcheck as ImageCheck, Run};
-use composer_stack::{CheckTimes, Healthcheck, ImageSource, Mount, MountKind, Service, Test, signal};
+use composer_stack::{
+    CheckTimes, Healthcheck, ImageSource, Mount, MountKind, MountOptions, Service, Test, signal,
+};
 
 /// Docker's rules (moby's `daemon/commit.go`, `merge`).
 pub(super) fn apply(service: &mut Service, source: &ImageSource, config: &Config) {
@@ -58,7 +60,12 @@ fn volumes(mounts: &mut Vec<Mount>, targets: &[String]) {
     for target in targets.iter().filter(|target| target.starts_with('/')) {
         let target = plain(target);
         if !target.is_empty() && !mounts.iter().any(|mount| plain(&mount.target) == target) {
-            mounts.push(Mount { target, read_only: false, kind: MountKind::Anonymous });
+            mounts.push(Mount {
+                target,
+                read_only: false,
+                kind: MountKind::Anonymous,
+                options: MountOptions::default(),
+            });
         }
     }
 }

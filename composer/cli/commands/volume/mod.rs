@@ -1,0 +1,147 @@
+//! `compose volume`: the volumes of this host, read from records and folders; no process is started. And `compose volumes`.
+
+mod create;
+mod inspect;
+mod prune;
+
+use composer_supervisor::host::volumes::{self, Shown};
+use serde::Serialize;
+
+use super::context::Context;
+use super::{Error, Result, doing};
+use crate::options::{ListFormat, Volume, VolumeFilter, VolumeLs, VolumeRm, VolumeVerb, Volumes};
+use crate::render::table;
+
+/// The one driver there is.
+const DRIVER: &str = "local";
+
+/// One volume, with Docker's keys.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Line<'a> {
+    availability: &'a str,
+    driver: &'a str,
+    group: &'a str,
+    labels: String,
+    links: &'a str,
+    mountpoint: String,
+    name: &'a str,
+    scope: &'a str,
+    size: &'a str,
+    status: &'a str,
+}
+
+/// What is done with volumes.
+pub fn run(context: &mut Context, verb: Volume) -> Result {
+    match verb.verb {
+        VolumeVerb::Create(verb) => create::run(context, verb),
+        VolumeVerb::Inspect(verb) => inspect::run(context, &verb),
+        VolumeVerb::Ls(verb) => list(context, &verb),
+        VolumeVerb::Prune(verb) => prune::run(context, &verb),
+        VolumeVerb::Rm(verb) => remove(context, &verb),
+    }
+}
+
+/// `compose volumes`: those that were made for the stack; with services, those that their containers have.
+pub fn of_stack(context: &mut Context, verb: &Volumes) -> Result {
+    let stack = context.project()?;
+    let mut shown = volumes::list()?;
+    if !verb.services.is_empty() {
+        let users = shown.iter().flat_map(|shown| &shown.users).filter(|user| user.stack == stack);
+        context.check_names(&verb.services, &users.map(|user| user.service.as_str()).collect())?;
+    }
+    shown.retain(|shown| {
+        let mut users = shown.users.iter().filter(|user| user.stack == stack);
+        if verb.services.is_empty() {
+            shown.volume.of.as_ref().is_some_and(|(of, _)| *of == stack) || users.next().is_some()
+        } else {
+            users.any(|user| verb.services.contains(&user.service))
+        }
+    });
+    show(context, &shown, verb.quiet, verb.format)
+}
+
+fn list(context: &mut Context, verb: &VolumeLs) -> Result {
+    let mut shown = volumes::list()?;
+    shown.retain(|shown| has_all(shown, &verb.filter));
+    show(context, &shown, verb.quiet, verb.format)
+}
+
+/// As in Docker, one of the filters of a kind is enough, and all labels have to be there.
+fn has_all(shown: &Shown, filters: &[VolumeFilter]) -> bool {
+    let any = |holds: &dyn Fn(&VolumeFilter) -> Option<bool>| {
+        let mut known = filters.iter().filter_map(holds).peekable();
+        known.peek().is_none() || known.any(|holds| holds)
+    };
+    let labels = shown.labels();
+    any(&|filter| match filter {
+        VolumeFilter::Name(part) => Some(shown.volume.name.contains(part)),
+        _ => None,
+    }) && any(&|filter| match filter {
+        VolumeFilter::Driver(driver) => Some(driver == DRIVER),
+        _ => None,
+    }) && filters.iter().all(|filter| match filter {
+        VolumeFilter::Label(key, value, is_there) => {
+            let found =
+                labels.get(key).is_some_and(|known| value.as_ref().is_none_or(|value| value == known));
+            found == *is_there
+        }
+        VolumeFilter::Dangling(dangling) => shown.users.is_empty() == *dangling,
+        VolumeFilter::Name(_) | VolumeFilter::Driver(_) => true,
+    })
+}
+
+fn show(context: &mut Context, shown: &[Shown], quiet: bool, format: ListFormat) -> Result {
+    let text = if quiet {
+        shown.iter().map(|shown| format!("{}\n", shown.volume.name)).collect()
+    } else {
+        match format {
+            ListFormat::Json => {
+                let mut text = String::new();
+                for shown in shown {
+                    text += &(serde_json::to_string(&line(shown)).map_err(doing("write JSON"))? + "\n");
+                }
+                text
+            }
+            ListFormat::Table => {
+                let row = |shown: &Shown| vec![DRIVER.to_owned(), shown.volume.name.clone()];
+                let rows: Vec<_> = shown.iter().map(row).collect();
+                table::render(&["DRIVER", "VOLUME NAME"], &rows)
+            }
+        }
+    };
+    context.out.data(text.as_bytes()).map_err(Error::Output)?;
+    Ok(0)
+}
+
+fn line(shown: &Shown) -> Line<'_> {
+    let labels: Vec<String> =
+        shown.labels().into_iter().map(|(key, value)| format!("{key}={value}")).collect();
+    Line {
+        availability: "N/A",
+        driver: DRIVER,
+        group: "N/A",
+        labels: labels.join(","),
+        links: "N/A",
+        mountpoint: shown.place.display().to_string(),
+        name: &shown.volume.name,
+        scope: "local",
+        size: "N/A",
+        status: "N/A",
+    }
+}
+
+/// Goes on after a failure, as Docker does.
+fn remove(context: &mut Context, verb: &VolumeRm) -> Result {
+    let mut code = 0;
+    for name in &verb.names {
+        if verb.force && !volumes::list()?.iter().any(|shown| shown.volume.name == *name) {
+            continue;
+        }
+        match volumes::remove(name) {
+            Ok(()) => context.out.data(format!("{name}\n").as_bytes()).map_err(Error::Output)?,
+            Err(error) => code = context.tell(&Error::Host(error)),
+        }
+    }
+    Ok(code)
+}
