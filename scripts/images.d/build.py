@@ -26,12 +26,13 @@ LEFT_OUT = [
     "/usr/lib/postgresql/*/lib/bitcode/*",
 ]
 DPKG = ["--force-unsafe-io", "--force-confold", *(f"--path-exclude={path}" for path in LEFT_OUT)]
-# What differs from build to build and that no image needs: caches, logs, earlier versions; and ssl-cert's key, since a
-# key that all containers have is none.
+# What differs from build to build and that no image needs: caches, logs, earlier versions; ssl-cert's key, since a key
+# that all containers have is none; and the cluster that Debian's PostgreSQL makes when it is installed.
 REMOVED = [
     "var/log/**/*.log", "var/log/*tmp", "var/cache/apt/*", "var/cache/ldconfig/*", "var/cache/debconf/*-old",
     "var/lib/apt/lists/*", "var/lib/dpkg/*-old", "var/lib/dpkg/lock*", "etc/*-", "etc/machine-id", "etc/hostname",
     "etc/resolv.conf", "etc/ssl/private/*.key", "etc/ssl/certs/ssl-cert-snakeoil.pem",
+    "var/lib/postgresql/[0-9]*", "etc/postgresql/[0-9]*",
 ]
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 WITHOUT_USRMERGE = "Package: usrmerge\\nPin: release *\\nPin-Priority: -1\\n"
@@ -178,7 +179,9 @@ class Build:
         self.name = name
         self.work = work
         self.started = time.time()
+        # In memory, where dpkg's many flushes cost nothing; it goes with this namespace.
         (work / "layers").mkdir(parents=True)
+        run("mount", "-t", "tmpfs", "tmpfs", work / "layers")
         self.layout = Layout(work / "layout")
         self.architecture = run("dpkg", "--print-architecture").strip()
         # Folders, and what they are once packed, by all that made them.
@@ -304,7 +307,8 @@ def main(name, folder, made):
             registry.push(work / "layout", image["annotations"][NAME])
     finally:
         registry.close()
-    shutil.rmtree(work / "layers")
+    run("umount", work / "layers")
+    (work / "layers").rmdir()
     (work / "made").write_text(made)
     if folder.exists():
         shutil.rmtree(folder)
