@@ -133,3 +133,24 @@ fn a_volume_is_a_volume_whatever_its_name() {
     fs::remove_dir_all(&victim).unwrap();
     assert!(!Path::new(&victim).exists());
 }
+
+#[test]
+fn the_program_behind_it_cannot_be_written() {
+    let project = Project::new(
+        "own-program",
+        "services: {one: {x-rootfs: @busybox@, init: true, command: sleep 1000}}",
+    );
+    let before = fs::metadata(env!("CARGO_BIN_EXE_compose")).unwrap();
+    project.ok(&["up", "-d"]);
+    // Its first process is the small init, which is ours. All ways of getting a hand on its file for writing fail.
+    let script = "exec 2>&1; for way in /proc/1/exe /proc/self/fd/9; do (exec 9</proc/1/exe; echo x >> $way); (exec 9</proc/1/exe; : > $way); done; true";
+    let said = project.ok(&["exec", "-T", "one", "sh", "-c", script]);
+    assert_eq!(said.lines().filter(|line| line.contains("can't create")).count(), 4, "{said}");
+    let privileged = ["exec", "-T", "--privileged", "one", "sh", "-c"];
+    let script = "exec 2>&1; echo x >> /proc/1/exe; mkdir /on; touch /on/it; mount --bind /proc/1/exe /on/it && echo mounted; true";
+    let said = project.ok(&[&privileged[..], &[script]].concat());
+    assert!(said.contains("can't create /proc/1/exe") && !said.contains("mounted"), "{said}");
+    let after = fs::metadata(env!("CARGO_BIN_EXE_compose")).unwrap();
+    assert_eq!((before.ino(), before.size(), before.mtime()), (after.ino(), after.size(), after.mtime()));
+    project.down();
+}

@@ -96,6 +96,17 @@ pub enum Error {
         /// The kernel's answer; `EBUSY` when processes are left in it.
         source: io::Error,
     },
+    /// No hierarchy that can limit devices is mounted.
+    #[error("limit devices: neither cgroup2 nor the devices controller of cgroup v1 is mounted")]
+    NoDevices,
+    /// A group's devices could not be limited on v2.
+    #[error("limit the devices of control group {}: {source}", path.display())]
+    Devices {
+        /// Its directory.
+        path: PathBuf,
+        /// The kernel's answer to bpf(2).
+        source: io::Error,
+    },
     /// No hierarchy that can hold processes is mounted.
     #[error("freeze a control group: neither cgroup2 nor the freezer of cgroup v1 is mounted")]
     NoFreezer,
@@ -135,6 +146,8 @@ impl Error {
             | Self::Remove { .. }
             | Self::NoFreezer
             | Self::Freeze { .. }
+            | Self::NoDevices
+            | Self::Devices { .. }
             | Self::Kill { .. } => false,
         }
     }

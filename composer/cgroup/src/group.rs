@@ -10,7 +10,7 @@ use nix::sys::stat::Mode;
 use crate::hierarchy::{Layout, Other, Root};
 use crate::limits::Setting;
 use crate::usage::{self, Memory, Usage};
-use crate::{Controller, Error, Limits, Unenforced, control, freezer, removal, v1, v2};
+use crate::{Controller, DeviceRule, Error, Limits, Unenforced, control, devices, freezer, removal, v1, v2};
 
 /// A group by its name; a handle that holds nothing of the kernel. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -163,6 +163,21 @@ impl Group {
         self.layout.v1.iter().map(|root| root.group(&self.path).join("tasks")).collect()
     }
 
+    /// Refuses the group's processes all devices but these. To be called once the group is made, before anything is in it;
+    /// whoever joins it has to join [`Group::devices_file`] too.
+    ///
+    /// # Errors
+    /// [`Error::NoDevices`], [`Error::Devices`], [`Error::Create`], [`Error::Write`].
+    pub fn limit_devices(&self, rules: &[DeviceRule]) -> Result<(), Error> {
+        self.check_name()?;
+        persistent(|| devices::limit(&self.layout, &self.path, rules))
+    }
+
+    /// The v1 file to which a child writes `0` to join the group where its devices are limited; `None` on v2.
+    pub fn devices_file(&self) -> Option<PathBuf> {
+        devices::tasks(&self.layout, &self.path)
+    }
+
     /// The group's v2 directory, for clone3(2) with `CLONE_INTO_CGROUP`. `None` where v2 has no controller
     /// that is used.
     ///
@@ -273,8 +288,11 @@ impl Group {
     pub fn remove(&self) -> Result<(), Error> {
         self.check_name()?;
         let removed = removal::remove(&self.layout, &self.path);
-        // Of the others, a group that was held has a directory in the freezer's hierarchy.
-        let is_there = |other: &&Other| self.is_everywhere || freezer::is_place(&self.layout, other);
+        // Of the others, a group that was held has a directory in the freezer's hierarchy, one with limited devices in
+        // that of devices.
+        let is_there = |other: &&Other| {
+            self.is_everywhere || freezer::is_place(&self.layout, other) || devices::is_place(other)
+        };
         let others = self.layout.others.iter().filter(is_there);
         removed.and(removal::remove_others(others, &self.path))
     }

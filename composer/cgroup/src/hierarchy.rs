@@ -87,6 +87,8 @@ pub(crate) struct Other {
     pub(crate) is_v2: bool,
     /// v1's freezer.
     pub(crate) is_freezer: bool,
+    /// v1's devices.
+    pub(crate) is_devices: bool,
 }
 
 #[derive(Debug)]
@@ -195,7 +197,8 @@ fn layout(mounts: &[Mount], hierarchies: &[Vec<&str>]) -> Result<Layout, Error> 
                     if let Some(names) = names.filter(|names| !other_names.contains(&names.as_slice())) {
                         other_names.push(names);
                         let is_freezer = names.contains(&"freezer");
-                        others.push(Other { root: other(mount), is_v2: false, is_freezer });
+                        let is_devices = names.contains(&"devices");
+                        others.push(Other { root: other(mount), is_v2: false, is_freezer, is_devices });
                     }
                 } else if !controllers.iter().any(|found| v1.iter().any(|root| root.has(*found))) {
                     v1.push(Root { point: mount.point.clone(), controllers });
@@ -217,7 +220,7 @@ fn layout(mounts: &[Mount], hierarchies: &[Vec<&str>]) -> Result<Layout, Error> 
         if !controllers.is_empty() || !is_mixed {
             v2 = Some(Root { point: mount.point.clone(), controllers });
         } else {
-            others.push(Other { root: other(mount), is_v2: true, is_freezer: false });
+            others.push(Other { root: other(mount), is_v2: true, is_freezer: false, is_devices: false });
         }
     }
     Ok(Layout { version, v1, v2, others })

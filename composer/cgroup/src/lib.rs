@@ -8,7 +8,9 @@
 //! own file layer: that crate hard-codes the v2 root, drops errors of `cgroup.subtree_control` and sleeps
 //! when it removes a busy group.
 
+mod bpf;
 mod control;
+mod devices;
 mod error;
 mod freezer;
 mod group;
@@ -20,6 +22,7 @@ mod usage;
 mod v1;
 mod v2;
 
+pub use devices::{DeviceKind, DeviceRule};
 pub use error::Error;
 pub use group::Group;
 pub use hierarchy::{Controller, Hierarchy, Version};

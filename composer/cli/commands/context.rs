@@ -5,15 +5,16 @@ use std::collections::BTreeSet;
 use clap::ValueEnum;
 use composer_stack::{Diagnostic, LoadError, LoadOptions, Loaded, Purpose, Severity, Stdin, known_services};
 use composer_supervisor::client::Client;
+use composer_supervisor::host::images::{self, Held, Registries};
 use composer_supervisor::protocol::{ContainerStatus, Failure, Reply, Request};
 use composer_supervisor::words;
 
 use super::watching::Listed;
-use super::{Error, Result, doing, work};
+use super::{Error, INTERRUPTED, Result, doing, work};
 use crate::caller::Caller;
 use crate::host;
 use crate::options::{Ansi, Global, ProgressStyle};
-use crate::render::{Output, Progress};
+use crate::render::{Output, Progress, Pulls};
 
 /// What every verb works with.
 pub struct Context {
@@ -25,6 +26,8 @@ pub struct Context {
     pub json: bool,
     /// How the files were read that are to be run.
     loaded: Option<LoadOptions>,
+    /// Keeps images that are about to be used.
+    pub(super) held: Option<Held>,
 }
 
 impl Context {
@@ -34,7 +37,15 @@ impl Context {
         let flag = if global.no_ansi { Some(Ansi::Never) } else { global.ansi };
         let ansi = flag.or_else(|| chosen(&caller, "COMPOSE_ANSI")).unwrap_or_default();
         let out = Output::new(ansi, &caller.environment);
-        Self { global, caller, out, stdin: Stdin::new(std::io::stdin()), json: false, loaded: None }
+        Self {
+            global,
+            caller,
+            out,
+            stdin: Stdin::new(std::io::stdin()),
+            json: false,
+            loaded: None,
+            held: None,
+        }
     }
 
     /// The flags before the verb.
@@ -158,6 +169,19 @@ impl Context {
         Progress::new(style.unwrap_or_default(), stack, title, block, &self.out)
     }
 
+    /// The same of pulls of images; `quiet` is the verb's own flag.
+    pub fn pulls(&self, title: &'static str, quiet: bool) -> Pulls {
+        let style = self.global.progress.or_else(|| chosen(&self.caller, "COMPOSE_PROGRESS"));
+        let style = if quiet { ProgressStyle::Quiet } else { style.unwrap_or_default() };
+        Pulls::new(style, title, &self.out)
+    }
+
+    /// What is known of registries to the caller.
+    pub fn registries(&self) -> Result<Registries> {
+        let found = images::registries(&self.caller.environment, self.caller.home.as_deref());
+        Ok(found.map_err(composer_supervisor::host::Error::Image)?)
+    }
+
     /// Refuses names that no container has and no service of the file.
     pub fn check_services<'a>(
         &mut self,
@@ -247,6 +271,7 @@ impl Context {
     pub fn tell(&mut self, error: &Error) -> u8 {
         let code = match error {
             Error::Refused(failure) => u8::try_from(failure.code).unwrap_or(1),
+            Error::Interrupted => INTERRUPTED,
             Error::Load(_)
             | Error::Client(_)
             | Error::Host(_)
@@ -259,6 +284,7 @@ impl Context {
             _ => None,
         };
         match (error, placed) {
+            (Error::Interrupted, _) => self.out.note(&error.to_string()),
             (_, Some(placed)) if self.json => self.out.note(&placed.render_json()),
             (_, Some(placed)) => self.out.note(&placed.render(self.out.color_errors)),
             (Error::Load(error), None) if self.json => self.out.note(&error.render_json()),

@@ -14,6 +14,8 @@ pub fn run(context: &mut Context, verb: Create) -> Result {
     let mut loaded = context.load(Purpose::Run, |options| options.enabled.clone_from(&verb.services))?;
     creating::scale(&mut loaded.stack, &scales)?;
     let options = creating::options(context, &loaded, &verb.services, &verb.creation, &renewal)?;
+    let images = creating::images(&verb.services, &verb.creation, false, verb.dry_run);
+    context.bring(&mut loaded.stack, images)?;
     let request = up::request(context, loaded.stack, options, verb.dry_run);
     up::detached(context, "create", request)
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use composer_plan::{Orphans, Recreate, UpOptions};
 use composer_stack::{Loaded, MOST_REPLICAS, Stack, known_services};
 
+use super::bringing::Bring;
 use super::context::Context;
 use super::{Error, Result};
 use crate::options::{Creation, Renewal};
@@ -64,6 +65,11 @@ pub fn options(
         orphans: orphans(context, loaded, creation.remove_orphans)?,
         disabled: loaded.disabled().cloned().collect(),
     })
+}
+
+/// The images that these flags ask for.
+pub fn images<'a>(services: &'a [String], creation: &Creation, no_deps: bool, is_dry: bool) -> Bring<'a> {
+    Bring { services, no_deps, policy: creation.pull, quiet: creation.quiet_pull, is_dry }
 }
 
 fn orphans(context: &Context, loaded: &Loaded, flag: bool) -> Result<Orphans> {

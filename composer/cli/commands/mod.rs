@@ -2,6 +2,7 @@
 
 mod attach;
 mod await_end;
+mod bringing;
 mod config;
 pub mod context;
 pub mod copy;
@@ -14,9 +15,12 @@ mod events;
 mod exec;
 mod follow;
 mod graph;
+mod image;
+mod images;
 mod journal;
 mod keys;
 mod kill;
+mod login;
 mod logs;
 mod ls;
 mod marks;
@@ -24,7 +28,10 @@ mod network;
 mod output;
 mod pause;
 mod port;
+mod prompt;
 mod ps;
+mod pull;
+mod pulling;
 mod remove;
 mod restart;
 mod run;
@@ -80,6 +87,9 @@ pub enum Error {
     /// A system call failed.
     #[error("{0}: {1}")]
     Io(String, #[source] io::Error),
+    /// Somebody wants it no more.
+    #[error("stopped: nothing half-made is left")]
+    Interrupted,
     /// What was asked makes no sense.
     #[error("{0}")]
     Usage(String),
@@ -137,6 +147,7 @@ fn try_only(verb: &mut Verb) -> Result<()> {
         Verb::Kill(kill) => kill.dry_run = true,
         Verb::Pause(pause) | Verb::Unpause(pause) => pause.dry_run = true,
         Verb::Run(run) => run.dry_run = true,
+        Verb::Pull(pull) => pull.dry_run = true,
         Verb::Enable(verb) => verb.print = true,
         Verb::Disable(verb) => verb.dry_run = true,
         Verb::Exec(_)
@@ -144,14 +155,17 @@ fn try_only(verb: &mut Verb) -> Result<()> {
         | Verb::Cp(_)
         | Verb::Watch(_)
         | Verb::Network(_)
-        | Verb::Volume(_) => {
+        | Verb::Volume(_)
+        | Verb::Image(_)
+        | Verb::Login(_)
+        | Verb::Logout(_) => {
             let why = "this cannot be tried without doing it: leave `--dry-run` out";
             return Err(Error::Usage(why.to_owned()));
         }
         Verb::Wait(_) | Verb::Unit(_) => {}
         Verb::Ps(_) | Verb::Ls(_) | Verb::Logs(_) | Verb::Events(_) | Verb::Top(_) | Verb::Stats(_) => {}
         Verb::Volumes(_) => {}
-        Verb::Port(_) | Verb::Config(_) | Verb::Graph(_) | Verb::Version(_) => {}
+        Verb::Images(_) | Verb::Port(_) | Verb::Config(_) | Verb::Graph(_) | Verb::Version(_) => {}
     }
     Ok(())
 }
@@ -177,6 +191,11 @@ fn dispatch(context: &mut Context, verb: Verb) -> Result {
         Verb::Network(verb) => network::run(context, verb),
         Verb::Volume(verb) => volume::run(context, verb),
         Verb::Volumes(verb) => volume::of_stack(context, &verb),
+        Verb::Pull(verb) => pull::run(context, &verb),
+        Verb::Images(verb) => images::run(context, &verb),
+        Verb::Image(verb) => image::run(context, verb),
+        Verb::Login(verb) => login::run(context, verb),
+        Verb::Logout(verb) => login::out(context, &verb),
         Verb::Wait(verb) => await_end::run(context, &verb),
         Verb::Top(verb) => top::run(context, &verb),
         Verb::Port(verb) => port::run(context, &verb),

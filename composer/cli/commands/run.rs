@@ -12,6 +12,7 @@ use composer_supervisor::identifier;
 use composer_supervisor::protocol::{self, Attached, Reply, Request, Subject};
 use rustix::event::PollFlags;
 
+use super::bringing::Bring;
 use super::context::Context;
 use super::exec::{streams, terminal};
 use super::follow::{Follow, Start};
@@ -27,7 +28,15 @@ const SHORT: usize = 12;
 pub fn run(context: &mut Context, verb: &Run) -> Result {
     refuse(verb)?;
     let loaded = context.load(Purpose::Run, |options| options.enabled = vec![verb.service.clone()])?;
-    let stack = loaded.stack;
+    let mut stack = loaded.stack;
+    if stack.services.contains_key(&verb.service) {
+        let services = std::slice::from_ref(&verb.service);
+        let (policy, quiet) = (verb.pull, verb.quiet_pull || verb.quiet);
+        context.bring(
+            &mut stack,
+            Bring { services, no_deps: verb.no_deps, policy, quiet, is_dry: verb.dry_run },
+        )?;
+    }
     if !verb.publish.is_empty() {
         // What the service publishes here is not what the file says.
         context.forget_places();
@@ -95,10 +104,7 @@ fn refuse(verb: &Run) -> Result<()> {
         );
     }
     if verb.build {
-        return not_yet("--build", "services run from `x-rootfs`, which is not built");
-    }
-    if verb.pull.as_deref() == Some("always") {
-        return not_yet("--pull always", "services run from `x-rootfs`, which is not pulled");
+        return not_yet("--build", "images cannot be built yet");
     }
     Ok(())
 }
@@ -165,6 +171,7 @@ fn started(
         }
     };
     progress.finish();
+    context.let_go();
     result
 }
 

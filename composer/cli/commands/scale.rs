@@ -14,6 +14,8 @@ pub fn run(context: &mut Context, verb: Scale) -> Result {
     creating::scale(&mut loaded.stack, &scales)?;
     let renewal = Renewal { no_deps: verb.no_deps, ..Renewal::default() };
     let options = creating::options(context, &loaded, &services, &Creation::default(), &renewal)?;
+    let images = creating::images(&services, &Creation::default(), verb.no_deps, verb.dry_run);
+    context.bring(&mut loaded.stack, images)?;
     let request = up::request(context, loaded.stack, options, verb.dry_run);
     up::detached(context, "scale", request)
 }

@@ -7,6 +7,7 @@ use composer_stack::{Purpose, RestartPolicy, Stack};
 use composer_supervisor::client::Client;
 use composer_supervisor::protocol::{self, Request};
 
+use super::bringing::Bring;
 use super::context::Context;
 use super::{Error, Result, up, work};
 use crate::options::{UNITS, Unit, UnitVerb};
@@ -21,14 +22,17 @@ pub fn run(context: &mut Context, verb: &Unit) -> Result {
 }
 
 fn start(context: &mut Context) -> Result {
-    let stack = context.load(Purpose::Run, |_| {})?.stack;
+    let mut stack = context.load(Purpose::Run, |_| {})?.stack;
+    context.bring(&mut stack, Bring::default())?;
     let client = Client::find_or_start(&stack.name)?;
     let name = stack.name.clone();
     let request = up::request(context, stack, UpOptions::default(), false);
     let up = protocol::Up { boot: true, ..request };
     client.send(&Request::Up(Box::new(up)), &[])?;
     let mut progress = context.progress(&name, "up", false);
-    work::receive(&client, &mut progress, context).map(|_| 0)
+    let done = work::receive(&client, &mut progress, context);
+    context.let_go();
+    done.map(|_| 0)
 }
 
 fn stop(context: &mut Context) -> Result {

@@ -8,6 +8,7 @@ use composer_stack::{Purpose, Stack};
 use composer_supervisor::client::Client;
 use composer_supervisor::protocol::{self, Action, Event, Request, State, Subject};
 
+use super::bringing::{Bring, needed};
 use super::context::{self, Context};
 use super::session::{self, Abort, View};
 use super::{Error, Result, creating, unit, work};
@@ -24,12 +25,16 @@ pub fn run(context: &mut Context, verb: Up) -> Result {
     let mut loaded = context.load(Purpose::Run, |options| options.enabled.clone_from(&verb.services))?;
     creating::scale(&mut loaded.stack, &scales)?;
     let options = creating::options(context, &loaded, &verb.services, &verb.creation, &verb.renewal)?;
-    let stack = loaded.stack;
+    let mut stack = loaded.stack;
     if let Some(service) = verb.attach.iter().find(|service| !stack.services.contains_key(*service)) {
         return Err(Error::Usage(format!("cannot attach to services not included in up: {service}")));
     }
     let named = verb.no_attach.iter().chain(&verb.exit_code_from);
     creating::known(&stack, &named.cloned().collect::<Vec<_>>())?;
+    context.bring(
+        &mut stack,
+        creating::images(&verb.services, &verb.creation, verb.renewal.no_deps, verb.dry_run),
+    )?;
     let request = protocol::Up {
         wait: verb.wait && !verb.renewal.no_start,
         wait_timeout: verb.wait_timeout.map(Duration::from_secs),
@@ -116,8 +121,10 @@ fn conflicts(verb: &Up) -> Result<()> {
 
 /// `up -d` with nothing said but the services.
 pub fn in_background(context: &mut Context, stack: &Stack, services: Vec<String>) -> Result {
+    let mut stack = stack.clone();
+    context.bring(&mut stack, Bring { services: &services, ..Bring::default() })?;
     let options = UpOptions { services, ..UpOptions::default() };
-    let request = request(context, stack.clone(), options, false);
+    let request = request(context, stack, options, false);
     detached(context, "up", request)
 }
 
@@ -129,6 +136,7 @@ pub fn detached(context: &mut Context, title: &'static str, request: protocol::U
     client.send(&Request::Up(Box::new(request)), &[])?;
     let mut progress = context.progress(&stack, title, true);
     let touched = work::receive(&client, &mut progress, context);
+    context.let_go();
     if touched.is_ok() && !dry_run {
         let touched = touched.as_ref().ok();
         for event in unchanged(&stack, &services, touched)? {
@@ -170,16 +178,4 @@ fn attached(verb: &Up, stack: &Stack) -> BTreeSet<String> {
         (willing || verb.attach.contains(service)) && !verb.no_attach.contains(service)
     };
     chosen.into_iter().filter(wanted).cloned().collect()
-}
-
-/// The services, and what they depend on.
-fn needed<'a>(services: &'a [String], stack: &'a Stack) -> Vec<&'a String> {
-    let (mut found, mut open): (BTreeSet<&String>, Vec<&String>) =
-        (BTreeSet::new(), services.iter().collect());
-    while let Some(name) = open.pop() {
-        if found.insert(name) {
-            open.extend(stack.services.get(name).into_iter().flat_map(|service| service.depends_on.keys()));
-        }
-    }
-    found.into_iter().collect()
 }

@@ -23,7 +23,7 @@ pub struct Creation {
     /// Build no images: none is ever built
     #[arg(long, hide = true)]
     pub no_build: bool,
-    /// When to pull images: what needs no image pulls none
+    /// When to pull images
     #[arg(long, value_name = "WHEN", hide = true)]
     pub pull: Option<Pull>,
     /// Say nothing while images are pulled

@@ -7,7 +7,9 @@ mod creation;
 mod global;
 mod graph;
 mod hold;
+mod image;
 mod lifecycle;
+mod login;
 mod look;
 mod network;
 mod run;
@@ -20,11 +22,15 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 pub use attach::Attach;
 pub use config::{Config, ConfigFormat};
 pub use copy::{Copy, Place};
-pub use creation::{Create, Creation, Renewal, Scale};
+pub use creation::{Create, Creation, Pull, Renewal, Scale};
 pub use global::{Ansi, Global, ProgressStyle};
 pub use graph::{Graph, GraphFormat};
 pub use hold::{Kill, Pause};
+pub use image::{
+    Image, ImageInspect, ImageLs, ImagePrune, ImagePull, ImageRm, ImageVerb, Images, PullImages, PullWhen,
+};
 pub use lifecycle::{Remove, Restart, Start, Stop};
+pub use login::{Login, Logout};
 pub use look::{Events, ListFormat, Ls, Port, Protocol, Stats, Top, Wait};
 pub use network::{Network, NetworkCreate, NetworkInspect, NetworkLs, NetworkRm, NetworkVerb};
 pub use run::Run;
@@ -81,6 +87,16 @@ pub enum Verb {
     Volume(Volume),
     /// List the volumes of the stack
     Volumes(Volumes),
+    /// Pull the images of services
+    Pull(PullImages),
+    /// List the images that containers stand on
+    Images(Images),
+    /// Manage the images of this host
+    Image(Image),
+    /// Log in to a registry
+    Login(Login),
+    /// Forget how to log in to a registry
+    Logout(Logout),
     /// Block until containers have ended
     Wait(Wait),
     /// Show the processes of containers

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args};
 
+use super::Pull;
+
 #[derive(Debug, Args)]
 pub struct Run {
     /// The service
@@ -80,14 +82,14 @@ pub struct Run {
     /// Build the image first: not supported yet
     #[arg(long)]
     pub build: bool,
-    /// Pull the image first: not supported yet, `missing` and `never` change nothing
-    #[arg(long, value_name = "POLICY", value_parser = ["always", "missing", "never", "policy"])]
-    pub pull: Option<String>,
+    /// When to pull images
+    #[arg(long, value_name = "POLICY")]
+    pub pull: Option<Pull>,
     /// Show no progress of builds: there are none
     #[arg(long, hide = true)]
     pub quiet_build: bool,
-    /// Show no progress of pulls: there are none
-    #[arg(long, hide = true)]
+    /// Say nothing while images are pulled
+    #[arg(long)]
     pub quiet_pull: bool,
 }
 

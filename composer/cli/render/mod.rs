@@ -1,17 +1,22 @@
 //! The only place that prints. Data goes to standard output, everything else to standard error.
 
+pub mod amount;
 pub mod graph;
+mod lines;
 mod plain;
 pub mod ports;
 mod prefix;
 mod progress;
+mod pulls;
 pub mod table;
 
 use std::collections::BTreeMap;
 use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write};
 
+pub use lines::FRAME;
 pub use prefix::{LineStyle, Prefixes};
-pub use progress::{FRAME, Progress};
+pub use progress::Progress;
+pub use pulls::{Pulls, Step};
 
 use crate::options::Ansi;
 

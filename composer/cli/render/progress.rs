@@ -12,7 +12,6 @@ use super::Output;
 use crate::options::ProgressStyle;
 use crate::time;
 use block::Block;
-pub use block::FRAME;
 
 /// Shows events.
 pub struct Progress {

@@ -121,6 +121,9 @@ pub enum Error {
         /// Why.
         source: Box<Self>,
     },
+    /// Whoever asked for it wants it no more.
+    #[error("stopped")]
+    Stopped,
     /// Another layer of the same image failed first.
     #[error("given up, as another layer failed")]
     Cancelled,

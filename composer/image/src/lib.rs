@@ -13,6 +13,7 @@ mod pull;
 mod reference;
 mod registry;
 mod source;
+mod stop;
 mod store;
 #[cfg(test)]
 mod testing;
@@ -26,6 +27,7 @@ pub use platform::Platform;
 pub use progress::{Event, Progress};
 pub use pull::Policy;
 pub use reference::{Local, Named, Reference};
-pub use registry::Registries;
+pub use registry::{Kept, Mirror, Owner, Proxies, Registries};
+pub use stop::Stop;
 pub use store::{Freed, Hold, Image, Store};
 pub use unpack::{Error as UnpackError, Limits};

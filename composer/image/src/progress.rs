@@ -1,6 +1,7 @@
 //! What is told while an image is being pulled.
 
 use crate::digest::Digest;
+use crate::error::Error;
 
 /// Whom it is told to. Called from several threads.
 pub type Progress<'a> = &'a (dyn Fn(Event<'_>) + Sync);
@@ -38,5 +39,12 @@ pub enum Event<'a> {
     Done {
         /// The layer.
         layer: &'a Digest,
+    },
+    /// The image is there, all of it.
+    Pulled,
+    /// The image could not be brought.
+    Failed {
+        /// Why.
+        error: &'a Error,
     },
 }

@@ -15,6 +15,7 @@ use crate::platform::Platform;
 use crate::progress::{Event, Progress};
 use crate::reference::Reference;
 use crate::source::{self, Source};
+use crate::stop::Stop;
 use crate::store::{Image, Record, Store};
 use crate::unpack::{self, Unpacked, unpack};
 
@@ -31,8 +32,23 @@ pub enum Policy {
     After(Duration),
 }
 
+impl Policy {
+    /// Whether an image that is here will do.
+    #[must_use]
+    pub fn is_content(self, image: &Image, now: SystemTime) -> bool {
+        match self {
+            Self::Always => false,
+            Self::Missing | Self::Never => true,
+            // A clock that was set back makes an image no newer.
+            Self::After(age) => now.duration_since(image.pulled).is_ok_and(|since| since < age),
+        }
+    }
+}
+
 /// How many layers are worked on at a time: most images have fewer, and a registry serves no more any faster.
 const AT_ONCE: usize = 8;
+/// How much of a layer comes between two words about it.
+const STEP: u64 = 64 << 10;
 /// Indexes that lead to indexes.
 const DEEPEST: usize = 4;
 
@@ -59,12 +75,7 @@ impl Store {
         let now = SystemTime::now();
         if policy != Policy::Always
             && let Some(image) = self.find(reference, platform)?
-            && match policy {
-                Policy::Always => false,
-                Policy::Missing | Policy::Never => true,
-                // A clock that was set back makes an image no newer.
-                Policy::After(age) => now.duration_since(image.pulled).is_ok_and(|since| since < age),
-            }
+            && policy.is_content(&image, now)
         {
             return Ok(image);
         }
@@ -76,8 +87,13 @@ impl Store {
         let image = self.bring_all(reference, platform, now, progress).map_err(|error| match error {
             Error::File { .. } => Error::Pull { image: reference.familiar(), source: Box::new(error) },
             error => error,
-        })?;
-        image.ok_or_else(|| absent("what was pulled is damaged"))
+        });
+        let image = image.and_then(|image| image.ok_or_else(|| absent("what was pulled is damaged")));
+        progress(match &image {
+            Ok(_) => Event::Pulled,
+            Err(error) => Event::Failed { error },
+        });
+        image
     }
 
     fn bring_all(
@@ -89,7 +105,7 @@ impl Store {
     ) -> Result<Option<Image>> {
         self.sweep()?;
         let _hold = self.hold()?;
-        let Some(source) = source::open(reference, &self.registries)? else {
+        let Some(source) = source::open(reference, &self.registries, &self.stop)? else {
             let (image, platform) = (reference.familiar(), platform.clone());
             return Err(Error::Absent { image, platform, reason: "an id cannot be pulled" });
         };
@@ -134,7 +150,15 @@ impl Store {
         let first = Mutex::new(None);
         let work = || {
             while let Some((layer, diff_id)) = pop(&jobs) {
-                let job = Job { source, image: reference, layer, diff_id, stop: &stop, progress };
+                let job = Job {
+                    source,
+                    image: reference,
+                    layer,
+                    diff_id,
+                    stop: &stop,
+                    stop_all: &self.stop,
+                    progress,
+                };
                 if let Err(error) = self.bring_one(&job) {
                     stop.store(true, Ordering::Relaxed);
                     first.lock().unwrap_or_else(std::sync::PoisonError::into_inner).get_or_insert(error);
@@ -220,7 +244,9 @@ struct Job<'a> {
     image: &'a Reference,
     layer: &'a Descriptor,
     diff_id: &'a Digest,
+    /// Of this image's layers.
     stop: &'a AtomicBool,
+    stop_all: &'a Stop,
     progress: Progress<'a>,
 }
 
@@ -230,6 +256,7 @@ impl Job<'_> {
             inner: self.source.blob(self.layer, self.progress)?,
             job: self,
             count: 0,
+            told: 0,
             failed: false,
         };
         let mut hashing = Hashing::new(watched, Hasher::like(&self.layer.digest));
@@ -248,7 +275,9 @@ impl Job<'_> {
                 drained.map_err(|error| failed(unpack::Error::Stream(error)))?;
                 Err(unpack::Error::Stream(error))
             }
-            Err(error) => return Err(if self.stopped() { Error::Cancelled } else { failed(error) }),
+            Err(_) if self.stop_all.is_asked() => return Err(Error::Stopped),
+            Err(_) if self.stopped() => return Err(Error::Cancelled),
+            Err(error) => return Err(failed(error)),
         };
         let (found, _) = hashing.finish();
         self.layer.digest.expect(&found, || format!("a layer of `{}`", self.image.familiar()))?;
@@ -260,7 +289,7 @@ impl Job<'_> {
     }
 
     fn stopped(&self) -> bool {
-        self.stop.load(Ordering::Relaxed)
+        self.stop.load(Ordering::Relaxed) || self.stop_all.is_asked()
     }
 }
 
@@ -269,6 +298,8 @@ struct Watched<'a> {
     inner: source::Blob<'a>,
     job: &'a Job<'a>,
     count: u64,
+    /// How much of it has been told.
+    told: u64,
     /// Whether it was the source that failed.
     failed: bool,
 }
@@ -290,7 +321,9 @@ impl Read for Watched<'_> {
                 self.job.layer.size
             )));
         }
-        if count > 0 {
+        // An eye takes in a few hundred steps, and each costs whoever shows it.
+        if self.count - self.told >= STEP || self.count == self.job.layer.size && self.told != self.count {
+            self.told = self.count;
             (self.job.progress)(Event::Advanced { layer: &self.job.layer.digest, bytes: self.count });
         }
         Ok(count)

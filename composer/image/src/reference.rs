@@ -109,7 +109,8 @@ impl Local {
         if path.is_empty() {
             return wrong(format!("`{text}` names no file or folder"), "for example `oci:./image`");
         }
-        Ok(Self { path: folder.join(path), name: name.map(str::to_owned) })
+        // `./image` and `image` are one.
+        Ok(Self { path: folder.join(path).components().collect(), name: name.map(str::to_owned) })
     }
 
     /// The file or folder, absolute.

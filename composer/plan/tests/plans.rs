@@ -60,6 +60,7 @@ fn service(name: &str, depends_on: &[(&str, Condition)]) -> Service {
         restart: composer_stack::Restart::default(),
         logging: Default::default(),
         watch: Vec::new(),
+        isolation: Default::default(),
     }
 }
 

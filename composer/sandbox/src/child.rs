@@ -11,15 +11,16 @@ use nix::sys::stat::{Mode, fchmod, umask};
 use nix::unistd::{Gid, Uid, dup2_stderr, dup2_stdin, dup2_stdout, fchdir, fchown, sethostname, setsid};
 use rustix::fs::OFlags;
 
+use crate::capabilities::Wanted;
+use crate::confinement::Confinement;
 use crate::failure::{Doing, Result, StartFailure};
 use crate::spawn::{ContainerFds, ExecFds, Stdio};
-use crate::spec::{ContainerSpec, ExecSpec, ProcessSpec};
+use crate::spec::{ContainerSpec, ExecSpec, NamespaceSpec, ProcessSpec};
 use crate::terminal::{self, Terminal};
 use crate::tree::{self, Missing, Tree};
 use crate::user::{self, User};
 use crate::{
-    capabilities, descriptor, dev, init, kernel_files, limits, process, program, report, root, seccomp,
-    volumes,
+    descriptor, dev, init, kernel_files, limits, mount, process, program, report, root, seccomp, volumes,
 };
 
 /// PIPEFS_MAGIC of linux/magic.h.
@@ -47,6 +48,7 @@ pub fn container(spec: &ContainerSpec, fds: &ContainerFds) -> ! {
         let own = [stdin, stdout, stderr, &fds.start, &fds.report]
             .into_iter()
             .chain(&fds.network)
+            .chain(&fds.ipc)
             .chain(&fds.cgroup);
         // First of all: one of the others is the keeper's socket, in which the other end of `start` may still be on its
         // way. Were keeper and supervisor killed now, that end would never close, and this child would wait for ever,
@@ -54,27 +56,33 @@ pub fn container(spec: &ContainerSpec, fds: &ContainerFds) -> ! {
         let own: Vec<BorrowedFd<'_>> = own.map(AsFd::as_fd).collect();
         descriptor::keep_only(&own).doing("close", "the keeper's descriptors")?;
         begin(&spec.cgroup_tasks)?;
-        unshare(CloneFlags::CLONE_NEWCGROUP).doing("make", "a cgroup namespace")?;
+        if !spec.isolation.host_cgroups {
+            unshare(CloneFlags::CLONE_NEWCGROUP).doing("make", "a cgroup namespace")?;
+        }
+        let shm = shared_memory(spec, fds.ipc.as_ref())?;
         if let Some(network) = &fds.network {
             // Before /sys is mounted, which shows the interfaces of whoever mounts it.
             setns(network, CloneFlags::CLONE_NEWNET).doing("join", "the other's network namespace")?;
         }
-        sethostname(&spec.hostname).doing("set the host name", &spec.hostname)?;
-        let domain = spec.domainname.as_deref().unwrap_or("(none)");
-        rustix::system::setdomainname(domain.as_bytes()).doing("set", "the domain name")?;
+        if !spec.isolation.host_uts {
+            sethostname(&spec.hostname).doing("set the host name", &spec.hostname)?;
+            let domain = spec.domainname.as_deref().unwrap_or("(none)");
+            rustix::system::setdomainname(domain.as_bytes()).doing("set", "the domain name")?;
+        }
         let passed_on = volumes::passed_on(spec)?;
         root::make_private()?;
-        let tree = root::mount(&spec.root)?;
-        kernel_files::mount(&tree, &spec.cgroup_tasks, fds.cgroup.is_some())?;
-        let hidden = dev::mount(&tree)?;
-        kernel_files::mask(&tree, &hidden)?;
+        let tree = root::mount(&spec.root, spec.isolation.open_nodes)?;
+        kernel_files::mount(&tree, spec, fds.cgroup.is_some())?;
+        let hidden = dev::mount(&tree, spec, shm)?;
+        kernel_files::mask(&tree, spec, &hidden)?;
         volumes::mount(&tree, spec, &hidden, passed_on)?;
+        dev::provide(&tree, &spec.isolation.devices)?;
         drop(hidden);
         working_folder(&tree, &spec.process)?;
         let init = if spec.init { Some(own_program()?) } else { None };
         root::enter(&tree, spec.read_only)?;
         drop(tree);
-        let user = user::look_up(spec.process.user.as_deref())?;
+        let user = user::look_up(spec.process.user.as_deref(), &spec.process.groups)?;
         let terminal = terminal(&spec.process, fds.report.as_fd())?;
         if let Some(terminal) = &terminal {
             dev::console(&terminal.path)?;
@@ -83,7 +91,7 @@ pub fn container(spec: &ContainerSpec, fds: &ContainerFds) -> ! {
         wait(&fds.start)?;
         let kept: Vec<BorrowedFd<'_>> =
             std::iter::once(&fds.report).chain(init.as_ref()).map(AsFd::as_fd).collect();
-        run(&spec.process, &user, &fds.stdio, terminal, &kept, false, |env| match &init {
+        run(&spec.process, &user, &fds.stdio, terminal, &kept, |env| match &init {
             Some(binary) => init::exec(binary, &spec.process.argv, env, &fds.report),
             None => program::exec(&spec.process.argv, env),
         })
@@ -101,15 +109,40 @@ pub fn exec(target: BorrowedFd<'_>, spec: &ExecSpec, fds: &ExecFds) -> ! {
             | CloneFlags::CLONE_NEWCGROUP;
         // This also makes the container's root this process's root.
         setns(target, namespaces).doing("enter", "the container's namespaces")?;
-        let user = user::look_up(spec.process.user.as_deref())?;
+        let user = user::look_up(spec.process.user.as_deref(), &spec.process.groups)?;
         let terminal = terminal(&spec.process, fds.report.as_fd())?;
         // A named pipe is a file of the caller's.
         give_pipes(&fds.stdio, &user, is_anonymous_pipe)?;
         let kept = [fds.report.as_fd()];
-        run(&spec.process, &user, &fds.stdio, terminal, &kept, spec.privileged, |env| {
-            program::exec(&spec.process.argv, env)
-        })
+        let mut process = spec.process.clone();
+        if spec.privileged {
+            process.confinement = process.confinement.lifted();
+        }
+        run(&process, &user, &fds.stdio, terminal, &kept, |env| program::exec(&process.argv, env))
     })
+}
+
+/// The /dev/shm of an IPC namespace that is not the container's own. This leaves the process in that namespace.
+fn shared_memory(spec: &ContainerSpec, other: Option<&OwnedFd>) -> Result<Option<OwnedFd>> {
+    const SHM: &str = "/dev/shm";
+    let copied = match (spec.isolation.ipc, other) {
+        (NamespaceSpec::Own, _) | (NamespaceSpec::Joined, None) => return Ok(None),
+        (NamespaceSpec::Host, _) => mount::copy(rustix::fs::CWD, SHM, true),
+        (NamespaceSpec::Joined, Some(other)) => {
+            let own = File::open("/proc/self/ns/mnt").doing("open", "its mount namespace")?;
+            setns(other, CloneFlags::CLONE_NEWIPC | CloneFlags::CLONE_NEWNS)
+                .doing("join", "the other's IPC namespace")?;
+            // A copy can be made of what is mounted here alone.
+            let copied = mount::copy(rustix::fs::CWD, SHM, true);
+            setns(own, CloneFlags::CLONE_NEWNS).doing("return to", "its mount namespace")?;
+            copied
+        }
+    };
+    match copied {
+        // The other has none.
+        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::EINVAL)) => Ok(None),
+        other => other.map(Some).doing("share", SHM),
+    }
 }
 
 fn begin(tasks: &[std::path::PathBuf]) -> Result<()> {
@@ -161,7 +194,6 @@ fn run(
     stdio: &Stdio,
     terminal: Option<Terminal>,
     kept: &[BorrowedFd<'_>],
-    privileged: bool,
     exec: impl FnOnce(&[(String, String)]) -> Result<Infallible>,
 ) -> Result<Infallible> {
     match terminal {
@@ -178,19 +210,34 @@ fn run(
     }
     // Before any path of the container's is walked, and before it has the container's user: the others are the host's.
     descriptor::keep_only(kept).doing("close", "the keeper's descriptors")?;
-    if !privileged {
-        // A filter needs CAP_SYS_ADMIN, which is about to go.
-        seccomp::install()?;
-        capabilities::limit_bounding()?;
+    limits::set(&process.limits)?;
+    if let Some(score) = process.oom_score_adj {
+        limits::set_oom_score(score)?;
     }
+    confine(&process.confinement, user)?;
+    enter_folder(process.cwd.as_deref().unwrap_or("/"))?;
+    exec(&program::environment(process, user))
+}
+
+/// Takes away what the program may not do, and becomes its user.
+fn confine(confinement: &Confinement, user: &User) -> Result<()> {
+    let wanted = Wanted::of(confinement);
+    let names = wanted.names();
+    if !confinement.no_new_privileges {
+        // A filter needs CAP_SYS_ADMIN, which is about to go.
+        seccomp::install(confinement, &names)?;
+    }
+    wanted.limit_bounding()?;
     user::become_user(user)?;
     // Another user makes a process dumpable again where fs.suid_dumpable says so (proc(5)).
     nix::sys::prctl::set_dumpable(false).doing("protect", "the new process")?;
-    if !privileged {
-        capabilities::limit_own(user.uid == 0)?;
+    wanted.limit_own(user.uid == 0)?;
+    if confinement.no_new_privileges {
+        nix::sys::prctl::set_no_new_privs().doing("keep from new privileges", "the program")?;
+        // As late as it can be: what it refuses has been done by now.
+        seccomp::install(confinement, &names)?;
     }
-    enter_folder(process.cwd.as_deref().unwrap_or("/"))?;
-    exec(&program::environment(process, user))
+    Ok(())
 }
 
 /// As the container's user, who may not be let in.

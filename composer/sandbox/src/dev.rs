@@ -4,11 +4,13 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-use rustix::fs::{FileType, Mode, OFlags, fstat, makedev, mknodat};
+use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Uid, chownat, fstat, makedev, mknodat};
+use rustix::io::Errno;
 use rustix::mount::MountAttrFlags;
 
 use crate::failure::{Doing, Result, StartFailure};
 use crate::mount;
+use crate::spec::{ContainerSpec, DeviceSpec, ShmSpec};
 use crate::tree::{Missing, Tree, inside, link, on_host};
 
 /// Devices by their numbers (null(4), full(4), random(4), tty(4)).
@@ -36,8 +38,8 @@ const DEVPTS: [(&str, Option<&str>); 4] =
 ///
 /// The nodes are the container's own: what its root does to their permissions does not reach the host. They lie in
 /// that folder, and each is mounted into a /dev where device nodes do not work: a container may make further nodes
-/// (CAP_MKNOD) but gets no device by it.
-pub fn mount(tree: &Tree) -> Result<OwnedFd> {
+/// (CAP_MKNOD) but gets no device by it, unless its nodes are open. `shm` is another's /dev/shm.
+pub fn mount(tree: &Tree, spec: &ContainerSpec, shm: Option<OwnedFd>) -> Result<OwnedFd> {
     let nosuid = MountAttrFlags::MOUNT_ATTR_NOSUID;
     let nodev = nosuid | MountAttrFlags::MOUNT_ATTR_NODEV;
     let nothing = nosuid | MountAttrFlags::MOUNT_ATTR_NOEXEC;
@@ -46,7 +48,8 @@ pub fn mount(tree: &Tree) -> Result<OwnedFd> {
         .and_then(|hidden| mount::attach(&hidden, tree.ensure("/dev", Missing::Folder)?).map(|()| hidden))
         .and_then(|hidden| make_nodes(&hidden).map(|()| hidden))
         .doing("make", "devices")?;
-    let dev = mount::filesystem("tmpfs", &[("mode", Some("755")), ("size", Some("65536k"))], nodev)
+    let attributes = if spec.isolation.open_nodes { nosuid } else { nodev };
+    let dev = mount::filesystem("tmpfs", &[("mode", Some("755")), ("size", Some("65536k"))], attributes)
         .and_then(|dev| mount::attach(&dev, &hidden).map(|()| dev))
         .doing("mount", "/dev")?;
     for (device, ..) in DEVICES {
@@ -60,16 +63,54 @@ pub fn mount(tree: &Tree) -> Result<OwnedFd> {
     folder(&dev, "pts")
         .and_then(|place| mount::attach(mount::filesystem("devpts", &DEVPTS, nothing)?, place))
         .doing("mount", "/dev/pts")?;
-    folder(&dev, "shm")
-        .and_then(|place| {
-            let options = [("mode", Some("1777")), ("size", Some("65536k"))];
-            mount::attach(mount::filesystem("tmpfs", &options, mount::INERT)?, place)
-        })
-        .doing("mount", "/dev/shm")?;
+    shared_memory(&dev, spec.isolation.shm, shm).doing("mount", "/dev/shm")?;
     folder(&dev, "mqueue")
         .and_then(|place| mount::attach(mount::filesystem("mqueue", &[], mount::INERT)?, place))
         .doing("mount", "/dev/mqueue")?;
     Ok(hidden)
+}
+
+fn shared_memory(dev: &OwnedFd, own: ShmSpec, other: Option<OwnedFd>) -> io::Result<()> {
+    let mounted = match (other, own) {
+        (Some(other), _) => other,
+        (None, ShmSpec::None) => return Ok(()),
+        (None, ShmSpec::Bytes(size)) => {
+            let size = size.to_string();
+            let options = [("mode", Some("1777")), ("size", Some(size.as_str()))];
+            mount::filesystem("tmpfs", &options, mount::INERT)?
+        }
+    };
+    mount::attach(mounted, folder(dev, "shm")?)
+}
+
+/// Makes device nodes that the user asks for, after all that is mounted: in what is mounted, they work where that does
+/// not refuse it.
+pub fn provide(tree: &Tree, devices: &[DeviceSpec]) -> Result<()> {
+    let mask = rustix::process::umask(Mode::empty());
+    let made = devices
+        .iter()
+        .try_for_each(|device| node(tree, device).doing("make the device", device.target.display()));
+    rustix::process::umask(mask);
+    made
+}
+
+fn node(tree: &Tree, device: &DeviceSpec) -> io::Result<()> {
+    let parent = device.target.parent().unwrap_or(Path::new("/"));
+    let name = device.target.file_name().ok_or(io::ErrorKind::InvalidInput)?;
+    let parent = tree.ensure(parent, Missing::Folder)?;
+    let kind = FileType::from_raw_mode(device.mode);
+    match mknodat(&parent, name, kind, Mode::from_raw_mode(device.mode & 0o7777), device.device) {
+        Ok(()) => {}
+        Err(Errno::EXIST) => {
+            let there = fstat(tree.find(&device.target)?)?;
+            let is_it = FileType::from_raw_mode(there.st_mode) == kind && there.st_rdev == device.device;
+            return if is_it { Ok(()) } else { Err(Errno::EXIST.into()) };
+        }
+        Err(errno) => return Err(errno.into()),
+    }
+    let (uid, gid) = device.owner;
+    let owner = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
+    Ok(chownat(&parent, name, owner.0, owner.1, AtFlags::SYMLINK_NOFOLLOW)?)
 }
 
 fn make_nodes(hidden: &OwnedFd) -> io::Result<()> {

@@ -9,6 +9,7 @@ use rustix::fs::CWD;
 use rustix::mount::MountAttrFlags;
 
 use crate::failure::{Doing, Result};
+use crate::spec::{ContainerSpec, NamespaceSpec};
 use crate::tree::{Missing, Tree};
 use crate::{dev, mount};
 
@@ -36,24 +37,27 @@ const SYSCTLS: [(&str, &str); 2] = [
     ("/proc/sys/net/ipv4/ping_group_range", "0 2147483647"),
 ];
 
-/// Mounts them.
-pub fn mount(tree: &Tree, tasks: &[PathBuf], unified: bool) -> Result<()> {
+/// Mounts them. A privileged container may write to /sys and to its own control group.
+pub fn mount(tree: &Tree, spec: &ContainerSpec, unified: bool) -> Result<()> {
+    let mut attributes = mount::INERT;
+    if !spec.process.confinement.privileged {
+        attributes |= MountAttrFlags::MOUNT_ATTR_RDONLY;
+    }
     let proc = tree.ensure("/proc", Missing::Folder).and_then(|place| {
         let mount = mount::filesystem("proc", &[], mount::INERT)?;
         mount::attach(&mount, place)
     });
     proc.doing("mount", "/proc")?;
     let sys = tree.ensure("/sys", Missing::Folder).and_then(|place| {
-        let mount = mount::filesystem("sysfs", &[], mount::INERT | MountAttrFlags::MOUNT_ATTR_RDONLY)?;
+        let mount = mount::filesystem("sysfs", &[], attributes)?;
         mount::attach(&mount, place)
     });
     sys.doing("mount", "/sys")?;
-    cgroup(tree, tasks, unified).doing("mount", "/sys/fs/cgroup")
+    cgroup(tree, &spec.cgroup_tasks, unified, attributes).doing("mount", "/sys/fs/cgroup")
 }
 
 /// Programs that size themselves by their limits (the JVM, Go) look here.
-fn cgroup(tree: &Tree, tasks: &[PathBuf], unified: bool) -> io::Result<()> {
-    let read_only = mount::INERT | MountAttrFlags::MOUNT_ATTR_RDONLY;
+fn cgroup(tree: &Tree, tasks: &[PathBuf], unified: bool, attributes: MountAttrFlags) -> io::Result<()> {
     let place = match tree.find("/sys/fs/cgroup") {
         // A kernel without cgroups.
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -61,7 +65,7 @@ fn cgroup(tree: &Tree, tasks: &[PathBuf], unified: bool) -> io::Result<()> {
     };
     if unified {
         // Its root is the container's own group: the cgroup namespace was made inside it.
-        return mount::attach(mount::filesystem("cgroup2", &[], read_only)?, place);
+        return mount::attach(mount::filesystem("cgroup2", &[], attributes)?, place);
     }
     let folders: Vec<(&Path, &Path)> = tasks.iter().filter_map(|tasks| hierarchy(tasks)).collect();
     if folders.is_empty() {
@@ -71,7 +75,7 @@ fn cgroup(tree: &Tree, tasks: &[PathBuf], unified: bool) -> io::Result<()> {
     mount::attach(&root, place)?;
     for (name, group) in folders {
         let copy = mount::copy(CWD, group, false)?;
-        mount::restrict(&copy, read_only, false)?;
+        mount::restrict(&copy, attributes, false)?;
         mount::attach(copy, tree.ensure(Path::new("/sys/fs/cgroup").join(name), Missing::Folder)?)?;
     }
     mount::restrict(&root, MountAttrFlags::MOUNT_ATTR_RDONLY, false)
@@ -83,15 +87,27 @@ fn hierarchy(tasks: &Path) -> Option<(&Path, &Path)> {
     Some((Path::new(below.components().next()?.as_os_str()), tasks.parent()?))
 }
 
-/// Sets what has to be set in /proc, and then hides and locks what the host has in it. `hidden` is [`dev::mount`]'s.
-pub fn mask(tree: &Tree, hidden: &OwnedFd) -> Result<()> {
-    for (path, value) in SYSCTLS {
+/// Sets what has to be set in /proc, and then hides and locks what the host has in it, unless that is to be open. `hidden`
+/// is [`dev::mount`]'s.
+pub fn mask(tree: &Tree, spec: &ContainerSpec, hidden: &OwnedFd) -> Result<()> {
+    let confinement = &spec.process.confinement;
+    for (key, value) in &spec.isolation.sysctls {
+        let path = format!("/proc/sys/{}", key.replace('.', "/"));
+        let file = tree.find(&path).doing("find the kernel parameter", key)?;
+        fs::write(crate::descriptor::path(&file), value).doing("set", format_args!("{key} to {value}"))?;
+    }
+    // Those of the host's network are the host's.
+    let own = SYSCTLS.into_iter().filter(|_| spec.network == NamespaceSpec::Own);
+    for (path, value) in own {
         let set = tree.find(path).and_then(|file| fs::write(crate::descriptor::path(&file), value));
         match set {
             // A kernel without IPv4, or older than the setting.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             other => other.doing("set", path)?,
         }
+    }
+    if confinement.privileged || confinement.unmasked {
+        return Ok(());
     }
     let mut covers = [None, None];
     for path in MASKED {

@@ -8,6 +8,7 @@ pub mod archive;
 mod capabilities;
 mod child;
 mod clone;
+mod confinement;
 mod daemon;
 pub mod descriptor;
 mod dev;
@@ -20,6 +21,7 @@ pub mod init;
 mod kernel_files;
 mod limits;
 mod mount;
+mod overlay;
 pub mod pidfd;
 mod process;
 mod program;
@@ -34,16 +36,17 @@ mod tree;
 mod user;
 mod volumes;
 
+pub use confinement::{Confinement, SeccompProfile};
 pub use daemon::spawn_daemon;
 pub use device::{Device, is_mount, is_shared};
 pub use failure::StartFailure;
 pub use limits::raise_descriptor_limit;
 pub use report::{ReportMessage, read_report};
 pub use root::prepare_base;
-pub use sealed::sealed_self;
+pub use sealed::{own_program, sealed_self};
 pub use seccomp::warm_up as prepare_filter;
 pub use spawn::{Child, ContainerFds, ExecFds, Stdio, exec_in, spawn};
 pub use spec::{
-    ContainerSpec, ExecSpec, FileSpec, Fill, MountKind, MountSpec, NetworkSpec, ProcessSpec, Propagation,
-    Recursion, RootSpec,
+    ContainerSpec, DeviceSpec, ExecSpec, FileSpec, Fill, IsolationSpec, LimitSpec, MountKind, MountSpec,
+    NamespaceSpec, ProcessSpec, Propagation, Recursion, RootSpec, ShmSpec,
 };

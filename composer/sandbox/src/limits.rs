@@ -3,7 +3,11 @@
 use std::io;
 use std::sync::OnceLock;
 
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::errno::Errno;
+use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, setrlimit};
+
+use crate::failure::{Doing, Result, StartFailure};
+use crate::spec::LimitSpec;
 
 /// The soft limit before it was raised.
 static ORIGINAL: OnceLock<u64> = OnceLock::new();
@@ -26,4 +30,50 @@ pub(crate) fn restore_descriptor_limit() -> io::Result<()> {
     };
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
     Ok(setrlimit(Resource::RLIMIT_NOFILE, (*soft).min(hard), hard)?)
+}
+
+/// The limits by Docker's names (go-units, `ulimit.go`), which are those of limits.conf(5).
+const RESOURCES: [(&str, Resource); 15] = [
+    ("core", Resource::RLIMIT_CORE),
+    ("cpu", Resource::RLIMIT_CPU),
+    ("data", Resource::RLIMIT_DATA),
+    ("fsize", Resource::RLIMIT_FSIZE),
+    ("locks", Resource::RLIMIT_LOCKS),
+    ("memlock", Resource::RLIMIT_MEMLOCK),
+    ("msgqueue", Resource::RLIMIT_MSGQUEUE),
+    ("nice", Resource::RLIMIT_NICE),
+    ("nofile", Resource::RLIMIT_NOFILE),
+    ("nproc", Resource::RLIMIT_NPROC),
+    ("rss", Resource::RLIMIT_RSS),
+    ("rtprio", Resource::RLIMIT_RTPRIO),
+    ("rttime", Resource::RLIMIT_RTTIME),
+    ("sigpending", Resource::RLIMIT_SIGPENDING),
+    ("stack", Resource::RLIMIT_STACK),
+];
+
+/// Sets limits of this process. One whose hard limit may not be raised by whoever runs the stack (it takes
+/// CAP_SYS_RESOURCE in the first user namespace) gets as much as there is: Docker's engine has that right everywhere, so
+/// files ask for much.
+pub(crate) fn set(limits: &[LimitSpec]) -> Result<()> {
+    for limit in limits {
+        let failed = |why: String| StartFailure::because("set the limit", &limit.name, why);
+        let resource = RESOURCES.iter().find(|(name, _)| *name == limit.name);
+        let (_, resource) = resource.ok_or_else(|| failed("there is no such limit".to_owned()))?;
+        let hard = limit.hard.unwrap_or(RLIM_INFINITY);
+        let soft = limit.soft.unwrap_or(RLIM_INFINITY);
+        match setrlimit(*resource, soft, hard) {
+            Err(Errno::EPERM) => {
+                let (_, most) = getrlimit(*resource).map_err(|errno| failed(errno.to_string()))?;
+                setrlimit(*resource, soft.min(most), most.min(hard))
+            }
+            other => other,
+        }
+        .map_err(|errno| failed(errno.to_string()))?;
+    }
+    Ok(())
+}
+
+/// Sets how readily the kernel kills this process, and what it starts, when memory runs out.
+pub(crate) fn set_oom_score(score: i32) -> Result<()> {
+    std::fs::write("/proc/self/oom_score_adj", score.to_string()).doing("set oom_score_adj to", score)
 }

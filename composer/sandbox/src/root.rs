@@ -1,4 +1,4 @@
-//! A container's root filesystem: overlayfs over a folder or over the host's programs.
+//! A container's root filesystem: overlayfs over folders or over the host's programs.
 
 use std::fs;
 use std::io;
@@ -13,6 +13,7 @@ use crate::descriptor;
 use crate::failure::{Doing, Result, StartFailure};
 use crate::host;
 use crate::mount;
+use crate::overlay;
 use crate::spec::RootSpec;
 use crate::tree::{Tree, on_host};
 
@@ -38,19 +39,22 @@ pub fn prepare_base(base: &Path) -> io::Result<()> {
     fs::rename(&aside, base)
 }
 
-/// Mounts the root filesystem. It lies over the upper folder, which overlayfs keeps open, until [`enter`].
-pub fn mount(spec: &RootSpec) -> Result<Tree> {
+/// Mounts the root filesystem, in which device nodes work where they are `open_nodes`. It lies over the upper folder, which
+/// overlayfs keeps open, until [`enter`].
+pub fn mount(spec: &RootSpec, open_nodes: bool) -> Result<Tree> {
     let (overlay, upper) = match spec {
-        RootSpec::Folder { lower, base, upper, work } => {
-            let layer = on_host(lower).doing("open the root folder", lower.display())?;
-            let base = on_host(base).doing("open", base.display())?;
-            (overlay(&[&layer, &base], upper, work)?, upper)
+        RootSpec::Layers { layers, base, upper, work } => {
+            let folders = layers.iter().rev().chain([base]);
+            let opened: Vec<OwnedFd> = folders
+                .map(|layer| on_host(layer).doing("open the root folder", layer.display()))
+                .collect::<Result<_>>()?;
+            (layered(&opened.iter().collect::<Vec<_>>(), upper, work, open_nodes)?, upper)
         }
         RootSpec::Host { mask, upper, work, .. } => {
             let skeleton = host::skeleton(mask);
             let layer = on_host(&skeleton).doing("open", skeleton.display())?;
             let (upper_root, work_root) = (upper.join("root"), work.join("root"));
-            (overlay(&[&layer], &upper_root, &work_root)?, upper)
+            (layered(&[&layer], &upper_root, &work_root, open_nodes)?, upper)
         }
     };
     let place = on_host(upper).doing("open", upper.display())?;
@@ -58,7 +62,7 @@ pub fn mount(spec: &RootSpec) -> Result<Tree> {
     let tree = Tree::new(overlay);
     if let RootSpec::Host { mask, upper: above, work, path } = spec {
         // `upper` itself now shows the root filesystem.
-        let above = Layers { upper: place_below(&place)?, work: work.clone(), shown: above };
+        let above = Layers { upper: place_below(&place)?, work: work.clone(), shown: above, open_nodes };
         let mut parts = Vec::new();
         host::mount_parts(&tree, mask, path, &mut |name, layers| {
             let part = above.overlay(name, layers)?;
@@ -75,11 +79,13 @@ struct Layers<'a> {
     upper: std::path::PathBuf,
     work: std::path::PathBuf,
     shown: &'a Path,
+    open_nodes: bool,
 }
 
 impl Layers<'_> {
     fn overlay(&self, name: &str, layers: &[&OwnedFd]) -> Result<OwnedFd> {
-        overlay(layers, &self.upper.join(name), &self.work.join(name)).map_err(|mut failure| {
+        let (upper, work) = (self.upper.join(name), self.work.join(name));
+        layered(layers, &upper, &work, self.open_nodes).map_err(|mut failure| {
             failure.target =
                 failure.target.replace(&self.upper.display().to_string(), &self.shown.display().to_string());
             failure
@@ -95,7 +101,7 @@ fn place_below(place: &OwnedFd) -> Result<std::path::PathBuf> {
 ///
 /// `volatile`: nothing is flushed to disk when it is unmounted or synced. What has to survive a power cut belongs on
 /// a volume; what does not would otherwise cost a flush of the whole filesystem for each container that ends.
-fn overlay(layers: &[&OwnedFd], upper: &Path, work: &Path) -> Result<OwnedFd> {
+fn layered(layers: &[&OwnedFd], upper: &Path, work: &Path, open_nodes: bool) -> Result<OwnedFd> {
     fs::create_dir_all(upper).doing("make", upper.display())?;
     // A volatile overlay leaves a mark here and is not mounted again while it is there.
     match fs::remove_dir_all(work) {
@@ -105,19 +111,8 @@ fn overlay(layers: &[&OwnedFd], upper: &Path, work: &Path) -> Result<OwnedFd> {
         _ => {}
     }
     fs::create_dir_all(work).doing("make", work.display())?;
-    let upper_fd = on_host(upper).doing("open", upper.display())?;
     let work_fd = on_host(work).doing("open", work.display())?;
-    let lower: Vec<String> = layers.iter().map(descriptor::path).collect();
-    let lower = lower.join(":");
-    let (upper_option, work_option) = (descriptor::path(&upper_fd), descriptor::path(&work_fd));
-    let options = [
-        ("lowerdir", Some(lower.as_str())),
-        ("upperdir", Some(upper_option.as_str())),
-        ("workdir", Some(work_option.as_str())),
-        ("volatile", None),
-    ];
-    // No device node works but those of /dev: what may open which device is not limited otherwise.
-    mount::filesystem("overlay", &options, MountAttrFlags::MOUNT_ATTR_NODEV).map_err(|error| {
+    overlay::mount(layers, upper, &work_fd, open_nodes).map_err(|error| {
         let failure = StartFailure::system("mount the root filesystem over", upper.display(), &error);
         match error.raw_os_error() {
             Some(libc::ENODEV) => StartFailure {

@@ -8,7 +8,7 @@ use nix::sched::{CloneFlags, setns};
 
 use crate::child;
 use crate::clone::{Forked, clone3};
-use crate::spec::{ContainerSpec, ExecSpec, NetworkSpec};
+use crate::spec::{ContainerSpec, ExecSpec, NamespaceSpec};
 
 /// Standard streams.
 #[derive(Debug)]
@@ -32,6 +32,10 @@ pub struct ContainerFds {
     pub report: OwnedFd,
     /// The network namespace of another that it joins.
     pub network: Option<OwnedFd>,
+    /// A process by its pidfd, whose PID namespace it joins.
+    pub pid: Option<OwnedFd>,
+    /// A process by its pidfd, whose IPC namespace and /dev/shm it joins.
+    pub ipc: Option<OwnedFd>,
     /// cgroup v2: the folder of its group.
     pub cgroup: Option<OwnedFd>,
 }
@@ -61,16 +65,27 @@ pub struct Child {
 /// # Errors
 /// Those of clone3(2); whatever fails later comes over the report.
 pub fn spawn(spec: &ContainerSpec, fds: ContainerFds) -> io::Result<Child> {
-    let mut namespaces = CloneFlags::CLONE_NEWPID
-        | CloneFlags::CLONE_NEWNS
-        | CloneFlags::CLONE_NEWUTS
-        | CloneFlags::CLONE_NEWIPC;
-    if spec.network == NetworkSpec::Own {
-        namespaces |= CloneFlags::CLONE_NEWNET;
+    let own = |namespace: NamespaceSpec, flag| match namespace {
+        NamespaceSpec::Own => flag,
+        NamespaceSpec::Host | NamespaceSpec::Joined => CloneFlags::empty(),
+    };
+    let mut namespaces = CloneFlags::CLONE_NEWNS
+        | own(spec.isolation.pid, CloneFlags::CLONE_NEWPID)
+        | own(spec.isolation.ipc, CloneFlags::CLONE_NEWIPC)
+        | own(spec.network, CloneFlags::CLONE_NEWNET);
+    if !spec.isolation.host_uts {
+        namespaces |= CloneFlags::CLONE_NEWUTS;
     }
-    let forked = clone3(namespaces, fds.cgroup.as_ref().map(AsFd::as_fd))
-        .map_err(|error| io::Error::new(error.kind(), format!("clone its first process: {error}")))?;
-    match forked {
+    let failed = |error: io::Error| io::Error::new(error.kind(), format!("clone its first process: {error}"));
+    let cgroup = fds.cgroup.as_ref().map(AsFd::as_fd);
+    let forked = match &fds.pid {
+        Some(target) => born_inside(target.as_fd(), || match clone3(namespaces, cgroup)? {
+            Forked::Child => child::container(spec, &fds),
+            parent @ Forked::Parent(..) => Ok(parent),
+        }),
+        None => clone3(namespaces, cgroup),
+    };
+    match forked.map_err(failed)? {
         Forked::Parent(pid, pidfd) => Ok(Child { pid, pidfd }),
         Forked::Child => child::container(spec, &fds),
     }
@@ -81,21 +96,28 @@ pub fn spawn(spec: &ContainerSpec, fds: ContainerFds) -> io::Result<Child> {
 /// # Errors
 /// When the container has ended, and those of clone3(2); whatever fails later comes over the report.
 pub fn exec_in(target: BorrowedFd<'_>, target_pid: i32, spec: &ExecSpec, fds: ExecFds) -> io::Result<Child> {
-    let own = File::open("/proc/self/ns/pid")?;
     let entering =
         |error: io::Error| io::Error::new(error.kind(), format!("enter process {target_pid}: {error}"));
-    // Only children are born into it: this process itself stays where it is (pid_namespaces(7)).
-    setns(target, CloneFlags::CLONE_NEWPID).map_err(|errno| entering(errno.into()))?;
-    let forked = clone3(CloneFlags::empty(), fds.cgroup.as_ref().map(AsFd::as_fd));
-    if let Ok(Forked::Child) = forked {
-        child::exec(target, spec, &fds);
-    }
-    if setns(&own, CloneFlags::CLONE_NEWPID).is_err() {
-        // Further containers would be born inside this one. A keeper that ends is replaced.
-        std::process::abort();
-    }
+    let forked =
+        born_inside(target, || match clone3(CloneFlags::empty(), fds.cgroup.as_ref().map(AsFd::as_fd))? {
+            Forked::Child => child::exec(target, spec, &fds),
+            parent @ Forked::Parent(..) => Ok(parent),
+        });
     match forked.map_err(entering)? {
         Forked::Parent(pid, pidfd) => Ok(Child { pid, pidfd }),
         Forked::Child => unreachable!("the child has left above"),
     }
+}
+
+/// Forks into the PID namespace of a process. The child does not come back from `fork`.
+fn born_inside(target: BorrowedFd<'_>, fork: impl FnOnce() -> io::Result<Forked>) -> io::Result<Forked> {
+    let own = File::open("/proc/self/ns/pid")?;
+    // Only children are born into it: this process itself stays where it is (pid_namespaces(7)).
+    setns(target, CloneFlags::CLONE_NEWPID)?;
+    let forked = fork();
+    if setns(&own, CloneFlags::CLONE_NEWPID).is_err() {
+        // Further containers would be born inside this one. A keeper that ends is replaced.
+        std::process::abort();
+    }
+    forked
 }

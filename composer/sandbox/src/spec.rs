@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::confinement::Confinement;
+
 /// A container.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ContainerSpec {
@@ -12,7 +14,7 @@ pub struct ContainerSpec {
     /// Its NIS domain name.
     pub domainname: Option<String>,
     /// Its network namespace.
-    pub network: NetworkSpec,
+    pub network: NamespaceSpec,
     /// Its root filesystem.
     pub root: RootSpec,
     /// The root filesystem cannot be written.
@@ -29,11 +31,56 @@ pub struct ContainerSpec {
     pub init: bool,
     /// cgroup v1: the `tasks` file of its group in each hierarchy.
     pub cgroup_tasks: Vec<PathBuf>,
+    /// What else separates it from the host.
+    pub isolation: IsolationSpec,
 }
 
-/// A container's network namespace.
+/// What separates a container from the host.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IsolationSpec {
+    /// Its PID namespace.
+    pub pid: NamespaceSpec,
+    /// Its IPC namespace.
+    pub ipc: NamespaceSpec,
+    /// Its host name is the host's (uts_namespaces(7)).
+    pub host_uts: bool,
+    /// It sees all control groups of the host (cgroup_namespaces(7)).
+    pub host_cgroups: bool,
+    /// Its /dev/shm, where it is not another's.
+    pub shm: ShmSpec,
+    /// Devices besides the usual ones.
+    pub devices: Vec<DeviceSpec>,
+    /// Device nodes that are made inside work: what may be opened is limited elsewhere, or not at all.
+    pub open_nodes: bool,
+    /// Kernel parameters of the IPC namespace, as in `kernel.shmmax`.
+    pub sysctls: Vec<(String, String)>,
+}
+
+/// Shared memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum NetworkSpec {
+pub enum ShmSpec {
+    /// There is no /dev/shm.
+    None,
+    /// Of so many bytes.
+    Bytes(u64),
+}
+
+/// A device node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceSpec {
+    /// Absolute path inside the container.
+    pub target: PathBuf,
+    /// Its kind and permission bits, as in stat(2).
+    pub mode: u32,
+    /// Its numbers, as in stat(2).
+    pub device: u64,
+    /// Its owner.
+    pub owner: (u32, u32),
+}
+
+/// A namespace of a container.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum NamespaceSpec {
     /// One of its own.
     Own,
     /// The host's.
@@ -45,10 +92,10 @@ pub enum NetworkSpec {
 /// Where a root filesystem comes from. Writes go to `upper` in either case.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RootSpec {
-    /// A folder, copy-on-write.
-    Folder {
-        /// The folder.
-        lower: PathBuf,
+    /// Folders over each other, copy-on-write.
+    Layers {
+        /// The folders, the lowest first.
+        layers: Vec<PathBuf>,
         /// What [`crate::prepare_base`] has made.
         base: PathBuf,
         /// overlayfs' upper folder.
@@ -173,6 +220,25 @@ pub struct ProcessSpec {
     pub terminal: bool,
     /// The terminal's rows and columns; it learns them later where absent.
     pub terminal_size: Option<(u16, u16)>,
+    /// What it may do.
+    pub confinement: Confinement,
+    /// Further groups, by name or number.
+    pub groups: Vec<String>,
+    /// Limits over those of whoever started the stack (setrlimit(2)).
+    pub limits: Vec<LimitSpec>,
+    /// How readily the kernel kills it when memory runs out (proc_pid_oom_score_adj(5)); inherited where absent.
+    pub oom_score_adj: Option<i32>,
+}
+
+/// A limit of processes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LimitSpec {
+    /// As Docker spells it: `nofile`.
+    pub name: String,
+    /// The limit that holds; `None` is no limit.
+    pub soft: Option<u64>,
+    /// Up to which it can be raised.
+    pub hard: Option<u64>,
 }
 
 /// A program in a container that runs.

@@ -40,12 +40,29 @@ struct Group<'a> {
     members: &'a str,
 }
 
-/// Looks a `user` value up: `UID`, `NAME`, `UID:GID`, `NAME:GROUP`; root where absent.
-pub fn look_up(wanted: Option<&str>) -> Result<User> {
+/// Looks a `user` value up: `UID`, `NAME`, `UID:GID`, `NAME:GROUP`; root where absent. `more` are names or numbers of
+/// groups that it is in besides.
+pub fn look_up(wanted: Option<&str>, more: &[String]) -> Result<User> {
     let passwd = read("/etc/passwd")?;
     let group = read("/etc/group")?;
-    resolve(wanted.unwrap_or("0"), &passwd, &group)
-        .map_err(|message| StartFailure::because("run as user", wanted.unwrap_or("0"), message))
+    let mut user = resolve(wanted.unwrap_or("0"), &passwd, &group)
+        .map_err(|message| StartFailure::because("run as user", wanted.unwrap_or("0"), message))?;
+    for name in more {
+        let gid = group_id(name, &group).map_err(|why| StartFailure::because("join the group", name, why))?;
+        if !user.groups.contains(&gid) {
+            user.groups.push(gid);
+        }
+    }
+    Ok(user)
+}
+
+fn group_id(wanted: &str, group: &str) -> std::result::Result<u32, String> {
+    // A name that looks like a number is a name first, as in Docker.
+    groups(group)
+        .find(|entry| entry.name == wanted)
+        .map(|entry| entry.gid)
+        .or_else(|| wanted.parse().ok())
+        .ok_or_else(|| format!("the container's /etc/group has no group {wanted}"))
 }
 
 fn read(path: &str) -> Result<String> {
@@ -111,11 +128,7 @@ fn resolve(wanted: &str, passwd: &str, group: &str) -> std::result::Result<User,
         (None, None) => return Err("the container's /etc/passwd has no such user".to_owned()),
     };
     let gid = match wanted_group {
-        Some(wanted) => groups(group)
-            .find(|entry| entry.name == wanted)
-            .map(|entry| entry.gid)
-            .or_else(|| wanted.parse().ok())
-            .ok_or_else(|| format!("the container's /etc/group has no group {wanted}"))?,
+        Some(wanted) => group_id(wanted, group)?,
         None => entry.as_ref().map_or(0, |entry| entry.gid),
     };
     // A group that was asked for stands alone, as in Docker.
@@ -171,7 +184,11 @@ mod tests {
         assert_eq!(user("").unwrap().home, "/root");
         assert!(user("bob").unwrap_err().contains("no such user"));
         assert!(user("ann:nobody").unwrap_err().contains("no group nobody"));
+        assert_eq!(group_id("video", GROUP).unwrap(), 44);
+        assert_eq!(group_id("4000", GROUP).unwrap(), 4000);
+        assert!(group_id("nobody", GROUP).unwrap_err().contains("no group nobody"));
     }
+
     #[test]
     fn only_a_regular_file_is_read() {
         let folder = std::env::temp_dir().join(format!("compose-user-{}", std::process::id()));

@@ -74,12 +74,20 @@ impl Changes {
                     let limits = new.iter().filter(|(limit, value)| old.get(*limit) != Some(value));
                     changes.in_place.extend(limits.map(|(limit, _)| key(limit)));
                 }
+                (_, Some(Value::Object(rootfs))) if name == "rootfs" && is_image(rootfs) => {
+                    changes.anew.push("image".to_owned());
+                }
                 _ if in_place => changes.in_place.push(key(name)),
                 _ => changes.anew.push(key(name)),
             }
         }
         changes
     }
+}
+
+/// Whether a root filesystem is that of an image.
+fn is_image(rootfs: &Map<String, Value>) -> bool {
+    ["image", "source"].iter().any(|kind| rootfs.contains_key(*kind))
 }
 
 fn key(field: &str) -> String {

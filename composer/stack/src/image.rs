@@ -1,4 +1,5 @@
-//! References to images: `[REGISTRY/]REPOSITORY[:TAG][@DIGEST]` (the grammar of distribution/reference).
+//! References to images: `[REGISTRY/]REPOSITORY[:TAG][@DIGEST]` (the grammar of distribution/reference), or a place on
+//! disk: `oci:DIR`, `oci-archive:FILE`, `docker-archive:FILE`, each with `[:NAME]`.
 
 /// What is wrong with a reference, and a way out.
 #[derive(Debug, PartialEq, Eq)]
@@ -10,6 +11,8 @@ pub(crate) struct Wrong {
 /// The longest repository with its registry.
 const LONGEST_NAME: usize = 255;
 const LONGEST_TAG: usize = 128;
+/// Images that are no registry's but files: an OCI layout, the same in an archive, what `docker save` writes.
+const ON_DISK: [&str; 3] = ["oci", "oci-archive", "docker-archive"];
 
 /// What is wrong with a reference to an image; `None` where nothing is.
 pub(crate) fn wrong(text: &str) -> Option<Wrong> {
@@ -19,6 +22,14 @@ pub(crate) fn wrong(text: &str) -> Option<Wrong> {
     if text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
         // An image's id.
         return None;
+    }
+    if let Some((kind, place)) = text.split_once(':').filter(|(kind, _)| ON_DISK.contains(kind)) {
+        let is_whole = place.split(':').all(|part| !part.is_empty());
+        return if is_whole {
+            None
+        } else {
+            say(format!("`{text}` names no file or folder"), &format!("for example `{kind}:./image`"))
+        };
     }
     if text.contains(char::is_whitespace) {
         return say(format!("`{text}` is not an image: it has a space in it"), "for example `nginx:1.29`");

@@ -21,6 +21,7 @@ mod files;
 pub mod graph;
 mod hash;
 mod image;
+mod images;
 mod include;
 mod interpolate;
 mod limits;
@@ -43,6 +44,7 @@ mod read;
 mod resolve;
 mod restart;
 mod schema;
+mod security;
 mod shape;
 pub mod signal;
 mod size;
@@ -64,15 +66,17 @@ pub use command_line::{env_file, split_ports, split_words};
 pub use diagnostic::{Diagnostic, Diagnostics, Link, Place, Related, Severity};
 pub use error::LoadError;
 pub use hash::{Changes, config_hash, sha256};
+pub use images::ServiceImage;
 pub use limits::MOST_REPLICAS;
 pub use load::{load, project_name_only};
 pub use loaded::{Loaded, Variable};
 pub use model::{
-    AfterSync, Attachment, Bandwidth, Condition, Content, Dependency, Driver, ExternalLink, ExtraHost,
-    FileMount, Healthcheck, Hook, HostAddress, IpNet, Logging, Mac, MacvlanMode, Mount, MountKind,
-    MountOptions, Network, NetworkMode, Pool, Port, PortMode, PreStart, Probe, Propagation, Protocol,
-    Recursion, Resources, Restart, RestartPolicy, Rootfs, Run, Service, ServiceLink, Stack, Test, Trigger,
-    TriggerAction, Volume, VolumesFrom,
+    AfterSync, Attachment, Bandwidth, CheckTimes, Condition, Content, Dependency, Device, Driver,
+    ExternalLink, ExtraHost, FileMount, Healthcheck, Hook, HostAddress, Image, ImageSource, IpNet, Isolation,
+    Logging, Mac, MacvlanMode, Mount, MountKind, MountOptions, Namespace, Network, NetworkMode, Pool, Port,
+    PortMode, PreStart, Probe, Propagation, Protocol, PullPolicy, Recursion, Resources, Restart,
+    RestartPolicy, Rootfs, Run, Seccomp, Security, Service, ServiceLink, Stack, Test, Trigger, TriggerAction,
+    Ulimit, Volume, VolumesFrom,
 };
 pub use options::{HostFacts, LoadOptions, Purpose};
 pub use schema::schema;

@@ -108,7 +108,7 @@ fn complete(root: &mut Node, whole: bool, name: &str, resolver: &mut Resolver<'_
     }
     let mut disabled = profiles::disable(root, options, environment);
     if options.check_consistency && whole {
-        check::all(root, &disabled, options, resolver.report);
+        check::all(root, &disabled, resolver.folder, options, resolver.report);
         normalize::scale(root);
     }
     profiles::select(root, options, &mut disabled, resolver.report);

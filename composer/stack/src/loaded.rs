@@ -21,7 +21,7 @@ use crate::{hash, interpolate, lower};
 const UNHASHED: [&str; 5] = ["build", "depends_on", "profiles", "pull_policy", "scale"];
 
 /// The variable with the platform of images that are built for none of their own.
-const PLATFORM: &str = "DOCKER_DEFAULT_PLATFORM";
+pub(crate) const PLATFORM: &str = "DOCKER_DEFAULT_PLATFORM";
 
 /// Files that were read without errors.
 #[derive(Debug)]

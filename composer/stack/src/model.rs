@@ -10,10 +10,14 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+mod image;
+mod isolation;
 mod mounts;
 mod network;
 
 pub use crate::contents::Content;
+pub use image::{CheckTimes, Image, ImageSource, PullPolicy};
+pub use isolation::{Device, Isolation, Namespace, Seccomp, Security, Ulimit};
 pub use mounts::{FileMount, Mount, MountKind, MountOptions, Propagation, Recursion, Volume, VolumesFrom};
 pub use network::{
     Attachment, Bandwidth, Driver, ExternalLink, ExtraHost, HostAddress, IpNet, Mac, MacvlanMode, Network,
@@ -163,6 +167,9 @@ pub struct Service {
     /// `develop.watch`: what is done when files change.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub watch: Vec<Trigger>,
+    /// What its programs may do and see.
+    #[serde(flatten)]
+    pub isolation: Isolation,
 }
 
 /// `x-run`: what `up` makes of a container whose program has ended.
@@ -250,6 +257,10 @@ pub enum Rootfs {
     Host,
     /// `x-rootfs: PATH`: a folder, copy-on-write; absolute.
     Path(PathBuf),
+    /// `image` as the file has it. It has to be brought and looked at before it can be run.
+    Source(Box<ImageSource>),
+    /// `image`, once it is there and the service has what it says of itself.
+    Image(Box<Image>),
 }
 
 /// One entry of `depends_on`.

@@ -37,6 +37,7 @@ impl Session<'_> {
             | Reply::Hold => return Ok(()),
         }
         self.up = None;
+        self.context.let_go();
         self.release()
     }
 

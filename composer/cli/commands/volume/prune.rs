@@ -3,9 +3,9 @@
 use composer_supervisor::host::volumes::{self, Shown};
 
 use super::super::context::Context;
-use super::super::stats::decimal;
 use super::super::{Error, Result, agreed};
 use crate::options::VolumePrune;
+use crate::render::amount::decimal;
 
 /// Removes what no container has, once it is agreed to.
 pub fn run(context: &mut Context, verb: &VolumePrune) -> Result {

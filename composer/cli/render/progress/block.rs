@@ -1,16 +1,11 @@
 //! The block of lines that a terminal shows while something is done: one line a container, network and volume.
 
-use std::time::Duration;
-
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget};
 use unicode_width::UnicodeWidthStr;
 
+use super::super::lines::{FRAME, FRAMES, line, pad, paint};
 use super::{Stage, Told};
 use crate::time;
-
-const FRAMES: [&str; 10] = ["⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"];
-/// How long a frame of the spinner lasts.
-pub const FRAME: Duration = Duration::from_millis(100);
 
 /// Lines drawn in place.
 pub struct Block {
@@ -116,18 +111,4 @@ impl Block {
         // Rows that end now would each draw the block once more.
         self.lines.set_draw_target(ProgressDrawTarget::hidden());
     }
-}
-
-fn line() -> ProgressBar {
-    let style =
-        ProgressStyle::with_template("{wide_msg}").unwrap_or_else(|_| ProgressStyle::default_spinner());
-    ProgressBar::new_spinner().with_style(style)
-}
-
-fn pad(text: &str, width: usize) -> String {
-    format!("{text}{}", " ".repeat(width.saturating_sub(text.width())))
-}
-
-fn paint(text: &str, color: &str, wanted: bool) -> String {
-    if wanted { format!("\x1b[{color}m{text}\x1b[0m") } else { text.to_owned() }
 }

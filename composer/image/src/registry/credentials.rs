@@ -1,9 +1,10 @@
 //! Credentials as Docker keeps them: in `config.json`, or with a program that it names.
 
+mod helper;
+mod keep;
+
 use std::collections::BTreeMap;
-use std::io::Write;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::Path;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -11,6 +12,9 @@ use serde::Deserialize;
 
 use crate::config::nullable;
 use crate::error::{Error, Result};
+use helper::Answer;
+pub use keep::{Kept, Owner};
+pub(super) use keep::{forget, keep};
 
 /// Under which Docker keeps what belongs to its own registry.
 const DOCKER_HUB: &str = "https://index.docker.io/v1/";
@@ -18,7 +22,8 @@ const DOCKER_HUB: &str = "https://index.docker.io/v1/";
 const TOKEN: &str = "<token>";
 
 /// A user and their secret.
-pub(crate) struct Credentials {
+#[derive(Clone)]
+pub(super) struct Credentials {
     pub user: String,
     pub secret: String,
 }
@@ -52,7 +57,7 @@ struct Given {
 }
 
 /// The credentials for a registry, if there are any.
-pub(crate) fn find(path: &Path, registry: &str) -> Result<Option<Credentials>> {
+pub(super) fn find(path: &Path, registry: &str) -> Result<Option<Credentials>> {
     let wrong = |message: String| Error::Credentials {
         registry: registry.to_owned(),
         path: path.to_owned(),
@@ -93,8 +98,13 @@ pub(crate) fn find(path: &Path, registry: &str) -> Result<Option<Credentials>> {
     }
 }
 
+/// Under which key of Docker's a registry is.
+fn key(registry: &str) -> &str {
+    if registry == "docker.io" { DOCKER_HUB } else { registry }
+}
+
 /// The registry that a key of Docker's stands for: `https://HOST/v1/` is HOST.
-fn host(key: &str) -> &str {
+pub(super) fn host(key: &str) -> &str {
     if key == DOCKER_HUB {
         return "docker.io";
     }
@@ -105,43 +115,16 @@ fn host(key: &str) -> &str {
     }
 }
 
-/// Asks the program `docker-credential-HELPER`: the registry on its input, JSON on its output.
+/// Asks a helper.
 fn ask(helper: &str, registry: &str) -> Result<Option<Credentials>> {
-    let program = PathBuf::from(format!("docker-credential-{helper}"));
-    let wrong = |message: String| Error::Credentials {
-        registry: registry.to_owned(),
-        path: program.clone(),
-        message,
-    };
-    if helper.contains('/') {
-        return Err(wrong("a helper is named without a path".to_owned()));
-    }
-    let mut child = Command::new(&program)
-        .arg("get")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .map_err(|error| wrong(format!("it cannot be started: {error}")))?;
-    if let Some(mut input) = child.stdin.take() {
-        let key = if registry == "docker.io" { DOCKER_HUB } else { registry };
-        // One that ends without reading says why on its output.
-        let _ = input.write_all(key.as_bytes());
-    }
-    let output = child.wait_with_output().map_err(|error| wrong(error.to_string()))?;
-    if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stdout);
+    let said = match helper::run(helper, "get", registry, key(registry))? {
+        Answer::Done(said) => said,
         // The protocol has no other way to say that there are none.
-        if said.contains("credentials not found") {
-            return Ok(None);
-        }
-        return Err(wrong(format!(
-            "it says: {} {}",
-            said.trim(),
-            String::from_utf8_lossy(&output.stderr).trim()
-        )));
-    }
-    let given: Given = serde_json::from_slice(&output.stdout).map_err(|error| wrong(error.to_string()))?;
+        Answer::Refused(said) if said.contains("credentials not found") => return Ok(None),
+        Answer::Refused(said) => return Err(helper::wrong(helper, registry, format!("it says: {said}"))),
+    };
+    let wrong = |message: String| helper::wrong(helper, registry, message);
+    let given: Given = serde_json::from_str(&said).map_err(|error| wrong(error.to_string()))?;
     if given.username == TOKEN {
         return Err(wrong(
             "an identity token is not supported; log in with a password or an access token".to_owned(),
@@ -154,6 +137,8 @@ fn ask(helper: &str, registry: &str) -> Result<Option<Credentials>> {
 mod tests {
     use super::*;
     use crate::testing::Scratch;
+
+    const HELPED: &str = "COMPOSER_IMAGE_TEST_HELPED";
 
     fn from(text: &str, registry: &str) -> Result<Option<(String, String)>> {
         let scratch = Scratch::new();
@@ -194,6 +179,10 @@ mod tests {
     /// What a helper is asked and answers.
     #[test]
     fn a_helper() {
+        // A helper is looked for where the process's environment says, so this test is once more another process.
+        if std::env::var_os(HELPED).is_some() {
+            return helped();
+        }
         use std::os::unix::fs::PermissionsExt;
         let scratch = Scratch::new();
         let program = scratch.path().join("docker-credential-test");
@@ -202,24 +191,26 @@ read -r registry
 case "$1 $registry" in
 "get a.io") echo '{"ServerURL":"a.io","Username":"ann","Secret":"s"}' ;;
 "get https://index.docker.io/v1/") echo '{"Username":"<token>","Secret":"s"}' ;;
+"store {"*) echo "$registry" > "$STORED" ;;
+"erase a.io") : > "$STORED" ;;
 "get b.io") echo "credentials not found in native keychain"; exit 1 ;;
 *) echo "the keychain is locked"; exit 1 ;;
 esac
 "#;
         std::fs::write(&program, script).unwrap();
         std::fs::set_permissions(&program, PermissionsExt::from_mode(0o755)).unwrap();
-        // A helper is looked for where the process's environment says, so this is another process.
         let run = std::process::Command::new(std::env::current_exe().unwrap())
-            .args(["--ignored", "--exact", "registry::credentials::tests::helped"])
+            .args(["--exact", "registry::credentials::tests::a_helper"])
             .env("PATH", scratch.path())
+            .env(HELPED, "1")
+            .env("STORED", scratch.path().join("stored"))
             .output()
             .unwrap();
         let said = String::from_utf8_lossy(&run.stdout);
         assert!(run.status.success() && said.contains("1 passed"), "{said}");
     }
 
-    #[test]
-    #[ignore = "is the process that `a_helper` starts with a helper in its PATH"]
+    /// With a helper in the PATH.
     fn helped() {
         let text = r#"{"credsStore":"test","auths":{"b.io":{"username":"bob","password":"b"}}}"#;
         let pair = |user: &str, secret: &str| Some((user.to_owned(), secret.to_owned()));
@@ -228,6 +219,16 @@ esac
         let own = text.replace("credsStore", "credHelpers").replace("\"test\"", r#"{"a.io":"test"}"#);
         assert_eq!(from(&own, "a.io").unwrap(), pair("ann", "s"));
         assert!(from(text, "docker.io").unwrap_err().to_string().contains("identity token"));
+        let scratch = Scratch::new();
+        let path = scratch.path().join("config.json");
+        std::fs::write(&path, r#"{"credsStore":"test"}"#).unwrap();
+        let ann = Credentials { user: "ann".to_owned(), secret: "s".to_owned() };
+        assert_eq!(keep(&path, "a.io", &ann, None).unwrap(), Kept::Helper("test".to_owned()));
+        let stored = std::env::var_os("STORED").unwrap();
+        let told = std::fs::read_to_string(&stored).unwrap();
+        assert_eq!(told.trim(), r#"{"Secret":"s","ServerURL":"a.io","Username":"ann"}"#);
+        assert!(!std::fs::read_to_string(&path).unwrap().contains("\"auth\""), "the secret is the helper's");
+        assert!(forget(&path, "a.io", None).unwrap() && std::fs::read(&stored).unwrap().is_empty());
         assert!(from(text, "c.io").unwrap_err().to_string().contains("the keychain is locked"));
     }
 }

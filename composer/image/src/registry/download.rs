@@ -1,10 +1,12 @@
 //! A blob as a stream that goes on where it broke off. Who reads it hashes it: nothing is believed here.
 
 use std::io::{self, Read};
+use std::pin::pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
+use futures_util::future::select;
 use oci_client::client::BlobResponse;
 use oci_client::errors::OciDistributionError;
 use tokio::runtime::Runtime;
@@ -43,7 +45,9 @@ pub(super) fn start<'a>(
     let (sender, pieces) = mpsc::channel(AHEAD);
     let (digest, size) = (blob.digest.clone(), blob.size);
     let wanted = digest.to_string();
-    runtime.spawn(async move { feed(&remote, &wanted, size, &sender).await });
+    runtime.spawn(async move {
+        select(pin!(remote.stop.asked()), pin!(feed(&remote, &wanted, size, &sender))).await;
+    });
     Download { pieces, data: Bytes::new(), digest, progress, ended: false }
 }
 

@@ -2,17 +2,20 @@
 //! they broke off, and the choice between HTTPS and HTTP.
 
 mod certificates;
-pub(crate) mod credentials;
+mod connection;
+mod credentials;
 mod download;
+mod login;
+mod settings;
 #[cfg(test)]
 mod tests;
 mod words;
 
-use std::path::PathBuf;
-use std::sync::Arc;
+use std::pin::pin;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use oci_client::client::{ClientConfig, ClientProtocol};
+use futures_util::future::{Either, select};
 use oci_client::errors::OciDistributionError;
 use oci_client::secrets::RegistryAuth;
 use oci_client::{Client, RegistryOperation};
@@ -26,18 +29,10 @@ use crate::manifest::{
 use crate::progress::Progress;
 use crate::reference::Named;
 use crate::source::{Blob, Root, Source};
-
-/// What is known of registries.
-#[derive(Debug, Clone, Default)]
-pub struct Registries {
-    /// Those (`HOST[:PORT]`) that may do without TLS or with a certificate that nobody vouches for. Loopback always may do
-    /// without TLS.
-    pub insecure: Vec<String>,
-    /// Docker's `config.json`, which has credentials or says who has them.
-    pub docker_config: Option<PathBuf>,
-    /// A folder in which `HOST[:PORT]/*.crt` are authorities to be trusted, as Docker's `/etc/docker/certs.d`.
-    pub certificates: Option<PathBuf>,
-}
+use crate::stop::Stop;
+use connection::{Speech, Wanted};
+pub use credentials::{Kept, Owner};
+pub use settings::{Mirror, Proxies, Registries};
 
 /// How often a request is made before it counts as failed.
 const ATTEMPTS: u32 = 5;
@@ -52,66 +47,69 @@ pub(crate) struct Registry {
     remote: Arc<Remote>,
     named: Named,
     credentials: Option<credentials::Credentials>,
+    /// The first document, where it has been fetched to see whether a mirror has it.
+    first: Mutex<Option<Vec<u8>>>,
+    /// What the mirrors before it said.
+    in_vain: String,
 }
 
 struct Remote {
     client: Client,
     image: oci_client::Reference,
+    stop: Stop,
 }
 
 impl Registry {
-    pub(crate) fn new(named: &Named, registries: &Registries) -> Result<Self> {
+    /// Whatever of the mirrors and the registry itself answers first, in this order.
+    pub(crate) fn new(named: &Named, registries: &Registries, stop: &Stop) -> Result<Self> {
         let registry = named.registry();
-        let credentials = match &registries.docker_config {
-            Some(path) => credentials::find(path, registry)?,
-            None => None,
-        };
-        let auth = match &credentials {
-            Some(found) => RegistryAuth::Basic(found.user.clone(), found.secret.clone()),
-            None => RegistryAuth::Anonymous,
-        };
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .enable_all()
-            .build()
-            .map_err(|error| failed(named, "start the client for", &error.to_string()))?;
-        let image = oci_image(named);
-        let insecure = registries.insecure.iter().any(|name| name == registry);
-        let certificates = match &registries.certificates {
-            Some(folder) => certificates::read(&folder.join(registry))?,
-            None => Vec::new(),
-        };
-        let make = |http: bool| {
-            client(registry, http, insecure, certificates.clone())
-                .map_err(|error| failed(named, "start the client for", &error.to_string()))
-        };
-        let https = make(false)?;
-        let log_in = |client: &Client| {
-            let again = || client.auth(&image, &auth, RegistryOperation::Pull);
-            runtime.block_on(retry(again))
-        };
-        let refused = |error| failed(named, "log in for", &words::of(&error, credentials.as_ref()));
-        let client = match log_in(&https) {
-            Ok(_) => https,
-            Err(OciDistributionError::RequestError(error))
-                if (insecure || is_loopback(registry)) && words::speaks_no_tls(&error) =>
-            {
-                let http = make(true)?;
-                log_in(&http).map_err(refused)?;
-                http
+        let mut in_vain = String::new();
+        for mirror in registries.mirrors.get(registry).into_iter().flatten() {
+            let speech = if mirror.http { Speech::Http } else { Speech::Https };
+            let found = Self::at(named, &mirror.host, speech, registries, stop).and_then(|found| {
+                let first = found.fetch(&found.remote.image, "find")?;
+                Ok(Self { first: Mutex::new(Some(first)), ..found })
+            });
+            match found {
+                Ok(found) => return Ok(found),
+                Err(Error::Stopped) => return Err(Error::Stopped),
+                Err(Error::Registry { message, .. }) => {
+                    in_vain = format!("{in_vain}; its mirror {}: {message}", mirror.host);
+                }
+                Err(error) => in_vain = format!("{in_vain}; its mirror {}: {error}", mirror.host),
             }
-            Err(error) => return Err(refused(error)),
-        };
-        Ok(Self { runtime, remote: Arc::new(Remote { client, image }), named: named.clone(), credentials })
+        }
+        let found = Self::at(named, registry, Speech::Either, registries, stop);
+        match found {
+            Ok(found) => Ok(Self { in_vain, ..found }),
+            Err(Error::Registry { doing, image, message }) => {
+                Err(Error::Registry { doing, image, message: message + &in_vain })
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn at(named: &Named, host: &str, speech: Speech, registries: &Registries, stop: &Stop) -> Result<Self> {
+        let credentials = connection::known(registries, host)?;
+        let runtime = runtime().map_err(|error| failed(named, "start the client for", &error.to_string()))?;
+        let image = oci_image(named, host);
+        let operation = RegistryOperation::Pull;
+        let wanted = Wanted { host, speech, image: &image, operation, credentials: credentials.as_ref() };
+        let failed = |doing, message: &str| failed(named, doing, message);
+        let (client, _) = connection::connect(&runtime, &wanted, registries, stop, failed)?;
+        let remote = Arc::new(Remote { client, image, stop: stop.clone() });
+        let first = Mutex::new(None);
+        Ok(Self { runtime, remote, named: named.clone(), credentials, first, in_vain: String::new() })
     }
 
     fn fetch(&self, image: &oci_client::Reference, doing: &'static str) -> Result<Vec<u8>> {
         let accepted = [OCI_INDEX, OCI_MANIFEST, DOCKER_INDEX, DOCKER_MANIFEST];
         let again = || self.remote.client.pull_manifest_raw(image, &RegistryAuth::Anonymous, &accepted);
-        let (bytes, _) = self
-            .runtime
-            .block_on(retry(again))
-            .map_err(|error| failed(&self.named, doing, &words::of(&error, self.credentials.as_ref())))?;
+        let said = |error| words::of(&error, self.credentials.as_ref()) + &self.in_vain;
+        let (bytes, _) = run(&self.runtime, &self.remote.stop, again).map_err(|error| match error {
+            Some(error) => failed(&self.named, doing, &said(error)),
+            None => Error::Stopped,
+        })?;
         if bytes.len() as u64 > LARGEST_DOCUMENT {
             return Err(failed(&self.named, doing, &format!("the manifest has {} bytes", bytes.len())));
         }
@@ -121,7 +119,11 @@ impl Registry {
 
 impl Source for Registry {
     fn root(&self) -> Result<Root> {
-        let bytes = self.fetch(&self.remote.image, "find")?;
+        let first = self.first.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let bytes = match first {
+            Some(bytes) => bytes,
+            None => self.fetch(&self.remote.image, "find")?,
+        };
         let what = format!("the manifest of `{}`", self.named);
         let digest = match self.named.digest() {
             Some(wanted) => {
@@ -156,8 +158,9 @@ fn failed(named: &Named, doing: &'static str, message: &str) -> Error {
     Error::Registry { doing, image, message: message.to_owned() }
 }
 
-fn oci_image(named: &Named) -> oci_client::Reference {
-    let (registry, repository) = (named.registry().to_owned(), named.repository().to_owned());
+/// As a registry, or a mirror of it, calls it.
+fn oci_image(named: &Named, host: &str) -> oci_client::Reference {
+    let (registry, repository) = (host.to_owned(), named.repository().to_owned());
     match (named.digest(), named.tag()) {
         (Some(digest), _) => oci_client::Reference::with_digest(registry, repository, digest.to_string()),
         (None, tag) => {
@@ -166,36 +169,31 @@ fn oci_image(named: &Named) -> oci_client::Reference {
     }
 }
 
-fn client(
-    registry: &str,
-    http: bool,
-    insecure: bool,
-    certificates: Vec<oci_client::client::Certificate>,
-) -> std::result::Result<Client, OciDistributionError> {
-    // One for the process; whoever comes second finds it there.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    Client::try_from(ClientConfig {
-        protocol: match http {
-            true => ClientProtocol::HttpsExcept(vec![registry.to_owned()]),
-            false => ClientProtocol::Https,
-        },
-        accept_invalid_certificates: insecure,
-        extra_root_certificates: certificates,
-        platform_resolver: None,
-        connect_timeout: Some(CONNECT),
-        read_timeout: Some(SILENCE),
-        user_agent: concat!("composer/", env!("CARGO_PKG_VERSION")),
-        ..ClientConfig::default()
-    })
+fn runtime() -> std::io::Result<Runtime> {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()
 }
 
 /// As Docker has it: `localhost`, 127.0.0.0/8 and ::1, on any port.
 fn is_loopback(registry: &str) -> bool {
-    let host = match registry.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-        Some((address, _)) => address,
-        None => registry.split_once(':').map_or(registry, |(host, _)| host),
-    };
+    let host = settings::host(registry);
     host == "localhost" || host.parse().is_ok_and(|address: std::net::IpAddr| address.is_loopback())
+}
+
+/// What a request brings, retries and all; `None` for a failure when it is wanted no more.
+fn run<T, F>(
+    runtime: &Runtime,
+    stop: &Stop,
+    again: impl Fn() -> F,
+) -> std::result::Result<T, Option<OciDistributionError>>
+where
+    F: Future<Output = std::result::Result<T, OciDistributionError>>,
+{
+    runtime.block_on(async {
+        match select(pin!(stop.asked()), pin!(retry(again))).await {
+            Either::Left(((), _)) => Err(None),
+            Either::Right((result, _)) => result.map_err(Some),
+        }
+    })
 }
 
 /// Asks again, after growing pauses, where that may help.

@@ -12,6 +12,7 @@ use crate::manifest::{Descriptor, Document, LARGEST_DOCUMENT};
 use crate::progress::Progress;
 use crate::reference::Reference;
 use crate::registry::{Registries, Registry};
+use crate::stop::Stop;
 
 /// The bytes of a blob as they come; nobody has verified them.
 pub(crate) type Blob<'a> = Box<dyn Read + Send + 'a>;
@@ -35,9 +36,13 @@ pub(crate) struct Root {
 }
 
 /// The source that a reference names.
-pub(crate) fn open(reference: &Reference, registries: &Registries) -> Result<Option<Box<dyn Source>>> {
+pub(crate) fn open(
+    reference: &Reference,
+    registries: &Registries,
+    stop: &Stop,
+) -> Result<Option<Box<dyn Source>>> {
     Ok(Some(match reference {
-        Reference::Registry(named) => Box::new(Registry::new(named, registries)?),
+        Reference::Registry(named) => Box::new(Registry::new(named, registries, stop)?),
         Reference::Layout(local) => Box::new(layout::Layout::folder(local)),
         Reference::OciArchive(local) => Box::new(layout::Layout::archive(local)?),
         Reference::DockerArchive(local) => Box::new(docker::DockerArchive::open(local)?),

@@ -6,6 +6,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
+use crate::stop::{Making, Stop};
 use crate::tree;
 
 /// A folder for what is being made. What is in it goes with it.
@@ -13,17 +14,19 @@ pub(super) struct Temporary {
     path: PathBuf,
     /// Once it has been moved its name may be another's.
     placed: bool,
+    _making: Making,
 }
 
 impl Temporary {
     /// A new folder in `among`.
-    pub(super) fn new(among: &Path) -> Result<Self> {
+    pub(super) fn new(among: &Path, stop: &Stop) -> Result<Self> {
+        let making = stop.begin()?;
         let process = std::process::id();
         let mut number: u64 = 0;
         loop {
             let path = among.join(format!("{process}-{number}"));
             match DirBuilder::new().mode(0o700).create(&path) {
-                Ok(()) => return Ok(Self { path, placed: false }),
+                Ok(()) => return Ok(Self { path, placed: false, _making: making }),
                 Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => number += 1,
                 Err(error) => return Err(Error::file("make", &path)(error)),
             }
@@ -52,8 +55,8 @@ impl Drop for Temporary {
 }
 
 /// Makes a file that has all of `bytes`, or leaves what was there.
-pub(super) fn write(among: &Path, to: &Path, bytes: &[u8]) -> Result<()> {
-    let temporary = Temporary::new(among)?;
+pub(super) fn write(among: &Path, to: &Path, bytes: &[u8], stop: &Stop) -> Result<()> {
+    let temporary = Temporary::new(among, stop)?;
     let path = temporary.path().join("file");
     let mut file = File::create_new(&path).map_err(Error::file("make", &path))?;
     file.write_all(bytes).and_then(|()| file.sync_all()).map_err(Error::file("write", to))?;

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::{Hold, LayerInfo, Record, Store, disk, read_json};
+use super::{Hold, Image, LayerInfo, Record, Store, disk, read_json};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::platform::Platform;
@@ -44,8 +44,20 @@ impl Store {
 
     /// Removes every image that is not in `used`, the manifests of the images that containers stand on.
     pub fn prune(&self, used: &[Digest]) -> Result<Freed> {
+        self.prune_where(used, &|_| true)
+    }
+
+    /// Removes of the images that are not in `used` those that `goes` agrees to, and what no image needs any more.
+    pub fn prune_where(&self, used: &[Digest], goes: &dyn Fn(&Image) -> bool) -> Result<Freed> {
         let alone = Hold::alone(&self.root.join("lock"))?;
-        self.collect(&alone, |record| !used.contains(&record.manifest), used)
+        // One that is not whole is of no use to anybody.
+        let whole = self.list()?;
+        let is_wanted = |record: &Record| {
+            whole.iter().any(|image| {
+                image.reference == record.reference && image.platform == record.platform && !goes(image)
+            })
+        };
+        self.collect(&alone, |record| !used.contains(&record.manifest) && !is_wanted(record), used)
     }
 
     fn collect(&self, alone: &Hold, goes: impl Fn(&Record) -> bool, used: &[Digest]) -> Result<Freed> {
@@ -84,7 +96,7 @@ impl Store {
 
     /// In one step for whoever looks: a layer is whole or gone.
     fn throw_away(&self, path: &Path) -> Result<()> {
-        let temporary = disk::Temporary::new(&self.tmp())?;
+        let temporary = disk::Temporary::new(&self.tmp(), &self.stop)?;
         fs::rename(path, temporary.path().join("gone")).map_err(Error::file("remove", path))
     }
 

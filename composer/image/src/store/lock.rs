@@ -8,6 +8,7 @@ use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
 use crate::error::{Error, Result};
+use crate::stop::{Making, Stop};
 
 /// A lock on the whole store. Who reads or adds shares it; who removes has it alone.
 #[derive(Debug)]
@@ -46,11 +47,12 @@ impl Hold {
 pub(super) struct LayerLock {
     path: PathBuf,
     _file: File,
+    _making: Making,
 }
 
 impl LayerLock {
     /// Takes the lock; calls `waiting` when somebody else has it.
-    pub(super) fn take(path: PathBuf, waiting: impl FnOnce()) -> Result<Self> {
+    pub(super) fn take(path: PathBuf, stop: &Stop, waiting: impl FnOnce()) -> Result<Self> {
         let mut waiting = Some(waiting);
         loop {
             let file = open(&path)?;
@@ -67,7 +69,14 @@ impl LayerLock {
             // Its last holder has removed the file: whoever comes next locks another.
             let held = file.metadata().map_err(Error::file("look at", &path))?;
             if std::fs::metadata(&path).is_ok_and(|named| named.ino() == held.ino()) {
-                return Ok(Self { path, _file: file });
+                let making = match stop.begin() {
+                    Ok(making) => making,
+                    Err(stopped) => {
+                        let _ = std::fs::remove_file(&path);
+                        return Err(stopped);
+                    }
+                };
+                return Ok(Self { path, _file: file, _making: making });
             }
         }
     }

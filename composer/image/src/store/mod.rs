@@ -33,6 +33,7 @@ use crate::manifest::{Document, Manifest};
 use crate::platform::Platform;
 use crate::reference::Reference;
 use crate::registry::Registries;
+use crate::stop::Stop;
 use crate::unpack::{Limits, Unpacked};
 
 pub use gc::Freed;
@@ -45,6 +46,7 @@ pub struct Store {
     root: PathBuf,
     pub(crate) limits: Limits,
     pub(crate) registries: Registries,
+    pub(crate) stop: Stop,
 }
 
 /// An image that is there whole.
@@ -80,8 +82,12 @@ struct LayerInfo {
 impl Store {
     /// Opens the store in `root`, and makes it where there is none.
     pub fn open(root: &Path) -> Result<Self> {
-        let store =
-            Self { root: root.to_owned(), limits: Limits::default(), registries: Registries::default() };
+        let store = Self {
+            root: root.to_owned(),
+            limits: Limits::default(),
+            registries: Registries::default(),
+            stop: Stop::default(),
+        };
         for folder in ["images", "blobs", "layers", "locks", "tmp"] {
             let folder = store.root.join(folder);
             if !folder.is_dir() {
@@ -101,6 +107,12 @@ impl Store {
     #[must_use]
     pub fn with_registries(self, registries: Registries) -> Self {
         Self { registries, ..self }
+    }
+
+    /// Whose work ends when `stop` says so.
+    #[must_use]
+    pub fn with_stop(self, stop: Stop) -> Self {
+        Self { stop, ..self }
     }
 
     /// Keeps others from removing anything until the hold is dropped: between finding an image and recording that it is
@@ -186,7 +198,7 @@ impl Store {
         }
         let path = self.blob_path(digest);
         self.parent_of(&path)?;
-        disk::write(&self.tmp(), &path, bytes)
+        disk::write(&self.tmp(), &path, bytes, &self.stop)
     }
 
     /// Whether a layer is here.
@@ -205,11 +217,11 @@ impl Store {
         if self.has_layer(diff_id) {
             return Ok(false);
         }
-        let _lock = lock::LayerLock::take(self.root.join("locks").join(diff_id.hex()), waiting)?;
+        let _lock = lock::LayerLock::take(self.root.join("locks").join(diff_id.hex()), &self.stop, waiting)?;
         if self.has_layer(diff_id) {
             return Ok(false);
         }
-        let temporary = disk::Temporary::new(&self.tmp())?;
+        let temporary = disk::Temporary::new(&self.tmp(), &self.stop)?;
         let files = temporary.path().join("fs");
         fs::create_dir(&files).map_err(Error::file("make", &files))?;
         // Whatever the umask is: an archive need not have the root of its layer in it.

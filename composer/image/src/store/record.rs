@@ -48,7 +48,8 @@ impl Record {
 
 impl Store {
     pub(crate) fn keep_record(&self, record: &Record) -> Result<()> {
-        disk::write(&self.tmp(), &self.record_path(&record.reference, &record.platform), &to_json(record))
+        let path = self.record_path(&record.reference, &record.platform);
+        disk::write(&self.tmp(), &path, &to_json(record), &self.stop)
     }
 
     pub(super) fn record(&self, reference: &Reference, platform: &Platform) -> Result<Option<Record>> {

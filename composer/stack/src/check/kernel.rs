@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use super::project::{Named, Project};
 use crate::diagnostic::Report;
+use crate::lower::bare;
 use crate::source::Span;
 use crate::values;
 use crate::yaml::Node;
@@ -68,11 +69,6 @@ const CAPABILITIES: [&str; 42] = [
     "SYS_TTY_CONFIG",
     "WAKE_ALARM",
 ];
-
-fn bare(capability: &str) -> String {
-    let upper = capability.to_ascii_uppercase();
-    upper.strip_prefix("CAP_").unwrap_or(&upper).to_owned()
-}
 
 fn capability(node: &Node, report: &mut Report) {
     let Some(text) = node.text_value() else { return };
@@ -195,6 +191,15 @@ fn limits(service: Named<'_>, report: &mut Report) {
             );
         }
         let part = |key: &str| entry.node.get(key).and_then(|node| Some((node, values::whole(node)?)));
+        let either = |node: &Node| if node.as_map().is_some() { None } else { values::whole(node) };
+        let alone = either(&entry.node).map(|value| (&entry.node, value));
+        for (node, value) in [alone, part("soft"), part("hard")].into_iter().flatten() {
+            if value < -1 {
+                report
+                    .error(node.span, format!("the limit of `{name}` cannot be {value}"))
+                    .help("a number from 0 on, or -1 for no limit");
+            }
+        }
         // -1 is no limit.
         if let (Some((soft, least)), Some((hard, most))) = (part("soft"), part("hard"))
             && most >= 0
@@ -210,6 +215,7 @@ fn limits(service: Named<'_>, report: &mut Report) {
 
 fn devices(service: Named<'_>, report: &mut Report) {
     for device in service.list("devices") {
+        paths(device, report);
         if let Some(node) = device.get("permissions")
             && let Some(text) = node.text_value().filter(|text| !is_permissions(text))
         {
@@ -224,6 +230,26 @@ fn devices(service: Named<'_>, report: &mut Report) {
             report
                 .error(rule.span, format!("`{text}` is not a rule for devices"))
                 .help("type, numbers and permissions: `c 1:3 rwm`, `b 8:* r`, `a *:* rwm`");
+        }
+    }
+}
+
+/// Where a device is, on the host and in the container.
+fn paths(device: &Node, report: &mut Report) {
+    for key in ["source", "target"] {
+        let Some(node) = device.get(key) else { continue };
+        let Some(text) = node.text_value().filter(|text| !text.is_empty() && !text.starts_with('/')) else {
+            continue;
+        };
+        // VENDOR/CLASS=NAME, of the Container Device Interface.
+        if key == "source" && text.contains('/') && text.contains('=') {
+            report
+                .error(node.span, format!("the device `{text}` is one of the CDI, which is not read"))
+                .help("name the nodes themselves: `/dev/dri/renderD128`");
+        } else if key == "source" || device.get("source").and_then(Node::text_value) != Some(text) {
+            report
+                .error(node.span, format!("`{text}` is not the path of a device"))
+                .help("a path begins with `/`: `/dev/ttyUSB0`");
         }
     }
 }

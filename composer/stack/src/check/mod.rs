@@ -28,6 +28,7 @@ mod project;
 mod references;
 mod replicas;
 mod resources;
+mod security;
 mod support;
 #[cfg(test)]
 mod tests;
@@ -36,6 +37,8 @@ mod volumes;
 mod words;
 
 pub use ports::same_address;
+
+use std::path::Path;
 
 use crate::diagnostic::Report;
 use crate::options::LoadOptions;
@@ -52,8 +55,9 @@ pub(crate) fn each(root: &Node, options: &LoadOptions, report: &mut Report) {
     develop::devices(project, report);
 }
 
-/// Runs every other check. `disabled` are the services that no active profile wants, with their definitions.
-pub(crate) fn all(root: &Node, disabled: &Map, options: &LoadOptions, report: &mut Report) {
+/// Runs every other check. `disabled` are the services that no active profile wants, with their definitions; `folder` is
+/// where relative paths begin.
+pub(crate) fn all(root: &Node, disabled: &Map, folder: &Path, options: &LoadOptions, report: &mut Report) {
     let project = Project::new(root, disabled, options);
     dependencies::check(project, report);
     cycles::check(project, report);
@@ -68,6 +72,7 @@ pub(crate) fn all(root: &Node, disabled: &Map, options: &LoadOptions, report: &m
     develop::check(project, report);
     words::check(project, report);
     kernel::check(project, report);
+    security::check(project, folder, report);
     ports::check(project, report);
     networks::check(project, report);
     drivers::check(project, report);

@@ -43,16 +43,20 @@ fn origin(project: Project<'_>, service: Named<'_>, report: &mut Report) {
     if filled(service, "x-rootfs").is_some() || filled(service, "provider").is_some() {
         return;
     }
-    let image = filled(service, "image").map(|node| (node, "`image` needs images to be pulled"));
-    let build = filled(service, "build").map(|node| (node, "`build` needs images to be built"));
-    match image.or(build) {
-        Some((node, needs)) if project.running() => {
+    match (filled(service, "image"), filled(service, "build")) {
+        (Some(_), None) => {}
+        (Some(_), Some(build)) if project.running() => {
             report
-                .error(node.span, format!("{needs}, which this version cannot do yet"))
-                .help("give the service an `x-rootfs`: `host`, or the path of a root folder");
+                .warning(build.span, "images cannot be built yet: the image is pulled where it is not there")
+                .help("build it elsewhere, and name it with `image`");
         }
-        Some(_) => {}
-        None => {
+        (None, Some(build)) if project.running() => {
+            report
+                .error(build.span, "`build` needs images to be built, which this version cannot do yet")
+                .help("build it elsewhere, and name it with `image`; `x-rootfs` runs a root folder");
+        }
+        (_, Some(_)) => {}
+        (None, None) => {
             report
                 .error(service.entry.key, format!("`{name}` has neither `image`, `build` nor `x-rootfs`"))
                 .help("`x-rootfs: host` runs the host's own programs");

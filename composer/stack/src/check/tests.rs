@@ -17,7 +17,7 @@ fn options(purpose: Purpose) -> LoadOptions {
 fn messages(text: &str, purpose: Purpose) -> Vec<String> {
     let mut report = Report::default();
     let mut roots = yaml::parse(Path::new("compose.yaml"), text.to_owned(), &mut report).unwrap();
-    all(&roots.remove(0), &Map::new(), &options(purpose), &mut report);
+    all(&roots.remove(0), &Map::new(), std::path::Path::new("/stack"), &options(purpose), &mut report);
     report.found.into_iter().map(|found| found.message).collect()
 }
 

@@ -5,16 +5,6 @@ use crate::diagnostic::Report;
 
 pub(super) fn check(project: Project<'_>, report: &mut Report) {
     for service in project.services() {
-        for (key, entry) in service.map("sysctls") {
-            if !key.starts_with("net.") && !key.starts_with("net/") {
-                report
-                    .error(
-                        entry.key,
-                        format!("`{key}` is not supported yet: parameters of networks alone are set"),
-                    )
-                    .help("those that begin with `net.`");
-            }
-        }
         for kind in service.list("volumes").iter().filter_map(|mount| mount.get("type")) {
             let word = kind.text_value().unwrap_or_default();
             let (message, help) = match word {

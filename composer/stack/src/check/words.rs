@@ -38,10 +38,11 @@ fn word(service: Named<'_>, key: &str, words: &[&'static str], report: &mut Repo
     let Some(node) = service.get(key) else { return };
     let Some(text) = node.text_value().filter(|text| !text.is_empty()) else { return };
     let (kind, name) = text.split_once(':').unwrap_or((text, ""));
-    let other = matches!(kind, "service" | "container") && !name.is_empty() && key != "userns_mode";
+    let is_shared = !matches!(key, "userns_mode" | "uts" | "cgroup");
+    let other = matches!(kind, "service" | "container") && !name.is_empty() && is_shared;
     if !other && !words.contains(&text) {
         let list: Vec<String> = words.iter().map(|word| format!("`{word}`")).collect();
-        let more = if key == "userns_mode" { "" } else { ", `service:NAME` or `container:NAME`" };
+        let more = if is_shared { ", `service:NAME` or `container:NAME`" } else { "" };
         report.error(node.span, format!("`{text}` is not a value of `{key}`")).meant(
             text,
             words.iter().copied(),

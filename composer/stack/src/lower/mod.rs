@@ -1,24 +1,27 @@
 //! Canonical tree to [`Stack`]: places are dropped, defaults filled in, both ways to give a limit made one.
 
 mod graph;
+mod health;
+mod image;
+mod isolation;
 pub(crate) mod mounts;
 mod network;
 mod ports;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
-use std::time::Duration;
+use std::path::{Path, PathBuf};
 
 use crate::contents::Contents;
 use crate::limits::{self, Limits};
 use crate::model::{
-    AfterSync, Condition, Dependency, Healthcheck, Hook, PreStart, Probe, Resources, Rootfs, Run, Service,
-    Stack, Test, Trigger, TriggerAction,
+    AfterSync, Condition, Dependency, Hook, PreStart, Resources, Rootfs, Run, Service, Stack, Trigger,
+    TriggerAction,
 };
 use crate::yaml::Node;
 use crate::{cpuset, logging, restart, signal, values};
 
 pub(crate) use graph::graph;
+pub(crate) use isolation::bare;
 pub(crate) use ports::published;
 
 /// The stack of what can be run: services with a root filesystem.
@@ -31,8 +34,9 @@ pub(crate) fn stack(
 ) -> Stack {
     let section = |key: &str| root.get(key).into_iter().flat_map(Node::entries);
     let services = section("services").filter_map(|(name, entry)| {
-        let rootfs = rootfs(entry.node.get("x-rootfs")?)?;
-        Some((name.clone(), service(root, name, &entry.node, rootfs, &contents)))
+        let own = entry.node.get("x-rootfs").and_then(rootfs);
+        let rootfs = own.or_else(|| image::source(&entry.node))?;
+        Some((name.clone(), service((root, name), &entry.node, rootfs, &directory, &contents)))
     });
     let volumes =
         section("volumes").map(|(key, entry)| (key.clone(), mounts::volume(&name, key, &entry.node)));
@@ -61,7 +65,13 @@ fn rootfs(node: &Node) -> Option<Rootfs> {
     }
 }
 
-fn service(root: &Node, name: &str, node: &Node, rootfs: Rootfs, contents: &Contents) -> Service {
+fn service(
+    (root, name): (&Node, &str),
+    node: &Node,
+    rootfs: Rootfs,
+    folder: &Path,
+    contents: &Contents,
+) -> Service {
     let words = |key: &str| node.get(key).and_then(values::texts);
     let flag = |key: &str| values::flag(node.get(key));
     let text = |key: &str| values::text(node.get(key)).filter(|text| !text.is_empty());
@@ -103,7 +113,7 @@ fn service(root: &Node, name: &str, node: &Node, rootfs: Rootfs, contents: &Cont
         stdin_open: flag("stdin_open"),
         read_only: flag("read_only"),
         depends_on: dependencies(node),
-        healthcheck: healthcheck(node),
+        healthcheck: health::check(node),
         pre_start: hooks(node, "pre_start").map(pre_start).collect(),
         post_start: hooks(node, "post_start").map(hook).collect(),
         pre_stop: hooks(node, "pre_stop").map(hook).collect(),
@@ -116,6 +126,7 @@ fn service(root: &Node, name: &str, node: &Node, rootfs: Rootfs, contents: &Cont
         },
         restart: restart::of_service(node).map(|at| at.value).unwrap_or_default(),
         watch: triggers(node),
+        isolation: isolation::isolation(node, folder),
     }
 }
 
@@ -156,51 +167,6 @@ fn resources(limits: &Limits) -> Resources {
         memory_swap: limits.swap.map(|at| at.value),
         pids: limits.pids.map(|at| at.value),
     }
-}
-
-/// Docker's defaults; zero means the default as well.
-fn healthcheck(service: &Node) -> Option<Healthcheck> {
-    let check = service.get("healthcheck");
-    if values::flag(check.and_then(|check| check.get("disable"))) {
-        return None;
-    }
-    let words = check.and_then(|check| check.get("test")).and_then(values::texts);
-    let test = match words.as_deref().and_then(<[String]>::split_first) {
-        Some((kind, rest)) if kind == "CMD" => Test::Command(rest.to_vec()),
-        Some((kind, rest)) if kind == "CMD-SHELL" => {
-            let shell = ["/bin/sh", "-c"].into_iter().map(str::to_owned);
-            Test::Command(shell.chain(rest.iter().cloned()).collect())
-        }
-        Some(_) => return None,
-        None => Test::Probes(Some(probes(service.get("x-probe")?)).filter(|probes| !probes.is_empty())?),
-    };
-    let time = |key: &str| check?.get(key).and_then(values::time).filter(|time| !time.is_zero());
-    let or = |key: &str, default: u64| time(key).unwrap_or(Duration::from_secs(default));
-    let retries = check.and_then(|check| check.get("retries")).and_then(values::whole);
-    let retries = retries.and_then(|retries| u32::try_from(retries).ok());
-    Some(Healthcheck {
-        test,
-        interval: or("interval", 30),
-        timeout: or("timeout", 30),
-        retries: retries.filter(|retries| *retries > 0).unwrap_or(3),
-        start_period: time("start_period").unwrap_or_default(),
-        start_interval: time("start_interval"),
-    })
-}
-
-/// The text of the log comes first: before it nothing else is worth trying.
-fn probes(node: &Node) -> Vec<Probe> {
-    let port = |node: &Node| node.int_value().and_then(|port| u16::try_from(port).ok());
-    let log = values::text(node.get("log")).map(Probe::Log);
-    let tcp = node.get("tcp").and_then(port).map(Probe::Tcp);
-    let http = node.get("http").and_then(|http| {
-        let path = values::text(http.get("path")).filter(|path| !path.is_empty());
-        Some(Probe::Http {
-            port: http.get("port").and_then(port)?,
-            path: path.unwrap_or_else(|| "/".to_owned()),
-        })
-    });
-    [log, tcp, http].into_iter().flatten().collect()
 }
 
 fn hooks<'a>(service: &'a Node, key: &str) -> impl Iterator<Item = &'a Node> + use<'a> {

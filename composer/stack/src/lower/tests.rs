@@ -50,7 +50,7 @@ fn a_service_without_networks_is_on_the_stacks_own() {
 #[test]
 fn networks_that_nobody_is_on_are_left_out() {
     let stack = lowered(
-        "services:\n  a: {x-rootfs: host, networks: {front: , shared: }}\n  b: {image: x, networks: {unused: }}\n\
+        "services:\n  a: {x-rootfs: host, networks: {front: , shared: }}\n  b: {build: ., networks: {unused: }}\n\
          networks: {front: {}, shared: {external: true, name: proxy}, unused: {}, other: {}}\n",
     );
     let names: Vec<_> =

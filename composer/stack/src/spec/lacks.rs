@@ -12,25 +12,19 @@ pub(crate) struct Lack {
 
 const SERVICE: &str = "a service";
 
-const CAPABILITIES: &str = "every container has the same capabilities";
-const NAMESPACES: &str = "every container has namespaces of its own";
 const NO_RATES: &str = "disks are not shared out";
 const PERIODS: &str = "CPU time is reckoned in periods of a tenth of a second";
 const WRITE_CPUS: &str = "`cpus` is quota by period: `cpus: 0.5`";
 const REAL_TIME: &str = "real-time CPU time is not given out";
 
 pub(crate) const LACKS: &[Lack] = &[
-    lack(SERVICE, "annotations", "there is no OCI specification that could have them", "`labels` are kept"),
     lack(SERVICE, "blkio_config", NO_RATES, ""),
-    lack(SERVICE, "cap_add", CAPABILITIES, ""),
-    lack(SERVICE, "cap_drop", CAPABILITIES, "`user` runs the program without any"),
     lack(
         SERVICE,
         "cgroup_parent",
         "a container's cgroup is below that of its stack",
         "`x-resources` limits the stack",
     ),
-    lack(SERVICE, "cgroup", NAMESPACES, ""),
     lack(SERVICE, "cpu_period", PERIODS, WRITE_CPUS),
     lack(SERVICE, "cpu_quota", PERIODS, WRITE_CPUS),
     lack(
@@ -45,42 +39,8 @@ pub(crate) const LACKS: &[Lack] = &[
         REAL_TIME,
         "`cpu_shares` gives a service more of the CPUs when they are busy",
     ),
-    lack(SERVICE, "device_cgroup_rules", "a container has a few devices, always the same ones", ""),
-    lack(SERVICE, "devices", "a container has a few devices, always the same ones", ""),
-    lack(
-        SERVICE,
-        "group_add",
-        "a process has the groups of its user alone",
-        "name a group with `user: USER:GROUP`",
-    ),
-    lack(SERVICE, "ipc", NAMESPACES, ""),
     lack(SERVICE, "mem_swappiness", "the host's swappiness holds for every container", ""),
     lack(SERVICE, "oom_kill_disable", "a process is killed when memory runs out", "raise `mem_limit`"),
-    lack(
-        SERVICE,
-        "oom_score_adj",
-        "the kernel chooses whom it kills",
-        "`mem_reservation` protects a service's memory",
-    ),
-    lack(SERVICE, "pid", NAMESPACES, ""),
-    lack(
-        SERVICE,
-        "platform",
-        "programs are run as they are, on the host's own platform",
-        "remove it where it is the host's",
-    ),
-    lack(SERVICE, "privileged", CAPABILITIES, ""),
-    lack(SERVICE, "pull_policy", "no images are pulled", "`x-rootfs` runs a service without one"),
-    lack(SERVICE, "security_opt", "every container has the same seccomp filter and no profile", ""),
-    lack(SERVICE, "shm_size", "`/dev/shm` holds 64 MiB", ""),
-    lack(
-        SERVICE,
-        "ulimits",
-        "processes have the limits of whoever started the stack",
-        "a shell can set them: `command: sh -c 'ulimit -n 1024; exec PROGRAM'`",
-    ),
-    lack(SERVICE, "userns_mode", "there are no user namespaces", "remove it where it is `host`"),
-    lack(SERVICE, "uts", NAMESPACES, "`hostname` gives it the name that you want"),
     lack(SERVICE, "x-cpu-burst", "unused CPU time is not saved up", "raise `cpus`"),
     lack(SERVICE, "x-cpus-exclusive", "CPUs are not set aside", "`cpuset` of every service keeps them apart"),
     lack(SERVICE, "x-mem-high", "nothing is slowed down before its limit", "`mem_limit` is that limit"),

@@ -19,8 +19,7 @@ pub(crate) static SERVICE: Record = Record::new(
         Field::new("profiles", TEXTS, "The service is there only when one of these profiles is asked for.")
             .merge(KEYED),
         Field::new("annotations", shape::LABELS, "Annotations of the container's OCI specification.")
-            .merge(Merge::Pairs)
-            .support(Support::NotYet),
+            .merge(Merge::Pairs),
         Field::new("attach", Shape::Bool, "Whether `up` shows what the service writes.").print(Print::Given),
         Field::new("build", shape::BUILD, "How to build the image: a context, or a mapping.")
             .print(Print::Given),
@@ -34,20 +33,16 @@ pub(crate) static SERVICE: Record = Record::new(
         )
         .print(Print::Given)
         .support(Support::NotYet),
-        Field::new("cap_add", TEXTS, "Capabilities that are added to the default ones.")
-            .merge(KEYED)
-            .support(Support::NotYet),
+        Field::new("cap_add", TEXTS, "Capabilities that are added to the default ones.").merge(KEYED),
         Field::new("cap_drop", TEXTS, "Capabilities that are taken away; `ALL` are all of them.")
-            .merge(KEYED)
-            .support(Support::NotYet),
+            .merge(KEYED),
         Field::new("cgroup_parent", Shape::Text, "The cgroup that the container's own is made in.")
             .support(Support::NotYet),
         Field::new(
             "cgroup",
             Shape::Word(&["host", "private"]),
             "The cgroup namespace: the `host`'s or one of its own.",
-        )
-        .support(Support::NotYet),
+        ),
         Field::new("cpu_count", COUNT, "How many CPUs a Windows container has.").support(WINDOWS),
         Field::new("cpu_percent", Shape::Int(0, 100), "How much of the CPUs a Windows container has.")
             .support(WINDOWS),
@@ -103,11 +98,9 @@ pub(crate) static SERVICE: Record = Record::new(
             "device_cgroup_rules",
             SET,
             "Devices that may be used, as the cgroup takes them: `c 1:3 mr`.",
-        )
-        .support(Support::NotYet),
+        ),
         Field::new("devices", Shape::List(&shape::DEVICE), "Devices of the host that the container may use.")
-            .merge(Merge::Unique(merge::by_target))
-            .support(Support::NotYet),
+            .merge(Merge::Unique(merge::by_target)),
         Field::new("dns", shape::DNS, "DNS servers for names that are none of the project's own.")
             .merge(KEYED),
         Field::new("dns_opt", TEXTS, "Options for `/etc/resolv.conf`.").merge(KEYED),
@@ -149,8 +142,7 @@ pub(crate) static SERVICE: Record = Record::new(
         Field::new("external_links", SET, "Containers of other projects that get names in this one."),
         Field::new("extra_hosts", shape::HOSTS, "Names and addresses for the container's `/etc/hosts`.")
             .merge(Merge::Own(merge::hosts)),
-        Field::new("group_add", Shape::Set(&shape::TEXT_OR_INT), "Further groups of the container's user.")
-            .support(Support::NotYet),
+        Field::new("group_add", Shape::Set(&shape::TEXT_OR_INT), "Further groups of the container's user."),
         Field::new("gpus", shape::GPUS, "GPUs that the container gets: `all`, or a list.")
             .merge(Merge::Lists)
             .support(DRIVERS),
@@ -176,8 +168,7 @@ pub(crate) static SERVICE: Record = Record::new(
             "ipc",
             Shape::Text,
             "The IPC namespace: `private`, `shareable`, `host`, or `service:NAME`.",
-        )
-        .support(Support::NotYet),
+        ),
         Field::new("isolation", Shape::Text, "How a Windows container is isolated.").support(WINDOWS),
         Field::new("labels", shape::LABELS, "Labels of the container.").merge(Merge::Pairs),
         Field::new("label_file", shape::LABEL_FILES, "Files with labels, below those of `labels`."),
@@ -199,16 +190,14 @@ pub(crate) static SERVICE: Record = Record::new(
         ),
         Field::new("mem_swappiness", Shape::Bytes, "How readily memory is swapped out, 0 to 100.")
             .support(Support::NotYet),
-        Field::new("mac_address", shape::MAC_ADDRESS, "Hardware address of the container's interface.")
-            ,
+        Field::new("mac_address", shape::MAC_ADDRESS, "Hardware address of the container's interface."),
         Field::new("models", shape::SERVICE_MODELS, "Language models that the service uses.")
             .support(Support::Refused("language models are run by Docker's model runner, which is not here")),
         Field::new(
             "network_mode",
             Shape::Text,
             "`host`, `none`, or the network of `service:NAME`, instead of `networks`.",
-        )
-        ,
+        ),
         Field::new(
             "networks",
             shape::SERVICE_NETWORKS,
@@ -224,23 +213,19 @@ pub(crate) static SERVICE: Record = Record::new(
             "oom_score_adj",
             Shape::Int(-1000, 1000),
             "How likely the kernel kills it when memory runs out.",
-        )
-        .support(Support::NotYet),
+        ),
         Field::new("pid", Shape::Text, "The PID namespace: the `host`'s, or that of `service:NAME`.")
-            .nullable()
-            .support(Support::NotYet),
+            .nullable(),
         Field::new("pids_limit", shape::PIDS, "Processes and threads at most; -1 is no limit."),
-        Field::new("platform", Shape::Text, "Platform of the image: `linux/arm64`.").support(Support::NotYet),
+        Field::new("platform", Shape::Text, "Platform of the image: `linux/arm64`."),
         Field::new("ports", shape::PORTS, "Ports that are published on the host: `HOST:CONTAINER`.")
             .merge(Merge::Unique(merge::by_port)),
-        Field::new("privileged", Shape::Bool, "Runs the container with all privileges.")
-            .support(Support::NotYet),
+        Field::new("privileged", Shape::Bool, "Runs the container with all privileges."),
         Field::new(
             "pull_policy",
             shape::PULL_POLICY,
             "When the image is pulled: `always`, `missing`, `never`, `build`, `daily`, `weekly` or `every_12h`.",
-        )
-        .support(Support::NotYet),
+        ),
         Field::new("pull_refresh_after", Shape::Text, "After how long the image is pulled again.")
             .print(Print::Untyped)
             .support(Support::Ignored("Docker Compose ignores it too: write `pull_policy: every_12h`")),
@@ -251,10 +236,8 @@ pub(crate) static SERVICE: Record = Record::new(
         Field::new("scale", shape::REPLICAS, "How many containers run.").print(Print::Given),
         Field::new("secrets", Shape::List(&shape::FILE_MOUNT), "Secrets that the container gets as files.")
             .merge(Merge::Unique(merge::by_secret_target)),
-        Field::new("security_opt", SET, "Seccomp and LSM profiles, and `no-new-privileges`.")
-            .support(Support::NotYet),
-        Field::new("shm_size", Shape::BytesOrFraction, "Size of `/dev/shm`: `64m` by default.")
-            .support(Support::NotYet),
+        Field::new("security_opt", SET, "Seccomp and LSM profiles, and `no-new-privileges`."),
+        Field::new("shm_size", Shape::BytesOrFraction, "Size of `/dev/shm`: `64m` by default."),
         Field::new("stdin_open", Shape::Bool, "Standard input stays open."),
         Field::new(
             "stop_grace_period",
@@ -270,8 +253,7 @@ pub(crate) static SERVICE: Record = Record::new(
         )
         .support(Support::Ignored("they are options of Docker's storage drivers")),
         Field::new("sysctls", shape::LABELS, "Kernel parameters of the container's namespaces.")
-            .merge(Merge::Pairs)
-            ,
+            .merge(Merge::Pairs),
         Field::new(
             "tmpfs",
             shape::TEXT_OR_TEXTS,
@@ -284,14 +266,12 @@ pub(crate) static SERVICE: Record = Record::new(
             Shape::Map(&ULIMIT),
             "Limits of processes: `nofile: 1024`, or soft and hard ones.",
         )
-        .merge(Merge::Pairs)
-        .support(Support::NotYet),
+        .merge(Merge::Pairs),
         Field::new("use_api_socket", Shape::StrictBool, "Hands the Docker engine's socket to the container.")
             .support(Support::Refused("there is no Docker engine whose socket could be handed on")),
         Field::new("user", shape::USER, "User, and group, that runs the processes: `1000:1000`."),
-        Field::new("userns_mode", Shape::Text, "`host`: no user namespace of its own.")
-            .support(Support::NotYet),
-        Field::new("uts", Shape::Text, "`host`: the host's own host name.").support(Support::NotYet),
+        Field::new("userns_mode", Shape::Text, "`host`: no user namespace of its own."),
+        Field::new("uts", Shape::Text, "`host`: the host's own host name."),
         Field::new(
             "volumes",
             Shape::List(&shape::MOUNT),

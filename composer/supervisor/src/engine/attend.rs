@@ -69,6 +69,10 @@ impl Engine {
         container.live.borrow_mut().take();
         logging.finish().await;
         let group = self.container_group(&container.name());
+        if !container.record.borrow().service.isolation.pid.is_own() {
+            // The end of a PID namespace's first process would have been the end of all; here the others go on.
+            let _ = group.kill();
+        }
         container.paused.send_replace(false);
         let starved = end.code == Some(137) && group.usage().is_ok_and(|usage| usage.oom_kills > 0);
         let reason = match (starved, end.code) {

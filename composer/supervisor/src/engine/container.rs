@@ -291,6 +291,8 @@ pub fn image(service: &composer_stack::Service) -> String {
     match &service.rootfs {
         composer_stack::Rootfs::Host => "host".to_owned(),
         composer_stack::Rootfs::Path(path) => path.display().to_string(),
+        composer_stack::Rootfs::Source(image) => image.reference.clone(),
+        composer_stack::Rootfs::Image(image) => image.reference.clone(),
     }
 }
 

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 
 use composer_cgroup::Group;
-use composer_sandbox::{ExecSpec, ProcessSpec, pidfd};
+use composer_sandbox::{ExecSpec, pidfd};
 use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, killpg};
@@ -17,7 +17,7 @@ use tokio::io::unix::AsyncFd;
 use super::container::Container;
 use super::link::Refusal;
 use super::start::{self, Reported};
-use super::{Engine, asyncfd, spec};
+use super::{Engine, asyncfd, isolation, spec};
 use crate::channel;
 
 /// What the tags of probes begin with.
@@ -90,15 +90,9 @@ impl Engine {
         let hostname =
             service.hostname.clone().unwrap_or_else(|| record.id[..12.min(record.id.len())].to_owned());
         let group = self.container_group(&record.name);
-        let process = ProcessSpec {
-            argv,
-            env: spec::environment(self, service, &hostname),
-            cwd: service.working_dir.clone(),
-            user: service.user.clone(),
-            terminal: false,
-            terminal_size: None,
-        };
-        (ExecSpec { process, cgroup_tasks: group.tasks_files(), privileged: false }, group)
+        let process = isolation::process(service, argv, spec::environment(self, service, &hostname));
+        let cgroup_tasks = self.tasks_files(&record.name, service);
+        (ExecSpec { process, cgroup_tasks, privileged: false }, group)
     }
 }
 

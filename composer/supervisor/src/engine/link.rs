@@ -295,7 +295,7 @@ impl Link {
         let (ours, theirs) = channel::pair()?;
         let ours = Rc::new(asyncfd::new(ours)?);
         let argv = [c"compose-keeper".to_owned(), CString::new(self.stack.as_str())?];
-        let binary = sandbox::sealed_self().map_err(io::Error::other)?;
+        let binary = sandbox::own_program().map_err(io::Error::other)?;
         let keeper = {
             let held = self.held.borrow();
             let listener = held.get(LISTENER_KEY).and_then(|fds| fds.first());

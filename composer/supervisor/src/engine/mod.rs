@@ -17,6 +17,7 @@ mod held;
 mod hooks;
 mod identity;
 mod inside;
+mod isolation;
 mod life;
 mod link;
 mod logpipes;

@@ -159,6 +159,7 @@ impl Engine {
             launch.is_service = false;
             launch.spec.process.terminal = false;
             hooks::apply(&mut launch.spec.process, &step.hook);
+            launch.spec.process.confinement.privileged |= step.hook.privileged;
             elsewhere(&mut launch.spec, folder);
             Ok(launch)
         };
@@ -180,7 +181,7 @@ impl Engine {
 /// Its root filesystem is written elsewhere than its service's.
 fn elsewhere(spec: &mut ContainerSpec, folder: &Path) {
     match &mut spec.root {
-        RootSpec::Folder { upper, work, .. } | RootSpec::Host { upper, work, .. } => {
+        RootSpec::Layers { upper, work, .. } | RootSpec::Host { upper, work, .. } => {
             *upper = folder.join("upper");
             *work = folder.join("work");
         }

@@ -4,12 +4,13 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use composer_sandbox::{self as sandbox, ContainerSpec, ProcessSpec, RootSpec};
+use composer_sandbox::{self as sandbox, ContainerSpec, DeviceSpec, ProcessSpec, RootSpec};
 use composer_stack::{Rootfs, Service};
 
 use super::Engine;
 use super::container::Container;
 use super::identity::Identity;
+use super::isolation;
 use super::start::{Result, StartError};
 
 /// The environment that a service's programs run in.
@@ -34,6 +35,7 @@ impl Engine {
         container: &Container,
         service: &Service,
         identity: Identity,
+        devices: Vec<DeviceSpec>,
     ) -> Result<ContainerSpec> {
         let name = container.name();
         let made = |path: &Path, done: io::Result<()>| {
@@ -44,12 +46,23 @@ impl Engine {
         let path = self.record.borrow().as_ref().map(|record| record.path.clone()).unwrap_or_default();
         let root = match &service.rootfs {
             Rootfs::Path(lower) => {
-                let base = self.paths.base();
-                if !base.is_dir() {
-                    sandbox::prepare_base(&base)
-                        .map_err(|error| StartError::doing("make what all root filesystems have", &error))?;
+                RootSpec::Layers { layers: vec![lower.clone()], base: self.base()?, upper, work }
+            }
+            Rootfs::Image(image) => {
+                if let Some(lost) = image.layers.iter().find(|layer| !layer.is_dir()) {
+                    return Err(image_lost(service, &image.reference, lost));
                 }
-                RootSpec::Folder { lower: lower.clone(), base, upper, work }
+                RootSpec::Layers { layers: image.layers.clone(), base: self.base()?, upper, work }
+            }
+            Rootfs::Source(image) => {
+                return Err(StartError {
+                    help: Some("bring it: `compose pull`".to_owned()),
+                    at: ["services", &service.name, "image"].map(str::to_owned).to_vec(),
+                    ..StartError::new(format!(
+                        "service {}: its image `{}` is not here",
+                        service.name, image.reference
+                    ))
+                });
             }
             Rootfs::Host => {
                 let mask = self.mask()?;
@@ -65,17 +78,24 @@ impl Engine {
             hosts: identity.hosts,
             resolv_conf: identity.resolv_conf,
             process: ProcessSpec {
-                argv: service.argv(),
-                env: environment(self, service, &identity.hostname),
-                cwd: service.working_dir.clone(),
-                user: service.user.clone(),
                 terminal: service.tty,
-                terminal_size: None,
+                ..isolation::process(service, service.argv(), environment(self, service, &identity.hostname))
             },
             init: service.init,
-            cgroup_tasks: self.container_group(&name).tasks_files(),
+            cgroup_tasks: self.tasks_files(&name, service),
+            isolation: isolation::spec(service, devices),
             hostname: identity.hostname,
         })
+    }
+
+    /// The layer below all others.
+    fn base(&self) -> Result<PathBuf> {
+        let base = self.paths.base();
+        if !base.is_dir() {
+            sandbox::prepare_base(&base)
+                .map_err(|error| StartError::doing("make what all root filesystems have", &error))?;
+        }
+        Ok(base)
     }
 
     /// What hides the host's secrets, as they were when the operation began.
@@ -87,5 +107,18 @@ impl Engine {
             .map_err(|error| StartError::doing("hide the host's secrets", &error))?;
         *self.mask.borrow_mut() = Some(mask.clone());
         Ok(mask)
+    }
+}
+
+/// Somebody has taken an image's files away.
+fn image_lost(service: &Service, image: &str, layer: &Path) -> StartError {
+    StartError {
+        help: Some("bring it anew: `compose pull`, then `compose up`".to_owned()),
+        at: ["services", &service.name, "image"].map(str::to_owned).to_vec(),
+        ..StartError::new(format!(
+            "service {}: its image `{image}` has lost the layer {}",
+            service.name,
+            layer.display()
+        ))
     }
 }

@@ -6,8 +6,8 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 
-use composer_cgroup::Limits;
-use composer_sandbox::{self as sandbox, ContainerSpec, NetworkSpec, ReportMessage};
+use composer_cgroup::{DeviceRule, Limits};
+use composer_sandbox::{self as sandbox, ContainerSpec, NamespaceSpec, ReportMessage};
 use composer_stack::{Resources, Service};
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
@@ -15,7 +15,7 @@ use tokio::io::unix::AsyncFd;
 
 use super::container::{Container, Status};
 use super::link::{Born, Refusal};
-use super::{Engine, asyncfd, logpipes, program};
+use super::{Engine, asyncfd, isolation, logpipes, program};
 use crate::logs::Stream;
 use crate::protocol::{Action, Failure, Health, Subject};
 use crate::records::{Phase, Process};
@@ -68,6 +68,10 @@ pub struct Launch {
     pub spec: ContainerSpec,
     /// The network namespace that it joins, where it has none of its own.
     pub joined: Option<OwnedFd>,
+    /// By pidfd, the processes whose PID and IPC namespaces it joins, where it joins some.
+    pub processes: Vec<OwnedFd>,
+    /// What its control group lets through of devices, where it limits them.
+    pub devices: Option<Vec<DeviceRule>>,
     /// Under which the keeper knows it.
     pub tag: String,
     /// Whether this is the container's own program, which is recorded, and not a step that prepares it.
@@ -239,13 +243,15 @@ impl Engine {
         let named = |error: StartError| StartError { message: format!("{name}: {}", error.message), ..error };
         self.addresses(container)?;
         let joined = self.joined(&service.network).map_err(named)?.or_else(|| self.left_behind(container));
+        let processes = self.joined_processes(&service).map_err(named)?;
         let identity = self.identity(container).map_err(named)?;
-        let mut spec = self.spec(container, &service, identity)?;
+        let devices = isolation::devices(&service).map_err(named)?;
+        let mut spec = self.spec(container, &service, identity, devices.nodes)?;
         if joined.is_some() {
-            spec.network = NetworkSpec::Joined;
+            spec.network = NamespaceSpec::Joined;
         }
         let tag = format!("container/{name}");
-        Ok(Launch { service, spec, joined, tag, is_service: true })
+        Ok(Launch { service, spec, joined, processes, devices: devices.rules, tag, is_service: true })
     }
 
     /// Makes the cgroup, clones, plugs the network in and returns when the program has been exec'd, with its terminal's
@@ -262,7 +268,7 @@ impl Engine {
             let name = name.clone();
             move |error: io::Error| StartError::new(format!("{name}: {what}: {error}"))
         };
-        let Launch { service, spec, joined, tag, is_service } = launch;
+        let Launch { service, spec, joined, processes, devices, tag, is_service } = launch;
         if joined.is_some() {
             // In a namespace of its own, what it had there before has gone with that.
             self.unplugged(&name).await;
@@ -273,6 +279,11 @@ impl Engine {
             .create(&limits(&service.resources))
             .map_err(|error| StartError::doing(&format!("{name}: set its limits"), &error))?;
         self.warn_unenforced(&service.name, unenforced);
+        if let Some(rules) = devices {
+            group
+                .limit_devices(&rules)
+                .map_err(|error| StartError::doing(&format!("{name}: limit its devices"), &error))?;
+        }
         let (start_read, start) =
             nix::unistd::pipe2(OFlag::O_CLOEXEC).map_err(|errno| failed("make a pipe")(errno.into()))?;
         let (report, report_write) = channel::pair().map_err(failed("make a socket"))?;
@@ -282,6 +293,7 @@ impl Engine {
         let mut fds = Vec::from(stdio);
         fds.extend([start_read, report_write]);
         fds.extend(joined);
+        fds.extend(processes);
         fds.extend(
             group.open().map_err(|error| StartError::doing(&format!("{name}: open its cgroup"), &error))?,
         );

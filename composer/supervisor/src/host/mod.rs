@@ -46,12 +46,33 @@ pub enum Error {
         /// Why.
         why: String,
     },
+    /// Of images.
+    #[error(transparent)]
+    Image(#[from] images::Error),
+    /// Nothing has this name or id.
+    #[error("no such image: {name}")]
+    NoImage {
+        /// As it was asked for.
+        name: String,
+    },
+    /// Of an image that is not to be removed.
+    #[error("cannot remove image {name}: {why}")]
+    Removal {
+        /// As it was asked for.
+        name: String,
+        /// Why not.
+        why: String,
+    },
     /// Of the control groups.
     #[error(transparent)]
     Cgroup(#[from] composer_cgroup::Error),
 }
 
-fn root() -> Result<(), Error> {
+/// Whether what belongs to root alone can be read.
+///
+/// # Errors
+/// [`Error::NotRoot`].
+pub fn root() -> Result<(), Error> {
     if nix::unistd::geteuid().is_root() { Ok(()) } else { Err(Error::NotRoot) }
 }
 

@@ -13,7 +13,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use composer_cgroup::Hierarchy;
-use composer_sandbox::{self as sandbox, Child, ContainerFds, ContainerSpec, ExecFds, NetworkSpec, Stdio};
+use composer_sandbox::{self as sandbox, Child, ContainerFds, ContainerSpec, ExecFds, NamespaceSpec, Stdio};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
@@ -84,7 +84,7 @@ impl Keeper {
         mask.add(Signal::SIGCHLD);
         mask.thread_block()?;
         let signals = SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
-        let binary = sandbox::sealed_self().map_err(io::Error::other)?;
+        let binary = sandbox::own_program().map_err(io::Error::other)?;
         // Once, and not in each child.
         sandbox::prepare_filter();
         let mut held = BTreeMap::new();
@@ -312,8 +312,10 @@ fn container_fds(fds: Vec<OwnedFd>, spec: &ContainerSpec) -> Result<ContainerFds
     let mut next = || fds.next().ok_or_else(|| TOO_FEW.to_owned());
     let stdio = Stdio { stdin: next()?, stdout: next()?, stderr: next()? };
     let (start, report) = (next()?, next()?);
-    let network = if spec.network == NetworkSpec::Joined { Some(next()?) } else { None };
-    Ok(ContainerFds { stdio, start, report, network, cgroup: fds.next() })
+    let mut joined = |namespace| if namespace == NamespaceSpec::Joined { next().map(Some) } else { Ok(None) };
+    let (network, pid, ipc) =
+        (joined(spec.network)?, joined(spec.isolation.pid)?, joined(spec.isolation.ipc)?);
+    Ok(ContainerFds { stdio, start, report, network, pid, ipc, cgroup: fds.next() })
 }
 
 fn exec_fds(fds: Vec<OwnedFd>) -> Result<(OwnedFd, ExecFds), String> {

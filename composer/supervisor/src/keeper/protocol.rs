@@ -12,7 +12,7 @@ pub const PEER: i32 = 4;
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Order {
     /// Clone a container. Descriptors: standard input, output, error, start, report, the network namespace where it
-    /// joins another's and, on cgroup v2, the folder of its cgroup.
+    /// joins another's, pidfds of those whose PID and IPC namespaces it joins and, on cgroup v2, the folder of its cgroup.
     Spawn {
         /// Names the child in notices.
         tag: String,

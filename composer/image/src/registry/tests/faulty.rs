@@ -4,34 +4,43 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
-use super::{assert_whole, image, pull, pull_with, refusal};
+use super::{assert_whole, image, platform, pull, pull_with, refusal};
 use crate::progress::Event;
+use crate::pull::Policy;
+use crate::reference::Reference;
 use crate::registry::Registries;
+use crate::stop::Stop;
+use crate::store::Store;
 use crate::testing::{Made, Scratch};
+
+/// How a blob is begun that never goes on.
+const HALF: &[u8] = b"HTTP/1.1 200 OK\r\nX-Half";
 
 /// What the next requests meet.
 #[derive(Default)]
-struct Faults {
+pub(super) struct Faults {
     /// Blobs end after half of what is asked for, so often.
-    cuts: u32,
+    pub cuts: u32,
     /// Requests for blobs are answered 503, so often.
-    trouble: u32,
+    pub trouble: u32,
     /// Requests need the token that its own service gives to `ann`, whose secret is `secret`.
     token: bool,
     /// It does not know how to begin in the middle.
     no_ranges: bool,
+    /// Blobs are begun and never go on.
+    pub hangs: bool,
     /// What was asked for.
     asked: Vec<String>,
 }
 
-struct Server {
-    name: String,
+pub(super) struct Server {
+    pub name: String,
     faults: Arc<Mutex<Faults>>,
 }
 
 impl Server {
     /// Serves until the test ends.
-    fn start(made: Made, faults: Faults) -> Self {
+    pub fn start(made: Made, faults: Faults) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let name = listener.local_addr().unwrap().to_string();
         let faults = Arc::new(Mutex::new(faults));
@@ -45,7 +54,7 @@ impl Server {
         Self { name, faults }
     }
 
-    fn asked(&self, part: &str) -> usize {
+    pub fn asked(&self, part: &str) -> usize {
         self.faults.lock().unwrap().asked.iter().filter(|line| line.contains(part)).count()
     }
 }
@@ -70,6 +79,10 @@ fn serve(stream: &TcpStream, name: &str, made: &Made, faults: &Mutex<Faults>) {
     let answer = answer(&request, &headers, name, made, &mut faults.lock().unwrap());
     // The client may have gone.
     let _ = stream.write_all(&answer);
+    if faults.lock().unwrap().hangs && answer.starts_with(HALF) {
+        // Until the client ends the connection.
+        let _ = stream.read(&mut [0]);
+    }
 }
 
 fn answer(request: &str, headers: &str, name: &str, made: &Made, faults: &mut Faults) -> Vec<u8> {
@@ -80,7 +93,9 @@ fn answer(request: &str, headers: &str, name: &str, made: &Made, faults: &mut Fa
     if path.starts_with("/token") {
         // ann:secret
         if headers.contains("authorization: basic yw5uonnly3jlda==")
-            && path.contains("repository%3Ashop%3Apull")
+            && ["shop", "composer%2Flogin"]
+                .iter()
+                .any(|name| path.contains(&format!("repository%3A{name}%3Apull")))
         {
             return reply("200 OK", "", br#"{"token":"the-token"}"#);
         }
@@ -119,7 +134,10 @@ fn answer(request: &str, headers: &str, name: &str, made: &Made, faults: &mut Fa
         None => ("200 OK", &blob[..]),
     };
     let mut answer = reply(status, "", blob);
-    if faults.cuts > 0 {
+    if faults.hangs {
+        answer = reply("200 OK", "X-Half: yes\r\n", blob);
+        answer.truncate(answer.len() - blob.len() / 2);
+    } else if faults.cuts > 0 {
         faults.cuts -= 1;
         answer.truncate(answer.len() - blob.len() / 2);
     }
@@ -146,6 +164,34 @@ fn downloads_go_on_where_they_broke_off() {
         assert_whole(&image.unwrap());
         assert_eq!(*retries.lock().unwrap(), 4);
     }
+}
+
+#[test]
+fn stopped_in_the_middle() {
+    let server = Server::start(image(), Faults { hangs: true, ..Faults::default() });
+    let scratch = Scratch::new();
+    let stop = Stop::default();
+    let root = scratch.path().join("store");
+    let store = Store::open(&root).unwrap().with_stop(stop.clone());
+    let reference = Reference::parse(&format!("{}/shop", server.name), scratch.path()).unwrap();
+    let (told, begun) = std::sync::mpsc::channel();
+    let tell = |event: Event<'_>| {
+        if matches!(event, Event::Advanced { .. }) {
+            told.send(()).unwrap();
+        }
+    };
+    std::thread::scope(|scope| {
+        let pull = scope.spawn(|| store.pull(&reference, &platform(), Policy::Always, &tell));
+        // All three layers are being written.
+        (0..3).for_each(|_| begun.recv().unwrap());
+        assert!(std::fs::read_dir(root.join("tmp")).unwrap().count() > 0);
+        stop.stop();
+        assert_eq!(std::fs::read_dir(root.join("tmp")).unwrap().count(), 0);
+        assert_eq!(pull.join().unwrap().unwrap_err().to_string(), "stopped");
+    });
+    // Nothing begins any more.
+    let again = store.pull(&reference, &platform(), Policy::Always, &|_| ());
+    assert_eq!(again.unwrap_err().to_string(), "stopped");
 }
 
 #[test]
@@ -182,6 +228,10 @@ fn a_token() {
     let said = refusal(pull(&scratch, &reference, with("wrong")));
     assert!(said.contains("incorrect username or password"), "{said}");
     assert_whole(&pull(&scratch, &reference, with("secret")).unwrap());
+    let log_in = |secret: &str| with(secret).log_in(&server.name, None, None, &Stop::default());
+    let said = log_in("wrong").unwrap_err().to_string();
+    assert!(said.contains("cannot log in to") && said.contains("incorrect username or password"), "{said}");
+    log_in("secret").unwrap();
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod faulty;
 mod real;
+mod ways;
 
 use crate::error::Result;
 use crate::platform::Platform;

@@ -13,21 +13,23 @@ use oci_client::secrets::RegistryAuth;
 use super::{assert_whole, image, pull, refusal};
 use crate::manifest::{OCI_INDEX, OCI_MANIFEST};
 use crate::reference::{Named, Reference};
-use crate::registry::{Registries, client, oci_image};
+use crate::registry::connection::client;
+use crate::registry::{Kept, Proxies, Registries, oci_image};
+use crate::stop::Stop;
 use crate::testing::{Made, Scratch};
 
 /// `ann` and `secret`.
 const PASSWORDS: &str = "ann:$2b$05$y1/bOhzmziM5kcL3Gclls.A6Dd827DlJZ84XHV2fnrc2U2BmgLJai\n";
 
-struct Server {
+pub(super) struct Server {
     scratch: Scratch,
     process: Child,
-    name: String,
+    pub name: String,
     tls: bool,
 }
 
 impl Server {
-    fn start(tls: bool) -> Self {
+    pub fn start(tls: bool) -> Self {
         let scratch = Scratch::new();
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let at = |name: &str| scratch.path().join(name).to_str().unwrap().to_owned();
@@ -48,7 +50,7 @@ impl Server {
                     "-days",
                     "2",
                 ])
-                .args(["-subj", "/CN=composer", "-addext", "subjectAltName=IP:127.0.0.1"])
+                .args(["-subj", "/CN=composer", "-addext", "subjectAltName=IP:127.0.0.1,DNS:registry.test"])
                 .args([
                     "-addext",
                     "basicConstraints=critical,CA:FALSE",
@@ -92,9 +94,9 @@ impl Server {
     }
 
     /// Uploads an image, and an index that lists it beside one for another platform.
-    fn push(&self, rest: &str, made: &Made) {
+    pub fn push(&self, rest: &str, made: &Made) {
         let named = self.named(rest);
-        let image = oci_image(&named);
+        let image = oci_image(&named, &self.name);
         let certificates = match self.tls {
             true => {
                 let data = fs::read(self.scratch.path().join("crt")).unwrap();
@@ -102,7 +104,7 @@ impl Server {
             }
             false => Vec::new(),
         };
-        let client = client(&self.name, !self.tls, false, certificates).unwrap();
+        let client = client(&self.name, !self.tls, false, certificates, &Proxies::default()).unwrap();
         let auth = match self.tls {
             true => RegistryAuth::Basic("ann".to_owned(), "secret".to_owned()),
             false => RegistryAuth::Anonymous,
@@ -126,12 +128,17 @@ impl Server {
     }
 
     /// A Docker configuration with these credentials, and the server's own certificate.
-    fn registries(&self, secret: &str) -> Registries {
+    pub fn registries(&self, secret: &str) -> Registries {
+        self.registries_of(secret, &self.name)
+    }
+
+    /// The same under another name.
+    pub fn registries_of(&self, secret: &str, name: &str) -> Registries {
         use base64::Engine;
         let auth = base64::engine::general_purpose::STANDARD.encode(format!("ann:{secret}"));
         let path: PathBuf = self.scratch.path().join("config.json");
-        fs::write(&path, format!(r#"{{"auths":{{"{}":{{"auth":"{auth}"}}}}}}"#, self.name)).unwrap();
-        let trusted = self.scratch.path().join("certs.d").join(&self.name);
+        fs::write(&path, format!(r#"{{"auths":{{"{}":{{"auth":"{auth}"}}}}}}"#, name)).unwrap();
+        let trusted = self.scratch.path().join("certs.d").join(name);
         fs::create_dir_all(&trusted).unwrap();
         fs::copy(self.scratch.path().join("crt"), trusted.join("ca.crt")).unwrap();
         Registries {
@@ -203,4 +210,30 @@ fn tls_and_basic_auth() {
     let insecure =
         Registries { certificates: None, insecure: vec![server.name.clone()], ..server.registries("secret") };
     assert_whole(&pull(&scratch, &name, insecure).unwrap());
+}
+
+#[test]
+fn logging_in_and_out() {
+    let server = Server::start(true);
+    server.push("shop/api:v1", &image());
+    let scratch = Scratch::new();
+    let path = scratch.path().join("mine/config.json");
+    let registries = Registries { docker_config: Some(path.clone()), ..server.registries("secret") };
+    let log_in = |given: Option<(&str, &str)>| {
+        let given = given.map(|(user, secret)| (user.to_owned(), secret.to_owned()));
+        registries.log_in(&server.name, given, None, &Stop::default())
+    };
+    let said = log_in(None).unwrap_err().to_string();
+    assert!(said.contains("there are no credentials of it"), "{said}");
+    let said = log_in(Some(("ann", "wrong"))).unwrap_err().to_string();
+    assert!(said.contains("refuses the credentials of `ann`") && !path.exists(), "{said}");
+    assert_eq!(log_in(Some(("ann", "secret"))).unwrap(), Kept::File(path.clone()));
+    assert_eq!(registries.user(&server.name).unwrap().as_deref(), Some("ann"));
+    log_in(None).unwrap();
+    let name = format!("{}/shop/api:v1", server.name);
+    assert_whole(&pull(&scratch, &name, registries.clone()).unwrap());
+    assert!(registries.log_out(&server.name, None).unwrap());
+    assert!(!registries.log_out(&server.name, None).unwrap());
+    let said = refusal(pull(&scratch, &name, registries));
+    assert!(said.contains("it wants credentials"), "{said}");
 }

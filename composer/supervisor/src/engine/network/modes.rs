@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 
-use composer_sandbox::NetworkSpec;
+use composer_sandbox::NamespaceSpec;
 use composer_stack::NetworkMode;
 
 use super::super::container::Container;
@@ -16,16 +16,25 @@ use crate::records::{ContainerRecord, Phase, Process};
 
 impl Engine {
     /// How the sandbox makes the namespace of a mode.
-    pub(in super::super) fn namespace(mode: &NetworkMode) -> NetworkSpec {
+    pub(in super::super) fn namespace(mode: &NetworkMode) -> NamespaceSpec {
         match mode {
-            NetworkMode::Networks(_) | NetworkMode::None => NetworkSpec::Own,
-            NetworkMode::Host => NetworkSpec::Host,
-            NetworkMode::Service(_) | NetworkMode::Container(_) => NetworkSpec::Joined,
+            NetworkMode::Networks(_) | NetworkMode::None => NamespaceSpec::Own,
+            NetworkMode::Host => NamespaceSpec::Host,
+            NetworkMode::Service(_) | NetworkMode::Container(_) => NamespaceSpec::Joined,
         }
     }
 
     /// The record of the container whose namespace is joined by this mode.
     pub(in super::super) fn host_of(&self, mode: &NetworkMode) -> Result<Option<ContainerRecord>> {
+        self.owner_of("network", mode)
+    }
+
+    /// The same of any namespace, by what messages call it.
+    pub(in super::super) fn owner_of(
+        &self,
+        what: &str,
+        mode: &NetworkMode,
+    ) -> Result<Option<ContainerRecord>> {
         match mode {
             NetworkMode::Networks(_) | NetworkMode::None | NetworkMode::Host => Ok(None),
             NetworkMode::Service(service) => {
@@ -34,7 +43,7 @@ impl Engine {
                 let first = running.min_by_key(|container| container.record.borrow().index);
                 let none = || {
                     StartError::new(format!(
-                        "its network is that of service {service}, of which no container runs: start it first"
+                        "its {what} is that of service {service}, of which no container runs: start it first"
                     ))
                 };
                 first.map(|container| Some(container.record.borrow().clone())).ok_or_else(none)
@@ -44,7 +53,7 @@ impl Engine {
                 let found = own.or_else(|| elsewhere(&self.stack, name));
                 let none = || {
                     StartError::new(format!(
-                        "its network is that of container {name}, which there is none of on this host"
+                        "its {what} is that of container {name}, which there is none of on this host"
                     ))
                 };
                 found.map(Some).ok_or_else(none)

@@ -12,6 +12,7 @@ use composer_stack::{Attachment, NetworkMode, Service};
 
 use super::super::Engine;
 use super::super::container::Container;
+use super::super::isolation::is_of_network;
 use super::super::link::Born;
 use super::super::start::{Result, StartError};
 use super::Net;
@@ -68,7 +69,7 @@ impl Engine {
                 }
                 resolver = Some((attached.dns_udp, attached.dns_tcp));
             }
-            NetworkMode::None => isolate(netns()?, service.sysctls.clone())
+            NetworkMode::None => isolate(netns()?, of_network(service))
                 .await
                 .map_err(|error| failed("set up its network namespace", &error))?,
             NetworkMode::Host | NetworkMode::Service(_) | NetworkMode::Container(_) => {}
@@ -137,10 +138,15 @@ impl Engine {
                 gateways,
             }
         });
-        let mut sysctls: BTreeMap<String, String> = service.sysctls.clone();
-        sysctls.retain(|key, _| key.starts_with("net.") || key.starts_with("net/"));
-        Ok(Wiring { plugs: plugs.collect(), sysctls })
+        Ok(Wiring { plugs: plugs.collect(), sysctls: of_network(service) })
     }
+}
+
+/// The kernel parameters of a service's network.
+fn of_network(service: &Service) -> BTreeMap<String, String> {
+    let mut sysctls = service.sysctls.clone();
+    sysctls.retain(|key, _| is_of_network(key));
+    sysctls
 }
 
 impl Engine {

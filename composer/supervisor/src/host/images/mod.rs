@@ -1,21 +1,35 @@
 //! The images of this host: one store, which all stacks share.
 
-use composer_image::{Image, Platform, Policy, Reference, Registries, Store};
+mod apply;
+mod known;
+mod pull;
+mod registries;
+mod removal;
+mod resolve;
 
-pub use composer_image::{Error, Event, Policy as PullPolicy};
+use composer_image::{Hold, Image, Platform, Policy, Reference, Store};
+
+pub use composer_image::{Error, Event, Image as Stored, Kept, Policy as PullPolicy, Registries, Stop};
+pub use known::{Name, Use, in_use, list};
+pub use pull::{Pull, pull};
+pub use registries::registries;
+pub use removal::{Gone, find, prune, remove};
+pub use resolve::{Choice, Failed, Looked};
 
 use crate::paths;
 
 /// An image that is asked for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Wanted {
-    /// As it stands in the file; paths in it are absolute.
-    pub reference: String,
-    /// `OS/ARCHITECTURE[/VARIANT]`; the host's own where absent.
-    pub platform: Option<String>,
-    /// When it is pulled.
-    pub policy: Policy,
+    /// Where it comes from.
+    pub reference: Reference,
+    /// What it is to run on.
+    pub platform: Platform,
 }
+
+/// As long as it is held, no image is removed: from finding one until a container's record says that it is in use.
+#[derive(Debug)]
+pub struct Held(#[expect(dead_code, reason = "it is let go of by being dropped")] Hold);
 
 /// Opens the store, and makes it where there is none.
 pub(crate) fn store(registries: Registries) -> Result<Store, Error> {
@@ -24,33 +38,22 @@ pub(crate) fn store(registries: Registries) -> Result<Store, Error> {
 
 /// Brings images, all at once: what has become of each, in their order. Progress is told with an image's place among
 /// them, from several threads. Blocks.
-///
-/// # Errors
-/// Those of opening the store. What is wrong with one image is its own result.
-pub fn bring(
-    wanted: &[Wanted],
-    registries: Registries,
+pub(crate) fn bring(
+    store: &Store,
+    wanted: &[(Wanted, Policy)],
     progress: &(dyn Fn(usize, Event<'_>) + Sync),
-) -> Result<Vec<Result<Image, Error>>, Error> {
-    let store = store(registries)?;
-    let one = |place: usize, wanted: &Wanted| {
-        let reference = Reference::parse(&wanted.reference, "/".as_ref())?;
-        let platform = match &wanted.platform {
-            Some(platform) => Platform::parse(platform)?,
-            None => Platform::host(),
-        };
-        store.pull(&reference, &platform, wanted.policy, &|event| progress(place, event))
+) -> Vec<Result<Image, Error>> {
+    let one = |place: usize, (wanted, policy): &(Wanted, Policy)| {
+        store.pull(&wanted.reference, &wanted.platform, *policy, &|event| progress(place, event))
     };
-    let (store_one, mut results) = (&one, Vec::with_capacity(wanted.len()));
+    let one = &one;
     std::thread::scope(|scope| {
         let work: Vec<_> = wanted
             .iter()
             .enumerate()
-            .map(|(place, wanted)| scope.spawn(move || store_one(place, wanted)))
+            .map(|(place, wanted)| scope.spawn(move || one(place, wanted)))
             .collect();
-        for done in work {
-            results.push(done.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
-        }
-    });
-    Ok(results)
+        let done = work.into_iter().map(|work| work.join());
+        done.map(|result| result.unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
+    })
 }

@@ -1,0 +1,113 @@
+//! A client that has logged in: with TLS where there is TLS, and without where that is allowed.
+
+use oci_client::client::{Certificate, ClientConfig, ClientProtocol};
+use oci_client::errors::OciDistributionError;
+use oci_client::secrets::RegistryAuth;
+use oci_client::{Client, RegistryOperation};
+use tokio::runtime::Runtime;
+
+use super::credentials::{self, Credentials};
+use super::settings::{Proxies, Registries};
+use super::{CONNECT, Error, Result, SILENCE, certificates, is_loopback, run, words};
+use crate::stop::Stop;
+
+/// How a registry is spoken to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Speech {
+    /// With TLS; without where the other side speaks none and may.
+    Either,
+    Http,
+    Https,
+}
+
+/// What a client is made for.
+pub(super) struct Wanted<'a> {
+    /// `HOST[:PORT]`.
+    pub host: &'a str,
+    pub speech: Speech,
+    /// Its registry is `host`.
+    pub image: &'a oci_client::Reference,
+    pub operation: RegistryOperation,
+    pub credentials: Option<&'a Credentials>,
+}
+
+/// The credentials for a registry, if there are any.
+pub(super) fn known(registries: &Registries, host: &str) -> Result<Option<Credentials>> {
+    match &registries.docker_config {
+        Some(path) => credentials::find(path, host),
+        None => Ok(None),
+    }
+}
+
+/// A client that has logged in, and the token it has been given. `failed` words what a failure says.
+pub(super) fn connect(
+    runtime: &Runtime,
+    wanted: &Wanted<'_>,
+    registries: &Registries,
+    stop: &Stop,
+    failed: impl Fn(&'static str, &str) -> Error,
+) -> Result<(Client, Option<String>)> {
+    let insecure = registries.is_insecure(wanted.host);
+    let certificates = match &registries.certificates {
+        Some(folder) => certificates::read(&folder.join(wanted.host))?,
+        None => Vec::new(),
+    };
+    let proxies = registries.proxies.of(wanted.host);
+    let make = |http: bool| {
+        client(wanted.host, http, insecure, certificates.clone(), &proxies)
+            .map_err(|error| failed("start the client for", &error.to_string()))
+    };
+    let auth = match wanted.credentials {
+        Some(found) => RegistryAuth::Basic(found.user.clone(), found.secret.clone()),
+        None => RegistryAuth::Anonymous,
+    };
+    let log_in = |client: &Client| {
+        let again = || client.auth(wanted.image, &auth, wanted.operation);
+        run(runtime, stop, again)
+    };
+    let refused = |error: Option<OciDistributionError>| match error {
+        Some(error) => failed("log in for", &words::of(&error, wanted.credentials)),
+        None => Error::Stopped,
+    };
+    let first = make(wanted.speech == Speech::Http)?;
+    match log_in(&first) {
+        Ok(token) => Ok((first, token)),
+        Err(Some(OciDistributionError::RequestError(error)))
+            if wanted.speech == Speech::Either
+                && (insecure || is_loopback(wanted.host))
+                && words::speaks_no_tls(&error) =>
+        {
+            let http = make(true)?;
+            let token = log_in(&http).map_err(refused)?;
+            Ok((http, token))
+        }
+        Err(error) => Err(refused(error)),
+    }
+}
+
+pub(super) fn client(
+    registry: &str,
+    http: bool,
+    insecure: bool,
+    certificates: Vec<Certificate>,
+    proxies: &Proxies,
+) -> std::result::Result<Client, OciDistributionError> {
+    // One for the process; whoever comes second finds it there.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    Client::try_from(ClientConfig {
+        protocol: match http {
+            true => ClientProtocol::HttpsExcept(vec![registry.to_owned()]),
+            false => ClientProtocol::Https,
+        },
+        accept_invalid_certificates: insecure,
+        extra_root_certificates: certificates,
+        platform_resolver: None,
+        connect_timeout: Some(CONNECT),
+        read_timeout: Some(SILENCE),
+        user_agent: concat!("composer/", env!("CARGO_PKG_VERSION")),
+        https_proxy: proxies.https.clone(),
+        http_proxy: proxies.http.clone(),
+        no_proxy: proxies.none.clone(),
+        ..ClientConfig::default()
+    })
+}

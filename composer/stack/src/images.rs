@@ -1,0 +1,61 @@
+//! The images that the services of a file name, for whoever brings, lists or pushes them.
+
+use std::collections::BTreeSet;
+
+use crate::loaded::{Loaded, PLATFORM};
+use crate::values;
+use crate::yaml::Node;
+
+/// What a service says of its image, in the file's own words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServiceImage {
+    /// The service.
+    pub service: String,
+    /// `image`, where there is one.
+    pub image: Option<String>,
+    /// `platform`; the caller's DOCKER_DEFAULT_PLATFORM where the file does not set it.
+    pub platform: Option<String>,
+    /// `pull_policy`.
+    pub pull_policy: Option<String>,
+    /// Whether it has a `build` section.
+    pub is_built: bool,
+}
+
+impl Loaded {
+    /// Those of these services, in the order of their names; of all where none is named.
+    pub fn service_images(&self, services: &[String]) -> Vec<ServiceImage> {
+        let names = self.names("services").into_iter();
+        let wanted = names.filter(|name| services.is_empty() || services.contains(name));
+        wanted.filter_map(|name| Some(self.image_of(&name, self.service(&name)?))).collect()
+    }
+
+    /// These services and all that they depend on.
+    pub fn with_dependencies(&self, services: &[String]) -> Vec<String> {
+        let (mut found, mut open) = (BTreeSet::new(), services.to_vec());
+        while let Some(name) = open.pop() {
+            let needed = self.service(&name).and_then(|service| service.get("depends_on"));
+            let names = needed.into_iter().flat_map(Node::entries).map(|(name, _)| name.clone());
+            if !found.contains(&name) {
+                open.extend(names);
+                found.insert(name);
+            }
+        }
+        found.into_iter().collect()
+    }
+
+    fn service(&self, name: &str) -> Option<&Node> {
+        self.root.get("services")?.get(name)
+    }
+
+    fn image_of(&self, name: &str, service: &Node) -> ServiceImage {
+        let text = |key: &str| values::text(service.get(key)).filter(|text| !text.is_empty());
+        let default = || self.environment.get(PLATFORM).filter(|platform| !platform.is_empty()).cloned();
+        ServiceImage {
+            service: name.to_owned(),
+            image: text("image"),
+            platform: text("platform").or_else(default),
+            pull_policy: text("pull_policy"),
+            is_built: service.get("build").is_some_and(|build| !build.is_null()),
+        }
+    }
+}

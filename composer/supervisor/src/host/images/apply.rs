@@ -1,0 +1,111 @@
+//! What an image says of itself becomes part of its service, where the file says nothing else.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use composer_image::{Config, Healthcheck as ImageCheck, Run};
+use composer_stack::{
+    CheckTimes, Healthcheck, ImageSource, Mount, MountKind, MountOptions, Service, Test, signal,
+};
+
+/// Docker's rules (moby's `daemon/commit.go`, `merge`).
+pub(super) fn apply(service: &mut Service, source: &ImageSource, config: &Config) {
+    let run = &config.run;
+    program(service, run);
+    environment(&mut service.environment, &run.env);
+    for (key, value) in &run.labels {
+        service.labels.entry(key.clone()).or_insert_with(|| value.clone());
+    }
+    let given = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
+    service.working_dir = service.working_dir.take().or_else(|| given(&run.working_dir));
+    service.user = service.user.take().or_else(|| given(&run.user));
+    if !source.has_stop_signal
+        && let Some(signal) = signal::parse(&run.stop_signal)
+    {
+        service.stop_signal = signal;
+    }
+    for port in &run.exposed_ports {
+        let bare = port.strip_suffix("/tcp").unwrap_or(port);
+        if !service.expose.iter().any(|known| known == port || known == bare) {
+            service.expose.push(port.clone());
+        }
+    }
+    volumes(&mut service.mounts, &run.volumes);
+    service.healthcheck = healthcheck(service.healthcheck.take(), source, run);
+}
+
+/// An entrypoint of the file's takes the image's command away; an empty one only its entrypoint.
+fn program(service: &mut Service, run: &Run) {
+    let is_empty = |words: &Option<Vec<String>>| words.as_ref().is_none_or(Vec::is_empty);
+    if is_empty(&service.entrypoint) {
+        if is_empty(&service.command) {
+            service.command = Some(run.cmd.clone());
+        }
+        if service.entrypoint.is_none() {
+            service.entrypoint = Some(run.entrypoint.clone());
+        }
+    }
+}
+
+fn environment(own: &mut BTreeMap<String, String>, image: &[String]) {
+    for variable in image {
+        let (key, value) = variable.split_once('=').unwrap_or((variable, ""));
+        own.entry(key.to_owned()).or_insert_with(|| value.to_owned());
+    }
+}
+
+/// Volumes without a name, where nothing is mounted by the file.
+fn volumes(mounts: &mut Vec<Mount>, targets: &[String]) {
+    let plain = |path: &str| path.trim_end_matches('/').to_owned();
+    for target in targets.iter().filter(|target| target.starts_with('/')) {
+        let target = plain(target);
+        if !target.is_empty() && !mounts.iter().any(|mount| plain(&mount.target) == target) {
+            mounts.push(Mount {
+                target,
+                read_only: false,
+                kind: MountKind::Anonymous,
+                options: MountOptions::default(),
+            });
+        }
+    }
+}
+
+/// The file's test goes before the image's, and so do its times one by one.
+fn healthcheck(own: Option<Healthcheck>, source: &ImageSource, run: &Run) -> Option<Healthcheck> {
+    let times = source.times.clone();
+    let image = run.healthcheck.as_ref();
+    match (own, image) {
+        _ if source.unprobed => None,
+        (Some(own), Some(image)) if matches!(own.test, Test::Command(_)) => {
+            Some(times.or(times_of(image)).of(own.test))
+        }
+        (Some(own), _) => Some(own),
+        (None, Some(image)) => Some(times.or(times_of(image)).of(test(image, &run.shell)?)),
+        (None, None) => None,
+    }
+}
+
+fn test(check: &ImageCheck, shell: &[String]) -> Option<Test> {
+    let (kind, rest) = check.test.split_first()?;
+    match kind.as_str() {
+        "CMD" => Some(Test::Command(rest.to_vec())),
+        "CMD-SHELL" => {
+            let plain = ["/bin/sh".to_owned(), "-c".to_owned()];
+            let shell = if shell.is_empty() { &plain } else { shell };
+            Some(Test::Command(shell.iter().chain(rest).cloned().collect()))
+        }
+        _ => None,
+    }
+}
+
+fn times_of(check: &ImageCheck) -> CheckTimes {
+    let time =
+        |nanoseconds: i64| u64::try_from(nanoseconds).ok().filter(|time| *time > 0).map(Duration::from_nanos);
+    CheckTimes {
+        interval: time(check.interval),
+        timeout: time(check.timeout),
+        retries: u32::try_from(check.retries).ok().filter(|retries| *retries > 0),
+        start_period: time(check.start_period),
+        start_interval: time(check.start_interval),
+    }
+}

@@ -1,0 +1,219 @@
+//! The services of a stack get the images that they ask for.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::SystemTime;
+
+use composer_image::{Image, Platform, Policy, Reference, Store};
+use composer_stack::{self as stack, Condition, ImageSource, Rootfs, Service, Stack};
+
+use super::{Error, Event, Held, Registries, Stop, Wanted, apply, bring, store};
+
+/// Which images are brought, and when.
+pub struct Choice<'a> {
+    /// Services whose images are brought. Those of others are only looked for.
+    pub services: &'a BTreeSet<String>,
+    /// Instead of what the services say.
+    pub policy: Option<stack::PullPolicy>,
+    /// Where nothing is to be done, images are only looked for.
+    pub is_dry: bool,
+}
+
+/// Why a service cannot have its image.
+#[derive(Debug)]
+pub struct Failed {
+    /// The service.
+    pub service: String,
+    /// What failed, on what, and why.
+    pub message: String,
+    /// A way out.
+    pub help: Option<String>,
+    /// The value of the file that is to blame, as keys.
+    pub at: Vec<String>,
+}
+
+/// Services that ask for one image.
+type Askers = Vec<(String, ImageSource)>;
+
+/// What services ask for, as far as it is here.
+#[derive(Debug)]
+pub struct Looked {
+    store: Store,
+    held: Held,
+    here: Vec<(Askers, Image)>,
+    missing: Vec<(Askers, Wanted, Policy)>,
+    failed: Vec<Failed>,
+}
+
+impl Looked {
+    /// Looks for the images that services ask for; `None` where none does.
+    ///
+    /// # Errors
+    /// Those of opening the store.
+    pub fn find(stack: &Stack, registries: Registries, choice: &Choice<'_>) -> Result<Option<Self>, Error> {
+        let mut failed = Vec::new();
+        let mut asked: BTreeMap<Wanted, Askers> = BTreeMap::new();
+        for service in stack.services.values() {
+            let Rootfs::Source(source) = &service.rootfs else { continue };
+            match wanted(source, &stack.directory) {
+                Ok(wanted) => {
+                    asked.entry(wanted).or_default().push((service.name.clone(), (**source).clone()))
+                }
+                Err(error) => failed.push(Failed::of(&service.name, &error)),
+            }
+        }
+        if asked.is_empty() && failed.is_empty() {
+            return Ok(None);
+        }
+        let store = store(registries)?;
+        let held = Held(store.hold()?);
+        let mut looked = Self { store, held, here: Vec::new(), missing: Vec::new(), failed };
+        let now = SystemTime::now();
+        for (wanted, askers) in asked {
+            let policy = policy(&askers, choice);
+            match (looked.store.find(&wanted.reference, &wanted.platform)?, policy) {
+                (Some(image), None) => looked.here.push((askers, image)),
+                (Some(image), Some(policy)) if policy.is_content(&image, now) => {
+                    looked.here.push((askers, image))
+                }
+                (_, Some(policy)) => looked.missing.push((askers, wanted, policy)),
+                (None, None) => {}
+            }
+        }
+        Ok(Some(looked))
+    }
+
+    /// The names of the images that have to be brought.
+    pub fn missing(&self) -> Vec<String> {
+        self.missing.iter().map(|(_, wanted, _)| wanted.reference.familiar()).collect()
+    }
+
+    /// Brings what is missing, all at once; how far it has come is told with an image's place among the names. Blocks until
+    /// all is done or `stop` ends it. What has become of each is in the order of the names.
+    pub fn bring(
+        self,
+        stop: &Stop,
+        progress: &(dyn Fn(usize, Event<'_>) + Sync),
+    ) -> (Self, Vec<Result<Image, Error>>) {
+        let wanted: Vec<_> =
+            self.missing.iter().map(|(_, wanted, policy)| (wanted.clone(), *policy)).collect();
+        let looked = Self { store: self.store.with_stop(stop.clone()), ..self };
+        let brought = bring(&looked.store, &wanted, progress);
+        (looked, brought)
+    }
+
+    /// Gives the services what their images say of themselves. Those whose image is not here, and was not to be brought, are
+    /// left as they are.
+    ///
+    /// # Errors
+    /// What is wrong with the image of each service.
+    pub fn give(
+        self,
+        brought: Vec<Result<Image, Error>>,
+        stack: &mut Stack,
+        choice: &Choice<'_>,
+    ) -> Result<Held, Vec<Failed>> {
+        let Self { mut here, missing, mut failed, held, .. } = self;
+        for ((askers, ..), result) in missing.into_iter().zip(brought) {
+            match result {
+                Ok(image) => here.push((askers, image)),
+                Err(error) => {
+                    let meant = askers.iter().filter(|(name, _)| choice.services.contains(name));
+                    failed.extend(meant.map(|(name, _)| Failed::of(name, &error)));
+                }
+            }
+        }
+        for (askers, image) in here {
+            for (name, source) in &askers {
+                if let Some(service) = stack.services.get_mut(name) {
+                    give(service, source, &image);
+                    failed.extend(nothing_to_run(service, choice));
+                }
+            }
+        }
+        failed.extend(waits_in_vain(stack, choice));
+        if failed.is_empty() { Ok(held) } else { Err(failed) }
+    }
+}
+
+fn wanted(source: &ImageSource, folder: &std::path::Path) -> Result<Wanted, Error> {
+    let platform = source.platform.as_deref().map_or_else(|| Ok(Platform::host()), Platform::parse)?;
+    Ok(Wanted { reference: Reference::parse(&source.reference, folder)?, platform })
+}
+
+/// When an image is pulled that several services ask for: as often as the most eager of those that are meant wants;
+/// `None` where none of them is.
+fn policy(services: &[(String, ImageSource)], choice: &Choice<'_>) -> Option<Policy> {
+    let meant = services.iter().filter(|(name, _)| !choice.is_dry && choice.services.contains(name));
+    let policies = meant.map(|(_, source)| match choice.policy.unwrap_or(source.pull) {
+        stack::PullPolicy::Always => Policy::Always,
+        stack::PullPolicy::Missing => Policy::Missing,
+        stack::PullPolicy::Never => Policy::Never,
+        stack::PullPolicy::After(age) => Policy::After(age),
+    });
+    policies.min_by_key(|policy| match policy {
+        Policy::Always => (0, None),
+        Policy::After(age) => (1, Some(*age)),
+        Policy::Missing => (2, None),
+        Policy::Never => (3, None),
+    })
+}
+
+fn give(service: &mut Service, source: &ImageSource, image: &Image) {
+    apply::apply(service, source, &image.config);
+    service.rootfs = Rootfs::Image(Box::new(stack::Image {
+        reference: source.reference.clone(),
+        digest: image.digest.to_string(),
+        id: image.id.to_string(),
+        platform: image.platform.to_string(),
+        layers: image.layers.clone(),
+    }));
+}
+
+fn nothing_to_run(service: &Service, choice: &Choice<'_>) -> Option<Failed> {
+    let is_empty = service.argv().first().is_none_or(String::is_empty);
+    (is_empty && choice.services.contains(&service.name)).then(|| Failed {
+        service: service.name.clone(),
+        message: format!("the image of `{}` names no program to execute", service.name),
+        help: Some("give the service a `command`".to_owned()),
+        at: vec!["services".to_owned(), service.name.clone(), "image".to_owned()],
+    })
+}
+
+/// Whoever waits for a health check that neither the file nor the image has.
+fn waits_in_vain(stack: &Stack, choice: &Choice<'_>) -> Vec<Failed> {
+    let meant = stack.services.values().filter(|service| choice.services.contains(&service.name));
+    let waits = meant.flat_map(|service| {
+        let healthy =
+            service.depends_on.iter().filter(|(_, how)| how.condition == Condition::Healthy && how.required);
+        healthy.map(move |(name, _)| (service, name))
+    });
+    let in_vain = waits.filter(|(_, name)| {
+        stack
+            .services
+            .get(*name)
+            .is_some_and(|target| matches!(target.rootfs, Rootfs::Image(_)) && target.healthcheck.is_none())
+    });
+    in_vain
+        .map(|(service, to)| Failed {
+            service: service.name.clone(),
+            message: format!(
+                "`{}` waits for `{to}` to be healthy, but neither `{to}` nor its image has a health check",
+                service.name
+            ),
+            help: Some(format!("give `{to}` a `healthcheck` or an `x-probe`, or wait for `service_started`")),
+            at: ["services", &service.name, "depends_on", to].map(str::to_owned).to_vec(),
+        })
+        .collect()
+}
+
+impl Failed {
+    fn of(service: &str, error: &Error) -> Self {
+        let key = if matches!(error, Error::Platform { .. }) { "platform" } else { "image" };
+        Self {
+            service: service.to_owned(),
+            message: error.to_string(),
+            help: None,
+            at: ["services", service, key].map(str::to_owned).to_vec(),
+        }
+    }
+}
