@@ -22,7 +22,7 @@ const LONGEST_OPTIONS: usize = 4096;
 /// No device node works but those of /dev, unless they are `open_nodes`: what may open which device is limited otherwise then.
 pub fn mount(layers: &[&OwnedFd], place: &Path, work: &OwnedFd, open_nodes: bool) -> io::Result<OwnedFd> {
     let upper = on_host(place)?;
-    let layers: Vec<String> = layers.iter().map(|layer| descriptor::path(layer)).collect();
+    let layers: Vec<String> = layers.iter().map(descriptor::path).collect();
     let (upper, work) = (descriptor::path(&upper), descriptor::path(work));
     let lower = layers.join(":");
     if lower.len() < LONGEST_VALUE {
