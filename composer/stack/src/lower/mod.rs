@@ -35,7 +35,7 @@ pub(crate) fn stack(
     let services = section("services").filter_map(|(name, entry)| {
         let own = entry.node.get("x-rootfs").and_then(rootfs);
         let rootfs = own.or_else(|| image::source(&entry.node))?;
-        Some((name.clone(), service(root, name, &entry.node, rootfs, &directory, &contents)))
+        Some((name.clone(), service((root, name), &entry.node, rootfs, &directory, &contents)))
     });
     let volumes =
         section("volumes").map(|(key, entry)| (key.clone(), mounts::volume(&name, key, &entry.node)));
@@ -65,8 +65,7 @@ fn rootfs(node: &Node) -> Option<Rootfs> {
 }
 
 fn service(
-    root: &Node,
-    name: &str,
+    (root, name): (&Node, &str),
     node: &Node,
     rootfs: Rootfs,
     folder: &Path,
