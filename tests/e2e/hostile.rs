@@ -1,5 +1,9 @@
 //! Images that are made to lead out of their container.
 
+use std::fs;
+
+use serde_json::json;
+
 use crate::layout::Layout;
 use crate::stack::Project;
 
@@ -43,5 +47,25 @@ fn what_the_kernel_shows_is_mounted_where_it_is_masked() {
     let project = project("proc-file", "", &image);
     let (_, message) = project.fails(&["up", "-d"]);
     assert!(message.contains("/proc of the root filesystem is a file"), "{message}");
+    down(project);
+}
+
+#[test]
+fn no_user_of_an_image_becomes_root() {
+    let passwd = "root:x:0:0::/root:/bin/sh\nhigh:x:4294967295:4294967295::/:/bin/sh\nin:x:7:7::/:/bin/sh\n";
+    let files = [("etc/passwd", passwd), ("etc/group", "high:x:4294967295:in\n")];
+    let image = Layout::busybox("user").layer(&files).config(json!({"User": "4294967295"}));
+    let project = project("user", "", &image);
+    let (_, message) = project.fails(&["up", "-d"]);
+    assert!(message.contains("user id 4294967295 is too high: ids go from 0 to 2147483647"), "{message}");
+    project.ok(&["down", "-t", "0"]);
+    let file = fs::read_to_string(project.folder.join("compose.yaml")).unwrap();
+    project.write("compose.yaml", &format!("{file}    user: '2147483647:2147483647'\n"));
+    project.ok(&["up", "-d"]);
+    assert_eq!(project.ok(&["exec", "-T", "a", "id", "-u"]), "2147483647\n");
+    for user in ["4294967295", "high", "in", "0:4294967295", "0:high"] {
+        let (_, message) = project.fails(&["exec", "-T", "-u", user, "a", "id"]);
+        assert!(message.contains("id 4294967295 is too high"), "{user}: {message}");
+    }
     down(project);
 }
