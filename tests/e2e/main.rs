@@ -27,6 +27,7 @@ mod graph;
 mod guest_book;
 mod hooks;
 mod host_root;
+mod hostile;
 mod image_config;
 mod isolation;
 mod layout;
