@@ -20,7 +20,7 @@ use super::execute::{Order, StepError};
 use super::hooks::{self, Lines};
 use super::link::{Born, Refusal};
 use super::start::{Launch, StartError};
-use super::{Engine, asyncfd, inside};
+use super::{Engine, asyncfd, inside, removal};
 use crate::logs::Writer;
 use crate::protocol::Action;
 
@@ -102,10 +102,10 @@ impl Engine {
         let what = format!("pre_start step {} `{program}` of {name}", number + 1);
         let failed = |error: io::Error| StartError::new(format!("{what}: {error}"));
         let folder = container.paths.pre_start();
-        remade(&folder).map_err(failed)?;
+        remade(&folder).await.map_err(failed)?;
         let ended = self.step_ended(container, step, &folder, order).await;
         // A step's own files go with it; what cannot be removed is removed with the container.
-        let _ = fs::remove_dir_all(&folder);
+        let _ = removal::remove(&folder).await;
         let hook = |why: String| StepError::Hook { container: Rc::clone(container), why };
         match ended {
             Ok(Some(code)) => hooks::verdict(&what, code).map_err(hook),
@@ -188,11 +188,8 @@ fn elsewhere(spec: &mut ContainerSpec, folder: &Path) {
     }
 }
 
-fn remade(folder: &Path) -> io::Result<()> {
-    match fs::remove_dir_all(folder) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        Ok(()) | Err(_) => {}
-    }
+async fn remade(folder: &Path) -> io::Result<()> {
+    removal::remove(folder).await?;
     fs::create_dir_all(folder.join("upper"))
 }
 
