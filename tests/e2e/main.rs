@@ -22,6 +22,7 @@ mod ends;
 mod errors;
 mod escape;
 mod events;
+mod export;
 mod first_starts;
 mod graph;
 mod guest_book;
