@@ -23,6 +23,7 @@ mod errors;
 mod escape;
 mod events;
 mod excess;
+mod export;
 mod first_starts;
 mod graph;
 mod guest_book;
