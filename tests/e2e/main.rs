@@ -28,6 +28,7 @@ mod graph;
 mod guest_book;
 mod hooks;
 mod host_root;
+mod image_beside;
 mod image_config;
 mod isolation;
 mod layout;
