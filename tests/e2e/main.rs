@@ -10,6 +10,7 @@ mod basics;
 mod cgroups;
 mod cli;
 mod clients;
+mod commit;
 mod config;
 mod confinement;
 mod container_names;

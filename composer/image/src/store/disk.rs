@@ -10,7 +10,7 @@ use crate::stop::{Making, Stop};
 use crate::tree;
 
 /// A folder for what is being made. What is in it goes with it.
-pub(super) struct Temporary {
+pub(crate) struct Temporary {
     path: PathBuf,
     /// Once it has been moved its name may be another's.
     placed: bool,
@@ -33,7 +33,7 @@ impl Temporary {
         }
     }
 
-    pub(super) fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 

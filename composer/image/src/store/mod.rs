@@ -184,7 +184,7 @@ impl Store {
     }
 
     /// A blob, if it is here and is what its name says.
-    fn blob(&self, digest: &Digest) -> Result<Option<Vec<u8>>> {
+    pub(crate) fn blob(&self, digest: &Digest) -> Result<Option<Vec<u8>>> {
         let Some(bytes) = read(&self.blob_path(digest))? else { return Ok(None) };
         let mut hasher = crate::digest::Hasher::like(digest);
         hasher.update(&bytes);
@@ -254,6 +254,11 @@ impl Store {
 
     fn layer_path(&self, diff_id: &Digest) -> PathBuf {
         self.root.join("layers").join(diff_id.algorithm()).join(diff_id.hex())
+    }
+
+    /// A folder for what is being made.
+    pub(crate) fn temporary(&self) -> Result<disk::Temporary> {
+        disk::Temporary::new(&self.tmp(), &self.stop)
     }
 
     fn tmp(&self) -> PathBuf {

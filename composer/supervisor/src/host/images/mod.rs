@@ -1,6 +1,7 @@
 //! The images of this host: one store, which all stacks share.
 
 mod apply;
+mod commit;
 mod known;
 mod pull;
 mod registries;
@@ -9,7 +10,10 @@ mod resolve;
 
 use composer_image::{Hold, Image, Platform, Policy, Reference, Store};
 
-pub use composer_image::{Error, Event, Image as Stored, Kept, Policy as PullPolicy, Registries, Stop};
+pub use commit::{Change, commit, new_name};
+pub use composer_image::{
+    Commit, Error, Event, Image as Stored, Kept, Policy as PullPolicy, Registries, Stop,
+};
 pub use known::{Name, Use, in_use, list};
 pub use pull::{Pull, pull};
 pub use registries::registries;
