@@ -6,6 +6,9 @@ use std::process::Command;
 
 use rustix::fs::{Mode, OFlags, mkdirat, openat};
 
+use serde_json::{Map, json};
+
+use crate::layout::Layout;
 use crate::stack::Project;
 
 /// Folders in each other, as deep, below a folder of a container, through its own root filesystem.
@@ -35,4 +38,37 @@ fn folders_deeper_than_paths_and_descriptors_go() {
     assert_eq!(project.ok(&["exec", "-T", "a", "ls", "/tmp", "/own"]), "/own:\n\n/tmp:\n");
     deepen(&project.field("a", "Pid"), "/tmp", 3_000);
     project.down();
+}
+
+/// A project of the image `oci:./image`.
+fn of_image(name: &str, image: &Layout) -> Project {
+    let project = Project::new(name, "services:\n  a: {image: 'oci:./image', network_mode: none}\n");
+    image.write(&project.folder.join("image"));
+    project
+}
+
+/// Takes the project down, and what it has put into the store.
+fn down(project: Project) {
+    project.ok(&["down", "-v", "-t", "0"]);
+    project.ok(&["image", "rm", &format!("oci:{}", project.folder.join("image").display())]);
+    project.down();
+}
+
+#[test]
+fn ranges_of_ports_that_lie_over_each_other_are_one() {
+    let mut ports = Map::new();
+    for first in 1..400 {
+        ports.insert(format!("{first}-65535/udp"), json!({}));
+    }
+    for no_port in ["99999/tcp", "80/foo", "x", "80-70/tcp", "0/tcp", "80; echo"] {
+        ports.insert(no_port.to_owned(), json!({}));
+    }
+    let image = Layout::busybox("excess-ports");
+    let project =
+        of_image("excess-ports", &image.config(json!({"Cmd": ["sleep", "1000"], "ExposedPorts": ports})));
+    project.ok(&["up", "-d"]);
+    let container = &project.containers()[0];
+    assert_eq!(container["Ports"], "1-65535/udp");
+    assert_eq!(container["Publishers"].as_array().unwrap().len(), 65535);
+    down(project);
 }
