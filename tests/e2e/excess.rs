@@ -1,7 +1,8 @@
 //! What containers and images may ask too much of: folders without end, ports, probes, names.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::process::Command;
 
 use rustix::fs::{Mode, OFlags, mkdirat, openat};
@@ -71,4 +72,28 @@ fn ranges_of_ports_that_lie_over_each_other_are_one() {
     assert_eq!(container["Ports"], "1-65535/udp");
     assert_eq!(container["Publishers"].as_array().unwrap().len(), 65535);
     down(project);
+}
+
+#[test]
+fn pipes_and_devices_in_an_images_place_are_not_waited_for() {
+    let image = Layout::busybox("excess-pipes");
+    let project = of_image("excess-pipes", &image);
+    let folder = project.folder.join("image");
+    let refused = |path: &Path, pull: &str, what: &str| {
+        let (_, error) = project.fails(&["image", "pull", pull]);
+        let text = format!("{} cannot be used: it is {what}, not a file", path.display());
+        assert!(error.contains(&text), "{error}");
+    };
+    let layer = fs::read_dir(folder.join("blobs/sha256")).unwrap().map(|entry| entry.unwrap().path());
+    let layer = layer.max_by_key(|path| fs::metadata(path).unwrap().len()).unwrap();
+    for path in [layer, folder.join("index.json"), folder.join("archive")] {
+        let pull = if path.ends_with("archive") { "oci-archive:./image/archive" } else { "oci:./image" };
+        let _ = fs::remove_file(&path);
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        refused(&path, pull, "a named pipe");
+        fs::remove_file(&path).unwrap();
+        std::os::unix::fs::symlink("/dev/zero", &path).unwrap();
+        refused(&path, pull, "a device");
+    }
+    project.down();
 }
