@@ -97,3 +97,21 @@ fn pipes_and_devices_in_an_images_place_are_not_waited_for() {
     }
     project.down();
 }
+
+#[test]
+fn an_images_probes_have_a_pause_between_them() {
+    let script = "until test -e /tmp/probes && test $(wc -l < /tmp/probes) -ge 6; do sleep 0.05; done; cat /tmp/probes";
+    let image = Layout::busybox("excess-probes").config(json!({
+        "Cmd": ["sh", "-c", script],
+        // Seconds, with two digits behind the point (proc_uptime(5)).
+        "Healthcheck": {"Test": ["CMD-SHELL", "cut -d ' ' -f 1 /proc/uptime >> /tmp/probes"],
+            "Interval": 1, "StartInterval": 1, "Timeout": 10_000_000_000_i64},
+    }));
+    let project = of_image("excess-probes", &image);
+    project.ok(&["up", "-d"]);
+    project.ends("a");
+    let log = project.ok(&["logs", "--no-log-prefix", "a"]);
+    let times: Vec<f64> = log.lines().map(|line| line.parse().unwrap()).collect();
+    assert!(times.len() >= 6 && times.windows(2).all(|pair| pair[1] - pair[0] > 0.085), "{times:?}");
+    down(project);
+}

@@ -118,9 +118,13 @@ fn test(check: &ImageCheck, shell: &[String]) -> Option<Test> {
     }
 }
 
+/// Shorter times than Docker takes (moby's `MinimumDuration`) count as the least.
 fn times_of(check: &ImageCheck) -> CheckTimes {
-    let time =
-        |nanoseconds: i64| u64::try_from(nanoseconds).ok().filter(|time| *time > 0).map(Duration::from_nanos);
+    let least = Duration::from_millis(1);
+    let time = |nanoseconds: i64| {
+        let time = u64::try_from(nanoseconds).ok().filter(|time| *time > 0)?;
+        Some(Duration::from_nanos(time).max(least))
+    };
     CheckTimes {
         interval: time(check.interval),
         timeout: time(check.timeout),
