@@ -54,6 +54,23 @@ impl Layout {
         self
     }
 
+    /// With a layer of symbolic links, each with what it leads to.
+    pub fn links(mut self, links: &[(&str, &str)]) -> Self {
+        let mut tar = tar::Builder::new(Vec::new());
+        for (path, to) in links {
+            let mut header = tar::Header::new_gnu();
+            header.set_entry_type(tar::EntryType::Symlink);
+            header.set_mode(0o777);
+            header.set_uid(0);
+            header.set_gid(0);
+            header.set_mtime(1);
+            header.set_size(0);
+            tar.append_link(&mut header, path, to).unwrap();
+        }
+        self.layers.push(tar.into_inner().unwrap());
+        self
+    }
+
     /// With this in its configuration (image-spec, config.md).
     pub fn config(mut self, config: Value) -> Self {
         let Value::Object(keys) = config else { panic!("no object") };

@@ -13,6 +13,7 @@ mod down;
 mod enable;
 mod events;
 mod exec;
+pub mod export;
 mod follow;
 mod graph;
 mod image;
@@ -166,7 +167,7 @@ fn try_only(verb: &mut Verb) -> Result<()> {
         }
         Verb::Wait(_) | Verb::Unit(_) => {}
         Verb::Ps(_) | Verb::Ls(_) | Verb::Logs(_) | Verb::Events(_) | Verb::Top(_) | Verb::Stats(_) => {}
-        Verb::Images(_) | Verb::Volumes(_) | Verb::Port(_) => {}
+        Verb::Images(_) | Verb::Volumes(_) | Verb::Port(_) | Verb::Export(_) => {}
         Verb::Config(_) | Verb::Graph(_) | Verb::Version(_) => {}
     }
     Ok(())
@@ -210,6 +211,7 @@ fn dispatch(context: &mut Context, verb: Verb) -> Result {
         Verb::Attach(verb) => attach::run(context, &verb),
         Verb::Watch(verb) => watch::run(context, verb),
         Verb::Cp(verb) => copy::run(context, verb),
+        Verb::Export(verb) => export::run(context, &verb),
         Verb::Config(verb) => config::run(context, &verb),
         Verb::Graph(verb) => graph::run(context, &verb),
         Verb::Version(verb) => version::run(context, &verb),

@@ -4,6 +4,7 @@ mod attach;
 mod config;
 mod copy;
 mod creation;
+mod export;
 mod global;
 mod graph;
 mod hold;
@@ -23,6 +24,7 @@ pub use attach::Attach;
 pub use config::{Config, ConfigFormat};
 pub use copy::{Copy, Place};
 pub use creation::{Create, Creation, Pull, Renewal, Scale};
+pub use export::Export;
 pub use global::{Ansi, Global, ProgressStyle};
 pub use graph::{Graph, GraphFormat};
 pub use hold::{Kill, Pause};
@@ -120,6 +122,8 @@ pub enum Verb {
     Attach(Attach),
     /// Copy files between the host and containers
     Cp(Copy),
+    /// Write a container's root filesystem as a tar archive
+    Export(Export),
     /// Restart services and copy files as sources change
     Watch(Watch),
     /// Check the Compose file and show what it means

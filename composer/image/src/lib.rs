@@ -30,6 +30,7 @@ pub use progress::{Event, Progress};
 pub use pull::Policy;
 pub use reference::{Local, Named, Reference};
 pub use registry::{Kept, Mirror, Owner, Proxies, Registries};
+pub use source::digest;
 pub use stop::Stop;
 pub use store::{Freed, Hold, Image, Store};
 pub use unpack::{Error as UnpackError, Limits};

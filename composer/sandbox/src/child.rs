@@ -73,12 +73,12 @@ pub fn container(spec: &ContainerSpec, fds: &ContainerFds) -> ! {
         let passed_on = volumes::passed_on(spec)?;
         root::make_private()?;
         let tree = root::mount(&spec.root, spec.isolation.open_nodes)?;
-        kernel_files::mount(&tree, spec, fds.cgroup.is_some())?;
+        let kernel = kernel_files::mount(&tree, spec, fds.cgroup.is_some())?;
         let hidden = dev::mount(&tree, spec, shm)?;
-        kernel_files::mask(&tree, spec, &hidden)?;
+        kernel_files::mask(&kernel, spec, &hidden)?;
         volumes::mount(&tree, spec, &hidden, passed_on)?;
         dev::provide(&tree, &spec.isolation.devices)?;
-        drop(hidden);
+        drop((hidden, kernel));
         working_folder(&tree, &spec.process)?;
         let init = if spec.init { Some(own_program()?) } else { None };
         root::enter(&tree, spec.read_only)?;

@@ -45,7 +45,7 @@ pub fn mount(tree: &Tree, spec: &ContainerSpec, shm: Option<OwnedFd>) -> Result<
     let nothing = nosuid | MountAttrFlags::MOUNT_ATTR_NOEXEC;
     // Below /dev, where nothing reaches it: before Linux 6.15 no part of a mount that is attached nowhere can be copied.
     let hidden = mount::filesystem("tmpfs", &[("mode", Some("755")), ("size", Some("1m"))], nosuid)
-        .and_then(|hidden| mount::attach(&hidden, tree.ensure("/dev", Missing::Folder)?).map(|()| hidden))
+        .and_then(|hidden| mount::attach(&hidden, tree.top("dev")?).map(|()| hidden))
         .and_then(|hidden| make_nodes(&hidden).map(|()| hidden))
         .doing("make", "devices")?;
     let attributes = if spec.isolation.open_nodes { nosuid } else { nodev };

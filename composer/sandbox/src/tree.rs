@@ -77,6 +77,25 @@ impl Tree {
         }
     }
 
+    /// The folder of this name directly in the root, made where there is none. Nothing leads elsewhere: what the kernel
+    /// shows is mounted here, and its masks have to lie where programs look for it.
+    pub fn top(&self, name: &str) -> io::Result<OwnedFd> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+        let open = || openat2(&self.root, name, flags, Mode::empty(), resolve);
+        let opened = match open() {
+            Err(Errno::NOENT) => mkdirat(&self.root, name, Mode::from_raw_mode(0o755)).and_then(|()| open()),
+            other => other,
+        };
+        opened.map_err(|errno| match errno {
+            Errno::LOOP | Errno::NOTDIR => io::Error::other(format!(
+                "/{name} of the root filesystem is a file or a symbolic link and has to be a folder; \
+                 remove it from the image"
+            )),
+            errno => errno.into(),
+        })
+    }
+
     fn make(&self, path: &Path, missing: Missing, links: usize) -> io::Result<OwnedFd> {
         if links == 0 {
             return Err(Errno::LOOP.into());
@@ -179,6 +198,24 @@ mod tests {
         assert!(folder.join("run/systemd/resolve/stub-resolv.conf").is_file());
         symlink("loop", folder.join("loop")).unwrap();
         assert!(tree.ensure("/loop/x", Missing::Folder).is_err());
+        fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn a_folder_at_the_top_is_one() {
+        let (folder, tree) = tree("top");
+        fs::create_dir(folder.join("real")).unwrap();
+        symlink("real", folder.join("link")).unwrap();
+        symlink("missing", folder.join("dangling")).unwrap();
+        fs::write(folder.join("file"), "").unwrap();
+        tree.top("real").unwrap();
+        tree.top("new").unwrap();
+        assert!(folder.join("new").is_dir());
+        for name in ["link", "dangling", "file"] {
+            let message = tree.top(name).unwrap_err().to_string();
+            assert!(message.contains(&format!("/{name} of the root filesystem")), "{message}");
+        }
+        assert!(!folder.join("missing").exists());
         fs::remove_dir_all(folder).unwrap();
     }
 

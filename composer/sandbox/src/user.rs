@@ -11,6 +11,9 @@ use rustix::fs::OFlags;
 use crate::failure::{Doing, Result, StartFailure};
 use crate::tree;
 
+/// The highest id that Docker takes, and runc's own readers of these files. Above it lies what set*id(2) takes for "leave
+/// it as it is", which is root's.
+const HIGHEST: u32 = 0x7fff_ffff;
 /// Of a file no more is read.
 const LARGEST: u64 = 16 << 20;
 
@@ -60,11 +63,19 @@ pub fn look_up(wanted: Option<&str>, more: &[String]) -> Result<User> {
 
 fn group_id(wanted: &str, group: &str) -> std::result::Result<u32, String> {
     // A name that looks like a number is a name first, as in Docker.
-    groups(group)
+    let gid = groups(group)
         .find(|entry| entry.name == wanted)
         .map(|entry| entry.gid)
         .or_else(|| wanted.parse().ok())
-        .ok_or_else(|| format!("the container's /etc/group has no group {wanted}"))
+        .ok_or_else(|| format!("the container's /etc/group has no group {wanted}"))?;
+    allowed("group", gid)
+}
+
+fn allowed(kind: &str, id: u32) -> std::result::Result<u32, String> {
+    if id > HIGHEST {
+        return Err(format!("{kind} id {id} is too high: ids go from 0 to {HIGHEST}"));
+    }
+    Ok(id)
 }
 
 fn read(path: &str) -> Result<String> {
@@ -125,20 +136,20 @@ fn resolve(wanted: &str, passwd: &str, group: &str) -> std::result::Result<User,
         .find(|entry| entry.name == user)
         .or_else(|| users(passwd).find(|entry| Some(entry.uid) == number));
     let uid = match (&entry, number) {
-        (Some(entry), _) => entry.uid,
-        (None, Some(number)) => number,
+        (Some(entry), _) => allowed("user", entry.uid)?,
+        (None, Some(number)) => allowed("user", number)?,
         (None, None) => return Err("the container's /etc/passwd has no such user".to_owned()),
     };
     let gid = match wanted_group {
         Some(wanted) => group_id(wanted, group)?,
-        None => entry.as_ref().map_or(0, |entry| entry.gid),
+        None => allowed("group", entry.as_ref().map_or(0, |entry| entry.gid))?,
     };
     // A group that was asked for stands alone, as in Docker.
     let supplementary = match (&entry, wanted_group) {
         (Some(user), None) => groups(group)
             .filter(|entry| entry.members.split(',').any(|member| member == user.name))
-            .map(|entry| entry.gid)
-            .collect(),
+            .map(|entry| allowed("group", entry.gid))
+            .collect::<std::result::Result<_, _>>()?,
         _ => Vec::new(),
     };
     let home = entry.map_or("", |entry| entry.home);
@@ -189,6 +200,23 @@ mod tests {
         assert_eq!(group_id("video", GROUP).unwrap(), 44);
         assert_eq!(group_id("4000", GROUP).unwrap(), 4000);
         assert!(group_id("nobody", GROUP).unwrap_err().contains("no group nobody"));
+    }
+
+    #[test]
+    fn no_id_leaves_the_process_roots() {
+        let high = u32::MAX.to_string();
+        let passwd =
+            format!("high:x:{high}:0::/:\nodd:x:1000:{high}::/:\nin:x:1001:1001::/:\n7:x:{high}:7::/:\n");
+        let group = format!("high:x:{high}:in\n");
+        for wanted in
+            [&high, "2147483648", "high", "odd", "in", "7", "0:high", "odd:high", &format!("0:{high}")]
+        {
+            let outcome = resolve(wanted, &passwd, &group);
+            assert!(outcome.as_ref().is_err_and(|why| why.contains("too high")), "{wanted}: {outcome:?}");
+        }
+        assert!(group_id("high", &group).unwrap_err().contains("too high"));
+        assert_eq!(resolve("odd:0", &passwd, &group).unwrap().uid, 1000);
+        assert_eq!(resolve("2147483647:2147483647", &passwd, &group).unwrap().gid, HIGHEST);
     }
 
     #[test]

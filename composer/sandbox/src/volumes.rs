@@ -56,15 +56,7 @@ pub fn mount(
     hidden: &OwnedFd,
     mut passed_on: Vec<Option<OwnedFd>>,
 ) -> Result<()> {
-    // Before anything is mounted over what they get.
-    for mount in &spec.mounts {
-        if let MountKind::Volume { source, subpath: None, fill: Some(fill) } = &mount.kind {
-            fill::fill(tree, &mount.target, source, fill).doing(
-                "fill the volume at",
-                format_args!("{} with what the root filesystem has there", mount.target),
-            )?;
-        }
-    }
+    fill_all(tree, &spec.mounts)?;
     let files = files::folder(spec, hidden)?;
     ordered(&spec.mounts).into_iter().try_for_each(|mount| match mount {
         Mount::Generated(name) => generated_file(tree, spec, hidden, name),
@@ -75,6 +67,30 @@ pub fn mount(
             _ => user_mount(tree, mount, passed_on.get_mut(place).and_then(Option::take)),
         },
     })
+}
+
+/// Mounts what is the host's of it, where nothing runs: memory would be gone with the mount.
+pub fn mount_at_rest(tree: &Tree, mounts: &[MountSpec]) -> Result<()> {
+    fill_all(tree, mounts)?;
+    ordered(mounts).into_iter().try_for_each(|mount| match mount {
+        Mount::User(_, mount) if matches!(mount.kind, MountKind::Bind { .. } | MountKind::Volume { .. }) => {
+            user_mount(tree, mount, None)
+        }
+        Mount::Generated(_) | Mount::User(..) => Ok(()),
+    })
+}
+
+/// Fills volumes, before anything is mounted over what they get.
+fn fill_all(tree: &Tree, mounts: &[MountSpec]) -> Result<()> {
+    for mount in mounts {
+        if let MountKind::Volume { source, subpath: None, fill: Some(fill) } = &mount.kind {
+            fill::fill(tree, &mount.target, source, fill).doing(
+                "fill the volume at",
+                format_args!("{} with what the root filesystem has there", mount.target),
+            )?;
+        }
+    }
+    Ok(())
 }
 
 /// What lies inside another comes after it; what the user mounts in a generated file's place replaces it.

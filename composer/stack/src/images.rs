@@ -1,6 +1,6 @@
 //! The images that the services of a file name, for whoever brings, lists or pushes them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::loaded::{Loaded, PLATFORM};
 use crate::values;
@@ -22,6 +22,18 @@ pub struct ServiceImage {
 }
 
 impl Loaded {
+    /// Puts other words where services name these images.
+    pub fn rename_images(&mut self, names: &BTreeMap<String, String>) {
+        let services: Vec<String> = self.names("services");
+        for service in services {
+            let node = self.root.get_mut("services").and_then(|services| services.get_mut(&service));
+            let Some(image) = node.and_then(|service| service.get_mut("image")) else { continue };
+            if let Some(name) = image.text_value().and_then(|text| names.get(text)) {
+                *image = Node::text(image.span, name.clone());
+            }
+        }
+    }
+
     /// Those of these services, in the order of their names; of all where none is named.
     pub fn service_images(&self, services: &[String]) -> Vec<ServiceImage> {
         let names = self.names("services").into_iter();

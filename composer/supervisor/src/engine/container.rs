@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use composer_sandbox::ProcessSpec;
 use composer_stack::Condition;
-use tokio::sync::{Mutex, mpsc, oneshot, watch};
+use tokio::sync::{Mutex, MutexGuard, mpsc, oneshot, watch};
 
 use super::publishers;
 use crate::channel;
@@ -118,6 +118,8 @@ pub struct Container {
     /// Held by whoever starts its program or takes away what it stood on. One who has the engine's turn may wait for
     /// it, never the other way round.
     pub gate: Mutex<()>,
+    /// How often somebody has come to the gate for whom those make way who only copy files.
+    asked: watch::Sender<u64>,
 }
 
 impl Container {
@@ -143,7 +145,19 @@ impl Container {
             standing: Cell::new(standing),
             restart: RefCell::default(),
             gate: Mutex::new(()),
+            asked: watch::Sender::new(0),
         })
+    }
+
+    /// Waits for the gate. Who holds it to copy files may wait for ever for more of them, and makes way.
+    pub async fn enter(&self) -> MutexGuard<'_, ()> {
+        self.asked.send_modify(|times| *times += 1);
+        self.gate.lock().await
+    }
+
+    /// Tells who copies files that he is to make way.
+    pub fn asked(&self) -> watch::Receiver<u64> {
+        self.asked.subscribe()
     }
 
     /// Its name.

@@ -255,7 +255,7 @@ impl Engine {
         };
         self.announce_container(&container, Action::Removing);
         container.restart.borrow_mut().take();
-        let _gate = container.gate.lock().await;
+        let _gate = container.enter().await;
         if !self.container(name).is_some_and(|known| Rc::ptr_eq(&known, &container)) {
             // Somebody else has taken it away meanwhile.
             return Ok(());

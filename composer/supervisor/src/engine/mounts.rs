@@ -19,6 +19,19 @@ impl Engine {
     /// What a container's service mounts, what it takes over from other containers, and the files of its secrets and
     /// configs.
     pub(super) fn mounts(&self, container: &Container, service: &Service) -> Result<Vec<sandbox::MountSpec>> {
+        let mut mounts = self.volume_mounts(container, service)?;
+        for (key, file) in files(service) {
+            mounts.push(self.file(service, key, file)?);
+        }
+        Ok(mounts)
+    }
+
+    /// The same without the files.
+    pub(super) fn volume_mounts(
+        &self,
+        container: &Container,
+        service: &Service,
+    ) -> Result<Vec<sandbox::MountSpec>> {
         // As in Docker, an empty volume is filled for a container that has never run.
         let is_new = matches!(container.record.borrow().phase, crate::records::Phase::Created { .. });
         let own = self.mounter(container);
@@ -38,9 +51,6 @@ impl Engine {
                 let maker = Maker { owner: &owner, service, place: None, fills: is_new };
                 mounts.push(maker.made(&mount)?);
             }
-        }
-        for (key, file) in files(service) {
-            mounts.push(self.file(service, key, file)?);
         }
         Ok(mounts)
     }

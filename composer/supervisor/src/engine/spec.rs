@@ -1,7 +1,6 @@
 //! What a container is made from: the specification for the sandbox, and the files and folders that it stands on.
 
 use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 
 use composer_sandbox::{self as sandbox, ContainerSpec, DeviceSpec, ProcessSpec, RootSpec};
@@ -38,37 +37,7 @@ impl Engine {
         devices: Vec<DeviceSpec>,
     ) -> Result<ContainerSpec> {
         let name = container.name();
-        let made = |path: &Path, done: io::Result<()>| {
-            done.map_err(|error| StartError::new(format!("{name}: make {}: {error}", path.display())))
-        };
-        let (upper, work) = (container.paths.upper(), container.paths.work());
-        made(&upper, fs::create_dir_all(&upper))?;
-        let path = self.record.borrow().as_ref().map(|record| record.path.clone()).unwrap_or_default();
-        let root = match &service.rootfs {
-            Rootfs::Path(lower) => {
-                RootSpec::Layers { layers: vec![lower.clone()], base: self.base()?, upper, work }
-            }
-            Rootfs::Image(image) => {
-                if let Some(lost) = image.layers.iter().find(|layer| !layer.is_dir()) {
-                    return Err(image_lost(service, &image.reference, lost));
-                }
-                RootSpec::Layers { layers: image.layers.clone(), base: self.base()?, upper, work }
-            }
-            Rootfs::Source(image) => {
-                return Err(StartError {
-                    help: Some("bring it: `compose pull`".to_owned()),
-                    at: ["services", &service.name, "image"].map(str::to_owned).to_vec(),
-                    ..StartError::new(format!(
-                        "service {}: its image `{}` is not here",
-                        service.name, image.reference
-                    ))
-                });
-            }
-            Rootfs::Host => {
-                let mask = self.mask()?;
-                RootSpec::Host { mask, upper, work, path }
-            }
-        };
+        let root = self.root(container, service)?;
         Ok(ContainerSpec {
             network: Self::namespace(&service.network),
             domainname: service.domainname.clone(),
@@ -86,6 +55,38 @@ impl Engine {
             isolation: isolation::spec(service, devices),
             hostname: identity.hostname,
         })
+    }
+
+    /// What its root filesystem is made of.
+    pub(super) fn root(&self, container: &Container, service: &Service) -> Result<RootSpec> {
+        let (upper, work) = (container.paths.upper(), container.paths.work());
+        fs::create_dir_all(&upper).map_err(|error| {
+            StartError::new(format!("{}: make {}: {error}", container.name(), upper.display()))
+        })?;
+        match &service.rootfs {
+            Rootfs::Path(lower) => {
+                Ok(RootSpec::Layers { layers: vec![lower.clone()], base: self.base()?, upper, work })
+            }
+            Rootfs::Image(image) => {
+                if let Some(lost) = image.layers.iter().find(|layer| !layer.is_dir()) {
+                    return Err(image_lost(service, &image.reference, lost));
+                }
+                Ok(RootSpec::Layers { layers: image.layers.clone(), base: self.base()?, upper, work })
+            }
+            Rootfs::Source(image) => Err(StartError {
+                help: Some("bring it: `compose pull`".to_owned()),
+                at: ["services", &service.name, "image"].map(str::to_owned).to_vec(),
+                ..StartError::new(format!(
+                    "service {}: its image `{}` is not here",
+                    service.name, image.reference
+                ))
+            }),
+            Rootfs::Host => {
+                let path =
+                    self.record.borrow().as_ref().map(|record| record.path.clone()).unwrap_or_default();
+                Ok(RootSpec::Host { mask: self.mask()?, upper, work, path })
+            }
+        }
     }
 
     /// The layer below all others.

@@ -162,7 +162,7 @@ fn begun(container: &Container, born: &Born) -> Result<()> {
 impl Engine {
     /// Starts a container and returns when its program has been exec'd.
     pub(super) async fn start(self: &Rc<Self>, container: &Rc<Container>) -> Result<()> {
-        let _gate = container.gate.lock().await;
+        let _gate = container.enter().await;
         self.begin_anew(container)
             .map_err(|error| StartError::doing(&format!("{}: write its record", container.name()), &error))?;
         container.doomed.set(false);

@@ -210,6 +210,8 @@ pub enum Way {
         /// Of a symbolic link, what it leads to.
         follow: bool,
     },
+    /// The whole root filesystem out of it, as [`export`](composer_sandbox::archive::export) does; `path` means nothing.
+    Whole,
     /// Into it.
     In {
         /// Where they go from `path`.

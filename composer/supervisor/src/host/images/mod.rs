@@ -2,6 +2,7 @@
 
 mod apply;
 mod known;
+mod pins;
 mod pull;
 mod push;
 mod registries;
@@ -12,6 +13,7 @@ use composer_image::{Hold, Image, Platform, Policy, Reference, Store};
 
 pub use composer_image::{Error, Event, Image as Stored, Kept, Policy as PullPolicy, Registries, Stop};
 pub use known::{Name, Use, in_use, list};
+pub use pins::pins;
 pub use pull::{Pull, pull};
 pub use push::{Push, push, tag};
 pub use registries::registries;
