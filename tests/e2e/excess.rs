@@ -115,3 +115,17 @@ fn an_images_probes_have_a_pause_between_them() {
     assert!(times.len() >= 6 && times.windows(2).all(|pair| pair[1] - pair[0] > 0.085), "{times:?}");
     down(project);
 }
+
+#[test]
+fn what_an_image_calls_things_is_one_line() {
+    let entrypoint = json!({"Entrypoint": ["/x\u{1b}[2J\nerror: all is well"]});
+    let project = of_image("excess-lines", &Layout::busybox("excess-lines").config(entrypoint));
+    let (code, error) = project.fails(&["up", "-d"]);
+    assert!(code == 127 && !error.lines().any(|line| line == "error: all is well"), "{error}");
+    assert!(error.contains(r"run /x\u{1b}[2J\nerror: all is well: no such file in the container"), "{error}");
+    let system = json!({"os": "linux\nerror: all is well"});
+    Layout::busybox("excess-lines").document(system).write(&project.folder.join("other"));
+    let (_, error) = project.fails(&["image", "pull", "oci:./other"]);
+    assert!(error.contains(r"linux\nerror: all is well/"), "{error}");
+    down(project);
+}

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use composer_stack::{Healthcheck, Probe, Test};
+use composer_stack::{Healthcheck, Probe, Test, one_line};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
@@ -249,7 +249,8 @@ impl Engine {
         if let Some(code @ 1..) = code
             && output.is_empty()
         {
-            output = format!("{} ended with status {code}", argv.first().map_or("", String::as_str));
+            let program = argv.first().map(|program| one_line(program)).unwrap_or_default();
+            output = format!("{program} ended with status {code}");
         }
         Ok((code == Some(0), output))
     }
