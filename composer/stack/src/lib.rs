@@ -65,7 +65,7 @@ mod yaml;
 pub use capabilities::capability;
 pub use check::same_address;
 pub use command_line::{env_file, split_ports, split_words};
-pub use diagnostic::{Diagnostic, Diagnostics, Link, Place, Related, Severity};
+pub use diagnostic::{Diagnostic, Diagnostics, Link, Place, Related, Severity, one_line};
 pub use error::LoadError;
 pub use hash::{Changes, config_hash, sha256};
 pub use images::ServiceImage;

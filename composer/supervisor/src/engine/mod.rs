@@ -34,6 +34,7 @@ mod ports;
 mod prestart;
 mod probe;
 pub(crate) mod program;
+mod publishers;
 mod removal;
 mod restart;
 mod revive;

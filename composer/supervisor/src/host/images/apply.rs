@@ -1,6 +1,6 @@
 //! What an image says of itself becomes part of its service, where the file says nothing else.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
 use composer_image::{Config, Healthcheck as ImageCheck, Run};
@@ -24,12 +24,7 @@ pub(super) fn apply(service: &mut Service, source: &ImageSource, config: &Config
     {
         service.stop_signal = signal;
     }
-    for port in &run.exposed_ports {
-        let bare = port.strip_suffix("/tcp").unwrap_or(port);
-        if !service.expose.iter().any(|known| known == port || known == bare) {
-            service.expose.push(port.clone());
-        }
-    }
+    exposed(&mut service.expose, &run.exposed_ports);
     volumes(&mut service.mounts, &run.volumes);
     service.healthcheck = healthcheck(service.healthcheck.take(), source, run);
 }
@@ -66,6 +61,31 @@ fn environment(own: &mut BTreeMap<String, String>, image: &[String]) {
         let (key, value) = variable.split_once('=').unwrap_or((variable, ""));
         own.entry(key.to_owned()).or_insert_with(|| value.to_owned());
     }
+}
+
+/// What is no port, as `nat.ParsePort` of Docker's sees it, is left out, and so is what comes when all ports there are
+/// could have been named.
+fn exposed(own: &mut Vec<String>, image: &[String]) {
+    let bare = |port: &str| port.strip_suffix("/tcp").unwrap_or(port).to_owned();
+    let mut known: HashSet<String> = own.iter().map(|port| bare(port)).collect();
+    let mut left = u32::from(u16::MAX);
+    for word in image {
+        let Some(count) = ports(word).filter(|count| *count <= left) else { continue };
+        if known.insert(bare(word)) {
+            left -= count;
+            own.push(word.clone());
+        }
+    }
+}
+
+/// How many ports `80`, `53/udp` or `8000-8010/tcp` are.
+fn ports(word: &str) -> Option<u32> {
+    let (ports, protocol) = word.split_once('/').unwrap_or((word, "tcp"));
+    let (first, last) = ports.split_once('-').unwrap_or((ports, ports));
+    let number = |text: &str| text.parse::<u16>().ok().filter(|port| *port > 0).map(u32::from);
+    let (first, last) = (number(first)?, number(last)?);
+    let known = ["tcp", "udp", "sctp"].contains(&protocol);
+    (known && first <= last).then(|| last - first + 1)
 }
 
 /// Volumes without a name, where nothing is mounted by the file.
@@ -112,9 +132,13 @@ fn test(check: &ImageCheck, shell: &[String]) -> Option<Test> {
     }
 }
 
+/// Shorter times than Docker takes (moby's `MinimumDuration`) count as the least.
 fn times_of(check: &ImageCheck) -> CheckTimes {
-    let time =
-        |nanoseconds: i64| u64::try_from(nanoseconds).ok().filter(|time| *time > 0).map(Duration::from_nanos);
+    let least = Duration::from_millis(1);
+    let time = |nanoseconds: i64| {
+        let time = u64::try_from(nanoseconds).ok().filter(|time| *time > 0)?;
+        Some(Duration::from_nanos(time).max(least))
+    };
     CheckTimes {
         interval: time(check.interval),
         timeout: time(check.timeout),
