@@ -1,11 +1,20 @@
 //! Images that are made to lead out of their container.
 
 use std::fs;
+use std::os::fd::AsFd;
+use std::os::unix::fs::{MetadataExt, symlink};
+use std::path::PathBuf;
+use std::process::Stdio;
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{self, Signal};
+use nix::unistd::Pid;
+use rustix::fs::inotify;
 use serde_json::json;
 
 use crate::layout::Layout;
-use crate::stack::Project;
+use crate::stack::{Project, busybox, text};
+use crate::volumes::{holders, volume};
 
 /// A project with one service `a` of this image, which sleeps where nothing else is said.
 fn project(name: &str, rest: &str, image: &Layout) -> Project {
@@ -26,7 +35,8 @@ fn down(project: Project) {
 
 #[test]
 fn what_the_kernel_shows_is_mounted_where_it_is_masked() {
-    let links: [(&str, &str, &[(&str, &str)]); 6] = [
+    type Links = [(&'static str, &'static str)];
+    let links: [(&str, &str, &Links); 6] = [
         ("proc", "of-dev", &[("proc", "/dev/L"), ("dev/L", "/p")]),
         ("proc", "of-sys", &[("proc", "/sys/L"), ("sys/L", "/p")]),
         ("proc", "to-root", &[("proc", "/")]),
@@ -68,4 +78,86 @@ fn no_user_of_an_image_becomes_root() {
         assert!(message.contains("id 4294967295 is too high"), "{user}: {message}");
     }
     down(project);
+}
+
+#[test]
+fn a_link_in_the_way_of_a_copy_leads_nothing_of_the_hosts_into_the_volume() {
+    const FOLDERS: usize = 16;
+    const LARGE: u64 = 16 << 20;
+    let project = Project::new(
+        "hostile-copy",
+        "services: {one: {x-rootfs: ./root, command: sleep 1000, network_mode: none, volumes: ['data:/v']}}\nvolumes: {data: }",
+    );
+    let root = project.folder.join("root");
+    fs::create_dir_all(root.join("bin")).unwrap();
+    fs::copy(busybox().join("bin/busybox"), root.join("bin/sleep")).unwrap();
+    for number in 0..FOLDERS {
+        let folder = root.join(format!("v/d{number}"));
+        fs::create_dir_all(&folder).unwrap();
+        // Long enough to be met in its middle.
+        fs::File::create(folder.join("large")).unwrap().set_len(LARGE).unwrap();
+        match number {
+            0 => fs::write(folder.join("file"), "the image's").unwrap(),
+            _ => fs::hard_link(root.join("v/d0/file"), folder.join("file")).unwrap(),
+        }
+    }
+    let host = project.folder.join("host");
+    fs::create_dir(&host).unwrap();
+    fs::write(host.join("file"), "the host's").unwrap();
+
+    let data = volume(&project, "data");
+    let part = data.join(".compose-filling");
+    project.ok(&["volume", "create", &format!("{}_data", project.name)]);
+    let watch = inotify::init(inotify::CreateFlags::CLOEXEC).unwrap();
+    inotify::add_watch(&watch, &data, inotify::WatchFlags::CREATE).unwrap();
+    let up = project.command(&["up", "-d"]).stderr(Stdio::piped()).spawn().unwrap();
+    let mut buffer = [std::mem::MaybeUninit::uninit(); 4096];
+    let mut events = inotify::Reader::new(&watch, &mut buffer);
+    let mut next = || {
+        let is_there = !events.is_buffer_empty();
+        let ready = is_there
+            || poll(&mut [PollFd::new(watch.as_fd(), PollFlags::POLLIN)], PollTimeout::from(30_000_u16))
+                == Ok(1);
+        assert!(ready, "nothing is copied");
+        events.next().unwrap().file_name().unwrap().to_owned()
+    };
+    assert_eq!(next().to_bytes(), b".compose-filling");
+    let copying = holders(&data);
+    assert_eq!(copying.len(), 1, "who copies");
+    let copying = Pid::from_raw(copying[0]);
+    inotify::add_watch(&watch, &part, inotify::WatchFlags::CREATE).unwrap();
+    // As a container would that has the volume already: once a second folder is begun, the first is whole. The copy
+    // stands still meanwhile.
+    while fs::read_dir(&part).unwrap().count() < 2 {
+        next();
+    }
+    signal::kill(copying, Signal::SIGSTOP).unwrap();
+    let begun: Vec<_> = fs::read_dir(&part).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert!(begun.len() < FOLDERS, "the copy was over");
+    let is_whole = |folder: &PathBuf| {
+        fs::metadata(folder.join("large")).is_ok_and(|large| large.len() == LARGE)
+            && folder.join("file").exists()
+    };
+    let whole: Vec<_> = begun.into_iter().filter(is_whole).collect();
+    assert!(!whole.is_empty());
+    for folder in whole {
+        fs::rename(&folder, data.join(folder.file_name().unwrap()).with_extension("old")).unwrap();
+        symlink(&host, folder).unwrap();
+    }
+    signal::kill(copying, Signal::SIGCONT).unwrap();
+    let up = up.wait_with_output().unwrap();
+    assert!(up.status.success(), "{}", text(&up.stderr));
+
+    assert_eq!(
+        fs::metadata(host.join("file")).unwrap().nlink(),
+        1,
+        "the host's file has a name in the volume"
+    );
+    for number in 0..FOLDERS {
+        let folder = data.join(format!("d{number}"));
+        if !folder.is_symlink() {
+            assert_eq!(fs::read_to_string(folder.join("file")).unwrap(), "the image's");
+        }
+    }
+    project.down();
 }

@@ -45,7 +45,7 @@ fn filetime(seconds: i64) -> rustix::fs::Timestamps {
     rustix::fs::Timestamps { last_access: time, last_modification: time }
 }
 
-fn volume(project: &Project, key: &str) -> PathBuf {
+pub fn volume(project: &Project, key: &str) -> PathBuf {
     Path::new("/var/lib/compose/volumes").join(format!("{}_{key}", project.name))
 }
 
@@ -441,7 +441,7 @@ fn volumes_of_others_have_to_be_there() {
 }
 
 /// The processes that have something open below a folder.
-fn holders(folder: &Path) -> Vec<i32> {
+pub fn holders(folder: &Path) -> Vec<i32> {
     let pids =
         fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
     let holds = |pid: &i32| {

@@ -14,10 +14,10 @@ use std::path::Path;
 
 use nix::fcntl::{Flock, FlockArg};
 use rustix::fs::{
-    AtFlags, Dir, FileType, Gid, Mode, OFlags, RawMode, RenameFlags, Stat, Timespec, Timestamps, Uid,
-    XattrFlags, chownat, fchmod, fchown, fgetxattr, flistxattr, fsetxattr, fstat, fstatfs, futimens,
-    lgetxattr, linkat, llistxattr, lsetxattr, mkdirat, mknodat, openat, readlinkat, renameat_with, statat,
-    symlinkat, syncfs, unlinkat, utimensat,
+    AtFlags, Dir, FileType, Gid, Mode, OFlags, RawMode, RenameFlags, ResolveFlags, Stat, Timespec,
+    Timestamps, Uid, XattrFlags, chownat, fchmod, fchown, fgetxattr, flistxattr, fsetxattr, fstat, fstatfs,
+    futimens, lgetxattr, linkat, llistxattr, lsetxattr, mkdirat, mknodat, openat, openat2, readlinkat,
+    renameat_with, statat, symlinkat, syncfs, unlinkat, utimensat,
 };
 use rustix::io::Errno;
 
@@ -94,12 +94,12 @@ enum State {
     InUse,
 }
 
-/// As few entries are read as tell.
+/// As few entries are read as tell. What has such a name and is no folder is not ours.
 fn state(volume: &OwnedFd) -> io::Result<State> {
     for (name, state) in [(WHOLE, State::Whole), (PART, State::Part)] {
         match statat(volume, name, AtFlags::SYMLINK_NOFOLLOW) {
-            Ok(_) => return Ok(state),
-            Err(Errno::NOENT) => {}
+            Ok(stat) if FileType::from_raw_mode(stat.st_mode).is_dir() => return Ok(state),
+            Ok(_) | Err(Errno::NOENT) => {}
             Err(errno) => return Err(errno.into()),
         }
     }
@@ -187,12 +187,21 @@ fn folder_in(parent: BorrowedFd<'_>, name: &CStr, mode: Mode) -> io::Result<Owne
     Ok(openat(parent, name, FOLDER, Mode::empty())?)
 }
 
+/// The first name of a copy of a file with several.
+struct First {
+    /// Below the top.
+    path: CString,
+    /// Of the copy.
+    device: u64,
+    inode: u64,
+}
+
 /// A copy in its making.
 struct Copy<'a> {
     /// Of the folders that are copied: what is mounted below is not.
     device: u64,
-    /// Files with several names, by inode: the first of the names in the copy.
-    linked: HashMap<u64, CString>,
+    /// Files with several names, by inode.
+    linked: HashMap<u64, First>,
     top: BorrowedFd<'a>,
 }
 
@@ -219,18 +228,32 @@ impl Copy<'_> {
     }
 
     /// Whether another name of the same file has been copied, which this one then is too.
-    fn known(&mut self, to: BorrowedFd<'_>, name: &CStr, path: CString, stat: &Stat) -> io::Result<bool> {
-        if stat.st_nlink < 2 {
+    fn known(&self, to: BorrowedFd<'_>, name: &CStr, stat: &Stat) -> io::Result<bool> {
+        let Some(first) = self.linked.get(&stat.st_ino).filter(|_| stat.st_nlink > 1) else {
+            return Ok(false);
+        };
+        // A container that has the volume may have put something else there, such as a link to a folder of the host's.
+        let resolve = ResolveFlags::BENEATH
+            | ResolveFlags::NO_SYMLINKS
+            | ResolveFlags::NO_MAGICLINKS
+            | ResolveFlags::NO_XDEV;
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let Ok(copy) = openat2(self.top, &first.path, flags, Mode::empty(), resolve) else {
+            return Ok(false);
+        };
+        let found = fstat(&copy)?;
+        if (found.st_dev, found.st_ino) != (first.device, first.inode) {
             return Ok(false);
         }
-        match self.linked.get(&stat.st_ino) {
-            Some(first) => linkat(self.top, first, to, name, AtFlags::empty())?,
-            None => {
-                self.linked.insert(stat.st_ino, path);
-                return Ok(false);
-            }
-        }
+        linkat(&copy, c"", to, name, AtFlags::EMPTY_PATH)?;
         Ok(true)
+    }
+
+    /// Keeps in mind that a file with several names has been copied.
+    fn note(&mut self, path: CString, of: &Stat, copy: &Stat) {
+        if of.st_nlink > 1 {
+            self.linked.insert(of.st_ino, First { path, device: copy.st_dev, inode: copy.st_ino });
+        }
     }
 
     fn file(
@@ -241,13 +264,14 @@ impl Copy<'_> {
         path: CString,
         stat: &Stat,
     ) -> io::Result<()> {
-        if self.known(to, name, path, stat)? {
+        if self.known(to, name, stat)? {
             return Ok(());
         }
         let reading = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let writing = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
         let mut source = File::from(openat(from, name, reading, Mode::empty())?);
         let mut copy = File::from(openat(to, name, writing, Mode::RUSR | Mode::WUSR)?);
+        self.note(path, stat, &fstat(&copy)?);
         io::copy(&mut source, &mut copy)?;
         likeness(source.as_fd(), copy.as_fd())
     }
@@ -262,7 +286,7 @@ impl Copy<'_> {
         stat: &Stat,
         kind: FileType,
     ) -> io::Result<()> {
-        if self.known(to, name, path, stat)? {
+        if self.known(to, name, stat)? {
             return Ok(());
         }
         if kind == FileType::Symlink {
@@ -271,6 +295,7 @@ impl Copy<'_> {
             let mode = Mode::from_raw_mode(stat.st_mode & BITS);
             mknodat(to, name, kind, mode, stat.st_rdev)?;
         }
+        self.note(path, stat, &statat(to, name, AtFlags::SYMLINK_NOFOLLOW)?);
         let (uid, gid) = owner(stat);
         chownat(to, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?;
         let (source, copy) = (in_folder(from, name), in_folder(to, name));
