@@ -232,3 +232,30 @@ fn a_copy_makes_way_for_whoever_starts_or_removes_the_container() {
     ended(&["down", "-v", "-t", "0"]);
     project.assert_nothing_left();
 }
+
+#[test]
+fn a_volume_that_mounts_something_is_mounted_for_the_copy_alone() {
+    let project = Project::new("cp-device", "");
+    let device = project.folder.join("device");
+    fs::create_dir(&device).unwrap();
+    let file = |subpath: &str| {
+        format!(
+            "services:\n  one:\n    x-rootfs: @busybox@\n    command: sleep 1000\n    volumes:\n      - data:/data\n      - {{type: volume, source: data, target: /part, volume: {{subpath: {subpath}}}}}\nvolumes:\n  data: {{driver_opts: {{type: none, o: bind, device: {}}}}}\n",
+            device.display()
+        )
+    };
+    project.write("compose.yaml", &file("part"));
+    project.write("given", "from outside\n");
+    project.ok(&["create"]);
+    let mounted = || fs::read_to_string("/proc/self/mounts").unwrap().contains(&project.name);
+    let (code, error) = project.fails(&["cp", "given", "one:/data"]);
+    assert!(code == 1 && error.contains("there is no part in volume"), "{error}");
+    assert!(!mounted());
+    fs::create_dir(device.join("part")).unwrap();
+    project.ok(&["cp", "given", "one:/data"]);
+    project.ok(&["cp", "given", "one:/part/other"]);
+    assert_eq!(fs::read_to_string(device.join("given")).unwrap(), "from outside\n");
+    assert_eq!(fs::read_to_string(device.join("part/other")).unwrap(), "from outside\n");
+    assert!(!mounted());
+    project.down();
+}

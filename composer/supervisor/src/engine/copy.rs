@@ -7,7 +7,7 @@ use std::path::Path;
 use std::rc::Rc;
 
 use composer_sandbox::archive::{self, AtRest};
-use composer_stack::Rootfs;
+use composer_stack::{Rootfs, Service};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -118,17 +118,29 @@ impl Engine {
         if !self.container(&name).is_some_and(|known| Rc::ptr_eq(&known, container)) {
             return Err(operations::failure(format!("no such container: {name}")));
         }
-        let failed = |error: StartError| Failure::from(&error);
+        match self.at_rest(container, &service, way).await {
+            Ok(place) => Ok(Place::AtRest(Box::new(place), gate)),
+            Err(error) => {
+                self.release_volumes(container).await;
+                Err(Failure::from(&error))
+            }
+        }
+    }
+
+    async fn at_rest(
+        &self,
+        container: &Container,
+        service: &Service,
+        way: &Way,
+    ) -> Result<AtRest, StartError> {
         let mounts = match way {
             Way::Whole | Way::Layer { .. } => Vec::new(),
             Way::Out { .. } | Way::In { .. } | Way::Remove { .. } => {
-                self.bring_volumes(container, &service).await.map_err(failed)?;
-                self.volume_mounts(container, &service).map_err(failed)?
+                self.bring_volumes(container, service).await?;
+                self.volume_mounts(container, service)?
             }
         };
-        let root = self.root(container, &service).map_err(failed)?;
-        let place = AtRest { root, read_only: service.read_only, mounts };
-        Ok(Place::AtRest(Box::new(place), gate))
+        Ok(AtRest { root: self.root(container, service)?, read_only: service.read_only, mounts })
     }
 }
 
