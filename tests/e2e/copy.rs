@@ -66,8 +66,6 @@ fn what_cannot_be_copied_says_why() {
     project.ok(&["exec", "-T", "one", "ln", "-s", "/etc/shadow", "/tmp/link"]);
     refused(&["cp", "-L", "one:/tmp/link", "here"], "No such file");
     assert!(!project.folder.join("here").exists());
-    project.ends("over");
-    refused(&["cp", "compose.yaml", "over:/tmp"], "not running");
     project.down();
 }
 
@@ -139,4 +137,98 @@ fn a_stream_that_stays_open_keeps_nobody() {
     project.ok(&["down", "-v", "-t", "0"]);
     project.assert_nothing_left();
     drop((pipe, second));
+}
+
+const RESTING: &str = "
+services:
+  one: {x-rootfs: @busybox@, command: sleep 1000, volumes: [data:/data, ./bound:/bound], tmpfs: /tmp}
+  host: {x-rootfs: host, command: sleep 1000}
+  over: {x-rootfs: @busybox@, command: 'sh -c \"echo made | tee /made /data/made\"', volumes: [data:/data]}
+  firm: {x-rootfs: @busybox@, command: sleep 1000, read_only: true}
+volumes: {data: }
+";
+
+#[test]
+fn files_go_into_containers_that_have_not_run_and_out_of_those_that_have() {
+    let project = Project::new("cp-rest", RESTING);
+    project.write("given", "from outside\n");
+    project.ok(&["create"]);
+    for target in ["one:/etc", "one:/data/new", "one:/bound", "host:/usr/given"] {
+        project.ok(&["cp", "given", target]);
+    }
+    assert_eq!(fs::read_to_string(project.folder.join("bound/given")).unwrap(), "from outside\n");
+    // The thread that had its own mounts has left them.
+    for pid in project.processes("compose-supervisor") {
+        let namespace = |task: &str| fs::read_link(format!("/proc/{pid}/task/{task}/ns/mnt"));
+        let own = namespace(&pid.to_string()).unwrap();
+        for task in fs::read_dir(format!("/proc/{pid}/task")).unwrap().flatten() {
+            let other = namespace(task.file_name().to_str().unwrap());
+            assert!(other.is_err() || other.unwrap() == own);
+        }
+    }
+    let (code, error) = project.fails(&["cp", "given", "firm:/etc"]);
+    assert!(code == 1 && error.contains("Read-only file system"), "{error}");
+    project.ok(&["cp", "firm:/etc/passwd", "passwd"]);
+    project.ok(&["up", "-d"]);
+    project.ends("over");
+    let exec = |service: &str, path: &str| project.ok(&["exec", "-T", service, "cat", path]);
+    for (service, path) in
+        [("one", "/etc/given"), ("one", "/data/new"), ("one", "/data/made"), ("host", "/usr/given")]
+    {
+        assert_eq!(exec(service, path), if path.ends_with("made") { "made\n" } else { "from outside\n" });
+    }
+    project.ok(&["cp", "over:/made", "taken"]);
+    project.ok(&["cp", "over:/data/new", "volume"]);
+    assert_eq!(fs::read_to_string(project.folder.join("taken")).unwrap(), "made\n");
+    assert_eq!(fs::read_to_string(project.folder.join("volume")).unwrap(), "from outside\n");
+    // A link leads to what it leads to in the container; nothing is found outside it.
+    std::os::unix::fs::symlink(project.folder.join("given"), project.folder.join("link")).unwrap();
+    project.ok(&["stop", "-t", "0"]);
+    project.ok(&["cp", "link", "one:/etc/link"]);
+    let (_, error) = project.fails(&["cp", "-L", "one:/etc/link", "here"]);
+    assert!(error.contains("No such file"), "{error}");
+    project.ok(&["start"]);
+    assert_eq!(exec("one", "/etc/given"), "from outside\n");
+    project.down();
+}
+
+#[test]
+fn a_copy_makes_way_for_whoever_starts_or_removes_the_container() {
+    let project = Project::new("cp-way", RESTING);
+    project.write("given", "from outside\n");
+    project.ok(&["create"]);
+    let archive = {
+        project.ok(&["cp", "given", "one:/etc/given"]);
+        project.run(&["cp", "one:/etc/given", "-"]).stdout
+    };
+    let open = || {
+        let mut command = project.command(&["cp", "-", "one:/opt"]);
+        let mut child = command.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut pipe = child.stdin.take().unwrap();
+        // More than the pipes hold: it is being read when this returns.
+        pipe.write_all(&archive).unwrap();
+        pipe.write_all(&vec![0; 1 << 20]).unwrap();
+        (child, pipe)
+    };
+    fs::create_dir(project.folder.join("folder")).unwrap();
+    project.ok(&["cp", "folder", "one:/opt"]);
+    // One whose client goes holds nobody up.
+    let (mut gone, pipe) = open();
+    gone.kill().unwrap();
+    gone.wait().unwrap();
+    project.ok(&["cp", "one:/opt/given", "taken"]);
+    drop(pipe);
+    let ended = |args: &[&str]| {
+        let (left, pipe) = open();
+        project.ok(args);
+        let output = left.wait_with_output().unwrap();
+        let said = text(&output.stderr);
+        assert!(output.status.code() == Some(1) && said.contains("about to be started or removed"), "{said}");
+        drop(pipe);
+    };
+    ended(&["start"]);
+    assert_eq!(project.ok(&["exec", "-T", "one", "cat", "/opt/given"]), "from outside\n");
+    project.ok(&["stop", "-t", "0"]);
+    ended(&["down", "-v", "-t", "0"]);
+    project.assert_nothing_left();
 }

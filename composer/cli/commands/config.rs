@@ -1,6 +1,10 @@
 //! `compose config`: what the files mean.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use composer_stack::{Loaded, Purpose, known_services};
+use composer_supervisor::host;
+use composer_supervisor::host::images;
 
 use super::context::Context;
 use super::output;
@@ -41,12 +45,11 @@ impl<'a> Shown<'a> {
 /// Checks the files and prints the canonical model, or a part of it.
 pub fn run(context: &mut Context, verb: &Config) -> Result {
     context.json = verb.format == Some(ConfigFormat::Json);
-    if verb.resolve_image_digests {
-        let message = "`--resolve-image-digests` needs a registry to ask, and this version pulls no images";
-        return Err(Error::Usage(message.to_owned()));
-    }
     let shown = Shown::of(verb);
-    let loaded = load(context, verb, &shown)?;
+    let mut loaded = load(context, verb, &shown)?;
+    if verb.resolve_image_digests || verb.lock_image_digests {
+        pin(context, &mut loaded)?;
+    }
     let text = match shown {
         Shown::Names(section) => lines(loaded.names(section)),
         Shown::Models => lines(loaded.models()),
@@ -86,6 +89,27 @@ fn load(context: &mut Context, verb: &Config, shown: &Shown<'_>) -> Result<Loade
     })
 }
 
+/// Names images by the digests that registries have for them now.
+fn pin(context: &mut Context, loaded: &mut Loaded) -> Result<()> {
+    let named: BTreeSet<String> =
+        loaded.service_images(&[]).into_iter().filter_map(|service| service.image).collect();
+    let names: Vec<String> = named.into_iter().collect();
+    let registries = context.registries()?;
+    let (mut pinned, mut failed) = (BTreeMap::new(), Vec::new());
+    for (name, pin) in names.iter().zip(images::pins(&names, &registries)) {
+        match pin {
+            Ok(pin) => drop(pinned.insert(name.clone(), pin)),
+            Err(error) => failed.push(Error::Host(host::Error::Image(error))),
+        }
+    }
+    loaded.rename_images(&pinned);
+    let Some(last) = failed.pop() else { return Ok(()) };
+    for error in &failed {
+        context.tell(error);
+    }
+    Err(last)
+}
+
 fn lines(names: Vec<String>) -> String {
     names.into_iter().map(|name| name + "\n").collect()
 }
@@ -93,14 +117,6 @@ fn lines(names: Vec<String>) -> String {
 fn model(context: &Context, verb: &Config, loaded: &Loaded) -> Result<String> {
     let json = verb.format == Some(ConfigFormat::Json);
     let written = if verb.lock_image_digests {
-        let unknown = loaded.images_without_digest();
-        if let Some(image) = unknown.first() {
-            let message = format!(
-                "the digest of the image `{image}` is not known: this version pulls no images; name it in the file: \
-                 `{image}@sha256:...`"
-            );
-            return Err(Error::Usage(message));
-        }
         if json { loaded.locked_json() } else { loaded.locked_yaml() }
     } else {
         match (verb.origins, json) {

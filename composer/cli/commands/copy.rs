@@ -36,7 +36,7 @@ pub fn run(context: &mut Context, verb: Copy) -> Result {
 }
 
 fn out_of(context: &mut Context, stack: &str, verb: &Copy, service: &str, path: &str, to: &Place) -> Result {
-    let container = targets(stack, service, verb)?.swap_remove(0).name;
+    let container = targets(stack, service, verb.index, verb.all)?.swap_remove(0).name;
     let inside = absolute(path);
     let name = base(&inside, &container);
     let (read, write) = pipe_with(PipeFlags::CLOEXEC).map_err(doing("make a pipe"))?;
@@ -65,7 +65,7 @@ fn out_of(context: &mut Context, stack: &str, verb: &Copy, service: &str, path: 
 }
 
 fn into(context: &mut Context, stack: &str, verb: &Copy, from: &Place, service: &str, path: &str) -> Result {
-    let containers = targets(stack, service, verb)?;
+    let containers = targets(stack, service, verb.index, verb.all)?;
     let owner = if verb.archive { Owner::Kept } else { Owner::Set(0, 0) };
     for ContainerStatus { name: container, .. } in containers {
         let inside = absolute(path);
@@ -154,7 +154,7 @@ pub fn send(
 }
 
 /// Sends the request with its stream.
-fn ask(stack: &str, container: &str, path: &str, way: Way, stream: &OwnedFd) -> Result<Client> {
+pub(super) fn ask(stack: &str, container: &str, path: &str, way: Way, stream: &OwnedFd) -> Result<Client> {
     let client = Client::find(stack)?;
     let client = client.ok_or_else(|| Error::Usage(format!("no such container: {container}")))?;
     let request = protocol::Copy { container: container.to_owned(), path: path.to_owned(), way };
@@ -163,7 +163,7 @@ fn ask(stack: &str, container: &str, path: &str, way: Way, stream: &OwnedFd) -> 
 }
 
 /// Waits for the answer, and gathers the warnings before it.
-fn answered(client: &Client) -> Result<Vec<String>> {
+pub(super) fn answered(client: &Client) -> Result<Vec<String>> {
     let mut warnings = Vec::new();
     work::until_done(client, |reply| {
         if let Reply::Event(Event { action: Action::Warning(text), .. }) = reply {
@@ -174,10 +174,15 @@ fn answered(client: &Client) -> Result<Vec<String>> {
 }
 
 /// The containers that are meant: at least one.
-fn targets(stack: &str, service: &str, verb: &Copy) -> Result<Vec<ContainerStatus>> {
+pub(super) fn targets(
+    stack: &str,
+    service: &str,
+    index: Option<u32>,
+    oneoffs: bool,
+) -> Result<Vec<ContainerStatus>> {
     let mut found = context::containers(stack)?;
-    found.retain(|container| container.service == service && (verb.all || !container.oneoff));
-    if let Some(index) = verb.index {
+    found.retain(|container| container.service == service && (oneoffs || !container.oneoff));
+    if let Some(index) = index {
         let known: Vec<String> = found.iter().map(|container| container.index.to_string()).collect();
         found.retain(|container| container.index == index);
         if found.is_empty() && !known.is_empty() {

@@ -3,6 +3,7 @@
 mod attach;
 mod await_end;
 mod bringing;
+pub mod commit;
 mod config;
 pub mod context;
 pub mod copy;
@@ -13,6 +14,7 @@ mod down;
 mod enable;
 mod events;
 mod exec;
+pub mod export;
 mod follow;
 mod graph;
 mod image;
@@ -155,6 +157,7 @@ fn try_only(verb: &mut Verb) -> Result<()> {
         Verb::Exec(_)
         | Verb::Attach(_)
         | Verb::Cp(_)
+        | Verb::Commit(_)
         | Verb::Watch(_)
         | Verb::Network(_)
         | Verb::Image(_)
@@ -166,7 +169,7 @@ fn try_only(verb: &mut Verb) -> Result<()> {
         }
         Verb::Wait(_) | Verb::Unit(_) => {}
         Verb::Ps(_) | Verb::Ls(_) | Verb::Logs(_) | Verb::Events(_) | Verb::Top(_) | Verb::Stats(_) => {}
-        Verb::Images(_) | Verb::Volumes(_) | Verb::Port(_) => {}
+        Verb::Images(_) | Verb::Volumes(_) | Verb::Port(_) | Verb::Export(_) => {}
         Verb::Config(_) | Verb::Graph(_) | Verb::Version(_) => {}
     }
     Ok(())
@@ -210,6 +213,8 @@ fn dispatch(context: &mut Context, verb: Verb) -> Result {
         Verb::Attach(verb) => attach::run(context, &verb),
         Verb::Watch(verb) => watch::run(context, verb),
         Verb::Cp(verb) => copy::run(context, verb),
+        Verb::Commit(verb) => commit::run(context, &verb),
+        Verb::Export(verb) => export::run(context, &verb),
         Verb::Config(verb) => config::run(context, &verb),
         Verb::Graph(verb) => graph::run(context, &verb),
         Verb::Version(verb) => version::run(context, &verb),

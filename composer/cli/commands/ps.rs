@@ -170,13 +170,14 @@ struct Publisher {
 }
 
 impl Publisher {
-    fn new(port: &composer_supervisor::protocol::Publisher) -> Self {
-        Self {
+    /// Each port of a range.
+    fn of(port: &composer_supervisor::protocol::Publisher) -> impl Iterator<Item = Self> {
+        (port.target..=port.target.saturating_add(port.more)).map(|target_port| Self {
             url: ports::url(port),
-            target_port: port.target,
+            target_port,
             published_port: port.published,
             protocol: port.protocol.clone(),
-        }
+        })
     }
 }
 
@@ -204,7 +205,7 @@ impl<'a> Line<'a> {
             networks: container.networks.join(","),
             ports: ports::line(&container.publishers),
             project: stack,
-            publishers: container.publishers.iter().map(Publisher::new).collect(),
+            publishers: container.publishers.iter().flat_map(Publisher::of).collect(),
             running_for: ago(container.created, now),
             service: &container.service,
             size: "0B",

@@ -64,10 +64,10 @@ pub struct Config {
     /// Do not read the env files of services
     #[arg(long)]
     pub no_env_resolution: bool,
-    /// Ask registries for the digests of images: not possible yet
-    #[arg(long, hide = true)]
+    /// Name images by the digests that registries have for them now
+    #[arg(long)]
     pub resolve_image_digests: bool,
-    /// Print a file to merge over these that pins every image to its digest, which the files have to name
+    /// Print a file to merge over these that pins every image to its digest
     #[arg(long)]
     pub lock_image_digests: bool,
     /// Write to this file

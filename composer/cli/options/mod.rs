@@ -1,9 +1,11 @@
 //! The command line: Docker Compose's verbs, flags and defaults.
 
 mod attach;
+mod commit;
 mod config;
 mod copy;
 mod creation;
+mod export;
 mod global;
 mod graph;
 mod hold;
@@ -20,9 +22,11 @@ mod watch;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 pub use attach::Attach;
+pub use commit::Commit;
 pub use config::{Config, ConfigFormat};
 pub use copy::{Copy, Place};
 pub use creation::{Create, Creation, Pull, Renewal, Scale};
+pub use export::Export;
 pub use global::{Ansi, Global, ProgressStyle};
 pub use graph::{Graph, GraphFormat};
 pub use hold::{Kill, Pause};
@@ -120,6 +124,10 @@ pub enum Verb {
     Attach(Attach),
     /// Copy files between the host and containers
     Cp(Copy),
+    /// Write a container's root filesystem as a tar archive
+    Export(Export),
+    /// Make an image of a container
+    Commit(Commit),
     /// Restart services and copy files as sources change
     Watch(Watch),
     /// Check the Compose file and show what it means

@@ -21,10 +21,11 @@ pub fn line(publishers: &[Publisher]) -> String {
                 ));
             }
             address => {
-                let new = Range { address, protocol: &port.protocol, first: port.target, last: port.target };
+                let last = port.target.saturating_add(port.more);
+                let new = Range { address, protocol: &port.protocol, first: port.target, last };
                 match ranges.iter_mut().find(|range| range.is_of(&new)) {
                     None => ranges.push(new),
-                    Some(range) if range.last + 1 == port.target => range.last = port.target,
+                    Some(range) if range.last.checked_add(1) == Some(port.target) => range.last = last,
                     Some(range) => done.push(std::mem::replace(range, new).to_string()),
                 }
             }
@@ -80,7 +81,7 @@ mod tests {
     use super::*;
 
     fn port(address: &str, published: u16, target: u16) -> Publisher {
-        Publisher { address: address.parse().ok(), target, published, protocol: "tcp".to_owned() }
+        Publisher { address: address.parse().ok(), target, more: 0, published, protocol: "tcp".to_owned() }
     }
 
     #[test]
@@ -90,5 +91,8 @@ mod tests {
         assert_eq!(line(&both), "443/tcp, 0.0.0.0:8080->80/tcp, [::]:8080->80/tcp");
         let same: Vec<_> = [81, 80, 83].map(|number| port("127.0.0.1", number, number)).to_vec();
         assert_eq!(line(&same), "127.0.0.1:80-81->80-81/tcp, 127.0.0.1:83->83/tcp");
+        let exposed = [("", 65535, 0), ("", 10, 65524)];
+        let exposed = exposed.map(|(address, target, more)| Publisher { more, ..port(address, 0, target) });
+        assert_eq!(line(&exposed), "10-65535/tcp");
     }
 }

@@ -56,7 +56,7 @@ pub enum Error {
         source: io::Error,
     },
     /// A document (manifest, configuration, index) that cannot be understood.
-    #[error("{what} cannot be used: {message}")]
+    #[error("{} cannot be used: {}", line(what), line(message))]
     Document {
         /// The document.
         what: String,
@@ -64,7 +64,7 @@ pub enum Error {
         message: String,
     },
     /// Nothing in the image is for the platform.
-    #[error("`{image}` is not made for {wanted}; it is made for {}", list(has))]
+    #[error("`{image}` is not made for {wanted}; it is made for {}", line(list(has)))]
     NoPlatform {
         /// The image.
         image: String,
@@ -84,7 +84,7 @@ pub enum Error {
         reason: &'static str,
     },
     /// What a registry answered.
-    #[error("cannot {doing} `{image}`: {message}")]
+    #[error("cannot {doing} `{image}`: {}", line(message))]
     Registry {
         /// The step.
         doing: &'static str,
@@ -104,7 +104,7 @@ pub enum Error {
         message: String,
     },
     /// A layer that could not be unpacked.
-    #[error("cannot unpack layer {layer} of `{image}`: {source}")]
+    #[error("cannot unpack layer {layer} of `{image}`: {}", line(source))]
     Layer {
         /// The image.
         image: String,
@@ -153,6 +153,18 @@ impl Error {
     pub(crate) fn document(what: impl Into<String>, message: impl ToString) -> Self {
         Self::Document { what: what.into(), message: message.to_string() }
     }
+}
+
+/// What a stranger has written, in one line: nothing in it looks like the next message, or does anything to a terminal.
+fn line(text: impl ToString) -> String {
+    let mut line = String::new();
+    for letter in text.to_string().chars() {
+        match letter.is_control() {
+            true => line.extend(letter.escape_default()),
+            false => line.push(letter),
+        }
+    }
+    line
 }
 
 fn list(has: &[String]) -> String {

@@ -76,6 +76,14 @@ impl Reference {
     }
 }
 
+impl Named {
+    /// The same image by this digest and its tag.
+    #[must_use]
+    pub fn pinned(&self, digest: Digest) -> Self {
+        Self { digest: Some(digest), ..self.clone() }
+    }
+}
+
 impl fmt::Display for Reference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (scheme, local) = match self {

@@ -1,4 +1,5 @@
-//! Files into and out of a place, as a tar stream: see [`pack`] and [`unpack`], and [`inside`] for a container's.
+//! Files into and out of a place, as a tar stream: see [`pack`] and [`unpack`], and for a container's [`inside`] while it
+//! runs, [`at_rest`] while it does not.
 //!
 //! The stream's first entry is the file or folder itself, under a name of its own; the entries of a folder follow.
 
@@ -7,12 +8,18 @@ mod remove;
 mod sparse;
 mod unpack;
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Write};
 use std::os::fd::OwnedFd;
+use std::path::Path;
 
 use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::stat::{Mode, umask};
 use serde::{Deserialize, Serialize};
+
+use crate::failure::Result as Started;
+use crate::spec::{MountSpec, RootSpec};
+use crate::{mount, root, volumes};
 
 pub use pack::pack;
 pub use remove::remove;
@@ -63,6 +70,57 @@ pub fn inside<T: Send + 'static>(
     };
     let thread = std::thread::Builder::new().name("archive".to_owned());
     thread.spawn(move || done(enter().and_then(|()| work()))).map(drop)
+}
+
+/// A root filesystem on which nothing runs.
+pub struct AtRest {
+    /// What it is made of. Nobody else has it mounted.
+    pub root: RootSpec,
+    /// It cannot be written.
+    pub read_only: bool,
+    /// What is mounted in it; what is only memory is left out.
+    pub mounts: Vec<MountSpec>,
+}
+
+/// Runs `work` where paths are those of such a root filesystem, on a thread and in a mount namespace of its own. Nothing
+/// is mounted any more when `done` is called.
+pub fn at_rest<T: Send + 'static>(
+    place: AtRest,
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+    done: impl FnOnce(io::Result<T>) + Send + 'static,
+) -> io::Result<()> {
+    let enter = move || -> Started<()> {
+        root::make_private()?;
+        // No program of the container's opens a device here.
+        let tree = root::mount(&place.root, false)?;
+        volumes::mount_at_rest(&tree, &place.mounts)?;
+        root::enter(&tree, place.read_only)?;
+        umask(Mode::empty());
+        Ok(())
+    };
+    let run = move || {
+        let outside = File::open("/proc/thread-self/ns/mnt")?;
+        unshare(CloneFlags::CLONE_FS | CloneFlags::CLONE_NEWNS)?;
+        let result = enter().map_err(io::Error::other).and_then(|()| work());
+        // The last to leave a mount namespace unmounts what is in it before it goes on; one that ends in it leaves that to
+        // the kernel, which does it some time later.
+        setns(outside, CloneFlags::CLONE_NEWNS)?;
+        result
+    };
+    let thread = std::thread::Builder::new().name("archive".to_owned());
+    thread.spawn(move || done(run())).map(drop)
+}
+
+/// Writes the whole root filesystem that this thread has entered, and nothing that is mounted in it.
+pub fn export(out: impl Write) -> io::Result<()> {
+    let alone = mount::copy(rustix::fs::CWD, "/", false)?;
+    nix::unistd::fchdir(&alone)?;
+    pack::whole(Path::new("."), out)
+}
+
+/// Writes what is in overlayfs' upper folder as a layer of an image (OCI's image-spec, layer.md).
+pub fn layer(upper: &Path, out: impl Write) -> io::Result<()> {
+    pack::layer(upper, out)
 }
 
 /// Words an error with the path that it is about.

@@ -14,6 +14,7 @@ use crate::failure::{Doing, Result, StartFailure};
 use crate::host;
 use crate::mount;
 use crate::overlay;
+use crate::removal;
 use crate::spec::RootSpec;
 use crate::tree::{Tree, on_host};
 
@@ -104,12 +105,7 @@ fn place_below(place: &OwnedFd) -> Result<std::path::PathBuf> {
 fn layered(layers: &[&OwnedFd], upper: &Path, work: &Path, open_nodes: bool) -> Result<OwnedFd> {
     fs::create_dir_all(upper).doing("make", upper.display())?;
     // A volatile overlay leaves a mark here and is not mounted again while it is there.
-    match fs::remove_dir_all(work) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            return Err(error).doing("clear", work.display());
-        }
-        _ => {}
-    }
+    removal::remove(work).doing("clear", work.display())?;
     fs::create_dir_all(work).doing("make", work.display())?;
     let work_fd = on_host(work).doing("open", work.display())?;
     overlay::mount(layers, upper, &work_fd, open_nodes).map_err(|error| {

@@ -1,6 +1,6 @@
 //! The images that the services of a file name, for whoever brings, lists or pushes them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::loaded::{Loaded, PLATFORM};
 use crate::values;
@@ -22,11 +22,40 @@ pub struct ServiceImage {
 }
 
 impl Loaded {
+    /// Puts other words where services name these images.
+    pub fn rename_images(&mut self, names: &BTreeMap<String, String>) {
+        let services: Vec<String> = self.names("services");
+        for service in services {
+            let node = self.root.get_mut("services").and_then(|services| services.get_mut(&service));
+            let Some(image) = node.and_then(|service| service.get_mut("image")) else { continue };
+            if let Some(name) = image.text_value().and_then(|text| names.get(text)) {
+                *image = Node::text(image.span, name.clone());
+            }
+        }
+    }
+
     /// Those of these services, in the order of their names; of all where none is named.
     pub fn service_images(&self, services: &[String]) -> Vec<ServiceImage> {
         let names = self.names("services").into_iter();
         let wanted = names.filter(|name| services.is_empty() || services.contains(name));
         wanted.filter_map(|name| Some(self.image_of(&name, self.service(&name)?))).collect()
+    }
+
+    /// The images that these services, or all, have besides their own: of steps of `pre_start`, and mounts. Each once, with
+    /// its platform where it has one.
+    pub fn other_images(&self, services: &[String]) -> BTreeSet<(String, Option<String>)> {
+        let names = self.names("services").into_iter();
+        let wanted = names.filter(|name| services.is_empty() || services.contains(name));
+        let mut found = BTreeSet::new();
+        for service in wanted.filter_map(|name| self.service(&name)) {
+            let list = |key: &str| service.get(key).map(Node::items).unwrap_or_default().iter();
+            let text = |node: &Node, key: &str| values::text(node.get(key)).filter(|text| !text.is_empty());
+            let platform = text(service, "platform");
+            found.extend(list("pre_start").filter_map(|step| Some((text(step, "image")?, platform.clone()))));
+            let mounts = list("volumes").filter(|mount| text(mount, "type").as_deref() == Some("image"));
+            found.extend(mounts.filter_map(|mount| Some((text(mount, "source")?, None))));
+        }
+        found
     }
 
     /// These services and all that they depend on.

@@ -65,7 +65,7 @@ mod yaml;
 pub use capabilities::capability;
 pub use check::same_address;
 pub use command_line::{env_file, split_ports, split_words};
-pub use diagnostic::{Diagnostic, Diagnostics, Link, Place, Related, Severity};
+pub use diagnostic::{Diagnostic, Diagnostics, Link, Place, Related, Severity, one_line};
 pub use error::LoadError;
 pub use hash::{Changes, config_hash, sha256};
 pub use images::ServiceImage;
@@ -74,11 +74,11 @@ pub use load::{load, project_name_only};
 pub use loaded::{Loaded, Variable};
 pub use model::{
     AfterSync, Attachment, Bandwidth, CheckTimes, Condition, Content, Dependency, Device, Driver,
-    ExternalLink, ExtraHost, FileMount, Healthcheck, Hook, HostAddress, Image, ImageSource, IpNet, Isolation,
-    Logging, Mac, MacvlanMode, Mount, MountKind, MountOptions, Namespace, Network, NetworkMode, Pool, Port,
-    PortMode, PreStart, Probe, Propagation, Protocol, PullPolicy, Recursion, Resources, Restart,
-    RestartPolicy, Rootfs, Run, Seccomp, Security, Service, ServiceLink, Stack, Test, Trigger, TriggerAction,
-    Ulimit, Volume, VolumesFrom,
+    ExternalLink, ExtraHost, FileMount, Healthcheck, Hook, HostAddress, Image, ImagePlace, ImageSource,
+    ImageUse, IpNet, Isolation, Logging, Mac, MacvlanMode, Mount, MountKind, MountOptions, Namespace,
+    Network, NetworkMode, Pool, Port, PortMode, PreStart, Probe, Propagation, Protocol, PullPolicy,
+    Recursion, Resources, Restart, RestartPolicy, Rootfs, Run, Seccomp, Security, Service, ServiceLink,
+    Stack, Test, Trigger, TriggerAction, Ulimit, Volume, VolumesFrom,
 };
 pub use options::{HostFacts, LoadOptions, Purpose};
 pub use schema::schema;

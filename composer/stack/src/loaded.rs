@@ -105,11 +105,6 @@ impl Loaded {
         })
     }
 
-    /// Images that the files name without a digest.
-    pub fn images_without_digest(&self) -> Vec<String> {
-        self.named_images().filter_map(|(_, image)| image.filter(|image| !image.contains('@'))).collect()
-    }
-
     /// The images of the services and nothing else (`config --lock-image-digests`).
     fn locked(&self) -> Document {
         let text = |image: String| ("image".to_owned(), Document::Text(image));

@@ -315,3 +315,29 @@ fn logging_in_makes_pulls_of_the_registry_possible() {
 fn size(path: &Path) -> u64 {
     fs::metadata(path).unwrap().len()
 }
+
+#[test]
+fn config_names_images_by_what_registries_have_now() {
+    let place = Place::new("pull-pins");
+    let server = Server::start(&place.path("registry"), false);
+    let image = server.push(&place.layout("image", &Layout::busybox("pull-pins")), "shop/pins", "v1");
+    let index: Value = serde_json::from_slice(&fs::read(place.path("image/index.json")).unwrap()).unwrap();
+    let digest = index["manifests"][0]["digest"].as_str().unwrap();
+    let file =
+        format!("services:\n  a: {{image: '{image}'}}\n  b: {{image: '{image}'}}\n  c: {{build: .}}\n");
+    fs::write(place.path("compose.yaml"), file).unwrap();
+    let pinned = format!("image: {image}@{digest}\n");
+    let said = place.ok(&["config", "--resolve-image-digests"]);
+    assert_eq!(said.matches(&pinned).count(), 2, "{said}");
+    let said = place.ok(&["config", "--lock-image-digests"]);
+    assert_eq!(said.matches(&pinned).count(), 2, "{said}");
+    // What is locked holds over the file, also once the tag is another image's.
+    fs::write(place.path("lock.yaml"), said).unwrap();
+    server.push(&place.layout("other", &Layout::busybox("pull-pins-2")), "shop/pins", "v1");
+    let said = place.ok(&["-f", "compose.yaml", "-f", "lock.yaml", "config", "--resolve-image-digests"]);
+    assert_eq!(said.matches(&format!("@{digest}\n")).count(), 2, "{said}");
+    let missing = format!("services:\n  a: {{image: '{}/shop/none:1'}}\n", server.name);
+    fs::write(place.path("compose.yaml"), missing).unwrap();
+    let said = place.fails(&["config", "--resolve-image-digests"]);
+    assert!(said.contains("shop/none:1") && said.contains("cannot find"), "{said}");
+}

@@ -3,7 +3,10 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
+
+use rustix::fs::{Mode, OFlags};
 
 use crate::error::{Error, Result};
 use crate::manifest::LARGEST_DOCUMENT;
@@ -31,7 +34,7 @@ const MOST_LINKS: usize = 8;
 
 impl Files {
     pub(super) fn archive(path: &Path) -> Result<Self> {
-        let mut file = File::open(path).map_err(Error::file("open", path))?;
+        let mut file = open(path)?;
         let mut start = [0; 4];
         let read = file.read(&mut start).map_err(Error::file("read", path))?;
         if is_compressed(&start[..read]) {
@@ -58,7 +61,7 @@ impl Files {
         match self {
             Self::Folder(folder) => {
                 let path = folder.join(name);
-                let file = File::open(&path).map_err(Error::file("open", &path))?;
+                let file = open(&path)?;
                 let size = file.metadata().map_err(Error::file("read", &path))?.len();
                 Ok((file.take(size), size))
             }
@@ -67,7 +70,7 @@ impl Files {
                     Error::document(archive.path.display().to_string(), format!("there is no `{name}` in it"))
                 };
                 let (at, size) = archive.find(name).ok_or_else(missing)?;
-                let mut file = File::open(&archive.path).map_err(Error::file("open", &archive.path))?;
+                let mut file = open(&archive.path)?;
                 file.seek(SeekFrom::Start(at)).map_err(Error::file("read", &archive.path))?;
                 Ok((file.take(size), size))
             }
@@ -100,6 +103,22 @@ impl Archive {
         }
         None
     }
+}
+
+/// Opens a file. What is none is refused: a named pipe would be waited for, and a device has no end.
+fn open(path: &Path) -> Result<File> {
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let file = File::from(rustix::fs::open(path, flags, Mode::empty()).map_err(Error::os("open", path))?);
+    let kind = file.metadata().map_err(Error::file("read", path))?.file_type();
+    if kind.is_file() {
+        return Ok(file);
+    }
+    let what = match () {
+        () if kind.is_dir() => "a folder",
+        () if kind.is_fifo() => "a named pipe",
+        () => "a device",
+    };
+    Err(Error::document(path.display().to_string(), format!("it is {what}, not a file")))
 }
 
 fn members(archive: &mut tar::Archive<File>) -> io::Result<HashMap<String, Member>> {

@@ -50,6 +50,15 @@ pub(crate) fn open(
     }))
 }
 
+/// The digest that a reference stands for now: of the index, where there is one.
+///
+/// # Errors
+/// Those of asking its source.
+pub fn digest(reference: &Reference, registries: &Registries) -> Result<Option<Digest>> {
+    let source = open(reference, registries, &Stop::default())?;
+    source.map(|source| Ok(source.root()?.digest)).transpose()
+}
+
 /// Reads a document to its end and believes it by its digest.
 pub(crate) fn read_document(reader: impl Read, descriptor: &Descriptor, what: &str) -> Result<Vec<u8>> {
     if descriptor.size > LARGEST_DOCUMENT {

@@ -13,6 +13,7 @@ use rustix::io::Errno;
 use super::archive::Head;
 use super::member::{Attributes, Kind, Member, Name, refused};
 use super::root::{self, Before, Root};
+use super::space::Space;
 use super::sparse::{self, Holes};
 use super::{Error, Limits, xattr};
 
@@ -25,6 +26,7 @@ const BUFFER: usize = 128 << 10;
 pub(super) struct Layer<'a> {
     root: Root<'a>,
     limits: &'a Limits,
+    space: Space<'a>,
     entries: u64,
     bytes: u64,
     /// The times of folders, which change with what is made in them: set at the end.
@@ -61,6 +63,7 @@ impl<'a> Layer<'a> {
         Self {
             root: Root::new(folder),
             limits,
+            space: Space::new(folder),
             entries: 0,
             bytes: 0,
             folders: Vec::new(),
@@ -75,6 +78,7 @@ impl<'a> Layer<'a> {
         if self.entries > self.limits.entries {
             return Err(Error::TooMuch { what: "files", limit: self.limits.entries });
         }
+        self.space.entry()?;
         let Member { name, kind, attributes } = Member::read(head)?;
         if matches!(kind, Kind::Nothing) {
             return Ok(());
@@ -248,6 +252,7 @@ impl<'a> Layer<'a> {
                 return Err(Error::Stream(io::ErrorKind::UnexpectedEof.into()));
             }
             left -= count as u64;
+            self.space.take(count as u64)?;
             let bytes = &self.buffer[..count];
             file.write_all(bytes).map_err(at.cannot("write"))?;
         }

@@ -7,6 +7,7 @@ mod layer;
 mod limits;
 mod member;
 mod root;
+mod space;
 mod sparse;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -53,6 +54,14 @@ pub enum Error {
         what: &'static str,
         /// The limit.
         limit: u64,
+    },
+    /// What is left of the disk is kept for others.
+    #[error("No space left on device: an image may not have the last {kept} {what} of it")]
+    Full {
+        /// How many.
+        kept: u64,
+        /// Of what.
+        what: &'static str,
     },
     /// The stream broke off, or is no archive.
     #[error("the archive cannot be read: {0}")]

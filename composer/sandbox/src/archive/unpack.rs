@@ -12,6 +12,7 @@ use nix::unistd::mkfifo;
 use tar::{Entry, EntryType};
 
 use super::{Owner, Rule, at, sparse};
+use crate::removal;
 
 /// Reads the stream to its end and makes what is in it at `target`. A file takes the place of one that is there in one
 /// moment. Returned are the entries that were left out, devices, which a container has no use for.
@@ -242,7 +243,7 @@ fn make_way(path: &Path, rule: &Rule, is_folder: bool) -> io::Result<()> {
         Ok(found) if found.is_dir() => match is_folder || is_top {
             // A file that was to go into that folder, more likely than one that was to go in its place.
             true => Ok(()),
-            false => fs::remove_dir_all(path),
+            false => removal::remove(path),
         },
         // Where the container has laid it, it was named.
         Ok(_) if is_folder && is_top && path.is_dir() => Ok(()),

@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::source::StepKind;
 
 pub use place::Place;
-pub use render::clean;
+pub use render::{clean, one_line};
 pub(crate) use report::{Found, Report};
 
 /// So many errors, and as many warnings, are shown as text: nobody reads more at once.

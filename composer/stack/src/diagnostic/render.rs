@@ -160,6 +160,11 @@ pub fn clean(text: &str, most: usize) -> String {
     out
 }
 
+/// What a stranger has written, in one line: nothing in it looks like the next message, or does anything to a terminal.
+pub fn one_line(text: &str) -> String {
+    clean(text, usize::MAX)
+}
+
 impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.render(false))

@@ -11,7 +11,7 @@ use composer_stack::NetworkMode;
 
 use super::container::{Container, Status};
 use super::link::{Born, End, Legacy, Link};
-use super::{Engine, exec, inside, logpipes, network, ports, prestart, program};
+use super::{Engine, exec, inside, logpipes, network, ports, prestart, program, removal};
 use crate::logs::Stream;
 use crate::records::{ContainerRecord, Phase, Process};
 use crate::{diagnose, events, records};
@@ -20,7 +20,7 @@ impl Engine {
     /// Takes up everything that exists of the stack.
     pub(super) async fn adopt(self: &Rc<Self>, mut legacy: Legacy) {
         self.know_own_names();
-        let recorded = self.recorded();
+        let recorded = self.recorded().await;
         // All of them before the network is looked at: the kernel is told of them at once.
         for container in &recorded {
             let runs = matches!(container.record.borrow().phase, Phase::Started(_));
@@ -75,7 +75,7 @@ impl Engine {
     }
 
     /// The containers that have a readable record; folders without one are what a crash left half-made.
-    fn recorded(&self) -> Vec<Rc<Container>> {
+    async fn recorded(&self) -> Vec<Rc<Container>> {
         let mut found = Vec::new();
         for entry in fs::read_dir(self.paths.containers()).into_iter().flatten().flatten() {
             let Ok(name) = entry.file_name().into_string() else {
@@ -85,7 +85,7 @@ impl Engine {
             match ContainerRecord::read(&paths) {
                 Some(record) if record.name == name => found.push(Container::new(record, paths)),
                 Some(_) | None => {
-                    if let Err(error) = fs::remove_dir_all(paths.folder()) {
+                    if let Err(error) = removal::remove(paths.folder()).await {
                         diagnose(&format!("remove {}: {error}", paths.folder().display()));
                     }
                 }

@@ -3,15 +3,15 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::rc::Rc;
 
 use composer_stack::{MountKind, Service, config_hash};
 
 use super::container::Container;
-use super::execute::{StepError, gone, new_record};
+use super::execute::{StepError, new_record};
 use super::start::{Result, StartError};
-use super::{Engine, group};
+use super::{Engine, group, removal};
 use crate::identifier;
 use crate::paths::{self, ContainerPaths};
 use crate::protocol::Action;
@@ -33,7 +33,7 @@ impl Engine {
             self.release(&before).await;
             let kept = if renew_volumes { BTreeSet::new() } else { anonymous(&before.paths, service) };
             // The old record goes last: a crash meanwhile leaves the old container, empty, and not as asked for.
-            clear(&before.paths, &kept).map_err(failed)?;
+            clear(&before.paths, &kept).await.map_err(failed)?;
             self.announce_container(&before, Action::Removed);
         }
         let folders = self.paths.container(name);
@@ -49,13 +49,13 @@ impl Engine {
         container.change(|_| {}).map_err(failed)?;
         if old != name {
             self.give_back_of(old)?;
-            self.hand_over(old, &container).map_err(failed)?;
+            self.hand_over(old, &container).await.map_err(failed)?;
         }
         self.made(container).map_err(failed)
     }
 
     /// Moves the anonymous volumes of a container to one of another name, and takes the rest of it away.
-    fn hand_over(&self, old: &str, container: &Container) -> io::Result<()> {
+    async fn hand_over(&self, old: &str, container: &Container) -> io::Result<()> {
         let from = self.paths.container(old);
         let service = container.record.borrow().service.clone();
         for folder in anonymous(&from, &service) {
@@ -63,8 +63,8 @@ impl Engine {
                 fs::rename(&folder, container.paths.folder().join(name))?;
             }
         }
-        gone(fs::remove_dir_all(from.run()))?;
-        gone(fs::remove_dir_all(from.folder()))?;
+        removal::remove(from.run()).await?;
+        removal::remove(from.folder()).await?;
         self.containers.borrow_mut().remove(old);
         Ok(())
     }
@@ -121,6 +121,7 @@ fn anonymous(folders: &ContainerPaths, service: &Service) -> BTreeSet<PathBuf> {
         MountKind::Bind { .. }
         | MountKind::Volume { .. }
         | MountKind::Borrowed { .. }
+        | MountKind::Image(_)
         | MountKind::Tmpfs { .. } => false,
     };
     let mounts = service.mounts.iter().filter(|mount| is_anonymous(&mount.kind));
@@ -128,19 +129,14 @@ fn anonymous(folders: &ContainerPaths, service: &Service) -> BTreeSet<PathBuf> {
 }
 
 /// Removes everything of a container but its record and these folders.
-fn clear(folders: &ContainerPaths, kept: &BTreeSet<PathBuf>) -> io::Result<()> {
-    gone(fs::remove_dir_all(folders.run()))?;
+async fn clear(folders: &ContainerPaths, kept: &BTreeSet<PathBuf>) -> io::Result<()> {
+    removal::remove(folders.run()).await?;
     let record = folders.record();
     for entry in fs::read_dir(folders.folder())? {
-        let entry = entry?;
-        let path = entry.path();
+        let path = entry?.path();
         if path != record && !kept.contains(&path) {
-            remove(&path, entry.file_type()?.is_dir())?;
+            removal::remove(&path).await?;
         }
     }
     Ok(())
-}
-
-fn remove(path: &Path, is_folder: bool) -> io::Result<()> {
-    gone(if is_folder { fs::remove_dir_all(path) } else { fs::remove_file(path) })
 }

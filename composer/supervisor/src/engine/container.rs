@@ -1,21 +1,20 @@
 //! One container, as the supervisor has it in memory.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashSet;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use composer_sandbox::ProcessSpec;
-use composer_stack::Condition;
-use tokio::sync::{Mutex, mpsc, oneshot, watch};
+use composer_stack::{Condition, ImageUse};
+use tokio::sync::{Mutex, MutexGuard, mpsc, oneshot, watch};
 
-use super::taken;
+use super::publishers;
 use crate::channel;
 use crate::logs::Writer;
 use crate::paths::ContainerPaths;
-use crate::protocol::{self, ContainerStatus, Health, Publisher};
+use crate::protocol::{self, ContainerStatus, Health};
 use crate::records::{ContainerRecord, OneOff, Phase};
 
 /// What others wait for on a container.
@@ -119,6 +118,8 @@ pub struct Container {
     /// Held by whoever starts its program or takes away what it stood on. One who has the engine's turn may wait for
     /// it, never the other way round.
     pub gate: Mutex<()>,
+    /// How often somebody has come to the gate for whom those make way who only copy files.
+    asked: watch::Sender<u64>,
 }
 
 impl Container {
@@ -144,7 +145,19 @@ impl Container {
             standing: Cell::new(standing),
             restart: RefCell::default(),
             gate: Mutex::new(()),
+            asked: watch::Sender::new(0),
         })
+    }
+
+    /// Waits for the gate. Who holds it to copy files may wait for ever for more of them, and makes way.
+    pub async fn enter(&self) -> MutexGuard<'_, ()> {
+        self.asked.send_modify(|times| *times += 1);
+        self.gate.lock().await
+    }
+
+    /// Tells who copies files that he is to make way.
+    pub fn asked(&self) -> watch::Receiver<u64> {
+        self.asked.subscribe()
     }
 
     /// Its name.
@@ -238,7 +251,7 @@ impl Container {
             pid: self.live.borrow().as_ref().map(|live| live.pid),
             address: record.all_addresses().first().copied(),
             networks: service.network.attachments().map(|(key, _)| key.to_owned()).collect(),
-            publishers: publishers(&record, self.live.borrow().is_some()),
+            publishers: if self.live.borrow().is_some() { publishers::of(&record) } else { Vec::new() },
             created: record.created,
             started,
             finished,
@@ -248,42 +261,6 @@ impl Container {
             keeps_log: service.logging != composer_stack::Logging::Nothing,
         }
     }
-}
-
-/// Where the ports of a container are published, while it runs; and those that are only said to be there.
-fn publishers(record: &ContainerRecord, runs: bool) -> Vec<Publisher> {
-    if !runs {
-        return Vec::new();
-    }
-    let mut publishers = Vec::new();
-    for published in &record.published {
-        for address in taken::addresses(published.host_ip) {
-            publishers.push(Publisher {
-                address: Some(address),
-                target: published.target,
-                published: published.port,
-                protocol: published.protocol.to_string(),
-            });
-        }
-    }
-    let published = publishers.iter().map(|one| (one.target, one.protocol.clone()));
-    let mut known: HashSet<(u16, String)> = published.collect();
-    for exposed in &record.service.expose {
-        let (ports, protocol) = exposed.split_once('/').unwrap_or((exposed, "tcp"));
-        let (first, last) = ports.split_once('-').unwrap_or((ports, ports));
-        let (Ok(first), Ok(last)) = (first.parse::<u16>(), last.parse::<u16>()) else { continue };
-        for target in first..=last {
-            if known.insert((target, protocol.to_owned())) {
-                publishers.push(Publisher {
-                    address: None,
-                    target,
-                    published: 0,
-                    protocol: protocol.to_owned(),
-                });
-            }
-        }
-    }
-    publishers
 }
 
 /// What stands in an image's place.
@@ -300,6 +277,8 @@ fn source(mount: &composer_stack::Mount) -> String {
     match &mount.kind {
         composer_stack::MountKind::Bind { source, .. } => source.display().to_string(),
         composer_stack::MountKind::Volume { source } => source.clone(),
+        composer_stack::MountKind::Image(ImageUse::Source(image)) => image.reference.clone(),
+        composer_stack::MountKind::Image(ImageUse::Found(image)) => image.reference.clone(),
         composer_stack::MountKind::Anonymous
         | composer_stack::MountKind::Borrowed { .. }
         | composer_stack::MountKind::Tmpfs { .. } => mount.target.clone(),

@@ -1,23 +1,35 @@
-//! Files into and out of a running container.
+//! Files into and out of a container.
 
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
+use std::rc::Rc;
 
-use composer_sandbox::archive;
+use composer_sandbox::archive::{self, AtRest};
+use composer_stack::Rootfs;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use tokio::io::unix::AsyncFd;
-use tokio::sync::oneshot;
+use tokio::sync::{MutexGuard, oneshot};
 
+use super::container::Container;
+use super::start::StartError;
 use super::{Engine, asyncfd, exec, operations};
 use crate::clock;
 use crate::protocol::{Action, Copy, Event, Failure, Reply, Subject, Way};
 
 /// As much as a pipe holds (pipe(7)).
-const BUFFER: usize = 1 << 16;
+pub const BUFFER: usize = 1 << 16;
+
+/// Where a container's files are.
+enum Place<'a> {
+    /// Where its program has them; told twice which that is.
+    Running(OwnedFd, AsyncFd<OwnedFd>),
+    /// On the disk, where they stay as long as the gate is held.
+    AtRest(Box<AtRest>, MutexGuard<'a, ()>),
+}
 
 impl Engine {
     /// Copies, on a thread of its own; what was left out is answered as a warning.
@@ -31,32 +43,50 @@ impl Engine {
         let failed = |error: io::Error| operations::failure(format!("copy: {name}: {error}"));
         let container = self.container(&name);
         let container = container.ok_or_else(|| operations::failure(format!("no such container: {name}")))?;
-        let (process, end) = match &*container.live.borrow() {
-            Some(live) => (live.pidfd.try_clone().map_err(failed)?, live.pidfd.try_clone().map_err(failed)?),
-            None => {
-                return Err(operations::failure(format!(
-                    "container {name} is not running: its files are there only while it is; start it first"
-                )));
-            }
-        };
-        let end = asyncfd::readable(end).map_err(failed)?;
-        let (sender, done) = oneshot::channel();
+        if let Way::Layer { pause } = way {
+            return self.layer(&container, pause, fds.into_iter().next(), client).await.map(|()| None);
+        }
+        let mut asked = container.asked();
+        let place = self.place_of(&container, &way).await?;
+        let (sender, mut done) = oneshot::channel();
         // Closed when nobody waits for the thread any more, however that comes.
-        let (stop, _going_on) = nix::unistd::pipe2(OFlag::O_CLOEXEC).map_err(|errno| failed(errno.into()))?;
-        archive::inside(
-            process,
-            move || copy(&path, way, fds.into_iter().next(), stop),
-            // Fails where nobody waits any more.
-            |result| drop(sender.send(result)),
-        )
-        .map_err(failed)?;
-        let result = tokio::select! {
-            biased;
-            result = done => result.unwrap_or_else(|error| Err(io::Error::other(error))),
-            // The thread may be held by a stream that nobody writes or reads, or by a file system of the container's
-            // own: neither holds us.
-            () = exec::hangup(client) => Err(io::Error::other("its client has gone")),
-            _ = end.readable() => Err(io::Error::other("the container has ended")),
+        let (stop, going_on) = nix::unistd::pipe2(OFlag::O_CLOEXEC).map_err(|errno| failed(errno.into()))?;
+        let work = move || copy(&path, way, fds.into_iter().next(), stop);
+        // Fails where nobody waits any more.
+        let tell = |result| drop(sender.send(result));
+        let given_up = |why: &str| Err(io::Error::other(why.to_owned()));
+        let result = match place {
+            Place::Running(process, end) => {
+                archive::inside(process, work, tell).map_err(failed)?;
+                tokio::select! {
+                    biased;
+                    result = done => result.unwrap_or_else(|error| Err(io::Error::other(error))),
+                    // The thread may be held by a stream that nobody writes or reads, or by a file system of the
+                    // container's own: neither holds us.
+                    () = exec::hangup(client) => given_up("its client has gone"),
+                    _ = end.readable() => given_up("the container has ended"),
+                }
+            }
+            Place::AtRest(place, _gate) => {
+                archive::at_rest(*place, work, tell).map_err(failed)?;
+                let why = tokio::select! {
+                    biased;
+                    result = &mut done => Ok(result.unwrap_or_else(|error| Err(io::Error::other(error)))),
+                    () = exec::hangup(client) => Err("its client has gone"),
+                    _ = asked.changed() => Err("the container is about to be started or removed"),
+                };
+                let result = match why {
+                    Ok(result) => result,
+                    Err(why) => {
+                        drop(going_on);
+                        // Whoever is next mounts the same folders: not before they are free.
+                        let _ = done.await;
+                        given_up(why)
+                    }
+                };
+                self.release_volumes(&container).await;
+                result
+            }
         };
         let left_out = result.map_err(failed)?;
         let warning = format!("devices are not copied: {}", left_out.join(", "));
@@ -64,16 +94,61 @@ impl Engine {
         let event = Event { time: clock::now(), subject, action: Action::Warning(warning) };
         Ok((!left_out.is_empty()).then_some(Reply::Event(event)))
     }
+
+    async fn place_of<'a>(&self, container: &'a Rc<Container>, way: &Way) -> Result<Place<'a>, Failure> {
+        let name = container.name();
+        let service = container.record.borrow().service.clone();
+        if matches!(way, Way::Whole) && service.rootfs == Rootfs::Host {
+            return Err(Failure {
+                help: Some("`compose cp` takes files out of it".to_owned()),
+                ..operations::failure(format!(
+                    "export: {name}: it stands on the host's own programs (`x-rootfs: host`), which are no root \
+                     filesystem of its own"
+                ))
+            });
+        }
+        if let Some(running) = running(container)? {
+            return Ok(running);
+        }
+        let gate = container.gate.lock().await;
+        // Whoever had it before may have started or removed it.
+        if let Some(running) = running(container)? {
+            return Ok(running);
+        }
+        if !self.container(&name).is_some_and(|known| Rc::ptr_eq(&known, container)) {
+            return Err(operations::failure(format!("no such container: {name}")));
+        }
+        let failed = |error: StartError| Failure::from(&error);
+        let mounts = match way {
+            Way::Whole | Way::Layer { .. } => Vec::new(),
+            Way::Out { .. } | Way::In { .. } | Way::Remove { .. } => {
+                self.bring_volumes(container, &service).await.map_err(failed)?;
+                self.volume_mounts(container, &service).map_err(failed)?
+            }
+        };
+        let root = self.root(container, &service).map_err(failed)?;
+        let place = AtRest { root, read_only: service.read_only, mounts };
+        Ok(Place::AtRest(Box::new(place), gate))
+    }
+}
+
+fn running(container: &Container) -> Result<Option<Place<'static>>, Failure> {
+    let live = container.live.borrow();
+    let Some(live) = &*live else { return Ok(None) };
+    let opened =
+        live.pidfd.try_clone().and_then(|end| Ok((live.pidfd.try_clone()?, asyncfd::readable(end)?)));
+    let opened = opened.map(|(process, end)| Some(Place::Running(process, end)));
+    opened.map_err(|error| operations::failure(format!("copy: {}: {error}", container.name())))
 }
 
 /// A stream that ends when nobody waits for it any more, which it learns by `stop`.
-struct Stream {
+pub struct Stream {
     file: File,
     stop: OwnedFd,
 }
 
 impl Stream {
-    fn new(fd: Option<OwnedFd>, stop: OwnedFd) -> io::Result<Self> {
+    pub fn new(fd: Option<OwnedFd>, stop: OwnedFd) -> io::Result<Self> {
         let fd = fd.ok_or_else(|| io::Error::other("no stream came along"))?;
         // A pipe that has some room is not to block who writes more.
         let flags = OFlag::from_bits_retain(fcntl(&fd, FcntlArg::F_GETFL)?);
@@ -122,6 +197,12 @@ fn copy(path: &str, way: Way, stream: Option<OwnedFd>, stop: OwnedFd) -> io::Res
         Way::Out { name, follow } => {
             let stream = BufWriter::with_capacity(BUFFER, Stream::new(stream, stop)?);
             archive::pack(Path::new(path), &name, follow, stream).map(|()| Vec::new())
+        }
+        // It is read where it is written, by somebody else.
+        Way::Layer { .. } => Ok(Vec::new()),
+        Way::Whole => {
+            let stream = BufWriter::with_capacity(BUFFER, Stream::new(stream, stop)?);
+            archive::export(stream).map(|()| Vec::new())
         }
         Way::In { rule, owner } => {
             let mut stream = BufReader::with_capacity(BUFFER, Stream::new(stream, stop)?);

@@ -2,7 +2,6 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
-use std::fs;
 use std::io;
 use std::rc::Rc;
 use std::time::Duration;
@@ -14,7 +13,7 @@ use tokio::task::JoinSet;
 
 use super::container::{Container, Status, Verdict};
 use super::start::StartError;
-use super::{Engine, group, pause};
+use super::{Engine, group, pause, removal};
 use crate::protocol::{Action, Health};
 use crate::records::{ContainerRecord, Halt, History, Phase};
 use crate::{clock, identifier, paths};
@@ -197,7 +196,7 @@ impl Engine {
             }
             Step::Remove { container } => self.remove(&container).await?,
             Step::RemoveNetworks => self.remove_networks().await?,
-            Step::RemoveVolume(name) => self.remove_volume(&name)?,
+            Step::RemoveVolume(name) => self.remove_volume(&name).await?,
             Step::RemoveGroup => self.remove_group()?,
         }
         Ok(())
@@ -256,7 +255,7 @@ impl Engine {
         };
         self.announce_container(&container, Action::Removing);
         container.restart.borrow_mut().take();
-        let _gate = container.gate.lock().await;
+        let _gate = container.enter().await;
         if !self.container(name).is_some_and(|known| Rc::ptr_eq(&known, &container)) {
             // Somebody else has taken it away meanwhile.
             return Ok(());
@@ -268,9 +267,11 @@ impl Engine {
         self.unplugged(name).await;
         self.give_back_of(name)?;
         let folder = container.paths.folder();
-        gone(fs::remove_dir_all(container.paths.run()))
-            .and_then(|()| gone(fs::remove_dir_all(folder)))
-            .map_err(|error| StartError::doing(&format!("remove {}", folder.display()), &error))?;
+        for written in [container.paths.run(), folder] {
+            removal::remove(written)
+                .await
+                .map_err(|error| StartError::doing(&format!("remove {}", written.display()), &error))?;
+        }
         self.containers.borrow_mut().remove(name);
         self.give_back_ports(Some(name));
         self.announce_container(&container, Action::Removed);
@@ -360,13 +361,5 @@ pub fn new_record(id: String, name: &str, service: &Service, index: u32) -> Cont
         unfinished: false,
         oneoff: None,
         class: None,
-    }
-}
-
-/// What is gone already needs no removal.
-pub fn gone(result: io::Result<()>) -> io::Result<()> {
-    match result {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        other => other,
     }
 }

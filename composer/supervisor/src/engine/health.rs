@@ -4,7 +4,7 @@ use std::path::Path;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use composer_stack::{Healthcheck, Probe, Test};
+use composer_stack::{Healthcheck, Probe, Test, one_line};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
@@ -20,6 +20,10 @@ use crate::{clock, diagnose, records};
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 /// Early probes are never further apart than this.
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+/// From the end of a probe that is a program to the next, at least, once early probes are over. It is the processes behind
+/// the stack that start it, outside of the stack's cap, and that takes them milliseconds: an image that wants one after
+/// the other may not have a processor for it. Docker needs as long for each.
+const LEAST_PAUSE: Duration = Duration::from_millis(100);
 /// PID 1 must have been the same program for this long before an early success counts.
 const MOMENT: Duration = Duration::from_millis(25);
 /// The same where PID 1 is a shell, from its first success on: an entrypoint's script may answer from a temporary server
@@ -76,7 +80,11 @@ impl Record {
             return pause.min((self.began + check.interval).saturating_duration_since(now));
         }
         let starting = self.health == Health::Starting && now < self.began + check.start_period;
-        check.start_interval.filter(|_| starting).unwrap_or(check.interval)
+        let pause = check.start_interval.filter(|_| starting).unwrap_or(check.interval);
+        match check.test {
+            Test::Command(_) => pause.max(LEAST_PAUSE),
+            Test::Probes(_) => pause,
+        }
     }
 }
 
@@ -86,11 +94,13 @@ struct Steadiness {
     since: Instant,
     /// The first success since then, or since the last failure.
     passed: Option<Instant>,
+    /// How often it has been waited for.
+    waits: u32,
 }
 
 impl Steadiness {
     fn new(pid: i32, now: Instant) -> Self {
-        Self { program: program::identity(pid), since: now, passed: None }
+        Self { program: program::identity(pid), since: now, passed: None, waits: 0 }
     }
 
     /// A probe has failed.
@@ -98,7 +108,7 @@ impl Steadiness {
         self.passed = None;
     }
 
-    /// How much longer PID 1 has to stay what it is.
+    /// How much longer PID 1 has to stay what it is. One that is another each time is looked at less and less often.
     fn missing(&mut self, pid: i32, now: Instant) -> Duration {
         let program = program::identity(pid);
         if program != self.program {
@@ -109,7 +119,12 @@ impl Steadiness {
             Some((exe, cmdline)) if is_script(exe, cmdline) => passed + SCRIPT_MOMENT,
             _ => self.since + MOMENT,
         };
-        until.saturating_duration_since(now)
+        let missing = until.saturating_duration_since(now);
+        if missing.is_zero() {
+            return missing;
+        }
+        self.waits = self.waits.saturating_add(1);
+        missing.max(FIRST_PAUSE.saturating_mul(self.waits).min(LONGEST_PAUSE))
     }
 }
 
@@ -234,7 +249,8 @@ impl Engine {
         if let Some(code @ 1..) = code
             && output.is_empty()
         {
-            output = format!("{} ended with status {code}", argv.first().map_or("", String::as_str));
+            let program = argv.first().map(|program| one_line(program)).unwrap_or_default();
+            output = format!("{program} ended with status {code}");
         }
         Ok((code == Some(0), output))
     }
@@ -300,6 +316,18 @@ mod tests {
         assert_eq!(record.health, Health::Unhealthy);
         record.take(&check(), true, late);
         assert_eq!((record.health, record.failures), (Health::Healthy, 0));
+    }
+
+    #[test]
+    fn programs_are_not_started_one_after_the_other() {
+        let tiny = Duration::from_millis(1);
+        let check = Healthcheck { interval: tiny, start_interval: Some(tiny), ..check() };
+        let now = Instant::now();
+        let mut record = Record::new(now, Health::Starting);
+        assert_eq!(record.take(&check, false, now + tiny), LEAST_PAUSE);
+        assert_eq!(record.take(&check, true, now + tiny), LEAST_PAUSE);
+        let check = Healthcheck { test: Test::Probes(vec![Probe::Tcp(80)]), ..check };
+        assert_eq!(record.take(&check, true, now + tiny), tiny);
     }
 
     #[test]

@@ -17,8 +17,8 @@ use super::Engine;
 use super::container::Container;
 use super::ends::{self, Late};
 use super::execute::{Order, StepError};
-use super::restart;
 pub use super::turn::Operation;
+use super::{removal, restart};
 use crate::paths;
 use crate::protocol::{Action, Down, Failure, Kill, Reply, Stop, Subject, Up};
 use crate::records::{self, Halt, StackRecord};
@@ -196,18 +196,16 @@ impl Engine {
         self.sweeping.set(false);
         let mut messages = worded(failures);
         if messages.is_empty() {
-            self.forget(&mut messages);
+            self.forget(&mut messages).await;
         }
         messages
     }
 
     /// Removes the stack's folders and, with them, everything that a later command could find.
-    fn forget(&self, messages: &mut Vec<String>) {
-        match fs::remove_dir_all(self.paths.state()) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                messages.push(format!("remove {}: {error}", self.paths.state().display()));
-            }
-            Ok(()) | Err(_) => *self.record.borrow_mut() = None,
+    async fn forget(&self, messages: &mut Vec<String>) {
+        match removal::remove(&self.paths.state()).await {
+            Err(error) => messages.push(format!("remove {}: {error}", self.paths.state().display())),
+            Ok(()) => *self.record.borrow_mut() = None,
         }
         self.journal.borrow_mut().forget();
         self.warned.borrow_mut().clear();
@@ -239,7 +237,7 @@ impl Engine {
         self.sweeping.set(false);
         let mut messages = worded(failures);
         if whole && messages.is_empty() {
-            self.forget(&mut messages);
+            self.forget(&mut messages).await;
         }
         if messages.is_empty() { Ok(None) } else { Err(failure(messages.join("\n"))) }
     }
@@ -344,8 +342,8 @@ impl Engine {
     /// Takes away what only these two processes stood on. The start lock keeps a new pair from being started
     /// meanwhile; it is let go with this process.
     pub(super) fn clear_run_folder(&self) {
-        let _ = fs::remove_dir_all(self.paths.run());
-        let _ = fs::remove_dir_all(self.paths.state());
+        let _ = composer_sandbox::remove(&self.paths.run());
+        let _ = composer_sandbox::remove(&self.paths.state());
         let _ = fs::remove_file(self.paths.start_lock());
         paths::tidy();
     }

@@ -71,7 +71,7 @@ impl Engine {
             _ = &mut cancelled => return,
             () = tokio::time::sleep(wait) => {}
         }
-        let _gate = container.gate.lock().await;
+        let _gate = container.enter().await;
         if cancelled.try_recv() == Err(TryRecvError::Empty) {
             container.restart.borrow_mut().take();
             self.revive(container).await;
@@ -140,7 +140,7 @@ impl Engine {
     /// middle is waited for.
     pub(super) async fn cease(&self, container: &Container, halt: Halt) -> bool {
         container.restart.borrow_mut().take();
-        let _gate = container.gate.lock().await;
+        let _gate = container.enter().await;
         // The one in its middle may have failed, and have left another.
         container.restart.borrow_mut().take();
         halted(container, halt);

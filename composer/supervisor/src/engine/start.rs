@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use composer_cgroup::DeviceRule;
 use composer_sandbox::{self as sandbox, ContainerSpec, NamespaceSpec, ReportMessage};
-use composer_stack::Service;
+use composer_stack::{Service, one_line};
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use tokio::io::unix::AsyncFd;
@@ -132,7 +132,7 @@ async fn next(channel: &AsyncFd<OwnedFd>, name: &str) -> Result<Option<OwnedFd>>
         Ok(ReportMessage::Terminal(master)) => Ok(Some(master)),
         Ok(ReportMessage::Failed(failure)) => {
             let code = if failure.exit_code == 125 { 1 } else { failure.exit_code };
-            let message = format!("{name}: {failure}");
+            let message = format!("{name}: {}", one_line(&failure.to_string()));
             Err(StartError { code, at: failure.at, ..StartError::new(message) })
         }
         Err(error) => {
@@ -162,7 +162,7 @@ fn begun(container: &Container, born: &Born) -> Result<()> {
 impl Engine {
     /// Starts a container and returns when its program has been exec'd.
     pub(super) async fn start(self: &Rc<Self>, container: &Rc<Container>) -> Result<()> {
-        let _gate = container.gate.lock().await;
+        let _gate = container.enter().await;
         self.begin_anew(container)
             .map_err(|error| StartError::doing(&format!("{}: write its record", container.name()), &error))?;
         container.doomed.set(false);

@@ -5,10 +5,10 @@ use std::rc::Rc;
 
 use composer_stack::{MountKind, Service, Stack, Volume, VolumesFrom};
 
-use super::Engine;
 use super::container::Container;
 use super::execute::Order;
 use super::start::{Result, StartError};
+use super::{Engine, removal};
 use crate::host::{devices, volumes};
 use crate::paths::{self, StackPaths};
 use crate::protocol::{Action, Subject};
@@ -87,7 +87,7 @@ impl Engine {
     }
 
     /// Removes a volume. One that another stack's container has stays, as in Docker Compose.
-    pub(super) fn remove_volume(&self, name: &str) -> Result<()> {
+    pub(super) async fn remove_volume(&self, name: &str) -> Result<()> {
         let volume = Subject::Volume(name.to_owned());
         let users = volumes::used_elsewhere(name, &self.stack);
         if !users.is_empty() {
@@ -98,8 +98,12 @@ impl Engine {
             return Ok(());
         }
         self.announce(volume.clone(), Action::Removing);
-        volumes::take_away(name)
-            .map_err(|error| StartError::doing(&format!("remove volume {name}"), &error))?;
+        removal::off_thread({
+            let name = name.to_owned();
+            move || volumes::take_away(&name)
+        })
+        .await
+        .map_err(|error| StartError::doing(&format!("remove volume {name}"), &error))?;
         self.announce(volume, Action::Removed);
         Ok(())
     }

@@ -128,12 +128,8 @@ pub(crate) fn make(volume: &Volume, of: Option<(String, String)>) -> io::Result<
 
 /// Takes a volume away, whoever uses it; nothing where it is gone.
 pub(crate) fn take_away(name: &str) -> io::Result<()> {
-    for gone in [fs::remove_dir_all(paths::volume(name)), fs::remove_file(paths::volume_record(name))] {
-        match gone {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            Ok(()) | Err(_) => {}
-        }
-    }
+    composer_sandbox::remove(&paths::volume(name))?;
+    composer_sandbox::remove(&paths::volume_record(name))?;
     paths::tidy_volumes();
     Ok(())
 }
@@ -267,6 +263,7 @@ fn named(service: &Service) -> impl Iterator<Item = &str> {
         MountKind::Bind { .. }
         | MountKind::Anonymous
         | MountKind::Borrowed { .. }
+        | MountKind::Image(_)
         | MountKind::Tmpfs { .. } => None,
     })
 }

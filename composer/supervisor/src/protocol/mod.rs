@@ -59,7 +59,7 @@ pub enum Request {
     /// Follow a container's main program. Answered with `Attached`, with a descriptor where it takes input, then
     /// `Exited`, then `Done`. The client tells [`Following`].
     Attach(Attach),
-    /// Copy files out of a running container, or into it. One descriptor comes along: where the tar stream goes to or
+    /// Copy files out of a container, or into it. One descriptor comes along: where the tar stream goes to or
     /// comes from, a pipe.
     Copy(Copy),
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Request, VERSION};
+use super::{Copy, Request, VERSION, Way};
 
 /// A request, and whose it is.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -111,6 +111,8 @@ impl Request {
             Self::Exec(_) => "exec",
             Self::Run(_) => "run",
             Self::Attach(_) => "attach",
+            Self::Copy(Copy { way: Way::Whole, .. }) => "export",
+            Self::Copy(Copy { way: Way::Layer { .. }, .. }) => "commit",
             Self::Copy(_) => "cp",
         }
     }

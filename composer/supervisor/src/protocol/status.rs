@@ -50,6 +50,9 @@ pub struct Publisher {
     pub address: Option<IpAddr>,
     /// The container's port.
     pub target: u16,
+    /// How many ports follow it of which the same is true. Only where it is not published.
+    #[serde(default)]
+    pub more: u16,
     /// The host's port; 0 where it is not published.
     pub published: u16,
     /// `tcp` or `udp`.

@@ -1,11 +1,11 @@
 //! What an image says of itself becomes part of its service, where the file says nothing else.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
 use composer_image::{Config, Healthcheck as ImageCheck, Run};
 use composer_stack::{
-    CheckTimes, Healthcheck, ImageSource, Mount, MountKind, MountOptions, Service, Test, signal,
+    CheckTimes, Healthcheck, Hook, ImageSource, Mount, MountKind, MountOptions, Service, Test, signal,
 };
 
 /// Docker's rules (moby's `daemon/commit.go`, `merge`).
@@ -24,14 +24,23 @@ pub(super) fn apply(service: &mut Service, source: &ImageSource, config: &Config
     {
         service.stop_signal = signal;
     }
-    for port in &run.exposed_ports {
-        let bare = port.strip_suffix("/tcp").unwrap_or(port);
-        if !service.expose.iter().any(|known| known == port || known == bare) {
-            service.expose.push(port.clone());
-        }
-    }
+    exposed(&mut service.expose, &run.exposed_ports);
     volumes(&mut service.mounts, &run.volumes);
     service.healthcheck = healthcheck(service.healthcheck.take(), source, run);
+}
+
+/// The same for a step that runs in an image of its own, with the environment of its service in the file: what the step
+/// says goes before that, and that before the image.
+pub(super) fn step(hook: &mut Hook, file: &BTreeMap<String, String>, config: &Config) {
+    let run = &config.run;
+    hook.command.splice(0..0, run.entrypoint.iter().cloned());
+    for (key, value) in file {
+        hook.environment.entry(key.clone()).or_insert_with(|| value.clone());
+    }
+    environment(&mut hook.environment, &run.env);
+    let given = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
+    hook.working_dir = hook.working_dir.take().or_else(|| given(&run.working_dir));
+    hook.user = hook.user.take().or_else(|| given(&run.user));
 }
 
 /// An entrypoint of the file's takes the image's command away; an empty one only its entrypoint.
@@ -52,6 +61,31 @@ fn environment(own: &mut BTreeMap<String, String>, image: &[String]) {
         let (key, value) = variable.split_once('=').unwrap_or((variable, ""));
         own.entry(key.to_owned()).or_insert_with(|| value.to_owned());
     }
+}
+
+/// What is no port, as `nat.ParsePort` of Docker's sees it, is left out, and so is what comes when all ports there are
+/// could have been named.
+fn exposed(own: &mut Vec<String>, image: &[String]) {
+    let bare = |port: &str| port.strip_suffix("/tcp").unwrap_or(port).to_owned();
+    let mut known: HashSet<String> = own.iter().map(|port| bare(port)).collect();
+    let mut left = u32::from(u16::MAX);
+    for word in image {
+        let Some(count) = ports(word).filter(|count| *count <= left) else { continue };
+        if known.insert(bare(word)) {
+            left -= count;
+            own.push(word.clone());
+        }
+    }
+}
+
+/// How many ports `80`, `53/udp` or `8000-8010/tcp` are.
+fn ports(word: &str) -> Option<u32> {
+    let (ports, protocol) = word.split_once('/').unwrap_or((word, "tcp"));
+    let (first, last) = ports.split_once('-').unwrap_or((ports, ports));
+    let number = |text: &str| text.parse::<u16>().ok().filter(|port| *port > 0).map(u32::from);
+    let (first, last) = (number(first)?, number(last)?);
+    let known = ["tcp", "udp", "sctp"].contains(&protocol);
+    (known && first <= last).then(|| last - first + 1)
 }
 
 /// Volumes without a name, where nothing is mounted by the file.
@@ -98,9 +132,13 @@ fn test(check: &ImageCheck, shell: &[String]) -> Option<Test> {
     }
 }
 
+/// Shorter times than Docker takes (moby's `MinimumDuration`) count as the least.
 fn times_of(check: &ImageCheck) -> CheckTimes {
-    let time =
-        |nanoseconds: i64| u64::try_from(nanoseconds).ok().filter(|time| *time > 0).map(Duration::from_nanos);
+    let least = Duration::from_millis(1);
+    let time = |nanoseconds: i64| {
+        let time = u64::try_from(nanoseconds).ok().filter(|time| *time > 0)?;
+        Some(Duration::from_nanos(time).max(least))
+    };
     CheckTimes {
         interval: time(check.interval),
         timeout: time(check.timeout),
