@@ -8,7 +8,8 @@ use std::process::Stdio;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{self, Signal};
-use nix::unistd::Pid;
+use nix::sys::stat::Mode;
+use nix::unistd::{Pid, mkfifo};
 use rustix::fs::inotify;
 use serde_json::json;
 
@@ -160,4 +161,27 @@ fn a_link_in_the_way_of_a_copy_leads_nothing_of_the_hosts_into_the_volume() {
         }
     }
     project.down();
+}
+
+#[test]
+fn what_lies_over_proc_neither_stops_a_start_nor_is_written() {
+    let rest = "    oom_score_adj: 321\n    ulimits: {nofile: {soft: 9, hard: 99}}\n    volumes: ['over:/p']\nvolumes: {over: {}}\n";
+    let image = Layout::busybox("over-proc").links(&[("p", "proc")]);
+    let project = project("over-proc", rest, &image);
+    project.ok(&["volume", "create", &format!("{}_over", project.name)]);
+    let over = volume(&project, "over");
+    for place in ["self", "sys/fs"] {
+        fs::create_dir_all(over.join(place)).unwrap();
+    }
+    for fifo in ["self/oom_score_adj", "sys/fs/nr_open"] {
+        mkfifo(&over.join(fifo), Mode::S_IRWXU).unwrap();
+    }
+    project.ok(&["up", "-d"]);
+    let pid = project.field("a", "Pid");
+    assert_eq!(fs::read_to_string(format!("/proc/{pid}/oom_score_adj")).unwrap(), "321\n");
+    // A file there stays what it is.
+    fs::remove_file(over.join("self/oom_score_adj")).unwrap();
+    fs::write(over.join("self/oom_score_adj"), "mine").unwrap();
+    assert_eq!(project.ok(&["exec", "-T", "a", "cat", "/proc/self/oom_score_adj"]), "mine");
+    down(project);
 }

@@ -56,7 +56,7 @@ pub fn container(spec: &ContainerSpec, fds: &ContainerFds) -> ! {
         // with the stack's listening socket in its hands.
         let own: Vec<BorrowedFd<'_>> = own.map(AsFd::as_fd).collect();
         descriptor::keep_only(&own).doing("close", "the keeper's descriptors")?;
-        begin(&spec.cgroup_tasks)?;
+        begin(&spec.cgroup_tasks, &spec.process)?;
         if !spec.isolation.host_cgroups {
             unshare(CloneFlags::CLONE_NEWCGROUP).doing("make", "a cgroup namespace")?;
         }
@@ -86,7 +86,7 @@ pub fn container(spec: &ContainerSpec, fds: &ContainerFds) -> ! {
         let user = user::look_up(spec.process.user.as_deref(), &spec.process.groups)?;
         let terminal = terminal(&spec.process, fds.report.as_fd())?;
         if let Some(terminal) = &terminal {
-            dev::console(&terminal.path)?;
+            dev::console(&terminal.slave)?;
         }
         give_pipes(&fds.stdio, &user, is_fifo)?;
         wait(&fds.start)?;
@@ -102,7 +102,7 @@ pub fn container(spec: &ContainerSpec, fds: &ContainerFds) -> ! {
 /// A program in a container that runs.
 pub fn exec(target: BorrowedFd<'_>, spec: &ExecSpec, fds: &ExecFds) -> ! {
     end(fds.report.as_fd(), || {
-        begin(&spec.cgroup_tasks)?;
+        begin(&spec.cgroup_tasks, &spec.process)?;
         let namespaces = CloneFlags::CLONE_NEWNS
             | CloneFlags::CLONE_NEWNET
             | CloneFlags::CLONE_NEWUTS
@@ -146,10 +146,13 @@ fn shared_memory(spec: &ContainerSpec, other: Option<&OwnedFd>) -> Result<Option
     }
 }
 
-fn begin(tasks: &[std::path::PathBuf]) -> Result<()> {
+fn begin(tasks: &[std::path::PathBuf], program: &ProcessSpec) -> Result<()> {
     // Until exec this is a copy of the keeper: nothing in the container may look into it or into its descriptors.
     nix::sys::prctl::set_dumpable(false).doing("protect", "the new process")?;
     process::join_groups(tasks)?;
+    if let Some(score) = program.oom_score_adj {
+        limits::set_oom_score(score)?;
+    }
     setsid().doing("start", "a session")?;
     process::default_signals().doing("reset", "its signals")?;
     limits::restore_descriptor_limit().doing("restore", "the limit of open files")?;
@@ -212,9 +215,6 @@ fn run(
     // Before any path of the container's is walked, and before it has the container's user: the others are the host's.
     descriptor::keep_only(kept).doing("close", "the keeper's descriptors")?;
     limits::set(&process.limits)?;
-    if let Some(score) = process.oom_score_adj {
-        limits::set_oom_score(score)?;
-    }
     confine(&process.confinement, user, process.cwd.as_deref().unwrap_or("/"))?;
     exec(&program::environment(process, user))
 }

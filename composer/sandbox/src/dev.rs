@@ -11,7 +11,7 @@ use rustix::mount::MountAttrFlags;
 use crate::failure::{Doing, Result, StartFailure};
 use crate::mount;
 use crate::spec::{ContainerSpec, DeviceSpec, ShmSpec};
-use crate::tree::{Missing, Tree, inside, link, on_host};
+use crate::tree::{Missing, Tree, inside, link};
 
 /// Devices by their numbers (null(4), full(4), random(4), tty(4)).
 const DEVICES: [(&str, u32, u32); 6] =
@@ -158,12 +158,24 @@ fn folder(dev: &OwnedFd, name: &str) -> io::Result<OwnedFd> {
     Ok(rustix::fs::openat(dev, name, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?)
 }
 
-/// Makes a terminal of this container its console.
-pub fn console(terminal: &Path) -> Result<()> {
-    let place = std::fs::File::create("/dev/console").doing("make", "/dev/console")?;
-    on_host(terminal)
-        .and_then(|terminal| mount::attach(mount::copy(&terminal, "", false)?, &place))
-        .doing("mount", "/dev/console")
+/// Makes a terminal of this container its console. To be called inside the container, where something else may lie over
+/// /dev: what is there is looked at and mounted on, not opened.
+pub fn console(terminal: &OwnedFd) -> Result<()> {
+    const PATH: &str = "/dev/console";
+    let made = inside("/dev", OFlags::PATH | OFlags::DIRECTORY)
+        .and_then(|dev| match place(&dev, "console") {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+                Ok(rustix::fs::openat(&dev, "console", flags, Mode::empty())?)
+            }
+            other => other,
+        })
+        .doing("make", PATH)?;
+    let kind = FileType::from_raw_mode(fstat(&made).doing("look at", PATH)?.st_mode);
+    if !kind.is_file() && !kind.is_char_device() {
+        return Err(StartFailure::because("make", PATH, "the container has something else there"));
+    }
+    mount::copy(terminal, "", false).and_then(|copy| mount::attach(copy, &made)).doing("mount", PATH)
 }
 
 #[cfg(test)]

@@ -1,13 +1,16 @@
 //! Resource limits of the processes behind a stack, and of what they start.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 use std::sync::OnceLock;
 
 use nix::errno::Errno;
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, setrlimit};
+use rustix::fs::OFlags;
 
 use crate::failure::{Doing, Result, StartFailure};
 use crate::spec::LimitSpec;
+use crate::tree;
 
 /// The soft limit before it was raised.
 static ORIGINAL: OnceLock<u64> = OnceLock::new();
@@ -82,15 +85,23 @@ fn most(resource: Resource) -> nix::Result<u64> {
         return Ok(hard);
     }
     // Beyond it the kernel lets nobody go (proc(5), fs.nr_open); up to it, it may.
-    let highest = std::fs::read_to_string("/proc/sys/fs/nr_open").ok();
-    let highest = highest.and_then(|text| text.trim().parse().ok()).filter(|highest| *highest > hard);
-    match highest {
+    match highest_descriptors().filter(|highest| *highest > hard) {
         Some(highest) if setrlimit(resource, hard, highest).is_ok() => Ok(highest),
         Some(_) | None => Ok(hard),
     }
 }
 
-/// Sets how readily the kernel kills this process, and what it starts, when memory runs out.
+/// `fs.nr_open`, where /proc is the kernel's: a volume may lie over it, with anything in it.
+fn highest_descriptors() -> Option<u64> {
+    let file = tree::inside("/proc/sys/fs/nr_open", OFlags::RDONLY | OFlags::NONBLOCK).ok()?;
+    let is_proc = rustix::fs::fstatfs(&file).is_ok_and(|stat| stat.f_type == rustix::fs::PROC_SUPER_MAGIC);
+    let mut text = String::new();
+    File::from(file).take(32).read_to_string(&mut text).ok().filter(|_| is_proc)?;
+    text.trim().parse().ok()
+}
+
+/// Sets how readily the kernel kills this process, and what it starts, when memory runs out. To be called before
+/// the container's root is entered, in which anything may lie over /proc.
 pub(crate) fn set_oom_score(score: i32) -> Result<()> {
     std::fs::write("/proc/self/oom_score_adj", score.to_string())
         .doing("set oom_score_adj to", score)

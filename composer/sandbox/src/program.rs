@@ -3,6 +3,8 @@
 use std::convert::Infallible;
 use std::ffi::CString;
 use std::fs;
+use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use nix::errno::Errno;
@@ -108,7 +110,7 @@ fn refused(file: &str, errno: Errno) -> StartFailure {
 
 /// What a program that is there still needs: the first line of a script, or a dynamic loader.
 fn interpreter(file: &str) -> String {
-    let start = fs::read(file).unwrap_or_default();
+    let start = start_of(file).unwrap_or_default();
     match start.strip_prefix(b"#!").and_then(|rest| rest.split(|byte| *byte == b'\n').next()) {
         Some(line) => {
             let line = String::from_utf8_lossy(line);
@@ -116,6 +118,18 @@ fn interpreter(file: &str) -> String {
         }
         None => "dynamic loader".to_owned(),
     }
+}
+
+/// As much of a regular file as the kernel reads of one that it executes (BINPRM_BUF_SIZE of linux/binfmts.h): a container
+/// may have a FIFO there by now.
+fn start_of(path: &str) -> io::Result<Vec<u8>> {
+    let file =
+        fs::OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path)?;
+    let mut start = Vec::new();
+    if file.metadata()?.is_file() {
+        file.take(256).read_to_end(&mut start)?;
+    }
+    Ok(start)
 }
 
 #[cfg(test)]
@@ -157,6 +171,10 @@ mod tests {
             (127, "its interpreter /no/such/sh is missing in the container")
         );
         assert_eq!(failure(&["a\0b"], &path).exit_code, 125);
+        nix::unistd::mkfifo(&folder.join("fifo"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        assert_eq!(start_of(&format!("{path}/fifo")).unwrap(), b"");
+        fs::File::create(folder.join("large")).unwrap().set_len(1 << 40).unwrap();
+        assert_eq!(start_of(&format!("{path}/large")).unwrap(), [0; 256]);
         fs::remove_dir_all(folder).unwrap();
     }
 }

@@ -1,12 +1,9 @@
 //! A program's terminal, from its own container's devpts (pty(7)).
 
-use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
-use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
 
 use rustix::fs::OFlags;
-use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, ptsname, unlockpt};
+use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, unlockpt};
 use rustix::termios::{Winsize, tcsetwinsize};
 
 use crate::failure::{Doing, Result};
@@ -18,8 +15,6 @@ pub struct Terminal {
     pub master: OwnedFd,
     /// The side that the program is on.
     pub slave: OwnedFd,
-    /// The program's side by its name inside the container.
-    pub path: PathBuf,
 }
 
 /// Opens a terminal of this many rows and columns; /dev/ptmx must be the container's.
@@ -33,8 +28,7 @@ pub fn open(size: Option<(u16, u16)>) -> Result<Terminal> {
         let size = Winsize { ws_row, ws_col, ws_xpixel: 0, ws_ypixel: 0 };
         tcsetwinsize(&slave, size).doing("size", "a terminal")?;
     }
-    let path = ptsname(&master, Vec::new()).doing("name", "a terminal")?;
-    Ok(Terminal { master, slave, path: OsStr::from_bytes(path.as_bytes()).into() })
+    Ok(Terminal { master, slave })
 }
 
 /// Makes it the controlling terminal of this session.
