@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use composer_stack::{PullPolicy, Rootfs, Stack};
+use composer_stack::{PullPolicy, Stack};
 use composer_supervisor::host;
 use composer_supervisor::host::images::{self, Choice, Looked};
 use composer_supervisor::protocol::Failure;
@@ -36,7 +36,7 @@ impl Context {
             (named, true) => named.iter().cloned().collect(),
             (named, false) => needed(named, stack).into_iter().cloned().collect(),
         };
-        if !stack.services.values().any(|service| matches!(service.rootfs, Rootfs::Source(_))) {
+        if !stack.services.values().any(|service| !service.image_sources().is_empty()) {
             return Ok(());
         }
         host::root()?;

@@ -32,7 +32,8 @@ struct Line {
 /// Lists the images.
 pub fn run(context: &mut Context, verb: &Images) -> Result {
     let stack = context.project()?;
-    let uses: Vec<Use> = images::in_use()?.into_iter().filter(|used| used.stack == stack).collect();
+    let uses = images::in_use()?;
+    let uses: Vec<Use> = uses.into_iter().filter(|used| used.stack == stack && !used.is_beside).collect();
     let known: BTreeSet<&str> = uses.iter().map(|used| used.service.as_str()).collect();
     context.check_names(&verb.services, &known)?;
     let wanted = |used: &&Use| verb.services.is_empty() || verb.services.contains(&used.service);

@@ -3,6 +3,7 @@
 mod attach;
 mod await_end;
 mod bringing;
+pub mod commit;
 mod config;
 pub mod context;
 pub mod copy;
@@ -156,6 +157,7 @@ fn try_only(verb: &mut Verb) -> Result<()> {
         Verb::Exec(_)
         | Verb::Attach(_)
         | Verb::Cp(_)
+        | Verb::Commit(_)
         | Verb::Watch(_)
         | Verb::Network(_)
         | Verb::Image(_)
@@ -211,6 +213,7 @@ fn dispatch(context: &mut Context, verb: Verb) -> Result {
         Verb::Attach(verb) => attach::run(context, &verb),
         Verb::Watch(verb) => watch::run(context, verb),
         Verb::Cp(verb) => copy::run(context, verb),
+        Verb::Commit(verb) => commit::run(context, &verb),
         Verb::Export(verb) => export::run(context, &verb),
         Verb::Config(verb) => config::run(context, &verb),
         Verb::Graph(verb) => graph::run(context, &verb),

@@ -50,6 +50,16 @@ pub fn run(context: &mut Context, verb: &PullImages) -> Result {
             }
         }
     }
+    for (reference, platform) in loaded.other_images(&services) {
+        let is_known = |pull: &Pull| (&pull.reference, &pull.platform) == (&reference, &platform);
+        if !pulls.iter().any(is_known) {
+            let policy = match verb.policy {
+                Some(PullWhen::Missing) => missing(&reference),
+                Some(PullWhen::Always) | None => PullPolicy::Always,
+            };
+            pulls.push(Pull { reference, platform, policy });
+        }
+    }
     let names: Vec<String> = pulls.iter().map(|pull| pull.reference.clone()).collect();
     if verb.dry_run {
         names.iter().for_each(|name| progress.step(name, &Step::Asked, &mut context.out));

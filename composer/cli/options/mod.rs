@@ -1,6 +1,7 @@
 //! The command line: Docker Compose's verbs, flags and defaults.
 
 mod attach;
+mod commit;
 mod config;
 mod copy;
 mod creation;
@@ -21,6 +22,7 @@ mod watch;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 pub use attach::Attach;
+pub use commit::Commit;
 pub use config::{Config, ConfigFormat};
 pub use copy::{Copy, Place};
 pub use creation::{Create, Creation, Pull, Renewal, Scale};
@@ -124,6 +126,8 @@ pub enum Verb {
     Cp(Copy),
     /// Write a container's root filesystem as a tar archive
     Export(Export),
+    /// Make an image of a container
+    Commit(Commit),
     /// Restart services and copy files as sources change
     Watch(Watch),
     /// Check the Compose file and show what it means

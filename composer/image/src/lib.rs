@@ -3,6 +3,7 @@
 //! A [`Store`] keeps them; [`Store::pull`] brings what is missing, from a registry or from disk. Nothing is believed but
 //! by its digest, and what an archive says of paths is resolved by the kernel below the layer's own folder.
 
+mod commit;
 mod config;
 mod digest;
 mod error;
@@ -22,6 +23,7 @@ mod testing;
 mod tree;
 mod unpack;
 
+pub use commit::Commit;
 pub use config::{Config, Healthcheck, Run};
 pub use digest::Digest;
 pub use error::{Error, Result};

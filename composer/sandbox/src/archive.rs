@@ -118,6 +118,11 @@ pub fn export(out: impl Write) -> io::Result<()> {
     pack::whole(Path::new("."), out)
 }
 
+/// Writes what is in overlayfs' upper folder as a layer of an image (OCI's image-spec, layer.md).
+pub fn layer(upper: &Path, out: impl Write) -> io::Result<()> {
+    pack::layer(upper, out)
+}
+
 /// Words an error with the path that it is about.
 fn at(what: &'static str, path: &std::path::Path) -> impl FnOnce(io::Error) -> io::Error {
     let path = path.display().to_string();

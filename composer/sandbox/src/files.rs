@@ -21,7 +21,10 @@ const PAGE: u64 = 4096;
 pub fn folder(spec: &ContainerSpec, hidden: &OwnedFd) -> Result<Option<OwnedFd>> {
     let files = spec.mounts.iter().filter_map(|mount| match &mount.kind {
         MountKind::File(file) => Some(file),
-        MountKind::Bind { .. } | MountKind::Volume { .. } | MountKind::Tmpfs { .. } => None,
+        MountKind::Bind { .. }
+        | MountKind::Volume { .. }
+        | MountKind::Image { .. }
+        | MountKind::Tmpfs { .. } => None,
     });
     let mut size = 0;
     for file in files {

@@ -22,25 +22,38 @@ const LONGEST_OPTIONS: usize = 4096;
 /// No device node works but those of /dev, unless they are `open_nodes`: what may open which device is limited otherwise then.
 pub fn mount(layers: &[&OwnedFd], place: &Path, work: &OwnedFd, open_nodes: bool) -> io::Result<OwnedFd> {
     let upper = on_host(place)?;
-    let layers: Vec<String> = layers.iter().map(descriptor::path).collect();
     let (upper, work) = (descriptor::path(&upper), descriptor::path(work));
+    let written = [("upperdir", Some(upper.as_str())), ("workdir", Some(&work)), ("volatile", None)];
+    over(layers, place, &written, open_nodes)
+}
+
+/// The same where nothing is written; `place` is any folder of the host's, and there are two layers at least.
+pub fn read_only(layers: &[&OwnedFd], place: &Path) -> io::Result<OwnedFd> {
+    over(layers, place, &[], false)
+}
+
+/// An option, and its value where it has one.
+type Choice<'a> = (&'a str, Option<&'a str>);
+
+fn over(layers: &[&OwnedFd], place: &Path, written: &[Choice<'_>], open_nodes: bool) -> io::Result<OwnedFd> {
+    let layers: Vec<String> = layers.iter().map(descriptor::path).collect();
     let lower = layers.join(":");
     if lower.len() < LONGEST_VALUE {
-        return with(&[("lowerdir", lower.as_str())], &upper, &work, open_nodes);
+        return with(&[("lowerdir", lower.as_str())], written, open_nodes);
     }
     let each: Vec<_> = layers.iter().map(|layer| ("lowerdir+", layer.as_str())).collect();
-    match with(&each, &upper, &work, open_nodes) {
+    match with(&each, written, open_nodes) {
         // Before Linux 6.5.
-        Err(error) if is_unknown(&error) => by_path(&lower, (place, &upper), &work, open_nodes),
+        Err(error) if is_unknown(&error) => by_path(&lower, place, written, open_nodes),
         mounted => mounted,
     }
 }
 
-fn with(lower: &[(&str, &str)], upper: &str, work: &str, open_nodes: bool) -> io::Result<OwnedFd> {
+fn with(lower: &[(&str, &str)], written: &[Choice<'_>], open_nodes: bool) -> io::Result<OwnedFd> {
     let lower = lower.iter().map(|(key, value)| (*key, Some(*value)));
-    let options = lower.chain([("upperdir", Some(upper)), ("workdir", Some(work)), ("volatile", None)]);
+    let options: Vec<_> = lower.chain(written.iter().copied()).collect();
     let attributes = if open_nodes { MountAttrFlags::empty() } else { MountAttrFlags::MOUNT_ATTR_NODEV };
-    mount::filesystem("overlay", &options.collect::<Vec<_>>(), attributes)
+    mount::filesystem("overlay", &options, attributes)
 }
 
 fn is_unknown(error: &io::Error) -> bool {
@@ -48,8 +61,13 @@ fn is_unknown(error: &io::Error) -> bool {
 }
 
 /// By mount(2), whose options are a page long. It wants a place, and lies there for a moment.
-fn by_path(lower: &str, (place, upper): (&Path, &str), work: &str, open_nodes: bool) -> io::Result<OwnedFd> {
-    let options = format!("lowerdir={lower},upperdir={upper},workdir={work},volatile");
+fn by_path(lower: &str, place: &Path, written: &[Choice<'_>], open_nodes: bool) -> io::Result<OwnedFd> {
+    let mut options = format!("lowerdir={lower}");
+    for (key, value) in written {
+        options.push(',');
+        options.push_str(key);
+        value.iter().for_each(|value| options.extend(["=", value]));
+    }
     if options.len() >= LONGEST_OPTIONS {
         return Err(io::Error::other(
             "it has more layers than this kernel can mount; Linux 6.5 can mount 500",

@@ -157,6 +157,13 @@ pub enum MountKind {
         /// Whether it gets what the root filesystem has there.
         fill: Option<Fill>,
     },
+    /// The files of an image, which nobody can write.
+    Image {
+        /// The folders of its layers, the lowest first.
+        layers: Vec<PathBuf>,
+        /// What of it is mounted; no link in it leads out of the image.
+        subpath: Option<PathBuf>,
+    },
     /// A file of the container's own, in its memory, that nobody can write.
     File(FileSpec),
     /// Memory.

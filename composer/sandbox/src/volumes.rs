@@ -6,14 +6,14 @@ use std::io::{self, Write};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use nix::mount::MsFlags;
+use nix::mount::{MntFlags, MsFlags};
 use rustix::fs::{CWD, FileType, Mode, OFlags};
 use rustix::mount::MountAttrFlags;
 
 use crate::failure::{Doing, Result, StartFailure};
 use crate::spec::{ContainerSpec, MountKind, MountSpec, Propagation, Recursion};
 use crate::tree::{Missing, Tree, on_host};
-use crate::{files, fill, mount};
+use crate::{descriptor, files, fill, mount, overlay};
 
 /// Files in /etc about its name and its network.
 const GENERATED: [&str; 3] = ["hosts", "resolv.conf", "hostname"];
@@ -42,9 +42,11 @@ pub fn passed_on(spec: &ContainerSpec) -> Result<Vec<Option<OwnedFd>>> {
             let copy = mount::copy(CWD, source, *recursion != Recursion::Alone);
             copy.map(Some).doing("mount", source.display())
         }
-        MountKind::Bind { .. } | MountKind::Volume { .. } | MountKind::Tmpfs { .. } | MountKind::File(_) => {
-            Ok(None)
-        }
+        MountKind::Bind { .. }
+        | MountKind::Volume { .. }
+        | MountKind::Image { .. }
+        | MountKind::Tmpfs { .. }
+        | MountKind::File(_) => Ok(None),
     };
     spec.mounts.iter().map(copy).collect()
 }
@@ -73,10 +75,13 @@ pub fn mount(
 pub fn mount_at_rest(tree: &Tree, mounts: &[MountSpec]) -> Result<()> {
     fill_all(tree, mounts)?;
     ordered(mounts).into_iter().try_for_each(|mount| match mount {
-        Mount::User(_, mount) if matches!(mount.kind, MountKind::Bind { .. } | MountKind::Volume { .. }) => {
-            user_mount(tree, mount, None)
-        }
-        Mount::Generated(_) | Mount::User(..) => Ok(()),
+        Mount::Generated(_) => Ok(()),
+        Mount::User(_, mount) => match mount.kind {
+            MountKind::Tmpfs { .. } | MountKind::File(_) => Ok(()),
+            MountKind::Bind { .. } | MountKind::Volume { .. } | MountKind::Image { .. } => {
+                user_mount(tree, mount, None)
+            }
+        },
     })
 }
 
@@ -181,6 +186,32 @@ fn volume(source: &Path, subpath: Option<&Path>) -> Result<OwnedFd> {
     part.and_then(|part| mount::copy(&part, "", true)).doing("mount", shown.display())
 }
 
+/// A mount of an image's files, or of the part of them that is wanted.
+fn image(layers: &[PathBuf], subpath: Option<&Path>) -> Result<OwnedFd> {
+    let Some((lowest, above)) = layers.split_first() else {
+        let empty = mount::filesystem("tmpfs", &[("mode", Some("755"))], mount::INERT);
+        return empty.doing("mount", "an image without files");
+    };
+    if above.is_empty() {
+        // An overlay has two folders at least.
+        return volume(lowest, subpath);
+    }
+    let folders = layers.iter().rev().map(|layer| on_host(layer).doing("open the layer", layer.display()));
+    let folders = folders.collect::<Result<Vec<_>>>()?;
+    let mounted = overlay::read_only(&folders.iter().collect::<Vec<_>>(), lowest);
+    let mounted = mounted.doing("mount the layers of an image over", lowest.display())?;
+    let Some(subpath) = subpath else { return Ok(mounted) };
+    let part = || -> io::Result<OwnedFd> {
+        // A part can be copied of what is mounted somewhere alone. Nobody but this process sees it there.
+        mount::attach(&mounted, on_host(lowest)?)?;
+        let part =
+            Tree::new(mounted.try_clone()?).find(subpath).and_then(|part| mount::copy(&part, "", false));
+        nix::mount::umount2(descriptor::path(&mounted).as_str(), MntFlags::MNT_DETACH)?;
+        part
+    };
+    part().doing("mount", format_args!("{} of an image", subpath.display()))
+}
+
 fn user_mount(tree: &Tree, spec: &MountSpec, copy: Option<OwnedFd>) -> Result<()> {
     let MountSpec { target, read_only, kind } = spec;
     match kind {
@@ -197,6 +228,12 @@ fn user_mount(tree: &Tree, spec: &MountSpec, copy: Option<OwnedFd>) -> Result<()
             let copy = volume(source, subpath.as_deref())?;
             let (propagation, recursion) = (Propagation::Private, Recursion::Whole);
             bind(tree, copy, source, target, &Manner { read_only: *read_only, propagation, recursion })
+        }
+        MountKind::Image { layers, subpath } => {
+            let copy = image(layers, subpath.as_deref())?;
+            let (propagation, recursion) = (Propagation::Private, Recursion::Whole);
+            let shown = layers.last().map_or(Path::new("/"), PathBuf::as_path);
+            bind(tree, copy, shown, target, &Manner { read_only: true, propagation, recursion })
         }
         MountKind::Tmpfs { size, mode } => tmpfs(tree, spec, *size, *mode),
         // Memory was made where there is one.

@@ -41,6 +41,23 @@ impl Loaded {
         wanted.filter_map(|name| Some(self.image_of(&name, self.service(&name)?))).collect()
     }
 
+    /// The images that these services, or all, have besides their own: of steps of `pre_start`, and mounts. Each once, with
+    /// its platform where it has one.
+    pub fn other_images(&self, services: &[String]) -> BTreeSet<(String, Option<String>)> {
+        let names = self.names("services").into_iter();
+        let wanted = names.filter(|name| services.is_empty() || services.contains(name));
+        let mut found = BTreeSet::new();
+        for service in wanted.filter_map(|name| self.service(&name)) {
+            let list = |key: &str| service.get(key).map(Node::items).unwrap_or_default().iter();
+            let text = |node: &Node, key: &str| values::text(node.get(key)).filter(|text| !text.is_empty());
+            let platform = text(service, "platform");
+            found.extend(list("pre_start").filter_map(|step| Some((text(step, "image")?, platform.clone()))));
+            let mounts = list("volumes").filter(|mount| text(mount, "type").as_deref() == Some("image"));
+            found.extend(mounts.filter_map(|mount| Some((text(mount, "source")?, None))));
+        }
+        found
+    }
+
     /// These services and all that they depend on.
     pub fn with_dependencies(&self, services: &[String]) -> Vec<String> {
         let (mut found, mut open) = (BTreeSet::new(), services.to_vec());

@@ -16,7 +16,7 @@ mod mounts;
 mod network;
 
 pub use crate::contents::Content;
-pub use image::{CheckTimes, Image, ImageSource, PullPolicy};
+pub use image::{CheckTimes, Image, ImagePlace, ImageSource, ImageUse, PullPolicy};
 pub use isolation::{Device, Isolation, Namespace, Seccomp, Security, Ulimit};
 pub use mounts::{FileMount, Mount, MountKind, MountOptions, Propagation, Recursion, Volume, VolumesFrom};
 pub use network::{
@@ -355,6 +355,10 @@ pub struct PreStart {
     pub hook: Hook,
     /// Once for each container instead of once for the service.
     pub per_replica: bool,
+    /// `image`: what it runs in instead of the service's root filesystem. Once that is there, the step itself has what it
+    /// says of the program.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<ImageUse>,
 }
 
 /// One entry of `develop.watch`.

@@ -331,7 +331,6 @@ const OF_SHAPE: &[&str] = &[
     "repeated_pairs",
     "restart_policy",
     "restart_words",
-    "secrets",
     "tab_in_line",
     "tabs",
     "top_level_list",

@@ -219,7 +219,7 @@ impl Store {
     }
 
     /// A blob, if it is here and is what its name says.
-    fn blob(&self, digest: &Digest) -> Result<Option<Vec<u8>>> {
+    pub(crate) fn blob(&self, digest: &Digest) -> Result<Option<Vec<u8>>> {
         let Some(bytes) = read(&self.blob_path(digest))? else { return Ok(None) };
         let mut hasher = crate::digest::Hasher::like(digest);
         hasher.update(&bytes);

@@ -481,6 +481,7 @@ fn volumes(service: &Service) -> impl Iterator<Item = &str> {
         MountKind::Bind { .. }
         | MountKind::Anonymous
         | MountKind::Borrowed { .. }
+        | MountKind::Image(_)
         | MountKind::Tmpfs { .. } => None,
     })
 }

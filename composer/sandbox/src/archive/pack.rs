@@ -33,22 +33,68 @@ pub fn pack(path: &Path, name: &str, follow: bool, out: impl Write) -> io::Resul
 /// Writes what is in a folder, so that it can be made again as it is: with files that have several names, and with what
 /// they may do beyond permissions (capabilities(7), "File capabilities") and attributes of the user's.
 pub(super) fn whole(folder: &Path, out: impl Write) -> io::Result<()> {
-    let mut linked: HashMap<(u64, u64), PathBuf> = HashMap::new();
+    let mut linked = HashMap::new();
     let mut builder = tar::Builder::new(out);
     let waiting = below(folder, Path::new(""))?;
     write(&mut builder, waiting, |builder, path, name, metadata| {
-        if metadata.is_file() && metadata.nlink() > 1 {
-            match linked.entry((metadata.dev(), metadata.ino())) {
-                Entry::Occupied(first) => return link(builder, first.get(), name, metadata),
-                Entry::Vacant(place) => drop(place.insert(name.to_owned())),
-            }
-        }
-        let attributes = attributes(path).map_err(at("read the attributes of", path))?;
-        let attributes = attributes.iter().map(|(key, value)| (key.as_str(), value.as_slice()));
-        builder.append_pax_extensions(attributes)?;
-        add(builder, path, name, metadata)
+        add_as_it_is(builder, &mut linked, path, name, metadata)
     })?;
     builder.into_inner()?.flush()
+}
+
+/// The same of an upper folder of overlayfs, whose marks of what is gone become those of OCI's layers.
+pub(super) fn layer(upper: &Path, out: impl Write) -> io::Result<()> {
+    let mut linked = HashMap::new();
+    let mut builder = tar::Builder::new(out);
+    let waiting = below(upper, Path::new(""))?;
+    write(&mut builder, waiting, |builder, path, name, metadata| {
+        if metadata.file_type().is_char_device() && metadata.rdev() == 0 {
+            let mut gone = std::ffi::OsString::from(".wh.");
+            gone.push(name.file_name().unwrap_or_default());
+            return mark(builder, &name.with_file_name(gone));
+        }
+        add_as_it_is(builder, &mut linked, path, name, metadata)?;
+        // Nothing of what is below it shows (Documentation/filesystems/overlayfs.rst, "whiteouts and opaque directories").
+        let mut value = [0; 1];
+        let is_opaque = metadata.is_dir()
+            && lgetxattr(path, "trusted.overlay.opaque", &mut value).is_ok_and(|length| length == 1)
+            && value == *b"y";
+        if is_opaque { mark(builder, &name.join(".wh..wh..opq")) } else { Ok(()) }
+    })?;
+    builder.into_inner()?.flush()
+}
+
+fn mark<W: Write>(builder: &mut tar::Builder<W>, name: &Path) -> io::Result<()> {
+    let mut header = tar::Header::new_gnu();
+    header.set_entry_type(tar::EntryType::Regular);
+    header.set_mode(0);
+    header.set_size(0);
+    header.set_mtime(0);
+    header.set_uid(0);
+    header.set_gid(0);
+    builder.append_data(&mut header, name, io::empty())
+}
+
+fn add_as_it_is<W: Write>(
+    builder: &mut tar::Builder<W>,
+    linked: &mut HashMap<(u64, u64), PathBuf>,
+    path: &Path,
+    name: &Path,
+    metadata: &Metadata,
+) -> io::Result<()> {
+    if metadata.is_file() && metadata.nlink() > 1 {
+        match linked.entry((metadata.dev(), metadata.ino())) {
+            Entry::Occupied(first) => return link(builder, first.get(), name, metadata),
+            Entry::Vacant(place) => drop(place.insert(name.to_owned())),
+        }
+    }
+    if metadata.file_type().is_socket() {
+        return Ok(());
+    }
+    let attributes = attributes(path).map_err(at("read the attributes of", path))?;
+    let attributes = attributes.iter().map(|(key, value)| (key.as_str(), value.as_slice()));
+    builder.append_pax_extensions(attributes)?;
+    add(builder, path, name, metadata)
 }
 
 /// A file or folder, its name in the stream, and what it is.

@@ -92,6 +92,13 @@ fn hooks(service: Named<'_>, report: &mut Report) {
     for key in ["pre_start", "post_start", "pre_stop"] {
         for hook in service.list(key) {
             let command = hook.get("command");
+            let image =
+                hook.get("image").filter(|image| image.text_value().is_some_and(|text| !text.is_empty()));
+            if let Some((image, wrong)) =
+                image.and_then(|image| Some((image, crate::image::wrong(image.text_value()?)?)))
+            {
+                report.error(image.span, &*wrong.message).help(&*wrong.help);
+            }
             // Of the others the table says it.
             let missing = command.is_none() && key == "pre_start";
             if missing || command.is_some_and(|command| command.items().is_empty()) {

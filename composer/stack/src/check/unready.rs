@@ -10,11 +10,9 @@ pub(super) fn check(project: Project<'_>, report: &mut Report) {
             let (message, help) = match word {
                 "npipe" => ("named pipes are those of Windows", "mount a socket's folder: `type: bind`"),
                 "cluster" => ("volumes of a cluster are Swarm's", "`type: volume` is one of this host"),
-                "image" => ("no images are pulled", "mount a folder: `type: bind`"),
                 _ => continue,
             };
-            let what = if word == "image" { "are not supported yet" } else { "cannot be done" };
-            report.error(kind.span, format!("mounts of type `{word}` {what}: {message}")).help(help);
+            report.error(kind.span, format!("mounts of type `{word}` cannot be done: {message}")).help(help);
         }
     }
 }

@@ -6,9 +6,9 @@ use std::path::{Component, Path};
 use super::project::{Named, Project};
 use crate::diagnostic::Report;
 use crate::lower::mounts::CONTAINER;
-use crate::values;
 use crate::volume_options::{self, OPTIONS};
 use crate::yaml::{Node, Tag};
+use crate::{image, values};
 
 const PROPAGATIONS: [&str; 6] = ["private", "rprivate", "shared", "rshared", "slave", "rslave"];
 
@@ -30,7 +30,9 @@ pub(super) fn check(project: Project<'_>, report: &mut Report) {
     for service in project.services() {
         for mount in service.list("volumes") {
             propagation(mount, report);
-            subpath(mount, report);
+            subpath(mount, "volume", report);
+            subpath(mount, "image", report);
+            source_image(mount, report);
         }
         service.list("volumes_from").iter().for_each(|from| taken_over(from, report));
         for key in ["secrets", "configs"] {
@@ -125,13 +127,29 @@ fn propagation(mount: &Node, report: &mut Report) {
     }
 }
 
-fn subpath(mount: &Node, report: &mut Report) {
-    let Some(node) = mount.get("volume").and_then(|volume| volume.get("subpath")) else { return };
+/// What a mount of an image is of.
+fn source_image(mount: &Node, report: &mut Report) {
+    if kind(mount) != "image" {
+        return;
+    }
+    let Some(source) = mount.get("source").filter(|source| !is_empty(source)) else {
+        report
+            .error(mount.span, "a mount of an image needs a `source`, the image")
+            .help("`source: nginx:1.29`");
+        return;
+    };
+    if let Some(wrong) = source.text_value().and_then(image::wrong) {
+        report.error(source.span, &*wrong.message).help(&*wrong.help);
+    }
+}
+
+fn subpath(mount: &Node, of: &str, report: &mut Report) {
+    let Some(node) = mount.get(of).and_then(|options| options.get("subpath")) else { return };
     let path = Path::new(node.text_value().unwrap_or_default());
     let stays = path.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
     if !stays {
         report
-            .error(node.span, format!("`{}` does not lie in the volume", path.display()))
+            .error(node.span, format!("`{}` does not lie in the {of}", path.display()))
             .help("a path that begins with neither `/` nor `..`: `data/files`");
     }
 }

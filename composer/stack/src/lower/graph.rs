@@ -7,7 +7,7 @@ use crate::graph::{
     Content, FileMount, Graph, Mount, Need, Network, Port, Root, Service, Source, Use, Volume,
 };
 use crate::links;
-use crate::model::{Dependency, MountKind};
+use crate::model::{Dependency, ImageUse, MountKind};
 use crate::values;
 use crate::yaml::Node;
 use crate::{limits, model};
@@ -128,13 +128,16 @@ fn mount(mount: model::Mount) -> Mount {
         MountKind::Volume { source } => Source::Volume(source),
         MountKind::Anonymous | MountKind::Borrowed { .. } => Source::Anonymous,
         MountKind::Tmpfs { .. } => Source::Tmpfs,
+        MountKind::Image(ImageUse::Source(image)) => Source::Other("image".to_owned(), image.reference),
+        MountKind::Image(ImageUse::Found(image)) => Source::Other("image".to_owned(), image.reference),
     };
     Mount { source, target: mount.target, read_only: mount.read_only }
 }
 
 /// A mount of a type that `up` has nothing for.
 fn other_mount(node: &Node) -> Option<Mount> {
-    let kind = text(node, "type").filter(|kind| !["bind", "volume", "tmpfs"].contains(&kind.as_str()))?;
+    let kind =
+        text(node, "type").filter(|kind| !["bind", "volume", "tmpfs", "image"].contains(&kind.as_str()))?;
     let (source, target) = (text(node, "source").unwrap_or_default(), text(node, "target")?);
     Some(Mount {
         source: Source::Other(kind, source),

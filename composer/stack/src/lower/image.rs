@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::health;
-use crate::model::{ImageSource, PullPolicy, Rootfs};
+use crate::model::{CheckTimes, ImageSource, ImageUse, PullPolicy, Rootfs};
 use crate::values;
 use crate::yaml::Node;
 
@@ -18,6 +18,18 @@ pub(super) fn source(service: &Node) -> Option<Rootfs> {
         unprobed: health::is_off(service),
         times: health::times(service),
     })))
+}
+
+/// An image besides the service's own.
+pub(super) fn other(reference: &str, platform: Option<String>) -> ImageUse {
+    ImageUse::Source(Box::new(ImageSource {
+        reference: reference.to_owned(),
+        platform,
+        pull: PullPolicy::Missing,
+        has_stop_signal: false,
+        unprobed: false,
+        times: CheckTimes::default(),
+    }))
 }
 
 const DAY: u64 = 24 * 60 * 60;

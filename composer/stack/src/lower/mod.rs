@@ -113,7 +113,7 @@ fn service(
         read_only: flag("read_only"),
         depends_on: dependencies(node),
         healthcheck: health::check(node),
-        pre_start: hooks(node, "pre_start").map(pre_start).collect(),
+        pre_start: hooks(node, "pre_start").map(|step| pre_start(node, step)).collect(),
         post_start: hooks(node, "post_start").map(hook).collect(),
         pre_stop: hooks(node, "pre_stop").map(hook).collect(),
         resources: resources(&Limits::of_service(node)),
@@ -189,8 +189,13 @@ fn hook(node: &Node) -> Hook {
     }
 }
 
-fn pre_start(node: &Node) -> PreStart {
-    PreStart { hook: hook(node), per_replica: values::flag(node.get("per_replica")) }
+fn pre_start(service: &Node, node: &Node) -> PreStart {
+    let text = |node: &Node, key: &str| values::text(node.get(key)).filter(|text| !text.is_empty());
+    PreStart {
+        hook: hook(node),
+        per_replica: values::flag(node.get("per_replica")),
+        image: text(node, "image").map(|image| image::other(&image, text(service, "platform"))),
+    }
 }
 
 fn triggers(service: &Node) -> Vec<Trigger> {

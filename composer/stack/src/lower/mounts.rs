@@ -1,5 +1,6 @@
 //! What is mounted into a service: its own mounts, those that it takes over, and the files of secrets and configs.
 
+use super::image;
 use crate::contents::Contents;
 use crate::model::{FileMount, Mount, MountKind, MountOptions, Propagation, Recursion, Volume, VolumesFrom};
 use crate::yaml::Node;
@@ -44,7 +45,10 @@ pub(super) fn all(root: &Node, service: &Node) -> Vec<Mount> {
                 }
                 // As in Docker, memory is nobody else's.
                 MountKind::Tmpfs { .. } => continue,
-                MountKind::Bind { .. } | MountKind::Volume { .. } | MountKind::Borrowed { .. } => {}
+                MountKind::Bind { .. }
+                | MountKind::Volume { .. }
+                | MountKind::Borrowed { .. }
+                | MountKind::Image(_) => {}
             }
             if !taken {
                 mounts.push(mount);
@@ -120,6 +124,11 @@ pub(super) fn mount(node: &Node) -> Option<Mount> {
                     MountKind::Anonymous
                 }
             }
+        }
+        "image" => {
+            let subpath = node.get("image").and_then(|image| image.get("subpath"));
+            options.subpath = values::text(subpath).filter(|path| !path.is_empty());
+            MountKind::Image(image::other(source?, None))
         }
         "tmpfs" => {
             let option = |key: &str| node.get("tmpfs").and_then(|tmpfs| tmpfs.get(key));

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::{MountKind, Rootfs, Service};
+
 /// An image that a file asks for, with what the image could have another opinion of.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ImageSource {
@@ -20,6 +22,69 @@ pub struct ImageSource {
     pub unprobed: bool,
     /// What the file says of the times of health checks.
     pub times: CheckTimes,
+}
+
+/// An image besides a service's own.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ImageUse {
+    /// As the file has it. It has to be brought before it can be used.
+    Source(Box<ImageSource>),
+    /// Once it is there.
+    Found(Box<Image>),
+}
+
+/// What of a service an image is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ImagePlace {
+    /// Its root filesystem.
+    Root,
+    /// A step of `pre_start`, from 0.
+    Step(usize),
+    /// A mount, from 0.
+    Mount(usize),
+}
+
+impl Service {
+    /// The images that it asks for and that have not been brought.
+    pub fn image_sources(&self) -> Vec<(ImagePlace, &ImageSource)> {
+        let root = match &self.rootfs {
+            Rootfs::Source(source) => Some((ImagePlace::Root, &**source)),
+            Rootfs::Host | Rootfs::Path(_) | Rootfs::Image(_) => None,
+        };
+        let others = self.other_images().filter_map(|(place, used)| match used {
+            ImageUse::Source(source) => Some((place, &**source)),
+            ImageUse::Found(_) => None,
+        });
+        root.into_iter().chain(others).collect()
+    }
+
+    /// The images that it has.
+    pub fn images(&self) -> Vec<(ImagePlace, &Image)> {
+        let root = match &self.rootfs {
+            Rootfs::Image(image) => Some((ImagePlace::Root, &**image)),
+            Rootfs::Host | Rootfs::Path(_) | Rootfs::Source(_) => None,
+        };
+        let others = self.other_images().filter_map(|(place, used)| match used {
+            ImageUse::Source(_) => None,
+            ImageUse::Found(image) => Some((place, &**image)),
+        });
+        root.into_iter().chain(others).collect()
+    }
+
+    fn other_images(&self) -> impl Iterator<Item = (ImagePlace, &ImageUse)> {
+        let steps = self.pre_start.iter().enumerate();
+        let steps = steps.filter_map(|(number, step)| Some((ImagePlace::Step(number), step.image.as_ref()?)));
+        let mounts = self.mounts.iter().enumerate().filter_map(|(number, mount)| match &mount.kind {
+            MountKind::Image(used) => Some((ImagePlace::Mount(number), used)),
+            MountKind::Bind { .. }
+            | MountKind::Volume { .. }
+            | MountKind::Anonymous
+            | MountKind::Borrowed { .. }
+            | MountKind::Tmpfs { .. } => None,
+        });
+        steps.chain(mounts)
+    }
 }
 
 /// An image that is there.

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::image::ImageUse;
+
 /// A mount of a service.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mount {
@@ -44,6 +46,8 @@ pub enum MountKind {
         /// Where that one mounts it.
         target: String,
     },
+    /// The files of an image, which nobody can write.
+    Image(ImageUse),
     /// Memory.
     Tmpfs {
         /// Size in bytes; the kernel's default where absent.
@@ -66,7 +70,7 @@ pub struct MountOptions {
     /// `volume.nocopy`: an empty volume stays so.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub no_copy: bool,
-    /// `volume.subpath`: what of the volume is mounted.
+    /// `volume.subpath`, `image.subpath`: what of the volume or image is mounted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub subpath: Option<String>,
     /// `volume.labels`, of a volume without a name.

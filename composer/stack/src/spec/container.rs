@@ -1,6 +1,6 @@
 //! The mappings below a service, mounts and `deploy` aside.
 
-use super::{Field, INT, OPTIONS, Print, Record, Shape, Support, TEXTS};
+use super::{Field, INT, OPTIONS, Print, Record, Shape, TEXTS};
 use crate::merge::{Merge, by_key};
 use crate::shape::{self, Conversion};
 use crate::tree::default;
@@ -301,8 +301,7 @@ pub(crate) static PRE_START: Record = Record::new(
     "a `pre_start` step",
     &[
         HOOK_COMMAND,
-        Field::new("image", Shape::Text, "Image it runs in; the service's own by default.")
-            .support(Support::NotYet),
+        Field::new("image", Shape::Text, "Image it runs in; the service's own by default."),
         Field::new("user", Shape::Text, "User that runs it."),
         Field::new("privileged", Shape::Bool, "Runs it with all privileges."),
         Field::new("working_dir", Shape::Text, "Folder it runs in."),

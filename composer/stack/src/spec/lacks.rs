@@ -48,13 +48,6 @@ pub(crate) const LACKS: &[Lack] = &[
         "there are no user namespaces",
         "`user` runs the program as somebody else than root",
     ),
-    lack(
-        "a `pre_start` step",
-        "image",
-        "no images are pulled",
-        "without it the step runs in the service's own root",
-    ),
-    lack("a mount", "image", "no images are pulled", "mount a folder: `type: bind`"),
 ];
 
 const fn lack(record: &'static str, key: &'static str, why: &'static str, way: &'static str) -> Lack {

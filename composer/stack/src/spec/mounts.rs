@@ -20,9 +20,7 @@ pub(crate) static MOUNT: Record = Record::new(
         Field::new("bind", Shape::Record(&BIND), "Options of a `bind` mount.").print(Print::Given),
         Field::new("volume", Shape::Record(&VOLUME), "Options of a `volume` mount.").print(Print::Given),
         Field::new("tmpfs", Shape::Record(&TMPFS), "Options of a `tmpfs` mount.").print(Print::Given),
-        Field::new("image", Shape::Record(&IMAGE), "Options of an `image` mount.")
-            .print(Print::Given)
-            .support(Support::NotYet),
+        Field::new("image", Shape::Record(&IMAGE), "Options of an `image` mount.").print(Print::Given),
     ],
 )
 .required(&["type", "target"]);

@@ -121,6 +121,7 @@ fn anonymous(folders: &ContainerPaths, service: &Service) -> BTreeSet<PathBuf> {
         MountKind::Bind { .. }
         | MountKind::Volume { .. }
         | MountKind::Borrowed { .. }
+        | MountKind::Image(_)
         | MountKind::Tmpfs { .. } => false,
     };
     let mounts = service.mounts.iter().filter(|mount| is_anonymous(&mount.kind));

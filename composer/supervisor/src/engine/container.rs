@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use composer_sandbox::ProcessSpec;
-use composer_stack::Condition;
+use composer_stack::{Condition, ImageUse};
 use tokio::sync::{Mutex, MutexGuard, mpsc, oneshot, watch};
 
 use super::publishers;
@@ -277,6 +277,8 @@ fn source(mount: &composer_stack::Mount) -> String {
     match &mount.kind {
         composer_stack::MountKind::Bind { source, .. } => source.display().to_string(),
         composer_stack::MountKind::Volume { source } => source.clone(),
+        composer_stack::MountKind::Image(ImageUse::Source(image)) => image.reference.clone(),
+        composer_stack::MountKind::Image(ImageUse::Found(image)) => image.reference.clone(),
         composer_stack::MountKind::Anonymous
         | composer_stack::MountKind::Borrowed { .. }
         | composer_stack::MountKind::Tmpfs { .. } => mount.target.clone(),

@@ -21,7 +21,7 @@ use crate::clock;
 use crate::protocol::{Action, Copy, Event, Failure, Reply, Subject, Way};
 
 /// As much as a pipe holds (pipe(7)).
-const BUFFER: usize = 1 << 16;
+pub const BUFFER: usize = 1 << 16;
 
 /// Where a container's files are.
 enum Place<'a> {
@@ -43,6 +43,9 @@ impl Engine {
         let failed = |error: io::Error| operations::failure(format!("copy: {name}: {error}"));
         let container = self.container(&name);
         let container = container.ok_or_else(|| operations::failure(format!("no such container: {name}")))?;
+        if let Way::Layer { pause } = way {
+            return self.layer(&container, pause, fds.into_iter().next(), client).await.map(|()| None);
+        }
         let mut asked = container.asked();
         let place = self.place_of(&container, &way).await?;
         let (sender, mut done) = oneshot::channel();
@@ -117,7 +120,7 @@ impl Engine {
         }
         let failed = |error: StartError| Failure::from(&error);
         let mounts = match way {
-            Way::Whole => Vec::new(),
+            Way::Whole | Way::Layer { .. } => Vec::new(),
             Way::Out { .. } | Way::In { .. } | Way::Remove { .. } => {
                 self.bring_volumes(container, &service).await.map_err(failed)?;
                 self.volume_mounts(container, &service).map_err(failed)?
@@ -139,13 +142,13 @@ fn running(container: &Container) -> Result<Option<Place<'static>>, Failure> {
 }
 
 /// A stream that ends when nobody waits for it any more, which it learns by `stop`.
-struct Stream {
+pub struct Stream {
     file: File,
     stop: OwnedFd,
 }
 
 impl Stream {
-    fn new(fd: Option<OwnedFd>, stop: OwnedFd) -> io::Result<Self> {
+    pub fn new(fd: Option<OwnedFd>, stop: OwnedFd) -> io::Result<Self> {
         let fd = fd.ok_or_else(|| io::Error::other("no stream came along"))?;
         // A pipe that has some room is not to block who writes more.
         let flags = OFlag::from_bits_retain(fcntl(&fd, FcntlArg::F_GETFL)?);
@@ -195,6 +198,8 @@ fn copy(path: &str, way: Way, stream: Option<OwnedFd>, stop: OwnedFd) -> io::Res
             let stream = BufWriter::with_capacity(BUFFER, Stream::new(stream, stop)?);
             archive::pack(Path::new(path), &name, follow, stream).map(|()| Vec::new())
         }
+        // It is read where it is written, by somebody else.
+        Way::Layer { .. } => Ok(Vec::new()),
         Way::Whole => {
             let stream = BufWriter::with_capacity(BUFFER, Stream::new(stream, stop)?);
             archive::export(stream).map(|()| Vec::new())

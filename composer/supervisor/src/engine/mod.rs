@@ -19,6 +19,7 @@ mod hooks;
 mod identity;
 mod inside;
 mod isolation;
+mod layer;
 mod life;
 mod link;
 mod logpipes;

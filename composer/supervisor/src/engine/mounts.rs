@@ -6,12 +6,12 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use composer_sandbox as sandbox;
-use composer_stack::{FileMount, Mount, MountKind, Propagation, Recursion, Service};
+use composer_stack::{FileMount, ImageUse, Mount, MountKind, Propagation, Recursion, Service};
 
-use super::Engine;
 use super::container::Container;
 use super::start::{Result, StartError};
 use super::volumes::Mounter;
+use super::{Engine, spec};
 use crate::host::{devices, volumes};
 use crate::paths::{ContainerPaths, StackPaths};
 
@@ -136,6 +136,7 @@ impl Maker<'_> {
                 let (folder, folders) = self.borrowed(service, target)?;
                 self.filled(mount, folder, folders.record())
             }
+            MountKind::Image(used) => self.image(mount, used)?,
             MountKind::Tmpfs { size, mode } => sandbox::MountKind::Tmpfs { size: *size, mode: *mode },
         };
         Ok(sandbox::MountSpec { target: mount.target.clone(), read_only: mount.read_only, kind })
@@ -210,6 +211,19 @@ impl Maker<'_> {
             return Err(StartError { help, ..self.refused(&["volume", "subpath"], why) });
         }
         Ok(self.filled(mount, folder, crate::paths::volume_record(name)))
+    }
+
+    fn image(&self, mount: &Mount, used: &ImageUse) -> Result<sandbox::MountKind> {
+        let at: Vec<String> = match self.place {
+            Some(place) => vec!["volumes".to_owned(), place.to_string(), "source".to_owned()],
+            None => Vec::new(),
+        };
+        let layers = match used {
+            ImageUse::Found(image) => spec::layers(self.service, image, &at)?,
+            ImageUse::Source(image) => return Err(spec::not_here(self.service, &image.reference, &at)),
+        };
+        let subpath = mount.options.subpath.as_ref().map(PathBuf::from);
+        Ok(sandbox::MountKind::Image { layers, subpath })
     }
 
     fn filled(&self, mount: &Mount, source: PathBuf, lock: PathBuf) -> sandbox::MountKind {

@@ -45,7 +45,7 @@ impl Engine {
         if messages.is_empty() { Ok(None) } else { Err(failure(messages.join("\n"))) }
     }
 
-    async fn pause(&self, container: &Rc<Container>) -> Result<(), String> {
+    pub(super) async fn pause(&self, container: &Rc<Container>) -> Result<(), String> {
         let name = container.name();
         // Probes rest from here on: one that is held tells nothing.
         container.paused.send_replace(true);

@@ -12,7 +12,7 @@ use std::path::Path;
 use std::rc::Rc;
 
 use composer_sandbox::{ContainerSpec, RootSpec, pidfd};
-use composer_stack::PreStart;
+use composer_stack::{ImageUse, PreStart, Service};
 use nix::fcntl::OFlag;
 
 use super::container::{Container, Status};
@@ -20,7 +20,7 @@ use super::execute::{Order, StepError};
 use super::hooks::{self, Lines};
 use super::link::{Born, Refusal};
 use super::start::{Launch, StartError};
-use super::{Engine, asyncfd, inside, removal};
+use super::{Engine, asyncfd, inside, removal, spec};
 use crate::logs::Writer;
 use crate::protocol::Action;
 
@@ -103,7 +103,7 @@ impl Engine {
         let failed = |error: io::Error| StartError::new(format!("{what}: {error}"));
         let folder = container.paths.pre_start();
         remade(&folder).await.map_err(failed)?;
-        let ended = self.step_ended(container, step, &folder, order).await;
+        let ended = self.step_ended(container, (number, step), &folder, order).await;
         // A step's own files go with it; what cannot be removed is removed with the container.
         let _ = removal::remove(&folder).await;
         let hook = |why: String| StepError::Hook { container: Rc::clone(container), why };
@@ -118,7 +118,7 @@ impl Engine {
     async fn step_ended(
         self: &Rc<Self>,
         container: &Rc<Container>,
-        step: &PreStart,
+        step: (usize, &PreStart),
         folder: &Path,
         order: &Order,
     ) -> Result<Option<Option<i32>>, StartError> {
@@ -146,7 +146,7 @@ impl Engine {
     async fn launch_step(
         self: &Rc<Self>,
         container: &Rc<Container>,
-        step: &PreStart,
+        (number, step): (usize, &PreStart),
         folder: &Path,
     ) -> Result<(Born, inside::Output), StartError> {
         let text = |error: io::Error| StartError::new(error.to_string());
@@ -158,6 +158,9 @@ impl Engine {
             launch.tag = format!("{STEP}/{}", container.name());
             launch.is_service = false;
             launch.spec.process.terminal = false;
+            if let Some(image) = &step.image {
+                self.in_image(&mut launch, &service, number, image)?;
+            }
             hooks::apply(&mut launch.spec.process, &step.hook);
             launch.spec.process.confinement.privileged |= step.hook.privileged;
             elsewhere(&mut launch.spec, folder);
@@ -175,6 +178,30 @@ impl Engine {
         };
         drop(ours);
         Ok((born, asyncfd::readable(output).map_err(text)?))
+    }
+
+    /// Has a step run in an image of its own. What that says of the program is the step's already, so nothing of the
+    /// service's is left.
+    fn in_image(
+        &self,
+        launch: &mut Launch,
+        service: &Service,
+        number: usize,
+        image: &ImageUse,
+    ) -> Result<(), StartError> {
+        let at = ["pre_start".to_owned(), number.to_string(), "image".to_owned()];
+        let layers = match image {
+            ImageUse::Found(image) => spec::layers(service, image, &at)?,
+            ImageUse::Source(image) => return Err(spec::not_here(service, &image.reference, &at)),
+        };
+        let base = self.base()?;
+        let (RootSpec::Layers { upper, work, .. } | RootSpec::Host { upper, work, .. }) =
+            launch.spec.root.clone();
+        launch.spec.root = RootSpec::Layers { layers, base, upper, work };
+        let process = &mut launch.spec.process;
+        (process.user, process.cwd) = (None, None);
+        process.env.retain(|(name, _)| name == "HOSTNAME");
+        Ok(())
     }
 }
 

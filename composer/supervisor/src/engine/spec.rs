@@ -1,10 +1,10 @@
 //! What a container is made from: the specification for the sandbox, and the files and folders that it stands on.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use composer_sandbox::{self as sandbox, ContainerSpec, DeviceSpec, ProcessSpec, RootSpec};
-use composer_stack::{Rootfs, Service};
+use composer_stack::{Image, Rootfs, Service};
 
 use super::Engine;
 use super::container::Container;
@@ -68,19 +68,10 @@ impl Engine {
                 Ok(RootSpec::Layers { layers: vec![lower.clone()], base: self.base()?, upper, work })
             }
             Rootfs::Image(image) => {
-                if let Some(lost) = image.layers.iter().find(|layer| !layer.is_dir()) {
-                    return Err(image_lost(service, &image.reference, lost));
-                }
-                Ok(RootSpec::Layers { layers: image.layers.clone(), base: self.base()?, upper, work })
+                let layers = layers(service, image, &["image".to_owned()])?;
+                Ok(RootSpec::Layers { layers, base: self.base()?, upper, work })
             }
-            Rootfs::Source(image) => Err(StartError {
-                help: Some("bring it: `compose pull`".to_owned()),
-                at: ["services", &service.name, "image"].map(str::to_owned).to_vec(),
-                ..StartError::new(format!(
-                    "service {}: its image `{}` is not here",
-                    service.name, image.reference
-                ))
-            }),
+            Rootfs::Source(image) => Err(not_here(service, &image.reference, &["image".to_owned()])),
             Rootfs::Host => {
                 let path =
                     self.record.borrow().as_ref().map(|record| record.path.clone()).unwrap_or_default();
@@ -90,7 +81,7 @@ impl Engine {
     }
 
     /// The layer below all others.
-    fn base(&self) -> Result<PathBuf> {
+    pub(super) fn base(&self) -> Result<PathBuf> {
         let base = self.paths.base();
         if !base.is_dir() {
             sandbox::prepare_base(&base)
@@ -111,15 +102,25 @@ impl Engine {
     }
 }
 
-/// Somebody has taken an image's files away.
-fn image_lost(service: &Service, image: &str, layer: &Path) -> StartError {
+/// The layers of an image that a service has at this place of the file, below itself.
+pub fn layers(service: &Service, image: &Image, at: &[String]) -> Result<Vec<PathBuf>> {
+    let Some(lost) = image.layers.iter().find(|layer| !layer.is_dir()) else {
+        return Ok(image.layers.clone());
+    };
+    // Somebody has taken the files away.
+    let why = format!("has lost the layer {}", lost.display());
+    Err(of_image(service, &image.reference, at, &why, "bring it anew: `compose pull`, then `compose up`"))
+}
+
+/// An image that has not been brought.
+pub fn not_here(service: &Service, image: &str, at: &[String]) -> StartError {
+    of_image(service, image, at, "is not here", "bring it: `compose pull`")
+}
+
+fn of_image(service: &Service, image: &str, at: &[String], why: &str, help: &str) -> StartError {
     StartError {
-        help: Some("bring it anew: `compose pull`, then `compose up`".to_owned()),
-        at: ["services", &service.name, "image"].map(str::to_owned).to_vec(),
-        ..StartError::new(format!(
-            "service {}: its image `{image}` has lost the layer {}",
-            service.name,
-            layer.display()
-        ))
+        help: Some(help.to_owned()),
+        at: ["services".to_owned(), service.name.clone()].into_iter().chain(at.iter().cloned()).collect(),
+        ..StartError::new(format!("service {}: its image `{image}` {why}", service.name))
     }
 }

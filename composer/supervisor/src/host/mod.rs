@@ -55,6 +55,14 @@ pub enum Error {
         /// As it was asked for.
         name: String,
     },
+    /// Of a container that no image can be made of.
+    #[error(
+        "no image can be made of container {container}: it stands on none to which a layer could be added"
+    )]
+    StandsOnNone {
+        /// The container.
+        container: String,
+    },
     /// Of an image that is not to be removed.
     #[error("cannot remove image {name}: {why}")]
     Removal {

@@ -263,6 +263,7 @@ fn named(service: &Service) -> impl Iterator<Item = &str> {
         MountKind::Bind { .. }
         | MountKind::Anonymous
         | MountKind::Borrowed { .. }
+        | MountKind::Image(_)
         | MountKind::Tmpfs { .. } => None,
     })
 }

@@ -112,6 +112,7 @@ impl Request {
             Self::Run(_) => "run",
             Self::Attach(_) => "attach",
             Self::Copy(Copy { way: Way::Whole, .. }) => "export",
+            Self::Copy(Copy { way: Way::Layer { .. }, .. }) => "commit",
             Self::Copy(_) => "cp",
         }
     }

@@ -212,6 +212,11 @@ pub enum Way {
     },
     /// The whole root filesystem out of it, as [`export`](composer_sandbox::archive::export) does; `path` means nothing.
     Whole,
+    /// What it has changed of its image out of it, as a layer of another; `path` means nothing.
+    Layer {
+        /// Hold it meanwhile, where it runs.
+        pause: bool,
+    },
     /// Into it.
     In {
         /// Where they go from `path`.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use composer_image::{Config, Healthcheck as ImageCheck, Run};
 use composer_stack::{
-    CheckTimes, Healthcheck, ImageSource, Mount, MountKind, MountOptions, Service, Test, signal,
+    CheckTimes, Healthcheck, Hook, ImageSource, Mount, MountKind, MountOptions, Service, Test, signal,
 };
 
 /// Docker's rules (moby's `daemon/commit.go`, `merge`).
@@ -27,6 +27,20 @@ pub(super) fn apply(service: &mut Service, source: &ImageSource, config: &Config
     exposed(&mut service.expose, &run.exposed_ports);
     volumes(&mut service.mounts, &run.volumes);
     service.healthcheck = healthcheck(service.healthcheck.take(), source, run);
+}
+
+/// The same for a step that runs in an image of its own, with the environment of its service in the file: what the step
+/// says goes before that, and that before the image.
+pub(super) fn step(hook: &mut Hook, file: &BTreeMap<String, String>, config: &Config) {
+    let run = &config.run;
+    hook.command.splice(0..0, run.entrypoint.iter().cloned());
+    for (key, value) in file {
+        hook.environment.entry(key.clone()).or_insert_with(|| value.clone());
+    }
+    environment(&mut hook.environment, &run.env);
+    let given = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
+    hook.working_dir = hook.working_dir.take().or_else(|| given(&run.working_dir));
+    hook.user = hook.user.take().or_else(|| given(&run.user));
 }
 
 /// An entrypoint of the file's takes the image's command away; an empty one only its entrypoint.

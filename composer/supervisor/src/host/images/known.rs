@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use composer_image::{Image, Reference};
-use composer_stack::Rootfs;
+use composer_stack::{self as stack, ImagePlace};
 
 use super::{Registries, store};
 use crate::host;
@@ -19,6 +19,8 @@ pub struct Use {
     pub container: String,
     /// Its service.
     pub service: String,
+    /// Whether it has the image besides its own: mounted, or for a step before its start.
+    pub is_beside: bool,
     /// The image, as the file has it.
     pub reference: String,
     /// The digest of its manifest.
@@ -84,27 +86,25 @@ pub fn in_use() -> Result<Vec<Use>, host::Error> {
         let folders = std::fs::read_dir(paths.containers()).into_iter().flatten().flatten();
         for name in folders.filter_map(|entry| entry.file_name().into_string().ok()) {
             let record = ContainerRecord::read(&paths.container(&name));
-            found.extend(record.and_then(|record| one(&stack, record)));
+            found.extend(record.iter().flat_map(|record| of_container(&stack, record)));
         }
     }
     found.sort_by(|a, b| (&a.stack, &a.container).cmp(&(&b.stack, &b.container)));
     Ok(found)
 }
 
-fn one(stack: &str, record: ContainerRecord) -> Option<Use> {
-    match record.service.rootfs {
-        Rootfs::Image(image) => Some(Use {
-            stack: stack.to_owned(),
-            container: record.name,
-            service: record.service.name,
-            reference: image.reference,
-            digest: image.digest,
-            id: image.id,
-            platform: image.platform,
-        }),
-        // One whose image has not been found is not made.
-        Rootfs::Host | Rootfs::Path(_) | Rootfs::Source(_) => None,
-    }
+fn of_container(stack: &str, record: &ContainerRecord) -> Vec<Use> {
+    let one = |(place, image): (ImagePlace, &stack::Image)| Use {
+        stack: stack.to_owned(),
+        container: record.name.clone(),
+        service: record.service.name.clone(),
+        is_beside: place != ImagePlace::Root,
+        reference: image.reference.clone(),
+        digest: image.digest.clone(),
+        id: image.id.clone(),
+        platform: image.platform.clone(),
+    };
+    record.service.images().into_iter().map(one).collect()
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! The images of this host: one store, which all stacks share.
 
 mod apply;
+mod commit;
 mod known;
 mod pins;
 mod pull;
@@ -11,7 +12,10 @@ mod resolve;
 
 use composer_image::{Hold, Image, Platform, Policy, Reference, Store};
 
-pub use composer_image::{Error, Event, Image as Stored, Kept, Policy as PullPolicy, Registries, Stop};
+pub use commit::{Change, commit, new_name};
+pub use composer_image::{
+    Commit, Error, Event, Image as Stored, Kept, Policy as PullPolicy, Registries, Stop,
+};
 pub use known::{Name, Use, in_use, list};
 pub use pins::pins;
 pub use pull::{Pull, pull};

@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::SystemTime;
 
 use composer_image::{Image, Platform, Policy, Reference, Store};
-use composer_stack::{self as stack, Condition, ImageSource, Rootfs, Service, Stack};
+use composer_stack::{
+    self as stack, Condition, ImagePlace, ImageSource, ImageUse, MountKind, Rootfs, Service, Stack,
+};
 
 use super::{Error, Event, Held, Registries, Stop, Wanted, apply, bring, store};
 
@@ -31,8 +33,16 @@ pub struct Failed {
     pub at: Vec<String>,
 }
 
-/// Services that ask for one image.
-type Askers = Vec<(String, ImageSource)>;
+/// Who asks for an image.
+#[derive(Clone, Debug)]
+struct Asker {
+    service: String,
+    place: ImagePlace,
+    source: ImageSource,
+}
+
+/// All who ask for one image.
+type Askers = Vec<Asker>;
 
 /// What services ask for, as far as it is here.
 #[derive(Debug)]
@@ -53,12 +63,12 @@ impl Looked {
         let mut failed = Vec::new();
         let mut asked: BTreeMap<Wanted, Askers> = BTreeMap::new();
         for service in stack.services.values() {
-            let Rootfs::Source(source) = &service.rootfs else { continue };
-            match wanted(source, &stack.directory) {
-                Ok(wanted) => {
-                    asked.entry(wanted).or_default().push((service.name.clone(), (**source).clone()))
+            for (place, source) in service.image_sources() {
+                let asker = Asker { service: service.name.clone(), place, source: source.clone() };
+                match wanted(source, &stack.directory) {
+                    Ok(wanted) => asked.entry(wanted).or_default().push(asker),
+                    Err(error) => failed.push(Failed::of(&asker, &error)),
                 }
-                Err(error) => failed.push(Failed::of(&service.name, &error)),
             }
         }
         if asked.is_empty() && failed.is_empty() {
@@ -117,17 +127,20 @@ impl Looked {
             match result {
                 Ok(image) => here.push((askers, image)),
                 Err(error) => {
-                    let meant = askers.iter().filter(|(name, _)| choice.services.contains(name));
-                    failed.extend(meant.map(|(name, _)| Failed::of(name, &error)));
+                    let meant = askers.iter().filter(|asker| choice.services.contains(&asker.service));
+                    failed.extend(meant.map(|asker| Failed::of(asker, &error)));
                 }
             }
         }
-        for (askers, image) in here {
-            for (name, source) in &askers {
-                if let Some(service) = stack.services.get_mut(name) {
-                    give(service, source, &image);
-                    failed.extend(nothing_to_run(service, choice));
-                }
+        let (mut roots, others): (Vec<_>, Vec<_>) = here
+            .iter()
+            .flat_map(|(askers, image)| askers.iter().map(move |asker| (asker, image)))
+            .partition(|(asker, _)| asker.place == ImagePlace::Root);
+        // What the file says goes into steps in other images, and nothing of the service's own image.
+        for (asker, image) in others.into_iter().chain(roots.drain(..)) {
+            if let Some(service) = stack.services.get_mut(&asker.service) {
+                give(service, asker, image);
+                failed.extend(nothing_to_run(service, choice));
             }
         }
         failed.extend(waits_in_vain(stack, choice));
@@ -142,9 +155,9 @@ fn wanted(source: &ImageSource, folder: &std::path::Path) -> Result<Wanted, Erro
 
 /// When an image is pulled that several services ask for: as often as the most eager of those that are meant wants;
 /// `None` where none of them is.
-fn policy(services: &[(String, ImageSource)], choice: &Choice<'_>) -> Option<Policy> {
-    let meant = services.iter().filter(|(name, _)| !choice.is_dry && choice.services.contains(name));
-    let policies = meant.map(|(_, source)| match choice.policy.unwrap_or(source.pull) {
+fn policy(askers: &[Asker], choice: &Choice<'_>) -> Option<Policy> {
+    let meant = askers.iter().filter(|asker| !choice.is_dry && choice.services.contains(&asker.service));
+    let policies = meant.map(|asker| match choice.policy.unwrap_or(asker.source.pull) {
         stack::PullPolicy::Always => Policy::Always,
         stack::PullPolicy::Missing => Policy::Missing,
         stack::PullPolicy::Never => Policy::Never,
@@ -158,25 +171,43 @@ fn policy(services: &[(String, ImageSource)], choice: &Choice<'_>) -> Option<Pol
     })
 }
 
-fn give(service: &mut Service, source: &ImageSource, image: &Image) {
-    apply::apply(service, source, &image.config);
-    service.rootfs = Rootfs::Image(Box::new(stack::Image {
-        reference: source.reference.clone(),
+fn give(service: &mut Service, asker: &Asker, image: &Image) {
+    let found = Box::new(stack::Image {
+        reference: asker.source.reference.clone(),
         digest: image.digest.to_string(),
         id: image.id.to_string(),
         platform: image.platform.to_string(),
         layers: image.layers.clone(),
-    }));
+    });
+    match asker.place {
+        ImagePlace::Root => {
+            apply::apply(service, &asker.source, &image.config);
+            service.rootfs = Rootfs::Image(found);
+        }
+        ImagePlace::Step(number) => {
+            if let Some(step) = service.pre_start.get_mut(number) {
+                apply::step(&mut step.hook, &service.environment, &image.config);
+                step.image = Some(ImageUse::Found(found));
+            }
+        }
+        ImagePlace::Mount(number) => {
+            if let Some(mount) = service.mounts.get_mut(number) {
+                mount.kind = MountKind::Image(ImageUse::Found(found));
+            }
+        }
+    }
 }
 
 fn nothing_to_run(service: &Service, choice: &Choice<'_>) -> Option<Failed> {
     let is_empty = service.argv().first().is_none_or(String::is_empty);
-    (is_empty && choice.services.contains(&service.name)).then(|| Failed {
-        service: service.name.clone(),
-        message: format!("the image of `{}` names no program to execute", service.name),
-        help: Some("give the service a `command`".to_owned()),
-        at: vec!["services".to_owned(), service.name.clone(), "image".to_owned()],
-    })
+    (is_empty && matches!(service.rootfs, Rootfs::Image(_)) && choice.services.contains(&service.name)).then(
+        || Failed {
+            service: service.name.clone(),
+            message: format!("the image of `{}` names no program to execute", service.name),
+            help: Some("give the service a `command`".to_owned()),
+            at: vec!["services".to_owned(), service.name.clone(), "image".to_owned()],
+        },
+    )
 }
 
 /// Whoever waits for a health check that neither the file nor the image has.
@@ -207,13 +238,18 @@ fn waits_in_vain(stack: &Stack, choice: &Choice<'_>) -> Vec<Failed> {
 }
 
 impl Failed {
-    fn of(service: &str, error: &Error) -> Self {
-        let key = if matches!(error, Error::Platform { .. }) { "platform" } else { "image" };
-        Self {
-            service: service.to_owned(),
-            message: error.to_string(),
-            help: None,
-            at: ["services", service, key].map(str::to_owned).to_vec(),
+    fn of(asker: &Asker, error: &Error) -> Self {
+        let mut at = vec!["services".to_owned(), asker.service.clone()];
+        match asker.place {
+            ImagePlace::Root if matches!(error, Error::Platform { .. }) => at.push("platform".to_owned()),
+            ImagePlace::Root => at.push("image".to_owned()),
+            ImagePlace::Step(number) => {
+                at.extend(["pre_start".to_owned(), number.to_string(), "image".to_owned()]);
+            }
+            ImagePlace::Mount(number) => {
+                at.extend(["volumes".to_owned(), number.to_string(), "source".to_owned()]);
+            }
         }
+        Self { service: asker.service.clone(), message: error.to_string(), help: None, at }
     }
 }
