@@ -29,7 +29,7 @@ fn folders_deeper_than_paths_and_descriptors_go() {
     let up = project.command(&["up", "-d"]);
     let mut limited = Command::new("sh");
     limited.args(["-c", "ulimit -n 2048 && exec \"$@\"", "sh"]).arg(up.get_program()).args(up.get_args());
-    assert!(limited.current_dir(&project.folder).status().unwrap().success());
+    assert!(limited.current_dir(&project.folder).output().unwrap().status.success());
     let pid = project.field("a", "Pid");
     for folder in ["/tmp", "/own", "/named"] {
         deepen(&pid, folder, 3_000);

@@ -151,8 +151,8 @@ fn what_containers_stand_on_is_not_removed() {
     let place = Place::new("pull-used");
     let server = Server::start(&place.path("registry"), false);
     let label = format!("e2e-{}", std::process::id());
-    let layout =
-        Layout::busybox("pull-used").config(json!({"Labels": {&label: "yes"}, "Cmd": ["sleep", "1000"]}));
+    // Its layer is of this run alone: the store is the host's, and what another run has made of the same would stay.
+    let layout = Layout::busybox(&label).config(json!({"Labels": {&label: "yes"}, "Cmd": ["sleep", "1000"]}));
     let image = server.push(&place.layout("image", &layout), "shop/used", "v1");
     let project = Project::new("pull-used", &format!("services:\n  a: {{image: '{image}', init: true}}\n"));
     let up = text(&project.run(&["up", "-d"]).stderr);

@@ -24,32 +24,44 @@ pub struct Freed {
 
 impl Store {
     /// Removes the name of an image, and what nobody else needs. `used` are the manifests of the images that containers
-    /// stand on: what belongs to them stays.
-    pub fn remove(&self, reference: &Reference, platform: &Platform, used: &[Digest]) -> Result<Freed> {
+    /// stand on: what belongs to them stays. It is asked once nobody is at work, who might be about to make a container.
+    pub fn remove<E: From<Error>>(
+        &self,
+        reference: &Reference,
+        platform: &Platform,
+        used: impl FnOnce() -> Result<Vec<Digest>, E>,
+    ) -> Result<Freed, E> {
         let alone = Hold::alone(&self.root.join("lock"))?;
+        let used = used()?;
         let Some(found) = self.record(reference, platform)? else {
             return Err(Error::Absent {
                 image: reference.familiar(),
                 platform: platform.clone(),
                 reason: "nothing to remove",
-            });
+            }
+            .into());
         };
         let goes = |record: &Record| match reference {
             // All names of what has this id.
             Reference::Id(_) => record.config == found.config && record.platform == *platform,
             _ => record.reference == found.reference && record.platform == *platform,
         };
-        self.collect(&alone, goes, used)
+        Ok(self.collect(&alone, goes, &used)?)
     }
 
     /// Removes every image that is not in `used`, the manifests of the images that containers stand on.
     pub fn prune(&self, used: &[Digest]) -> Result<Freed> {
-        self.prune_where(used, &|_| true)
+        self.prune_where(|| Ok(used.to_vec()), &|_| true)
     }
 
     /// Removes of the images that are not in `used` those that `goes` agrees to, and what no image needs any more.
-    pub fn prune_where(&self, used: &[Digest], goes: &dyn Fn(&Image) -> bool) -> Result<Freed> {
+    pub fn prune_where<E: From<Error>>(
+        &self,
+        used: impl FnOnce() -> Result<Vec<Digest>, E>,
+        goes: &dyn Fn(&Image) -> bool,
+    ) -> Result<Freed, E> {
         let alone = Hold::alone(&self.root.join("lock"))?;
+        let used = used()?;
         // One that is not whole is of no use to anybody.
         let whole = self.list()?;
         let is_wanted = |record: &Record| {
@@ -57,7 +69,7 @@ impl Store {
                 image.reference == record.reference && image.platform == record.platform && !goes(image)
             })
         };
-        self.collect(&alone, |record| !used.contains(&record.manifest) && !is_wanted(record), used)
+        Ok(self.collect(&alone, |record| !used.contains(&record.manifest) && !is_wanted(record), &used)?)
     }
 
     fn collect(&self, alone: &Hold, goes: impl Fn(&Record) -> bool, used: &[Digest]) -> Result<Freed> {

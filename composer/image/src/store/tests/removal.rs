@@ -1,7 +1,31 @@
 use std::fs;
 
 use super::{World, amd64, layer, three};
+use crate::digest::Digest;
+use crate::error::Result;
+use crate::store::Hold;
 use crate::testing::Made;
+
+fn unused() -> Result<Vec<Digest>> {
+    Ok(Vec::new())
+}
+
+#[test]
+fn whoever_makes_a_container_is_waited_for_before_it_is_asked_who_has_one() {
+    let world = World::new();
+    let reference = world.layout("image", &three());
+    let image = world.pull(&reference).unwrap();
+    let lock = world.path("store/lock");
+    let asked = || -> Result<Vec<Digest>> {
+        // Such a one shares the lock.
+        assert!(Hold::alone_if_free(&lock).unwrap().is_none());
+        Ok(vec![image.digest.clone()])
+    };
+    world.store.prune_where(asked, &|_| true).unwrap();
+    assert!(world.find(&reference).is_some());
+    let freed = world.store.remove(&reference, &amd64(), asked).unwrap();
+    assert_eq!((freed.references.len(), freed.layers), (1, 0));
+}
 
 #[test]
 fn shared_layers_stay() {
@@ -11,12 +35,12 @@ fn shared_layers_stay() {
     let (first, second) = (world.layout("one", &one), world.layout("two", &two));
     world.pull(&first).unwrap();
     world.pull(&second).unwrap();
-    let freed = world.store.remove(&first, &amd64(), &[]).unwrap();
+    let freed = world.store.remove(&first, &amd64(), unused).unwrap();
     assert_eq!((freed.references, freed.layers, freed.bytes), (vec![first.to_string()], 1, 2));
     assert!(world.find(&first).is_none());
     assert_eq!(world.find(&second).unwrap().layers.len(), 2);
     assert_eq!(world.names("blobs/sha256").len(), 2);
-    let error = world.store.remove(&first, &amd64(), &[]).unwrap_err().to_string();
+    let error = world.store.remove(&first, &amd64(), unused).unwrap_err().to_string();
     assert!(error.contains("nothing to remove"), "{error}");
 }
 
@@ -51,7 +75,7 @@ fn by_id() {
     let two = world.layout("two", &made);
     world.pull(&one).unwrap();
     world.pull(&two).unwrap();
-    let freed = world.store.remove(&world.reference(made.config.hex()), &amd64(), &[]).unwrap();
+    let freed = world.store.remove(&world.reference(made.config.hex()), &amd64(), unused).unwrap();
     assert_eq!(freed.references, [one.to_string(), two.to_string()]);
     assert_eq!(freed.layers, 3);
 }

@@ -55,10 +55,9 @@ pub fn remove(name: &str, force: bool) -> Result<Gone, host::Error> {
             return Err(refused(format!("container {container} of stack {stack}{more} stands on it")));
         }
     }
-    let used = digests(&uses)?;
     let mut gone = Gone::default();
     for image in &found {
-        let freed = store.remove(&reference(image)?, &image.platform, &used)?;
+        let freed = store.remove(&reference(image)?, &image.platform, used)?;
         gone.references.extend(freed.references);
         gone.bytes += freed.bytes;
     }
@@ -73,8 +72,7 @@ pub fn prune(all: bool, goes: &dyn Fn(&Image) -> bool) -> Result<Gone, host::Err
     host::root()?;
     let store = store(Registries::default())?;
     let images = store.list()?;
-    let used = digests(&known::in_use()?)?;
-    let freed = store.prune_where(&used, &|image| all && goes(image))?;
+    let freed = store.prune_where(used, &|image| all && goes(image))?;
     Gone { references: freed.references, ids: Vec::new(), bytes: freed.bytes }.of(&store, &images)
 }
 
@@ -129,6 +127,7 @@ fn reference(image: &Image) -> Result<Reference, host::Error> {
     Ok(Reference::parse(&image.reference, Path::new("/"))?)
 }
 
-fn digests(uses: &[Use]) -> Result<Vec<Digest>, host::Error> {
-    Ok(uses.iter().map(|used| Digest::parse(&used.digest)).collect::<Result<_, _>>()?)
+/// The manifests of the images that containers stand on in this moment.
+fn used() -> Result<Vec<Digest>, host::Error> {
+    Ok(known::in_use()?.iter().map(|used| Digest::parse(&used.digest)).collect::<Result<_, _>>()?)
 }
