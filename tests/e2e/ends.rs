@@ -125,3 +125,24 @@ services:
     assert!(message.contains("    worked"), "{message}");
     project.down();
 }
+
+#[test]
+fn programs_that_real_time_signals_end_have_ended() {
+    let file = r#"
+services:
+  bare: {x-rootfs: @busybox@, command: [sh, -c, "kill -37 $$$$"], pid: host}
+  init: {x-rootfs: @busybox@, init: true, command: sleep 1000, stop_signal: "37"}
+  again: {x-rootfs: @busybox@, init: true, command: [sh, -c, "test -e /once || { touch /once; kill -40 $$$$; }"], restart: on-failure}
+"#;
+    let project = Project::new("real-time", file);
+    project.ok(&["up", "-d"]);
+    project.ends("bare");
+    assert_eq!(project.field("bare", "ExitCode"), 128 + 37);
+    let output = project.run(&["exec", "-T", "init", "sh", "-c", "kill -37 $$"]);
+    assert_eq!(output.status.code(), Some(128 + 37));
+    project.ok(&["wait", "again"]);
+    assert_eq!(project.field("again", "ExitCode"), 0);
+    project.ok(&["stop", "-t", "600", "init"]);
+    assert_eq!(project.field("init", "ExitCode"), 128 + 37);
+    project.down();
+}

@@ -188,6 +188,22 @@ fn what_an_image_lacks_is_said_with_its_place() {
 }
 
 #[test]
+fn images_go_with_the_stack_where_that_is_asked() {
+    let image = Layout::busybox("rmi").layer(&[("rmi", "")]).config(json!({"Cmd": ["sleep", "1000"]}));
+    let file = "services:\n  a: {image: 'oci:./image'}\n  b: {image: 'oci:./image'}\n";
+    let project = project("image-rmi", file, &image);
+    project.ok(&["up", "-d"]);
+    let output = project.run(&["down", "-t", "0", "--rmi", "all", "a"]);
+    assert!(String::from_utf8(output.stderr).unwrap().contains("stands on it") && image.top_layer().exists());
+    project.ok(&["down", "-t", "0", "--rmi", "local"]);
+    assert!(image.top_layer().exists());
+    project.ok(&["up", "-d"]);
+    project.ok(&["down", "-t", "0", "--rmi", "all"]);
+    assert!(!image.top_layer().exists());
+    project.down();
+}
+
+#[test]
 fn an_image_whose_files_were_taken_away_is_named() {
     let image = Layout::busybox("lost").layer(&[("only", "here")]).config(json!({"Cmd": ["sleep", "1000"]}));
     let project = project("image-lost", "services:\n  a: {image: 'oci:./image'}\n", &image);
@@ -198,6 +214,10 @@ fn an_image_whose_files_were_taken_away_is_named() {
     let (_, error) = project.fails(&["start"]);
     assert!(error.contains("has lost the layer") && error.contains("compose pull"), "{error}");
     project.ok(&["up", "-d"]);
+    assert_eq!(project.ok(&["exec", "-T", "a", "cat", "/only"]), "here");
+    // Its files alone.
+    fs::remove_dir_all(layer.join("fs")).unwrap();
+    project.ok(&["up", "-d", "-t", "0", "--force-recreate"]);
     assert_eq!(project.ok(&["exec", "-T", "a", "cat", "/only"]), "here");
     down(project);
 }

@@ -210,8 +210,8 @@ pub struct Down {
     /// Remove containers of services that the file does not name: always done
     #[arg(long, hide = true)]
     pub remove_orphans: bool,
-    /// Remove images: containers here have none
-    #[arg(long, value_name = "WHICH", hide = true)]
+    /// Remove the images that the containers stand on: `all`, or `local` for those without a name, which are built
+    #[arg(long, value_name = "WHICH")]
     pub rmi: Option<RemoveImages>,
     /// Seconds that containers have to stop before they are killed [default: what the file says, or 10]
     #[arg(short, long, value_name = "SECONDS")]

@@ -11,7 +11,6 @@ use nix::errno::Errno;
 use nix::fcntl::{AtFlags, FcntlArg, fcntl};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Pid, execveat, setpgid};
 
 use crate::clone::{Forked, fork};
@@ -90,12 +89,9 @@ fn attend(signals: &SignalFd, pid: Pid, child: &OwnedFd) -> ! {
 }
 
 fn reap(child: Pid) {
-    while let Ok(status) = waitpid(None, Some(WaitPidFlag::WNOHANG)) {
-        match status {
-            WaitStatus::Exited(pid, code) if pid == child => process::leave(code),
-            WaitStatus::Signaled(pid, signal, _) if pid == child => process::leave(128 + signal as i32),
-            WaitStatus::StillAlive => return,
-            _ => {}
+    while let Some((pid, code)) = process::ended() {
+        if pid == child.as_raw() {
+            process::leave(code);
         }
     }
 }

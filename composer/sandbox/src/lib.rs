@@ -42,6 +42,7 @@ pub use daemon::spawn_daemon;
 pub use device::{Device, is_mount, is_shared};
 pub use failure::StartFailure;
 pub use limits::raise_descriptor_limit;
+pub use process::ended;
 pub use removal::remove;
 pub use report::{ReportMessage, read_report};
 pub use root::prepare_base;

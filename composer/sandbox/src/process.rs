@@ -19,6 +19,23 @@ pub fn default_signals() -> io::Result<()> {
     Ok(sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)?)
 }
 
+/// A child that has ended and was not asked for before, with its status as a shell has it; `None` where there is none now.
+/// Real-time signals end programs too, which nix's `waitpid` takes away and then refuses to tell of.
+pub fn ended() -> Option<(i32, i32)> {
+    loop {
+        match rustix::process::wait(rustix::process::WaitOptions::NOHANG) {
+            Ok(Some((pid, status))) => {
+                let by_signal = status.terminating_signal().map(|signal| 128 + signal);
+                if let Some(code) = status.exit_status().or(by_signal) {
+                    return Some((pid.as_raw_pid(), code));
+                }
+            }
+            Err(rustix::io::Errno::INTR) => {}
+            Ok(None) | Err(_) => return None,
+        }
+    }
+}
+
 /// Joins cgroups by their v1 `tasks` files.
 pub fn join_groups(tasks: &[PathBuf]) -> Result<()> {
     for file in tasks {

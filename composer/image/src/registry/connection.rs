@@ -66,6 +66,10 @@ pub(super) fn connect(
         run(runtime, stop, again)
     };
     let refused = |error: Option<OciDistributionError>| match error {
+        // Nobody has been asked for a name yet.
+        Some(error @ OciDistributionError::RequestError(_)) => {
+            failed("reach the registry of", &words::of(&error, wanted.credentials))
+        }
         Some(error) => failed("log in for", &words::of(&error, wanted.credentials)),
         None => Error::Stopped,
     };

@@ -46,7 +46,8 @@ pub(super) fn of(failure: &Failure, credentials: Option<&Credentials>) -> String
 fn unauthorized(credentials: Option<&Credentials>) -> String {
     match credentials {
         Some(credentials) => format!("the registry refuses the credentials of `{}`", credentials.user),
-        None => "the registry refuses: it wants credentials, or there is no such image".to_owned(),
+        None => "the registry refuses: it wants credentials (`compose login`), or there is no such image"
+            .to_owned(),
     }
 }
 

@@ -159,7 +159,9 @@ impl Store {
             if layers.contains(&files) {
                 continue;
             }
-            let Some(info) = read_json::<LayerInfo>(&folder.join("layer.json"))? else {
+            // Somebody may have taken its files away and left the rest.
+            let info = read_json::<LayerInfo>(&folder.join("layer.json"))?.filter(|_| files.is_dir());
+            let Some(info) = info else {
                 return Ok(None);
             };
             size += info.bytes;
@@ -238,7 +240,8 @@ impl Store {
 
     /// Whether a layer is here.
     pub(crate) fn has_layer(&self, diff_id: &Digest) -> bool {
-        self.layer_path(diff_id).join("layer.json").exists()
+        let folder = self.layer_path(diff_id);
+        folder.join("layer.json").exists() && folder.join("fs").is_dir()
     }
 
     /// Has a layer made by `fill`, unless it is here. Where another process makes it, it is waited for, after a call of
@@ -271,6 +274,8 @@ impl Store {
         rustix::fs::syncfs(&folder).map_err(Error::os("flush", &files))?;
         let place = self.layer_path(diff_id);
         self.parent_of(&place)?;
+        // What is left of one that is not whole any more.
+        crate::tree::remove_path(&place)?;
         temporary.place(&place)?;
         Ok(true)
     }

@@ -19,8 +19,6 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use nix::unistd::Pid;
 
 use crate::{channel, clock, paths};
 use protocol::{LISTENER, Notice, Order, PEER};
@@ -208,13 +206,7 @@ impl Keeper {
 
     fn reap(&mut self) {
         // The supervisor is a child too; it is known to be gone by its socket.
-        while let Ok(status) = waitpid(None::<Pid>, Some(WaitPidFlag::WNOHANG)) {
-            let (pid, code) = match status {
-                WaitStatus::Exited(pid, code) => (pid.as_raw(), code),
-                WaitStatus::Signaled(pid, signal, _) => (pid.as_raw(), 128 + signal as i32),
-                WaitStatus::StillAlive => return,
-                _ => continue,
-            };
+        while let Some((pid, code)) = sandbox::ended() {
             if let Some((tag, _)) = self.children.remove(&pid) {
                 let ended = Ended { tag, code, time: clock::now() };
                 self.tell(&exited(pid, &ended), &[]);
