@@ -138,10 +138,27 @@ networks:
         end["sum_received"]["bits_per_second"].as_f64().unwrap()
     }
 
+    /// How much of an IP packet of 1500 bytes is TCP's payload, with timestamps.
+    const TCP: f64 = 1448.0 / 1500.0;
+    /// The same over IPv6.
+    const TCP6: f64 = 1428.0 / 1500.0;
+    /// Of UDP, in packets of 1400 bytes of payload.
+    const UDP: f64 = 1400.0 / 1428.0;
+
+    /// Payload comes at the limit's rate, which is one of IP packets, within 5 %. What measures may itself get too little of
+    /// the processors while other tests run, so one of three tries counts; none may be above.
     #[track_caller]
-    fn near(measured: f64, limit: f64) {
-        let off = (measured / limit - 1.0).abs();
-        assert!(off <= 0.05, "{:.2} Mbit/s where {:.2} are allowed", measured / MEGABIT, limit / MEGABIT);
+    fn near(limit: f64, share: f64, measured: impl Fn() -> f64) {
+        let expected = limit * share;
+        let tries: Vec<f64> = (0..3)
+            .map(|_| measured() / expected)
+            .scan(false, |is_kept, rate| (!std::mem::replace(is_kept, rate >= 0.95)).then_some(rate))
+            .collect();
+        assert!(
+            tries.iter().all(|rate| *rate <= 1.05) && tries.iter().any(|rate| *rate >= 0.95),
+            "of {:.2} Mbit/s arrived, as parts of it: {tries:?}",
+            expected / MEGABIT
+        );
     }
 
     #[test]
@@ -149,12 +166,12 @@ networks:
         let limits = ", x-bandwidth: { ingress: 20mbit, egress: 10mbit }";
         let project = Project::new("bandwidth-rates", &file(limits));
         project.ok(&["up", "-d"]);
-        near(arrived(&project, "client", "-c listen -4 -t 5"), 20.0 * MEGABIT);
-        near(arrived(&project, "client", "-c listen -4 -t 5 -R"), 10.0 * MEGABIT);
+        let client = |arguments: &str| arrived(&project, "client", arguments);
+        near(20.0 * MEGABIT, TCP, || client("-c listen -4 -t 5"));
+        near(10.0 * MEGABIT, TCP, || client("-c listen -4 -t 5 -R"));
         // Whatever the protocol.
-        near(arrived(&project, "client", "-c listen -6 -t 5"), 20.0 * MEGABIT);
-        let datagrams = arrived(&project, "client", "-c listen -4 -u -b 40M -l 1400 -t 5");
-        near(datagrams, 20.0 * MEGABIT);
+        near(20.0 * MEGABIT, TCP6, || client("-c listen -6 -t 5"));
+        near(20.0 * MEGABIT, UDP, || client("-c listen -4 -u -b 40M -l 1400 -t 5"));
         // What did not fit is counted.
         let stats = project.ok(&["stats", "--no-stream", "--format", "json", "listen"]);
         let stats: serde_json::Value = serde_json::from_str(&stats).unwrap();
@@ -171,10 +188,10 @@ networks:
         let project = Project::new("bandwidth-range", &file(", x-bandwidth: { ingress: 1mbit }"));
         project.ok(&["up", "-d"]);
         let pid = project.field("listen", "Pid");
-        near(arrived(&project, "client", "-c listen -4 -t 5"), MEGABIT);
+        near(MEGABIT, TCP, || arrived(&project, "client", "-c listen -4 -t 5"));
         project.write("compose.yaml", &file(", x-bandwidth: { ingress: 200mbit }"));
         project.ok(&["up", "-d"]);
-        near(arrived(&project, "client", "-c listen -4 -t 5"), 200.0 * MEGABIT);
+        near(200.0 * MEGABIT, TCP, || arrived(&project, "client", "-c listen -4 -t 5"));
         assert_eq!(project.field("listen", "Pid"), pid);
         down(project);
     }
@@ -221,16 +238,23 @@ services:
         let route = project.ok(&["exec", "-T", "one", "ip", "route", "show", "default"]);
         let gateway = route.split(' ').nth(2).expect("a gateway").to_owned();
         let servers = [outside(), outside(), outside()];
-        let rates: Vec<f64> = thread::scope(|scope| {
-            let clients = ["one", "two", "slow"].into_iter().zip(&servers).map(|(service, (_, port))| {
-                let arguments = format!("-c {gateway} -p {port} -t 5");
-                let project = &project;
-                scope.spawn(move || arrived(project, service, &arguments))
-            });
-            let clients: Vec<_> = clients.collect();
-            clients.into_iter().map(|client| client.join().unwrap()).collect()
+        let measure = || -> Vec<f64> {
+            thread::scope(|scope| {
+                let clients = ["one", "two", "slow"].into_iter().zip(&servers).map(|(service, (_, port))| {
+                    let arguments = format!("-c {gateway} -p {port} -t 5");
+                    let project = &project;
+                    scope.spawn(move || arrived(project, service, &arguments))
+                });
+                let clients: Vec<_> = clients.collect();
+                clients.into_iter().map(|client| client.join().unwrap()).collect()
+            })
+        };
+        let rates = std::cell::RefCell::new(Vec::new());
+        near(20.0 * MEGABIT, TCP, || {
+            *rates.borrow_mut() = measure();
+            rates.borrow().iter().sum()
         });
-        near(rates.iter().sum(), 20.0 * MEGABIT);
+        let rates = rates.into_inner();
         assert!(rates[2] <= 2.0 * MEGABIT * 1.05, "{rates:?}");
         // Nobody is left behind: what the slow one does not take is the others', by halves.
         assert!(rates[0].min(rates[1]) >= rates[0].max(rates[1]) / 2.0, "{rates:?}");

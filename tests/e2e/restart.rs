@@ -470,11 +470,12 @@ fn held(project: &Project) -> Held {
     }
 }
 
-/// Memory of the two processes in KiB, shared pages by their share.
+/// Memory of the two processes in KiB, shared pages by their share, without those of the program's file: how many share
+/// them is up to other stacks.
 fn memory(project: &Project) -> u64 {
     let pss = |pid: &i32| {
         let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap();
-        let line = text.lines().find_map(|line| line.strip_prefix("Pss:")).unwrap();
+        let line = text.lines().find_map(|line| line.strip_prefix("Pss_Anon:")).unwrap();
         line.trim().trim_end_matches(" kB").parse::<u64>().unwrap()
     };
     processes(project).iter().map(pss).sum()

@@ -86,11 +86,18 @@ impl Forwarding {
             outcome = strangers::keep_out(&memory.closed_v4, &memory.closed_v6);
         }
         for (path, value) in &wanted {
-            let before = fs::read_to_string(path).map_err(|error| kernel("read", path, error))?;
+            let before = match fs::read_to_string(path) {
+                // The interface has gone with another stack.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                other => other.map_err(|error| kernel("read", path, error))?,
+            };
             memory.before.entry(path.clone()).or_insert_with(|| before.trim().to_owned());
             // Before the change: a crash in between puts back what is there.
             self.folder.write(&file, &memory)?;
-            fs::write(path, value).map_err(|error| kernel("write", path, error))?;
+            match fs::write(path, value) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                other => other.map_err(|error| kernel("write", path, error))?,
+            }
         }
         Ok(outcome.err().map(|error| {
             format!(

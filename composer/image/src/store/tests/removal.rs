@@ -90,8 +90,11 @@ fn nothing_goes_while_somebody_holds_the_store() {
     world.store.sweep().unwrap();
     assert_eq!(world.names("tmp"), ["another-1"], "it may be somebody's who is at work");
     drop(hold);
-    world.store.sweep().unwrap();
-    assert!(world.names("tmp").is_empty());
+    // A process that another test has just forked has the lock too, until it execs.
+    while !world.names("tmp").is_empty() {
+        drop(Hold::alone(&world.path("store/lock")).unwrap());
+        world.store.sweep().unwrap();
+    }
 }
 
 #[test]
