@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use composer_stack::{Purpose, ServiceImage, known_services};
+use composer_stack::ServiceImage;
 use composer_supervisor::host::images::{self, Error as ImageError, Pull, PullPolicy};
 
 use super::context::Context;
-use super::{Error, Result, pulling};
+use super::{Result, pulling};
 use crate::options::{PullImages, PullWhen};
 use crate::render::{Step, Way};
 
@@ -22,16 +22,7 @@ enum Fate {
 
 /// Pulls what the files name.
 pub fn run(context: &mut Context, verb: &PullImages) -> Result {
-    let loaded = context.load_with(Purpose::Config, |options| options.enabled.clone_from(&verb.services))?;
-    let names = loaded.names("services");
-    if let Some(unknown) = verb.services.iter().find(|service| !names.contains(service)) {
-        let known = known_services("the file", unknown, names.iter().map(String::as_str));
-        return Err(Error::Usage(format!("no such service: {unknown}{known}")));
-    }
-    let services = match verb.include_deps {
-        true => loaded.with_dependencies(&verb.services),
-        false => verb.services.clone(),
-    };
+    let (loaded, services) = pulling::chosen(context, &verb.services, verb.include_deps)?;
     let mut built = BTreeMap::new();
     let mut progress = context.pulls(Way::Pull, verb.quiet);
     let mut pulls = Vec::new();

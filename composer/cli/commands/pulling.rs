@@ -4,6 +4,7 @@ use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use composer_stack::{Loaded, Purpose, known_services};
 use composer_supervisor::host;
 use composer_supervisor::host::images::{self, Error as ImageError, Event, Looked, Pull, Push, Stop, Stored};
 use nix::sys::signal::Signal;
@@ -128,6 +129,18 @@ pub fn push(
     }
     progress.finish();
     Ok(outcome?)
+}
+
+/// The files, and the services of them whose images are meant: all where none is named.
+pub fn chosen(context: &mut Context, named: &[String], with_deps: bool) -> Result<(Loaded, Vec<String>)> {
+    let loaded = context.load_with(Purpose::Config, |options| options.enabled = named.to_vec())?;
+    let names = loaded.names("services");
+    if let Some(unknown) = named.iter().find(|service| !names.contains(service)) {
+        let known = known_services("the file", unknown, names.iter().map(String::as_str));
+        return Err(Error::Usage(format!("no such service: {unknown}{known}")));
+    }
+    let services = if with_deps { loaded.with_dependencies(named) } else { named.to_vec() };
+    Ok((loaded, services))
 }
 
 /// Tells of all failures, and with which status the command ends.

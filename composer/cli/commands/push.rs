@@ -1,26 +1,16 @@
 //! `compose push`: the images of services that are built go to their registries. Others have come from there, as in Docker
 //! Compose.
 
-use composer_stack::{Purpose, known_services};
 use composer_supervisor::host::images::Push;
 
 use super::context::Context;
-use super::{Error, Result, pulling};
+use super::{Result, pulling};
 use crate::options::PushImages;
 use crate::render::{Step, Way};
 
 /// Pushes what the files name.
 pub fn run(context: &mut Context, verb: &PushImages) -> Result {
-    let loaded = context.load_with(Purpose::Config, |options| options.enabled.clone_from(&verb.services))?;
-    let names = loaded.names("services");
-    if let Some(unknown) = verb.services.iter().find(|service| !names.contains(service)) {
-        let known = known_services("the file", unknown, names.iter().map(String::as_str));
-        return Err(Error::Usage(format!("no such service: {unknown}{known}")));
-    }
-    let services = match verb.include_deps {
-        true => loaded.with_dependencies(&verb.services),
-        false => verb.services.clone(),
-    };
+    let (loaded, services) = pulling::chosen(context, &verb.services, verb.include_deps)?;
     let mut progress = context.pulls(Way::Push, verb.quiet);
     let mut pushes: Vec<Push> = Vec::new();
     for service in loaded.service_images(&services) {

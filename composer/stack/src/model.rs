@@ -464,6 +464,18 @@ impl Test {
 }
 
 impl Service {
+    /// The keys of the named volumes that it mounts.
+    pub fn named_volumes(&self) -> impl Iterator<Item = &str> {
+        self.mounts.iter().filter_map(|mount| match &mount.kind {
+            MountKind::Volume { source } => Some(source.as_str()),
+            MountKind::Bind { .. }
+            | MountKind::Anonymous
+            | MountKind::Borrowed { .. }
+            | MountKind::Image(_)
+            | MountKind::Tmpfs { .. } => None,
+        })
+    }
+
     /// What is executed: entrypoint, then command.
     pub fn argv(&self) -> Vec<String> {
         self.entrypoint.iter().flatten().chain(self.command.iter().flatten()).cloned().collect()

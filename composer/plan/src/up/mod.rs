@@ -4,7 +4,7 @@ mod choice;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use composer_stack::{MountKind, Network, Service, Stack};
+use composer_stack::{Network, Service, Stack};
 use serde::{Deserialize, Serialize};
 
 use crate::down::stop_dependents_first;
@@ -181,7 +181,7 @@ impl<'a> Up<'a> {
             self.plan.add(Step::Group, "its limits are brought up to date")
         };
         let networks = self.networks(choices);
-        let used: BTreeSet<&str> = choices.iter().flat_map(|choice| volumes(choice.service)).collect();
+        let used: BTreeSet<&str> = choices.iter().flat_map(|choice| choice.service.named_volumes()).collect();
         let mut made = BTreeMap::new();
         for (key, volume) in &self.stack.volumes {
             if used.contains(key.as_str())
@@ -340,7 +340,7 @@ impl<'a> Up<'a> {
         base: &Foundations<'a>,
     ) -> StepId {
         let start = self.plan.add(Step::Start { container: container.to_owned() }, cause);
-        let volumes = volumes(service).filter_map(|key| base.volumes.get(key).copied());
+        let volumes = service.named_volumes().filter_map(|key| base.volumes.get(key).copied());
         let before = before.into_iter().chain([base.group]).chain(base.on(service)).chain(volumes);
         before.for_each(|step| self.plan.order(step, start));
         start
@@ -472,16 +472,4 @@ impl<'a> Up<'a> {
             ObservedState::Exited(code) => Some((update, format!("it has ended with code {code}"))),
         }
     }
-}
-
-/// The keys of the named volumes that a service mounts.
-fn volumes(service: &Service) -> impl Iterator<Item = &str> {
-    service.mounts.iter().filter_map(|mount| match &mount.kind {
-        MountKind::Volume { source } => Some(source.as_str()),
-        MountKind::Bind { .. }
-        | MountKind::Anonymous
-        | MountKind::Borrowed { .. }
-        | MountKind::Image(_)
-        | MountKind::Tmpfs { .. } => None,
-    })
 }

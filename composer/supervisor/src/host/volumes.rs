@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::time::UNIX_EPOCH;
 
 use composer_sandbox::Device;
-use composer_stack::{MountKind, Service, Volume};
+use composer_stack::{MountKind, Volume};
 use serde::{Deserialize, Serialize};
 
 use super::{Error, devices, root};
@@ -236,7 +236,7 @@ pub fn list() -> Result<Vec<Shown>, Error> {
                 service: container.service.name.clone(),
                 container: container.name.clone(),
             };
-            for volume in named(&container.service).filter_map(|key| volumes.get(key)) {
+            for volume in container.service.named_volumes().filter_map(|key| volumes.get(key)) {
                 users.entry(volume.name.clone()).or_default().push(user.clone());
             }
             shown.extend(anonymous(&folders, &container, &user));
@@ -256,18 +256,6 @@ pub fn list() -> Result<Vec<Shown>, Error> {
     Ok(shown)
 }
 
-/// The keys of the volumes that a service mounts.
-fn named(service: &Service) -> impl Iterator<Item = &str> {
-    service.mounts.iter().filter_map(|mount| match &mount.kind {
-        MountKind::Volume { source } => Some(source.as_str()),
-        MountKind::Bind { .. }
-        | MountKind::Anonymous
-        | MountKind::Borrowed { .. }
-        | MountKind::Image(_)
-        | MountKind::Tmpfs { .. } => None,
-    })
-}
-
 /// The containers that have a volume of this name, in stacks other than this one.
 pub(crate) fn used_elsewhere(name: &str, own: &str) -> Vec<String> {
     let others = paths::stacks().into_iter().filter(|stack| stack != own);
@@ -276,7 +264,10 @@ pub(crate) fn used_elsewhere(name: &str, own: &str) -> Vec<String> {
         let volumes =
             records::read::<StackRecord>(&folders.record()).map(|record| record.volumes).unwrap_or_default();
         let has_it = move |container: &ContainerRecord| {
-            named(&container.service).any(|key| volumes.get(key).is_some_and(|volume| volume.name == name))
+            container
+                .service
+                .named_volumes()
+                .any(|key| volumes.get(key).is_some_and(|volume| volume.name == name))
         };
         containers(&folders).into_iter().filter(has_it).map(|container| container.name).collect::<Vec<_>>()
     });

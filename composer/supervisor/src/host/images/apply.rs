@@ -16,9 +16,8 @@ pub(super) fn apply(service: &mut Service, source: &ImageSource, config: &Config
     for (key, value) in &run.labels {
         service.labels.entry(key.clone()).or_insert_with(|| value.clone());
     }
-    let given = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
-    service.working_dir = service.working_dir.take().or_else(|| given(&run.working_dir));
-    service.user = service.user.take().or_else(|| given(&run.user));
+    fill(&mut service.working_dir, &run.working_dir);
+    fill(&mut service.user, &run.user);
     if !source.has_stop_signal
         && let Some(signal) = signal::parse(&run.stop_signal)
     {
@@ -38,9 +37,15 @@ pub(super) fn step(hook: &mut Hook, file: &BTreeMap<String, String>, config: &Co
         hook.environment.entry(key.clone()).or_insert_with(|| value.clone());
     }
     environment(&mut hook.environment, &run.env);
-    let given = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
-    hook.working_dir = hook.working_dir.take().or_else(|| given(&run.working_dir));
-    hook.user = hook.user.take().or_else(|| given(&run.user));
+    fill(&mut hook.working_dir, &run.working_dir);
+    fill(&mut hook.user, &run.user);
+}
+
+/// What the file does not say is the image's, where that says anything.
+fn fill(own: &mut Option<String>, image: &str) {
+    if own.is_none() && !image.is_empty() {
+        *own = Some(image.to_owned());
+    }
 }
 
 /// An entrypoint of the file's takes the image's command away; an empty one only its entrypoint.

@@ -10,6 +10,8 @@ mod registries;
 mod removal;
 mod resolve;
 
+use std::path::Path;
+
 use composer_image::{Hold, Image, Platform, Policy, Reference, Store};
 
 pub use commit::{Change, commit, new_name};
@@ -35,6 +37,15 @@ pub struct Wanted {
     pub platform: Platform,
 }
 
+impl Wanted {
+    /// As it is written in files and on command lines; places on disk begin at `folder`. Without a platform it is the host's
+    /// own.
+    fn parse(reference: &str, platform: Option<&str>, folder: &Path) -> Result<Self, Error> {
+        let platform = platform.map_or_else(|| Ok(Platform::host()), Platform::parse)?;
+        Ok(Self { reference: Reference::parse(reference, folder)?, platform })
+    }
+}
+
 /// As long as it is held, no image is removed: from finding one until a container's record says that it is in use.
 #[derive(Debug)]
 pub struct Held(#[expect(dead_code, reason = "it is let go of by being dropped")] Hold);
@@ -51,16 +62,17 @@ pub(crate) fn bring(
     wanted: &[(Wanted, Policy)],
     progress: &(dyn Fn(usize, Event<'_>) + Sync),
 ) -> Vec<Result<Image, Error>> {
-    let one = |place: usize, (wanted, policy): &(Wanted, Policy)| {
+    at_once(wanted, |place, (wanted, policy)| {
         store.pull(&wanted.reference, &wanted.platform, *policy, &|event| progress(place, event))
-    };
+    })
+}
+
+/// Does something with each item on a thread of its own: the results in the items' order.
+fn at_once<T: Sync, R: Send>(items: &[T], one: impl Fn(usize, &T) -> R + Sync) -> Vec<R> {
     let one = &one;
     std::thread::scope(|scope| {
-        let work: Vec<_> = wanted
-            .iter()
-            .enumerate()
-            .map(|(place, wanted)| scope.spawn(move || one(place, wanted)))
-            .collect();
+        let work: Vec<_> =
+            items.iter().enumerate().map(|(place, item)| scope.spawn(move || one(place, item))).collect();
         let done = work.into_iter().map(|work| work.join());
         done.map(|result| result.unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
     })

@@ -4,16 +4,12 @@ use std::path::Path;
 
 use composer_image::{Reference, digest};
 
-use super::{Error, Registries};
+use super::{Error, Registries, at_once};
 
 /// Each name with the digest that it stands for now, in full: `docker.io/library/nginx:1.29@sha256:…`. All are asked for at
 /// once; a name that has its digest is only written in full, and one of a place on disk stays what it is.
 pub fn pins(names: &[String], registries: &Registries) -> Vec<Result<String, Error>> {
-    std::thread::scope(|scope| {
-        let work: Vec<_> = names.iter().map(|name| scope.spawn(move || pin(name, registries))).collect();
-        let done = work.into_iter().map(|work| work.join());
-        done.map(|result| result.unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
-    })
+    at_once(names, |_, name| pin(name, registries))
 }
 
 fn pin(name: &str, registries: &Registries) -> Result<String, Error> {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use composer_image::{Image, Platform, Policy, Reference};
+use composer_image::{Image, Policy};
 
 use super::{Error, Event, Registries, Stop, Wanted, bring, store};
 use crate::host;
@@ -34,7 +34,7 @@ pub fn pull(
     let store = store(registries)?.with_stop(stop.clone());
     let (mut results, mut places, mut wanted) = (Vec::new(), Vec::new(), Vec::new());
     for (place, pull) in pulls.iter().enumerate() {
-        match parse(pull, folder) {
+        match Wanted::parse(&pull.reference, pull.platform.as_deref(), folder) {
             Ok(one) => {
                 places.push(place);
                 wanted.push((one, pull.policy));
@@ -46,9 +46,4 @@ pub fn pull(
     results.extend(places.iter().copied().zip(brought));
     results.sort_by_key(|(place, _)| *place);
     Ok(results.into_iter().map(|(_, result)| result).collect())
-}
-
-fn parse(pull: &Pull, folder: &Path) -> Result<Wanted, Error> {
-    let platform = pull.platform.as_deref().map_or_else(|| Ok(Platform::host()), Platform::parse)?;
-    Ok(Wanted { reference: Reference::parse(&pull.reference, folder)?, platform })
 }

@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use composer_image::{Platform, Reference};
+use composer_image::Reference;
 
-use super::{Error, Event, Registries, Stop, find, store};
+use super::{Error, Event, Registries, Stop, Wanted, at_once, find, store};
 use crate::host;
 
 /// An image that is to be pushed to the registry of its name.
@@ -37,18 +37,10 @@ pub fn push(
 ) -> Result<Vec<Result<String, Error>>, host::Error> {
     host::root()?;
     let store = store(registries)?.with_stop(stop.clone());
-    let one = |place: usize, push: &Push| {
-        let platform = push.platform.as_deref().map_or_else(|| Ok(Platform::host()), Platform::parse)?;
-        let reference = Reference::parse(&push.reference, Path::new("/"))?;
-        let digest = store.push(&reference, &platform, &|event| progress(place, event))?;
+    Ok(at_once(pushes, |place, push| {
+        let wanted = Wanted::parse(&push.reference, push.platform.as_deref(), Path::new("/"))?;
+        let digest = store.push(&wanted.reference, &wanted.platform, &|event| progress(place, event))?;
         Ok(digest.to_string())
-    };
-    let one = &one;
-    Ok(std::thread::scope(|scope| {
-        let work: Vec<_> =
-            pushes.iter().enumerate().map(|(place, push)| scope.spawn(move || one(place, push))).collect();
-        let done = work.into_iter().map(|work| work.join());
-        done.map(|result| result.unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
     }))
 }
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::SystemTime;
 
-use composer_image::{Image, Platform, Policy, Reference, Store};
+use composer_image::{Image, Policy, Store};
 use composer_stack::{
     self as stack, Condition, ImagePlace, ImageSource, ImageUse, MountKind, Rootfs, Service, Stack,
 };
@@ -65,7 +65,7 @@ impl Looked {
         for service in stack.services.values() {
             for (place, source) in service.image_sources() {
                 let asker = Asker { service: service.name.clone(), place, source: source.clone() };
-                match wanted(source, &stack.directory) {
+                match Wanted::parse(&source.reference, source.platform.as_deref(), &stack.directory) {
                     Ok(wanted) => asked.entry(wanted).or_default().push(asker),
                     Err(error) => failed.push(Failed::of(&asker, &error)),
                 }
@@ -146,11 +146,6 @@ impl Looked {
         failed.extend(waits_in_vain(stack, choice));
         if failed.is_empty() { Ok(held) } else { Err(failed) }
     }
-}
-
-fn wanted(source: &ImageSource, folder: &std::path::Path) -> Result<Wanted, Error> {
-    let platform = source.platform.as_deref().map_or_else(|| Ok(Platform::host()), Platform::parse)?;
-    Ok(Wanted { reference: Reference::parse(&source.reference, folder)?, platform })
 }
 
 /// When an image is pulled that several services ask for: as often as the most eager of those that are meant wants;
