@@ -370,12 +370,15 @@ services:
     assert_eq!((state("once"), state("ever")), ("exited".into(), "exited".into()));
     reboot();
     assert_eq!((state("once"), state("ever")), ("running".into(), "running".into()));
-    // A user stops it.
-    let (mut up, mut lines) = attached(&project);
-    assert!(lines.any(|line| line.ends_with("tick")));
+    // A user stops it, once `up` has had its turn: one that still waits for it stops nothing.
+    let mut up = project.command(&["up"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut told = BufReader::new(up.stderr.take().unwrap()).lines().map(Result::unwrap);
+    assert!(told.any(|line| line.contains("once-1  Running")));
     kill(Pid::from_raw(up.id().cast_signed()), Signal::SIGINT).unwrap();
+    let errors = std::thread::spawn(move || told.count());
+    let mut lines = BufReader::new(up.stdout.take().unwrap()).lines().map(Result::unwrap);
     assert!(lines.any(|line| line.contains("once-1 exited with code")));
-    let _ = lines.count();
+    let _ = (lines.count(), errors.join());
     assert_eq!(up.wait().unwrap().code(), Some(130));
     project.ok(&["unit", "stop"]);
     reboot();
