@@ -14,6 +14,7 @@ mod commit;
 mod config;
 mod confinement;
 mod container_names;
+mod controls;
 mod copy;
 mod crash;
 mod databases;

@@ -212,10 +212,14 @@ impl Engine {
     fn group(&self) -> Result<(), StartError> {
         let resources =
             self.record.borrow().as_ref().map(|record| record.resources.clone()).unwrap_or_default();
+        let limits = group::limits(&resources).map_err(|error| StartError {
+            message: format!("set the stack's limits: {}", error.message),
+            ..error
+        })?;
         let unenforced = self
             .cgroups
             .group(&self.group_path())
-            .create(&group::limits(&resources))
+            .create(&limits)
             .map_err(|error| StartError::doing("set the stack's limits", &error))?;
         self.warn_unenforced("x-resources", unenforced);
         Ok(())
