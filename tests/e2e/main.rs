@@ -57,6 +57,7 @@ mod restart;
 mod run;
 mod scale;
 mod secrets;
+mod set;
 mod shared_networks;
 mod sharing;
 mod shop;

@@ -10,7 +10,9 @@ use nix::sys::stat::Mode;
 use crate::hierarchy::{Layout, Other, Root};
 use crate::limits::Setting;
 use crate::usage::{self, Memory, Usage};
-use crate::{Controller, DeviceRule, Error, Limits, Unenforced, control, devices, freezer, removal, v1, v2};
+use crate::{
+    Controller, DeviceRule, Error, Limits, Unenforced, control, devices, freezer, reclaim, removal, v1, v2,
+};
 
 /// A group by its name; a handle that holds nothing of the kernel. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -323,6 +325,16 @@ impl Group {
     pub fn memory(&self) -> Result<Memory, Error> {
         self.check_name()?;
         usage::memory(&self.layout, &self.path)
+    }
+
+    /// Has the kernel reclaim what the group uses above `limit` bytes, as far as it can: cache goes, and what can be
+    /// swapped out. Nothing is killed. It may take seconds.
+    ///
+    /// # Errors
+    /// [`Error::Read`], [`Error::Content`], [`Error::Write`].
+    pub fn reclaim(&self, limit: u64) -> Result<(), Error> {
+        self.check_name()?;
+        reclaim::reclaim(&self.layout, &self.path, limit)
     }
 
     /// Whether the group is there, in any hierarchy.

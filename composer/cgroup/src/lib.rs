@@ -17,6 +17,7 @@ mod group;
 mod hierarchy;
 mod limits;
 mod mounts;
+mod reclaim;
 mod removal;
 mod usage;
 mod v1;

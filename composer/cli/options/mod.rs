@@ -15,6 +15,7 @@ mod login;
 mod look;
 mod network;
 mod run;
+mod set;
 mod unit;
 mod volume;
 mod watch;
@@ -39,6 +40,7 @@ pub use login::{Login, Logout};
 pub use look::{Events, ListFormat, Ls, Port, Protocol, Stats, Top, Wait};
 pub use network::{Network, NetworkCreate, NetworkInspect, NetworkLs, NetworkRm, NetworkVerb};
 pub use run::Run;
+pub use set::Set;
 pub use unit::{Disable, Enable, UNITS, Unit, UnitVerb};
 pub use volume::{
     Volume, VolumeCreate, VolumeFilter, VolumeInspect, VolumeLs, VolumePrune, VolumeRm, VolumeVerb, Volumes,
@@ -112,6 +114,8 @@ pub enum Verb {
     Port(Port),
     /// Show what containers take
     Stats(Stats),
+    /// Change limits of what runs, without a restart
+    Set(Set),
     /// Send a signal to containers
     Kill(Kill),
     /// Hold containers where they are

@@ -320,6 +320,23 @@ fn a_parent_with_less_comes_after_its_containers_and_one_with_more_before_them()
 }
 
 #[test]
+fn a_parent_with_more_of_one_thing_and_less_of_another_gets_room_first_and_its_limits_last() {
+    let mut stack = shop();
+    stack.resources = Resources { cpus: Some(2.0), memory: Some(1 << 30), ..Resources::default() };
+    let observed = running(&stack);
+    stack.resources = Resources { cpus: Some(4.0), memory: Some(1 << 29), ..Resources::default() };
+    stack.services.get_mut("store").unwrap().resources.cpus = Some(3.0);
+    let plan = up(&stack, &observed, &UpOptions::default()).to_string();
+    let lines = lines(&plan);
+    let steps = lines.iter().filter(|line| !line.starts_with("set up network"));
+    let steps: Vec<&str> = steps.filter_map(|line| line.split(':').next()).collect();
+    assert_eq!(steps, ["give the stack's cgroup room", "update shop-store-1", "set up the stack's cgroup"]);
+    // Containers that stay as they are need no room.
+    stack.services.get_mut("store").unwrap().resources.cpus = None;
+    assert!(!up(&stack, &observed, &UpOptions::default()).to_string().contains("room"));
+}
+
+#[test]
 fn containers_are_made_anew_as_asked() {
     let stack = shop();
     let observed = running(&stack);

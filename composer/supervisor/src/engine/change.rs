@@ -102,7 +102,8 @@ impl Engine {
         if bandwidth != service.bandwidth {
             self.tidy_bandwidth().await;
         }
-        self.announce_container(container, Action::Updated);
+        let limits = old.changes(&service.resources, false);
+        self.announce_container(container, Action::Updated { limits });
         Ok(())
     }
 }

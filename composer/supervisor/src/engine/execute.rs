@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use composer_plan::{Plan, Step, StepId};
-use composer_stack::{Condition, Service, Stack, config_hash};
+use composer_stack::{Condition, Resources, Service, Stack, config_hash};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -158,6 +158,7 @@ impl Engine {
                 self.group()?;
                 self.bring_bandwidth().await?;
             }
+            Step::Widen(resources) => self.widen_group(&resources)?,
             Step::Network(key) => self.ensure_network(&key).await?,
             Step::Plug { container } => {
                 if let Some(container) = self.container(&container) {
@@ -207,6 +208,12 @@ impl Engine {
         // A process that no record knows may be left in it: the group's word is final.
         let swept = group.kill().and_then(|()| group.remove());
         swept.map_err(|error| StartError::doing("remove the stack's cgroup", &error))
+    }
+
+    fn widen_group(&self, resources: &Resources) -> Result<(), StartError> {
+        let group = self.cgroups.group(&self.group_path());
+        let widened = group.apply(None, &group::limits(resources));
+        widened.map(drop).map_err(|error| StartError::doing("give the stack's cgroup room", &error))
     }
 
     fn group(&self) -> Result<(), StartError> {
