@@ -35,6 +35,7 @@ mod image_beside;
 mod image_config;
 mod isolation;
 mod layout;
+mod left_volumes;
 mod logging;
 mod logs;
 mod ls;

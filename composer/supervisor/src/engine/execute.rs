@@ -195,7 +195,7 @@ impl Engine {
                     self.stop(&container, order.timeout, order.halt).await;
                 }
             }
-            Step::Remove { container } => self.remove(&container).await?,
+            Step::Remove { container, volumes } => self.remove(&container, volumes).await?,
             Step::RemoveNetworks => self.remove_networks().await?,
             Step::RemoveVolume(name) => self.remove_volume(&name).await?,
             Step::RemoveGroup => self.remove_group()?,
@@ -256,7 +256,8 @@ impl Engine {
         Ok(())
     }
 
-    pub(super) async fn remove(self: &Rc<Self>, name: &str) -> Result<(), StartError> {
+    /// Takes a container away. Its anonymous volumes go with it, or stay among the host's.
+    pub(super) async fn remove(self: &Rc<Self>, name: &str, volumes: bool) -> Result<(), StartError> {
         let Some(container) = self.container(name) else {
             return Ok(());
         };
@@ -273,6 +274,9 @@ impl Engine {
         self.release(&container).await;
         self.unplugged(name).await;
         self.give_back_of(name)?;
+        self.part_with_volumes(&container, &BTreeSet::new(), volumes)
+            .await
+            .map_err(|error| StartError::doing(&format!("remove {name}"), &error))?;
         let folder = container.paths.folder();
         for written in [container.paths.run(), folder] {
             removal::remove(written)
