@@ -53,7 +53,7 @@ fn huge_pages() -> BTreeSet<u64> {
 }
 
 /// A list as the kernel writes it: `0-2,4` (cpuset(7), "List format").
-fn cpus(list: &str) -> Option<BTreeSet<u32>> {
+pub fn cpus(list: &str) -> Option<BTreeSet<u32>> {
     let mut found = BTreeSet::new();
     for part in list.trim().split(',') {
         let (first, last) = part.split_once('-').unwrap_or((part, part));

@@ -12,7 +12,7 @@ use crate::limits::Setting;
 use crate::usage::{self, Memory, Usage};
 use crate::{
     Controller, DeviceRule, Error, Limits, Unenforced, control, devices, freezer, hugetlb, io, on_demand,
-    realtime, removal, v1, v2,
+    realtime, reclaim, removal, v1, v2,
 };
 
 /// A group by its name; a handle that holds nothing of the kernel. Cheap to clone.
@@ -379,6 +379,16 @@ impl Group {
     pub fn memory(&self) -> Result<Memory, Error> {
         self.check_name()?;
         usage::memory(&self.layout, &self.path)
+    }
+
+    /// Has the kernel reclaim what the group uses above `limit` bytes, as far as it can: cache goes, and what can be
+    /// swapped out. Nothing is killed. It may take seconds.
+    ///
+    /// # Errors
+    /// [`Error::Read`], [`Error::Content`], [`Error::Write`].
+    pub fn reclaim(&self, limit: u64) -> Result<(), Error> {
+        self.check_name()?;
+        reclaim::reclaim(&self.layout, &self.path, limit)
     }
 
     /// Whether the group is there, in any hierarchy.

@@ -21,6 +21,7 @@ mod limits;
 mod mounts;
 mod on_demand;
 mod realtime;
+mod reclaim;
 mod removal;
 mod usage;
 mod v1;

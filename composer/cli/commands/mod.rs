@@ -40,6 +40,7 @@ mod restart;
 mod run;
 mod scale;
 mod session;
+mod set;
 mod signals;
 mod sources;
 mod start;
@@ -148,6 +149,7 @@ fn try_only(verb: &mut Verb) -> Result<()> {
         Verb::Restart(restart) => restart.dry_run = true,
         Verb::Rm(remove) => remove.dry_run = true,
         Verb::Kill(kill) => kill.dry_run = true,
+        Verb::Set(set) => set.dry_run = true,
         Verb::Pause(pause) | Verb::Unpause(pause) => pause.dry_run = true,
         Verb::Run(run) => run.dry_run = true,
         Verb::Pull(pull) => pull.dry_run = true,
@@ -207,6 +209,7 @@ fn dispatch(context: &mut Context, verb: Verb) -> Result {
         Verb::Port(verb) => port::run(context, &verb),
         Verb::Stats(verb) => stats::run(context, &verb),
         Verb::Kill(verb) => kill::run(context, verb),
+        Verb::Set(verb) => set::run(context, verb),
         Verb::Pause(verb) => pause::run(context, verb, true),
         Verb::Unpause(verb) => pause::run(context, verb, false),
         Verb::Run(verb) => run::run(context, &verb),

@@ -15,6 +15,7 @@ mod login;
 mod look;
 mod network;
 mod run;
+mod set;
 mod unit;
 mod volume;
 mod watch;
@@ -39,6 +40,7 @@ pub use login::{Login, Logout};
 pub use look::{Events, ListFormat, Ls, Port, Protocol, Stats, Top, Wait};
 pub use network::{Network, NetworkCreate, NetworkInspect, NetworkLs, NetworkRm, NetworkVerb};
 pub use run::Run;
+pub use set::Set;
 pub use unit::{Disable, Enable, UNITS, Unit, UnitVerb};
 pub use volume::{
     Volume, VolumeCreate, VolumeFilter, VolumeInspect, VolumeLs, VolumePrune, VolumeRm, VolumeVerb, Volumes,
@@ -112,6 +114,8 @@ pub enum Verb {
     Port(Port),
     /// Show what containers take
     Stats(Stats),
+    /// Change limits of what runs, without a restart
+    Set(Set),
     /// Send a signal to containers
     Kill(Kill),
     /// Hold containers where they are
@@ -216,7 +220,7 @@ pub struct Down {
     /// Seconds that containers have to stop before they are killed [default: what the file says, or 10]
     #[arg(short, long, value_name = "SECONDS")]
     pub timeout: Option<u64>,
-    /// Remove the named volumes too
+    /// Remove the stack's named volumes and its containers' anonymous ones too
     #[arg(short, long)]
     pub volumes: bool,
     /// Print what would be done and do nothing

@@ -100,7 +100,8 @@ fn is_image(rootfs: &Map<String, Value>) -> bool {
     ["image", "source"].iter().any(|kind| rootfs.contains_key(*kind))
 }
 
-fn key(field: &str) -> String {
+/// The key of the file for a field of the model.
+pub(crate) fn key(field: &str) -> String {
     KEYS.iter().find(|(name, _)| *name == field).map_or(field, |(_, key)| key).to_owned()
 }
 

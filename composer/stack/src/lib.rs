@@ -46,6 +46,7 @@ mod resolve;
 mod restart;
 mod schema;
 mod security;
+mod set;
 mod shape;
 pub mod signal;
 mod size;
@@ -82,6 +83,7 @@ pub use model::{
 };
 pub use options::{Block, HostFacts, LoadOptions, Purpose};
 pub use schema::schema;
+pub use set::{LimitChange, Setting, bytes, cpu_list, show_bytes};
 pub use source::StepKind;
 pub use stdin::Stdin;
 pub use suggest::known_services;

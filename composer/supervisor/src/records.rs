@@ -11,7 +11,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 
 use composer_network::firewall::Protocol;
-use composer_stack::{Bandwidth, Mac, Network, Resources, Service, Volume};
+use composer_stack::{Bandwidth, Mac, Network, Resources, Service, Setting, Volume};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::paths::ContainerPaths;
@@ -42,6 +42,46 @@ pub struct StackRecord {
     /// Its networks as they were made, by key.
     #[serde(default)]
     pub made: BTreeMap<String, Network>,
+    /// What `set` has put over the limits of the file; `resources` and `services` have it already.
+    #[serde(default)]
+    pub overs: Overs,
+}
+
+/// Limits over those of the file.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Overs {
+    /// Over `x-resources`.
+    pub stack: Option<Over>,
+    /// By service.
+    pub services: BTreeMap<String, Over>,
+}
+
+/// Limits over those of one service, or of the stack.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Over {
+    /// What was set.
+    pub set: Setting,
+    /// What the file said then.
+    pub file: Resources,
+}
+
+impl Overs {
+    /// What stands over a service's limits from now on.
+    pub fn put(&mut self, service: &str, over: Option<Over>) {
+        match over {
+            Some(over) => drop(self.services.insert(service.to_owned(), over)),
+            None => drop(self.services.remove(service)),
+        }
+    }
+}
+
+impl Over {
+    /// What is left of it over a file that says `now`; nothing where that is none of it.
+    pub fn onto(&self, now: &Resources) -> Option<Self> {
+        let set = self.set.where_unedited(&self.file, now);
+        (!set.is_empty()).then(|| Self { set, file: now.clone() })
+    }
 }
 
 /// A container's addresses, by the keys of its networks.

@@ -32,6 +32,7 @@ impl Engine {
             self.announce_container(&before, Action::Removing);
             self.release(&before).await;
             let kept = if renew_volumes { BTreeSet::new() } else { anonymous(&before.paths, service) };
+            self.part_with_volumes(&before, &kept, renew_volumes).await.map_err(failed)?;
             // The old record goes last: a crash meanwhile leaves the old container, empty, and not as asked for.
             clear(&before.paths, &kept).await.map_err(failed)?;
             self.announce_container(&before, Action::Removed);
@@ -104,7 +105,8 @@ impl Engine {
         if bandwidth != service.bandwidth {
             self.tidy_bandwidth().await;
         }
-        self.announce_container(container, Action::Updated);
+        let limits = old.changes(&service.resources, false);
+        self.announce_container(container, Action::Updated { limits });
         Ok(())
     }
 }
