@@ -62,6 +62,7 @@ mod shared_networks;
 mod sharing;
 mod shop;
 mod stack;
+mod stats;
 mod stopping;
 mod terminal;
 mod top;
