@@ -64,6 +64,7 @@ mod shared_networks;
 mod sharing;
 mod shop;
 mod stack;
+mod stats;
 mod stopping;
 mod terminal;
 mod top;

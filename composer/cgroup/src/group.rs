@@ -9,6 +9,7 @@ use nix::sys::stat::Mode;
 
 use crate::hierarchy::{Layout, Other, Root};
 use crate::limits::Setting;
+use crate::meter::Meter;
 use crate::usage::{self, Memory, Usage};
 use crate::{
     Controller, DeviceRule, Error, Limits, Unenforced, control, devices, freezer, hugetlb, io, on_demand,
@@ -379,6 +380,15 @@ impl Group {
     pub fn memory(&self) -> Result<Memory, Error> {
         self.check_name()?;
         usage::memory(&self.layout, &self.path)
+    }
+
+    /// What reads all its figures again and again.
+    ///
+    /// # Errors
+    /// [`Error::Name`].
+    pub fn meter(&self) -> Result<Meter, Error> {
+        self.check_name()?;
+        Ok(Meter::open(&self.layout, &self.path))
     }
 
     /// Has the kernel reclaim what the group uses above `limit` bytes, as far as it can: cache goes, and what can be

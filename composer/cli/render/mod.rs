@@ -1,6 +1,7 @@
 //! The only place that prints. Data goes to standard output, everything else to standard error.
 
 pub mod amount;
+pub mod bars;
 pub mod graph;
 mod lines;
 mod plain;
