@@ -66,6 +66,7 @@ mod stopping;
 mod terminal;
 mod top;
 mod turns;
+mod userns;
 mod verbs;
 mod volumes;
 mod watch;

@@ -3,6 +3,7 @@
 mod bandwidth;
 pub(crate) mod devices;
 mod figures;
+pub(crate) mod ids;
 pub mod images;
 pub mod networks;
 mod processes;
