@@ -69,6 +69,7 @@ mod stopping;
 mod terminal;
 mod top;
 mod turns;
+mod userns;
 mod verbs;
 mod volumes;
 mod watch;

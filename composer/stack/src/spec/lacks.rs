@@ -26,12 +26,6 @@ pub(crate) const LACKS: &[Lack] = &[
         "what runs out of memory is killed by the kernel",
         "`restart: on-failure` starts it again",
     ),
-    lack(
-        SERVICE,
-        "x-userns",
-        "there are no user namespaces",
-        "`user` runs the program as somebody else than root",
-    ),
 ];
 
 const fn lack(record: &'static str, key: &'static str, why: &'static str, way: &'static str) -> Lack {

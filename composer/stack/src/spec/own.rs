@@ -148,10 +148,10 @@ pub(crate) const RUN: Field = Field::new(
 pub(crate) const USERNS: Field = Field::new(
     "x-userns",
     Shape::Word(&["auto", "host"]),
-    "`auto`: root inside of the container is nobody outside of it.",
+    "`auto`: root inside of the container is nobody outside of it. What it mounts has its owners mapped: root's is root's \
+     inside.",
 )
-.print(Print::Given)
-.support(Support::NotYet);
+.print(Print::Given);
 
 /// `x-mem-high`.
 pub(crate) const MEM_HIGH: Field = Field::new(

@@ -376,5 +376,6 @@ pub fn new_record(id: String, name: &str, service: &Service, index: u32) -> Cont
         unfinished: false,
         oneoff: None,
         class: None,
+        userns: None,
     }
 }

@@ -4,6 +4,7 @@ mod bandwidth;
 pub(crate) mod devices;
 pub mod disks;
 mod figures;
+pub(crate) mod ids;
 pub mod images;
 pub mod networks;
 mod processes;
