@@ -11,7 +11,7 @@ use crate::down::stop_dependents_first;
 use crate::edges::Edges;
 use crate::gates::Gates;
 use crate::graph::{Plan, Step, StepId};
-use crate::observed::{Found, Observed, ObservedState};
+use crate::observed::{Found, Lack, Observed, ObservedState};
 use choice::{Choice, Fate, Slot};
 
 /// What `up` was asked to do.
@@ -459,9 +459,14 @@ impl<'a> Up<'a> {
     ) -> Option<(Option<StepId>, String)> {
         match found.container.state {
             ObservedState::Running => {
-                if found.container.unplugged && !self.restarted.contains(service.name.as_str()) {
+                let lack = found.container.lack.filter(|_| !self.restarted.contains(service.name.as_str()));
+                if let Some(lack) = lack {
                     let container = found.name.to_owned();
-                    let plug = self.plan.add(Step::Plug { container }, "a link of it is gone");
+                    let cause = match lack {
+                        Lack::Link => "a link of it is gone",
+                        Lack::Limit => "what limits its bandwidth is gone",
+                    };
+                    let plug = self.plan.add(Step::Plug { container }, cause);
                     let before = base.on(service).into_iter().chain([base.group]);
                     before.for_each(|step| self.plan.order(step, plug));
                 }
