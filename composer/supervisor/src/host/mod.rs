@@ -2,6 +2,7 @@
 
 mod bandwidth;
 pub(crate) mod devices;
+pub mod doctor;
 mod figures;
 pub mod images;
 pub mod networks;
