@@ -20,6 +20,7 @@ mod crash;
 mod databases;
 mod dev;
 mod devices;
+mod doctor;
 mod ends;
 mod errors;
 mod escape;

@@ -3,6 +3,7 @@
 mod bandwidth;
 pub(crate) mod devices;
 pub mod disks;
+pub mod doctor;
 mod figures;
 pub(crate) mod ids;
 pub mod images;
