@@ -224,7 +224,7 @@ pub struct Down {
     /// Seconds that containers have to stop before they are killed [default: what the file says, or 10]
     #[arg(short, long, value_name = "SECONDS")]
     pub timeout: Option<u64>,
-    /// Remove the named volumes too
+    /// Remove the stack's named volumes and its containers' anonymous ones too
     #[arg(short, long)]
     pub volumes: bool,
     /// Print what would be done and do nothing

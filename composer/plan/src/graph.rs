@@ -76,6 +76,8 @@ pub enum Step {
     Remove {
         /// The container's name.
         container: String,
+        /// Its anonymous volumes go too.
+        volumes: bool,
     },
     /// Take away the stack's links and its bridges.
     RemoveNetworks,
@@ -106,7 +108,7 @@ impl fmt::Display for Step {
                 }
             },
             Self::Stop { container } => write!(f, "stop {container}"),
-            Self::Remove { container } => write!(f, "remove {container}"),
+            Self::Remove { container, .. } => write!(f, "remove {container}"),
             Self::RemoveNetworks => write!(f, "remove the networks"),
             Self::RemoveVolume(name) => write!(f, "remove volume {name}"),
             Self::RemoveGroup => write!(f, "remove the stack's cgroup"),

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use composer_plan::{
-    DownOptions, Observed, ObservedContainer, ObservedNetwork, ObservedState, Orphans, Recreate, UpOptions,
-    down, remove, restart, run, start, stop, up,
+    DownOptions, Observed, ObservedContainer, ObservedNetwork, ObservedState, Orphans, Recreate,
+    RemoveOptions, UpOptions, down, remove, restart, run, start, stop, up,
 };
 use composer_stack::{
     Condition, Dependency, Mount, MountKind, MountOptions, Network, Resources, Rootfs, Run, Service, Stack,
@@ -215,7 +215,7 @@ fn nothing_is_started_where_everything_runs_as_asked() {
     assert!(plan.contains("its limits are brought up to date"), "{plan}");
     assert_eq!(start(&running(&stack), &[]).to_string(), "nothing to do\n");
     assert_eq!(stop(&Observed::default(), &[]).to_string(), "nothing to do\n");
-    assert_eq!(remove(&running(&stack), &[], &[], false).to_string(), "nothing to do\n");
+    assert_eq!(remove(&running(&stack), &RemoveOptions::default()).to_string(), "nothing to do\n");
 }
 
 #[test]
@@ -525,11 +525,15 @@ fn only_what_does_not_run_is_removed_unless_it_is_to_be_stopped() {
     let stack = shop();
     let mut observed = running(&stack);
     observed.containers.get_mut("shop-prepare-1").unwrap().state = ObservedState::Exited(0);
-    let plan = remove(&observed, &[], &[], false).to_string();
+    let of = |services: &[&str], named: &[&str], stop: bool| {
+        let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        RemoveOptions { services: owned(services), named: owned(named), stop, volumes: false }
+    };
+    let plan = remove(&observed, &RemoveOptions::default()).to_string();
     assert_eq!(lines(&plan), ["remove shop-prepare-1: stopped containers are removed"]);
-    assert_eq!(remove(&observed, &["api".to_owned()], &[], false).to_string(), "nothing to do\n");
-    assert_eq!(remove(&observed, &[], &["shop-api-1".to_owned()], false).to_string(), "nothing to do\n");
-    assert_eq!(remove(&observed, &["api".to_owned()], &[], true).to_string().lines().count(), 2);
+    assert_eq!(remove(&observed, &of(&["api"], &[], false)).to_string(), "nothing to do\n");
+    assert_eq!(remove(&observed, &of(&[], &["shop-api-1"], false)).to_string(), "nothing to do\n");
+    assert_eq!(remove(&observed, &of(&["api"], &[], true)).to_string().lines().count(), 2);
 }
 
 #[test]

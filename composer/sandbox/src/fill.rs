@@ -10,7 +10,6 @@ use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
 
 use nix::fcntl::{Flock, FlockArg};
 use rustix::fs::{
@@ -23,7 +22,7 @@ use rustix::io::Errno;
 
 use crate::descriptor;
 use crate::spec::Fill;
-use crate::tree::{Tree, on_host};
+use crate::tree::Tree;
 
 /// A copy that is being made.
 const PART: &CStr = c".compose-filling";
@@ -41,10 +40,15 @@ const BITS: RawMode = 0o7777;
 
 /// Fills a volume where it is to be filled. Whoever does it has locked a file, for containers may start at once with the
 /// same volume.
-pub fn fill(tree: &Tree, target: &str, volume: &Path, spec: &Fill) -> io::Result<()> {
+pub fn fill(
+    tree: &Tree,
+    target: &str,
+    volume: impl FnOnce() -> io::Result<OwnedFd>,
+    spec: &Fill,
+) -> io::Result<()> {
     // The root filesystem has no such folder, as is usual: nothing else is looked at.
     let Some(source) = source(tree, target)? else { return Ok(()) };
-    let volume = openat(on_host(volume)?, c".", FOLDER, Mode::empty())?;
+    let volume = openat(volume()?, c".", FOLDER, Mode::empty())?;
     // Nobody waits for a volume that is in use.
     match state(&volume)? {
         State::InUse => return Ok(()),

@@ -189,10 +189,10 @@ impl Resources {
             let (a, b) = (a?, b?);
             Some(if a < b { b } else { a })
         }
-        let cpuset = self.cpuset.as_deref().zip(other.cpuset.as_deref()).and_then(|(a, b)| {
-            let (a, b) = (cpuset::parse(a)?, cpuset::parse(b)?);
-            Some(cpuset::show(&a.union(&b).copied().collect()))
-        });
+        let union = |own: &Option<String>, other: &Option<String>| {
+            let (own, other) = (cpuset::parse(own.as_deref()?)?, cpuset::parse(other.as_deref()?)?);
+            Some(cpuset::show(&own.union(&other).copied().collect()))
+        };
         let total =
             |of: &Self| of.memory_swap.or_else(|| Some(i64::try_from(of.memory?).ok()?.saturating_mul(2)));
         let memory = most(self.memory, other.memory);
@@ -203,7 +203,8 @@ impl Resources {
             // Without a limit of memory there is none of both.
             memory_swap: swap.filter(|_| memory.is_some()),
             pids: most(self.pids.filter(|count| *count > 0), other.pids.filter(|count| *count > 0)),
-            cpuset,
+            cpuset: union(&self.cpuset, &other.cpuset),
+            cpuset_mems: union(&self.cpuset_mems, &other.cpuset_mems),
             ..other.clone()
         }
     }
@@ -224,15 +225,15 @@ impl Resources {
             (None, Some(_)) => true,
             (_, None) => false,
         };
+        let narrow = |own: &Option<String>, other: &Option<String>| {
+            if narrower(own, other) { other.clone() } else { own.clone() }
+        };
         Self {
             cpus: least(self.cpus, other.cpus),
             memory: least(self.memory, other.memory),
             pids: least(self.pids.filter(|count| *count > 0), other.pids.filter(|count| *count > 0)),
-            cpuset: if narrower(&self.cpuset, &other.cpuset) {
-                other.cpuset.clone()
-            } else {
-                self.cpuset.clone()
-            },
+            cpuset: narrow(&self.cpuset, &other.cpuset),
+            cpuset_mems: narrow(&self.cpuset_mems, &other.cpuset_mems),
             ..self.clone()
         }
     }
@@ -268,9 +269,28 @@ fn shown(name: &str, value: Option<&Value>) -> String {
         ("memory" | "memory_reservation" | "memory_swap" | "memory_high", Value::Number(number)) => {
             number.as_u64().map_or_else(|| "no limit".to_owned(), size::show)
         }
+        ("hugetlb", Value::Object(sizes)) => listed(sizes.iter().filter_map(|(size, bytes)| {
+            Some(format!("{} of {}", size::show(bytes.as_u64()?), size::show(size.parse().ok()?)))
+        })),
+        ("io", Value::Object(io)) => {
+            let devices = io.get("devices").and_then(Value::as_array).into_iter().flatten();
+            let weight = io.get("weight").and_then(Value::as_u64).map(|weight| format!("weight {weight}"));
+            listed(weight.into_iter().chain(devices.filter_map(Value::as_object).map(device)))
+        }
         (_, Value::String(text)) => text.clone(),
         (_, value) => value.as_f64().map_or_else(|| value.to_string(), |number| number.to_string()),
     }
+}
+
+/// `/dev/sda read_bps 1048576`.
+fn device(fields: &Map<String, Value>) -> String {
+    let path = fields.get("path").and_then(Value::as_str).unwrap_or_default();
+    let values = fields.iter().filter_map(|(name, value)| Some(format!(" {name} {}", value.as_u64()?)));
+    format!("{path}{}", values.collect::<String>())
+}
+
+fn listed(words: impl Iterator<Item = String>) -> String {
+    words.collect::<Vec<_>>().join(" and ")
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 
 use composer_network::firewall::Protocol;
+use composer_sandbox::IdRange;
 use composer_stack::{Bandwidth, Mac, Network, Resources, Service, Setting, Volume};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
@@ -143,6 +144,9 @@ pub struct ContainerRecord {
     /// The number of the class that limits its bandwidth, where that has ever been limited.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub class: Option<u16>,
+    /// The ids of its users on the host while it runs, where it has a user namespace of its own.
+    #[serde(skip)]
+    pub userns: Option<IdRange>,
 }
 
 /// A port of the host that leads to a container.
@@ -256,6 +260,8 @@ struct StartedRecord {
     history: Option<History>,
     #[serde(default)]
     unfinished: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    userns: Option<IdRange>,
 }
 
 impl ContainerRecord {
@@ -279,8 +285,9 @@ impl ContainerRecord {
             Phase::Started(process) => {
                 let (process, history) = (process.clone(), Some(self.history.clone()));
                 let (addresses, address) = (self.addresses.clone(), None);
-                let unfinished = self.unfinished;
-                write(&paths.started(), &StartedRecord { process, addresses, address, history, unfinished })
+                let (unfinished, userns) = (self.unfinished, self.userns);
+                let started = StartedRecord { process, addresses, address, history, unfinished, userns };
+                write(&paths.started(), &started)
             }
             Phase::Created { .. } | Phase::Exited { .. } => {
                 write(&paths.record(), self)?;
@@ -306,7 +313,7 @@ impl ContainerRecord {
     /// Reads it; `None` where there is none that can be read.
     pub fn read(paths: &ContainerPaths) -> Option<Self> {
         let mut record: Self = read(&paths.record())?;
-        if let Some(StartedRecord { process, mut addresses, address, history, unfinished }) =
+        if let Some(StartedRecord { process, mut addresses, address, history, unfinished, userns }) =
             read(&paths.started())
         {
             // A crash between the two steps of recording the end leaves both.
@@ -321,6 +328,7 @@ impl ContainerRecord {
                 record.addresses = addresses;
                 record.history = history.unwrap_or(record.history);
                 record.unfinished = unfinished;
+                record.userns = userns;
             }
         }
         Some(record)

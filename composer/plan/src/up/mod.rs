@@ -308,7 +308,7 @@ impl<'a> Up<'a> {
         if self.removes.contains_key(found.name) {
             return;
         }
-        let remove = self.plan.add(Step::Remove { container: found.name.to_owned() }, cause);
+        let remove = self.plan.add(Step::Remove { container: found.name.to_owned(), volumes: false }, cause);
         if let Some(stop) = self.stop(found, cause) {
             self.plan.order(stop, remove);
         }

@@ -134,7 +134,7 @@ impl Engine {
         if has_started {
             return Ok(Some(known));
         }
-        self.remove(&request.name).await.map_err(|error| failure(error.message))?;
+        self.remove(&request.name, true).await.map_err(|error| failure(error.message))?;
         Ok(None)
     }
 
@@ -242,7 +242,7 @@ impl Engine {
         // Its input ends when nobody else has it.
         container.given.take();
         if let Err(error) = started {
-            if let Err(error) = self.remove(&request.name).await {
+            if let Err(error) = self.remove(&request.name, true).await {
                 diagnose(&error.message);
             }
             return Err(Failure::from(&error));
@@ -399,7 +399,7 @@ impl Engine {
         let has_ended = !is_under_way(*container.status.borrow());
         if is_there
             && has_ended
-            && let Err(error) = self.remove(&name).await
+            && let Err(error) = self.remove(&name, true).await
         {
             diagnose(&error.message);
         }

@@ -19,6 +19,7 @@ use super::ends::{self, Late};
 use super::execute::{Order, StepError};
 pub use super::turn::Operation;
 use super::{removal, restart};
+use crate::host::volumes::left;
 use crate::paths;
 use crate::protocol::{Action, Down, Failure, Kill, Reply, Stop, Subject, Up};
 use crate::records::{self, Halt, Overs, StackRecord};
@@ -192,7 +193,7 @@ impl Engine {
             .await;
         } else if !observed.containers.is_empty() {
             let services = observed.containers.values().map(|found| found.service().to_owned()).collect();
-            let plan = composer_plan::down(&observed, &DownOptions { services, volumes: false });
+            let plan = composer_plan::down(&observed, &DownOptions { services, volumes: true });
             self.execute(&plan, self.down_order(None)).await;
         }
     }
@@ -211,7 +212,12 @@ impl Engine {
 
     /// Removes the stack's folders and, with them, everything that a later command could find.
     async fn forget(&self, messages: &mut Vec<String>) {
-        match removal::remove(&self.paths.state()).await {
+        let saved = left::leave_all(&self.paths, &self.stack);
+        let removed = match saved {
+            Ok(()) => removal::remove(&self.paths.state()).await,
+            Err(error) => Err(error),
+        };
+        match removed {
             Err(error) => messages.push(format!("remove {}: {error}", self.paths.state().display())),
             Ok(()) => *self.record.borrow_mut() = None,
         }
@@ -351,7 +357,9 @@ impl Engine {
     /// meanwhile; it is let go with this process.
     pub(super) fn clear_run_folder(&self) {
         let _ = composer_sandbox::remove(&self.paths.run());
-        let _ = composer_sandbox::remove(&self.paths.state());
+        if left::leave_all(&self.paths, &self.stack).is_ok() {
+            let _ = composer_sandbox::remove(&self.paths.state());
+        }
         let _ = fs::remove_file(self.paths.start_lock());
         paths::tidy();
     }
@@ -360,7 +368,7 @@ impl Engine {
 /// The containers that a plan ends.
 fn ends_of(plan: &Plan) -> Vec<&String> {
     let ended = plan.steps().into_iter().filter_map(|id| match &plan.get(id).step {
-        Step::Stop { container } | Step::Remove { container } => Some(container),
+        Step::Stop { container } | Step::Remove { container, .. } => Some(container),
         Step::Recreate { old, .. } => Some(old),
         Step::Create { .. }
         | Step::Update { .. }

@@ -172,7 +172,8 @@ impl Engine {
             if let Some(limit) = lower {
                 make_room(&group, limit, force)?;
             }
-            group.update(&group::limits(&old), &group::limits(&new)).map_err(|error| error.to_string())
+            let new = group::limits(&new).map_err(|error| error.to_string())?;
+            group.update(&group::limits_in_force(&old), &new).map_err(|error| error.to_string())
         });
         let unenforced = done
             .await
@@ -334,7 +335,7 @@ fn make_room(group: &Group, limit: u64, force: bool) -> Result<(), String> {
 async fn undo(changed: Vec<Changed>) {
     let undone = tokio::task::spawn_blocking(move || {
         for Changed { group, old, new } in changed.iter().rev() {
-            let _ = group.update(&group::limits(new), &group::limits(old));
+            let _ = group.update(&group::limits_in_force(new), &group::limits_in_force(old));
         }
     });
     // The refusal is what the caller has to hear of.

@@ -2,8 +2,10 @@
 
 mod bandwidth;
 pub(crate) mod devices;
+pub mod disks;
 pub mod doctor;
 mod figures;
+pub(crate) mod ids;
 pub mod images;
 pub mod networks;
 mod processes;

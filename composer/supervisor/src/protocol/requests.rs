@@ -94,6 +94,9 @@ pub struct Remove {
     pub containers: Vec<String>,
     /// With `dry_run`: plan as if those that run were stopped first.
     pub stop: bool,
+    /// Their anonymous volumes go too.
+    #[serde(default)]
+    pub volumes: bool,
     /// Only print the plan.
     pub dry_run: bool,
 }
