@@ -7,11 +7,13 @@ use super::{Finding, read};
 const TOPIC: &str = "Control groups";
 
 /// A controller, and what is not limited without it.
-const CONTROLLERS: [(Controller, &str); 5] = [
+const CONTROLLERS: [(Controller, &str); 7] = [
     (Controller::Cpu, "CPU time"),
     (Controller::Cpuset, "which cores are used"),
     (Controller::Memory, "memory"),
     (Controller::Pids, "the number of processes"),
+    (Controller::Io, "reads and writes of disks"),
+    (Controller::Hugetlb, "huge pages"),
     (Controller::Cpuacct, "(CPU time is not shown)"),
 ];
 
