@@ -48,6 +48,11 @@ impl Context {
         }
     }
 
+    /// Whether a terminal understands more than text (TERM).
+    pub fn draws(&self) -> bool {
+        self.caller.environment.get("TERM").is_none_or(|term| term != "dumb")
+    }
+
     /// The flags before the verb.
     pub fn global(&self) -> &Global {
         &self.global

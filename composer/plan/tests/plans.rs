@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use composer_plan::{
-    DownOptions, Observed, ObservedContainer, ObservedNetwork, ObservedState, Orphans, Recreate,
+    DownOptions, Lack, Observed, ObservedContainer, ObservedNetwork, ObservedState, Orphans, Recreate,
     RemoveOptions, UpOptions, down, remove, restart, run, start, stop, up,
 };
 use composer_stack::{
@@ -123,7 +123,7 @@ fn running(stack: &Stack) -> Observed {
             index: 1,
             state: ObservedState::Running,
             unfinished: false,
-            unplugged: false,
+            lack: None,
         };
         (stack.container_name(service, 1), found)
     });
@@ -317,6 +317,23 @@ fn a_parent_with_less_comes_after_its_containers_and_one_with_more_before_them()
     };
     assert_eq!(first(1.0, 0.5), "update shop-store-1");
     assert_eq!(first(4.0, 3.0), "set up the stack's cgroup");
+}
+
+#[test]
+fn a_parent_with_more_of_one_thing_and_less_of_another_gets_room_first_and_its_limits_last() {
+    let mut stack = shop();
+    stack.resources = Resources { cpus: Some(2.0), memory: Some(1 << 30), ..Resources::default() };
+    let observed = running(&stack);
+    stack.resources = Resources { cpus: Some(4.0), memory: Some(1 << 29), ..Resources::default() };
+    stack.services.get_mut("store").unwrap().resources.cpus = Some(3.0);
+    let plan = up(&stack, &observed, &UpOptions::default()).to_string();
+    let lines = lines(&plan);
+    let steps = lines.iter().filter(|line| !line.starts_with("set up network"));
+    let steps: Vec<&str> = steps.filter_map(|line| line.split(':').next()).collect();
+    assert_eq!(steps, ["give the stack's cgroup room", "update shop-store-1", "set up the stack's cgroup"]);
+    // Containers that stay as they are need no room.
+    stack.services.get_mut("store").unwrap().resources.cpus = None;
+    assert!(!up(&stack, &observed, &UpOptions::default()).to_string().contains("room"));
 }
 
 #[test]
@@ -592,7 +609,7 @@ fn links_that_are_gone_are_plugged_in_again() {
     let stack = shop();
     let mut observed = running(&stack);
     observed.networks.get_mut("default").unwrap().up = false;
-    observed.containers.get_mut("shop-store-1").unwrap().unplugged = true;
+    observed.containers.get_mut("shop-store-1").unwrap().lack = Some(Lack::Link);
     let plan = up(&stack, &observed, &UpOptions::default()).to_string();
     let place = |step: &str| place(&plan, step);
     assert!(place("set up network default: it does not exist") < place("plug in shop-store-1"), "{plan}");

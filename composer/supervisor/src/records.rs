@@ -12,10 +12,10 @@ use std::path::{Path, PathBuf};
 
 use composer_network::firewall::Protocol;
 use composer_sandbox::IdRange;
-use composer_stack::{Bandwidth, Mac, Network, Resources, Service, Volume};
+use composer_stack::{Bandwidth, Mac, Network, Resources, Service, Setting, Volume};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::paths::ContainerPaths;
+use crate::paths::{ContainerPaths, StackPaths};
 
 /// What is known of a stack.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -43,6 +43,46 @@ pub struct StackRecord {
     /// Its networks as they were made, by key.
     #[serde(default)]
     pub made: BTreeMap<String, Network>,
+    /// What `set` has put over the limits of the file; `resources` and `services` have it already.
+    #[serde(default)]
+    pub overs: Overs,
+}
+
+/// Limits over those of the file.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Overs {
+    /// Over `x-resources`.
+    pub stack: Option<Over>,
+    /// By service.
+    pub services: BTreeMap<String, Over>,
+}
+
+/// Limits over those of one service, or of the stack.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Over {
+    /// What was set.
+    pub set: Setting,
+    /// What the file said then.
+    pub file: Resources,
+}
+
+impl Overs {
+    /// What stands over a service's limits from now on.
+    pub fn put(&mut self, service: &str, over: Option<Over>) {
+        match over {
+            Some(over) => drop(self.services.insert(service.to_owned(), over)),
+            None => drop(self.services.remove(service)),
+        }
+    }
+}
+
+impl Over {
+    /// What is left of it over a file that says `now`; nothing where that is none of it.
+    pub fn onto(&self, now: &Resources) -> Option<Self> {
+        let set = self.set.where_unedited(&self.file, now);
+        (!set.is_empty()).then(|| Self { set, file: now.clone() })
+    }
 }
 
 /// A container's addresses, by the keys of its networks.
@@ -225,6 +265,14 @@ struct StartedRecord {
 }
 
 impl ContainerRecord {
+    /// Those of a stack whose programs run, as far as its records know.
+    pub fn running(stack: &StackPaths) -> Vec<Self> {
+        let names = fs::read_dir(stack.containers()).into_iter().flatten().flatten();
+        let names = names.filter_map(|entry| entry.file_name().into_string().ok());
+        let read = names.filter_map(|name| Self::read(&stack.container(&name)));
+        read.filter(|record| matches!(record.phase, Phase::Started(_))).collect()
+    }
+
     /// The addresses in the order in which its networks are joined.
     pub fn all_addresses(&self) -> Vec<IpAddr> {
         let on = |(key, _): (&str, _)| self.addresses.get(key);

@@ -46,6 +46,7 @@ impl Engine {
             record.published = before.record.borrow().published.clone();
         }
         let container = Container::new(record, folders);
+        container.replaces.set(true);
         self.announce_container(&container, Action::Creating);
         container.change(|_| {}).map_err(failed)?;
         if old != name {
@@ -81,8 +82,10 @@ impl Engine {
         let old = container.record.borrow().service.resources.clone();
         if container.live.borrow().is_some() && old != service.resources {
             let group = self.container_group(&name);
+            let limits = group::limits(&service.resources)
+                .map_err(|error| StepError::Unchanged { why: as_it_was(&name, &service.name, &error) })?;
             let unenforced = group
-                .update(&group::limits(&old), &group::limits(&service.resources))
+                .update(&group::limits_in_force(&old), &limits)
                 .map_err(|error| StepError::Unchanged { why: as_it_was(&name, &service.name, &error) })?;
             self.warn_unenforced(&service.name, unenforced);
         }
@@ -103,12 +106,13 @@ impl Engine {
         if bandwidth != service.bandwidth {
             self.tidy_bandwidth().await;
         }
-        self.announce_container(container, Action::Updated);
+        let limits = old.changes(&service.resources, false);
+        self.announce_container(container, Action::Updated { limits });
         Ok(())
     }
 }
 
-fn as_it_was(name: &str, service: &str, error: &composer_cgroup::Error) -> String {
+fn as_it_was(name: &str, service: &str, error: &dyn std::fmt::Display) -> String {
     format!(
         "{name}: its limits could not be changed while it runs, and it keeps those it has: {error}; set another limit, or \
          have it made anew with `compose up -d --force-recreate {service}`"

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use composer_plan::{Plan, Step, StepId};
-use composer_stack::{Condition, Service, Stack, config_hash};
+use composer_stack::{Condition, Resources, Service, Stack, config_hash};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -158,6 +158,7 @@ impl Engine {
                 self.group()?;
                 self.bring_bandwidth().await?;
             }
+            Step::Widen(resources) => self.widen_group(&resources)?,
             Step::Network(key) => self.ensure_network(&key).await?,
             Step::Plug { container } => {
                 if let Some(container) = self.container(&container) {
@@ -209,13 +210,23 @@ impl Engine {
         swept.map_err(|error| StartError::doing("remove the stack's cgroup", &error))
     }
 
+    fn widen_group(&self, resources: &Resources) -> Result<(), StartError> {
+        let group = self.cgroups.group(&self.group_path());
+        let widened = group.apply(None, &group::limits_in_force(resources));
+        widened.map(drop).map_err(|error| StartError::doing("give the stack's cgroup room", &error))
+    }
+
     fn group(&self) -> Result<(), StartError> {
         let resources =
             self.record.borrow().as_ref().map(|record| record.resources.clone()).unwrap_or_default();
+        let limits = group::limits(&resources).map_err(|error| StartError {
+            message: format!("set the stack's limits: {}", error.message),
+            ..error
+        })?;
         let unenforced = self
             .cgroups
             .group(&self.group_path())
-            .create(&group::limits(&resources))
+            .create(&limits)
             .map_err(|error| StartError::doing("set the stack's limits", &error))?;
         self.warn_unenforced("x-resources", unenforced);
         Ok(())

@@ -22,7 +22,7 @@ use super::{removal, restart};
 use crate::host::volumes::left;
 use crate::paths;
 use crate::protocol::{Action, Down, Failure, Kill, Reply, Stop, Subject, Up};
-use crate::records::{self, Halt, StackRecord};
+use crate::records::{self, Halt, Overs, StackRecord};
 
 /// A failure with the usual exit status.
 pub fn failure(message: String) -> Failure {
@@ -41,7 +41,7 @@ impl Engine {
     /// `compose up`. The plan of a dry run is the answer.
     pub(super) async fn up(
         self: &Rc<Self>,
-        request: Up,
+        mut request: Up,
         operation: &Operation,
     ) -> Result<Option<Reply>, Failure> {
         let interrupt = self.interrupt.subscribe();
@@ -54,6 +54,7 @@ impl Engine {
                 return Err(failure(format!("no such service: {service}{known}")));
             }
         }
+        let (overs, notes) = self.overlay(&mut request.stack);
         let observed = self.observe_for(&request.stack).await;
         let options = if request.boot {
             UpOptions { services: self.of_boot(&request.stack), ..request.options }
@@ -63,7 +64,8 @@ impl Engine {
         if request.boot && options.services.is_empty() {
             return Ok(None);
         }
-        let plan = composer_plan::up(&request.stack, &observed, &options);
+        let mut plan = composer_plan::up(&request.stack, &observed, &options);
+        plan.notes.extend(notes);
         if request.dry_run {
             return Ok(Some(Reply::Plan(plan.to_string())));
         }
@@ -75,7 +77,7 @@ impl Engine {
         self.check_volumes(&request.stack);
         let _names = self.claim_names(&plan)?;
         self.take_ports(&plan, Some(&request.stack))?;
-        let new = self.take_file(&request.stack, &request.path)?;
+        let new = self.take_file(&request.stack, &request.path, overs)?;
         let stack = Rc::new(request.stack);
         for note in &plan.notes {
             self.announce(Subject::Group, Action::Warning(note.clone()));
@@ -92,14 +94,18 @@ impl Engine {
         let late = Late::of(request.wait, request.wait_timeout);
         let failures = self.execute_until(&plan, &order, late).await;
         self.brought_up(&failures, &plan, new, &order, (&options.services, late)).await?;
+        let limits = observed.resources.changes(&stack.resources, true);
+        if observed.group && !limits.is_empty() {
+            self.announce_stack(Action::Updated { limits });
+        }
         if request.wait {
             self.wait_until_ready(&order, &options.services, late).await?;
         }
         Ok(None)
     }
 
-    /// Takes a file for the stack's from now on; whether nothing was known of the stack.
-    pub(super) fn take_file(&self, stack: &Stack, path: &str) -> Result<bool, Failure> {
+    /// Takes a file for the stack's from now on, with what stands over it; whether nothing was known of the stack.
+    pub(super) fn take_file(&self, stack: &Stack, path: &str, overs: Overs) -> Result<bool, Failure> {
         // A `down` that has just ended took it away.
         self.paths.make().map_err(|error| failure(format!("make the stack's folder: {error}")))?;
         let new = self.record.borrow().is_none();
@@ -115,6 +121,7 @@ impl Engine {
             services: stack.services.clone(),
             path: path.split(':').filter(|folder| !folder.is_empty()).map(PathBuf::from).collect(),
             made,
+            overs,
         });
         self.keep_contents(stack).map_err(|error| failure(format!("keep secrets and configs: {error}")))?;
         self.know_own_names();
@@ -164,6 +171,7 @@ impl Engine {
                 Step::Recreate { .. }
                 | Step::Update { .. }
                 | Step::Group
+                | Step::Widen(_)
                 | Step::Network(_)
                 | Step::Plug { .. }
                 | Step::Volume(_)
@@ -367,6 +375,7 @@ fn ends_of(plan: &Plan) -> Vec<&String> {
         Step::Create { .. }
         | Step::Update { .. }
         | Step::Group
+        | Step::Widen(_)
         | Step::Network(_)
         | Step::Plug { .. }
         | Step::Volume(_)

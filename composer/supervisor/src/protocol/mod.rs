@@ -12,7 +12,7 @@ mod status;
 pub use events::{Action, Event, ExecAction, ExecStage, Subject};
 pub use origin::{Again, Asked, Holder, Origin, Purpose, overtaken};
 pub use requests::{
-    Attach, Copy, Down, Exec, Following, Kill, Pause, Remove, Restart, Run, Start, Stop, Up, Way,
+    Attach, Copy, Down, Exec, Following, Kill, Pause, Remove, Restart, Run, Set, Start, Stop, Up, Way,
 };
 pub use status::{ContainerStatus, Health, Publisher, State};
 
@@ -44,6 +44,8 @@ pub enum Request {
     Kill(Kill),
     /// Hold containers where they are, or let them go on.
     Pause(Pause),
+    /// Give running containers, or the whole stack, other limits.
+    Set(Set),
     /// Answered with one `Containers`.
     Status,
     /// Answered with events until the connection is closed.
