@@ -35,6 +35,7 @@ mod host_root;
 mod hostile;
 mod image_beside;
 mod image_config;
+mod image_words;
 mod isolation;
 mod layout;
 mod left_volumes;
