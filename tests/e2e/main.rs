@@ -39,6 +39,7 @@ mod logging;
 mod logs;
 mod ls;
 mod macvlan;
+mod memory;
 mod mounts;
 mod names;
 mod namespace;

@@ -221,7 +221,7 @@ impl Shown<'_> {
             | Action::Killed { .. }
             | Action::Paused
             | Action::Unpaused
-            | Action::OutOfMemory
+            | Action::OutOfMemory(_)
             | Action::Exec(_)
             | Action::Settled
             | Action::Warning(_)

@@ -76,12 +76,13 @@ pub use model::{
     AfterSync, Attachment, Bandwidth, CheckTimes, Condition, Content, Dependency, Device, Driver,
     ExternalLink, ExtraHost, FileMount, Healthcheck, Hook, HostAddress, Image, ImagePlace, ImageSource,
     ImageUse, IpNet, Isolation, Logging, Mac, MacvlanMode, Mount, MountKind, MountOptions, Namespace,
-    Network, NetworkMode, Pool, Port, PortMode, PreStart, Probe, Propagation, Protocol, PullPolicy,
-    Recursion, Resources, Restart, RestartPolicy, Rootfs, Run, Seccomp, Security, Service, ServiceLink,
-    Stack, Test, Trigger, TriggerAction, Ulimit, Volume, VolumesFrom,
+    Network, NetworkMode, Oom, OomPolicy, Pool, Port, PortMode, PreStart, Probe, Propagation, Protocol,
+    PullPolicy, Recursion, Resources, Restart, RestartPolicy, Rootfs, Run, Seccomp, Security, Service,
+    ServiceLink, Stack, Test, Trigger, TriggerAction, Ulimit, Victim, Volume, VolumesFrom,
 };
-pub use options::{HostFacts, LoadOptions, Purpose};
+pub use options::{HostFacts, Lacking, LoadOptions, Purpose};
 pub use schema::schema;
+pub use size::show as show_bytes;
 pub use source::StepKind;
 pub use stdin::Stdin;
 pub use suggest::known_services;

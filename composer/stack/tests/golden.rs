@@ -24,6 +24,7 @@ fn options(folder: &Path, files: Vec<PathBuf>, purpose: Purpose) -> LoadOptions 
             cpus_online: [0, 1].into(),
             memory: 4 << 30,
             no_ipv6: None,
+            lacks: Vec::new(),
             interfaces: Some(["eth0", "eth1", "lo"].map(str::to_owned).into()),
             networks: Some(["proxy", "shared"].map(str::to_owned).into()),
             volumes: Some(["archive", "shared"].map(str::to_owned).into()),

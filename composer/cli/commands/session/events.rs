@@ -58,7 +58,7 @@ impl Session<'_> {
             | Action::Killed { .. }
             | Action::Paused
             | Action::Unpaused
-            | Action::OutOfMemory
+            | Action::OutOfMemory(_)
             | Action::Exec(_)
             | Action::Settled
             | Action::Warning(_)

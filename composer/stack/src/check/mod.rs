@@ -21,6 +21,7 @@ mod macvlan;
 mod mounts;
 mod names;
 mod networks;
+mod oom;
 mod options;
 mod origin;
 mod ports;
@@ -81,6 +82,7 @@ pub(crate) fn all(root: &Node, disabled: &Map, folder: &Path, options: &LoadOpti
     addresses::check(project, report);
     bandwidth::check(project, report);
     resources::check(project, report);
+    oom::check(project, report);
     origin::check(project, report);
     if project.running() {
         unready::check(project, report);

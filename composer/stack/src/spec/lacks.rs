@@ -38,12 +38,6 @@ pub(crate) const LACKS: &[Lack] = &[
     lack(SERVICE, "x-cpus-exclusive", "CPUs are not set aside", "`cpuset` of every service keeps them apart"),
     lack(
         SERVICE,
-        "x-oom",
-        "what runs out of memory is killed by the kernel",
-        "`restart: on-failure` starts it again",
-    ),
-    lack(
-        SERVICE,
         "x-userns",
         "there are no user namespaces",
         "`user` runs the program as somebody else than root",

@@ -11,7 +11,7 @@ use composer_stack::{MountKind, Service, config_hash};
 use super::container::Container;
 use super::execute::{StepError, new_record};
 use super::start::{Result, StartError};
-use super::{Engine, group, removal};
+use super::{Engine, removal};
 use crate::identifier;
 use crate::paths::{self, ContainerPaths};
 use crate::protocol::Action;
@@ -72,17 +72,20 @@ impl Engine {
     /// Gives a container, whether it runs or not, the configuration that its service has now, which differs only in what
     /// can be taken over in place.
     pub(super) async fn update(
-        &self,
+        self: &Rc<Self>,
         container: &Rc<Container>,
         service: &Service,
     ) -> std::result::Result<(), StepError> {
         let name = container.name();
-        let old = container.record.borrow().service.resources.clone();
-        if container.live.borrow().is_some() && old != service.resources {
+        let old = container.record.borrow().service.clone();
+        let is_limit = old.resources.memory != service.resources.memory;
+        if container.live.borrow().is_some() && old.resources != service.resources {
             let group = self.container_group(&name);
-            let unenforced = group
-                .update(&group::limits(&old), &group::limits(&service.resources))
-                .map_err(|error| StepError::Unchanged { why: as_it_was(&name, &service.name, &error) })?;
+            let unenforced =
+                group.update(&container.limits(), &container.limits_as(service)).map_err(|error| {
+                    container.memory_is_unset();
+                    StepError::Unchanged { why: as_it_was(&name, &service.name, &error) }
+                })?;
             self.warn_unenforced(&service.name, unenforced);
         }
         let bandwidth = container.record.borrow().service.bandwidth;
@@ -98,6 +101,9 @@ impl Engine {
             record
                 .rewrite(&container.paths)
                 .map_err(|error| StartError::doing(&format!("{name}: write its record"), &error))?;
+        }
+        if old.resources != service.resources || old.oom != service.oom {
+            self.memory_has_changed(container, is_limit);
         }
         if bandwidth != service.bandwidth {
             self.tidy_bandwidth().await;

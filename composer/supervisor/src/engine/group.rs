@@ -5,8 +5,8 @@ use std::os::fd::OwnedFd;
 use composer_cgroup::{DeviceRule, Limits};
 use composer_stack::{Resources, Service};
 
-use super::Engine;
 use super::start::{Result, StartError};
+use super::{Engine, oom};
 
 /// Limits as the cgroup crate wants them.
 pub fn limits(resources: &Resources) -> Limits {
@@ -41,6 +41,8 @@ impl Engine {
         let group = self.container_group(name);
         let unenforced = group.create(&limits(&service.resources)).map_err(failed("set its limits"))?;
         self.warn_unenforced(&service.name, unenforced);
+        let at = oom::at_limit(service, service.resources.memory);
+        group.at_limit(at).map_err(failed("set what happens at its limit of memory"))?;
         self.warn_low_limits(service);
         if let Some(rules) = devices {
             group.limit_devices(&rules).map_err(failed("limit its devices"))?;

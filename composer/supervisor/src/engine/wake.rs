@@ -159,6 +159,7 @@ impl Engine {
                 volumes: record.volumes.clone(),
                 networks: record.networks.clone(),
                 bandwidth: record.bandwidth,
+                victim: record.victim,
                 contents: BTreeMap::new(),
             })
         });
