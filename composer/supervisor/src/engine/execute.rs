@@ -156,6 +156,8 @@ impl Engine {
             Step::Group => {
                 *self.mask.borrow_mut() = None;
                 self.group()?;
+                // With the limits, the mark below them was written anew.
+                self.unwatch_stack();
                 self.choose_victim();
                 self.bring_bandwidth().await?;
             }

@@ -94,12 +94,14 @@ impl Engine {
                     self.took(container, "it")
                 )
             }
-            Whose::Stack(limit) => {
-                let limit = show_bytes(limit);
-                format!("the stack's limit of {limit} was reached; {}", self.took_all(container))
-            }
+            Whose::Stack(limit) => self.why_of_stack(container, limit),
             Whose::Host => format!("this host ran out of memory; {}", self.took(container, "it")),
         }
+    }
+
+    /// Why one is killed for the limit of all.
+    pub(super) fn why_of_stack(&self, container: &Container, limit: u64) -> String {
+        format!("the stack's limit of {} was reached; {}", show_bytes(limit), self.took_all(container))
     }
 
     fn whose(&self, container: &Container, now: &Shortage, stack: &Shortage) -> Whose {

@@ -1,8 +1,10 @@
 //! Who goes first when the stack's own limit is reached.
 //!
-//! The kernel chooses by scores (oom_score_adj of proc(5)), at the very limit and whether a supervisor is there or not: the
-//! processes of the one that is to go have the highest there is. Who that is changes with starts and ends; where it is to
-//! be the biggest, it is looked up when the stack comes near its limit.
+//! A supervisor that is woken just below it kills whom the file names. Should the limit itself come first, or no supervisor
+//! be there, the kernel chooses by scores (oom_score_adj of proc(5)): the processes of the one that is to go have the
+//! highest there is. Scores alone do not do: while a process that was killed gives its memory back, the kernel does not see
+//! it any more (`css_task_iter_advance`) and kills another for what is still short. On v2 the others are slowed down in
+//! that time, as they are past `memory.high`.
 
 use std::cell::{Cell, RefCell};
 use std::fs;
@@ -14,7 +16,7 @@ use tokio::task::AbortHandle;
 
 use super::super::Engine;
 use super::super::container::{Container, Status};
-use super::mark;
+use super::Kill;
 use super::watch::Bell;
 use crate::{clock, diagnose};
 
@@ -22,8 +24,14 @@ use crate::{clock, diagnose};
 const FIRST: i32 = 1000;
 /// Whom the kernel never kills.
 const NEVER: i32 = -1000;
-/// While the stack is near its limit, how often it is looked who is the biggest: the kernel does not tell who grows.
-const OFTEN: Duration = Duration::from_millis(200);
+/// The kernel does not tell when the memory of what was killed has become free: how often it is looked for it.
+const OFTEN: Duration = Duration::from_millis(10);
+/// Between two looks at a stack that is at its mark with page cache, which goes off all the time.
+const PACE: Duration = Duration::from_millis(20);
+/// The least margin below the stack's limit, and which part of the limit it is: less than of a container's own, as only
+/// one kill has to fit into it.
+const LEAST_MARGIN: u64 = 4 << 20;
+const PARTS: u64 = 32;
 /// In how many rounds all processes of a container must have been found: more means that they fork faster.
 const ROUNDS: usize = 20;
 
@@ -34,6 +42,8 @@ pub struct StackMemory {
     watch: RefCell<Option<(AbortHandle, Watched)>>,
     /// Rings when its limit is reached.
     bell: RefCell<Option<Rc<Bell>>>,
+    /// Who is being killed for the others, by the pid of its first process.
+    killing: RefCell<Option<(Rc<Container>, i32)>>,
     /// When its limit was last reached, as the clock has it; v1 alone needs it.
     alarmed: Cell<Option<u64>>,
 }
@@ -68,12 +78,14 @@ impl Engine {
     }
 
     fn score(&self) {
-        let chosen = self.by().and_then(|by| self.chosen(by, |_| false));
+        // Who is the biggest when it comes to it is not known before.
+        let by = self.by().filter(|by| *by != Victim::Biggest);
+        let chosen = by.and_then(|by| self.chosen(by, |_| false));
         let containers: Vec<_> = self.containers.borrow().values().cloned().collect();
         for container in containers.iter().filter(|container| container.live.borrow().is_some()) {
             let is_victim = chosen.as_ref().is_some_and(|chosen| Rc::ptr_eq(chosen, container));
             // Whoever has just been started may have its score from there.
-            if is_victim || self.by().is_some() || container.memory.is_victim.get() {
+            if is_victim || by.is_some() || container.memory.is_victim.get() {
                 self.score_one(container, is_victim);
             }
             container.memory.is_victim.set(is_victim);
@@ -155,7 +167,8 @@ impl Engine {
         let Some(cap) = cap else {
             return self.unwatch_stack();
         };
-        let wanted = Watched { mark: (self.by() == Some(Victim::Biggest)).then(|| mark(cap)) };
+        let margin = (cap / PARTS).max(LEAST_MARGIN).min(cap / 2);
+        let wanted = Watched { mark: self.by().map(|_| cap - margin) };
         let is_watched = self
             .memory
             .watch
@@ -195,31 +208,64 @@ impl Engine {
             Err(error) => return diagnose(&format!("watch the memory of the stack: {error}")),
         };
         *self.memory.bell.borrow_mut() = Some(Rc::clone(&at_limit));
-        let mut is_near = false;
+        if let Err(error) = group.mark(mark) {
+            diagnose(&format!("memory of the stack: {error}"));
+        }
+        let mut has_rung = false;
         loop {
-            if let Some(mark) = mark {
-                is_near = group.shortage().is_ok_and(|now| now.fixed >= mark);
-                if is_near {
-                    self.score();
-                }
-                // Nobody is slowed down for having been looked at.
-                if let Err(error) = group.mark((!is_near).then_some(mark)) {
-                    diagnose(&format!("memory of the stack: {error}"));
-                }
+            let is_killing = mark.is_some_and(|mark| self.kill_at(mark));
+            if has_rung && !is_killing {
+                tokio::time::sleep(PACE).await;
             }
             let again = async {
-                if is_near {
+                if is_killing {
                     tokio::time::sleep(OFTEN).await;
                 } else {
                     std::future::pending::<()>().await;
                 }
             };
-            tokio::select! {
-                () = at_limit.rings() => self.memory.alarmed.set(Some(clock::now())),
-                () = at_mark.rings(), if mark.is_some() => {}
-                () = again => {}
-            }
+            has_rung = tokio::select! {
+                () = at_limit.rings() => {
+                    self.memory.alarmed.set(Some(clock::now()));
+                    false
+                }
+                () = at_mark.rings(), if mark.is_some() => true,
+                () = again => false,
+            };
         }
+    }
+
+    /// Kills whom the file names where the stack has come to its mark, one after the other; whether one is being killed.
+    fn kill_at(&self, mark: u64) -> bool {
+        let group = self.cgroups.group(&self.group_path());
+        let killing = self.memory.killing.borrow().clone();
+        if let Some((killed, pid)) = killing {
+            let runs = killed.live.borrow().as_ref().map(|live| live.pid);
+            let is_another = runs.is_some_and(|runs| runs != pid);
+            if !is_another && (runs.is_some() || self.shortage(&killed).fixed > LEAST_MARGIN) {
+                return true;
+            }
+            self.memory.killing.take();
+        }
+        let now = match group.shortage() {
+            Ok(now) if now.fixed >= mark => now,
+            Ok(_) | Err(_) => return false,
+        };
+        let chosen = self.by().and_then(|by| self.chosen(by, |_| false));
+        // One that is about to run has no processes yet.
+        let pid = |container: &Container| container.live.borrow().as_ref().map(|live| live.pid);
+        let Some((chosen, pid)) = chosen.and_then(|chosen| Some((Rc::clone(&chosen), pid(&chosen)?))) else {
+            return false;
+        };
+        let why = self.why_of_stack(&chosen, now.limit.unwrap_or(mark));
+        chosen.change_memory(|state| state.kill = Some(Kill { is_told: false, at: clock::now(), why }));
+        if let Err(error) = self.container_group(&chosen.name()).kill() {
+            diagnose(&format!("kill {}: {error}", chosen.name()));
+            chosen.change_memory(|state| state.kill = None);
+            return false;
+        }
+        *self.memory.killing.borrow_mut() = Some((chosen, pid));
+        true
     }
 }
 
