@@ -155,6 +155,11 @@ impl ContainerPaths {
         self.run.join("health.json")
     }
 
+    /// What is known of its memory.
+    pub fn memory(&self) -> PathBuf {
+        self.run.join("memory.json")
+    }
+
     /// The FIFO of its standard stream: `in`, `out` or `err`.
     pub fn fifo(&self, stream: &str) -> PathBuf {
         self.run.join(stream)
