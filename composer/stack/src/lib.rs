@@ -74,11 +74,11 @@ pub use load::{load, project_name_only};
 pub use loaded::{Loaded, Variable};
 pub use model::{
     AfterSync, Attachment, Bandwidth, CheckTimes, Condition, Content, Dependency, Device, Driver,
-    ExternalLink, ExtraHost, FileMount, Healthcheck, Hook, HostAddress, Image, ImagePlace, ImageSource,
-    ImageUse, IpNet, Isolation, Logging, Mac, MacvlanMode, Mount, MountKind, MountOptions, Namespace,
-    Network, NetworkMode, Pool, Port, PortMode, PreStart, Probe, Propagation, Protocol, PullPolicy,
-    Recursion, Resources, Restart, RestartPolicy, Rootfs, Run, Seccomp, Security, Service, ServiceLink,
-    Stack, Test, Trigger, TriggerAction, Ulimit, Volume, VolumesFrom,
+    ExternalLink, ExtraHost, FileMount, GatewayMode, Healthcheck, Hook, HostAddress, Image, ImagePlace,
+    ImageSource, ImageUse, IpNet, Isolation, Logging, Mac, MacvlanMode, Mount, MountKind, MountOptions,
+    Namespace, Network, NetworkMode, Pool, Port, PortMode, PreStart, Probe, Propagation, Protocol,
+    PullPolicy, Recursion, Resources, Restart, RestartPolicy, Rootfs, Run, Seccomp, Security, Service,
+    ServiceLink, Stack, Test, Trigger, TriggerAction, Ulimit, Volume, VolumesFrom,
 };
 pub use options::{HostFacts, LoadOptions, Purpose};
 pub use schema::schema;

@@ -20,8 +20,8 @@ pub use image::{CheckTimes, Image, ImagePlace, ImageSource, ImageUse, PullPolicy
 pub use isolation::{Device, Isolation, Namespace, Seccomp, Security, Ulimit};
 pub use mounts::{FileMount, Mount, MountKind, MountOptions, Propagation, Recursion, Volume, VolumesFrom};
 pub use network::{
-    Attachment, Bandwidth, Driver, ExternalLink, ExtraHost, HostAddress, IpNet, Mac, MacvlanMode, Network,
-    NetworkMode, Pool, Port, PortMode, Protocol, ServiceLink,
+    Attachment, Bandwidth, Driver, ExternalLink, ExtraHost, GatewayMode, HostAddress, IpNet, Mac,
+    MacvlanMode, Network, NetworkMode, Pool, Port, PortMode, Protocol, ServiceLink,
 };
 
 /// What one set of Compose files describes (Compose says *project*).
