@@ -13,7 +13,7 @@ mod up;
 mod wake;
 
 pub use composer_stack::{Condition, Stack};
-pub use down::{DownOptions, down, remove, stop};
+pub use down::{DownOptions, RemoveOptions, down, remove, stop};
 pub use graph::{NOTHING, Plan, Planned, Step, StepId};
 pub use observed::{Lack, Observed, ObservedContainer, ObservedNetwork, ObservedState};
 pub use tiers::tiers;

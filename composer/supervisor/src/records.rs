@@ -11,7 +11,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 
 use composer_network::firewall::Protocol;
-use composer_stack::{Bandwidth, Mac, Network, Resources, Service, Volume};
+use composer_sandbox::IdRange;
+use composer_stack::{Bandwidth, Mac, Network, Resources, Service, Setting, Volume};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::paths::{ContainerPaths, StackPaths};
@@ -42,6 +43,46 @@ pub struct StackRecord {
     /// Its networks as they were made, by key.
     #[serde(default)]
     pub made: BTreeMap<String, Network>,
+    /// What `set` has put over the limits of the file; `resources` and `services` have it already.
+    #[serde(default)]
+    pub overs: Overs,
+}
+
+/// Limits over those of the file.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Overs {
+    /// Over `x-resources`.
+    pub stack: Option<Over>,
+    /// By service.
+    pub services: BTreeMap<String, Over>,
+}
+
+/// Limits over those of one service, or of the stack.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Over {
+    /// What was set.
+    pub set: Setting,
+    /// What the file said then.
+    pub file: Resources,
+}
+
+impl Overs {
+    /// What stands over a service's limits from now on.
+    pub fn put(&mut self, service: &str, over: Option<Over>) {
+        match over {
+            Some(over) => drop(self.services.insert(service.to_owned(), over)),
+            None => drop(self.services.remove(service)),
+        }
+    }
+}
+
+impl Over {
+    /// What is left of it over a file that says `now`; nothing where that is none of it.
+    pub fn onto(&self, now: &Resources) -> Option<Self> {
+        let set = self.set.where_unedited(&self.file, now);
+        (!set.is_empty()).then(|| Self { set, file: now.clone() })
+    }
 }
 
 /// A container's addresses, by the keys of its networks.
@@ -103,6 +144,9 @@ pub struct ContainerRecord {
     /// The number of the class that limits its bandwidth, where that has ever been limited.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub class: Option<u16>,
+    /// The ids of its users on the host while it runs, where it has a user namespace of its own.
+    #[serde(skip)]
+    pub userns: Option<IdRange>,
 }
 
 /// A port of the host that leads to a container.
@@ -216,6 +260,8 @@ struct StartedRecord {
     history: Option<History>,
     #[serde(default)]
     unfinished: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    userns: Option<IdRange>,
 }
 
 impl ContainerRecord {
@@ -247,8 +293,9 @@ impl ContainerRecord {
             Phase::Started(process) => {
                 let (process, history) = (process.clone(), Some(self.history.clone()));
                 let (addresses, address) = (self.addresses.clone(), None);
-                let unfinished = self.unfinished;
-                write(&paths.started(), &StartedRecord { process, addresses, address, history, unfinished })
+                let (unfinished, userns) = (self.unfinished, self.userns);
+                let started = StartedRecord { process, addresses, address, history, unfinished, userns };
+                write(&paths.started(), &started)
             }
             Phase::Created { .. } | Phase::Exited { .. } => {
                 write(&paths.record(), self)?;
@@ -274,7 +321,7 @@ impl ContainerRecord {
     /// Reads it; `None` where there is none that can be read.
     pub fn read(paths: &ContainerPaths) -> Option<Self> {
         let mut record: Self = read(&paths.record())?;
-        if let Some(StartedRecord { process, mut addresses, address, history, unfinished }) =
+        if let Some(StartedRecord { process, mut addresses, address, history, unfinished, userns }) =
             read(&paths.started())
         {
             // A crash between the two steps of recording the end leaves both.
@@ -289,6 +336,7 @@ impl ContainerRecord {
                 record.addresses = addresses;
                 record.history = history.unwrap_or(record.history);
                 record.unfinished = unfinished;
+                record.userns = userns;
             }
         }
         Some(record)

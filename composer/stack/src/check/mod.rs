@@ -33,6 +33,7 @@ mod support;
 #[cfg(test)]
 mod tests;
 mod unready;
+mod userns;
 mod volumes;
 mod words;
 
@@ -81,6 +82,7 @@ pub(crate) fn all(root: &Node, disabled: &Map, folder: &Path, options: &LoadOpti
     addresses::check(project, report);
     bandwidth::check(project, report);
     resources::check(project, report);
+    userns::check(project, report);
     origin::check(project, report);
     if project.running() {
         unready::check(project, report);

@@ -32,6 +32,7 @@ impl Engine {
             self.announce_container(&before, Action::Removing);
             self.release(&before).await;
             let kept = if renew_volumes { BTreeSet::new() } else { anonymous(&before.paths, service) };
+            self.part_with_volumes(&before, &kept, renew_volumes).await.map_err(failed)?;
             // The old record goes last: a crash meanwhile leaves the old container, empty, and not as asked for.
             clear(&before.paths, &kept).await.map_err(failed)?;
             self.announce_container(&before, Action::Removed);
@@ -81,8 +82,10 @@ impl Engine {
         let old = container.record.borrow().service.resources.clone();
         if container.live.borrow().is_some() && old != service.resources {
             let group = self.container_group(&name);
+            let limits = group::limits(&service.resources)
+                .map_err(|error| StepError::Unchanged { why: as_it_was(&name, &service.name, &error) })?;
             let unenforced = group
-                .update(&group::limits(&old), &group::limits(&service.resources))
+                .update(&group::limits_in_force(&old), &limits)
                 .map_err(|error| StepError::Unchanged { why: as_it_was(&name, &service.name, &error) })?;
             self.warn_unenforced(&service.name, unenforced);
         }
@@ -103,12 +106,13 @@ impl Engine {
         if bandwidth != service.bandwidth {
             self.tidy_bandwidth().await;
         }
-        self.announce_container(container, Action::Updated);
+        let limits = old.changes(&service.resources, false);
+        self.announce_container(container, Action::Updated { limits });
         Ok(())
     }
 }
 
-fn as_it_was(name: &str, service: &str, error: &composer_cgroup::Error) -> String {
+fn as_it_was(name: &str, service: &str, error: &dyn std::fmt::Display) -> String {
     format!(
         "{name}: its limits could not be changed while it runs, and it keeps those it has: {error}; set another limit, or \
          have it made anew with `compose up -d --force-recreate {service}`"

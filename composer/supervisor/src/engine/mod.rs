@@ -39,6 +39,7 @@ mod removal;
 mod restart;
 mod revive;
 mod serve;
+mod setting;
 mod sought;
 mod spec;
 mod start;
@@ -239,6 +240,24 @@ impl Engine {
         };
         drop(record);
         self.announce_at(time, subject, action);
+    }
+
+    /// The same of the stack as a whole.
+    fn announce_stack(&self, action: Action) {
+        let time = clock::now();
+        let happening = Happening {
+            time,
+            id: String::new(),
+            container: String::new(),
+            service: String::new(),
+            image: String::new(),
+            labels: BTreeMap::new(),
+            action: action.clone(),
+        };
+        if let Err(error) = self.journal.borrow_mut().append(&happening) {
+            diagnose(&format!("events of stack {}: {error}", self.stack));
+        }
+        self.announce_at(time, Subject::Group, action);
     }
 
     /// Writes what has happened to a container into the stack's journal.
