@@ -260,6 +260,11 @@ pub fn shared_names(network: &str) -> PathBuf {
     all_shared_names().join(as_file(network))
 }
 
+/// The folder of all that is for as long as the host runs; it is there as long as any stack is.
+pub fn run() -> &'static Path {
+    Path::new(RUN)
+}
+
 /// The registry of what stacks share.
 pub fn registry() -> PathBuf {
     Path::new(RUN).join("host")
