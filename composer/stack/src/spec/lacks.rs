@@ -19,7 +19,6 @@ pub(crate) const LACKS: &[Lack] = &[
         "a container's cgroup is below that of its stack",
         "`x-resources` limits the stack",
     ),
-    lack(SERVICE, "x-cpus-exclusive", "CPUs are not set aside", "`cpuset` of every service keeps them apart"),
     lack(
         SERVICE,
         "x-oom",

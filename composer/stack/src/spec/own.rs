@@ -184,8 +184,7 @@ pub(crate) const CPUS_EXCLUSIVE: Field = Field::new(
     "Whole cores that each container has while it runs: no other service of the stack and no other such service of the \
      host gets them.",
 )
-.print(Print::Given)
-.support(Support::NotYet);
+.print(Print::Given);
 
 /// `x-cpuset-mems`.
 pub(crate) const CPUSET_MEMS: Field = Field::new(

@@ -74,6 +74,7 @@ impl Engine {
             let _ = group.kill();
         }
         container.paused.send_replace(false);
+        self.give_back_cores(container);
         let starved = end.code == Some(137) && group.usage().is_ok_and(|usage| usage.oom_kills > 0);
         let reason = match (starved, end.code) {
             (true, _) => Some("killed: its memory limit was reached".to_owned()),

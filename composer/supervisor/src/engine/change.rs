@@ -102,6 +102,10 @@ impl Engine {
                 .rewrite(&container.paths)
                 .map_err(|error| StartError::doing(&format!("{name}: write its record"), &error))?;
         }
+        if is_live && old != service.resources {
+            self.settle_cores(container, service)
+                .map_err(|error| StepError::Unchanged { why: as_it_was(&name, &service.name, &error) })?;
+        }
         if bandwidth != service.bandwidth {
             self.tidy_bandwidth().await;
         }

@@ -229,6 +229,7 @@ impl Engine {
             .create(&limits)
             .map_err(|error| StartError::doing("set the stack's limits", &error))?;
         self.warn_unenforced("x-resources", unenforced);
+        self.spread_cores();
         Ok(())
     }
 
@@ -375,6 +376,7 @@ pub fn new_record(id: String, name: &str, service: &Service, index: u32) -> Cont
         prepared: false,
         unfinished: false,
         oneoff: None,
+        cores: BTreeSet::new(),
         class: None,
         userns: None,
     }

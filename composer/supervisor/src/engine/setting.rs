@@ -60,6 +60,7 @@ impl Engine {
             }
         }
         self.record_limits(targets)?;
+        self.spread_cores();
         Ok(None)
     }
 
