@@ -125,3 +125,40 @@ fn a_terminal_has_a_table_with_bars_that_follows_its_size() {
     assert_eq!(typist.end(), Some(130));
     project.down();
 }
+
+#[test]
+fn a_recording_is_whole_goes_on_and_is_drawn() {
+    let project = Project::new("stats-record", FILE);
+    project.ok(&["up", "-d", "web", "busy"]);
+    let recording = project.folder.join("run.jsonl");
+    for _ in 0..2 {
+        let args = ["stats", "--no-stream", "--record", "run.jsonl", "--plot", "run.svg"];
+        assert_eq!(project.ok(&args), "", "nothing is shown where there is no terminal");
+    }
+    let text = std::fs::read_to_string(&recording).unwrap();
+    let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.len(), 8, "two looks at the stack and three containers");
+    assert!(lines[0].get("service").is_none() && lines[1]["service"] == "busy", "{text}");
+    assert!(lines[4]["time"].as_u64() > lines[0]["time"].as_u64());
+    assert!(lines[5]["cpu"]["usage_usec"].as_u64() > lines[1]["cpu"]["usage_usec"].as_u64(), "{text}");
+    let drawn = std::fs::read_to_string(project.folder.join("run.svg")).unwrap();
+    for part in ["<svg", "CPU", "Memory", "\nbusy-1\n", "the stack", "polyline"] {
+        assert!(drawn.contains(part), "{part}: {drawn}");
+    }
+    // A crash may cut the last line short.
+    std::fs::write(&recording, format!("{text}{{\"name\":\"x")).unwrap();
+    project.ok(&["stats", "--plot", "run.html", "--from", "run.jsonl"]);
+    let page = std::fs::read_to_string(project.folder.join("run.html")).unwrap();
+    assert!(page.starts_with("<!doctype html>") && page.contains("<svg") && page.contains("<td>"), "{page}");
+    for (args, part) in [
+        (&["--plot", "run.png", "--from", "run.jsonl"][..], ".svg or .html"),
+        (&["--plot", "run.svg"], "--from"),
+        (&["--plot", "run.svg", "--from", "compose.yaml"], "no recording"),
+        (&["--plot", "run.svg", "--from", "nowhere"], "read the recording nowhere"),
+        (&["--record", "no/where"], "record to no/where"),
+    ] {
+        let (code, message) = project.fails(&[&["stats"], args].concat());
+        assert!(code == 1 && message.contains(part), "{args:?}: {code} {message}");
+    }
+    project.down();
+}

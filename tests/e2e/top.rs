@@ -17,17 +17,28 @@ fn processes_are_shown_in_dockers_columns() {
     project.ends("job");
     let all = project.ok(&["top"]);
     let rows: Vec<Vec<&str>> = all.lines().map(|line| line.split_whitespace().collect()).collect();
-    assert_eq!(rows[0], ["SERVICE", "#", "UID", "PID", "PPID", "C", "STIME", "TTY", "TIME", "CMD"]);
+    assert_eq!(
+        rows[0],
+        ["SERVICE", "#", "UID", "PID", "PPID", "C", "STIME", "TTY", "TIME", "%CPU", "%MEM", "MEM", "CMD"]
+    );
     let of = |service: &str| rows.iter().filter(|row| row[0] == service).collect::<Vec<_>>();
     let web = of("web");
     let indexes: Vec<&str> = web.iter().map(|row| row[1]).collect();
     assert_eq!(indexes, ["1", "1", "2", "2"]);
     assert_eq!(web[0][2], "root");
-    assert_eq!(web[0][9..], ["sh", "-c", "sleep", "1000", "&", "wait"]);
-    assert_eq!((web[1][4], &web[1][9..]), (web[0][3], ["sleep", "1000"].as_slice()), "a child of the first");
+    assert_eq!(web[0][12..], ["sh", "-c", "sleep", "1000", "&", "wait"]);
+    assert_eq!((web[1][4], &web[1][12..]), (web[0][3], ["sleep", "1000"].as_slice()), "a child of the first");
     assert_eq!(of("user")[0][2], "54321");
     let pid = project.field("user", "Pid").as_i64().unwrap().to_string();
     assert_eq!(of("user")[0][3], pid, "pids are the host's");
+    let shares = |rows: &[&Vec<&str>], place: usize| {
+        rows.iter().map(|row| row[place].parse::<f64>().unwrap()).collect::<Vec<f64>>()
+    };
+    let (cpu, memory) = (shares(&of("busy"), 9), shares(&of("busy"), 10));
+    assert!(cpu[0] > 50.0 && memory == [100.0], "all of its container's: {all}");
+    let of_first = &web[..2];
+    assert!((shares(of_first, 10).iter().sum::<f64>() - 100.0).abs() < 0.2, "{all}");
+    assert!(of_first.iter().all(|row| row[11].ends_with('B')), "{all}");
     assert!(of("job").is_empty());
     assert_eq!(project.ok(&["top", "user"]).lines().count(), 2);
     assert_eq!(project.ok(&["top", "job"]), "");

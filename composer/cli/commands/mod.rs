@@ -10,6 +10,7 @@ pub mod copy;
 mod create;
 mod creating;
 mod disable;
+mod doctor;
 mod down;
 mod enable;
 mod events;
@@ -172,7 +173,7 @@ fn try_only(verb: &mut Verb) -> Result<()> {
         Verb::Wait(_) | Verb::Unit(_) => {}
         Verb::Ps(_) | Verb::Ls(_) | Verb::Logs(_) | Verb::Events(_) | Verb::Top(_) | Verb::Stats(_) => {}
         Verb::Images(_) | Verb::Volumes(_) | Verb::Port(_) | Verb::Export(_) => {}
-        Verb::Config(_) | Verb::Graph(_) | Verb::Version(_) => {}
+        Verb::Config(_) | Verb::Graph(_) | Verb::Doctor(_) | Verb::Version(_) => {}
     }
     Ok(())
 }
@@ -220,6 +221,7 @@ fn dispatch(context: &mut Context, verb: Verb) -> Result {
         Verb::Export(verb) => export::run(context, &verb),
         Verb::Config(verb) => config::run(context, &verb),
         Verb::Graph(verb) => graph::run(context, &verb),
+        Verb::Doctor(verb) => doctor::run(context, &verb),
         Verb::Version(verb) => version::run(context, &verb),
     }
 }

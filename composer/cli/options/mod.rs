@@ -5,6 +5,7 @@ mod commit;
 mod config;
 mod copy;
 mod creation;
+mod doctor;
 mod export;
 mod global;
 mod graph;
@@ -27,6 +28,7 @@ pub use commit::Commit;
 pub use config::{Config, ConfigFormat};
 pub use copy::{Copy, Place};
 pub use creation::{Create, Creation, Pull, Renewal, Scale};
+pub use doctor::Doctor;
 pub use export::Export;
 pub use global::{Ansi, Global, ProgressStyle};
 pub use graph::{Graph, GraphFormat};
@@ -146,6 +148,8 @@ pub enum Verb {
     /// What the unit of `enable` calls
     #[command(hide = true)]
     Unit(Unit),
+    /// Show what this host offers, and what to do about what is missing
+    Doctor(Doctor),
     /// Show the version
     Version(Version),
 }

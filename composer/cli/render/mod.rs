@@ -2,8 +2,9 @@
 
 pub mod amount;
 pub mod bars;
+pub mod chart;
 pub mod graph;
-mod lines;
+pub mod lines;
 mod plain;
 pub mod ports;
 mod prefix;

@@ -15,7 +15,7 @@ use composer_sandbox::IdRange;
 use composer_stack::{Bandwidth, Mac, Network, Resources, Service, Setting, Volume};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::paths::ContainerPaths;
+use crate::paths::{ContainerPaths, StackPaths};
 
 /// What is known of a stack.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -268,6 +268,14 @@ struct StartedRecord {
 }
 
 impl ContainerRecord {
+    /// Those of a stack whose programs run, as far as its records know.
+    pub fn running(stack: &StackPaths) -> Vec<Self> {
+        let names = fs::read_dir(stack.containers()).into_iter().flatten().flatten();
+        let names = names.filter_map(|entry| entry.file_name().into_string().ok());
+        let read = names.filter_map(|name| Self::read(&stack.container(&name)));
+        read.filter(|record| matches!(record.phase, Phase::Started(_))).collect()
+    }
+
     /// The addresses in the order in which its networks are joined.
     pub fn all_addresses(&self) -> Vec<IpAddr> {
         let on = |(key, _): (&str, _)| self.addresses.get(key);

@@ -2,6 +2,8 @@
 
 mod line;
 mod listing;
+mod plot;
+mod record;
 mod row;
 
 use std::collections::BTreeMap;
@@ -25,6 +27,7 @@ use crate::render::bars::{self, Cell, Column};
 use crate::render::table;
 use line::{COLUMNS, Line, OF_BANDWIDTH};
 use listing::Listing;
+use record::Recorder;
 use row::{Bounds, Row, Subject};
 
 /// Time between two looks: CPU time is known as a difference only, and a reader wants to follow.
@@ -53,14 +56,25 @@ enum Woken {
 
 /// Shows figures until it is interrupted; with `--no-stream` once.
 pub fn run(context: &mut Context, verb: &Stats) -> Result {
+    match (&verb.plot, &verb.from, &verb.record) {
+        (Some(picture), Some(recording), _) => return plot::draw(recording, picture).map(|()| 0),
+        (Some(_), None, None) => {
+            let why = "--plot draws a recording: give one by --from, or make one by --record";
+            return Err(Error::Usage(why.to_owned()));
+        }
+        _ => {}
+    }
     let stack = context.project()?;
     let mut stats = Watched::open(&stack, verb)?;
     let named: Vec<String> = verb.service.iter().cloned().collect();
     context.check_services(&named, &stats.listing.containers)?;
     let signals = Signals::take(&[Signal::SIGINT, Signal::SIGTERM, Signal::SIGWINCH])?;
-    let mut show = Show::new(verb, context);
+    let mut show = Show::new(verb, context)?;
     let outcome = watch(&mut stats, &signals, &mut show, context);
     show.end(context)?;
+    if let (Some(picture), Some(recording), Ok(_)) = (&verb.plot, &verb.record, &outcome) {
+        plot::draw(recording, picture)?;
+    }
     outcome
 }
 
@@ -81,6 +95,9 @@ fn watch(stats: &mut Watched<'_>, signals: &Signals, show: &mut Show<'_>, contex
         }
         next = (next + PERIOD).max(Instant::now());
         rows = stats.look()?;
+        if let Some(recorder) = &mut show.recorder {
+            recorder.take(&rows)?;
+        }
         show.rows(&rows, context)?;
         if stats.verb.no_stream {
             return Ok(0);
@@ -117,7 +134,7 @@ impl<'a> Watched<'a> {
             shaping: Shaping::read(stack)?,
             bounds,
             before: BTreeMap::new(),
-            details: verb.format == TableFormat::Json,
+            details: verb.format == TableFormat::Json || verb.record.is_some(),
         })
     }
 
@@ -217,20 +234,25 @@ struct Show<'a> {
     verb: &'a Stats,
     /// A table that is drawn anew in the same place.
     is_live: bool,
+    recorder: Option<Recorder>,
     /// Something has been shown.
     begun: bool,
 }
 
 impl<'a> Show<'a> {
-    fn new(verb: &'a Stats, context: &Context) -> Self {
+    fn new(verb: &'a Stats, context: &Context) -> Result<Self> {
         let can_draw = std::io::stdout().is_terminal() && context.draws();
         let is_live = verb.format == TableFormat::Table && !verb.no_stream && can_draw;
-        Self { verb, is_live, begun: false }
+        let recorder = verb.record.as_deref().map(Recorder::open).transpose()?;
+        Ok(Self { verb, is_live, recorder, begun: false })
     }
 
     fn rows(&mut self, rows: &[Row], context: &mut Context) -> Result<()> {
         if self.is_live {
             return self.frame(rows, context);
+        }
+        if self.recorder.is_some() {
+            return Ok(());
         }
         let text = match self.verb.format {
             TableFormat::Json => {

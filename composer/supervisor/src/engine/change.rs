@@ -46,6 +46,7 @@ impl Engine {
             record.published = before.record.borrow().published.clone();
         }
         let container = Container::new(record, folders);
+        container.replaces.set(true);
         self.announce_container(&container, Action::Creating);
         container.change(|_| {}).map_err(failed)?;
         if old != name {

@@ -58,7 +58,7 @@ impl fmt::Display for StartError {
 impl From<&StartError> for Failure {
     fn from(error: &StartError) -> Self {
         let StartError { message, code, help, at, given_up: _ } = error.clone();
-        Self { message, help, at, code }
+        Self { message, help, at, code, more: Vec::new() }
     }
 }
 
@@ -356,7 +356,9 @@ impl Engine {
             let _ = sandbox::pidfd::signal(child.born.pidfd.as_fd(), libc::SIGKILL);
         }
         match report(&child.report, &name).await {
-            Reported::Failed(error) => Err(below(service, container, error)),
+            Reported::Failed(error) if child.is_service => Err(below(service, container, error)),
+            // A step's own values are not the service's.
+            Reported::Failed(error) => Err(StartError { at: Vec::new(), ..error }),
             Reported::Started(_) => plugged.map(|()| terminal),
         }
     }

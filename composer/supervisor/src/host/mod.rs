@@ -4,6 +4,7 @@ mod bandwidth;
 pub mod cpus;
 pub(crate) mod devices;
 pub mod disks;
+pub mod doctor;
 mod figures;
 pub(crate) mod ids;
 pub mod images;
