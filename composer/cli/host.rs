@@ -3,19 +3,18 @@
 use std::collections::BTreeSet;
 
 use composer_stack::{HostFacts, Lacking};
-use composer_supervisor::host::{disks, networks, volumes};
+use composer_supervisor::host::{cpus, disks, networks, volumes};
 
 /// Asks the kernel; `None` where /proc or /sys does not tell, and then limits are not checked against the host.
 pub fn facts() -> Option<HostFacts> {
-    let online = std::fs::read_to_string("/sys/devices/system/cpu/online").ok()?;
     let memory = std::fs::read_to_string("/proc/meminfo").ok()?;
     Some(HostFacts {
-        cpus_online: cpus(&online)?,
-        cores: cores(),
+        cpus_online: cpus::online()?,
+        cores: cpus::cores(),
         memory: total(&memory)?,
         memory_nodes: std::fs::read_to_string("/sys/devices/system/node/online")
             .ok()
-            .and_then(|nodes| cpus(&nodes)),
+            .and_then(|nodes| cpus::list(&nodes)),
         huge_pages: Some(huge_pages()),
         block: Some(disks::look),
         no_ipv6: networks::has_ipv6().err().map(str::to_owned),
@@ -39,16 +38,6 @@ fn interfaces() -> Option<BTreeSet<String>> {
     Some(devices.lines().filter_map(|line| Some(line.split_once(':')?.0.trim().to_owned())).collect())
 }
 
-/// The threads of each core (sysfs-devices-system-cpu in the kernel's ABI documents).
-fn cores() -> Vec<BTreeSet<u32>> {
-    let mut found = BTreeSet::new();
-    for entry in std::fs::read_dir("/sys/devices/system/cpu").into_iter().flatten().flatten() {
-        let list = std::fs::read_to_string(entry.path().join("topology/thread_siblings_list"));
-        found.extend(list.ok().and_then(|list| cpus(&list)));
-    }
-    found.into_iter().collect()
-}
-
 /// The sizes of huge pages, in bytes: `hugepages-2048kB` (hugetlbpage.rst).
 fn huge_pages() -> BTreeSet<u64> {
     let folders = std::fs::read_dir("/sys/kernel/mm/hugepages").into_iter().flatten().flatten();
@@ -58,16 +47,6 @@ fn huge_pages() -> BTreeSet<u64> {
         Some(kibibytes << 10)
     });
     sizes.collect()
-}
-
-/// A list as the kernel writes it: `0-2,4` (cpuset(7), "List format").
-pub fn cpus(list: &str) -> Option<BTreeSet<u32>> {
-    let mut found = BTreeSet::new();
-    for part in list.trim().split(',') {
-        let (first, last) = part.split_once('-').unwrap_or((part, part));
-        found.extend(first.parse::<u32>().ok()?..=last.parse().ok()?);
-    }
-    Some(found)
 }
 
 /// `MemTotal` in bytes (proc_meminfo(5)).
@@ -82,10 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_kernels_lists_and_sizes_are_read() {
-        assert_eq!(cpus("0-2,4\n"), Some(BTreeSet::from([0, 1, 2, 4])));
-        assert_eq!(cpus("0"), Some(BTreeSet::from([0])));
-        assert_eq!(cpus("x"), None);
+    fn the_kernels_sizes_are_read() {
         assert_eq!(total("MemTotal:        2048 kB\nMemFree: 1 kB\n"), Some(2 << 20));
     }
 }

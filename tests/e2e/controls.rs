@@ -128,7 +128,7 @@ services:
     project.ok(&["up", "-d"]);
     assert_eq!(read_rate(&one).as_deref(), Some("1048576"));
     assert_eq!((huge(&one), idle().as_str()), ((2 << 20).to_string(), "0"));
-    assert_eq!(control(&one, "cpu.weight", ("cpu", "cpu.shares")), if is_v2() { "60" } else { "512" });
+    assert_eq!(control(&one, "cpu.weight", ("cpu", "cpu.shares")), if is_v2() { "59" } else { "512" });
     // All of it goes as it came, and one that had no limits gets some.
     let plain = "x-rootfs: @busybox@, command: sleep 1000";
     let rest = format!(
@@ -154,4 +154,64 @@ fn a_disk_that_is_none_is_named_with_its_place() {
     assert!(message.contains("`/dev/null` is no block device of this host"), "{message}");
     assert!(message.contains("compose.yaml:6:33"), "{message}");
     project.assert_nothing_left();
+}
+
+/// Where a service's only container may run, as the kernel says.
+fn cpus(project: &Project, service: &str) -> String {
+    let pid = project.field(service, "Pid");
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).unwrap();
+    line.trim().to_owned()
+}
+
+/// On two CPUs, of which the stack has both and one can be given away.
+#[test]
+fn a_core_is_one_containers_alone_until_it_ends() {
+    let online = fs::read_to_string("/sys/devices/system/cpu/online").unwrap().trim().to_owned();
+    assert_eq!(online, "0-1", "the machines of the project have two CPUs");
+    let asks = "services:\n  alone: { x-rootfs: @busybox@, command: sleep 1000, x-cpus-exclusive: 1 }\n  other: { x-rootfs: @busybox@, command: sleep 1000 }\n";
+    let one = Project::new("exclusive", asks);
+    one.ok(&["up", "-d"]);
+    let divided = |project: &Project| (cpus(project, "alone"), cpus(project, "other"));
+    let halves = ("1".to_owned(), "0".to_owned());
+    assert_eq!(divided(&one), halves);
+    assert_eq!(one.field("alone", "ExclusiveCPUs"), "1");
+    assert_eq!(one.ok(&["exec", "-T", "alone", "nproc"]), "1\n");
+    // Another stack gets none, whether those that watch over the first are there or not.
+    let two = Project::new("exclusive-too", asks);
+    let refused = || {
+        let (code, message) = two.fails(&["up", "-d"]);
+        assert_eq!(code, 1, "{message}");
+        assert!(message.contains(&format!("{}-alone-1 has 1", one.name)), "{message}");
+        assert!(message.contains("compose.yaml:2:"), "{message}");
+    };
+    refused();
+    one.kill_processes("compose-supervisor");
+    one.kill_processes("compose-keeper");
+    refused();
+    assert_eq!(divided(&one), halves);
+    // A second of them starts meanwhile: it is kept off too, and so is what runs again.
+    one.ok(&["up", "-d", "--scale", "other=2"]);
+    one.ok(&["restart", "-t", "0", "alone"]);
+    assert_eq!(divided(&one), halves);
+    // What it had is everybody's once it has ended.
+    one.ok(&["stop", "-t", "0", "alone"]);
+    assert_eq!(cpus(&one, "other"), "0-1");
+    two.ok(&["up", "-d"]);
+    assert_eq!(divided(&two), halves);
+    let (_, message) = one.fails(&["start", "alone"]);
+    assert!(message.contains(&format!("{}-alone-1 has 1", two.name)), "{message}");
+    two.down();
+    one.ok(&["start", "alone"]);
+    assert_eq!(divided(&one), halves);
+    // It gives the core back, and takes it, as it runs.
+    let pid = one.field("alone", "Pid");
+    one.write("compose.yaml", &asks.replace(", x-cpus-exclusive: 1", ""));
+    one.ok(&["up", "-d"]);
+    assert_eq!(divided(&one), ("0-1".to_owned(), "0-1".to_owned()));
+    one.write("compose.yaml", asks);
+    one.ok(&["up", "-d"]);
+    assert_eq!(divided(&one), halves);
+    assert_eq!(one.field("alone", "Pid"), pid);
+    one.down();
 }

@@ -112,6 +112,16 @@ impl Group {
         })
     }
 
+    /// Gives an existing group other cores than its limits say; `None` is what the group around it has.
+    ///
+    /// # Errors
+    /// [`Error::Write`] for what the kernel refuses.
+    pub fn set_cpuset(&self, cpus: Option<&str>) -> Result<(), Error> {
+        let other = Limits { cpuset: cpus.is_none().then(String::new), ..Limits::default() };
+        let new = Limits { cpuset: cpus.map(str::to_owned), ..Limits::default() };
+        self.apply(Some(&other), &new).map(drop)
+    }
+
     fn set_all(
         &self,
         old: Option<&Limits>,

@@ -162,6 +162,9 @@ struct Line<'a> {
     status: String,
     /// In the host's PID namespace; 0 while nothing runs, as `docker inspect` has it.
     pid: i32,
+    /// The CPUs that it has alone (`x-cpus-exclusive`).
+    #[serde(rename = "ExclusiveCPUs", skip_serializing_if = "Option::is_none")]
+    exclusive_cpus: Option<&'a str>,
     /// On the stack's network.
     address: String,
     /// Why it ended or did not start, where that is not its own doing.
@@ -222,6 +225,7 @@ impl<'a> Line<'a> {
             state: container.state,
             status: status(container, now),
             pid: container.pid.unwrap_or(0),
+            exclusive_cpus: container.cores.as_deref(),
             address: container.address.map(|address| address.to_string()).unwrap_or_default(),
             reason: container.reason.as_deref().unwrap_or_default(),
         }
@@ -263,6 +267,7 @@ mod tests {
             attach: true,
             oneoff: false,
             log: "/log".into(),
+            cores: None,
             keeps_log: true,
         }
     }

@@ -65,7 +65,7 @@ fn check(limits: &Setting, stack: bool, reset: bool) -> Result<()> {
         }
     }
     if let Some(list) = limits.cpuset.as_deref().filter(|list| !list.is_empty())
-        && host::cpus(list).is_some_and(|cpus| !cpus.is_subset(&host.cpus_online))
+        && composer_supervisor::host::cpus::list(list).is_some_and(|cpus| !cpus.is_subset(&host.cpus_online))
     {
         return refuse(format!("CPUs {list} are not all online on this host"));
     }

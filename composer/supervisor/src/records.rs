@@ -4,7 +4,7 @@
 //! counts as absent, and what it stood for is found by name and taken up or removed. What a reboot ends, which is
 //! a program that runs, is recorded where a reboot takes it away.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -147,6 +147,9 @@ pub struct ContainerRecord {
     /// Whether its last end was for want of memory.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub starved: bool,
+    /// The CPUs that it has alone, for as long as its group is there.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub cores: BTreeSet<u32>,
     /// The number of the class that limits its bandwidth, where that has ever been limited.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub class: Option<u16>,

@@ -1,7 +1,7 @@
 //! Our own `x-` keys: what the Compose Specification cannot say.
 
 use super::container::BLKIO;
-use super::{COUNT, Field, INT, Print, Record, Shape, Support};
+use super::{COUNT, Field, INT, Print, Record, Shape};
 use crate::shape::{self, Conversion};
 
 /// `x-resources`, at the top level: the parent cgroup.
@@ -225,8 +225,7 @@ pub(crate) const CPUS_EXCLUSIVE: Field = Field::new(
     "Whole cores that each container has while it runs: no other service of the stack and no other such service of the \
      host gets them.",
 )
-.print(Print::Given)
-.support(Support::NotYet);
+.print(Print::Given);
 
 /// `x-cpuset-mems`.
 pub(crate) const CPUSET_MEMS: Field = Field::new(

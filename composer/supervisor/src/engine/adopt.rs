@@ -63,6 +63,7 @@ impl Engine {
             }
         }
         self.sweep();
+        self.spread_cores();
         self.ports_adopted();
         // Not before: what has no program yet is swept.
         for container in self.of_services(&[]) {

@@ -75,6 +75,7 @@ impl Engine {
             let _ = group.kill();
         }
         container.paused.send_replace(false);
+        self.give_back_cores(container);
         self.end_watch(container);
         let starved = self.death(container, end.code);
         let reason = match (&starved, end.code) {

@@ -88,7 +88,7 @@ impl Engine {
                 |why: &dyn Display| StepError::Unchanged { why: as_it_was(&name, &service.name, why) };
             let limits = container.limits_as(&service.resources).map_err(|error| unchanged(&error))?;
             let unenforced = group.update(&container.limits(), &limits).map_err(|error| {
-                container.memory_is_unset();
+                self.limits_are_unset(container);
                 unchanged(&error)
             })?;
             self.warn_unenforced(&service.name, unenforced);
@@ -106,6 +106,10 @@ impl Engine {
             record
                 .rewrite(&container.paths)
                 .map_err(|error| StartError::doing(&format!("{name}: write its record"), &error))?;
+        }
+        if is_live && old.resources != service.resources {
+            self.settle_cores(container, service)
+                .map_err(|error| StepError::Unchanged { why: as_it_was(&name, &service.name, &error) })?;
         }
         if old.resources != service.resources || old.oom != service.oom {
             self.memory_has_changed(container, is_limit);

@@ -270,6 +270,7 @@ impl Container {
             attach: service.attach,
             oneoff: record.oneoff.is_some(),
             log: self.paths.log().to_owned(),
+            cores: Some(super::cores::shown(&record.cores)).filter(|cores| !cores.is_empty()),
             keeps_log: service.logging != composer_stack::Logging::Nothing,
         }
     }

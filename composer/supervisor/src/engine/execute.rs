@@ -233,6 +233,7 @@ impl Engine {
             .create(&limits)
             .map_err(|error| StartError::doing("set the stack's limits", &error))?;
         self.warn_unenforced("x-resources", unenforced);
+        self.spread_cores();
         Ok(())
     }
 
@@ -393,6 +394,7 @@ pub fn new_record(id: String, name: &str, service: &Service, index: u32) -> Cont
         unfinished: false,
         oneoff: None,
         starved: false,
+        cores: BTreeSet::new(),
         class: None,
         userns: None,
     }

@@ -6,6 +6,7 @@ use std::path::Path;
 use composer_cgroup::{BlockIo, DeviceIo, DeviceRule, Limits};
 use composer_stack::{Block, Resources, Service};
 
+use super::container::Container;
 use super::start::{Result, StartError};
 use super::{Engine, oom};
 use crate::host::disks;
@@ -71,6 +72,12 @@ fn all_but_devices(resources: &Resources) -> Limits {
 }
 
 impl Engine {
+    /// Somebody has written all limits of a container anew: what is not the file's is to be set again.
+    pub(super) fn limits_are_unset(&self, container: &Container) {
+        container.memory_is_unset();
+        self.spread_cores();
+    }
+
     /// Makes the group of a container, which lets these devices through where it limits any; on cgroup v2, its folder.
     pub(super) fn make_group(
         &self,

@@ -7,6 +7,7 @@ mod bandwidth;
 mod change;
 mod container;
 mod copy;
+mod cores;
 mod ends;
 mod exec;
 mod execute;
@@ -128,6 +129,8 @@ struct Engine {
     shaped: Cell<bool>,
     /// Whether the kernel has been found to lack what limits of bandwidth are made of.
     unlimited: Cell<bool>,
+    /// Whether cores may have been divided between containers.
+    shares_cores: Cell<bool>,
     /// Limits that are not in force have been named once.
     warned: RefCell<BTreeSet<String>>,
     /// Connections that want something of the stack, not those that only watch it.
@@ -202,6 +205,7 @@ async fn supervise(stack: &str) -> io::Result<()> {
         shaped: Cell::new(record.is_some()),
         record: RefCell::new(record),
         unlimited: Cell::new(false),
+        shares_cores: Cell::new(false),
         warned: RefCell::default(),
         connections: Cell::new(0),
         parting: Cell::new(0),

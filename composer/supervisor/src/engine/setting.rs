@@ -67,7 +67,7 @@ impl Engine {
                     Err(why) => {
                         undo(changed).await;
                         for container in targets.iter().flat_map(|target| &target.containers) {
-                            container.memory_is_unset();
+                            self.limits_are_unset(container);
                         }
                         return Err(failure(format!("{}: {why}; nothing has been changed", place.name)));
                     }
@@ -75,6 +75,7 @@ impl Engine {
             }
         }
         self.record_limits(targets)?;
+        self.spread_cores();
         Ok(None)
     }
 
@@ -235,12 +236,14 @@ impl Engine {
                 record.rewrite(&container.paths).map_err(failed)?;
                 drop(record);
                 self.memory_has_changed(&container, is_limit);
+                self.spread_cores();
                 self.announce_container(&container, Action::Updated { limits: changes });
             }
             if !stack_changes.is_empty() {
                 // With the limits, the mark below them was written anew.
                 self.unwatch_stack();
                 self.choose_victim();
+                self.spread_cores();
                 self.announce_stack(Action::Updated { limits: stack_changes });
             }
         }

@@ -279,6 +279,11 @@ impl Engine {
         }
         let has_terminal = spec.process.terminal;
         let group = self.make_group(&name, &service, devices)?;
+        if is_service {
+            self.settle_cores(container, &service)?;
+        } else {
+            self.spread_cores();
+        }
         let (start_read, start) =
             nix::unistd::pipe2(OFlag::O_CLOEXEC).map_err(|errno| failed("make a pipe")(errno.into()))?;
         let (report, report_write) = channel::pair().map_err(failed("make a socket"))?;
@@ -385,6 +390,7 @@ impl Engine {
                 Action::Warning(format!("its cgroup could not be removed: {error}")),
             );
         }
+        self.give_back_cores(container);
         self.release_volumes(container).await;
         self.release_ids(container);
         self.is_not_coming(container);

@@ -1,6 +1,7 @@
 //! What needs no supervisor: it is read from records and the kernel, and no process is started for it.
 
 mod bandwidth;
+pub mod cpus;
 pub(crate) mod devices;
 pub mod disks;
 pub mod doctor;

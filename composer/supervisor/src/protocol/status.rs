@@ -97,6 +97,9 @@ pub struct ContainerStatus {
     pub restarts: u32,
     /// Its PID 1 in the host's PID namespace while it runs.
     pub pid: Option<i32>,
+    /// The CPUs that it has alone, as the kernel writes lists (`x-cpus-exclusive`).
+    #[serde(default)]
+    pub cores: Option<String>,
     /// The first of its addresses.
     pub address: Option<IpAddr>,
     /// The names of the networks that it is on.
