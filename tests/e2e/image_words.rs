@@ -1,6 +1,5 @@
 //! What is said of images: with the place in the file, all of it, and before anything is done.
 
-use std::fs;
 use std::net::TcpListener;
 
 use serde_json::json;
@@ -120,9 +119,6 @@ fn images_are_named_as_they_were() {
     assert!(rows.contains("<none>") && rows.contains("MB") && !rows.contains("N/A "), "{rows}");
     project.ok(&["down", "-v", "-t", "0"]);
     project.ok(&["image", "rm", "oci:./other", &name]);
-    let store = fs::read_dir("/var/lib/compose/images/blobs/sha256").unwrap().count();
-    project.ok(&["image", "prune", "-f"]);
-    assert!(fs::read_dir("/var/lib/compose/images/blobs/sha256").map_or(0, Iterator::count) <= store);
     project.down();
 }
 

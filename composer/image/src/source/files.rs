@@ -44,8 +44,9 @@ impl Files {
             ));
         }
         file.rewind().map_err(Error::file("read", path))?;
+        let length = file.metadata().map_err(Error::file("read", path))?.len();
         let mut archive = tar::Archive::new(file);
-        let members = members(&mut archive).map_err(Error::file("read the archive", path))?;
+        let members = members(&mut archive, length).map_err(Error::file("read the archive", path))?;
         Ok(Self::Archive(Archive { path: path.to_owned(), members }))
     }
 
@@ -121,11 +122,18 @@ fn open(path: &Path) -> Result<File> {
     Err(Error::document(path.display().to_string(), format!("it is {what}, not a file")))
 }
 
-fn members(archive: &mut tar::Archive<File>) -> io::Result<HashMap<String, Member>> {
+fn members(archive: &mut tar::Archive<File>, length: u64) -> io::Result<HashMap<String, Member>> {
     let mut members = HashMap::new();
     for entry in archive.entries_with_seek()? {
         let entry = entry?;
         let path = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
+        let is_plain = entry.header().entry_type() == tar::EntryType::Regular;
+        if is_plain && entry.raw_file_position() + entry.size() > length {
+            return Err(io::Error::new(
+                io::ErrorKind::UnexpectedEof,
+                format!("it is cut short, in the middle of `{path}`: copy or save it again"),
+            ));
+        }
         let target = entry.link_name_bytes().map(|target| String::from_utf8_lossy(&target).into_owned());
         let member = match (entry.header().entry_type(), target) {
             (tar::EntryType::Regular, _) => Member::Data(entry.raw_file_position(), entry.size()),

@@ -113,6 +113,12 @@ fn what_docker_saves() {
     let error = world.pull(&world.reference("docker-archive:plain.tar:other")).unwrap_err().to_string();
     assert!(error.contains("it has shop:latest, localhost:5000/shop:v1"), "{error}");
 
+    let whole = saved(&layers, false);
+    // In the middle of the configuration, which comes first.
+    fs::write(world.path("cut.tar"), &whole[..520]).unwrap();
+    let error = world.pull(&world.reference("docker-archive:cut.tar")).unwrap_err().to_string();
+    assert!(error.contains("cut.tar") && error.contains("it is cut short, in the middle of `"), "{error}");
+
     fs::write(world.path("twice.tar"), saved(&layers, true)).unwrap();
     let image = world.pull(&world.reference("docker-archive:twice.tar")).unwrap();
     let tops: Vec<bool> = image.layers.iter().map(|layer| layer.join("a").exists()).collect();
