@@ -156,6 +156,7 @@ impl Engine {
             Step::Group => {
                 *self.mask.borrow_mut() = None;
                 self.group()?;
+                self.watch_pressure();
                 self.bring_bandwidth().await?;
             }
             Step::Widen(resources) => self.widen_group(&resources)?,
@@ -204,6 +205,7 @@ impl Engine {
     }
 
     fn remove_group(&self) -> Result<(), StartError> {
+        self.forget_pressure();
         let group = self.cgroups.group(&self.group_path());
         // A process that no record knows may be left in it: the group's word is final.
         let swept = group.kill().and_then(|()| group.remove());

@@ -31,6 +31,7 @@ mod operations;
 mod overtaken;
 mod pause;
 mod ports;
+mod pressure;
 mod prestart;
 mod probe;
 pub(crate) mod program;
@@ -125,6 +126,8 @@ struct Engine {
     shaped: Cell<bool>,
     /// Whether the kernel has been found to lack what limits of bandwidth are made of.
     unlimited: Cell<bool>,
+    /// What tells of shortages of memory.
+    pressure: RefCell<Option<tokio::task::AbortHandle>>,
     /// Limits that are not in force have been named once.
     warned: RefCell<BTreeSet<String>>,
     /// Connections that want something of the stack, not those that only watch it.
@@ -198,6 +201,7 @@ async fn supervise(stack: &str) -> io::Result<()> {
         shaped: Cell::new(record.is_some()),
         record: RefCell::new(record),
         unlimited: Cell::new(false),
+        pressure: RefCell::default(),
         warned: RefCell::default(),
         connections: Cell::new(0),
         parting: Cell::new(0),
@@ -207,6 +211,7 @@ async fn supervise(stack: &str) -> io::Result<()> {
         _lock: lock,
     });
     engine.adopt(legacy).await;
+    engine.watch_pressure();
     let kept = async {
         engine.keep_firewall().await;
         // A kernel that tells of no changes has no such rules.
