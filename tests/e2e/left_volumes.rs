@@ -128,3 +128,16 @@ fn an_up_that_fails_leaves_none() {
     assert_eq!(project.left_volumes(), [] as [String; 0]);
     project.down();
 }
+
+#[test]
+fn whoever_has_volumes_that_are_renewed_gets_the_new_ones() {
+    let rest = "  two: {x-rootfs: '@busybox@', command: sleep 1000, volumes_from: [one]}\n";
+    let project = Project::new("left-renewed", &format!("{}{rest}", file()));
+    project.ok(&["up", "-d"]);
+    write(&project, "old");
+    project.write("compose.yaml", &format!("{}{rest}", file().replacen("sleep 1000", "sleep 1001", 1)));
+    project.ok(&["up", "-d", "-V", "-t", "0"]);
+    write(&project, "new");
+    assert_eq!(project.ok(&["exec", "-T", "two", "cat", "/own/file", "/two/file"]), "new\nnew\n");
+    project.down();
+}

@@ -180,7 +180,7 @@ fn images_networks_probes_and_copies_work_in_it() {
         "Healthcheck": {"Test": ["CMD-SHELL", "wget -q -O - http://127.0.0.1/ >/dev/null"], "Interval": 100_000_000, "Retries": 1000},
     }));
     let file = "services:
-  web: {image: 'oci:./image', x-userns: auto, sysctls: {net.core.somaxconn: '64'}, ports: ['127.0.0.1::80']}
+  web: {image: 'oci:./image', x-userns: auto, sysctls: {net.ipv4.ip_default_ttl: '77'}, ports: ['127.0.0.1::80']}
   client:
     x-rootfs: '@busybox@'
     x-userns: auto
@@ -194,8 +194,8 @@ fn images_networks_probes_and_copies_work_in_it() {
     assert_eq!(project.ok(&["logs", "--no-log-prefix", "client"]), "served\n");
     let sh = |script: &str| project.ok(&["exec", "-T", "web", "sh", "-c", script]);
     assert_eq!(
-        sh("cat /opt/own; stat -c %u:%g /opt/own; cat /proc/sys/net/core/somaxconn"),
-        "of the image\n1000:1000\n64\n"
+        sh("cat /opt/own; stat -c %u:%g /opt/own; cat /proc/sys/net/ipv4/ip_default_ttl"),
+        "of the image\n1000:1000\n77\n"
     );
     // Files go in and out with the owners that they have inside, whether it runs or not.
     let outside = project.folder.join("file");

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use composer_plan::{
-    DownOptions, Observed, ObservedContainer, ObservedNetwork, ObservedState, Orphans, Recreate,
+    DownOptions, Lack, Observed, ObservedContainer, ObservedNetwork, ObservedState, Orphans, Recreate,
     RemoveOptions, UpOptions, down, remove, restart, run, start, stop, up,
 };
 use composer_stack::{
@@ -41,6 +41,7 @@ fn service(name: &str, depends_on: &[(&str, Condition)]) -> Service {
         mac_address: None,
         sysctls: BTreeMap::new(),
         bandwidth: Default::default(),
+        oom: Default::default(),
         mounts: Vec::new(),
         volumes_from: Vec::new(),
         secrets: Vec::new(),
@@ -112,6 +113,7 @@ fn shop() -> Stack {
         )]),
         networks: BTreeMap::from([("default".to_owned(), network("shop_default"))]),
         bandwidth: Default::default(),
+        victim: None,
         contents: BTreeMap::new(),
     }
 }
@@ -123,7 +125,7 @@ fn running(stack: &Stack) -> Observed {
             index: 1,
             state: ObservedState::Running,
             unfinished: false,
-            unplugged: false,
+            lack: None,
         };
         (stack.container_name(service, 1), found)
     });
@@ -609,7 +611,7 @@ fn links_that_are_gone_are_plugged_in_again() {
     let stack = shop();
     let mut observed = running(&stack);
     observed.networks.get_mut("default").unwrap().up = false;
-    observed.containers.get_mut("shop-store-1").unwrap().unplugged = true;
+    observed.containers.get_mut("shop-store-1").unwrap().lack = Some(Lack::Link);
     let plan = up(&stack, &observed, &UpOptions::default()).to_string();
     let place = |step: &str| place(&plan, step);
     assert!(place("set up network default: it does not exist") < place("plug in shop-store-1"), "{plan}");

@@ -169,7 +169,11 @@ fn begin(tasks: &[std::path::PathBuf], program: &ProcessSpec, userns: Option<IdR
 /// Made before the root filesystem may become read-only.
 fn working_folder(tree: &Tree, process: &ProcessSpec) -> Result<()> {
     match &process.cwd {
-        Some(cwd) => tree.ensure(cwd, Missing::Folder).map(drop).doing("make the working folder", cwd),
+        Some(cwd) => tree
+            .ensure(cwd, Missing::Folder)
+            .map(drop)
+            .doing("make the working folder", cwd)
+            .map_err(|failure| failure.at(&["working_dir"])),
         None => Ok(()),
     }
 }
@@ -262,7 +266,7 @@ fn enter_folder(cwd: &str) -> Result<()> {
         if error.raw_os_error() == Some(libc::ELOOP) {
             failure.message = "its symbolic links go in circles, or to a descriptor in /proc".to_owned();
         }
-        failure
+        failure.at(&["working_dir"])
     })
 }
 

@@ -12,10 +12,10 @@ use std::path::{Path, PathBuf};
 
 use composer_network::firewall::Protocol;
 use composer_sandbox::IdRange;
-use composer_stack::{Bandwidth, Mac, Network, Resources, Service, Setting, Volume};
+use composer_stack::{Bandwidth, Mac, Network, Resources, Service, Setting, Victim, Volume};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::paths::ContainerPaths;
+use crate::paths::{ContainerPaths, StackPaths};
 
 /// What is known of a stack.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -36,6 +36,9 @@ pub struct StackRecord {
     /// What all of it receives and sends at most.
     #[serde(default)]
     pub bandwidth: Bandwidth,
+    /// Who goes first when the parent cgroup's limit of memory is reached.
+    #[serde(default)]
+    pub victim: Option<Victim>,
     /// Its services in the file that was last brought up.
     pub services: BTreeMap<String, Service>,
     /// The folders of the caller's PATH.
@@ -141,6 +144,9 @@ pub struct ContainerRecord {
     /// Set where `run` has made it.
     #[serde(default)]
     pub oneoff: Option<OneOff>,
+    /// Whether its last end was for want of memory.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub starved: bool,
     /// The number of the class that limits its bandwidth, where that has ever been limited.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub class: Option<u16>,
@@ -265,6 +271,14 @@ struct StartedRecord {
 }
 
 impl ContainerRecord {
+    /// Those of a stack whose programs run, as far as its records know.
+    pub fn running(stack: &StackPaths) -> Vec<Self> {
+        let names = fs::read_dir(stack.containers()).into_iter().flatten().flatten();
+        let names = names.filter_map(|entry| entry.file_name().into_string().ok());
+        let read = names.filter_map(|name| Self::read(&stack.container(&name)));
+        read.filter(|record| matches!(record.phase, Phase::Started(_))).collect()
+    }
+
     /// The addresses in the order in which its networks are joined.
     pub fn all_addresses(&self) -> Vec<IpAddr> {
         let on = |(key, _): (&str, _)| self.addresses.get(key);

@@ -1,30 +1,53 @@
 //! The veth pairs of a container: the other end of each is born inside the container's namespace, under its name there.
 
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
-use rtnetlink::packet_route::link::{InfoBridgePort, InfoData, InfoKind, InfoVeth};
+use rtnetlink::packet_route::link::{InfoBridgePort, InfoData, InfoKind, InfoVeth, LinkAttribute};
 use rtnetlink::{LinkBridgePort, LinkMessageBuilder, LinkUnspec, LinkVeth};
 
 use super::{Host, Inside, Medium, Plug, is_kind};
 use crate::error::{Error, Result, netlink_to_io};
 use crate::netns;
 
+/// Bytes that TCP over IPv4 hands over as one packet (BIG TCP, Linux 6.3; earlier kernels take no notice): half of what a
+/// byte costs between containers is what its packet does. The kernel takes it apart where it leaves by an interface that
+/// takes no more than 64 KiB. IPv6 has a header more for it, which firewalls may not know.
+pub(super) const LARGEST: u32 = 192 << 10;
 /// How often a stale link of the same name is replaced before its return is an error.
 const REPLACEMENTS: usize = 3;
 
 impl Host {
     /// Brings back the link of a container that runs: one that is there is put into its bridge again, with all that goes
-    /// over it; one that is not is made anew.
+    /// over it; one that is not is made anew. `limit` is done before a new one is up inside.
     ///
     /// # Errors
-    /// The kernel's refusals.
-    pub async fn replug(&self, plug: Plug, netns: BorrowedFd<'_>) -> Result<()> {
+    /// The kernel's refusals, and those of `limit`.
+    pub async fn replug<E: From<Error>>(
+        &self,
+        plug: Plug,
+        netns: BorrowedFd<'_>,
+        limit: impl Future<Output = Result<(), E>>,
+    ) -> Result<(), E> {
+        if let Some((veth, inside)) = self.begin_replug(&plug, netns).await? {
+            let limited = limit.await;
+            let configured = match limited {
+                Ok(()) => netns::run(inside, move || Inside::open()?.configure(&plug)).await.map_err(E::from),
+                Err(error) => Err(error),
+            };
+            return self.or_unplug(&[&veth], configured).await;
+        }
+        Ok(())
+    }
+
+    /// The name of a new pair, and the namespace in which it is still to be configured.
+    async fn begin_replug(&self, plug: &Plug, netns: BorrowedFd<'_>) -> Result<Option<(String, OwnedFd)>> {
+        let inside = netns
+            .try_clone_to_owned()
+            .map_err(|source| Error::kernel("keep open", "the container's network namespace", source))?;
         if let Medium::Macvlan(mode) = plug.bridge.medium {
-            let inside = netns.try_clone_to_owned();
-            let inside = inside
-                .map_err(|source| Error::kernel("keep open", "the container's network namespace", source))?;
-            return self.replug_macvlan(plug, mode, inside).await;
+            self.replug_macvlan(plug.clone(), mode, inside).await?;
+            return Ok(None);
         }
         let veth = plug.veth.clone();
         if let Some(link) = self.find(&veth).await?.filter(|link| is_kind(link, &InfoKind::Veth)) {
@@ -33,14 +56,13 @@ impl Host {
                 LinkUnspec::new_with_index(index).link_group(plug.group).controller(plug.bridge.index).up();
             let changed = self.handle.link().change(wanted.build()).execute().await;
             changed.map_err(|error| Error::netlink("put back into its bridge veth", &veth, error))?;
-            return if plug.bridge.isolated { self.isolate(&veth).await } else { Ok(()) };
+            if plug.bridge.isolated {
+                self.isolate(&veth).await?;
+            }
+            return Ok(None);
         }
-        let inside = netns
-            .try_clone_to_owned()
-            .map_err(|source| Error::kernel("keep open", "the container's network namespace", source))?;
-        self.make_veth(&plug, netns).await?;
-        let configured = netns::run(inside, move || Inside::open()?.configure(&plug)).await;
-        self.or_unplug(&[&veth], configured).await
+        self.make_veth(plug, netns).await?;
+        Ok(Some((veth, inside)))
     }
 
     /// Removes the host's end of a pair, and with it the container's; absent is fine.
@@ -78,7 +100,7 @@ impl Host {
     }
 
     /// Takes the pairs away again when what followed their making failed.
-    pub(crate) async fn or_unplug<T>(&self, veths: &[&str], outcome: Result<T>) -> Result<T> {
+    pub(crate) async fn or_unplug<T, E>(&self, veths: &[&str], outcome: Result<T, E>) -> Result<T, E> {
         if outcome.is_err() {
             for veth in veths {
                 // The first error is the one to tell; a link that stays is found by its name.
@@ -97,11 +119,13 @@ impl Host {
             let mut peer = LinkMessageBuilder::<LinkUnspec>::new()
                 .name(&plug.interface)
                 .address(plug.mac.to_vec())
+                .append_extra_attribute(LinkAttribute::GsoIpv4MaxSize(LARGEST))
                 .setns_by_fd(netns.as_raw_fd());
             let mut pair = LinkMessageBuilder::<LinkVeth>::new_with_info_kind(InfoKind::Veth)
                 .name(veth)
                 .link_group(plug.group)
                 .controller(bridge.index)
+                .append_extra_attribute(LinkAttribute::GsoIpv4MaxSize(LARGEST))
                 .up();
             if let Some(mtu) = bridge.mtu {
                 (peer, pair) = (peer.mtu(mtu), pair.mtu(mtu));

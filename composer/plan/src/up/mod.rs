@@ -4,14 +4,14 @@ mod choice;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use composer_stack::{Network, Service, Stack};
+use composer_stack::{MountKind, Network, Service, Stack};
 use serde::{Deserialize, Serialize};
 
 use crate::down::stop_dependents_first;
 use crate::edges::Edges;
 use crate::gates::Gates;
 use crate::graph::{Plan, Step, StepId};
-use crate::observed::{Found, Observed, ObservedState};
+use crate::observed::{Found, Lack, Observed, ObservedState};
 use choice::{Choice, Fate, Slot};
 
 /// What `up` was asked to do.
@@ -86,7 +86,10 @@ fn planned(stack: &Stack, observed: &Observed, options: &UpOptions, oneoff: Opti
         let found = found.get(name).map(Vec::as_slice).unwrap_or_default();
         Choice::new(stack, &stack.services[*name], found, recreate, &changed)
     });
-    let choices: Vec<Choice<'_>> = choices.collect();
+    let mut choices: Vec<Choice<'_>> = choices.collect();
+    if options.renew_volumes {
+        renew_borrowers(&mut choices);
+    }
     let mut up = Up {
         stack,
         observed,
@@ -137,6 +140,28 @@ fn restarted<'a>(edges: &Edges<'a>, choices: &[Choice<'a>], options: &UpOptions)
         choices.iter().filter(|choice| choice.renews()).map(|choice| choice.service.name.as_str()).collect();
     edges.add_restarted(&mut services);
     services
+}
+
+/// Whoever has the anonymous volumes of a container that gets new ones gets those too.
+fn renew_borrowers(choices: &mut [Choice<'_>]) {
+    let lends = |choice: &&Choice<'_>| {
+        choice.renews() && choice.service.mounts.iter().any(|mount| mount.kind == MountKind::Anonymous)
+    };
+    let lenders: BTreeSet<String> =
+        choices.iter().filter(lends).map(|choice| choice.service.name.clone()).collect();
+    for choice in choices {
+        let lender = choice.service.mounts.iter().find_map(|mount| match &mount.kind {
+            MountKind::Borrowed { service, .. } => Some(service).filter(|service| lenders.contains(*service)),
+            MountKind::Anonymous
+            | MountKind::Bind { .. }
+            | MountKind::Volume { .. }
+            | MountKind::Image(_)
+            | MountKind::Tmpfs { .. } => None,
+        });
+        if let Some(lender) = lender {
+            choice.renew(&format!("the volumes that it has of {lender} are made anew"));
+        }
+    }
 }
 
 struct Up<'a> {
@@ -459,9 +484,14 @@ impl<'a> Up<'a> {
     ) -> Option<(Option<StepId>, String)> {
         match found.container.state {
             ObservedState::Running => {
-                if found.container.unplugged && !self.restarted.contains(service.name.as_str()) {
+                let lack = found.container.lack.filter(|_| !self.restarted.contains(service.name.as_str()));
+                if let Some(lack) = lack {
                     let container = found.name.to_owned();
-                    let plug = self.plan.add(Step::Plug { container }, "a link of it is gone");
+                    let cause = match lack {
+                        Lack::Link => "a link of it is gone",
+                        Lack::Limit => "what limits its bandwidth is gone",
+                    };
+                    let plug = self.plan.add(Step::Plug { container }, cause);
                     let before = base.on(service).into_iter().chain([base.group]);
                     before.for_each(|step| self.plan.order(step, plug));
                 }

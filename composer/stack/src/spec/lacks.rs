@@ -20,12 +20,6 @@ pub(crate) const LACKS: &[Lack] = &[
         "`x-resources` limits the stack",
     ),
     lack(SERVICE, "x-cpus-exclusive", "CPUs are not set aside", "`cpuset` of every service keeps them apart"),
-    lack(
-        SERVICE,
-        "x-oom",
-        "what runs out of memory is killed by the kernel",
-        "`restart: on-failure` starts it again",
-    ),
 ];
 
 const fn lack(record: &'static str, key: &'static str, why: &'static str, way: &'static str) -> Lack {

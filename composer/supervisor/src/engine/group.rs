@@ -6,8 +6,8 @@ use std::path::Path;
 use composer_cgroup::{BlockIo, DeviceIo, DeviceRule, Limits};
 use composer_stack::{Block, Resources, Service};
 
-use super::Engine;
 use super::start::{Result, StartError};
+use super::{Engine, oom};
 use crate::host::disks;
 
 /// Limits as the cgroup crate wants them. Fails for a device that is not there (any more).
@@ -86,6 +86,8 @@ impl Engine {
             .map_err(|error| StartError { message: format!("{name}: {}", error.message), ..error })?;
         let unenforced = group.create(&limits).map_err(failed("set its limits"))?;
         self.warn_unenforced(&service.name, unenforced);
+        let at = oom::at_limit(service, service.resources.memory);
+        group.at_limit(at).map_err(failed("set what happens at its limit of memory"))?;
         self.warn_low_limits(service);
         if let Some(rules) = devices {
             group.limit_devices(&rules).map_err(failed("limit its devices"))?;

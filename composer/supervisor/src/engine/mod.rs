@@ -27,6 +27,7 @@ mod mounts;
 mod naming;
 mod network;
 mod oneoff;
+mod oom;
 mod operations;
 mod overtaken;
 mod pause;
@@ -63,7 +64,7 @@ use composer_network::Host;
 use composer_network::dns::{Listener, Server, Upstreams};
 use composer_network::firewall::Forwarding;
 use composer_network::subnets::Registry;
-use composer_plan::{Observed, ObservedContainer, ObservedState};
+use composer_plan::{Lack, Observed, ObservedContainer, ObservedState};
 use composer_sandbox::descriptor;
 use composer_stack::Stack;
 use nix::fcntl::{Flock, FlockArg};
@@ -118,6 +119,8 @@ struct Engine {
     endings: Cell<u64>,
     /// Whether somebody waits to take away what ended programs stood on.
     tidying: Cell<bool>,
+    /// Who watches over the memory of all.
+    memory: oom::StackMemory,
     /// Links are about to go in one sweep: no container takes its own away.
     sweeping: Cell<bool>,
     /// Links that single containers have taken away, while the kernel is at it.
@@ -196,6 +199,7 @@ async fn supervise(stack: &str) -> io::Result<()> {
         interrupt: watch::Sender::new(0),
         endings: Cell::new(0),
         tidying: Cell::new(false),
+        memory: oom::StackMemory::default(),
         sweeping: Cell::new(false),
         unplugging: watch::Sender::new(BTreeMap::new()),
         shaped: Cell::new(record.is_some()),
@@ -328,6 +332,7 @@ impl Engine {
     async fn observe_with(&self, oneoffs: bool) -> Observed {
         // Where links cannot be listed, networks are set up again, which mends whatever is there.
         let links = self.host.links().await.unwrap_or_default();
+        let unlimited = self.lacking_limits().await;
         let mut observed = Observed {
             group: self.cgroups.group(&self.group_path()).exists(),
             networks: self.observed_networks(&links),
@@ -359,7 +364,11 @@ impl Engine {
                     index: record.index,
                     state,
                     unfinished: record.unfinished,
-                    unplugged: self.is_unplugged(container, &links),
+                    lack: if self.is_unplugged(container, &links) {
+                        Some(Lack::Link)
+                    } else {
+                        record.class.filter(|class| unlimited.contains(class)).map(|_| Lack::Limit)
+                    },
                 },
             );
         }

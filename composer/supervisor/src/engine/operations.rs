@@ -118,6 +118,7 @@ impl Engine {
             volumes: stack.volumes.clone(),
             networks: stack.networks.clone(),
             bandwidth: stack.bandwidth,
+            victim: stack.victim,
             services: stack.services.clone(),
             path: path.split(':').filter(|folder| !folder.is_empty()).map(PathBuf::from).collect(),
             made,
@@ -140,14 +141,16 @@ impl Engine {
         order: &Order,
         (asked, late): (&[String], Option<Late>),
     ) -> Result<(), Failure> {
-        let broken = failures.iter().find_map(|failure| match failure {
+        let mut broken = failures.iter().filter_map(|failure| match failure {
             StepError::Broken(error) => Some(Failure::from(error)),
             StepError::Unmet { .. }
             | StepError::Hook { .. }
             | StepError::Unchanged { .. }
             | StepError::Interrupted => None,
         });
-        if let Some(mut failure) = broken {
+        let first = broken.next();
+        if let Some(mut failure) = first {
+            failure.more = broken.filter(|other| other.message != failure.message).collect();
             self.roll_back(plan, new, order).await;
             ends::append_unchanged(&mut failure.message, failures);
             return Err(failure);

@@ -66,7 +66,7 @@ impl Engine {
                 .of_services(&[])
                 .into_iter()
                 .filter_map(|container| {
-                    let share = self.shortage(&container, &mut told)?;
+                    let share = self.short_of_memory(&container, &mut told)?;
                     Some((container, share))
                 })
                 .collect();
@@ -82,7 +82,11 @@ impl Engine {
 
     /// Whether a container is short of memory, and for which share of the last 10 seconds, in percent, where the kernel
     /// says so.
-    fn shortage(&self, container: &Container, told: &mut BTreeMap<String, u64>) -> Option<Option<u32>> {
+    fn short_of_memory(
+        &self,
+        container: &Container,
+        told: &mut BTreeMap<String, u64>,
+    ) -> Option<Option<u32>> {
         container.live.borrow().as_ref()?;
         let name = container.name();
         let meter = self.container_group(&name).meter().ok()?;

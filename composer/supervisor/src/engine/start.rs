@@ -58,7 +58,7 @@ impl fmt::Display for StartError {
 impl From<&StartError> for Failure {
     fn from(error: &StartError) -> Self {
         let StartError { message, code, help, at, given_up: _ } = error.clone();
-        Self { message, help, at, code }
+        Self { message, help, at, code, more: Vec::new() }
     }
 }
 
@@ -251,6 +251,9 @@ impl Engine {
         if joined.is_some() {
             spec.network = NamespaceSpec::Joined;
         }
+        if let Some(score) = self.score_at_birth(container) {
+            spec.process.oom_score_adj = Some(score);
+        }
         let tag = format!("container/{name}");
         Ok(Launch { service, spec, joined, processes, devices: devices.rules, tag, is_service: true })
     }
@@ -351,7 +354,9 @@ impl Engine {
             let _ = sandbox::pidfd::signal(child.born.pidfd.as_fd(), libc::SIGKILL);
         }
         match report(&child.report, &name).await {
-            Reported::Failed(error) => Err(below(service, container, error)),
+            Reported::Failed(error) if child.is_service => Err(below(service, container, error)),
+            // A step's own values are not the service's.
+            Reported::Failed(error) => Err(StartError { at: Vec::new(), ..error }),
             Reported::Started(_) => plugged.map(|()| terminal),
         }
     }
@@ -365,6 +370,7 @@ impl Engine {
             self.link.release(&format!("{key}/{name}"));
         }
         let _ = fs::remove_file(container.paths.health());
+        let _ = fs::remove_file(container.paths.memory());
         for stream in ["in", "out", "err"] {
             let _ = fs::remove_file(container.paths.fifo(stream));
         }
@@ -381,6 +387,7 @@ impl Engine {
         }
         self.release_volumes(container).await;
         self.release_ids(container);
+        self.is_not_coming(container);
         container.standing.set(false);
     }
 

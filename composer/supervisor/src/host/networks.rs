@@ -223,6 +223,7 @@ pub fn remove(name: &str) -> Result<(), Error> {
         return Err(refused(format!("network {name} has active endpoints: {}", users.join(", "))));
     }
     let registry = Registry::open(&paths::registry());
+    let _parents = lock_parents().map_err(|error| refused(error.to_string()))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build();
     let removed = runtime.map_err(|error| refused(error.to_string()))?.block_on(async {
         let group = registry.group(&group_key(name))?;
@@ -267,7 +268,7 @@ pub fn list() -> Result<Vec<Shown>, Error> {
     for stack in paths::stacks() {
         let folder = paths::StackPaths::new(&stack);
         let Some(record) = records::read::<records::StackRecord>(&folder.record()) else { continue };
-        let containers = containers(&folder);
+        let containers = records::ContainerRecord::running(&folder);
         for (key, network) in &record.made {
             let on = on(&containers, key);
             if network.external {
@@ -328,14 +329,6 @@ fn of_host(record: HostNetwork) -> Shown {
     }
 }
 
-/// The containers of a stack whose programs run, as far as its records know.
-fn containers(folder: &paths::StackPaths) -> Vec<records::ContainerRecord> {
-    let names = fs::read_dir(folder.containers()).into_iter().flatten().flatten();
-    let names = names.filter_map(|entry| entry.file_name().into_string().ok());
-    let read = names.filter_map(|name| records::ContainerRecord::read(&folder.container(&name)));
-    read.filter(|record| matches!(record.phase, records::Phase::Started(_))).collect()
-}
-
 fn on(containers: &[records::ContainerRecord], key: &str) -> Vec<Endpoint> {
     let on = containers.iter().filter_map(|record| {
         let addresses: &Addresses = &record.addresses;
@@ -387,6 +380,13 @@ pub(crate) fn give_back(name: &str, is_ours: impl Fn(&str) -> bool) -> io::Resul
 /// Beside the folder of names, which others watch.
 fn addresses_of(name: &str) -> PathBuf {
     paths::all_shared_names().join(format!("{}.addresses", paths::as_file(name)))
+}
+
+/// Held while an interface of the host's that several networks may be on is looked for, made, passed on or removed, and
+/// while that is recorded. It waits, which the supervisor does on a thread: others of its tasks may have it.
+pub(crate) fn lock_parents() -> io::Result<Flock<File>> {
+    paths::make(paths::run())?;
+    Flock::lock(File::open(paths::run())?, FlockArg::LockExclusive).map_err(|(_, errno)| errno.into())
 }
 
 fn lock() -> io::Result<Flock<File>> {

@@ -220,15 +220,18 @@ pub fn remove(name: &str) -> Result<(), Error> {
 
 /// How many bytes are in a volume's files, as far as they can be looked at; what it mounts is not its own.
 pub fn size(name: &str) -> u64 {
-    fn below(folder: &std::path::Path) -> u64 {
-        let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-        let sizes = entries.filter_map(|entry| {
-            let metadata = entry.metadata().ok()?;
-            Some(if metadata.is_dir() { below(&entry.path()) } else { metadata.len() })
-        });
-        sizes.sum()
+    let (mut size, mut waiting) = (0, vec![paths::volume(name)]);
+    // However deep a container has made it.
+    while let Some(folder) = waiting.pop() {
+        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+            match entry.metadata() {
+                Ok(metadata) if metadata.is_dir() => waiting.push(entry.path()),
+                Ok(metadata) => size += metadata.len(),
+                Err(_) => {}
+            }
+        }
     }
-    below(&paths::volume(name))
+    size
 }
 
 /// Every volume of the host, by name.
