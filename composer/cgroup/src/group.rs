@@ -10,6 +10,7 @@ use nix::sys::stat::Mode;
 use crate::hierarchy::{Layout, Other, Root};
 use crate::limits::Setting;
 use crate::meter::Meter;
+use crate::pressure::{self, PressureWatch};
 use crate::usage::{self, Memory, Usage};
 use crate::{
     Alarm, AtLimit, Controller, DeviceRule, Error, Limits, Shortage, Unenforced, control, devices, freezer,
@@ -468,6 +469,16 @@ impl Group {
     pub fn meter(&self) -> Result<Meter, Error> {
         self.check_name()?;
         Ok(Meter::open(&self.layout, &self.path))
+    }
+
+    /// Wakes whoever waits on it when the group, or one inside it, is short of memory. `None` where this kernel does not
+    /// tell.
+    ///
+    /// # Errors
+    /// [`Error::Name`], [`Error::Open`], [`Error::Write`].
+    pub fn watch_pressure(&self) -> Result<Option<PressureWatch>, Error> {
+        self.check_name()?;
+        pressure::watch(&self.layout, &self.path)
     }
 
     /// Has the kernel reclaim what the group uses above `limit` bytes, as far as it can: cache goes, and what can be

@@ -140,6 +140,10 @@ fn in_dockers_words(action: &Action) -> Option<(String, Vec<(String, String)>)> 
         Action::Killed { signal } => {
             Some(("kill".to_owned(), vec![("signal".to_owned(), signal.to_string())]))
         }
+        Action::Pressure { of, share } => {
+            let share = share.map_or_else(|| "unknown".to_owned(), |share| format!("{share}%"));
+            Some(("pressure".to_owned(), vec![("of".to_owned(), of.clone()), ("share".to_owned(), share)]))
+        }
         Action::Updated { limits } => {
             let changed = limits.iter().map(|one| (one.limit.clone(), format!("{} -> {}", one.from, one.to)));
             Some(("update".to_owned(), changed.collect()))

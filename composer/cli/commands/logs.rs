@@ -217,6 +217,7 @@ impl Shown<'_> {
             | Action::Started { .. }
             | Action::Running
             | Action::Updated { .. }
+            | Action::Pressure { .. }
             | Action::Waiting
             | Action::Healthy
             | Action::Unhealthy { .. }

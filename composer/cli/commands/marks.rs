@@ -107,6 +107,7 @@ fn words(action: &Action) -> Option<String> {
             let words = limits.iter().map(|one| format!("{} {} -> {}", one.limit, one.from, one.to));
             words.collect::<Vec<_>>().join(", ")
         }
+        Action::Pressure { of, .. } => format!("short of {of}"),
         Action::Paused => "paused".to_owned(),
         Action::Unpaused => "unpaused".to_owned(),
         Action::OutOfMemory(told) => format!("out of memory: {}", told.text),

@@ -99,6 +99,7 @@ impl Progress {
             | Action::Started { .. }
             | Action::Running
             | Action::Updated { .. }
+            | Action::Pressure { .. }
             | Action::Waiting
             | Action::Healthy
             | Action::Unhealthy { .. }
@@ -180,6 +181,7 @@ fn tell(stack: &str, event: &Event) -> Told {
         Action::Started { address } => ("Started", Stage::Done, address.map(|address| address.to_string())),
         Action::Running => ("Running", Stage::Done, None),
         Action::Updated { limits } => ("Updated", Stage::Done, changed(limits)),
+        Action::Pressure { of, share } => ("Pressure", Stage::Warning, Some(short(of, *share))),
         Action::Restarted => ("Restarted", Stage::Done, None),
         Action::Waiting => ("Waiting", Stage::Working, None),
         Action::Healthy => ("Healthy", Stage::Done, None),
@@ -224,6 +226,12 @@ fn tell(stack: &str, event: &Event) -> Told {
 fn changed(limits: &[LimitChange]) -> Option<String> {
     let words = limits.iter().map(|change| format!("{} {} -> {}", change.limit, change.from, change.to));
     Some(words.collect::<Vec<_>>().join(", ")).filter(|words| !words.is_empty())
+}
+
+/// `short of memory for 12% of the last 10 s`.
+fn short(of: &str, share: Option<u32>) -> String {
+    let share = share.map(|share| format!(" for {share}% of the last 10 s"));
+    format!("it is short of {of}{}", share.unwrap_or_default())
 }
 
 fn first_line(text: &str) -> Option<String> {

@@ -53,6 +53,7 @@ impl Session<'_> {
             | Action::Starting
             | Action::Running
             | Action::Updated { .. }
+            | Action::Pressure { .. }
             | Action::Restarted
             | Action::Waiting
             | Action::Healthy

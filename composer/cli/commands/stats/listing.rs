@@ -78,6 +78,11 @@ impl Listing {
 fn changes(action: &Action) -> bool {
     !matches!(
         action,
-        Action::Exec(_) | Action::Waiting | Action::Healthy | Action::Unhealthy { .. } | Action::Warning(_)
+        Action::Exec(_)
+            | Action::Pressure { .. }
+            | Action::Waiting
+            | Action::Healthy
+            | Action::Unhealthy { .. }
+            | Action::Warning(_)
     )
 }

@@ -25,6 +25,12 @@ pub fn readable(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     AsyncFd::with_interest(fd, Interest::READABLE)
 }
 
+/// Registers what is only waited for.
+pub fn waited_for(fd: OwnedFd, interest: Interest) -> io::Result<AsyncFd<OwnedFd>> {
+    #[allow(deprecated)]
+    AsyncFd::with_interest(fd, interest)
+}
+
 /// Registers a control file that tells of a change by `POLLPRI`.
 pub fn priority(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     #[allow(deprecated)]

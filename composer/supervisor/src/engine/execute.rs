@@ -156,6 +156,7 @@ impl Engine {
             Step::Group => {
                 *self.mask.borrow_mut() = None;
                 self.group()?;
+                self.watch_pressure();
                 // With the limits, the mark below them was written anew.
                 self.unwatch_stack();
                 self.choose_victim();
@@ -207,6 +208,7 @@ impl Engine {
     }
 
     fn remove_group(&self) -> Result<(), StartError> {
+        self.forget_pressure();
         let group = self.cgroups.group(&self.group_path());
         // A process that no record knows may be left in it: the group's word is final.
         self.unwatch_stack();

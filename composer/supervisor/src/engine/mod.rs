@@ -33,6 +33,7 @@ mod operations;
 mod overtaken;
 mod pause;
 mod ports;
+mod pressure;
 mod prestart;
 mod probe;
 pub(crate) mod program;
@@ -131,6 +132,8 @@ struct Engine {
     unlimited: Cell<bool>,
     /// Whether cores may have been divided between containers.
     shares_cores: Cell<bool>,
+    /// What tells of shortages of memory.
+    pressure: RefCell<Option<tokio::task::AbortHandle>>,
     /// Limits that are not in force have been named once.
     warned: RefCell<BTreeSet<String>>,
     /// Connections that want something of the stack, not those that only watch it.
@@ -206,6 +209,7 @@ async fn supervise(stack: &str) -> io::Result<()> {
         record: RefCell::new(record),
         unlimited: Cell::new(false),
         shares_cores: Cell::new(false),
+        pressure: RefCell::default(),
         warned: RefCell::default(),
         connections: Cell::new(0),
         parting: Cell::new(0),
@@ -215,6 +219,7 @@ async fn supervise(stack: &str) -> io::Result<()> {
         _lock: lock,
     });
     engine.adopt(legacy).await;
+    engine.watch_pressure();
     let kept = async {
         engine.keep_firewall().await;
         // A kernel that tells of no changes has no such rules.

@@ -54,6 +54,7 @@ pub(crate) fn is_kept(action: &Action) -> bool {
         | Action::Restarting { .. }
         | Action::Restarted
         | Action::Updated { .. }
+        | Action::Pressure { .. }
         | Action::Removed
         | Action::Killed { .. }
         | Action::Paused

@@ -64,6 +64,13 @@ pub enum Action {
         /// The limits that have changed with it.
         limits: Vec<LimitChange>,
     },
+    /// It is short of something.
+    Pressure {
+        /// Of what: `memory`.
+        of: String,
+        /// For which share of the last 10 seconds some of it has waited, in percent; `None` on cgroup v1.
+        share: Option<u32>,
+    },
     /// Something waits for a condition on it.
     Waiting,
     /// Its health check has passed.
