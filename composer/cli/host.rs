@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use composer_stack::HostFacts;
+use composer_stack::{HostFacts, Lacking};
 use composer_supervisor::host::{cpus, disks, networks, volumes};
 
 /// Asks the kernel; `None` where /proc or /sys does not tell, and then limits are not checked against the host.
@@ -18,10 +18,18 @@ pub fn facts() -> Option<HostFacts> {
         huge_pages: Some(huge_pages()),
         block: Some(disks::look),
         no_ipv6: networks::has_ipv6().err().map(str::to_owned),
+        lacks: lacking(),
         interfaces: interfaces(),
         networks: networks::known(),
         volumes: volumes::known(),
     })
+}
+
+/// What is said where control groups cannot be looked at is for `up` to say.
+fn lacking() -> Vec<Lacking> {
+    let (memory, freezer) = composer_supervisor::host::memory_and_freezer().unwrap_or((true, true));
+    let lacks = [(Lacking::Memory, memory), (Lacking::Freezer, freezer)];
+    lacks.into_iter().filter(|(_, has)| !has).map(|(what, _)| what).collect()
 }
 
 /// Their names (proc_pid_net(5)): /sys has those of the namespace that it was mounted in.

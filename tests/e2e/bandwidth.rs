@@ -117,7 +117,7 @@ mod measured {
     use std::process::{Child, Stdio};
     use std::thread;
 
-    use super::{Command, devices, down};
+    use super::{Command, Direction, Instant, devices, down};
     use crate::stack::Project;
 
     const MEGABIT: f64 = 1e6;
@@ -263,10 +263,20 @@ services:
                 clients.into_iter().map(|client| client.join().unwrap()).collect()
             })
         };
+        let sent = || -> u64 {
+            let counters = composer_network::counters(&project.name).unwrap();
+            let sent = counters.iter().filter(|((way, _), _)| *way == Direction::Egress);
+            sent.map(|(_, counter)| counter.bytes).sum()
+        };
         let rates = std::cell::RefCell::new(Vec::new());
         near(20.0 * MEGABIT, TCP, || {
+            let (before, begun) = (sent(), Instant::now());
             *rates.borrow_mut() = measure();
-            rates.borrow().iter().sum()
+            // By the frames of all three, as each has measured in a time of its own: on a machine that is busy the sum of
+            // the rates of who began first and who ended last is more than there was at any time.
+            let frames = (sent() - before) as f64 * 8.0 / begun.elapsed().as_secs_f64();
+            assert!(frames <= 20.0 * MEGABIT * 1514.0 / 1500.0 * 1.05, "{:.2} Mbit/s", frames / MEGABIT);
+            rates.borrow().iter().sum::<f64>().min(20.0 * MEGABIT * TCP)
         });
         let rates = rates.into_inner();
         assert!(rates[2] <= 2.0 * MEGABIT * 1.05, "{rates:?}");

@@ -88,7 +88,7 @@ services:
     project.ok(&["up", "-d"]);
     project.ends("greedy");
     assert_eq!(project.field("greedy", "ExitCode"), 137);
-    assert!(project.field("greedy", "Reason").as_str().unwrap().contains("memory limit"));
+    assert!(project.field("greedy", "Reason").as_str().unwrap().contains("its limit of 16 MiB was reached"));
     assert_eq!(project.field("modest", "State"), "running");
     project.down();
 }

@@ -171,6 +171,41 @@ fn an_interface_that_somebody_deleted_is_mended() {
 }
 
 #[test]
+fn an_interface_that_is_down_and_a_subnet_of_two_are_told() {
+    let world = World::new(242);
+    let lan = &world.lan;
+    let file = format!(
+        "services: {{ a: {{ x-rootfs: @busybox@, command: sleep 1000, networks: [lan] }} }}\n\
+         networks:\n  lan:\n    driver: macvlan\n    driver_opts: {{ parent: lan0 }}\n    \
+         ipam: {{ config: [{{ subnet: {lan}.0/24, gateway: {lan}.1 }}] }}\n"
+    );
+    let (project, other) = (Project::new("macvlan-down", &file), Project::new("macvlan-too", &file));
+    world.host.inside(|| ip("link set lan0 down"));
+    let up = |project: &Project| world.host.inside(|| project.run(&["up", "-d"]));
+    let said = |output: &std::process::Output| String::from_utf8_lossy(&output.stderr).into_owned();
+    let output = up(&project);
+    assert!(output.status.success() && said(&output).contains("interface lan0 is down"), "{}", said(&output));
+    // Who is to answer is told what to do about it, and nothing of the other stack's is touched.
+    let output = up(&other);
+    let message = said(&output);
+    assert!(!output.status.success(), "{message}");
+    for part in [
+        &format!("overlaps {lan}.0/24 of network lan of stack {}", project.name),
+        "network create -d macvlan",
+    ] {
+        assert!(message.contains(part), "{message}");
+    }
+    assert!(!message.contains("or none, which takes a free one"), "{message}");
+    world.host.inside(|| {
+        ip("link set lan0 up");
+        other.down();
+    });
+    let output = up(&project);
+    assert!(output.status.success() && !said(&output).contains("is down"), "{}", said(&output));
+    world.down(project);
+}
+
+#[test]
 fn without_an_interface_of_the_host_services_reach_each_other() {
     let world = World::new(240);
     let file = format!(

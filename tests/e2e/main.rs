@@ -43,6 +43,7 @@ mod logging;
 mod logs;
 mod ls;
 mod macvlan;
+mod memory;
 mod mounts;
 mod names;
 mod namespace;

@@ -299,6 +299,41 @@ fn a_route_that_has_come_up_since_moves_no_network() {
 }
 
 #[test]
+fn an_isolated_network_has_nothing_of_the_hosts() {
+    let file = r#"
+services:
+  a: { x-rootfs: @busybox@, command: sleep 1000, networks: [alone] }
+  b: { x-rootfs: @busybox@, command: sleep 1000, networks: [alone] }
+networks:
+  alone:
+    internal: true
+    enable_ipv6: true
+    driver_opts:
+      com.docker.network.bridge.gateway_mode_ipv4: isolated
+      com.docker.network.bridge.gateway_mode_ipv6: isolated
+"#;
+    let project = Project::new("isolated", file);
+    project.ok(&["up", "-d"]);
+    let bridge = composer_network::names::bridge(&project.name, "alone");
+    let addresses =
+        std::process::Command::new("ip").args(["-br", "addr", "show", "dev", &bridge]).output().unwrap();
+    let addresses = String::from_utf8(addresses.stdout).unwrap();
+    assert!(addresses.contains(&bridge) && !addresses.contains('/'), "{addresses}");
+    project.ok(&["exec", "-T", "a", "ping", "-c", "1", "b"]);
+    project.ok(&["exec", "-T", "a", "ping", "-6", "-c", "1", "b"]);
+    // With an address of it again, in place of it.
+    project.write("compose.yaml", &file.replace("gateway_mode_ipv4: isolated", "gateway_mode_ipv4: nat"));
+    project.ok(&["up", "-d"]);
+    let shown = project.ok(&["exec", "-T", "a", "sh", "-c", "ip -4 addr show dev eth0; ip -4 neigh"]);
+    let addresses = std::process::Command::new("ip")
+        .args(["-4", "-br", "addr", "show", "dev", &bridge])
+        .output()
+        .unwrap();
+    assert!(String::from_utf8(addresses.stdout).unwrap().contains('/'), "{shown}");
+    project.down();
+}
+
+#[test]
 fn another_stacks_container_lends_its_network() {
     let lender = Project::new("lender", "services: { a: { x-rootfs: @busybox@, command: sleep 1000 } }\n");
     lender.ok(&["up", "-d"]);

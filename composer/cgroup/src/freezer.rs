@@ -24,6 +24,8 @@ const ROUNDS: usize = 100;
 
 const V1: &str = "freezer.state";
 const V2: &str = "cgroup.freeze";
+const EVENTS: &str = "cgroup.events";
+const FROZEN: &str = "frozen 1";
 
 /// Where a group is held.
 enum Place {
@@ -54,35 +56,61 @@ pub(crate) fn is_place(layout: &Layout, other: &Other) -> bool {
 
 /// Holds every process of the group and returns when all stand still.
 pub(crate) fn freeze(layout: &Layout, path: &str) -> Result<(), Error> {
-    let Some(place) = place(layout, path) else {
-        return Err(Error::NoFreezer);
-    };
-    let held = match &place {
-        Place::V1(directory) => {
-            make(layout, path, directory)?;
-            control::write(&directory.join(V1), "FROZEN").and_then(|()| {
-                gather(layout, path, directory)?;
-                wait_v1(directory)
-            })
-        }
-        Place::V2 { directory, is_home } => {
-            if !is_home {
-                std::fs::create_dir_all(directory)
-                    .map_err(|source| Error::Create { path: directory.clone(), source })?;
-            }
-            control::write(&directory.join(V2), "1").and_then(|()| {
-                if !is_home {
-                    gather(layout, path, directory)?;
-                }
-                wait_v2(directory)
-            })
-        }
-    };
+    let held = begin(layout, path).and_then(|()| match place(layout, path) {
+        None => Err(Error::NoFreezer),
+        Some(Place::V1(directory)) => wait_v1(&directory),
+        Some(Place::V2 { directory, .. }) => wait_v2(&directory),
+    });
     if held.is_err() {
         // Half of a service held is worse than none. The first error is the one to tell of.
         let _ = thaw(layout, path);
     }
     held
+}
+
+/// Has every process of the group held, and does not wait until all stand still.
+pub(crate) fn begin(layout: &Layout, path: &str) -> Result<(), Error> {
+    match place(layout, path) {
+        None => Err(Error::NoFreezer),
+        Some(Place::V1(directory)) => {
+            make(layout, path, &directory)?;
+            control::write(&directory.join(V1), "FROZEN").and_then(|()| gather(layout, path, &directory))
+        }
+        Some(Place::V2 { directory, is_home }) => {
+            if !is_home {
+                std::fs::create_dir_all(&directory)
+                    .map_err(|source| Error::Create { path: directory.clone(), source })?;
+            }
+            control::write(&directory.join(V2), "1")?;
+            if is_home { Ok(()) } else { gather(layout, path, &directory) }
+        }
+    }
+}
+
+/// Whether all stand still.
+pub(crate) fn is_still(layout: &Layout, path: &str) -> Result<bool, Error> {
+    match place(layout, path) {
+        None => Ok(false),
+        Some(Place::V1(directory)) => {
+            let state = control::read_if_there(&directory.join(V1))?;
+            Ok(state.is_some_and(|state| state.trim_end() == "FROZEN"))
+        }
+        Some(Place::V2 { directory, .. }) => {
+            let events = control::read_if_there(&directory.join(EVENTS))?.unwrap_or_default();
+            Ok(events.lines().any(|line| line == FROZEN))
+        }
+    }
+}
+
+/// What is `POLLPRI` when that has changed.
+pub(crate) fn events(layout: &Layout, path: &str) -> Result<Option<File>, Error> {
+    match place(layout, path) {
+        None | Some(Place::V1(_)) => Ok(None),
+        Some(Place::V2 { directory, .. }) => {
+            let path = directory.join(EVENTS);
+            File::open(&path).map(Some).map_err(|source| Error::Read { path, source })
+        }
+    }
 }
 
 fn make(layout: &Layout, path: &str, directory: &Path) -> Result<(), Error> {
@@ -174,7 +202,7 @@ fn wait_v1(directory: &Path) -> Result<(), Error> {
 
 /// v2 tells by `cgroup.events`.
 fn wait_v2(directory: &Path) -> Result<(), Error> {
-    let path = directory.join("cgroup.events");
+    let path = directory.join(EVENTS);
     let failed = |source| Error::Read { path: path.clone(), source };
     let deadline = Instant::now() + PATIENCE;
     let mut events = File::open(&path).map_err(failed)?;
@@ -182,7 +210,7 @@ fn wait_v2(directory: &Path) -> Result<(), Error> {
         // Reading arms the file: a change from here on is a POLLPRI.
         let mut content = String::new();
         events.rewind().and_then(|()| events.read_to_string(&mut content)).map_err(failed)?;
-        if content.lines().any(|line| line == "frozen 1") {
+        if content.lines().any(|line| line == FROZEN) {
             return Ok(());
         }
         let left = deadline.saturating_duration_since(Instant::now());

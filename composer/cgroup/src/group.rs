@@ -12,8 +12,8 @@ use crate::limits::Setting;
 use crate::meter::Meter;
 use crate::usage::{self, Memory, Usage};
 use crate::{
-    Controller, DeviceRule, Error, Limits, Unenforced, control, devices, freezer, hugetlb, io, on_demand,
-    realtime, reclaim, removal, v1, v2,
+    Alarm, AtLimit, Controller, DeviceRule, Error, Limits, Shortage, Unenforced, control, devices, freezer,
+    hugetlb, io, on_demand, realtime, reclaim, removal, shortage, v1, v2,
 };
 
 /// A group by its name; a handle that holds nothing of the kernel. Cheap to clone.
@@ -342,6 +342,75 @@ impl Group {
     pub fn is_frozen(&self) -> Result<bool, Error> {
         self.check_name()?;
         freezer::is_frozen(&self.layout, &self.path)
+    }
+
+    /// Has every process of the group held as soon as it can be, and does not wait for it: [`Group::is_still`] tells. One
+    /// that waits for memory on v1 stands still once it has got some.
+    ///
+    /// # Errors
+    /// As [`Group::freeze`].
+    pub fn begin_freeze(&self) -> Result<(), Error> {
+        self.check_name()?;
+        freezer::begin(&self.layout, &self.path)
+    }
+
+    /// Whether every process of the group is held.
+    ///
+    /// # Errors
+    /// [`Error::Read`].
+    pub fn is_still(&self) -> Result<bool, Error> {
+        self.check_name()?;
+        freezer::is_still(&self.layout, &self.path)
+    }
+
+    /// What is `POLLPRI` when [`Group::is_still`] has changed; `None` on v1, which tells nobody.
+    ///
+    /// # Errors
+    /// [`Error::Read`].
+    pub fn stillness(&self) -> Result<Option<std::fs::File>, Error> {
+        self.check_name()?;
+        freezer::events(&self.layout, &self.path)
+    }
+
+    /// Sets what the kernel does when the group has reached its limit of memory; nothing where that is not accounted.
+    ///
+    /// # Errors
+    /// [`Error::Read`], [`Error::Write`].
+    pub fn at_limit(&self, at: AtLimit) -> Result<(), Error> {
+        self.check_name()?;
+        shortage::set(&self.layout, &self.path, at)
+    }
+
+    /// Slows the group down from so many bytes on, or no more, on v2; for v1 see [`Group::alarm`].
+    ///
+    /// # Errors
+    /// [`Error::Write`].
+    pub fn mark(&self, bytes: Option<u64>) -> Result<(), Error> {
+        self.check_name()?;
+        match bytes {
+            Some(bytes) => shortage::mark(&self.layout, &self.path, bytes),
+            None => shortage::unmark(&self.layout, &self.path),
+        }
+    }
+
+    /// What goes off when the group runs out of memory or a process of it is killed for that; on v1 also when it passes
+    /// `mark` bytes, on v2 when it passes those of [`Group::mark`] and of [`AtLimit::Tell`]. `None` where memory is not
+    /// accounted.
+    ///
+    /// # Errors
+    /// [`Error::Read`], [`Error::Write`].
+    pub fn alarm(&self, mark: Option<u64>) -> Result<Option<Alarm>, Error> {
+        self.check_name()?;
+        shortage::alarm(&self.layout, &self.path, mark)
+    }
+
+    /// What the group takes of its limit of memory, and what that has cost.
+    ///
+    /// # Errors
+    /// [`Error::Read`], [`Error::Content`].
+    pub fn shortage(&self) -> Result<Shortage, Error> {
+        self.check_name()?;
+        shortage::read(&self.layout, &self.path)
     }
 
     /// Removes the group with the groups inside it; absent is fine. Processes must have ended or been killed:

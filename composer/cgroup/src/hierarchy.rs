@@ -175,6 +175,11 @@ impl Hierarchy {
         on_v2 || self.layout.roots().chain(others).any(|root| root.has(controller))
     }
 
+    /// Whether groups can be held ([`Group::freeze`]).
+    pub fn can_freeze(&self) -> bool {
+        self.layout.v2.is_some() || self.layout.others.iter().any(|other| other.is_freezer || other.is_v2)
+    }
+
     /// The group of that name, such as `compose/shop/shop-api-1`, whether it exists or not.
     pub fn group(&self, path: &str) -> Group {
         Group::new(Arc::clone(&self.layout), path)

@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 
 use composer_supervisor::events::{Happening, Reader};
 use composer_supervisor::host;
-use composer_supervisor::protocol::{Action, ExecStage};
+use composer_supervisor::protocol::{Action, ExecStage, Outcome, Shortage};
 use nix::sys::signal::Signal;
 use rustix::event::PollFlags;
 use serde::Serialize;
@@ -124,7 +124,19 @@ fn in_dockers_words(action: &Action) -> Option<(String, Vec<(String, String)>)> 
 
         Action::Paused => plain("pause"),
         Action::Unpaused => plain("unpause"),
-        Action::OutOfMemory => plain("oom"),
+        Action::OutOfMemory(Shortage { outcome, text }) => {
+            let word = match outcome {
+                Outcome::Killed => "oom",
+                Outcome::Pausing => "oom: pausing",
+                Outcome::Paused => "oom: paused",
+                Outcome::Raised { .. } => "oom: raised",
+            };
+            let mut attributes = vec![("reason".to_owned(), text.clone())];
+            if let Outcome::Raised { from, to } = outcome {
+                attributes.extend([("from".to_owned(), from.to_string()), ("to".to_owned(), to.to_string())]);
+            }
+            Some((word.to_owned(), attributes))
+        }
         Action::Killed { signal } => {
             Some(("kill".to_owned(), vec![("signal".to_owned(), signal.to_string())]))
         }

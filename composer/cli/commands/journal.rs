@@ -107,12 +107,14 @@ impl Journal {
         container: &str,
         code: Option<i32>,
         restarting: bool,
+        starved: bool,
         context: &mut Context,
     ) -> Result<()> {
         let code = code.map_or("an unknown code".to_owned(), |code| format!("code {code}"));
         let again = if restarting { " (restarting)" } else { "" };
         self.buffer.clear();
-        self.prefixes.about(container, &format!("exited with {code}{again}"), &mut self.buffer);
+        let why = if starved { " (out of memory)" } else { "" };
+        self.prefixes.about(container, &format!("exited with {code}{why}{again}"), &mut self.buffer);
         context.out.data(&self.buffer).and_then(|()| context.out.flush()).map_err(Error::Output)
     }
 

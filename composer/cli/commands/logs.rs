@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use composer_supervisor::client::{self, Client};
 use composer_supervisor::paths::StackPaths;
-use composer_supervisor::protocol::{Action, ContainerStatus, Event, Reply, State, Subject};
+use composer_supervisor::protocol::{Action, ContainerStatus, Event, Outcome, Reply, State, Subject};
 use rustix::event::PollFlags;
 
 use super::context::{self, Context};
@@ -58,6 +58,7 @@ pub fn run(context: &mut Context, verb: &Logs) -> Result {
         journal,
         running: BTreeMap::new(),
         restarting: BTreeSet::new(),
+        starved: BTreeSet::new(),
         heard,
         unsettled: false,
     };
@@ -81,6 +82,8 @@ struct Shown<'a> {
     running: BTreeMap<String, String>,
     /// Those of them that wait for their restart.
     restarting: BTreeSet<String>,
+    /// Those that have been told to be killed for want of memory, and not yet to have ended.
+    starved: BTreeSet<String>,
     /// The time of the last list or event.
     heard: u64,
     /// Whether somebody's operation has stopped some of them, which it may be about to start anew.
@@ -114,8 +117,9 @@ impl Shown<'_> {
     ) -> Result<()> {
         self.journal.set_ended(name, true);
         self.journal.show_until(time, context)?;
+        let starved = self.starved.remove(name);
         // Marks tell it already.
-        if self.verb.marks { Ok(()) } else { self.journal.tell_end(name, code, again, context) }
+        if self.verb.marks { Ok(()) } else { self.journal.tell_end(name, code, again, starved, context) }
     }
 
     /// Goes on until no container runs any more, nor is about to be started anew, or `--until` has passed.
@@ -195,6 +199,9 @@ impl Shown<'_> {
                 self.running.insert(name.clone(), service);
                 self.restarting.insert(name);
             }
+            Action::OutOfMemory(told) if told.outcome == Outcome::Killed => {
+                self.starved.insert(name);
+            }
             // One that waited for its restart does not end a second time.
             Action::Stopped if self.restarting.contains(&name) => {
                 self.running.remove(&name);
@@ -221,7 +228,7 @@ impl Shown<'_> {
             | Action::Killed { .. }
             | Action::Paused
             | Action::Unpaused
-            | Action::OutOfMemory
+            | Action::OutOfMemory(_)
             | Action::Exec(_)
             | Action::Settled
             | Action::Warning(_)

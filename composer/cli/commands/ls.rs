@@ -76,7 +76,7 @@ fn word(state: State) -> &'static str {
         State::Created => "created",
         State::Running => "running",
         State::Restarting => "restarting",
-        State::Paused => "paused",
+        State::Pausing | State::Paused => "paused",
         State::Exited => "exited",
     }
 }

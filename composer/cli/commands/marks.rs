@@ -109,7 +109,7 @@ fn words(action: &Action) -> Option<String> {
         }
         Action::Paused => "paused".to_owned(),
         Action::Unpaused => "unpaused".to_owned(),
-        Action::OutOfMemory => "out of memory".to_owned(),
+        Action::OutOfMemory(told) => format!("out of memory: {}", told.text),
         Action::Removed => "removed".to_owned(),
         Action::Killed { signal } => format!("signal {signal}"),
         Action::Creating

@@ -27,7 +27,11 @@ pub fn run(context: &mut Context, verb: &Ps) -> Result {
         let shown = match states.as_slice() {
             // As Docker Compose, containers of `run` are among all only.
             [] => verb.all || (container.state.is_live() && !container.oneoff),
-            states => states.contains(&container.state),
+            // One that is about to be held is none that runs.
+            states => states.iter().any(|state| match container.state {
+                State::Pausing => *state == State::Paused,
+                known => *state == known,
+            }),
         };
         wanted && shown
     });
@@ -109,9 +113,14 @@ fn status(container: &ContainerStatus, now: u64) -> String {
             let since = container.started.unwrap_or(container.created);
             format!("Up {}{health}", time::human(time::between(since, now)))
         }
+        State::Pausing => {
+            let since = container.started.unwrap_or(container.created);
+            format!("Up {} (Pausing: out of memory)", time::human(time::between(since, now)))
+        }
         State::Paused => {
             let since = container.started.unwrap_or(container.created);
-            format!("Up {} (Paused)", time::human(time::between(since, now)))
+            let why = if container.out_of_memory { "Paused: out of memory" } else { "Paused" };
+            format!("Up {} ({why})", time::human(time::between(since, now)))
         }
         State::Restarting => ended("Restarting", container, now),
         State::Exited => ended("Exited", container, now),
@@ -122,7 +131,8 @@ fn status(container: &ContainerStatus, now: u64) -> String {
 fn ended(word: &str, container: &ContainerStatus, now: u64) -> String {
     let code = container.exit_code.map_or("unknown".to_owned(), |code| code.to_string());
     let ended = container.finished.map(|at| format!(" {}", ago(at, now))).unwrap_or_default();
-    format!("{word} ({code}){ended}")
+    let why = if container.out_of_memory { " (out of memory)" } else { "" };
+    format!("{word} ({code}){ended}{why}")
 }
 
 /// One object of `--format json`: Docker Compose's keys, then ours.
@@ -245,6 +255,7 @@ mod tests {
             health: None,
             exit_code: None,
             reason: None,
+            out_of_memory: false,
             restarts: 0,
             pid: Some(7),
             address: None,
@@ -271,6 +282,8 @@ mod tests {
         assert_eq!(status(&one, 22 * SECOND), "Exited (0) 2 seconds ago");
         one.exit_code = None;
         assert_eq!(status(&one, 22 * SECOND), "Exited (unknown) 2 seconds ago");
+        (one.exit_code, one.out_of_memory) = (Some(137), true);
+        assert_eq!(status(&one, 22 * SECOND), "Exited (137) 2 seconds ago (out of memory)");
         assert_eq!(status(&container(State::Created), 0), "Created");
         let mut one = container(State::Restarting);
         (one.exit_code, one.finished) = (Some(1), Some(20 * SECOND));

@@ -35,7 +35,7 @@ pub fn run(context: &mut Context, verb: Remove) -> Result {
         wanted
             && match container.state {
                 State::Created | State::Exited => true,
-                State::Running | State::Restarting | State::Paused => false,
+                State::Running | State::Restarting | State::Pausing | State::Paused => false,
             }
     });
     let names: Vec<String> = stopped.map(|container| container.name).collect();

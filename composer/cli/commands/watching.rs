@@ -87,13 +87,18 @@ pub fn missed(
         let action = match container.state {
             State::Exited if is_told => Action::Stopped,
             State::Exited if ran => Action::Exited { code: container.exit_code },
-            State::Running | State::Paused if !ran || waited => {
+            State::Running | State::Pausing | State::Paused if !ran || waited => {
                 Action::Started { address: container.address }
             }
             State::Restarting if !is_told => {
                 Action::Restarting { code: container.exit_code, restarts: container.restarts + 1, at: time }
             }
-            State::Created | State::Running | State::Paused | State::Restarting | State::Exited => continue,
+            State::Created
+            | State::Running
+            | State::Pausing
+            | State::Paused
+            | State::Restarting
+            | State::Exited => continue,
         };
         let (name, service) = (container.name, container.service);
         let subject = match container.oneoff {

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::io::IsTerminal;
 
 use composer_stack::LimitChange;
-use composer_supervisor::protocol::{Action, Event, Holder, Subject};
+use composer_supervisor::protocol::{Action, Event, Holder, Outcome, Subject};
 use serde::Serialize;
 
 use super::Output;
@@ -109,7 +109,7 @@ impl Progress {
             | Action::Killed { .. }
             | Action::Paused
             | Action::Unpaused
-            | Action::OutOfMemory
+            | Action::OutOfMemory(_)
             | Action::Warning(_)
             | Action::Failed(_) => {}
         }
@@ -201,7 +201,15 @@ fn tell(stack: &str, event: &Event) -> Told {
         Action::Killed { .. } => ("Killed", Stage::Done, None),
         Action::Paused => ("Paused", Stage::Done, None),
         Action::Unpaused => ("Unpaused", Stage::Done, None),
-        Action::OutOfMemory => ("Out of memory", Stage::Error, None),
+        Action::OutOfMemory(told) => {
+            let (word, stage) = match told.outcome {
+                Outcome::Killed => ("Out of memory", Stage::Error),
+                Outcome::Pausing => ("Pausing", Stage::Working),
+                Outcome::Paused => ("Paused", Stage::Error),
+                Outcome::Raised { .. } => ("Raised", Stage::Done),
+            };
+            (word, stage, Some(told.text.clone()))
+        }
         Action::Exec(_) => ("Exec", Stage::Done, None),
         Action::Settled => ("Settled", Stage::Done, None),
         Action::Warning(text) => ("Warning", Stage::Warning, Some(text.clone())),

@@ -26,13 +26,15 @@ pub struct Subnet {
     pub range: IpNet,
     /// Nobody gets these.
     pub reserved: BTreeSet<IpAddr>,
+    /// Its bridge has no address in it: the host is not reached, and does not reach the containers.
+    pub bare: bool,
 }
 
 impl Subnet {
     /// All of a subnet, with its first address as the gateway.
     pub fn whole(net: impl Into<IpNet>) -> Self {
         let net = net.into().trunc();
-        Self { net, gateway: first(net), range: net, reserved: BTreeSet::new() }
+        Self { net, gateway: first(net), range: net, reserved: BTreeSet::new(), bare: false }
     }
 
     /// The gateway's address with the subnet's prefix: what its bridge has.

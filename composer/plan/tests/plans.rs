@@ -41,6 +41,7 @@ fn service(name: &str, depends_on: &[(&str, Condition)]) -> Service {
         mac_address: None,
         sysctls: BTreeMap::new(),
         bandwidth: Default::default(),
+        oom: Default::default(),
         mounts: Vec::new(),
         volumes_from: Vec::new(),
         secrets: Vec::new(),
@@ -112,6 +113,7 @@ fn shop() -> Stack {
         )]),
         networks: BTreeMap::from([("default".to_owned(), network("shop_default"))]),
         bandwidth: Default::default(),
+        victim: None,
         contents: BTreeMap::new(),
     }
 }

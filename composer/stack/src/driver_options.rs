@@ -37,20 +37,19 @@ pub(crate) const UNDONE: [(&str, &str); 4] = [
     ),
 ];
 
+/// What reaches containers from outside at their own addresses.
+pub(crate) const NAT_UNPROTECTED: &str = "nat-unprotected";
+/// A bridge without an address.
+pub(crate) const ISOLATED: &str = "isolated";
+/// The modes that are done.
+pub(crate) const MODES: [&str; 3] = ["nat", NAT_UNPROTECTED, ISOLATED];
+
 /// Why a mode that Docker knows is not taken, and what may be written in its place.
 pub(crate) fn gateway_mode(mode: &str) -> Option<(&'static str, &'static str)> {
     match mode {
         "routed" => Some((
             "`routed` is not supported yet: others would have to be told the way to the containers' addresses",
-            "`nat`, or leave it out",
-        )),
-        "nat-unprotected" => Some((
-            "`nat-unprotected` is not supported yet: from outside nothing but published ports is reached",
-            "`nat`, and `ports` for what is to be reached",
-        )),
-        "isolated" => Some((
-            "`isolated` is not supported yet: a bridge has its gateway's address, at which the host is reached",
-            "`nat`; `internal: true` keeps containers from what is outside",
+            "`nat`, or `nat-unprotected`, which lets in all who know the way",
         )),
         _ => None,
     }
@@ -139,9 +138,10 @@ pub(crate) fn wrong(key: &str, value: &str) -> Option<String> {
             Some("it is not supported yet: a bridge has its gateway's address".to_owned())
         }
         _ if GATEWAY_MODES.contains(&key) => match value {
-            "" | "nat" => None,
+            "" => None,
+            mode if MODES.contains(&mode) => None,
             _ => Some(gateway_mode(value).map_or_else(
-                || format!("`{value}` is not a value of this option: it may be `nat`"),
+                || format!("`{value}` is not a value of this option: it may be `{}`", MODES.join("`, `")),
                 |(why, way)| format!("{why}: {way}"),
             )),
         },

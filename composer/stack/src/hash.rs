@@ -12,12 +12,13 @@ const COUNT: &str = "replicas";
 
 /// What a running container takes over without noticing: limits are the kernel's to change, the others are read when
 /// they are needed. By the model's names.
-const IN_PLACE: [&str; 11] = [
+const IN_PLACE: [&str; 12] = [
     "attach",
     "bandwidth",
     "depends_on",
     "expose",
     "labels",
+    "oom",
     "resources",
     "restart",
     "run",
@@ -27,7 +28,8 @@ const IN_PLACE: [&str; 11] = [
 ];
 
 /// The fields whose names in the model are not the file's.
-const KEYS: [(&str, &str); 18] = [
+const KEYS: [(&str, &str); 19] = [
+    ("oom", "x-oom"),
     ("watch", "develop"),
     ("rootfs", "x-rootfs"),
     ("run", "x-run"),

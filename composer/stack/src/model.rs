@@ -15,6 +15,7 @@ mod io;
 mod isolation;
 mod mounts;
 mod network;
+mod oom;
 
 pub use crate::contents::Content;
 pub use image::{CheckTimes, Image, ImagePlace, ImageSource, ImageUse, PullPolicy};
@@ -22,9 +23,10 @@ pub use io::{BlockIo, DeviceIo};
 pub use isolation::{Device, Isolation, Namespace, Seccomp, Security, Ulimit};
 pub use mounts::{FileMount, Mount, MountKind, MountOptions, Propagation, Recursion, Volume, VolumesFrom};
 pub use network::{
-    Attachment, Bandwidth, Driver, ExternalLink, ExtraHost, HostAddress, IpNet, Mac, MacvlanMode, Network,
-    NetworkMode, Pool, Port, PortMode, Protocol, ServiceLink,
+    Attachment, Bandwidth, Driver, ExternalLink, ExtraHost, GatewayMode, HostAddress, IpNet, Mac,
+    MacvlanMode, Network, NetworkMode, Pool, Port, PortMode, Protocol, ServiceLink,
 };
+pub use oom::{Oom, OomPolicy, Victim};
 
 /// What one set of Compose files describes (Compose says *project*).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -47,6 +49,9 @@ pub struct Stack {
     /// `x-resources.limits.bandwidth`: of all services together.
     #[serde(default, skip_serializing_if = "Bandwidth::is_none")]
     pub bandwidth: Bandwidth,
+    /// `x-oom.victim`: who goes first when the stack's limit of memory is reached; `None` leaves it to the kernel.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub victim: Option<Victim>,
     /// What the services' secrets and configs hold, by digest. It is in no record: see [`FileMount::digest`].
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub contents: BTreeMap<String, Content>,
@@ -154,6 +159,9 @@ pub struct Service {
     pub pre_stop: Vec<Hook>,
     /// Limits and reservations of each container.
     pub resources: Resources,
+    /// `x-oom`, or what the stack's says of services without one. Left out where nothing is asked, as above.
+    #[serde(default, skip_serializing_if = "Oom::is_default")]
+    pub oom: Oom,
     /// `attach`: whether `up` shows this service's logs.
     pub attach: bool,
     /// `x-run`. Left out where nothing is asked: what was written before it was known stays what it was.

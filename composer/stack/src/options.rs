@@ -61,6 +61,15 @@ pub enum Purpose {
     Run,
 }
 
+/// What a host may lack for `x-oom`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lacking {
+    /// A controller of memory in its control groups.
+    Memory,
+    /// A freezer.
+    Freezer,
+}
+
 /// What a file is held against.
 #[derive(Clone, Debug, Default)]
 pub struct HostFacts {
@@ -78,6 +87,8 @@ pub struct HostFacts {
     pub block: Option<fn(&str) -> Block>,
     /// Why the kernel has no IPv6, where it has none.
     pub no_ipv6: Option<String>,
+    /// What it lacks to limit memory or to hold processes, in words; empty where it can do both.
+    pub lacks: Vec<Lacking>,
     /// Its network interfaces, where they are known.
     pub interfaces: Option<BTreeSet<String>>,
     /// The networks that stacks share, where they are known.

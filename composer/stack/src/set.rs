@@ -249,11 +249,6 @@ pub fn bytes(text: &str) -> Option<u64> {
     size::parse(text)
 }
 
-/// An amount of bytes for users.
-pub fn show_bytes(bytes: u64) -> String {
-    size::show(bytes)
-}
-
 /// Every map of the model has string keys, so writing it cannot fail.
 fn fields(resources: &Resources) -> Map<String, Value> {
     match serde_json::to_value(resources) {

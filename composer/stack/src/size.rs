@@ -39,7 +39,7 @@ fn scaled(text: &str, base: f64) -> Option<u64> {
 }
 
 /// An amount for users: `64 MiB`.
-pub(crate) fn show(bytes: u64) -> String {
+pub fn show(bytes: u64) -> String {
     for (unit, size) in [("TiB", 1_u64 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)] {
         if bytes >= size {
             let tenths = bytes as f64 / size as f64;

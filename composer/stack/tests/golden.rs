@@ -28,6 +28,7 @@ fn options(folder: &Path, files: Vec<PathBuf>, purpose: Purpose) -> LoadOptions 
             huge_pages: Some([2 << 20, 1 << 30].into()),
             block: Some(block),
             no_ipv6: None,
+            lacks: Vec::new(),
             interfaces: Some(["eth0", "eth1", "lo"].map(str::to_owned).into()),
             networks: Some(["proxy", "shared"].map(str::to_owned).into()),
             volumes: Some(["archive", "shared"].map(str::to_owned).into()),

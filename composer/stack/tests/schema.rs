@@ -329,6 +329,7 @@ const OF_SHAPE: &[&str] = &[
     "mode_of_secret",
     "negative_replicas",
     "no_value",
+    "oom",
     "port_zero",
     "repeated_pairs",
     "restart_policy",

@@ -155,6 +155,11 @@ impl ContainerPaths {
         self.run.join("health.json")
     }
 
+    /// What is known of its memory.
+    pub fn memory(&self) -> PathBuf {
+        self.run.join("memory.json")
+    }
+
     /// The FIFO of its standard stream: `in`, `out` or `err`.
     pub fn fifo(&self, stream: &str) -> PathBuf {
         self.run.join(stream)
@@ -253,6 +258,11 @@ pub fn all_shared_names() -> PathBuf {
 /// The same of one network.
 pub fn shared_names(network: &str) -> PathBuf {
     all_shared_names().join(as_file(network))
+}
+
+/// The folder of all that is for as long as the host runs; it is there as long as any stack is.
+pub fn run() -> &'static Path {
+    Path::new(RUN)
 }
 
 /// The registry of what stacks share.

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use composer_network::firewall::Protocol;
 use composer_sandbox::IdRange;
-use composer_stack::{Bandwidth, Mac, Network, Resources, Service, Setting, Volume};
+use composer_stack::{Bandwidth, Mac, Network, Resources, Service, Setting, Victim, Volume};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::paths::{ContainerPaths, StackPaths};
@@ -36,6 +36,9 @@ pub struct StackRecord {
     /// What all of it receives and sends at most.
     #[serde(default)]
     pub bandwidth: Bandwidth,
+    /// Who goes first when the parent cgroup's limit of memory is reached.
+    #[serde(default)]
+    pub victim: Option<Victim>,
     /// Its services in the file that was last brought up.
     pub services: BTreeMap<String, Service>,
     /// The folders of the caller's PATH.
@@ -141,6 +144,9 @@ pub struct ContainerRecord {
     /// Set where `run` has made it.
     #[serde(default)]
     pub oneoff: Option<OneOff>,
+    /// Whether its last end was for want of memory.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub starved: bool,
     /// The CPUs that it has alone, for as long as its group is there.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub cores: BTreeSet<u32>,

@@ -58,6 +58,11 @@ fn network(verb: NetworkCreate) -> std::result::Result<Network, String> {
     network.ipv6 = verb.ipv6 || pools.iter().any(|pool| pool.subnet.addr().is_ipv6());
     network.ipam = pools;
     network.internal |= verb.internal;
+    let is_isolated =
+        network.options.iter().any(|(key, mode)| key.contains("gateway_mode") && mode == "isolated");
+    if is_isolated && !network.internal {
+        return Err("gateway mode `isolated` is for internal networks alone: add --internal".to_owned());
+    }
     network.attachable = verb.attachable;
     network.labels = verb.labels.into_iter().collect();
     Ok(network)

@@ -2,7 +2,7 @@
 
 use composer_stack::Condition;
 use composer_supervisor::paths::StackPaths;
-use composer_supervisor::protocol::{Action, Event, Subject};
+use composer_supervisor::protocol::{Action, Event, Outcome, Subject};
 
 use super::{Abort, Session};
 use crate::commands::Result;
@@ -32,6 +32,11 @@ impl Session<'_> {
             Action::Started { .. } => self.has_started(name, service)?,
             Action::Exited { code } => self.has_ended(name, service, *code, event.time)?,
             Action::Restarting { code, .. } => self.is_restarting(name, service, *code, event.time)?,
+            Action::OutOfMemory(told) => {
+                if told.outcome == Outcome::Killed {
+                    self.starved.insert(name.to_owned());
+                }
+            }
             // One that waited for its restart does not end a second time.
             Action::Stopped if self.restarting.remove(name) => {
                 self.running.remove(name);
@@ -58,7 +63,6 @@ impl Session<'_> {
             | Action::Killed { .. }
             | Action::Paused
             | Action::Unpaused
-            | Action::OutOfMemory
             | Action::Exec(_)
             | Action::Settled
             | Action::Warning(_)
@@ -89,7 +93,8 @@ impl Session<'_> {
         if self.view.attach.contains(service) {
             self.journal.set_ended(name, true);
             self.catch_up(time)?;
-            self.journal.tell_end(name, code, false, self.context)?;
+            let starved = self.starved.remove(name);
+            self.journal.tell_end(name, code, false, starved, self.context)?;
         }
         if self.is_asked_for(service) {
             // As Docker Compose: the first of its containers to end.
@@ -108,7 +113,8 @@ impl Session<'_> {
         self.restarting.insert(name.to_owned());
         if self.show(name, service, true)? {
             self.catch_up(time)?;
-            self.journal.tell_end(name, code, true, self.context)?;
+            let starved = self.starved.remove(name);
+            self.journal.tell_end(name, code, true, starved, self.context)?;
         }
         if self.is_asked_for(service) {
             self.from = Some(code.unwrap_or(1));

@@ -69,6 +69,8 @@ struct Session<'a> {
     running: BTreeMap<String, String>,
     /// Those of them that have ended and wait for their restart.
     restarting: BTreeSet<String>,
+    /// Those that have been told to be killed for want of memory, and not yet to have ended.
+    starved: BTreeSet<String>,
     /// While an operation, whoever's it is, has stopped some of them, which it may be about to start anew: those that
     /// have ended meanwhile, with their services and codes.
     unsettled: Option<Vec<(String, String, Option<i32>)>>,
@@ -134,6 +136,7 @@ pub fn run(context: &mut Context, stack: &Stack, request: protocol::Up, view: Vi
         stop: None,
         running,
         restarting,
+        starved: BTreeSet::new(),
         unsettled: None,
         started: BTreeSet::new(),
         journal,

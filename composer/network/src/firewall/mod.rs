@@ -63,6 +63,8 @@ pub struct Net {
     pub internal: bool,
     /// Whether its containers are kept from each other.
     pub isolated: bool,
+    /// Whether those who know the way reach its containers at their own addresses, over IPv4 and over IPv6.
+    pub unprotected: [bool; 2],
 }
 
 /// A published port and where it leads.

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! table inet compose-STACK {
-//!     set bridges / internal / isolated / masquerading / within, map any4 / any6 / on4 / on6
+//!     set bridges / internal / isolated / masquerading / within / unprotected4 / unprotected6, map any4 / any6 / on4 / on6
 //!     chain raw         { prerouting, raw;      iifname @bridges ip daddr 127.0.0.0/8 drop }
 //!     chain prerouting  { prerouting, dstnat;   dnat by on4, any4, on6, any6 }
 //!     chain output      { output, dstnat;       the same, for what the host itself asks for }
@@ -123,6 +123,8 @@ fn sets(rules: &Rules) -> Vec<Set> {
         set(c"masquerading", set::NAMES, names(|net| net.masquerade && !net.internal)),
         set(c"within", set::PAIRS, pairs(|_| true)),
         set(c"isolated", set::PAIRS, pairs(|net| net.isolated)),
+        set(c"unprotected4", set::NAMES, names(|net| net.unprotected[0])),
+        set(c"unprotected6", set::NAMES, names(|net| net.unprotected[1])),
         set(c"any4", set::PORTS_V4, v4.0),
         set(c"on4", set::ENDPOINTS_V4, v4.1),
         set(c"any6", set::PORTS_V6, v6.0),
@@ -183,6 +185,8 @@ impl Table<'_> {
         self.rule(chain).iifname(c"internal").drop();
         self.rule(chain).oifname(c"internal").drop();
         self.rule(chain).oifname(BRIDGES).ct(CtKeys::Status, STATUS_DNAT).accept();
+        self.rule(chain).family(Family::V4).oifname(c"unprotected4").accept();
+        self.rule(chain).family(Family::V6).oifname(c"unprotected6").accept();
         self.rule(chain).oifname(BRIDGES).drop();
     }
 

@@ -53,7 +53,7 @@ const MODULE_TRIES: u32 = 10;
 
 impl BridgeSpec {
     pub(super) fn has_ipv6(&self) -> bool {
-        self.subnets.iter().any(|subnet| subnet.gateway.is_ipv6())
+        self.subnets.iter().any(|subnet| subnet.gateway.is_ipv6() && !subnet.bare)
     }
 }
 
@@ -158,7 +158,8 @@ impl Host {
     }
 
     async fn ensure_addresses(&self, name: &str, index: u32, subnets: &[Subnet]) -> Result<()> {
-        let mut wanted: Vec<IpNet> = subnets.iter().map(Subnet::of_bridge).collect();
+        let mut wanted: Vec<IpNet> =
+            subnets.iter().filter(|subnet| !subnet.bare).map(Subnet::of_bridge).collect();
         for (net, message) in self.addresses(Some(index)).await? {
             if wanted.contains(&net) {
                 wanted.retain(|other| *other != net);

@@ -6,7 +6,7 @@
 
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
-use rtnetlink::packet_route::link::{InfoData, InfoKind, InfoVeth, MacVlanMode as KernelMode};
+use rtnetlink::packet_route::link::{InfoData, InfoKind, InfoVeth, LinkFlags, MacVlanMode as KernelMode};
 use rtnetlink::{LinkMacVlan, LinkMessageBuilder, LinkUnspec, LinkVeth, LinkVlan};
 
 use super::{Bridge, BridgeSpec, Host, Inside, LinkMessage, Plug, group_of, has_ipv6, is_kind};
@@ -92,6 +92,14 @@ impl Host {
             }
         }
         Err(Error::NoParent { name: name.to_owned() })
+    }
+
+    /// Whether an interface is there and nobody has raised it.
+    ///
+    /// # Errors
+    /// When the kernel refuses to look for it.
+    pub async fn is_down(&self, name: &str) -> Result<bool> {
+        Ok(self.find(name).await?.is_some_and(|link| !link.header.flags.contains(LinkFlags::Up)))
     }
 
     /// Makes the interface that a network is on which leads nowhere: one end of a pair whose other end nobody has. Kernels

@@ -107,7 +107,7 @@ impl Network {
         let bridge = self.bridge.name.clone();
         let v6 = format!("fd00:{}::/64", self.index).parse().expect("a subnet");
         let subnets = vec![self.bridge.subnets[0].net, v6];
-        Net { bridge, subnets, masquerade: true, internal: false, isolated: false }
+        Net { bridge, subnets, masquerade: true, internal: false, isolated: false, unprotected: [false; 2] }
     }
 
     pub fn v6(&self, last: u8) -> Ipv6Addr {

@@ -123,3 +123,56 @@ fn a_bridge_that_is_gone_is_an_error() {
         assert!(matches!(error, Error::Kernel { doing: "make veth", .. }), "{error}");
     });
 }
+
+#[test]
+fn containers_make_large_packets_where_the_kernel_can() {
+    on_a_host(|| async {
+        let host = Host::open().expect("a connection");
+        let bridge = bridge(&host).await;
+        let (one, _) = Container::attached("one-1", 2, &host, &bridge).await;
+        let can = {
+            let release = run("uname", "-r");
+            let mut numbers = release.split(['.', '-']).filter_map(|number| number.parse::<u32>().ok());
+            (numbers.next(), numbers.next()) >= (Some(6), Some(3))
+        };
+        let wanted = can.then_some(192 << 10);
+        assert_eq!(largest(&one.veth).await, wanted);
+        let inside = one.inside(|| {
+            let runtime =
+                tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+            runtime.block_on(largest("eth0"))
+        });
+        assert_eq!(inside.await, wanted);
+        // Where the largest is less, nothing is lost: the bridge's own end takes 64 KiB.
+        let service = one.listens(80).await;
+        let to = (one.address, 80);
+        let (mut near, (mut far, _)) = tokio::task::spawn_blocking(move || {
+            (
+                std::net::TcpStream::connect(to).expect("a connection"),
+                service.accept().expect("the other end"),
+            )
+        })
+        .await
+        .expect("both ends");
+        let size = 20_000_000;
+        let sending = std::thread::spawn(move || std::io::Write::write_all(&mut far, &vec![7; size]));
+        let received = std::io::copy(&mut near, &mut std::io::sink()).expect("all of it");
+        assert_eq!(received, size as u64);
+        sending.join().expect("a thread").expect("sent");
+    });
+}
+
+/// What the kernel says of a link of the thread's namespace.
+async fn largest(name: &str) -> Option<u32> {
+    use futures_util::StreamExt;
+    use rtnetlink::packet_route::link::LinkAttribute;
+    let (connection, handle, _) = rtnetlink::new_connection().expect("a connection");
+    let connection = tokio::spawn(connection);
+    let link = std::pin::pin!(handle.link().get().match_name(name).execute()).next().await;
+    connection.abort();
+    let link = link.expect("an answer").expect("the link");
+    link.attributes.into_iter().find_map(|attribute| match attribute {
+        LinkAttribute::GsoIpv4MaxSize(size) => Some(size),
+        _ => None,
+    })
+}

@@ -106,6 +106,29 @@ fn networks_are_reached_by_published_ports_alone() {
 }
 
 #[test]
+fn unprotected_containers_are_reached_at_their_own_addresses() {
+    on_a_host(|| async {
+        let land = Landscape::new().await;
+        let network = land.network("shop", 0).await;
+        let web = land.container(&network, 2).await;
+        serve(&web).await;
+        let mut wanted = rules(&[&network], Vec::new());
+        for unprotected in [[true, false], [false, true], [true, true], [false, false]] {
+            wanted.networks[0].unprotected = unprotected;
+            let _shop = firewall("shop", &wanted);
+            let direct = [IpAddr::V4(web.address), IpAddr::V6(network.v6(2))];
+            for (to, is_open) in direct.into_iter().zip(unprotected) {
+                assert_eq!(
+                    land.outsider.asks_tcp((to, PORT)).await.is_some(),
+                    is_open,
+                    "{to} {unprotected:?}"
+                );
+            }
+        }
+    });
+}
+
+#[test]
 fn what_leaves_a_network_has_the_hosts_address_where_it_masquerades() {
     on_a_host(|| async {
         let land = Landscape::new().await;

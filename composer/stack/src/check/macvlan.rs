@@ -5,7 +5,8 @@ use std::cmp::Reverse;
 use super::drivers::interface;
 use super::project::{Named, Project};
 use crate::diagnostic::Report;
-use crate::driver_options::PARENT;
+use crate::driver_options::{MACVLAN_MODE, PARENT};
+use crate::limits;
 use crate::values;
 use crate::yaml::{Entry, Node};
 
@@ -16,6 +17,9 @@ pub(super) fn check(project: Project<'_>, report: &mut Report) {
     for network in project.section("networks").filter(is_macvlan) {
         if let Some(node) = network.at(&["driver_opts", PARENT]) {
             parent(project, node, report);
+        }
+        if network.at(&["driver_opts", MACVLAN_MODE]).and_then(Node::text_value) == Some("passthru") {
+            alone(project, network, report);
         }
     }
     for service in project.services() {
@@ -28,6 +32,31 @@ pub(super) fn check(project: Project<'_>, report: &mut Report) {
 fn is_macvlan(network: &Named<'_>) -> bool {
     !values::flag(network.get("external"))
         && network.get("driver").and_then(Node::text_value) == Some("macvlan")
+}
+
+/// With `passthru` an interface of the host's is given to one container.
+fn alone(project: Project<'_>, network: Named<'_>, report: &mut Report) {
+    let mode = format!(
+        "the network `{}` is of mode `passthru`, with which one container alone is on it",
+        network.name
+    );
+    let mut first = None;
+    for service in project.services() {
+        let Some((_, entry)) = service.map("networks").find(|(key, _)| *key == network.name) else {
+            continue;
+        };
+        let replicas = limits::replicas(service.node()).filter(|replicas| replicas.value > 1);
+        if let Some(replicas) = replicas {
+            let (count, name) = (replicas.value, service.name);
+            report
+                .error(entry.key, format!("the {count} replicas of `{name}` cannot be on `{}`", network.name))
+                .help(mode.clone());
+        } else if let Some((other, place)) = first {
+            report.error(entry.key, mode.clone()).also(place, format!("`{other}` is on it already"));
+        } else {
+            first = Some((service.name, entry.key));
+        }
+    }
 }
 
 /// The host has it, or has what it is to be a VLAN of.

@@ -21,6 +21,7 @@ mod macvlan;
 mod mounts;
 mod names;
 mod networks;
+mod oom;
 mod options;
 mod origin;
 mod ports;
@@ -83,6 +84,7 @@ pub(crate) fn all(root: &Node, disabled: &Map, folder: &Path, options: &LoadOpti
     bandwidth::check(project, report);
     resources::check(project, report);
     userns::check(project, report);
+    oom::check(project, report);
     origin::check(project, report);
     if project.running() {
         unready::check(project, report);

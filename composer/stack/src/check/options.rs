@@ -6,8 +6,9 @@ use super::drivers::interface;
 use super::project::Named;
 use crate::diagnostic::Report;
 use crate::driver_options::{
-    BRIDGE, ENDPOINT_SYSCTLS, FLAGS, GATEWAY_MODES, HOST_BINDING, IFNAME, INHIBIT_IPV4, LONGEST_INTERFACE,
-    MACVLAN_MODE, MACVLAN_MODES, MTU, MTUS, PARENT, PREFIX, UNDONE, boolean, gateway_mode,
+    BRIDGE, ENDPOINT_SYSCTLS, FLAGS, GATEWAY_MODES, HOST_BINDING, IFNAME, INHIBIT_IPV4, ISOLATED,
+    LONGEST_INTERFACE, MACVLAN_MODE, MACVLAN_MODES, MODES, MTU, MTUS, PARENT, PREFIX, UNDONE, boolean,
+    gateway_mode,
 };
 use crate::source::Span;
 use crate::values;
@@ -65,7 +66,12 @@ fn value(network: Named<'_>, key: &str, text: &str, at: Span, node: &Node, repor
         MACVLAN_MODE => word(node, text, &MACVLAN_MODES, report),
         _ if GATEWAY_MODES.contains(&key) => match gateway_mode(text) {
             Some((why, way)) => drop(report.error(node.span, why).help(way)),
-            None => word(node, text, &["nat"], report),
+            None if text == ISOLATED && !values::flag(network.get("internal")) => {
+                report
+                    .error(node.span, "`isolated` takes the way out from a network that is to have one")
+                    .help("add `internal: true`");
+            }
+            None => word(node, text, &MODES, report),
         },
         _ => drop(report.warning(at, format!("the driver has no option `{key}`: it has no effect"))),
     }

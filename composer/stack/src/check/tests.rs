@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::all;
 use crate::diagnostic::Report;
-use crate::options::{HostFacts, LoadOptions, Purpose};
+use crate::options::{HostFacts, Lacking, LoadOptions, Purpose};
 use crate::spec::{FILE, Record, Shape};
 use crate::yaml::{self, Map};
 
@@ -105,4 +105,25 @@ fn wrong_shapes_are_passed_over() {
             messages(&format!("{key}: {{x: {value}}}"), Purpose::Run);
         }
     }
+}
+
+#[test]
+fn a_policy_that_the_host_cannot_do_is_refused() {
+    let found = |lacks: &[Lacking], policy: &str| {
+        let text = format!(
+            "services:\n  a: {{x-rootfs: host, command: [x], mem_limit: 67108864, x-oom: {{policy: {policy}}}}}\n"
+        );
+        let mut report = Report::default();
+        let mut roots = yaml::parse(Path::new("compose.yaml"), text, &mut report).unwrap();
+        let mut options = options(Purpose::Run);
+        options.host.as_mut().unwrap().lacks = lacks.to_vec();
+        all(&roots.remove(0), &Map::new(), Path::new("/stack"), &options, &mut report);
+        report.found.into_iter().map(|found| found.message).collect::<Vec<_>>()
+    };
+    assert_eq!(found(&[], "pause"), [""; 0]);
+    assert_eq!(found(&[Lacking::Freezer], "kill-group"), [""; 0]);
+    let message = &found(&[Lacking::Freezer], "pause")[0];
+    assert!(message.starts_with("this host cannot do `pause`: it has no freezer"), "{message}");
+    let message = &found(&[Lacking::Memory], "kill-group")[0];
+    assert!(message.ends_with("its control groups have no memory controller"), "{message}");
 }

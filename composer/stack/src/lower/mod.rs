@@ -6,6 +6,7 @@ mod image;
 mod isolation;
 pub(crate) mod mounts;
 mod network;
+mod oom;
 mod ports;
 
 use std::collections::BTreeMap;
@@ -47,6 +48,7 @@ pub(crate) fn stack(
         resources: resources(&Limits::of_stack(root)),
         networks,
         bandwidth: network::bandwidth(limits.and_then(|limits| limits.get("bandwidth"))),
+        victim: oom::victim(root),
         services,
         volumes: volumes.collect(),
         contents: contents.into_contents(),
@@ -117,6 +119,7 @@ fn service(
         post_start: hooks(node, "post_start").map(hook).collect(),
         pre_stop: hooks(node, "pre_stop").map(hook).collect(),
         resources: resources(&Limits::of_service(node)),
+        oom: oom::of_service(root, node),
         logging: node.get("logging").map(logging::lower).unwrap_or_default(),
         attach: node.get("attach").and_then(Node::bool_value).unwrap_or(true),
         run: match node.get("x-run").and_then(Node::text_value) {

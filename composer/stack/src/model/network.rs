@@ -5,6 +5,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
+use crate::driver_options::{GATEWAY_MODES, ISOLATED, NAT_UNPROTECTED};
 pub use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
@@ -39,6 +40,30 @@ pub struct Network {
     pub labels: BTreeMap<String, String>,
     /// `driver_opts`, as they were given.
     pub options: BTreeMap<String, String>,
+}
+
+/// What becomes of packets of a family between a bridge and what is outside of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum GatewayMode {
+    /// From outside published ports are reached, at the host's address.
+    #[default]
+    Nat,
+    /// So is everything else, at the containers' own addresses.
+    Unprotected,
+    /// Nothing: the bridge has no address, and the host is not reached either. Of internal networks alone.
+    Isolated,
+}
+
+impl Network {
+    /// That of IPv4, or of IPv6.
+    pub fn gateway_mode(&self, v4: bool) -> GatewayMode {
+        let key = GATEWAY_MODES[usize::from(!v4)];
+        match self.options.get(key).map(String::as_str) {
+            Some(NAT_UNPROTECTED) => GatewayMode::Unprotected,
+            Some(ISOLATED) if self.internal => GatewayMode::Isolated,
+            _ => GatewayMode::Nat,
+        }
+    }
 }
 
 /// What makes a network.

@@ -187,7 +187,7 @@ pub(crate) fn external(mut node: Node, _: &str, shaper: &mut Shaper<'_>) -> Opti
 }
 
 /// A string as a mapping with one key.
-fn keyed(node: Node, key: &str) -> Node {
+pub(crate) fn keyed(node: Node, key: &str) -> Node {
     match &node.value {
         Value::Scalar(_) if !node.is_null() => {
             let inner = Node { tag: Tag::None, ..node.clone() };

@@ -12,20 +12,12 @@ pub(crate) struct Lack {
 
 const SERVICE: &str = "a service";
 
-pub(crate) const LACKS: &[Lack] = &[
-    lack(
-        SERVICE,
-        "cgroup_parent",
-        "a container's cgroup is below that of its stack",
-        "`x-resources` limits the stack",
-    ),
-    lack(
-        SERVICE,
-        "x-oom",
-        "what runs out of memory is killed by the kernel",
-        "`restart: on-failure` starts it again",
-    ),
-];
+pub(crate) const LACKS: &[Lack] = &[lack(
+    SERVICE,
+    "cgroup_parent",
+    "a container's cgroup is below that of its stack",
+    "`x-resources` limits the stack",
+)];
 
 const fn lack(record: &'static str, key: &'static str, why: &'static str, way: &'static str) -> Lack {
     Lack { record, key, why, way }

@@ -1,8 +1,8 @@
 //! Our own `x-` keys: what the Compose Specification cannot say.
 
 use super::container::BLKIO;
-use super::{COUNT, Field, Print, Record, Shape, Support};
-use crate::shape;
+use super::{COUNT, Field, INT, Print, Record, Shape};
+use crate::shape::{self, Conversion};
 
 /// `x-resources`, at the top level: the parent cgroup.
 pub(crate) const STACK_RESOURCES: Field = Field::new(
@@ -74,11 +74,18 @@ pub(crate) const ROOTFS: Field = Field::new(
 /// `x-oom`.
 pub(crate) const OOM: Field = Field::new(
     "x-oom",
-    Shape::Record(&OOM_POLICY),
-    "What happens when the service runs out of memory: raise its limit, kill or pause it.",
+    POLICY,
+    "What happens when the service runs out of memory: kill it, pause it, or raise its limit.",
 )
-.print(Print::Given)
-.support(Support::NotYet);
+.print(Print::Given);
+
+/// A policy's word, or what else there is to say of it.
+const POLICY: Shape = Shape::Short(&Conversion {
+    what: "a policy or a mapping",
+    forms: &[Shape::Text],
+    lengthen: |node, _, _| Some(shape::keyed(node, "policy")),
+    long: Shape::Record(&OOM_POLICY),
+});
 
 static OOM_POLICY: Record = Record::new(
     "`x-oom`",
@@ -86,13 +93,47 @@ static OOM_POLICY: Record = Record::new(
         Field::new(
             "policy",
             Shape::Word(&["kill", "kill-group", "pause", "raise"]),
-            "Kill one process, kill the container, freeze it, or raise its memory limit.",
+            "Kill one process, kill all of the container (which is the default), freeze it, or raise its memory limit.",
         ),
         Field::new("step", Shape::Bytes, "By how much `raise` lifts the limit each time."),
         Field::new("max", Shape::Bytes, "How far `raise` lifts the limit."),
+        Field::new(
+            "priority",
+            INT,
+            "Where the stack's `x-oom.victim` is `priority`: the lowest number goes first; 0 by default.",
+        )
+        .print(Print::Given),
+        Field::new(
+            "hook",
+            shape::COMMAND,
+            "Command that is run on the host, without a shell, each time that the policy has acted.",
+        ),
     ],
+);
+
+/// `x-oom`, at the top level.
+pub(crate) const STACK_OOM: Field = Field::new(
+    "x-oom",
+    Shape::Record(&STACK_OOM_POLICY),
+    "What happens when the whole stack runs out of memory.",
 )
-.required(&["policy"]);
+.print(Print::Given);
+
+static STACK_OOM_POLICY: Record = Record::new(
+    "`x-oom`",
+    &[
+        Field::new(
+            "victim",
+            Shape::Word(&["priority", "biggest", "newest"]),
+            "Which container is killed when the stack's limit is reached; the kernel chooses where this is not given.",
+        ),
+        Field::new(
+            "policy",
+            Shape::Word(&["kill", "kill-group", "pause"]),
+            "The policy of services that have none of their own; `pause` is that of those with a limit of memory.",
+        ),
+    ],
+);
 
 /// `x-bandwidth`.
 pub(crate) const BANDWIDTH: Field = Field::new(

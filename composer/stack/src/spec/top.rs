@@ -54,6 +54,7 @@ pub(crate) static FILE: Record = Record::new(
             .deprecated()
             .support(Support::Ignored("the file format has no versions any more: remove the line")),
         own::STACK_RESOURCES,
+        own::STACK_OOM,
     ],
 );
 

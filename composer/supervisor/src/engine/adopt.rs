@@ -74,6 +74,7 @@ impl Engine {
         self.renew_shared_names();
         self.await_owners();
         self.tidy_soon();
+        self.choose_victim();
     }
 
     /// The containers that have a readable record; folders without one are what a crash left half-made.
@@ -151,12 +152,18 @@ impl Engine {
         pipes: Pipes,
     ) {
         self.save_rest(container, pipes.output);
-        let reason =
-            ended.is_none().then(|| "its code is not known: nobody was there when it ended".to_owned());
+        let starved = self.death_unseen(container, ended.as_ref().and_then(|end| end.code));
+        let unknown =
+            || ended.is_none().then(|| "its code is not known: nobody was there when it ended".to_owned());
+        let reason = starved.as_ref().map(|told| told.text.clone()).or_else(unknown);
+        container.record.borrow_mut().starved = starved.is_some();
         let end = ended.unwrap_or(End { code: None, time: crate::clock::now() });
         let recorded = self.finish(container, end, reason);
         self.release(container).await;
         self.recall(container, end.code);
+        if let Some(told) = starved {
+            self.tell_shortage(container, told);
+        }
         self.tell_end(container, end.code);
         if recorded && ended.is_some() {
             self.link.acknowledge(pid);

@@ -25,6 +25,12 @@ pub fn readable(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     AsyncFd::with_interest(fd, Interest::READABLE)
 }
 
+/// Registers a control file that tells of a change by `POLLPRI`.
+pub fn priority(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    #[allow(deprecated)]
+    AsyncFd::with_interest(fd, Interest::PRIORITY)
+}
+
 fn non_blocking(fd: BorrowedFd<'_>) -> io::Result<()> {
     let flags = OFlag::from_bits_retain(fcntl(fd, FcntlArg::F_GETFL)?);
     fcntl(fd, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;

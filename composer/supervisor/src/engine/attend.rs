@@ -47,6 +47,7 @@ impl Engine {
         let health =
             Self::first_health(&container.record.borrow().service).map(|first| known.unwrap_or(first));
         container.status.send_replace(Status::Running(health));
+        self.watch_memory(container, fresh);
         let probing = health.map(|health| {
             let (engine, container) = (Rc::clone(self), Rc::clone(container));
             tokio::task::spawn_local(async move { engine.watch_health(&container, health, said).await })
@@ -75,22 +76,25 @@ impl Engine {
         }
         container.paused.send_replace(false);
         self.give_back_cores(container);
-        let starved = end.code == Some(137) && group.usage().is_ok_and(|usage| usage.oom_kills > 0);
-        let reason = match (starved, end.code) {
-            (true, _) => Some("killed: its memory limit was reached".to_owned()),
-            (false, None) => Some("its code is not known: the keeper had been killed".to_owned()),
-            (false, Some(_)) => None,
+        self.end_watch(container);
+        let starved = self.death(container, end.code);
+        let reason = match (&starved, end.code) {
+            (Some(told), _) => Some(told.text.clone()),
+            (None, None) => Some("its code is not known: the keeper had been killed".to_owned()),
+            (None, Some(_)) => None,
         };
+        container.record.borrow_mut().starved = starved.is_some();
         let recorded = self.finish(container, end, reason);
         self.withdraw(container);
-        if starved {
-            self.announce_container(container, Action::OutOfMemory);
+        if let Some(told) = starved {
+            self.tell_shortage(container, told);
         }
         self.conclude(container, end.code);
         // Not before it is told: a supervisor that dies in between leaves it to the next one.
         if recorded {
             self.link.acknowledge(pid);
         }
+        self.choose_victim();
         self.clear_ended_oneoff(container).await;
     }
 

@@ -1,6 +1,7 @@
 //! Changing a container that exists: made anew in its place, or given other limits as it is.
 
 use std::collections::BTreeSet;
+use std::fmt::Display;
 use std::fs;
 use std::io;
 use std::path::PathBuf;
@@ -11,7 +12,7 @@ use composer_stack::{MountKind, Service, config_hash};
 use super::container::Container;
 use super::execute::{StepError, new_record};
 use super::start::{Result, StartError};
-use super::{Engine, group, removal};
+use super::{Engine, removal};
 use crate::identifier;
 use crate::paths::{self, ContainerPaths};
 use crate::protocol::Action;
@@ -74,19 +75,22 @@ impl Engine {
     /// Gives a container, whether it runs or not, the configuration that its service has now, which differs only in what
     /// can be taken over in place.
     pub(super) async fn update(
-        &self,
+        self: &Rc<Self>,
         container: &Rc<Container>,
         service: &Service,
     ) -> std::result::Result<(), StepError> {
         let name = container.name();
-        let old = container.record.borrow().service.resources.clone();
-        if container.live.borrow().is_some() && old != service.resources {
+        let old = container.record.borrow().service.clone();
+        let is_limit = old.resources.memory != service.resources.memory;
+        if container.live.borrow().is_some() && old.resources != service.resources {
             let group = self.container_group(&name);
-            let limits = group::limits(&service.resources)
-                .map_err(|error| StepError::Unchanged { why: as_it_was(&name, &service.name, &error) })?;
-            let unenforced = group
-                .update(&group::limits_in_force(&old), &limits)
-                .map_err(|error| StepError::Unchanged { why: as_it_was(&name, &service.name, &error) })?;
+            let unchanged =
+                |why: &dyn Display| StepError::Unchanged { why: as_it_was(&name, &service.name, why) };
+            let limits = container.limits_as(&service.resources).map_err(|error| unchanged(&error))?;
+            let unenforced = group.update(&container.limits(), &limits).map_err(|error| {
+                self.limits_are_unset(container);
+                unchanged(&error)
+            })?;
             self.warn_unenforced(&service.name, unenforced);
         }
         let bandwidth = container.record.borrow().service.bandwidth;
@@ -103,20 +107,23 @@ impl Engine {
                 .rewrite(&container.paths)
                 .map_err(|error| StartError::doing(&format!("{name}: write its record"), &error))?;
         }
-        if is_live && old != service.resources {
+        if is_live && old.resources != service.resources {
             self.settle_cores(container, service)
                 .map_err(|error| StepError::Unchanged { why: as_it_was(&name, &service.name, &error) })?;
+        }
+        if old.resources != service.resources || old.oom != service.oom {
+            self.memory_has_changed(container, is_limit);
         }
         if bandwidth != service.bandwidth {
             self.tidy_bandwidth().await;
         }
-        let limits = old.changes(&service.resources, false);
+        let limits = old.resources.changes(&service.resources, false);
         self.announce_container(container, Action::Updated { limits });
         Ok(())
     }
 }
 
-fn as_it_was(name: &str, service: &str, error: &dyn std::fmt::Display) -> String {
+fn as_it_was(name: &str, service: &str, error: &dyn Display) -> String {
     format!(
         "{name}: its limits could not be changed while it runs, and it keeps those it has: {error}; set another limit, or \
          have it made anew with `compose up -d --force-recreate {service}`"

@@ -10,6 +10,7 @@ use composer_sandbox::ProcessSpec;
 use composer_stack::{Condition, ImageUse};
 use tokio::sync::{Mutex, MutexGuard, mpsc, oneshot, watch};
 
+use super::oom::{Held, Memory};
 use super::publishers;
 use crate::channel;
 use crate::logs::Writer;
@@ -103,6 +104,8 @@ pub struct Container {
     pub live: RefCell<Option<Live>>,
     /// What the last probe of its health printed, or why it failed.
     pub last_probe: RefCell<String>,
+    /// What is known of its memory.
+    pub memory: Memory,
     /// Whether its program is held where it is.
     pub paused: watch::Sender<bool>,
     /// What `run` gives its program, until it is started.
@@ -140,6 +143,7 @@ impl Container {
             status: watch::Sender::new(status),
             live: RefCell::new(None),
             last_probe: RefCell::default(),
+            memory: Memory::default(),
             paused: watch::Sender::new(false),
             given: RefCell::new(None),
             owned: Cell::new(false),
@@ -239,6 +243,7 @@ impl Container {
             mounts: service.mounts.iter().map(source).collect(),
             state: match status {
                 Status::Created | Status::Starting => protocol::State::Created,
+                Status::Running(_) if self.memory.held() == Some(Held::Pausing) => protocol::State::Pausing,
                 Status::Running(_) if *self.paused.borrow() => protocol::State::Paused,
                 Status::Running(_) => protocol::State::Running,
                 Status::Restarting(_) => protocol::State::Restarting,
@@ -250,6 +255,10 @@ impl Container {
             },
             exit_code,
             reason,
+            out_of_memory: match status {
+                Status::Exited(_) | Status::Restarting(_) => record.starved,
+                Status::Created | Status::Starting | Status::Running(_) => self.memory.held().is_some(),
+            },
             restarts: record.history.restarts,
             pid: self.live.borrow().as_ref().map(|live| live.pid),
             address: record.all_addresses().first().copied(),

@@ -204,12 +204,12 @@ impl Engine {
             let status = *container.status.borrow();
             let state = match (readiness(container, 0, &status), status) {
                 (Verdict::Holds, _) => continue,
-                (Verdict::Never, _) => execute::describe(&container.name(), status, Condition::Healthy),
+                (Verdict::Never, _) => execute::describe(container, status, Condition::Healthy),
                 (Verdict::Pending, Status::Running(_)) => {
                     format!("container {} is starting: its health check has not passed", container.name())
                 }
                 (Verdict::Pending, Status::Restarting(_)) => {
-                    execute::describe(&container.name(), status, Condition::Healthy)
+                    execute::describe(container, status, Condition::Healthy)
                 }
                 (Verdict::Pending, Status::Created | Status::Starting | Status::Exited(_)) => {
                     format!("container {} has not been started", container.name())
@@ -277,7 +277,7 @@ impl Awaited {
         let why = if *self.container.paused.borrow() {
             pause::held_back(&self.container)
         } else {
-            execute::describe(&self.container.name(), status, Condition::Healthy)
+            execute::describe(&self.container, status, Condition::Healthy)
         };
         Some(Failing { container: Rc::clone(&self.container), why: format!("{why}{again}") })
     }

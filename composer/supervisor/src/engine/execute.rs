@@ -156,6 +156,9 @@ impl Engine {
             Step::Group => {
                 *self.mask.borrow_mut() = None;
                 self.group()?;
+                // With the limits, the mark below them was written anew.
+                self.unwatch_stack();
+                self.choose_victim();
                 self.bring_bandwidth().await?;
             }
             Step::Widen(resources) => self.widen_group(&resources)?,
@@ -206,6 +209,7 @@ impl Engine {
     fn remove_group(&self) -> Result<(), StartError> {
         let group = self.cgroups.group(&self.group_path());
         // A process that no record knows may be left in it: the group's word is final.
+        self.unwatch_stack();
         let swept = group.kill().and_then(|()| group.remove());
         swept.map_err(|error| StartError::doing("remove the stack's cgroup", &error))
     }
@@ -325,7 +329,7 @@ impl Engine {
                 return Err(StepError::Interrupted);
             };
             if status.verdict(condition) == Verdict::Never {
-                let why = describe(&container.name(), status, condition);
+                let why = describe(&container, status, condition);
                 if required {
                     return Err(StepError::Unmet { container, why });
                 }
@@ -336,8 +340,21 @@ impl Engine {
     }
 }
 
-/// Why a condition will not be met.
-pub fn describe(name: &str, status: Status, condition: Condition) -> String {
+/// Why a condition of a container will not be met, and what has ended it where that was want of memory.
+pub fn describe(container: &Container, status: Status, condition: Condition) -> String {
+    let words = state_of(&container.name(), status, condition);
+    let record = container.record.borrow();
+    match (&record.phase, status) {
+        (Phase::Exited { reason: Some(why), .. }, Status::Exited(_) | Status::Restarting(_))
+            if record.starved =>
+        {
+            format!("{words}: {why}")
+        }
+        _ => words,
+    }
+}
+
+fn state_of(name: &str, status: Status, condition: Condition) -> String {
     match (status, condition) {
         (Status::Running(Some(Health::Unhealthy)), _) => format!("container {name} is unhealthy"),
         (Status::Running(None), Condition::Healthy) => {
@@ -376,6 +393,7 @@ pub fn new_record(id: String, name: &str, service: &Service, index: u32) -> Cont
         prepared: false,
         unfinished: false,
         oneoff: None,
+        starved: false,
         cores: BTreeSet::new(),
         class: None,
         userns: None,

@@ -6,8 +6,9 @@ use std::path::Path;
 use composer_cgroup::{BlockIo, DeviceIo, DeviceRule, Limits};
 use composer_stack::{Block, Resources, Service};
 
-use super::Engine;
+use super::container::Container;
 use super::start::{Result, StartError};
+use super::{Engine, oom};
 use crate::host::disks;
 
 /// Limits as the cgroup crate wants them. Fails for a device that is not there (any more).
@@ -71,6 +72,12 @@ fn all_but_devices(resources: &Resources) -> Limits {
 }
 
 impl Engine {
+    /// Somebody has written all limits of a container anew: what is not the file's is to be set again.
+    pub(super) fn limits_are_unset(&self, container: &Container) {
+        container.memory_is_unset();
+        self.spread_cores();
+    }
+
     /// Makes the group of a container, which lets these devices through where it limits any; on cgroup v2, its folder.
     pub(super) fn make_group(
         &self,
@@ -86,6 +93,8 @@ impl Engine {
             .map_err(|error| StartError { message: format!("{name}: {}", error.message), ..error })?;
         let unenforced = group.create(&limits).map_err(failed("set its limits"))?;
         self.warn_unenforced(&service.name, unenforced);
+        let at = oom::at_limit(service, service.resources.memory);
+        group.at_limit(at).map_err(failed("set what happens at its limit of memory"))?;
         self.warn_low_limits(service);
         if let Some(rules) = devices {
             group.limit_devices(&rules).map_err(failed("limit its devices"))?;

@@ -28,6 +28,7 @@ mod mounts;
 mod naming;
 mod network;
 mod oneoff;
+mod oom;
 mod operations;
 mod overtaken;
 mod pause;
@@ -118,6 +119,8 @@ struct Engine {
     endings: Cell<u64>,
     /// Whether somebody waits to take away what ended programs stood on.
     tidying: Cell<bool>,
+    /// Who watches over the memory of all.
+    memory: oom::StackMemory,
     /// Links are about to go in one sweep: no container takes its own away.
     sweeping: Cell<bool>,
     /// Links that single containers have taken away, while the kernel is at it.
@@ -196,6 +199,7 @@ async fn supervise(stack: &str) -> io::Result<()> {
         interrupt: watch::Sender::new(0),
         endings: Cell::new(0),
         tidying: Cell::new(false),
+        memory: oom::StackMemory::default(),
         sweeping: Cell::new(false),
         unplugging: watch::Sender::new(BTreeMap::new()),
         shaped: Cell::new(record.is_some()),

@@ -118,6 +118,7 @@ impl Engine {
             volumes: stack.volumes.clone(),
             networks: stack.networks.clone(),
             bandwidth: stack.bandwidth,
+            victim: stack.victim,
             services: stack.services.clone(),
             path: path.split(':').filter(|folder| !folder.is_empty()).map(PathBuf::from).collect(),
             made,

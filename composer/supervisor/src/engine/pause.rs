@@ -74,6 +74,7 @@ impl Engine {
         let name = container.name();
         self.container_group(&name).thaw().map_err(|error| format!("unpause {name}: {error}"))?;
         container.paused.send_replace(false);
+        self.has_been_let_go(container);
         self.announce_container(container, Action::Unpaused);
         Ok(())
     }
@@ -97,7 +98,9 @@ impl Engine {
         }
         let known = |service: &String| stack.is_none_or(|stack| stack.services.contains_key(service));
         let held = self.of_services(&wanted).into_iter().filter(|container| {
+            // One that is held for want of memory may be about to be given more.
             *container.paused.borrow()
+                && container.memory.held().is_none()
                 && known(&container.record.borrow().service.name)
                 && !replaces.contains(&&container.name())
         });
@@ -117,5 +120,11 @@ impl Engine {
 /// Why a container that is held is not waited for.
 pub(super) fn held_back(container: &Container) -> String {
     let record = container.record.borrow();
+    if container.memory.held().is_some() {
+        let (name, service) = (&record.name, &record.service.name);
+        return format!(
+            "container {name} is paused, as it has run out of memory: raise its limit, or `compose unpause {service}`"
+        );
+    }
     format!("container {} is paused: `compose unpause {}` it first", record.name, record.service.name)
 }

@@ -11,7 +11,7 @@ use composer_network::names;
 use composer_network::ports::{Place, Reserved};
 use composer_network::proxy::Target;
 use composer_plan::{Plan, Step};
-use composer_stack::{Driver, Port, Service, Stack};
+use composer_stack::{Driver, GatewayMode, Port, Service, Stack};
 
 use super::container::Container;
 use super::held::{Held, Tenure, matched, place, ports_of};
@@ -486,6 +486,7 @@ impl Engine {
             masquerade: net.made.masquerade,
             internal: net.made.internal,
             isolated: net.made.isolated,
+            unprotected: [true, false].map(|v4| net.made.gateway_mode(v4) == GatewayMode::Unprotected),
         });
         nets.collect()
     }

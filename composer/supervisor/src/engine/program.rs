@@ -20,6 +20,18 @@ pub fn code(pid: i32) -> Option<i32> {
     })
 }
 
+/// Whether a process has been killed, or has ended: what was killed shows it until it is gone.
+pub fn is_dying(pid: i32) -> bool {
+    // PF_EXITING and PF_SIGNALED of include/linux/sched.h.
+    const FLAGS: u64 = 0x4 | 0x400;
+    let (Some(stat), Ok(status)) = (stat(pid), fs::read_to_string(format!("/proc/{pid}/status"))) else {
+        return true;
+    };
+    let flags = field(&stat, 9).and_then(|flags| flags.parse::<u64>().ok()).unwrap_or_default();
+    let pending = mask(&status, "SigPnd:") | mask(&status, "ShdPnd:");
+    is_zombie(&stat) || flags & FLAGS != 0 || pending & (1 << (libc::SIGKILL - 1)) != 0
+}
+
 /// Whether somebody has reaped a process, so that its number may be another's.
 pub fn is_reaped(pidfd: BorrowedFd<'_>) -> bool {
     number(pidfd) == Some(-1)

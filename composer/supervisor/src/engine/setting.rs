@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::rc::Rc;
 
-use composer_cgroup::Group;
+use composer_cgroup::{Group, Limits};
 use composer_stack::{LimitChange, Resources, Stack, known_services, show_bytes};
 
 use super::container::Container;
 use super::operations::{Operation, failure};
+use super::start::StartError;
 use super::{Engine, group};
 use crate::protocol::{Action, Failure, Reply, Set, Subject};
 use crate::records::{Over, Overs, StackRecord};
@@ -23,11 +24,23 @@ struct Target {
     over: Option<Over>,
 }
 
+/// A group whose limits are changed.
+struct Place {
+    /// For users.
+    name: String,
+    group: Group,
+    /// `None` is the stack.
+    container: Option<Rc<Container>>,
+    /// What is recorded of its limits.
+    old: Resources,
+}
+
 /// A group whose limits have been changed, and what they were.
+#[derive(Clone)]
 struct Changed {
     group: Group,
-    old: Resources,
-    new: Resources,
+    old: Limits,
+    new: Limits,
 }
 
 impl Engine {
@@ -45,16 +58,18 @@ impl Engine {
         }
         let mut changed: Vec<Changed> = Vec::new();
         for target in &targets {
-            for (name, group, old) in self.groups_of(target) {
-                if old == target.new {
+            for place in self.places(target) {
+                if place.old == target.new {
                     continue;
                 }
-                let change = Changed { group, old, new: target.new.clone() };
-                match self.enforce(&name, &change, request.force, target).await {
-                    Ok(()) => changed.push(change),
+                match self.enforce(&place, &target.new, request.force).await {
+                    Ok(change) => changed.push(change),
                     Err(why) => {
                         undo(changed).await;
-                        return Err(failure(format!("{why}; nothing has been changed")));
+                        for container in targets.iter().flat_map(|target| &target.containers) {
+                            self.limits_are_unset(container);
+                        }
+                        return Err(failure(format!("{}: {why}; nothing has been changed", place.name)));
                     }
                 }
             }
@@ -140,59 +155,56 @@ impl Engine {
         }
     }
 
-    /// Each group that a target has, with its name for users and its limits as they are.
-    fn groups_of(&self, target: &Target) -> Vec<(String, Group, Resources)> {
+    /// Each group that a target has.
+    fn places(&self, target: &Target) -> Vec<Place> {
         if target.service.is_some() {
             let live = target.containers.iter().filter(|container| container.live.borrow().is_some());
             return live
-                .map(|container| {
-                    let name = container.name();
-                    let old = container.record.borrow().service.resources.clone();
-                    (name.clone(), self.container_group(&name), old)
+                .map(|container| Place {
+                    name: container.name(),
+                    group: self.container_group(&container.name()),
+                    container: Some(Rc::clone(container)),
+                    old: container.record.borrow().service.resources.clone(),
                 })
                 .collect();
         }
         let group = self.cgroups.group(&self.group_path());
         let record = self.record.borrow();
         let old = record.as_ref().map(|record| record.resources.clone()).unwrap_or_default();
-        if group.exists() { vec![(format!("stack {}", self.stack), group, old)] } else { Vec::new() }
+        let stack = Place { name: format!("stack {}", self.stack), group, container: None, old };
+        if stack.group.exists() { vec![stack] } else { Vec::new() }
     }
 
     /// Has the kernel take new limits for one group.
-    async fn enforce(
-        &self,
-        name: &str,
-        change: &Changed,
-        force: bool,
-        target: &Target,
-    ) -> Result<(), String> {
-        let (group, old, new) = (change.group.clone(), change.old.clone(), change.new.clone());
-        let lower = new.memory.filter(|new| old.memory.is_none_or(|old| *new < old));
+    async fn enforce(&self, place: &Place, new: &Resources, force: bool) -> Result<Changed, String> {
+        let words = |error: StartError| error.to_string();
+        let (old, limits) = match &place.container {
+            Some(container) => (container.limits(), container.limits_as(new).map_err(words)?),
+            None => (group::limits_in_force(&place.old), group::limits(new).map_err(words)?),
+        };
+        let change = Changed { group: place.group.clone(), old, new: limits };
+        let lower = change.new.memory.filter(|new| change.old.memory.is_none_or(|old| *new < old));
         // Reclaiming takes its time; others are served meanwhile.
+        let asked = change.clone();
         let done = tokio::task::spawn_blocking(move || {
             if let Some(limit) = lower {
-                make_room(&group, limit, force)?;
+                make_room(&asked.group, limit, force)?;
             }
-            let new = group::limits(&new).map_err(|error| error.to_string())?;
-            group.update(&group::limits_in_force(&old), &new).map_err(|error| error.to_string())
+            asked.group.update(&asked.old, &asked.new).map_err(|error| error.to_string())
         });
-        let unenforced = done
-            .await
-            .map_err(|error| error.to_string())
-            .flatten()
-            .map_err(|why| format!("{name}: {why}"))?;
-        let changes = change.old.changes(&change.new, target.service.is_none());
+        let unenforced = done.await.map_err(|error| error.to_string()).flatten()?;
+        let changes = place.old.changes(new, place.container.is_none());
         for limit in unenforced {
             if changes.iter().any(|change| change.limit == limit.limit) {
-                let text = format!("{name}: {} is not in force: {}", limit.limit, limit.reason);
+                let text = format!("{}: {} is not in force: {}", place.name, limit.limit, limit.reason);
                 self.announce(Subject::Group, Action::Warning(text));
             }
         }
-        Ok(())
+        Ok(change)
     }
 
     /// Keeps what is in force now, and tells of it.
-    fn record_limits(&self, targets: Vec<Target>) -> Result<(), Failure> {
+    fn record_limits(self: &Rc<Self>, targets: Vec<Target>) -> Result<(), Failure> {
         let failed =
             |error: std::io::Error| failure(format!("keep the limits that are in force now: {error}"));
         for target in targets {
@@ -219,12 +231,19 @@ impl Engine {
                     continue;
                 }
                 let mut record = container.record.borrow_mut();
+                let is_limit = record.service.resources.memory != new.memory;
                 record.service.resources.clone_from(&new);
                 record.rewrite(&container.paths).map_err(failed)?;
                 drop(record);
+                self.memory_has_changed(&container, is_limit);
+                self.spread_cores();
                 self.announce_container(&container, Action::Updated { limits: changes });
             }
             if !stack_changes.is_empty() {
+                // With the limits, the mark below them was written anew.
+                self.unwatch_stack();
+                self.choose_victim();
+                self.spread_cores();
                 self.announce_stack(Action::Updated { limits: stack_changes });
             }
         }
@@ -336,7 +355,7 @@ fn make_room(group: &Group, limit: u64, force: bool) -> Result<(), String> {
 async fn undo(changed: Vec<Changed>) {
     let undone = tokio::task::spawn_blocking(move || {
         for Changed { group, old, new } in changed.iter().rev() {
-            let _ = group.update(&group::limits_in_force(new), &group::limits_in_force(old));
+            let _ = group.update(new, old);
         }
     });
     // The refusal is what the caller has to hear of.

@@ -251,6 +251,9 @@ impl Engine {
         if joined.is_some() {
             spec.network = NamespaceSpec::Joined;
         }
+        if let Some(score) = self.score_at_birth(container) {
+            spec.process.oom_score_adj = Some(score);
+        }
         let tag = format!("container/{name}");
         Ok(Launch { service, spec, joined, processes, devices: devices.rules, tag, is_service: true })
     }
@@ -372,6 +375,7 @@ impl Engine {
             self.link.release(&format!("{key}/{name}"));
         }
         let _ = fs::remove_file(container.paths.health());
+        let _ = fs::remove_file(container.paths.memory());
         for stream in ["in", "out", "err"] {
             let _ = fs::remove_file(container.paths.fifo(stream));
         }
@@ -389,6 +393,7 @@ impl Engine {
         self.give_back_cores(container);
         self.release_volumes(container).await;
         self.release_ids(container);
+        self.is_not_coming(container);
         container.standing.set(false);
     }
 

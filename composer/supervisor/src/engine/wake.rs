@@ -161,6 +161,7 @@ impl Engine {
                 volumes: record.volumes.clone(),
                 networks: record.networks.clone(),
                 bandwidth: record.bandwidth,
+                victim: record.victim,
                 contents: BTreeMap::new(),
             })
         });

@@ -58,7 +58,7 @@ pub(crate) fn is_kept(action: &Action) -> bool {
         | Action::Killed { .. }
         | Action::Paused
         | Action::Unpaused
-        | Action::OutOfMemory
+        | Action::OutOfMemory(_)
         | Action::Exec(_) => true,
         Action::Creating
         | Action::Starting

@@ -89,6 +89,15 @@ pub fn root() -> Result<(), Error> {
     if nix::unistd::geteuid().is_root() { Ok(()) } else { Err(Error::NotRoot) }
 }
 
+/// Whether this host's control groups can limit memory, and hold processes.
+///
+/// # Errors
+/// [`Error::Cgroup`].
+pub fn memory_and_freezer() -> Result<(bool, bool), Error> {
+    let cgroups = composer_cgroup::Hierarchy::detect()?;
+    Ok((cgroups.has(composer_cgroup::Controller::Memory), cgroups.can_freeze()))
+}
+
 /// The control group of a container.
 fn group(cgroups: &composer_cgroup::Hierarchy, stack: &str, container: &str) -> composer_cgroup::Group {
     cgroups.group(&format!("compose/{stack}/{container}"))

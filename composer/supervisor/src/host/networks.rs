@@ -223,6 +223,7 @@ pub fn remove(name: &str) -> Result<(), Error> {
         return Err(refused(format!("network {name} has active endpoints: {}", users.join(", "))));
     }
     let registry = Registry::open(&paths::registry());
+    let _parents = lock_parents().map_err(|error| refused(error.to_string()))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build();
     let removed = runtime.map_err(|error| refused(error.to_string()))?.block_on(async {
         let group = registry.group(&group_key(name))?;
@@ -379,6 +380,13 @@ pub(crate) fn give_back(name: &str, is_ours: impl Fn(&str) -> bool) -> io::Resul
 /// Beside the folder of names, which others watch.
 fn addresses_of(name: &str) -> PathBuf {
     paths::all_shared_names().join(format!("{}.addresses", paths::as_file(name)))
+}
+
+/// Held while an interface of the host's that several networks may be on is looked for, made, passed on or removed, and
+/// while that is recorded. It waits, which the supervisor does on a thread: others of its tasks may have it.
+pub(crate) fn lock_parents() -> io::Result<Flock<File>> {
+    paths::make(paths::run())?;
+    Flock::lock(File::open(paths::run())?, FlockArg::LockExclusive).map_err(|(_, errno)| errno.into())
 }
 
 fn lock() -> io::Result<Flock<File>> {

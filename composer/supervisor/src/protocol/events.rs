@@ -104,8 +104,8 @@ pub enum Action {
     Paused,
     /// Its processes go on.
     Unpaused,
-    /// The kernel has killed a process of it for want of memory.
-    OutOfMemory,
+    /// It has run out of memory, and something was done about it.
+    OutOfMemory(Shortage),
     /// Something about a program beside its own.
     Exec(ExecAction),
     /// Of the group: an `up`, `down` or `stop` is over, and what it has stopped does not come again by it.
@@ -114,6 +114,33 @@ pub enum Action {
     Warning(String),
     /// It failed.
     Failed(String),
+}
+
+/// What was done about a container that has run out of memory.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shortage {
+    /// What was done.
+    pub outcome: Outcome,
+    /// The same for users, with the limit that was reached.
+    pub text: String,
+}
+
+/// What was done about want of memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Outcome {
+    /// All of it was killed, or a process in it.
+    Killed,
+    /// It is being held.
+    Pausing,
+    /// All of its processes stand still.
+    Paused,
+    /// Its limit was raised.
+    Raised {
+        /// From so many bytes.
+        from: u64,
+        /// To so many.
+        to: u64,
+    },
 }
 
 /// What happens to a program that `exec` runs.

@@ -9,7 +9,7 @@ mod origin;
 mod requests;
 mod status;
 
-pub use events::{Action, Event, ExecAction, ExecStage, Subject};
+pub use events::{Action, Event, ExecAction, ExecStage, Outcome, Shortage, Subject};
 pub use origin::{Again, Asked, Holder, Origin, Purpose, overtaken};
 pub use requests::{
     Attach, Copy, Down, Exec, Following, Kill, Pause, Remove, Restart, Run, Set, Start, Stop, Up, Way,

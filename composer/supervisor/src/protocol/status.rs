@@ -15,6 +15,8 @@ pub enum State {
     Running,
     /// Its program has ended and is about to be started again.
     Restarting,
+    /// Its program is about to be held, as it has run out of memory.
+    Pausing,
     /// Its program is held where it is.
     Paused,
     /// Its program has ended.
@@ -25,7 +27,7 @@ impl State {
     /// Whether it counts as running, as in Docker: also one that is held, or about to be started again.
     pub fn is_live(self) -> bool {
         match self {
-            Self::Running | Self::Paused | Self::Restarting => true,
+            Self::Running | Self::Pausing | Self::Paused | Self::Restarting => true,
             Self::Created | Self::Exited => false,
         }
     }
@@ -88,6 +90,9 @@ pub struct ContainerStatus {
     pub exit_code: Option<i32>,
     /// Why it ended or did not start, where that is not its own doing.
     pub reason: Option<String>,
+    /// Whether it is held, or has last ended, for want of memory.
+    #[serde(default)]
+    pub out_of_memory: bool,
     /// How often its restart policy has started it since an operation did.
     pub restarts: u32,
     /// Its PID 1 in the host's PID namespace while it runs.

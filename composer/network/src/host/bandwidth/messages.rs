@@ -4,7 +4,7 @@
 use libc::{EEXIST, EINVAL, ENOENT};
 use rtnetlink::packet_core::{DefaultNla, Emitable, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
 use rtnetlink::packet_route::RouteNetlinkMessage;
-use rtnetlink::packet_route::link::InfoKind;
+use rtnetlink::packet_route::link::{InfoKind, LinkAttribute};
 use rtnetlink::packet_route::tc::{
     TcAction, TcActionAttribute, TcActionMirrorOption, TcActionOption, TcActionType, TcAttribute,
     TcFilterU32Option, TcHandle, TcMessage, TcMirror, TcMirrorActionType, TcOption, TcU32Key, TcU32Selector,
@@ -12,6 +12,7 @@ use rtnetlink::packet_route::tc::{
 };
 use rtnetlink::{LinkMessageBuilder, LinkUnspec};
 
+use super::super::veth::LARGEST;
 use super::Direction;
 use super::rate::{Queue, UNLIMITED};
 use super::socket::Request;
@@ -32,8 +33,8 @@ const BURST: u32 = 20_000_000 / 64;
 /// What a class has of its own, in bytes a second: as little as can be, as all of it is to come from the cap. What it sends
 /// by that the cap is charged with too, so that others have as much less.
 const GUARANTEED: u64 = 1;
-/// Bytes in which classes take turns: one packet as large as the kernel makes them.
-const TURN: u32 = 64 << 10;
+/// Bytes in which classes take turns: one packet as large as any.
+const TURN: u32 = LARGEST;
 /// Packets that wait outside of any class.
 const DIRECT: u32 = 1000;
 
@@ -56,8 +57,10 @@ const ADD: u16 = NLM_F_CREATE | NLM_F_EXCL;
 const PUT: u16 = NLM_F_CREATE | NLM_F_REPLACE;
 
 pub(super) fn make_device(name: &str, group: u32) -> Request {
-    let link =
-        LinkMessageBuilder::<LinkUnspec>::new_with_info_kind(InfoKind::Ifb).name(name).link_group(group);
+    let link = LinkMessageBuilder::<LinkUnspec>::new_with_info_kind(InfoKind::Ifb)
+        .name(name)
+        .link_group(group)
+        .append_extra_attribute(LinkAttribute::GsoIpv4MaxSize(LARGEST));
     let message = RouteNetlinkMessage::NewLink(link.build());
     Request { doing: "make", needs: Some("ifb"), fine: &[EEXIST], message, flags: ADD }
 }

@@ -1,5 +1,7 @@
 //! Arithmetic of rates and queues.
 
+use super::super::veth::LARGEST;
+
 /// In bytes a second, above what any device has; that of a class without a limit.
 pub(super) const UNLIMITED: u64 = 1 << 37;
 /// Of a network where nobody has chosen another.
@@ -12,8 +14,8 @@ const LARGEST_HEADER: u32 = 22;
 const PACKETS: u64 = 200;
 /// How much of a second waits: enough for TCP to keep the rate over its losses, and no more than anybody wants to wait.
 const WAITING: u64 = 20;
-/// The kernel makes packets no larger by itself; what is allowed 64 KiB is let pass whatever it is.
-const WHOLE: u64 = 64 << 10;
+/// Containers make packets no larger; what is allowed as much is let pass whatever it is.
+const WHOLE: u64 = LARGEST as u64;
 const NEVER_APART: u32 = 1 << 20;
 /// So many packets may wait at low rates. More of them are seconds, and what TCP had lost it would send twice.
 const FEWEST: u32 = 8;

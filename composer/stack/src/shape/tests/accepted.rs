@@ -274,6 +274,7 @@ fn more_than_docker_compose_reads() {
         // Our own.
         ("x-rootfs: ./root", json!({"x-rootfs": "/w/root"})),
         ("x-rootfs: host", json!({"x-rootfs": "host"})),
+        ("x-oom: pause", json!({"x-oom": {"policy": "pause"}})),
         (
             "x-oom: {policy: raise, step: 32M, max: 256M}",
             json!({"x-oom": {"policy": "raise", "step": "33554432", "max": "268435456"}}),

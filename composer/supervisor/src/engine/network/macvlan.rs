@@ -1,16 +1,20 @@
 //! Networks whose containers have interfaces of their own on one of the host's: who is on one, and how such interfaces go.
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
 use composer_network::{MacvlanMode, Medium, names, remove_inside};
 use composer_stack::{Driver, MacvlanMode as Mode, Network, Service};
+use nix::fcntl::Flock;
 
 use super::super::Engine;
 use super::super::start::Result;
 use super::{Net, doing};
 use crate::diagnose;
 use crate::host::networks;
+use crate::protocol::{Action, Subject};
 use crate::records::ContainerRecord;
 
 /// The namespaces of containers that have such an interface, by their names.
@@ -120,8 +124,27 @@ impl Engine {
         own.map(|(key, made)| (key.clone(), interface(&self.stack, key, made))).collect()
     }
 
+    /// The lock of the host's interfaces that networks are on: from the moment in which this stack's record names one, others
+    /// leave it, or give it to it.
+    pub(super) async fn lock_parents(&self) -> Result<Flock<File>> {
+        let locked = tokio::task::spawn_blocking(networks::lock_parents).await;
+        let locked = locked.map_err(io::Error::other).and_then(|locked| locked);
+        locked.map_err(|error| doing("lock the interfaces of the host that networks are on", &error))
+    }
+
+    /// Tells of an interface of the host's that nothing passes.
+    pub(super) async fn tell_if_down(&self, network: &Network, parent: &str) {
+        if let Ok(true) = self.host.is_down(parent).await {
+            let name = &network.name;
+            let text = format!(
+                "the host's interface {parent} is down: over it containers reach nobody; `ip link set {parent} up` raises it"
+            );
+            self.announce(Subject::Network(name.clone()), Action::Warning(text));
+        }
+    }
+
     /// Gives what others are on as well to them, where it was made for a network of the stack: it would go with the stack's
-    /// links.
+    /// links. To be done under [`Engine::lock_parents`].
     pub(super) async fn pass_parents_on(&self) -> Result<()> {
         let Some(group) = self.registry.held_group(&self.stack).ok().flatten() else { return Ok(()) };
         for parent in self.parents().into_values() {
@@ -137,6 +160,7 @@ impl Engine {
     pub(super) async fn remove_parent(&self, key: &str) -> Result<()> {
         let mut parents = self.parents();
         let Some(parent) = parents.remove(key) else { return Ok(()) };
+        let _lock = self.lock_parents().await?;
         self.pass_parents_on().await?;
         if parents.values().any(|other| *other == parent) {
             return Ok(());

@@ -15,7 +15,7 @@ use composer_network::dns::{Neighbours, Zone};
 use composer_network::subnets::HOST;
 use composer_network::{Bridge, BridgeSpec, IpNet, LinkInfo, names as interfaces, resolvers};
 use composer_plan::ObservedNetwork;
-use composer_stack::{Driver, Network, Pool};
+use composer_stack::{Driver, GatewayMode, Network, Pool};
 
 pub use macvlan::Spaces;
 pub(crate) use macvlan::{interface, medium};
@@ -109,8 +109,18 @@ impl Engine {
         } else {
             (self.own_spec(key, &config).await?, config.clone(), None)
         };
+        let on_host = made.driver != Driver::Bridge;
+        let lock = if on_host { Some(self.lock_parents().await?) } else { None };
+        if on_host {
+            // Before what is made for it, which others and `down` find by the record.
+            self.record_made(key, &config)?;
+        }
         let bridge =
             self.host.bring_bridge(&spec).await.map_err(|error| not_set_up(key, &config, &made, &error))?;
+        drop(lock);
+        if on_host {
+            self.tell_if_down(&made, &bridge.name).await;
+        }
         let known = self.networks.borrow_mut().remove(key);
         let (zone, neighbours) =
             match known.filter(|net| net.bridge.subnets == bridge.subnets && net.id == id) {
@@ -120,10 +130,14 @@ impl Engine {
         let net = Net { config: config.clone(), made, id, bridge, zone, neighbours };
         self.networks.borrow_mut().insert(key.to_owned(), net);
         self.open_network()?;
+        self.record_made(key, &config)
+    }
+
+    fn record_made(&self, key: &str, config: &Network) -> Result<()> {
         let is_recorded = {
             let mut record = self.record.borrow_mut();
             let Some(record) = &mut *record else { return Ok(()) };
-            record.made.insert(key.to_owned(), config.clone()).as_ref() == Some(&config)
+            record.made.insert(key.to_owned(), config.clone()).as_ref() == Some(config)
         };
         if is_recorded {
             return Ok(());
@@ -259,8 +273,10 @@ impl Engine {
         self.all_unplugged().await;
         let rules = self.remove_firewall();
         let emptied = self.empty_spaces().await;
+        let lock = if self.parents().is_empty() { None } else { Some(self.lock_parents().await?) };
         let passed = self.pass_parents_on().await;
         let links = self.remove_links().await;
+        drop(lock);
         let are_gone = links.is_ok();
         let networks = std::mem::take(&mut *self.networks.borrow_mut());
         let left =
@@ -348,8 +364,16 @@ fn no_subnets(key: &str, config: &Network, error: composer_network::Error) -> St
     };
     let place = config.ipam.iter().position(|pool| pool.subnet == subnet).unwrap_or_default();
     let at = ["networks", key, "ipam", "config", &place.to_string(), "subnet"];
+    let help = if config.driver == Driver::Bridge {
+        "give it another `subnet`, or none, which takes a free one".to_owned()
+    } else {
+        // The subnet is that of what is outside, and two who give addresses of it would give the same ones.
+        "stacks that are on the same network outside share one of `compose network create -d macvlan`, with \
+         `external: true`"
+            .to_owned()
+    };
     StartError {
-        help: Some("give it another `subnet`, or none, which takes a free one".to_owned()),
+        help: Some(help),
         at: at.map(str::to_owned).into(),
         ..StartError::new(format!("the subnet {subnet} of network {} overlaps {holder}", config.name))
     }
@@ -404,6 +428,9 @@ pub(crate) fn claim_subnets(
             }
         };
         subnets.push(Subnet::whole(net));
+    }
+    for subnet in &mut subnets {
+        subnet.bare = config.gateway_mode(subnet.net.addr().is_ipv4()) == GatewayMode::Isolated;
     }
     Ok(subnets)
 }

@@ -1,0 +1,185 @@
+//! What happens when memory runs out: policies against limits, the stack's cap and the host.
+
+use super::project::{Named, Project};
+use crate::diagnostic::Report;
+use crate::limits::Limits;
+use crate::options::Lacking;
+use crate::size;
+use crate::values::{self, At};
+use crate::yaml::Node;
+
+pub(super) fn check(project: Project<'_>, report: &mut Report) {
+    if !project.running() {
+        return;
+    }
+    let stack = Stack::new(project);
+    stack.check(report);
+    for service in project.services() {
+        let Some(own) = service.get("x-oom").filter(|node| node.as_map().is_some()) else { continue };
+        Own { service, own, limits: Limits::of_service(service.node()) }.check(&stack, report);
+    }
+}
+
+/// What the stack says.
+struct Stack<'a> {
+    project: Project<'a>,
+    own: Option<&'a Node>,
+    cap: Option<At<i64>>,
+}
+
+impl<'a> Stack<'a> {
+    fn new(project: Project<'a>) -> Self {
+        let (own, cap) = (project.root.get("x-oom"), Limits::of_stack(project.root).memory);
+        Self { project, own, cap }
+    }
+
+    fn victim(&self) -> Option<&'a Node> {
+        self.own?.get("victim").filter(|node| !node.is_null())
+    }
+
+    fn lacks(&self, what: Lacking) -> bool {
+        self.project.options.host.as_ref().is_some_and(|host| host.lacks.contains(&what))
+    }
+
+    fn check(&self, report: &mut Report) {
+        if let Some(victim) = self.victim().filter(|_| self.cap.is_none()) {
+            report
+                .error(victim.span, "a victim is never chosen: the stack has no limit of memory")
+                .help("set `x-resources.limits.memory`, which is what it is chosen at");
+        }
+        if let Some(policy) = self.own.and_then(|own| own.get("policy")) {
+            self.can_do(policy, report);
+        }
+    }
+
+    /// Whether the host can do a policy.
+    fn can_do(&self, policy: &Node, report: &mut Report) {
+        let word = policy.text_value().unwrap_or_default();
+        let why = if self.lacks(Lacking::Memory) {
+            "its control groups have no memory controller"
+        } else if word == "pause" && self.lacks(Lacking::Freezer) {
+            "it has no freezer: neither cgroup2 nor the freezer of cgroup v1 is mounted"
+        } else {
+            return;
+        };
+        report.error(policy.span, format!("this host cannot do `{word}`: {why}"));
+    }
+}
+
+/// `x-oom` of a service.
+struct Own<'a> {
+    service: Named<'a>,
+    own: &'a Node,
+    limits: Limits,
+}
+
+impl<'a> Own<'a> {
+    fn get(&self, key: &str) -> Option<&'a Node> {
+        self.own.get(key).filter(|node| !node.is_null())
+    }
+
+    fn bytes(&self, key: &str) -> Option<At<i64>> {
+        let node = self.get(key)?;
+        Some(At::new(node, values::whole(node)?))
+    }
+
+    fn check(&self, stack: &Stack<'_>, report: &mut Report) {
+        if let Some(disabled) = self.service.get("oom_kill_disable").filter(|node| values::flag(Some(node))) {
+            report
+                .error(disabled.span, "`oom_kill_disable` and `x-oom` are both given")
+                .also(self.own.span, "this says what happens when memory runs out")
+                .help("keep one of them; `x-oom: pause` holds the service without killing anything");
+        }
+        if let Some(priority) = self.get("priority") {
+            let by_priority = stack.victim().and_then(Node::text_value) == Some("priority");
+            if !by_priority {
+                report
+                    .error(priority.span, "nothing goes by this priority")
+                    .help("set the stack's `x-oom: { victim: priority }`, at the top level");
+            }
+        }
+        let Some(policy) = self.get("policy") else { return self.idle(report) };
+        stack.can_do(policy, report);
+        match policy.text_value() {
+            Some("raise") => {
+                self.needs_limit(policy, stack, report);
+                self.raises(policy, stack, report);
+            }
+            Some("pause") => {
+                self.needs_limit(policy, stack, report);
+                self.idle(report);
+            }
+            Some(_) | None => self.idle(report),
+        }
+    }
+
+    /// Keys of `raise` without it.
+    fn idle(&self, report: &mut Report) {
+        for key in ["step", "max"] {
+            if let Some(node) = self.get(key) {
+                report
+                    .error(node.span, format!("`{key}` is of the policy `raise` alone"))
+                    .help(format!("remove it, or set `policy: raise` for {}", self.service.name));
+            }
+        }
+    }
+
+    fn needs_limit(&self, policy: &Node, stack: &Stack<'_>, report: &mut Report) {
+        let word = policy.text_value().unwrap_or_default();
+        if let Some(high) = self.limits.high {
+            report
+                .error(high.span, format!("`x-mem-high` and the policy `{word}` are both given"))
+                .also(policy.span, "this acts by the same control of the kernel")
+                .help("keep one of them");
+        }
+        if self.limits.memory.is_some() {
+            return;
+        }
+        let message = format!("`{word}` needs a limit of memory of the service's own");
+        let mut found = report.error(policy.span, message);
+        if let Some(cap) = stack.cap {
+            found = found
+                .also(cap.span, "at the limit of the whole stack a container is killed, by `x-oom.victim`");
+        }
+        found.help("set `mem_limit`");
+    }
+
+    fn raises(&self, policy: &Node, stack: &Stack<'_>, report: &mut Report) {
+        for (key, what) in
+            [("step", "by how much it lifts the limit each time"), ("max", "how far it lifts the limit")]
+        {
+            if self.get(key).is_none() {
+                report
+                    .error(policy.span, format!("`raise` needs `{key}`: {what}"))
+                    .help("`x-oom: { policy: raise, step: 32M, max: 256M }` has all that it needs");
+            }
+        }
+        if let Some(step) = self.bytes("step").filter(|step| step.value < LEAST_STEP) {
+            report
+                .error(step.span, format!("a step of {} is too small", shown(step.value)))
+                .help(format!("the least is {}", shown(LEAST_STEP)));
+        }
+        let Some(max) = self.bytes("max") else { return };
+        if let Some(memory) = self.limits.memory.filter(|memory| max.value <= memory.value) {
+            report
+                .error(max.span, format!("`max` is not above the limit of memory, {}", shown(memory.value)))
+                .also(memory.span, "the limit of memory, from which it is raised");
+        }
+        if let Some(cap) = stack.cap.filter(|cap| max.value > cap.value) {
+            let message = format!(
+                "a limit of {} is more than the whole stack's {}",
+                shown(max.value),
+                shown(cap.value)
+            );
+            report.error(max.span, message).also(cap.span, "the limit of the whole stack");
+        }
+    }
+}
+
+/// Below it, one raise follows the other faster than they are worth.
+const LEAST_STEP: i64 = 1 << 20;
+
+/// An amount of bytes for users.
+fn shown(bytes: i64) -> String {
+    size::show(u64::try_from(bytes).unwrap_or_default())
+}

@@ -1,0 +1,228 @@
+//! Running out of memory: who is told, what is done about it, and what is said of it.
+//!
+//! The kernel acts by itself wherever it can (`memory.oom.group`, scores of its killer), so that what a policy asks for
+//! holds while no supervisor is there. What only a supervisor can do waits for one: on v1 the rest of a container of which
+//! one process was killed, and on both what `pause` and `raise` do at their mark.
+
+mod act;
+mod cause;
+mod hook;
+mod victim;
+mod watch;
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use composer_cgroup::{AtLimit, Limits, Shortage};
+use composer_stack::{OomPolicy, Resources, Service};
+use serde::{Deserialize, Serialize};
+use tokio::sync::{Mutex, Notify};
+use tokio::task::AbortHandle;
+
+use super::container::Container;
+use super::start::Result;
+use super::{Engine, group};
+use crate::protocol::Shortage as Told;
+use crate::{diagnose, records};
+
+pub(super) use victim::StackMemory;
+
+/// The least margin between the mark at which `pause` and `raise` act and the limit.
+const LEAST_MARGIN: u64 = 4 << 20;
+/// The margin is one part in so many of the limit.
+const PARTS: u64 = 16;
+
+/// How far below a limit it is acted: that much may be taken until the kernel has been told what to do.
+fn margin(limit: u64) -> u64 {
+    (limit / PARTS).max(LEAST_MARGIN).min(limit / 2)
+}
+
+/// Where it is acted, below a limit.
+fn mark(limit: u64) -> u64 {
+    limit - margin(limit)
+}
+
+/// What is known of a container's memory while its program runs.
+#[derive(Default)]
+pub struct Memory {
+    /// What outlives this supervisor.
+    state: RefCell<State>,
+    /// Limit or policy have changed.
+    changed: Notify,
+    /// Who watches it.
+    watch: RefCell<Option<AbortHandle>>,
+    /// Whether its processes are those that the kernel is to kill first when the stack's limit is reached.
+    is_victim: Cell<bool>,
+    /// Whether its program is about to run.
+    is_coming: Cell<bool>,
+    /// Held by its hook, so that one follows the other.
+    hook: Rc<Mutex<()>>,
+    /// When it was last told to be short, as [`super::clock`] has it; v1 alone needs it.
+    alarmed: Cell<Option<u64>>,
+}
+
+/// What is known of it beyond this supervisor's life.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+struct State {
+    /// What its limit has been raised to, where it has been.
+    raised: Option<u64>,
+    /// How many of its processes had been killed when that was last looked at.
+    kills: u64,
+    /// How often its own limit had been reached then; v2 alone.
+    reached: u64,
+    /// How often the stack's had been; v2 alone.
+    stack_reached: u64,
+    /// Why it is held, where that is for want of memory.
+    held: Option<Held>,
+    /// Its policy has done what it can, or the user has let it go: at the limit all of it is killed.
+    spent: bool,
+    /// The last kill in it.
+    kill: Option<Kill>,
+}
+
+/// A kill for want of memory.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Kill {
+    /// Whether it was told of, as the container goes on without the process that was killed.
+    is_told: bool,
+    /// When: nanoseconds since the Unix epoch.
+    at: u64,
+    /// Why, as [`cause`] words it.
+    why: String,
+}
+
+/// How far holding a container has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Held {
+    /// Asked for; the kernel has not all processes yet.
+    Pausing,
+    /// All stand still.
+    Paused,
+}
+
+impl Memory {
+    /// Whether its container is held for want of memory, and how far that has come.
+    pub fn held(&self) -> Option<Held> {
+        self.state.borrow().held
+    }
+}
+
+impl Container {
+    /// Changes what is known of its memory, on disk as well.
+    fn change_memory(&self, change: impl FnOnce(&mut State)) {
+        let mut state = self.memory.state.borrow_mut();
+        let before = state.clone();
+        change(&mut state);
+        if *state != before
+            && let Err(error) = records::write(&self.paths.memory(), &*state)
+        {
+            diagnose(&format!("what is known of the memory of {}: {error}", self.name()));
+        }
+    }
+
+    /// What the limits are to be where its service has others: what `raise` has made of them holds on where the limit of
+    /// memory is the same.
+    pub(super) fn limits_as(&self, resources: &Resources) -> Result<Limits> {
+        let is_same = self.record.borrow().service.resources.memory == resources.memory;
+        let raised = self.memory.state.borrow().raised.filter(|_| is_same);
+        Ok(raised_to(group::limits(resources)?, raised))
+    }
+
+    /// Somebody has written all limits anew: what happens at that of memory is to be set again.
+    pub(super) fn memory_is_unset(&self) {
+        self.memory.changed.notify_one();
+    }
+
+    /// The limits that are in force: those of its service, with what `raise` has made of them.
+    pub(super) fn limits(&self) -> Limits {
+        let limits = group::limits_in_force(&self.record.borrow().service.resources);
+        raised_to(limits, self.memory.state.borrow().raised)
+    }
+}
+
+/// Limits with memory raised to so many bytes; swap keeps its part.
+fn raised_to(mut limits: Limits, raised: Option<u64>) -> Limits {
+    if let (Some(raised), Some(memory)) = (raised, limits.memory) {
+        let more = i64::try_from(raised.saturating_sub(memory)).unwrap_or(i64::MAX);
+        limits.memory = Some(raised);
+        limits.memory_swap =
+            limits.memory_swap.map(|total| if total > 0 { total.saturating_add(more) } else { total });
+    }
+    limits
+}
+
+/// What the kernel is to do at the limit of a service's container that has not spent its policy.
+pub(super) fn at_limit(service: &Service, limit: Option<u64>) -> AtLimit {
+    match (service.oom.policy, limit) {
+        (OomPolicy::Kill, _) => AtLimit::Kill,
+        (OomPolicy::Pause | OomPolicy::Raise { .. }, Some(limit)) => AtLimit::Tell { mark: mark(limit) },
+        (OomPolicy::KillGroup | OomPolicy::Pause | OomPolicy::Raise { .. }, _) => AtLimit::KillAll,
+    }
+}
+
+impl Engine {
+    /// Takes up the watch over the memory of a container whose program runs; `fresh` where it has just been exec'd.
+    pub(super) fn watch_memory(self: &Rc<Self>, container: &Rc<Container>, fresh: bool) {
+        let known = if fresh { None } else { records::read::<State>(&container.paths.memory()) };
+        let state = known.unwrap_or_else(|| {
+            let stack = self.cgroups.group(&self.group_path()).shortage().unwrap_or_default();
+            State { stack_reached: stack.reached_itself.unwrap_or_default(), ..State::default() }
+        });
+        *container.memory.state.borrow_mut() = State::default();
+        container.change_memory(|now| *now = state);
+        if container.memory.held().is_some() && !*container.paused.borrow() {
+            // Somebody has let it go meanwhile.
+            container.change_memory(|state| state.held = None);
+        }
+        container.memory.is_coming.set(false);
+        container.memory.is_victim.set(false);
+        let (engine, watched) = (Rc::clone(self), Rc::clone(container));
+        let task = tokio::task::spawn_local(async move { engine.keep_watch(&watched).await });
+        if let Some(before) = container.memory.watch.replace(Some(task.abort_handle())) {
+            before.abort();
+        }
+        self.choose_victim();
+    }
+
+    /// A program has not come to run, or what it stood on is gone.
+    pub(super) fn is_not_coming(self: &Rc<Self>, container: &Container) {
+        if container.memory.is_coming.replace(false) {
+            self.choose_victim();
+        }
+    }
+
+    /// The program has ended: nobody watches its memory any more.
+    pub(super) fn end_watch(&self, container: &Container) {
+        if let Some(watch) = container.memory.watch.take() {
+            watch.abort();
+        }
+        container.change_memory(|state| state.held = None);
+        container.memory.is_victim.set(false);
+    }
+
+    /// The same of one that has ended while no supervisor was there.
+    pub(super) fn death_unseen(&self, container: &Container, code: Option<i32>) -> Option<Told> {
+        *container.memory.state.borrow_mut() = records::read(&container.paths.memory()).unwrap_or_default();
+        self.death(container, code)
+    }
+
+    fn shortage(&self, container: &Container) -> Shortage {
+        self.container_group(&container.name()).shortage().unwrap_or_else(|error| {
+            diagnose(&format!("memory of {}: {error}", container.name()));
+            Shortage::default()
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_acted_well_below_the_limit() {
+        assert_eq!(mark(64 << 20), 60 << 20);
+        assert_eq!(mark(1 << 30), (1 << 30) - (64 << 20));
+        assert_eq!(mark(6 << 20), 3 << 20);
+    }
+}
