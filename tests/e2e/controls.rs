@@ -215,3 +215,43 @@ fn a_core_is_one_containers_alone_until_it_ends() {
     assert_eq!(one.field("alone", "Pid"), pid);
     one.down();
 }
+
+#[test]
+fn every_limit_of_fifty_services_changes_while_they_run() {
+    let file = |limits: &str| {
+        let services = (0..50).map(|number| format!("  s{number}: {{ <<: *all, command: sleep 1000 }}\n"));
+        format!(
+            "x-resources: {{ limits: {{ cpus: 2, memory: 1g }} }}\nx-all: &all {{ x-rootfs: @busybox@, {limits} }}\nservices:\n{}",
+            services.collect::<String>()
+        )
+    };
+    let old = "cpu_quota: 50000, cpu_period: 100000, x-cpu-burst: 10000, cpu_shares: 512, cpuset: \"0\", x-cpuset-mems: \"0\", \
+               mem_limit: 64m, mem_reservation: 8m, memswap_limit: 64m, x-mem-high: 48m, mem_swappiness: 10, pids_limit: 20, \
+               x-hugetlb: { 2M: 4M }, blkio_config: { weight: 100 }";
+    let new = "cpus: 0.25, x-cpu-idle: true, cpuset: \"1\", mem_limit: 32m, mem_reservation: 4m, memswap_limit: 48m, \
+               x-mem-high: 16m, mem_swappiness: 20, pids_limit: 10, x-hugetlb: { 2M: 2M }, blkio_config: { weight: 200 }";
+    let project = Project::new("fifty", &file(old));
+    project.ok(&["up", "-d"]);
+    let pids = || {
+        let containers = project.containers();
+        assert_eq!(containers.len(), 50);
+        let running = containers.iter().map(|one| (one["Name"].to_string(), one["Pid"].as_i64().unwrap()));
+        running.collect::<std::collections::BTreeMap<String, i64>>()
+    };
+    let before = pids();
+    assert!(before.values().all(|pid| *pid > 0), "{before:?}");
+    for (limits, mib, count, core) in [(new, 32, "10", "1"), (old, 64, "20", "0")] {
+        project.write("compose.yaml", &file(limits));
+        project.ok(&["up", "-d"]);
+        assert_eq!(pids(), before);
+        for number in [0, 24, 49] {
+            let path = format!("compose/{0}/{0}-s{number}-1", project.name);
+            let memory = control(&path, "memory.max", ("memory", "memory.limit_in_bytes"));
+            assert_eq!(memory, (mib << 20).to_string());
+            assert_eq!(control(&path, "pids.max", ("pids", "pids.max")), count);
+            assert_eq!(control(&path, "cpuset.cpus", ("cpuset", "cpuset.cpus")), core);
+            assert_eq!(control(&path, "cpu.idle", ("cpu", "cpu.idle")), if core == "1" { "1" } else { "0" });
+        }
+    }
+    project.down();
+}

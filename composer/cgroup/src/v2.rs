@@ -4,6 +4,8 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
+use nix::errno::Errno;
+
 use crate::hierarchy::Root;
 use crate::limits::{CpuTime, Setting, swap_alone};
 use crate::{Controller, Error, control};
@@ -97,9 +99,8 @@ pub(crate) fn set(
         Setting::CpuRealTime { runtime, period } => {
             return Ok(runtime.or(period).map(|_| ("cpu_rt_runtime", "cpu.rt_runtime_us")));
         }
-        // A newline alone empties the set; a write of no bytes never reaches the kernel.
-        Setting::Cpuset(cpus) => write("cpuset.cpus", &format!("{}\n", cpus.unwrap_or_default()))?,
-        Setting::CpusetMems(nodes) => write("cpuset.mems", &format!("{}\n", nodes.unwrap_or_default()))?,
+        Setting::Cpuset(cpus) => set_cpuset(directory, "cpuset.cpus", cpus)?,
+        Setting::CpusetMems(nodes) => set_cpuset(directory, "cpuset.mems", nodes)?,
         // They say more than one thing: `Group` calls them.
         Setting::Io(_) | Setting::Hugetlb(_) => {}
         Setting::Memory { limit, swap } => {
@@ -132,6 +133,23 @@ pub(crate) fn set(
         }
     }
     Ok(None)
+}
+
+/// Gives a group a list of its own, or none: then it has what the group around it has. Linux 6.1 refuses to
+/// empty that of a group with processes in it, which gets a copy then.
+fn set_cpuset(directory: &Path, file: &str, list: Option<&str>) -> Result<(), Error> {
+    let path = directory.join(file);
+    // A newline alone empties the set; a write of no bytes never reaches the kernel.
+    let written = control::write(&path, &format!("{}\n", list.unwrap_or_default()));
+    match (written, directory.parent()) {
+        (Err(Error::Write { source, .. }), Some(parent))
+            if list.is_none() && source.raw_os_error() == Some(Errno::ENOSPC as i32) =>
+        {
+            let around = control::read(&parent.join(format!("{file}.effective")))?;
+            control::write(&path, around.trim_end())
+        }
+        (written, _) => written,
+    }
 }
 
 /// What is saved up is at most the quota at every moment: it goes before the quota changes, and comes after.

@@ -92,6 +92,27 @@ fn cpu_time_stays_within_the_quota() {
     assert!(used > 25_000, "more than one period's quota was asked for: {used} µs");
 }
 
+/// By the kernel's own count of periods, which a busy machine makes no longer: in each that it was throttled in, it has
+/// had the quota, and in no other more than that.
+#[test]
+fn cpu_time_over_five_seconds_is_the_quota_of_its_periods() {
+    let scratch = Scratch::new();
+    let quota = 10_000;
+    let group = scratch.made("spinner", &Limits { cpu_quota: Some(quota), ..Limits::default() });
+    spawn(&group, "exec timeout 5 sh -c 'while :; do :; done'").finish();
+    let stat = scratch.control("spinner", "cpu", "cpu.stat", "cpu.stat");
+    let figure = |key: &str| -> f64 {
+        let mut lines = stat.lines().filter_map(|line| line.strip_prefix(key));
+        lines.next().and_then(|text| text.trim().parse().ok()).unwrap_or_else(|| panic!("{key}: {stat}"))
+    };
+    let (periods, throttled) = (figure("nr_periods "), figure("nr_throttled "));
+    let used = group.usage().expect("usage").cpu_usage_usec.expect("cpu time") as f64 / quota as f64;
+    assert!(throttled >= 10.0, "it had more to do than its quota in hardly any period: {stat}");
+    assert!(used >= throttled * 0.95, "{used} quotas were used in {throttled} throttled periods");
+    // The last period has not been counted yet.
+    assert!(used <= (periods + 1.0) * 1.05, "{used} quotas were used in {periods} periods");
+}
+
 #[test]
 fn each_limit_arrives_in_its_control_file() {
     let scratch = Scratch::new();
@@ -316,6 +337,19 @@ fn parents_have_the_protection_that_their_children_claim() {
     check(64, 64);
     stack.remove().expect("remove");
     assert_eq!(scratch.control("", "memory", "", "memory.low"), "0");
+}
+
+#[test]
+fn cores_are_lifted_from_under_a_process() {
+    let scratch = Scratch::new();
+    let bound = Limits { cpuset: Some("0".into()), cpuset_mems: Some("0".into()), ..Limits::default() };
+    let group = scratch.made("lifted", &bound);
+    let mut inside = spawn(&group, "echo in; read line; exec grep Cpus_allowed_list /proc/self/status");
+    assert_eq!(inside.line(), "in");
+    assert_eq!(group.update(&bound, &Limits::default()).expect("update"), []);
+    let (_, output, _) = inside.finish();
+    let online = std::fs::read_to_string("/sys/devices/system/cpu/online").expect("CPUs");
+    assert_eq!(output.split_whitespace().last(), Some(online.trim()));
 }
 
 #[test]

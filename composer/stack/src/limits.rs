@@ -137,6 +137,14 @@ impl Limits {
         }
     }
 
+    /// CPU time in CPUs, in whichever words it was given.
+    pub fn cpu_time(&self) -> Option<At<f64>> {
+        let period = self.cpu_period.map_or(100_000, |at| at.value);
+        #[expect(clippy::cast_precision_loss, reason = "microseconds that the kernel takes")]
+        let by_quota = |at: At<i64>| At { value: at.value as f64 / period as f64, span: at.span };
+        self.cpus.or_else(|| self.cpu_quota.filter(|at| at.value > 0).map(by_quota))
+    }
+
     /// Those of the whole stack.
     pub fn of_stack(root: &Node) -> Self {
         root.get("x-resources").map(Self::resources).unwrap_or_default()

@@ -36,8 +36,13 @@ pub(super) fn of_one(limits: &Limits, report: &mut Report) {
 }
 
 /// Ranges of the kernel for a service's other numbers.
-const RANGES: [(&str, i64, i64); 3] =
-    [("mem_swappiness", 0, 100), ("cpu_period", 1_000, 1_000_000), ("cpu_quota", 1_000, i64::MAX)];
+const RANGES: [(&str, i64, i64); 5] = [
+    ("mem_swappiness", 0, 100),
+    ("cpu_period", 1_000, 1_000_000),
+    ("cpu_quota", 1_000, i64::MAX),
+    ("cpu_rt_period", 1, i64::MAX),
+    ("cpu_rt_runtime", 1, i64::MAX),
+];
 
 pub(super) fn weights(service: Named<'_>, report: &mut Report) {
     for (key, least, most) in RANGES {
@@ -102,7 +107,7 @@ pub(super) fn has_cpus(host: &HostFacts) -> String {
 
 /// A container's limit beyond the stack's could never be reached.
 pub(super) fn against_stack(limits: &Limits, stack: &Limits, report: &mut Report) {
-    if let (Some(own), Some(cap)) = (limits.cpus, stack.cpus)
+    if let (Some(own), Some(cap)) = (limits.cpu_time(), stack.cpus)
         && own.value > cap.value
     {
         let message = format!("{} CPUs are more than the whole stack's {}", own.value, cap.value);

@@ -109,7 +109,12 @@ pub(super) fn overcommitment(project: Project<'_>, stack: &Limits, report: &mut 
         };
     let whole = |at: At<i64>| (at.span, float(at.value));
     tell(stack.memory.map(whole), sum(project, |own| own.memory, float), bytes, " of memory");
-    tell(stack.cpus.map(|at| (at.span, at.value)), sum(project, |own| own.cpus, |cpus| cpus), plain, " CPUs");
+    tell(
+        stack.cpus.map(|at| (at.span, at.value)),
+        sum(project, Limits::cpu_time, |cpus| cpus),
+        plain,
+        " CPUs",
+    );
     tell(
         stack.pids.filter(|at| at.value > 0).map(whole),
         sum(project, |own| own.pids.filter(|at| at.value > 0), float),
