@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use composer_stack::{HostFacts, Lacking};
-use composer_supervisor::host::{networks, volumes};
+use composer_supervisor::host::{disks, networks, volumes};
 
 /// Asks the kernel; `None` where /proc or /sys does not tell, and then limits are not checked against the host.
 pub fn facts() -> Option<HostFacts> {
@@ -11,7 +11,13 @@ pub fn facts() -> Option<HostFacts> {
     let memory = std::fs::read_to_string("/proc/meminfo").ok()?;
     Some(HostFacts {
         cpus_online: cpus(&online)?,
+        cores: cores(),
         memory: total(&memory)?,
+        memory_nodes: std::fs::read_to_string("/sys/devices/system/node/online")
+            .ok()
+            .and_then(|nodes| cpus(&nodes)),
+        huge_pages: Some(huge_pages()),
+        block: Some(disks::look),
         no_ipv6: networks::has_ipv6().err().map(str::to_owned),
         lacks: lacking(),
         interfaces: interfaces(),
@@ -33,8 +39,29 @@ fn interfaces() -> Option<BTreeSet<String>> {
     Some(devices.lines().filter_map(|line| Some(line.split_once(':')?.0.trim().to_owned())).collect())
 }
 
+/// The threads of each core (sysfs-devices-system-cpu in the kernel's ABI documents).
+fn cores() -> Vec<BTreeSet<u32>> {
+    let mut found = BTreeSet::new();
+    for entry in std::fs::read_dir("/sys/devices/system/cpu").into_iter().flatten().flatten() {
+        let list = std::fs::read_to_string(entry.path().join("topology/thread_siblings_list"));
+        found.extend(list.ok().and_then(|list| cpus(&list)));
+    }
+    found.into_iter().collect()
+}
+
+/// The sizes of huge pages, in bytes: `hugepages-2048kB` (hugetlbpage.rst).
+fn huge_pages() -> BTreeSet<u64> {
+    let folders = std::fs::read_dir("/sys/kernel/mm/hugepages").into_iter().flatten().flatten();
+    let sizes = folders.filter_map(|folder| {
+        let name = folder.file_name().into_string().ok()?;
+        let kibibytes: u64 = name.strip_prefix("hugepages-")?.strip_suffix("kB")?.parse().ok()?;
+        Some(kibibytes << 10)
+    });
+    sizes.collect()
+}
+
 /// A list as the kernel writes it: `0-2,4` (cpuset(7), "List format").
-fn cpus(list: &str) -> Option<BTreeSet<u32>> {
+pub fn cpus(list: &str) -> Option<BTreeSet<u32>> {
     let mut found = BTreeSet::new();
     for part in list.trim().split(',') {
         let (first, last) = part.split_once('-').unwrap_or((part, part));

@@ -69,9 +69,20 @@ fn what_is_sent_and_received_takes_its_time() {
     ip(&format!("link del dev {}", Direction::Ingress.device(&project.name)));
     project.kill_processes("compose-supervisor");
     let plan = project.ok(&["up", "-d", "--dry-run"]);
-    assert!(plan.contains("a link of it is gone"), "{plan}");
+    assert!(plan.contains("what limits its bandwidth is gone"), "{plan}");
     project.ok(&["up", "-d"]);
     assert_eq!((project.field("client", "Pid"), devices(&project)), (pid.clone(), [true, false]));
+    slowly(&project, 800);
+    // Or what leads the link there.
+    let veth = composer_network::names::veth(&project.name, &format!("{}-client-1", project.name), "default");
+    let removed = Command::new("tc").args(["qdisc", "del", "dev", &veth, "clsact"]).status().unwrap();
+    assert!(removed.success());
+    slowly(&project, 0);
+    let plan = project.ok(&["up", "-d", "--dry-run"]);
+    assert!(plan.contains("what limits its bandwidth is gone"), "{plan}");
+    project.ok(&["up", "-d"]);
+    assert!(project.ok(&["up", "-d", "--dry-run"]).starts_with("nothing to do"));
+    assert_eq!(project.field("client", "Pid"), pid);
     slowly(&project, 800);
     // Started again it is limited as before, whatever becomes of its number.
     project.ok(&["restart", "client"]);
@@ -185,9 +196,12 @@ networks:
 
     #[test]
     fn low_and_high_rates_are_kept_and_change_under_a_running_program() {
-        let project = Project::new("bandwidth-range", &file(", x-bandwidth: { ingress: 1mbit }"));
+        let project = Project::new("bandwidth-range", &file(", x-bandwidth: { ingress: 256kbit }"));
         project.ok(&["up", "-d"]);
         let pid = project.field("listen", "Pid");
+        near(MEGABIT * 0.256, TCP, || arrived(&project, "client", "-c listen -4 -t 5"));
+        project.write("compose.yaml", &file(", x-bandwidth: { ingress: 1mbit }"));
+        project.ok(&["up", "-d"]);
         near(MEGABIT, TCP, || arrived(&project, "client", "-c listen -4 -t 5"));
         project.write("compose.yaml", &file(", x-bandwidth: { ingress: 200mbit }"));
         project.ok(&["up", "-d"]);

@@ -6,14 +6,14 @@ use std::path::PathBuf;
 use crate::stack::Project;
 
 /// The files of a limit: on v2, or in a hierarchy of v1.
-fn control(path: &str, v2: &str, v1: (&str, &str)) -> String {
+pub fn control(path: &str, v2: &str, v1: (&str, &str)) -> String {
     let unified = PathBuf::from("/sys/fs/cgroup").join(path).join(v2);
     let split = PathBuf::from("/sys/fs/cgroup").join(v1.0).join(path).join(v1.1);
     let file = if fs::exists("/sys/fs/cgroup/cgroup.controllers").unwrap() { unified } else { split };
     fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display())).trim().to_owned()
 }
 
-fn is_v2() -> bool {
+pub fn is_v2() -> bool {
     fs::exists("/sys/fs/cgroup/cgroup.controllers").unwrap()
 }
 

@@ -12,13 +12,17 @@ services:
     command: sleep 1000
     environment: {OF: file}
     volumes: ['/data']
+    stop_signal: USR1
+    expose: ['80', '53/udp']
+    healthcheck: {test: [CMD, 'true'], retries: 7}
   folder: {x-rootfs: @busybox@, command: sleep 1000}
 ";
 
 #[test]
 fn what_a_container_has_made_becomes_an_image() {
     let project = Project::new("commit", FILE);
-    let config = json!({"Env": ["PATH=/bin", "KEPT=image"], "WorkingDir": "/opt"});
+    let config = json!({"Env": ["PATH=/bin", "KEPT=image"], "WorkingDir": "/opt", "Volumes": {"/of-image": {}},
+        "ExposedPorts": {"81/tcp": {}}});
     let image = Layout::busybox("commit").layer(&[
         ("opt/", ""),
         ("opt/gone", "x"),
@@ -42,6 +46,15 @@ fn what_a_container_has_made_becomes_an_image() {
     assert_eq!(project.field("app", "State"), "running");
     let shown = project.ok(&["image", "inspect", &name]);
     assert!(shown.contains("MORE=two words"), "{shown}");
+    let shown: serde_json::Value = serde_json::from_str(&shown).unwrap();
+    let made = &shown[0]["Config"];
+    assert_eq!(made["StopSignal"], "SIGUSR1");
+    assert_eq!(made["Volumes"], json!({"/data": {}, "/of-image": {}}));
+    assert_eq!(made["ExposedPorts"], json!({"53/udp": {}, "80/tcp": {}, "81/tcp": {}}));
+    assert_eq!(
+        (&made["Healthcheck"]["Test"], &made["Healthcheck"]["Retries"]),
+        (&json!(["CMD", "true"]), &json!(7))
+    );
     let file = format!("services: {{app: {{image: '{name}', pull_policy: never}}}}\n");
     let second = Project::new("commit-two", &file);
     second.ok(&["up", "-d"]);

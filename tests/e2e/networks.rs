@@ -311,6 +311,19 @@ fn another_stacks_container_lends_its_network() {
     let address = lender.field("a", "Address");
     let seen = borrower.ok(&["exec", "-T", "b", "ip", "addr"]);
     assert!(seen.contains(&format!("inet {}/", address.as_str().unwrap())), "{seen}");
+    // Whose program ends comes back into the network that others are still in.
+    let network = |project: &Project, service: &str| {
+        let pid = project.field(service, "Pid");
+        std::fs::read_link(format!("/proc/{pid}/ns/net")).unwrap()
+    };
+    for verb in [&["restart", "-t", "0"][..], &["up", "-d", "--force-recreate", "-t", "0"]] {
+        lender.ok(verb);
+        assert_eq!(network(&lender, "a"), network(&borrower, "b"), "after {verb:?}");
+        let address = lender.field("a", "Address");
+        let seen = borrower.ok(&["exec", "-T", "b", "ip", "addr"]);
+        assert!(seen.contains(&format!("inet {}/", address.as_str().unwrap())), "{seen}");
+        borrower.ok(&["exec", "-T", "b", "nslookup", "a"]);
+    }
     borrower.ok(&["stop"]);
     lender.ok(&["stop"]);
     let (_, message) = borrower.fails(&["start"]);

@@ -284,8 +284,13 @@ services:
     project.ok(&["up", "-d"]);
     assert_eq!(project.field("one", "Name"), format!("{}-other", project.name));
     assert_eq!(holds(), ["data"]);
+    // The one that it has no place for any more is the host's.
+    let left = project.left_volumes();
+    assert_eq!(left.len(), 1, "{left:?}");
     project.ok(&["up", "-d", "-V"]);
     assert_eq!(holds(), [] as [&str; 0]);
+    assert_eq!(project.left_volumes(), left);
+    project.ok(&["volume", "rm", &left[0]]);
     project.down();
 }
 

@@ -370,7 +370,7 @@ services:
     assert_eq!((state("once"), state("ever")), ("exited".into(), "exited".into()));
     reboot();
     assert_eq!((state("once"), state("ever")), ("running".into(), "running".into()));
-    // A user stops it, once `up` has had its turn: one that still waits for it stops nothing.
+    // A user stops it, once `up` has had its turn: one that still waits for that stops nothing.
     let mut up = project.command(&["up"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut told = BufReader::new(up.stderr.take().unwrap()).lines().map(Result::unwrap);
     assert!(told.any(|line| line.contains("once-1  Running")));

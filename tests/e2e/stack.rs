@@ -65,6 +65,13 @@ impl Project {
         (output.status.code().unwrap(), text(&output.stderr))
     }
 
+    /// The volumes without a name that containers which are gone have left.
+    pub fn left_volumes(&self) -> Vec<String> {
+        let label = format!("label=com.docker.compose.project={}", self.name);
+        let listed = self.ok(&["volume", "ls", "-q", "-f", "dangling=true", "-f", &label]);
+        listed.lines().filter(|name| !name.starts_with(&self.name)).map(str::to_owned).collect()
+    }
+
     fn diagnostics(&self) -> String {
         fs::read_to_string(self.state().join("supervisor.log")).unwrap_or_default()
     }
@@ -167,6 +174,11 @@ impl Project {
                 let name = found.file_name().into_string().unwrap();
                 assert!(!name.starts_with(&self.name), "{folder}/{name} is left");
             }
+        }
+        // What containers have left without a name says whose it was.
+        for record in fs::read_dir("/var/lib/compose/volume-records").into_iter().flatten().flatten() {
+            let text = fs::read_to_string(record.path()).unwrap_or_default();
+            assert!(!text.contains(&format!("\"{}\"", self.name)), "an anonymous volume is left: {text}");
         }
         for network in ["default", "front", "back"] {
             let bridge = composer_network::names::bridge(&self.name, network);

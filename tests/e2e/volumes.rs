@@ -91,6 +91,7 @@ fn an_empty_volume_gets_what_the_root_has_there() {
     project.ok(&["up", "-d"]);
     assert_eq!(project.ok(&["exec", "-T", "one", "cat", "/data/first"]), "linked\n");
     project.ok(&["exec", "-T", "one", "sh", "-c", "cd /data && rm -rf first link pipe tool"]);
+    project.ok(&["volume", "rm", &project.left_volumes()[0]]);
     project.down();
     fs::remove_dir_all(root).unwrap();
 }

@@ -118,6 +118,12 @@ pub enum Error {
         /// What kept them going.
         reason: &'static str,
     },
+    /// A group's processes could not all be brought into another hierarchy.
+    #[error("move processes into control group {}: they fork faster than they can be moved", path.display())]
+    Gather {
+        /// Its directory.
+        path: PathBuf,
+    },
     /// A process of a group could not be signalled.
     #[error("kill process {pid} of control group {group:?}: {source}")]
     Kill {
@@ -148,6 +154,7 @@ impl Error {
             | Self::Freeze { .. }
             | Self::NoDevices
             | Self::Devices { .. }
+            | Self::Gather { .. }
             | Self::Kill { .. } => false,
         }
     }
@@ -163,18 +170,32 @@ fn explained(path: &Path, source: &io::Error) -> &'static str {
             " (below 0.01 CPU, or above what the parent group may use)"
         }
         ("cpu.max", Some(Errno::EINVAL)) => " (below 0.01 CPU)",
-        ("cpuset.cpus" | "cpuset.mems", Some(Errno::EINVAL | Errno::ERANGE)) => {
+        ("cpuset.cpus", Some(Errno::EINVAL | Errno::ERANGE)) => {
             " (not a list of cores as in 0-1,3, or cores that this host does not have)"
         }
-        ("cpuset.cpus" | "cpuset.mems", Some(Errno::EACCES)) => " (outside the parent's cores)",
-        ("cpuset.cpus" | "cpuset.mems", Some(Errno::EBUSY)) => {
-            " (a group inside this one uses cores outside the new set)"
+        ("cpuset.cpus", Some(Errno::EACCES)) => " (outside the parent's cores)",
+        ("cpuset.cpus", Some(Errno::EBUSY)) => " (a group inside this one uses cores outside the new set)",
+        ("cpuset.mems", Some(Errno::EINVAL | Errno::ERANGE)) => {
+            " (not a list of memory nodes as in 0-1,3, or nodes that this host does not have)"
         }
+        ("cpuset.mems", Some(Errno::EACCES)) => " (outside the parent's memory nodes)",
+        ("cpuset.mems", Some(Errno::EBUSY)) => " (a group inside this one uses nodes outside the new set)",
+        ("cpu.rt_runtime_us", Some(Errno::EINVAL)) => {
+            " (more real-time CPU time than the host has left to give: /proc/sys/kernel/sched_rt_runtime_us)"
+        }
+        ("cpu.rt_runtime_us", Some(Errno::EBUSY)) => " (a real-time task runs in the group)",
+        ("io.max", Some(Errno::ENODEV)) => {
+            " (no such disk, or a partition: the kernel shares out whole disks)"
+        }
+        ("io.max", Some(Errno::ERANGE)) => " (a rate is at least 1)",
         ("memory.limit_in_bytes" | "memory.memsw.limit_in_bytes", Some(Errno::EBUSY)) => {
             " (the group uses more than that and the kernel could not reclaim it)"
         }
         ("cgroup.subtree_control", Some(Errno::EBUSY)) => {
             " (processes live in this group: a v2 group with processes cannot hand controllers down)"
+        }
+        (file, Some(Errno::ENODEV)) if file.starts_with("blkio.") => {
+            " (no such disk, or a partition: the kernel shares out whole disks)"
         }
         _ => "",
     }

@@ -1,7 +1,7 @@
 //! One named group: made, limited, joined, emptied and removed in every hierarchy at once.
 
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use nix::fcntl::{OFlag, open};
@@ -9,10 +9,11 @@ use nix::sys::stat::Mode;
 
 use crate::hierarchy::{Layout, Other, Root};
 use crate::limits::Setting;
+use crate::meter::Meter;
 use crate::usage::{self, Memory, Usage};
 use crate::{
     Alarm, AtLimit, Controller, DeviceRule, Error, Limits, Shortage, Unenforced, control, devices, freezer,
-    removal, shortage, v1, v2,
+    hugetlb, io, on_demand, realtime, reclaim, removal, shortage, v1, v2,
 };
 
 /// A group by its name; a handle that holds nothing of the kernel. Cheap to clone.
@@ -25,9 +26,11 @@ pub struct Group {
 }
 
 /// Where a controller's files of a group are.
-enum Place {
+enum Place<'a> {
     V1(PathBuf),
     V2(PathBuf),
+    /// In a hierarchy in which a group has a directory only where it asks for something.
+    OnDemand(&'a Other),
     /// Nowhere, and why.
     Missing(String),
 }
@@ -65,6 +68,7 @@ impl Group {
             // Without it, a process stays there in the group that it is in.
             let _ = persistent(|| v1::make(&other.root, &self.path));
         }
+        on_demand::follow_parent(&self.layout, &self.path)?;
         let unlimited = Limits::default();
         self.set_all(is_new.then_some(&unlimited), limits, made.as_ref())
     }
@@ -129,12 +133,18 @@ impl Group {
             match self.place(setting.controller(), &on_v2, refused) {
                 Place::Missing(reason) => unenforced
                     .extend(keys.into_iter().map(|limit| Unenforced { limit, reason: reason.clone() })),
-                Place::V1(_) | Place::V2(_) if !differs => {}
-                Place::V1(directory) => unenforced.extend(not_offered(v1::set(&directory, &setting)?)),
-                Place::V2(directory) => {
-                    unenforced.extend(not_offered(v2::set(&directory, &setting)?));
-                    if let (Setting::MemoryReservation(_), Some(root)) = (&setting, &self.layout.v2) {
-                        v2::protect_parents(root, &self.path)?;
+                Place::V1(_) | Place::V2(_) | Place::OnDemand(_) if !differs => {}
+                Place::V1(directory) => unenforced.extend(self.set_v1(&directory, &setting)?),
+                Place::V2(directory) => unenforced.extend(self.set_v2(&directory, &setting)?),
+                Place::OnDemand(other) => {
+                    if !keys.is_empty() {
+                        on_demand::bring(&self.layout, other, &self.path)?;
+                    }
+                    let directory = other.root.group(&self.path);
+                    match (directory.is_dir(), other.is_v2) {
+                        (false, _) => {}
+                        (true, true) => unenforced.extend(self.set_v2(&directory, &setting)?),
+                        (true, false) => unenforced.extend(self.set_v1(&directory, &setting)?),
                     }
                 }
             }
@@ -142,9 +152,44 @@ impl Group {
         Ok(unenforced)
     }
 
-    fn place(&self, controller: Controller, on_v2: &[Controller], refused: &[(Controller, Error)]) -> Place {
+    fn set_v1(&self, directory: &Path, setting: &Setting<'_>) -> Result<Vec<Unenforced>, Error> {
+        match *setting {
+            Setting::Io(io) => io::set_v1(directory, io),
+            Setting::Hugetlb(sizes) => hugetlb::set(directory, hugetlb::V1, sizes),
+            Setting::CpuRealTime { runtime, period } => {
+                let root = self.layout.v1.iter().find(|root| root.has(Controller::Cpu));
+                let set = root.map(|root| realtime::set(root, &self.path, runtime, period)).transpose()?;
+                Ok(not_offered(set.flatten()))
+            }
+            _ => Ok(not_offered(v1::set(directory, setting)?)),
+        }
+    }
+
+    fn set_v2(&self, directory: &Path, setting: &Setting<'_>) -> Result<Vec<Unenforced>, Error> {
+        match *setting {
+            Setting::Io(io) => io::set_v2(directory, io),
+            Setting::Hugetlb(sizes) => hugetlb::set(directory, hugetlb::V2, sizes),
+            _ => {
+                let lost = v2::set(directory, setting)?;
+                if let (Setting::MemoryReservation(_), Some(root)) = (setting, &self.layout.v2) {
+                    v2::protect_parents(root, &self.path)?;
+                }
+                Ok(not_offered(lost))
+            }
+        }
+    }
+
+    fn place(
+        &self,
+        controller: Controller,
+        on_v2: &[Controller],
+        refused: &[(Controller, Error)],
+    ) -> Place<'_> {
         if let Some(root) = self.layout.v1.iter().find(|root| root.has(controller)) {
             return Place::V1(root.group(&self.path));
+        }
+        if let Some(other) = self.layout.others.iter().find(|other| other.root.has(controller)) {
+            return Place::OnDemand(other);
         }
         let Some(root) = self.layout.v2.as_ref().filter(|root| root.has(controller)) else {
             return Place::Missing(format!("this host has no {controller} controller"));
@@ -164,6 +209,12 @@ impl Group {
     /// joins by `tasks` without the wait for a grace period that `cgroup.procs` has. Empty on pure v2.
     pub fn tasks_files(&self) -> Vec<PathBuf> {
         self.layout.v1.iter().map(|root| root.group(&self.path).join("tasks")).collect()
+    }
+
+    /// The files of further hierarchies to which whoever joins a group with these limits writes `0`: those in which the
+    /// group, or on v1's `blkio` the group around it, has a directory because something is asked for there.
+    pub fn on_demand_files(&self, limits: &Limits) -> Vec<PathBuf> {
+        on_demand::files(&self.layout, &self.path, limits)
     }
 
     /// Refuses the group's processes all devices but these. To be called once the group is made, before anything is in it;
@@ -371,9 +422,12 @@ impl Group {
         self.check_name()?;
         let removed = removal::remove(&self.layout, &self.path);
         // Of the others, a group that was held has a directory in the freezer's hierarchy, one with limited devices in
-        // that of devices.
+        // that of devices, one that asks for disks or huge pages in theirs.
         let is_there = |other: &&Other| {
-            self.is_everywhere || freezer::is_place(&self.layout, other) || devices::is_place(other)
+            self.is_everywhere
+                || freezer::is_place(&self.layout, other)
+                || devices::is_place(other)
+                || on_demand::is_place(other)
         };
         let others = self.layout.others.iter().filter(is_there);
         removed.and(removal::remove_others(others, &self.path))
@@ -405,6 +459,25 @@ impl Group {
     pub fn memory(&self) -> Result<Memory, Error> {
         self.check_name()?;
         usage::memory(&self.layout, &self.path)
+    }
+
+    /// What reads all its figures again and again.
+    ///
+    /// # Errors
+    /// [`Error::Name`].
+    pub fn meter(&self) -> Result<Meter, Error> {
+        self.check_name()?;
+        Ok(Meter::open(&self.layout, &self.path))
+    }
+
+    /// Has the kernel reclaim what the group uses above `limit` bytes, as far as it can: cache goes, and what can be
+    /// swapped out. Nothing is killed. It may take seconds.
+    ///
+    /// # Errors
+    /// [`Error::Read`], [`Error::Content`], [`Error::Write`].
+    pub fn reclaim(&self, limit: u64) -> Result<(), Error> {
+        self.check_name()?;
+        reclaim::reclaim(&self.layout, &self.path, limit)
     }
 
     /// Whether the group is there, in any hierarchy.
@@ -443,6 +516,9 @@ fn persistent<T>(make: impl Fn() -> Result<T, Error>) -> Result<T, Error> {
 }
 
 /// What is not in force for want of a file, for instance where swap is not accounted.
-fn not_offered(missing: Option<(&'static str, &'static str)>) -> Option<Unenforced> {
-    missing.map(|(limit, file)| Unenforced { limit, reason: format!("this kernel offers no {file}") })
+fn not_offered(missing: Option<(&'static str, &'static str)>) -> Vec<Unenforced> {
+    let missing = missing.into_iter();
+    missing
+        .map(|(limit, file)| Unenforced { limit, reason: format!("this kernel offers no {file}") })
+        .collect()
 }

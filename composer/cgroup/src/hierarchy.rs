@@ -32,13 +32,37 @@ pub enum Controller {
     Memory,
     /// Number of tasks.
     Pids,
+    /// Block devices: `blkio` on v1.
+    Io,
+    /// Huge pages.
+    Hugetlb,
 }
 
 impl Controller {
-    const ALL: [Controller; 5] =
-        [Controller::Cpu, Controller::Cpuacct, Controller::Cpuset, Controller::Memory, Controller::Pids];
+    const ALL: [Controller; 7] = [
+        Controller::Cpu,
+        Controller::Cpuacct,
+        Controller::Cpuset,
+        Controller::Memory,
+        Controller::Pids,
+        Controller::Io,
+        Controller::Hugetlb,
+    ];
 
-    /// The kernel's name of it.
+    /// Whether few groups have limits of it: in a hierarchy with nothing else a group has a directory only where it
+    /// has such limits, as each join costs time.
+    pub(crate) fn is_on_demand(self) -> bool {
+        match self {
+            Controller::Io | Controller::Hugetlb => true,
+            Controller::Cpu
+            | Controller::Cpuacct
+            | Controller::Cpuset
+            | Controller::Memory
+            | Controller::Pids => false,
+        }
+    }
+
+    /// The kernel's name of it, on v2 where the two differ.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Controller::Cpu => "cpu",
@@ -46,13 +70,20 @@ impl Controller {
             Controller::Cpuset => "cpuset",
             Controller::Memory => "memory",
             Controller::Pids => "pids",
+            Controller::Io => "io",
+            Controller::Hugetlb => "hugetlb",
         }
     }
 
-    /// Those of `names` that are used.
+    /// Those of v2's `names` that are used.
     pub(crate) fn among<'a>(names: impl Iterator<Item = &'a str>) -> Vec<Controller> {
         let names: BTreeSet<&str> = names.collect();
         Self::ALL.into_iter().filter(|controller| names.contains(controller.name())).collect()
+    }
+
+    /// The same of v1's.
+    fn among_v1<'a>(names: impl Iterator<Item = &'a str>) -> Vec<Controller> {
+        Self::among(names.map(|name| if name == "blkio" { "io" } else { name }))
     }
 }
 
@@ -79,10 +110,10 @@ impl Root {
     }
 }
 
-/// A mounted hierarchy without a controller that is used.
+/// A mounted hierarchy without a controller that each group is limited by.
 #[derive(Debug)]
 pub(crate) struct Other {
-    /// With no controllers.
+    /// With controllers that few groups have limits of, or none ([`Controller::is_on_demand`]).
     pub(crate) root: Root,
     pub(crate) is_v2: bool,
     /// v1's freezer.
@@ -95,7 +126,7 @@ pub(crate) struct Other {
 pub(crate) struct Layout {
     pub(crate) version: Version,
     pub(crate) v1: Vec<Root>,
-    /// Only where v2 has a controller that is used, or where there is nothing but v2.
+    /// Only where v2 has a controller that each group is limited by, or where there is nothing but v2.
     pub(crate) v2: Option<Root>,
     pub(crate) others: Vec<Other>,
 }
@@ -140,7 +171,8 @@ impl Hierarchy {
     /// [`Controller::Cpuacct`] is always had.
     pub fn has(&self, controller: Controller) -> bool {
         let on_v2 = self.layout.v2.is_some() && controller == Controller::Cpuacct;
-        on_v2 || self.layout.roots().any(|root| root.has(controller))
+        let others = self.layout.others.iter().map(|other| &other.root);
+        on_v2 || self.layout.roots().chain(others).any(|root| root.has(controller))
     }
 
     /// Whether groups can be held ([`Group::freeze`]).
@@ -187,7 +219,7 @@ fn layout(mounts: &[Mount], hierarchies: &[Vec<&str>]) -> Result<Layout, Error> 
     let mut v1: Vec<Root> = Vec::new();
     let mut others = Vec::new();
     let mut other_names: Vec<&[&str]> = Vec::new();
-    let other = |mount: &Mount| Root { point: mount.point.clone(), controllers: Vec::new() };
+    let other = |mount: &Mount, controllers| Root { point: mount.point.clone(), controllers };
     let mut unified: Option<&Mount> = None;
     // A hierarchy may be mounted more than once, as containers do with a part of it: the whole comes first.
     let (whole, parts): (Vec<&Mount>, Vec<&Mount>) = mounts.iter().partition(|mount| mount.is_whole);
@@ -195,15 +227,16 @@ fn layout(mounts: &[Mount], hierarchies: &[Vec<&str>]) -> Result<Layout, Error> 
         match &mount.kind {
             Kind::V2 => unified = unified.or(Some(mount)),
             Kind::V1(options) => {
-                let controllers = Controller::among(options.iter().map(String::as_str));
-                if controllers.is_empty() {
+                let controllers = Controller::among_v1(options.iter().map(String::as_str));
+                if controllers.iter().all(|controller| controller.is_on_demand()) {
                     let has = |name: &&str| options.iter().any(|option| option == name);
                     let names = hierarchies.iter().find(|names| names.iter().any(has));
                     if let Some(names) = names.filter(|names| !other_names.contains(&names.as_slice())) {
                         other_names.push(names);
                         let is_freezer = names.contains(&"freezer");
                         let is_devices = names.contains(&"devices");
-                        others.push(Other { root: other(mount), is_v2: false, is_freezer, is_devices });
+                        let root = other(mount, controllers);
+                        others.push(Other { root, is_v2: false, is_freezer, is_devices });
                     }
                 } else if !controllers.iter().any(|found| v1.iter().any(|root| root.has(*found))) {
                     v1.push(Root { point: mount.point.clone(), controllers });
@@ -222,10 +255,11 @@ fn layout(mounts: &[Mount], hierarchies: &[Vec<&str>]) -> Result<Layout, Error> 
     if let Some(mount) = unified {
         let text = control::read(&mount.point.join("cgroup.controllers"))?;
         let controllers = Controller::among(text.split_whitespace());
-        if !controllers.is_empty() || !is_mixed {
+        if !is_mixed || controllers.iter().any(|controller| !controller.is_on_demand()) {
             v2 = Some(Root { point: mount.point.clone(), controllers });
         } else {
-            others.push(Other { root: other(mount), is_v2: true, is_freezer: false, is_devices: false });
+            let root = other(mount, controllers);
+            others.push(Other { root, is_v2: true, is_freezer: false, is_devices: false });
         }
     }
     Ok(Layout { version, v1, v2, others })

@@ -1,7 +1,10 @@
 //! What a group may take, as the Compose file says it, and what of that is not in force.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
+use crate::io::BlockIo;
 use crate::{Controller, Error};
 
 /// Length of the period in which a CPU quota is shared out, in microseconds: the kernel's default, and
@@ -38,6 +41,18 @@ pub struct Limits {
     pub swappiness: Option<u64>,
     /// Processes wait for memory instead of being killed (`oom_kill_disable`). v1 alone.
     pub oom_kill_disable: bool,
+    /// Nothing but what others leave of the CPUs (`x-cpu-idle`). Not beside `cpu_shares`.
+    pub cpu_idle: bool,
+    /// Real-time CPU time in each period in microseconds (`cpu_rt_runtime`). v1 alone, where the kernel shares it out.
+    pub cpu_rt_runtime: Option<u64>,
+    /// That period in microseconds (`cpu_rt_period`); a second where not given.
+    pub cpu_rt_period: Option<u64>,
+    /// The memory nodes that may be used (`x-cpuset-mems`), as in `0-1,3`.
+    pub cpuset_mems: Option<String>,
+    /// Block devices (`blkio_config`).
+    pub io: BlockIo,
+    /// Bytes of huge pages by the size of a page (`x-hugetlb`).
+    pub hugetlb: BTreeMap<u64, u64>,
 }
 
 /// A limit that was asked for and is not in force on this host.
@@ -53,8 +68,17 @@ pub struct Unenforced {
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Setting<'a> {
     CpuTime(CpuTime),
-    CpuShares(Option<u64>),
+    /// One setting, for the kernel refuses a weight of what is idle.
+    CpuWeight {
+        shares: Option<u64>,
+        idle: bool,
+    },
+    CpuRealTime {
+        runtime: Option<u64>,
+        period: Option<u64>,
+    },
     Cpuset(Option<&'a str>),
+    CpusetMems(Option<&'a str>),
     /// One setting, for on v1 the kernel ties the two together: memory is at most memory and swap.
     Memory {
         limit: Option<u64>,
@@ -67,6 +91,8 @@ pub(crate) enum Setting<'a> {
     Swappiness(Option<u64>),
     OomKillDisable(bool),
     Pids(Option<i64>),
+    Io(&'a BlockIo),
+    Hugetlb(&'a BTreeMap<u64, u64>),
 }
 
 /// CPU time, as it was asked for.
@@ -94,14 +120,16 @@ impl CpuTime {
 impl Setting<'_> {
     pub(crate) fn controller(&self) -> Controller {
         match self {
-            Setting::CpuTime(_) | Setting::CpuShares(_) => Controller::Cpu,
-            Setting::Cpuset(_) => Controller::Cpuset,
+            Setting::CpuTime(_) | Setting::CpuWeight { .. } | Setting::CpuRealTime { .. } => Controller::Cpu,
+            Setting::Cpuset(_) | Setting::CpusetMems(_) => Controller::Cpuset,
             Setting::Memory { .. }
             | Setting::MemoryReservation(_)
             | Setting::MemoryHigh(_)
             | Setting::Swappiness(_)
             | Setting::OomKillDisable(_) => Controller::Memory,
             Setting::Pids(_) => Controller::Pids,
+            Setting::Io(_) => Controller::Io,
+            Setting::Hugetlb(_) => Controller::Hugetlb,
         }
     }
 
@@ -114,8 +142,14 @@ impl Setting<'_> {
                 ("cpu_period", time.period.is_some()),
                 ("x-cpu-burst", time.burst.is_some()),
             ],
-            Setting::CpuShares(value) => vec![("cpu_shares", value.is_some())],
+            Setting::CpuWeight { shares, idle } => {
+                vec![("cpu_shares", shares.is_some()), ("x-cpu-idle", idle)]
+            }
+            Setting::CpuRealTime { runtime, period } => {
+                vec![("cpu_rt_runtime", runtime.is_some()), ("cpu_rt_period", period.is_some())]
+            }
             Setting::Cpuset(value) => vec![("cpuset", value.is_some())],
+            Setting::CpusetMems(value) => vec![("x-cpuset-mems", value.is_some())],
             Setting::Memory { limit, swap } => {
                 vec![("mem_limit", limit.is_some()), ("memswap_limit", swap.is_some())]
             }
@@ -124,6 +158,8 @@ impl Setting<'_> {
             Setting::Swappiness(value) => vec![("mem_swappiness", value.is_some())],
             Setting::OomKillDisable(value) => vec![("oom_kill_disable", value)],
             Setting::Pids(value) => vec![("pids_limit", value.is_some())],
+            Setting::Io(io) => vec![("blkio_config", !io.is_none())],
+            Setting::Hugetlb(sizes) => vec![("x-hugetlb", !sizes.is_empty())],
         };
         asked.into_iter().filter(|(_, is_asked)| *is_asked).map(|(key, _)| key).collect()
     }
@@ -132,12 +168,23 @@ impl Setting<'_> {
 impl Limits {
     /// Each setting of these limits, with whether it differs from `old`. Nothing is known of a group
     /// without `old`: all of it counts as different.
-    pub(crate) fn settings<'a>(&'a self, old: Option<&Limits>) -> [(Setting<'a>, bool); 9] {
+    pub(crate) fn settings<'a>(&'a self, old: Option<&Limits>) -> [(Setting<'a>, bool); 13] {
         let differs = |same: fn(&Limits, &Limits) -> bool| old.is_none_or(|old| !same(old, self));
         [
             (Setting::Cpuset(self.cpuset.as_deref()), differs(|a, b| a.cpuset == b.cpuset)),
             (Setting::CpuTime(self.cpu_time()), differs(|a, b| a.cpu_time() == b.cpu_time())),
-            (Setting::CpuShares(self.cpu_shares), differs(|a, b| a.cpu_shares == b.cpu_shares)),
+            (
+                Setting::CpusetMems(self.cpuset_mems.as_deref()),
+                differs(|a, b| a.cpuset_mems == b.cpuset_mems),
+            ),
+            (
+                Setting::CpuWeight { shares: self.cpu_shares, idle: self.cpu_idle },
+                differs(|a, b| (a.cpu_shares, a.cpu_idle) == (b.cpu_shares, b.cpu_idle)),
+            ),
+            (
+                Setting::CpuRealTime { runtime: self.cpu_rt_runtime, period: self.cpu_rt_period },
+                differs(|a, b| (a.cpu_rt_runtime, a.cpu_rt_period) == (b.cpu_rt_runtime, b.cpu_rt_period)),
+            ),
             (
                 Setting::Memory { limit: self.memory, swap: self.swap() },
                 differs(|a, b| (a.memory, a.swap()) == (b.memory, b.swap())),
@@ -153,7 +200,22 @@ impl Limits {
                 differs(|a, b| a.oom_kill_disable == b.oom_kill_disable),
             ),
             (Setting::Pids(self.pids), differs(|a, b| a.pids == b.pids)),
+            (Setting::Io(&self.io), differs(|a, b| a.io == b.io)),
+            (Setting::Hugetlb(&self.hugetlb), differs(|a, b| a.hugetlb == b.hugetlb)),
         ]
+    }
+
+    /// Whether something is asked of a controller that few groups have limits of.
+    pub(crate) fn asks(&self, controller: Controller) -> bool {
+        match controller {
+            Controller::Io => !self.io.is_none(),
+            Controller::Hugetlb => !self.hugetlb.is_empty(),
+            Controller::Cpu
+            | Controller::Cpuacct
+            | Controller::Cpuset
+            | Controller::Memory
+            | Controller::Pids => true,
+        }
     }
 
     fn cpu_time(&self) -> CpuTime {

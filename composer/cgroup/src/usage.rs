@@ -78,7 +78,7 @@ fn read_v1(usage: &mut Usage, controller: Controller, directory: &Path) -> Resul
             usage.cpu_usage_usec = nanoseconds.map(|time| time / 1000);
         }
         Controller::Pids => usage.pids_current = number("pids.current")?,
-        Controller::Cpu | Controller::Cpuset => {}
+        Controller::Cpu | Controller::Cpuset | Controller::Io | Controller::Hugetlb => {}
     }
     Ok(())
 }

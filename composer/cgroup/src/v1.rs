@@ -8,7 +8,6 @@ use std::path::{Path, PathBuf};
 
 use cgroups_rs::fs::MaxValue;
 use cgroups_rs::fs::cpu::CpuController;
-use cgroups_rs::fs::cpuset::CpuSetController;
 use cgroups_rs::fs::error::{Error as CrateError, ErrorKind};
 use cgroups_rs::fs::memory::MemController;
 use cgroups_rs::fs::pid::PidController;
@@ -24,6 +23,9 @@ const CPU_SHARES: u64 = 1024;
 /// What v1 takes for "no limit".
 const UNLIMITED: i64 = -1;
 const SWAPPINESS: &str = "memory.swappiness";
+const IDLE: &str = "cpu.idle";
+const CPUS: &str = "cpuset.cpus";
+const MEMS: &str = "cpuset.mems";
 
 /// Makes the group with its parents; `true` when it was not there before.
 pub(crate) fn make(root: &Root, path: &str) -> Result<bool, Error> {
@@ -101,10 +103,27 @@ pub(crate) fn set(
     let failed = |error| written(directory, error);
     match *setting {
         Setting::CpuTime(time) => return set_time(directory, &time),
-        Setting::CpuShares(shares) => CpuController::new(path(), PathBuf::new(), false)
-            .set_shares(shares.unwrap_or(CPU_SHARES))
-            .map_err(failed)?,
-        Setting::Cpuset(cpus) => set_cpuset(directory, cpus)?,
+        Setting::CpuWeight { shares, idle } => {
+            if !set_idle(directory, idle)? {
+                return Ok(Some(("x-cpu-idle", IDLE)));
+            }
+            if !idle {
+                CpuController::new(path(), PathBuf::new(), false)
+                    .set_shares(shares.unwrap_or(CPU_SHARES))
+                    .map_err(failed)?;
+            }
+        }
+        // Those need the hierarchy, or say more than one thing: `Group` calls them.
+        Setting::CpuRealTime { .. } | Setting::Io(_) | Setting::Hugetlb(_) => {}
+        Setting::Cpuset(cpus) => set_cpuset(directory, CPUS, cpus)?,
+        Setting::CpusetMems(nodes) => {
+            // As v2 does: what is in memory moves along.
+            control::write(
+                &directory.join("cpuset.memory_migrate"),
+                if nodes.is_some() { "1" } else { "0" },
+            )?;
+            set_cpuset(directory, MEMS, nodes)?;
+        }
         Setting::Memory { limit, swap } => return set_memory(directory, limit, swap),
         Setting::MemoryReservation(bytes) => MemController::new(path(), PathBuf::new(), false)
             .set_soft_limit(bytes.map_or(UNLIMITED, signed))
@@ -130,6 +149,20 @@ pub(crate) fn set(
         }
     }
     Ok(None)
+}
+
+/// Whether the group is, or is no more, run only when nobody else wants a CPU; `false` where the kernel cannot (it can
+/// since Linux 5.15). A group that comes out of it has the kernel's own weight.
+pub(crate) fn set_idle(directory: &Path, idle: bool) -> Result<bool, Error> {
+    if lacks(directory, IDLE) {
+        return Ok(!idle);
+    }
+    let file = directory.join(IDLE);
+    let is_idle = control::number(&file)? == Some(1);
+    if is_idle != idle {
+        control::write(&file, if idle { "1" } else { "0" })?;
+    }
+    Ok(true)
 }
 
 /// The kernel refuses, at every moment, a share above the parent's and a burst above the quota: what is saved up goes
@@ -204,26 +237,21 @@ fn in_use(directory: &Path, (key, file): Counter, limit: i64, error: Error) -> E
     }
 }
 
-/// Gives a group and the groups inside it that share its cores a new set; `None` is the parent's. The kernel
-/// demands that a child is within its parent at every moment: first the group gets old and new together, then
-/// the children move, then the old ones go.
-fn set_cpuset(directory: &Path, cpus: Option<&str>) -> Result<(), Error> {
-    const FILE: &str = "cpuset.cpus";
-    let wanted = match cpus {
-        Some(cpus) => cpus.to_owned(),
+/// Gives a group and the groups inside it that share its cores or nodes a new set; `None` is the parent's. The kernel
+/// demands that a child is within its parent at every moment: first the group gets old and new together, then the
+/// children move, then the old ones go.
+fn set_cpuset(directory: &Path, file: &str, list: Option<&str>) -> Result<(), Error> {
+    let wanted = match list {
+        Some(list) => list.to_owned(),
         None => match directory.parent() {
-            Some(parent) => control::read(&parent.join(FILE))?.trim_end().to_owned(),
+            Some(parent) => control::read(&parent.join(file))?.trim_end().to_owned(),
             None => return Ok(()),
         },
     };
-    let write = |path: &Path, value: &str| {
-        CpuSetController::new(path.to_owned(), PathBuf::new(), false)
-            .set_cpus(value)
-            .map_err(|error| written(path, error))
-    };
-    let followers = followers(directory)?;
+    let write = |path: &Path, value: &str| control::write(&path.join(file), value);
+    let followers = followers(directory, file)?;
     if !followers.is_empty() {
-        let old = control::read(&directory.join(FILE))?;
+        let old = control::read(&directory.join(file))?;
         write(directory, &format!("{},{wanted}", old.trim_end()))?;
         for follower in &followers {
             write(follower, &wanted)?;
@@ -232,14 +260,14 @@ fn set_cpuset(directory: &Path, cpus: Option<&str>) -> Result<(), Error> {
     write(directory, &wanted)
 }
 
-/// Groups inside `directory` with the same cores as it, parents before children. On v1 a group without a
-/// `cpuset` of its own holds a copy of its parent's, and nothing but the value tells so.
-fn followers(directory: &Path) -> Result<Vec<PathBuf>, Error> {
-    let cores = control::read(&directory.join("cpuset.cpus"))?;
+/// Groups inside `directory` with the same set as it, parents before children. On v1 a group without a set of its own
+/// holds a copy of its parent's, and nothing but the value tells so.
+fn followers(directory: &Path, file: &str) -> Result<Vec<PathBuf>, Error> {
+    let list = control::read(&directory.join(file))?;
     let mut found = Vec::new();
     for child in control::children(directory)? {
-        if control::read_if_there(&child.join("cpuset.cpus"))?.as_ref() == Some(&cores) {
-            let below = followers(&child)?;
+        if control::read_if_there(&child.join(file))?.as_ref() == Some(&list) {
+            let below = followers(&child, file)?;
             found.push(child);
             found.extend(below);
         }

@@ -85,11 +85,23 @@ pub(crate) fn set(
     let write = |file: &str, value: &str| control::write(&directory.join(file), value);
     match *setting {
         Setting::CpuTime(time) => return set_time(directory, &time),
-        Setting::CpuShares(shares) => {
-            write("cpu.weight", &weight(shares.unwrap_or(1024)).to_string())?;
+        Setting::CpuWeight { shares, idle } => {
+            if !crate::v1::set_idle(directory, idle)? {
+                return Ok(Some(("x-cpu-idle", "cpu.idle")));
+            }
+            if !idle {
+                write("cpu.weight", &weight(shares.unwrap_or(1024)).to_string())?;
+            }
+        }
+        // v2 gives out no real-time CPU time.
+        Setting::CpuRealTime { runtime, period } => {
+            return Ok(runtime.or(period).map(|_| ("cpu_rt_runtime", "cpu.rt_runtime_us")));
         }
         // A newline alone empties the set; a write of no bytes never reaches the kernel.
         Setting::Cpuset(cpus) => write("cpuset.cpus", &format!("{}\n", cpus.unwrap_or_default()))?,
+        Setting::CpusetMems(nodes) => write("cpuset.mems", &format!("{}\n", nodes.unwrap_or_default()))?,
+        // They say more than one thing: `Group` calls them.
+        Setting::Io(_) | Setting::Hugetlb(_) => {}
         Setting::Memory { limit, swap } => {
             let swap_max = swap_alone(limit, swap)?;
             let is_offered = !crate::v1::lacks(directory, "memory.swap.max");

@@ -10,7 +10,7 @@ use composer_supervisor::protocol::Failure;
 use super::context::Context;
 use super::{Error, Result, pulling};
 use crate::options::Pull;
-use crate::render::Way;
+use crate::render::{Step, Way};
 
 /// Which images, and how.
 #[derive(Clone, Copy, Debug, Default)]
@@ -44,6 +44,11 @@ impl Context {
         let registries = self.registries()?;
         let looked = Looked::find(stack, registries, &choice).map_err(host::Error::Image)?;
         let Some(looked) = looked else { return Ok(()) };
+        if !looked.due().is_empty() {
+            let mut pulls = self.pulls(Way::Pull, bring.quiet);
+            looked.due().iter().for_each(|name| pulls.step(name, &Step::Asked, &mut self.out));
+            pulls.finish();
+        }
         let names = looked.missing();
         let (looked, brought) = if names.is_empty() {
             (looked, Vec::new())
@@ -52,7 +57,8 @@ impl Context {
             pulling::bring(self, &mut pulls, looked)?
         };
         match looked.give(brought, stack, &choice) {
-            Ok(held) => {
+            Ok((held, doubts)) => {
+                doubts.iter().for_each(|doubt| self.out.warning(doubt));
                 self.held = Some(held);
                 Ok(())
             }

@@ -48,6 +48,11 @@ impl Context {
         }
     }
 
+    /// Whether a terminal understands more than text (TERM).
+    pub fn draws(&self) -> bool {
+        self.caller.environment.get("TERM").is_none_or(|term| term != "dumb")
+    }
+
     /// The flags before the verb.
     pub fn global(&self) -> &Global {
         &self.global
@@ -113,9 +118,7 @@ impl Context {
             };
             self.out.note(&text);
         }
-        if purpose == Purpose::Run {
-            self.loaded = Some(options);
-        }
+        self.loaded = Some(options);
         Ok(loaded)
     }
 
@@ -269,6 +272,11 @@ impl Context {
 
     /// Tells why a command failed, and with which status it ends.
     pub fn tell(&mut self, error: &Error) -> u8 {
+        if let Error::Refused(failure) = error {
+            for other in &failure.more {
+                self.tell(&Error::Refused(other.clone()));
+            }
+        }
         let code = match error {
             Error::Refused(failure) => u8::try_from(failure.code).unwrap_or(1),
             Error::Interrupted => INTERRUPTED,

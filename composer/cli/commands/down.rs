@@ -1,6 +1,7 @@
 //! `compose down`.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Duration;
 
 use composer_supervisor::client::Client;
@@ -58,9 +59,9 @@ fn used(stack: &str, services: &[String]) -> Result<BTreeMap<String, String>> {
 /// What others stand on stays, and is told.
 fn remove(context: &mut Context, images: &BTreeMap<String, String>) {
     for (name, id) in images {
-        let removed = match images::remove(name, false) {
+        let removed = match images::remove(name, Path::new("/"), false) {
             // A place on disk is written in the file from the file's folder.
-            Err(host::Error::NoImage { .. }) => images::remove(id, false),
+            Err(host::Error::NoImage { .. }) => images::remove(id, Path::new("/"), false),
             removed => removed,
         };
         match removed {

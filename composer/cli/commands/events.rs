@@ -36,7 +36,7 @@ pub fn run(context: &mut Context, verb: &Events) -> Result {
         for happening in happenings {
             let wanted = verb.services.is_empty() || verb.services.contains(&happening.service);
             if wanted && (since..=until).contains(&happening.time) {
-                show(&happening, verb.json, context)?;
+                show(&happening, &stack, verb.json, context)?;
             }
         }
         context.out.flush().map_err(Error::Output)?;
@@ -69,7 +69,7 @@ pub fn run(context: &mut Context, verb: &Events) -> Result {
 #[derive(Serialize)]
 struct Line<'a> {
     action: &'a str,
-    attributes: &'a BTreeMap<&'a str, String>,
+    attributes: &'a BTreeMap<String, String>,
     id: &'a str,
     service: &'a str,
     time: String,
@@ -77,35 +77,41 @@ struct Line<'a> {
     kind: &'static str,
 }
 
-fn show(happening: &Happening, json: bool, context: &mut Context) -> Result<()> {
+fn show(happening: &Happening, stack: &str, json: bool, context: &mut Context) -> Result<()> {
     let Some((action, own)) = in_dockers_words(&happening.action) else { return Ok(()) };
-    let mut attributes: BTreeMap<&str, String> =
-        happening.labels.iter().map(|(key, value)| (key.as_str(), value.clone())).collect();
+    // What happens to the stack as a whole has no container.
+    let kind = if happening.container.is_empty() { "stack" } else { "container" };
+    let id = if happening.container.is_empty() { stack } else { &happening.id };
+    let mut attributes = happening.labels.clone();
     attributes.extend(own);
-    attributes.insert("image", happening.image.clone());
-    attributes.insert("name", happening.container.clone());
+    if happening.container.is_empty() {
+        attributes.insert("name".to_owned(), stack.to_owned());
+    } else {
+        attributes.insert("image".to_owned(), happening.image.clone());
+        attributes.insert("name".to_owned(), happening.container.clone());
+    }
     let text = if json {
         let line = Line {
             action: &action,
             attributes: &attributes,
-            id: &happening.id,
+            id,
             service: &happening.service,
             time: time::with_zone(happening.time),
-            kind: "container",
+            kind,
         };
         serde_json::to_string(&line).map_err(doing("write JSON"))?
     } else {
         let attributes: Vec<String> =
             attributes.iter().map(|(key, value)| format!("{key}={value}")).collect();
-        let (time, id) = (time::local(happening.time), &happening.id);
+        let time = time::local(happening.time);
         // Docker Compose leaves a line free after each.
-        format!("{time} container {action} {id} ({})\n", attributes.join(", "))
+        format!("{time} {kind} {action} {id} ({})\n", attributes.join(", "))
     };
     context.out.line(&text).map_err(Error::Output)
 }
 
 /// Docker's name of an action, and the attributes that it brings; `None` for what Docker has no event for.
-fn in_dockers_words(action: &Action) -> Option<(String, Vec<(&'static str, String)>)> {
+fn in_dockers_words(action: &Action) -> Option<(String, Vec<(String, String)>)> {
     let plain = |word: &str| Some((word.to_owned(), Vec::new()));
     match action {
         Action::Created => plain("create"),
@@ -115,7 +121,7 @@ fn in_dockers_words(action: &Action) -> Option<(String, Vec<(&'static str, Strin
         Action::Stopped => plain("stop"),
         Action::Removed => plain("destroy"),
         Action::Restarted => plain("restart"),
-        Action::Updated => plain("update"),
+
         Action::Paused => plain("pause"),
         Action::Unpaused => plain("unpause"),
         Action::OutOfMemory(Shortage { outcome, text }) => {
@@ -125,24 +131,30 @@ fn in_dockers_words(action: &Action) -> Option<(String, Vec<(&'static str, Strin
                 Outcome::Paused => "oom: paused",
                 Outcome::Raised { .. } => "oom: raised",
             };
-            let mut attributes = vec![("reason", text.clone())];
+            let mut attributes = vec![("reason".to_owned(), text.clone())];
             if let Outcome::Raised { from, to } = outcome {
-                attributes.extend([("from", from.to_string()), ("to", to.to_string())]);
+                attributes.extend([("from".to_owned(), from.to_string()), ("to".to_owned(), to.to_string())]);
             }
             Some((word.to_owned(), attributes))
         }
-        Action::Killed { signal } => Some(("kill".to_owned(), vec![("signal", signal.to_string())])),
+        Action::Killed { signal } => {
+            Some(("kill".to_owned(), vec![("signal".to_owned(), signal.to_string())]))
+        }
+        Action::Updated { limits } => {
+            let changed = limits.iter().map(|one| (one.limit.clone(), format!("{} -> {}", one.from, one.to)));
+            Some(("update".to_owned(), changed.collect()))
+        }
         Action::Exited { code } | Action::Restarting { code, .. } => {
             // Docker has a number there in any case.
-            Some(("die".to_owned(), vec![("exitCode", code.unwrap_or(255).to_string())]))
+            Some(("die".to_owned(), vec![("exitCode".to_owned(), code.unwrap_or(255).to_string())]))
         }
         Action::Exec(exec) => {
-            let mut attributes = vec![("execID", exec.id.clone())];
+            let mut attributes = vec![("execID".to_owned(), exec.id.clone())];
             let action = match &exec.stage {
                 ExecStage::Created(argv) => format!("exec_create: {}", argv.join(" ")),
                 ExecStage::Started(argv) => format!("exec_start: {}", argv.join(" ")),
                 ExecStage::Ended(code) => {
-                    attributes.push(("exitCode", code.to_string()));
+                    attributes.push(("exitCode".to_owned(), code.to_string()));
                     "exec_die".to_owned()
                 }
             };

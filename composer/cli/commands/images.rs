@@ -29,6 +29,17 @@ struct Line {
     last_tag_time: Option<String>,
 }
 
+/// A container, and what is known of its image.
+struct Found<'a> {
+    used: &'a Use,
+    repository: String,
+    tag: Option<String>,
+    size: Option<u64>,
+    /// Nanoseconds since the Unix epoch.
+    created: Option<u64>,
+    pulled: Option<std::time::SystemTime>,
+}
+
 /// Lists the images.
 pub fn run(context: &mut Context, verb: &Images) -> Result {
     let stack = context.project()?;
@@ -38,18 +49,15 @@ pub fn run(context: &mut Context, verb: &Images) -> Result {
     context.check_names(&verb.services, &known)?;
     let wanted = |used: &&Use| verb.services.is_empty() || verb.services.contains(&used.service);
     let stored = images::list()?;
-    let found: Vec<(&Use, Option<&Stored>)> = uses
-        .iter()
-        .filter(wanted)
-        .map(|used| (used, stored.iter().find(|image| image.digest.to_string() == used.digest)))
-        .collect();
+    let found = uses.iter().filter(wanted).map(|used| Found::of(used, &stored));
+    let found: Vec<Found<'_>> = found.collect::<Result<_>>()?;
     let text = if verb.quiet {
-        let ids: BTreeSet<&str> = found.iter().map(|(used, _)| digits(&used.id)).collect();
+        let ids: BTreeSet<&str> = found.iter().map(|found| digits(&found.used.id)).collect();
         ids.into_iter().map(|id| format!("{id}\n")).collect()
     } else {
         match verb.format {
             ListFormat::Json => {
-                let lines: Vec<Line> = found.iter().map(|(used, image)| line(used, *image)).collect();
+                let lines: Vec<Line> = found.iter().map(line).collect();
                 serde_json::to_string(&lines).map_err(doing("write JSON"))? + "\n"
             }
             ListFormat::Table => rows(&found),
@@ -63,33 +71,63 @@ fn digits(id: &str) -> &str {
     id.split_once(':').map_or(id, |(_, digits)| digits)
 }
 
-fn line(used: &Use, image: Option<&Stored>) -> Line {
+impl<'a> Found<'a> {
+    fn of(used: &'a Use, stored: &[Stored]) -> Result<Self> {
+        let name = Name::of(&used.reference);
+        let mut same = stored.iter().filter(|image| image.digest.to_string() == used.digest);
+        if let Some(image) = same.clone().find(|image| Name::of(&image.reference) == name).or(same.next()) {
+            let (size, created) = (Some(image.size), created(image));
+            let is_local = name.tag.is_none();
+            let tag = name.tag.filter(|_| is_local || called(stored, used));
+            return Ok(Self {
+                used,
+                repository: name.repository,
+                tag,
+                size,
+                created,
+                pulled: Some(image.pulled),
+            });
+        }
+        // Its name is another image's by now.
+        let kept = images::of_manifest(&used.digest)?;
+        let created = kept.as_ref().and_then(|(config, _)| time::parse(config.created.as_deref()?, 0).ok());
+        let size = kept.map(|(_, size)| size);
+        Ok(Self { used, repository: name.repository, tag: None, size, created, pulled: None })
+    }
+}
+
+/// Whether an image still has the name that a container's file has for it.
+fn called(stored: &[Stored], used: &Use) -> bool {
     let name = Name::of(&used.reference);
-    let pulled = image.and_then(|image| image.pulled.duration_since(std::time::UNIX_EPOCH).ok());
+    stored.iter().any(|image| image.digest.to_string() == used.digest && Name::of(&image.reference) == name)
+}
+
+fn line(found: &Found<'_>) -> Line {
+    let used = found.used;
+    let pulled = found.pulled.and_then(|pulled| pulled.duration_since(std::time::UNIX_EPOCH).ok());
     let pulled = pulled.and_then(|pulled| u64::try_from(pulled.as_nanos()).ok());
     Line {
         id: used.id.clone(),
         container_name: used.container.clone(),
-        repository: name.repository,
-        tag: name.tag.unwrap_or_default(),
+        repository: found.repository.clone(),
+        tag: found.tag.clone().unwrap_or_default(),
         platform: used.platform.clone(),
-        size: image.map_or(0, |image| image.size),
-        created: image.and_then(created).map(time::with_zone),
+        size: found.size.unwrap_or(0),
+        created: found.created.map(time::with_zone),
         last_tag_time: pulled.map(time::with_zone),
     }
 }
 
-fn rows(found: &[(&Use, Option<&Stored>)]) -> String {
-    let row = |(used, image): &(&Use, Option<&Stored>)| {
-        let name = Name::of(&used.reference);
+fn rows(found: &[Found<'_>]) -> String {
+    let row = |found: &Found<'_>| {
         vec![
-            used.container.clone(),
-            name.repository,
-            name.tag.unwrap_or_else(|| "<none>".to_owned()),
-            used.platform.clone(),
-            digits(&used.id).chars().take(SHORT).collect(),
-            image.map_or_else(|| "N/A".to_owned(), |image| amount::decimal(image.size)),
-            since(image.and_then(created)),
+            found.used.container.clone(),
+            found.repository.clone(),
+            found.tag.clone().unwrap_or_else(|| "<none>".to_owned()),
+            found.used.platform.clone(),
+            digits(&found.used.id).chars().take(SHORT).collect(),
+            found.size.map_or_else(|| "N/A".to_owned(), amount::decimal),
+            since(found.created),
         ]
     };
     let rows: Vec<_> = found.iter().map(row).collect();

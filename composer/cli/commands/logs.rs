@@ -216,7 +216,7 @@ impl Shown<'_> {
             | Action::Starting
             | Action::Started { .. }
             | Action::Running
-            | Action::Updated
+            | Action::Updated { .. }
             | Action::Waiting
             | Action::Healthy
             | Action::Unhealthy { .. }

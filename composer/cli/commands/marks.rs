@@ -56,7 +56,8 @@ impl Marks {
         let wanted = |happening: &Happening| {
             let chosen = self.containers.as_ref().is_none_or(|names| names.contains(&happening.container));
             let named = self.services.is_empty() || self.services.contains(&happening.service);
-            chosen && named && (self.span.since..=self.span.until).contains(&happening.time)
+            let is_container = !happening.container.is_empty();
+            is_container && chosen && named && (self.span.since..=self.span.until).contains(&happening.time)
         };
         self.ahead.extend(happenings.into_iter().filter(wanted));
         Ok(())
@@ -102,6 +103,10 @@ fn words(action: &Action) -> Option<String> {
             let line = output.lines().map(str::trim).find(|line| !line.is_empty());
             line.map_or_else(|| "unhealthy".to_owned(), |line| format!("unhealthy: {line}"))
         }
+        Action::Updated { limits } if !limits.is_empty() => {
+            let words = limits.iter().map(|one| format!("{} {} -> {}", one.limit, one.from, one.to));
+            words.collect::<Vec<_>>().join(", ")
+        }
         Action::Paused => "paused".to_owned(),
         Action::Unpaused => "unpaused".to_owned(),
         Action::OutOfMemory(told) => format!("out of memory: {}", told.text),
@@ -110,7 +115,7 @@ fn words(action: &Action) -> Option<String> {
         Action::Creating
         | Action::Created
         | Action::Restarted
-        | Action::Updated
+        | Action::Updated { .. }
         | Action::Starting
         | Action::Running
         | Action::Waiting

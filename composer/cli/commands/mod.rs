@@ -10,6 +10,7 @@ pub mod copy;
 mod create;
 mod creating;
 mod disable;
+mod doctor;
 mod down;
 mod enable;
 mod events;
@@ -40,6 +41,7 @@ mod restart;
 mod run;
 mod scale;
 mod session;
+mod set;
 mod signals;
 mod sources;
 mod start;
@@ -148,6 +150,7 @@ fn try_only(verb: &mut Verb) -> Result<()> {
         Verb::Restart(restart) => restart.dry_run = true,
         Verb::Rm(remove) => remove.dry_run = true,
         Verb::Kill(kill) => kill.dry_run = true,
+        Verb::Set(set) => set.dry_run = true,
         Verb::Pause(pause) | Verb::Unpause(pause) => pause.dry_run = true,
         Verb::Run(run) => run.dry_run = true,
         Verb::Pull(pull) => pull.dry_run = true,
@@ -170,7 +173,7 @@ fn try_only(verb: &mut Verb) -> Result<()> {
         Verb::Wait(_) | Verb::Unit(_) => {}
         Verb::Ps(_) | Verb::Ls(_) | Verb::Logs(_) | Verb::Events(_) | Verb::Top(_) | Verb::Stats(_) => {}
         Verb::Images(_) | Verb::Volumes(_) | Verb::Port(_) | Verb::Export(_) => {}
-        Verb::Config(_) | Verb::Graph(_) | Verb::Version(_) => {}
+        Verb::Config(_) | Verb::Graph(_) | Verb::Doctor(_) | Verb::Version(_) => {}
     }
     Ok(())
 }
@@ -207,6 +210,7 @@ fn dispatch(context: &mut Context, verb: Verb) -> Result {
         Verb::Port(verb) => port::run(context, &verb),
         Verb::Stats(verb) => stats::run(context, &verb),
         Verb::Kill(verb) => kill::run(context, verb),
+        Verb::Set(verb) => set::run(context, verb),
         Verb::Pause(verb) => pause::run(context, verb, true),
         Verb::Unpause(verb) => pause::run(context, verb, false),
         Verb::Run(verb) => run::run(context, &verb),
@@ -217,6 +221,7 @@ fn dispatch(context: &mut Context, verb: Verb) -> Result {
         Verb::Export(verb) => export::run(context, &verb),
         Verb::Config(verb) => config::run(context, &verb),
         Verb::Graph(verb) => graph::run(context, &verb),
+        Verb::Doctor(verb) => doctor::run(context, &verb),
         Verb::Version(verb) => version::run(context, &verb),
     }
 }

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use composer_stack::ServiceImage;
 use composer_supervisor::host::images::{self, Error as ImageError, Pull, PullPolicy};
+use composer_supervisor::protocol::Failure;
 
 use super::context::Context;
-use super::{Result, pulling};
+use super::{Error, Result, pulling};
 use crate::options::{PullImages, PullWhen};
 use crate::render::{Step, Way};
 
@@ -25,10 +26,11 @@ pub fn run(context: &mut Context, verb: &PullImages) -> Result {
     let (loaded, services) = pulling::chosen(context, &verb.services, verb.include_deps)?;
     let mut built = BTreeMap::new();
     let mut progress = context.pulls(Way::Pull, verb.quiet);
-    let mut pulls = Vec::new();
+    let (mut pulls, mut places) = (Vec::new(), Vec::new());
     for service in loaded.service_images(&services) {
         match fate(&service, verb, &pulls) {
             Fate::Pulled(pull) => {
+                places.push(["services", &service.service, "image"].map(str::to_owned).to_vec());
                 if service.is_built {
                     built.insert(pull.reference.clone(), service.service);
                 }
@@ -59,29 +61,42 @@ pub fn run(context: &mut Context, verb: &PullImages) -> Result {
     }
     let folder = loaded.stack.directory.clone();
     let outcome = pulling::pull(context, &mut progress, pulls, folder)?;
-    let failures: Vec<(String, ImageError)> =
-        names.into_iter().zip(outcome).filter_map(|(name, result)| Some((name, result.err()?))).collect();
+    // What is beside the services' own images has no place here.
+    let places = places.into_iter().map(Some).chain(std::iter::repeat(None));
+    let failures: Vec<Failed> = names
+        .into_iter()
+        .zip(outcome)
+        .zip(places)
+        .filter_map(|((image, result), at)| Some(Failed { image, error: result.err()?, at }))
+        .collect();
     Ok(end(context, failures, &built, verb.ignore_pull_failures))
 }
 
+/// An image that could not be pulled.
+struct Failed {
+    image: String,
+    error: ImageError,
+    /// Where a file asks for it, as keys.
+    at: Option<Vec<String>>,
+}
+
 /// Tells of all that failed. What can be built instead is a failure too, as in Docker Compose, with a way out.
-fn end(
-    context: &mut Context,
-    failures: Vec<(String, ImageError)>,
-    built: &BTreeMap<String, String>,
-    ignored: bool,
-) -> u8 {
+fn end(context: &mut Context, failures: Vec<Failed>, built: &BTreeMap<String, String>, ignored: bool) -> u8 {
     let to_build: Vec<&str> =
-        failures.iter().filter_map(|(image, _)| built.get(image)).map(String::as_str).collect();
+        failures.iter().filter_map(|failed| built.get(&failed.image)).map(String::as_str).collect();
     if !to_build.is_empty() {
         let services = to_build.join(" ");
         context.out.warning(&format!("images of these services are to be built from source: {services}"));
     }
     if ignored {
-        failures.iter().for_each(|(_, error)| context.out.warning(&error.to_string()));
+        failures.iter().for_each(|failed| context.out.warning(&failed.error.to_string()));
         return 0;
     }
-    pulling::end(context, failures.into_iter().map(|(_, error)| error).collect())
+    let codes = failures.into_iter().map(|failed| {
+        let failure = Failure::new(failed.error.to_string(), 1);
+        context.tell(&Error::Refused(Failure { at: failed.at.unwrap_or_default(), ..failure }))
+    });
+    codes.fold(0, u8::max)
 }
 
 fn fate(service: &ServiceImage, verb: &PullImages, before: &[Pull]) -> Fate {

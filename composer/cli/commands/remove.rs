@@ -20,6 +20,7 @@ pub fn run(context: &mut Context, verb: Remove) -> Result {
         let request = Request::Remove(protocol::Remove {
             services,
             stop: verb.stop,
+            volumes: verb.volumes,
             dry_run: true,
             ..Default::default()
         });
@@ -49,6 +50,7 @@ pub fn run(context: &mut Context, verb: Remove) -> Result {
     } else if !agreed(context, &what)? {
         return Ok(0);
     }
-    let request = Request::Remove(protocol::Remove { containers: names, ..Default::default() });
+    let request =
+        Request::Remove(protocol::Remove { containers: names, volumes: verb.volumes, ..Default::default() });
     work::ask(context, &stack, "rm", &request)
 }

@@ -7,10 +7,13 @@ use composer_supervisor::host::{self, Process};
 use super::context::{self, Context};
 use super::{Error, Result};
 use crate::options::Top;
+use crate::render::amount::binary;
 use crate::render::table;
 use crate::time;
 
-const COLUMNS: [&str; 10] = ["SERVICE", "#", "UID", "PID", "PPID", "C", "STIME", "TTY", "TIME", "CMD"];
+/// Docker's, and before the command, which may have anything in it, the shares of the container's CPU time and memory.
+const COLUMNS: [&str; 13] =
+    ["SERVICE", "#", "UID", "PID", "PPID", "C", "STIME", "TTY", "TIME", "%CPU", "%MEM", "MEM", "CMD"];
 /// ps(1) shows no more of a user's name.
 const USER: usize = 8;
 
@@ -53,6 +56,9 @@ fn row(service: &str, index: u32, process: &Process, now: u64) -> Vec<String> {
         time::start(process.started, now),
         process.terminal.clone().unwrap_or_else(|| "?".to_owned()),
         cpu(process.cpu),
+        format!("{:.1}", process.cpu_share),
+        format!("{:.1}", process.memory_share),
+        binary(process.memory),
         process.command.clone(),
     ]
 }
@@ -78,11 +84,14 @@ mod tests {
             started: 0,
             cpu: Duration::from_secs(90061),
             percent: 3,
+            cpu_share: 12.34,
+            memory: 3 << 20,
+            memory_share: 50.0,
             terminal: None,
             command: "sleep 1000".to_owned(),
         };
         let row = row("web", 2, &process, 0);
         assert_eq!(row[..6], ["web", "2", "verylon+", "7", "1", "3"]);
-        assert_eq!(row[7..], ["?", "1-01:01:01", "sleep 1000"]);
+        assert_eq!(row[7..], ["?", "1-01:01:01", "12.3", "50.0", "3MiB", "sleep 1000"]);
     }
 }

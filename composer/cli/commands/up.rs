@@ -155,12 +155,12 @@ fn unchanged(stack: &str, services: &[String], touched: Option<&BTreeSet<String>
         let was_touched = touched.is_some_and(|touched| touched.contains(&container.name));
         wanted && !was_touched && container.state == State::Running
     });
-    let time = time::now();
-    let event = |container: protocol::ContainerStatus| {
-        let subject = Subject::Container { name: container.name, service: container.service };
-        Event { time, subject, action: Action::Running }
-    };
-    Ok(containers.map(event).collect())
+    Ok(containers.map(|container| running(container.name, container.service)).collect())
+}
+
+/// What is told of a container to which nothing happened.
+pub fn running(name: String, service: String) -> Event {
+    Event { time: time::now(), subject: Subject::Container { name, service }, action: Action::Running }
 }
 
 /// Services whose logs are shown: those of `--attach`, else those named, else all, without those that do not want to

@@ -62,8 +62,8 @@ pub struct Remove {
     /// Stop the containers first
     #[arg(short, long)]
     pub stop: bool,
-    /// Remove anonymous volumes too: they always go with their container
-    #[arg(short, long, hide = true)]
+    /// Remove their anonymous volumes too
+    #[arg(short, long)]
     pub volumes: bool,
     /// Without effect, as in Docker Compose
     #[arg(short, long, hide = true)]

@@ -1,5 +1,7 @@
 //! The verbs that look: `events`, `ls`, `wait`, `top`, `port`, `stats`.
 
+use std::path::{Path, PathBuf};
+
 use clap::{Args, ValueEnum};
 
 /// `compose events`.
@@ -65,6 +67,10 @@ pub struct Wait {
 
 /// `compose top`.
 #[derive(Debug, Args)]
+#[command(
+    after_help = "%CPU is the share of the CPU time that the container has used so far; %MEM and MEM are its share of \
+the memory of the container's processes, where pages that several have count in parts."
+)]
 pub struct Top {
     /// Services whose processes are shown [default: all]
     #[arg(value_name = "SERVICE")]
@@ -111,4 +117,22 @@ pub struct Stats {
     /// Do not shorten ids
     #[arg(long)]
     pub no_trunc: bool,
+    /// Append all that is read to this file, as JSON lines (docs/stats.md)
+    #[arg(long, value_name = "FILE")]
+    pub record: Option<PathBuf>,
+    /// Draw a recording, as .svg or .html: that of --record when it has ended, or that of --from
+    #[arg(long, value_name = "FILE", value_parser = picture)]
+    pub plot: Option<PathBuf>,
+    /// The recording that is drawn
+    #[arg(long, value_name = "RECORDING", requires = "plot", conflicts_with_all = ["record", "service"])]
+    pub from: Option<PathBuf>,
+}
+
+fn picture(text: &str) -> Result<PathBuf, String> {
+    let ending = Path::new(text).extension().and_then(|ending| ending.to_str());
+    if matches!(ending, Some("svg" | "html")) {
+        Ok(text.into())
+    } else {
+        Err("a file whose name ends with .svg or .html".to_owned())
+    }
 }

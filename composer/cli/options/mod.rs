@@ -5,6 +5,7 @@ mod commit;
 mod config;
 mod copy;
 mod creation;
+mod doctor;
 mod export;
 mod global;
 mod graph;
@@ -15,6 +16,7 @@ mod login;
 mod look;
 mod network;
 mod run;
+mod set;
 mod unit;
 mod volume;
 mod watch;
@@ -26,6 +28,7 @@ pub use commit::Commit;
 pub use config::{Config, ConfigFormat};
 pub use copy::{Copy, Place};
 pub use creation::{Create, Creation, Pull, Renewal, Scale};
+pub use doctor::Doctor;
 pub use export::Export;
 pub use global::{Ansi, Global, ProgressStyle};
 pub use graph::{Graph, GraphFormat};
@@ -39,6 +42,7 @@ pub use login::{Login, Logout};
 pub use look::{Events, ListFormat, Ls, Port, Protocol, Stats, Top, Wait};
 pub use network::{Network, NetworkCreate, NetworkInspect, NetworkLs, NetworkRm, NetworkVerb};
 pub use run::Run;
+pub use set::Set;
 pub use unit::{Disable, Enable, UNITS, Unit, UnitVerb};
 pub use volume::{
     Volume, VolumeCreate, VolumeFilter, VolumeInspect, VolumeLs, VolumePrune, VolumeRm, VolumeVerb, Volumes,
@@ -112,6 +116,8 @@ pub enum Verb {
     Port(Port),
     /// Show what containers take
     Stats(Stats),
+    /// Change limits of what runs, without a restart
+    Set(Set),
     /// Send a signal to containers
     Kill(Kill),
     /// Hold containers where they are
@@ -142,6 +148,8 @@ pub enum Verb {
     /// What the unit of `enable` calls
     #[command(hide = true)]
     Unit(Unit),
+    /// Show what this host offers, and what to do about what is missing
+    Doctor(Doctor),
     /// Show the version
     Version(Version),
 }
@@ -216,7 +224,7 @@ pub struct Down {
     /// Seconds that containers have to stop before they are killed [default: what the file says, or 10]
     #[arg(short, long, value_name = "SECONDS")]
     pub timeout: Option<u64>,
-    /// Remove the named volumes too
+    /// Remove the stack's named volumes and its containers' anonymous ones too
     #[arg(short, long)]
     pub volumes: bool,
     /// Print what would be done and do nothing

@@ -1,8 +1,10 @@
 //! The only place that prints. Data goes to standard output, everything else to standard error.
 
 pub mod amount;
+pub mod bars;
+pub mod chart;
 pub mod graph;
-mod lines;
+pub mod lines;
 mod plain;
 pub mod ports;
 mod prefix;

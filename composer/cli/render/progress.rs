@@ -5,6 +5,7 @@ mod block;
 use std::collections::BTreeSet;
 use std::io::IsTerminal;
 
+use composer_stack::LimitChange;
 use composer_supervisor::protocol::{Action, Event, Holder, Outcome, Subject};
 use serde::Serialize;
 
@@ -97,7 +98,7 @@ impl Progress {
             | Action::Starting
             | Action::Started { .. }
             | Action::Running
-            | Action::Updated
+            | Action::Updated { .. }
             | Action::Waiting
             | Action::Healthy
             | Action::Unhealthy { .. }
@@ -178,7 +179,7 @@ fn tell(stack: &str, event: &Event) -> Told {
         Action::Starting => ("Starting", Stage::Working, None),
         Action::Started { address } => ("Started", Stage::Done, address.map(|address| address.to_string())),
         Action::Running => ("Running", Stage::Done, None),
-        Action::Updated => ("Updated", Stage::Done, None),
+        Action::Updated { limits } => ("Updated", Stage::Done, changed(limits)),
         Action::Restarted => ("Restarted", Stage::Done, None),
         Action::Waiting => ("Waiting", Stage::Working, None),
         Action::Healthy => ("Healthy", Stage::Done, None),
@@ -217,6 +218,12 @@ fn tell(stack: &str, event: &Event) -> Told {
     // Some are what programs of the services have printed.
     let details = details.map(|details| super::plain::plain(&details).into_owned());
     Told { id, text: text.to_owned(), stage, details }
+}
+
+/// `mem_limit 64 MiB -> 128 MiB`; nothing where no limit has changed.
+fn changed(limits: &[LimitChange]) -> Option<String> {
+    let words = limits.iter().map(|change| format!("{} {} -> {}", change.limit, change.from, change.to));
+    Some(words.collect::<Vec<_>>().join(", ")).filter(|words| !words.is_empty())
 }
 
 fn first_line(text: &str) -> Option<String> {

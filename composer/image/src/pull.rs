@@ -261,6 +261,7 @@ impl Job<'_> {
             count: 0,
             told: 0,
             failed: false,
+            broken: None,
         };
         let mut hashing = Hashing::new(watched, Hasher::like(&self.layer.digest));
         let result = unpack(&mut hashing, folder, limits, self.diff_id);
@@ -280,6 +281,7 @@ impl Job<'_> {
             }
             Err(_) if self.stop_all.is_asked() => return Err(Error::Stopped),
             Err(_) if self.stopped() => return Err(Error::Cancelled),
+            Err(_) if hashing.get_ref().broken.is_some() => return Err(self.lost(hashing.get_ref())),
             Err(error) => return Err(failed(error)),
         };
         let (found, _) = hashing.finish();
@@ -289,6 +291,27 @@ impl Job<'_> {
             format!("layer {} of `{}`, unpacked,", self.layer.digest, self.image.familiar())
         })?;
         Ok(unpacked)
+    }
+
+    /// The source has gone in the middle of it.
+    fn lost(&self, watched: &Watched<'_>) -> Error {
+        let why = watched.broken.as_deref().unwrap_or_default();
+        let message = match self.image {
+            Reference::Registry(named) => {
+                let (registry, layer) = (named.registry(), self.layer.digest.short());
+                format!(
+                    "{registry} has sent {} of {} bytes of layer {layer}: {why}; what is whole is kept: pull it again",
+                    watched.count, self.layer.size
+                )
+            }
+            Reference::Layout(_)
+            | Reference::OciArchive(_)
+            | Reference::DockerArchive(_)
+            | Reference::Id(_) => {
+                format!("layer {}: {why}", self.layer.digest.short())
+            }
+        };
+        Error::Registry { doing: "read all of", image: self.image.familiar(), message }
     }
 
     fn stopped(&self) -> bool {
@@ -305,6 +328,8 @@ struct Watched<'a> {
     told: u64,
     /// Whether it was the source that failed.
     failed: bool,
+    /// What the source said, where it broke off.
+    broken: Option<String>,
 }
 
 impl Read for Watched<'_> {
@@ -314,7 +339,10 @@ impl Read for Watched<'_> {
             return Err(io::Error::other("given up, as another layer failed"));
         }
         let read = self.inner.read(buffer);
-        self.failed |= read.is_err();
+        if let Err(error) = &read {
+            self.failed = true;
+            self.broken = Some(error.to_string());
+        }
         let count = read?;
         self.count += count as u64;
         if self.count > self.job.layer.size {

@@ -22,13 +22,19 @@ pub struct Wiring {
 }
 
 /// Plugs a namespace into its networks and opens its resolver, all at the same time; its loopback goes up. The
-/// sockets answer once they are given to [`crate::dns::Server::serve`]; queries wait in them until then.
+/// sockets answer once they are given to [`crate::dns::Server::serve`]; queries wait in them until then. `limit` is done
+/// when the links are there, before any of them is up inside: nothing has passed them yet.
 ///
 /// To be awaited to its end: dropped half-way it leaves veth pairs, which [`Host::unplug`] finds by their names.
 ///
 /// # Errors
-/// The kernel's refusals; the veth pairs are removed again then.
-pub async fn attach(host: &Host, netns: OwnedFd, wiring: Wiring) -> Result<Attached> {
+/// The kernel's refusals, and those of `limit`; the veth pairs are removed again then.
+pub async fn attach<E: From<Error>>(
+    host: &Host,
+    netns: OwnedFd,
+    wiring: Wiring,
+    limit: impl Future<Output = Result<(), E>>,
+) -> Result<Attached, E> {
     netns::is_another(netns.as_fd())?;
     // Never closed, so the error cannot happen; going on without a turn would be harmless.
     let _turn = host.turns.acquire().await.ok();
@@ -51,13 +57,16 @@ pub async fn attach(host: &Host, netns: OwnedFd, wiring: Wiring) -> Result<Attac
         Ok(resolver)
     });
     let paired = join_all(pairs.iter().map(|plug| host.make_link(plug, netns.as_fd()))).await;
-    let paired: Result<()> = paired.into_iter().collect();
+    let mut paired: Result<(), E> = paired.into_iter().collect::<Result<()>>().map_err(E::from);
+    if paired.is_ok() {
+        paired = limit.await;
+    }
     if paired.is_ok() {
         // The thread may be gone, and its own error comes below.
         let _ = made.send(());
     }
     drop(made);
-    let resolver = inside.await;
+    let resolver = inside.await.map_err(E::from);
     let veths: Vec<&str> = veths.iter().map(String::as_str).collect();
     host.or_unplug(&veths, paired.and(resolver)).await
 }

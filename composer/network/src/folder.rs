@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 
 /// A folder of the registry.
 #[derive(Debug, Clone)]
-pub(crate) struct Folder(PathBuf);
+pub struct Folder(PathBuf);
 
 impl Folder {
     /// This one, which is made when it is locked first.

@@ -23,6 +23,7 @@ pub mod subnets;
 pub use attach::{Wiring, attach, isolate, reattach_dns};
 pub use dns::Attached;
 pub use error::{Error, Result};
+pub use folder::Folder;
 pub use host::{
     Bridge, BridgeSpec, Gateways, Host, LinkInfo, MacvlanMode, Medium, Plug, has_ipv6, mac_of, remove_inside,
     resolvers,

@@ -11,7 +11,20 @@ use crate::observed::{Found, Observed};
 pub struct DownOptions {
     /// The services named on the command line; empty means all, with network and cgroup.
     pub services: Vec<String>,
-    /// Whether the stack's volumes go as well.
+    /// Whether volumes go as well: those without a name with their containers, the stack's with all of it.
+    pub volumes: bool,
+}
+
+/// What `rm` was asked to do.
+#[derive(Clone, Debug, Default)]
+pub struct RemoveOptions {
+    /// The services named on the command line; empty means all.
+    pub services: Vec<String>,
+    /// The only containers that are meant, where there are any.
+    pub named: Vec<String>,
+    /// Whether those that run are stopped first.
+    pub stop: bool,
+    /// Whether their volumes without a name go as well.
     pub volumes: bool,
 }
 
@@ -21,7 +34,7 @@ pub fn down(observed: &Observed, options: &DownOptions) -> Plan {
     let cause = "the stack is taken down";
     let chosen = chosen(observed, &options.services);
     let stops = stops(&mut plan, observed, &chosen, cause);
-    let removes = removes(&mut plan, &chosen, &stops, cause);
+    let removes = removes(&mut plan, &chosen, &stops, options.volumes, cause);
     if !options.services.is_empty() {
         return plan;
     }
@@ -50,16 +63,17 @@ pub fn stop(observed: &Observed, services: &[String]) -> Plan {
 
 /// The steps that take away containers of these services that do not run; with `stop` the others too. `named` are the
 /// only ones where there are any: what has been started since they were looked at stays.
-pub fn remove(observed: &Observed, services: &[String], named: &[String], stop: bool) -> Plan {
+pub fn remove(observed: &Observed, options: &RemoveOptions) -> Plan {
+    let RemoveOptions { services, named, stop, volumes } = options;
     let mut plan = Plan::new();
     let cause = "stopped containers are removed";
     let names: BTreeSet<&str> = named.iter().map(String::as_str).collect();
     let mut chosen = chosen(observed, services);
     chosen.retain(|found| {
-        (names.is_empty() || names.contains(found.name)) && (stop || !found.container.runs())
+        (names.is_empty() || names.contains(found.name)) && (*stop || !found.container.runs())
     });
     let stops = stops(&mut plan, observed, &chosen, cause);
-    removes(&mut plan, &chosen, &stops, cause);
+    removes(&mut plan, &chosen, &stops, *volumes, cause);
     plan
 }
 
@@ -73,10 +87,11 @@ fn removes(
     plan: &mut Plan,
     chosen: &[Found<'_>],
     stops: &BTreeMap<&str, StepId>,
+    volumes: bool,
     cause: &str,
 ) -> Vec<StepId> {
     let remove = |found: &Found<'_>| {
-        let remove = plan.add(Step::Remove { container: found.name.to_owned() }, cause);
+        let remove = plan.add(Step::Remove { container: found.name.to_owned(), volumes }, cause);
         if let Some(stop) = stops.get(found.name) {
             plan.order(*stop, remove);
         }

@@ -4,15 +4,17 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 use std::fmt;
 
-use composer_stack::Condition;
+use composer_stack::{Condition, Resources};
 use petgraph::Direction;
 use petgraph::graph::{DiGraph, NodeIndex};
 
 /// One thing to do. Each names what it acts on; how it is done is the executor's.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Step {
     /// Make the parent cgroup, or bring its limits up to date.
     Group,
+    /// Give the parent cgroup room for what is inside it now and for what is to be, until both have their new limits.
+    Widen(Box<Resources>),
     /// Make the network with this key in the file, or mend it; one that was made by another configuration goes first.
     Network(String),
     /// Bring back the links of a container that runs.
@@ -74,6 +76,8 @@ pub enum Step {
     Remove {
         /// The container's name.
         container: String,
+        /// Its anonymous volumes go too.
+        volumes: bool,
     },
     /// Take away the stack's links and its bridges.
     RemoveNetworks,
@@ -87,6 +91,7 @@ impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Group => write!(f, "set up the stack's cgroup"),
+            Self::Widen(_) => write!(f, "give the stack's cgroup room"),
             Self::Network(key) => write!(f, "set up network {key}"),
             Self::Plug { container } => write!(f, "plug in {container}"),
             Self::Volume(key) => write!(f, "create volume {key}"),
@@ -103,7 +108,7 @@ impl fmt::Display for Step {
                 }
             },
             Self::Stop { container } => write!(f, "stop {container}"),
-            Self::Remove { container } => write!(f, "remove {container}"),
+            Self::Remove { container, .. } => write!(f, "remove {container}"),
             Self::RemoveNetworks => write!(f, "remove the networks"),
             Self::RemoveVolume(name) => write!(f, "remove volume {name}"),
             Self::RemoveGroup => write!(f, "remove the stack's cgroup"),
@@ -112,7 +117,7 @@ impl fmt::Display for Step {
 }
 
 /// A step and why it is there.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Planned {
     /// What is done.
     pub step: Step,

@@ -13,9 +13,9 @@ mod up;
 mod wake;
 
 pub use composer_stack::{Condition, Stack};
-pub use down::{DownOptions, down, remove, stop};
+pub use down::{DownOptions, RemoveOptions, down, remove, stop};
 pub use graph::{NOTHING, Plan, Planned, Step, StepId};
-pub use observed::{Observed, ObservedContainer, ObservedNetwork, ObservedState};
+pub use observed::{Lack, Observed, ObservedContainer, ObservedNetwork, ObservedState};
 pub use tiers::tiers;
 pub use up::{Orphans, Recreate, UpOptions, run, up};
 pub use wake::{missing_dependency, restart, start};

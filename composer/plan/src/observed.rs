@@ -42,8 +42,17 @@ pub struct ObservedContainer {
     pub state: ObservedState,
     /// It was started, and its `post_start` has not run to a good end.
     pub unfinished: bool,
-    /// It runs, and somebody has taken a link of it away, or its bridge.
-    pub unplugged: bool,
+    /// It runs, and somebody has taken this of its networks away.
+    pub lack: Option<Lack>,
+}
+
+/// What a container that runs has lost of its networks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lack {
+    /// A link, or its bridge.
+    Link,
+    /// What limits its bandwidth.
+    Limit,
 }
 
 /// What a container is doing.

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use composer_plan::{
-    DownOptions, Observed, ObservedContainer, ObservedNetwork, ObservedState, Orphans, Recreate, UpOptions,
-    down, remove, restart, run, start, stop, up,
+    DownOptions, Lack, Observed, ObservedContainer, ObservedNetwork, ObservedState, Orphans, Recreate,
+    RemoveOptions, UpOptions, down, remove, restart, run, start, stop, up,
 };
 use composer_stack::{
     Condition, Dependency, Mount, MountKind, MountOptions, Network, Resources, Rootfs, Run, Service, Stack,
@@ -125,7 +125,7 @@ fn running(stack: &Stack) -> Observed {
             index: 1,
             state: ObservedState::Running,
             unfinished: false,
-            unplugged: false,
+            lack: None,
         };
         (stack.container_name(service, 1), found)
     });
@@ -217,7 +217,7 @@ fn nothing_is_started_where_everything_runs_as_asked() {
     assert!(plan.contains("its limits are brought up to date"), "{plan}");
     assert_eq!(start(&running(&stack), &[]).to_string(), "nothing to do\n");
     assert_eq!(stop(&Observed::default(), &[]).to_string(), "nothing to do\n");
-    assert_eq!(remove(&running(&stack), &[], &[], false).to_string(), "nothing to do\n");
+    assert_eq!(remove(&running(&stack), &RemoveOptions::default()).to_string(), "nothing to do\n");
 }
 
 #[test]
@@ -319,6 +319,23 @@ fn a_parent_with_less_comes_after_its_containers_and_one_with_more_before_them()
     };
     assert_eq!(first(1.0, 0.5), "update shop-store-1");
     assert_eq!(first(4.0, 3.0), "set up the stack's cgroup");
+}
+
+#[test]
+fn a_parent_with_more_of_one_thing_and_less_of_another_gets_room_first_and_its_limits_last() {
+    let mut stack = shop();
+    stack.resources = Resources { cpus: Some(2.0), memory: Some(1 << 30), ..Resources::default() };
+    let observed = running(&stack);
+    stack.resources = Resources { cpus: Some(4.0), memory: Some(1 << 29), ..Resources::default() };
+    stack.services.get_mut("store").unwrap().resources.cpus = Some(3.0);
+    let plan = up(&stack, &observed, &UpOptions::default()).to_string();
+    let lines = lines(&plan);
+    let steps = lines.iter().filter(|line| !line.starts_with("set up network"));
+    let steps: Vec<&str> = steps.filter_map(|line| line.split(':').next()).collect();
+    assert_eq!(steps, ["give the stack's cgroup room", "update shop-store-1", "set up the stack's cgroup"]);
+    // Containers that stay as they are need no room.
+    stack.services.get_mut("store").unwrap().resources.cpus = None;
+    assert!(!up(&stack, &observed, &UpOptions::default()).to_string().contains("room"));
 }
 
 #[test]
@@ -510,11 +527,15 @@ fn only_what_does_not_run_is_removed_unless_it_is_to_be_stopped() {
     let stack = shop();
     let mut observed = running(&stack);
     observed.containers.get_mut("shop-prepare-1").unwrap().state = ObservedState::Exited(0);
-    let plan = remove(&observed, &[], &[], false).to_string();
+    let of = |services: &[&str], named: &[&str], stop: bool| {
+        let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        RemoveOptions { services: owned(services), named: owned(named), stop, volumes: false }
+    };
+    let plan = remove(&observed, &RemoveOptions::default()).to_string();
     assert_eq!(lines(&plan), ["remove shop-prepare-1: stopped containers are removed"]);
-    assert_eq!(remove(&observed, &["api".to_owned()], &[], false).to_string(), "nothing to do\n");
-    assert_eq!(remove(&observed, &[], &["shop-api-1".to_owned()], false).to_string(), "nothing to do\n");
-    assert_eq!(remove(&observed, &["api".to_owned()], &[], true).to_string().lines().count(), 2);
+    assert_eq!(remove(&observed, &of(&["api"], &[], false)).to_string(), "nothing to do\n");
+    assert_eq!(remove(&observed, &of(&[], &["shop-api-1"], false)).to_string(), "nothing to do\n");
+    assert_eq!(remove(&observed, &of(&["api"], &[], true)).to_string().lines().count(), 2);
 }
 
 #[test]
@@ -590,7 +611,7 @@ fn links_that_are_gone_are_plugged_in_again() {
     let stack = shop();
     let mut observed = running(&stack);
     observed.networks.get_mut("default").unwrap().up = false;
-    observed.containers.get_mut("shop-store-1").unwrap().unplugged = true;
+    observed.containers.get_mut("shop-store-1").unwrap().lack = Some(Lack::Link);
     let plan = up(&stack, &observed, &UpOptions::default()).to_string();
     let place = |step: &str| place(&plan, step);
     assert!(place("set up network default: it does not exist") < place("plug in shop-store-1"), "{plan}");

@@ -8,6 +8,7 @@ mod remove;
 mod sparse;
 mod unpack;
 
+use std::cell::Cell;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::OwnedFd;
@@ -19,11 +20,17 @@ use serde::{Deserialize, Serialize};
 
 use crate::failure::Result as Started;
 use crate::spec::{MountSpec, RootSpec};
+use crate::userns::{self, IdRange};
 use crate::{mount, root, volumes};
 
 pub use pack::pack;
 pub use remove::remove;
 pub use unpack::unpack;
+
+thread_local! {
+    /// The ids of the container that this thread has entered, as its files have them here.
+    static ENTERED: Cell<Option<IdRange>> = const { Cell::new(None) };
+}
 
 /// Where the entries of a stream go.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,8 +63,10 @@ pub enum Owner {
 
 /// Runs `work` where paths are those of the container with this PID 1 (a pidfd), on a thread that ends with it: one
 /// that has entered a namespace does not come back. `done` is called on that thread.
+/// `userns` are the ids of its users, where it has a user namespace: those of a stream are the container's own.
 pub fn inside<T: Send + 'static>(
     process: OwnedFd,
+    userns: Option<IdRange>,
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
     done: impl FnOnce(io::Result<T>) + Send + 'static,
 ) -> io::Result<()> {
@@ -66,6 +75,11 @@ pub fn inside<T: Send + 'static>(
         unshare(CloneFlags::CLONE_FS)?;
         setns(process, CloneFlags::CLONE_NEWNS)?;
         umask(Mode::empty());
+        if let Some(range) = userns {
+            // This thread alone.
+            userns::make_files_as_root(range).map_err(io::Error::other)?;
+        }
+        ENTERED.set(userns);
         Ok(())
     };
     let thread = std::thread::Builder::new().name("archive".to_owned());
@@ -92,7 +106,7 @@ pub fn at_rest<T: Send + 'static>(
     let enter = move || -> Started<()> {
         root::make_private()?;
         // No program of the container's opens a device here.
-        let tree = root::mount(&place.root, false)?;
+        let tree = root::mount(&place.root, false, None)?;
         volumes::mount_at_rest(&tree, &place.mounts)?;
         root::enter(&tree, place.read_only)?;
         umask(Mode::empty());

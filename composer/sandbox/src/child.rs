@@ -19,6 +19,7 @@ use crate::spec::{ContainerSpec, ExecSpec, NamespaceSpec, ProcessSpec};
 use crate::terminal::{self, Terminal};
 use crate::tree::{self, Missing, Tree};
 use crate::user::{self, User};
+use crate::userns::{self, IdRange, Mapping};
 use crate::{
     capabilities, descriptor, dev, init, kernel_files, limits, mount, process, program, report, root,
     seccomp, volumes,
@@ -43,20 +44,21 @@ fn end(report: BorrowedFd<'_>, way: impl FnOnce() -> Result<Infallible>) -> ! {
 }
 
 /// PID 1 of a new container.
-pub fn container(spec: &ContainerSpec, fds: &ContainerFds) -> ! {
+pub fn container(spec: &ContainerSpec, fds: &ContainerFds, userns: Option<&OwnedFd>) -> ! {
     end(fds.report.as_fd(), || {
         let Stdio { stdin, stdout, stderr } = &fds.stdio;
         let own = [stdin, stdout, stderr, &fds.start, &fds.report]
             .into_iter()
             .chain(&fds.network)
             .chain(&fds.ipc)
-            .chain(&fds.cgroup);
+            .chain(&fds.cgroup)
+            .chain(userns);
         // First of all: one of the others is the keeper's socket, in which the other end of `start` may still be on its
         // way. Were keeper and supervisor killed now, that end would never close, and this child would wait for ever,
         // with the stack's listening socket in its hands.
         let own: Vec<BorrowedFd<'_>> = own.map(AsFd::as_fd).collect();
         descriptor::keep_only(&own).doing("close", "the keeper's descriptors")?;
-        begin(&spec.cgroup_tasks, &spec.process)?;
+        begin(&spec.cgroup_tasks, &spec.process, spec.userns)?;
         if !spec.isolation.host_cgroups {
             unshare(CloneFlags::CLONE_NEWCGROUP).doing("make", "a cgroup namespace")?;
         }
@@ -72,27 +74,29 @@ pub fn container(spec: &ContainerSpec, fds: &ContainerFds) -> ! {
         }
         let passed_on = volumes::passed_on(spec)?;
         root::make_private()?;
-        let tree = root::mount(&spec.root, spec.isolation.open_nodes)?;
+        let mapping = userns.map(|userns| Mapping::new(userns, spec.root.folder())).transpose()?;
+        let tree = root::mount(&spec.root, spec.isolation.open_nodes, mapping.as_ref())?;
         let kernel = kernel_files::mount(&tree, spec, fds.cgroup.is_some())?;
         let hidden = dev::mount(&tree, spec, shm)?;
         kernel_files::mask(&kernel, spec, &hidden)?;
-        volumes::mount(&tree, spec, &hidden, passed_on)?;
-        dev::provide(&tree, &spec.isolation.devices)?;
+        volumes::mount(&tree, spec, &hidden, passed_on, mapping.as_ref())?;
+        dev::provide(&tree, &spec.isolation.devices, spec.userns)?;
         drop((hidden, kernel));
         working_folder(&tree, &spec.process)?;
         let init = if spec.init { Some(own_program()?) } else { None };
         root::enter(&tree, spec.read_only)?;
         drop(tree);
-        let user = user::look_up(spec.process.user.as_deref(), &spec.process.groups)?;
+        let user = user::look_up(spec.process.user.as_deref(), &spec.process.groups, spec.userns)?;
         let terminal = terminal(&spec.process, fds.report.as_fd())?;
         if let Some(terminal) = &terminal {
             dev::console(&terminal.slave)?;
         }
-        give_pipes(&fds.stdio, &user, is_fifo)?;
+        give_pipes(&fds.stdio, &user, spec.userns, is_fifo)?;
         wait(&fds.start)?;
         let kept: Vec<BorrowedFd<'_>> =
             std::iter::once(&fds.report).chain(init.as_ref()).map(AsFd::as_fd).collect();
-        run(&spec.process, &user, &fds.stdio, terminal, &kept, |env| match &init {
+        let userns = spec.userns.zip(userns.map(AsFd::as_fd));
+        run(&spec.process, &user, (&fds.stdio, terminal), &kept, userns, |env| match &init {
             Some(binary) => init::exec(binary, &spec.process.argv, env, &fds.report),
             None => program::exec(&spec.process.argv, env),
         })
@@ -102,7 +106,7 @@ pub fn container(spec: &ContainerSpec, fds: &ContainerFds) -> ! {
 /// A program in a container that runs.
 pub fn exec(target: BorrowedFd<'_>, spec: &ExecSpec, fds: &ExecFds) -> ! {
     end(fds.report.as_fd(), || {
-        begin(&spec.cgroup_tasks, &spec.process)?;
+        begin(&spec.cgroup_tasks, &spec.process, spec.userns)?;
         let namespaces = CloneFlags::CLONE_NEWNS
             | CloneFlags::CLONE_NEWNET
             | CloneFlags::CLONE_NEWUTS
@@ -110,16 +114,17 @@ pub fn exec(target: BorrowedFd<'_>, spec: &ExecSpec, fds: &ExecFds) -> ! {
             | CloneFlags::CLONE_NEWCGROUP;
         // This also makes the container's root this process's root.
         setns(target, namespaces).doing("enter", "the container's namespaces")?;
-        let user = user::look_up(spec.process.user.as_deref(), &spec.process.groups)?;
+        let user = user::look_up(spec.process.user.as_deref(), &spec.process.groups, spec.userns)?;
         let terminal = terminal(&spec.process, fds.report.as_fd())?;
         // A named pipe is a file of the caller's.
-        give_pipes(&fds.stdio, &user, is_anonymous_pipe)?;
+        give_pipes(&fds.stdio, &user, spec.userns, is_anonymous_pipe)?;
         let kept = [fds.report.as_fd()];
         let mut process = spec.process.clone();
         if spec.privileged {
             process.confinement = process.confinement.lifted();
         }
-        run(&process, &user, &fds.stdio, terminal, &kept, |env| program::exec(&process.argv, env))
+        let userns = spec.userns.map(|range| (range, target));
+        run(&process, &user, (&fds.stdio, terminal), &kept, userns, |env| program::exec(&process.argv, env))
     })
 }
 
@@ -146,7 +151,7 @@ fn shared_memory(spec: &ContainerSpec, other: Option<&OwnedFd>) -> Result<Option
     }
 }
 
-fn begin(tasks: &[std::path::PathBuf], program: &ProcessSpec) -> Result<()> {
+fn begin(tasks: &[std::path::PathBuf], program: &ProcessSpec, userns: Option<IdRange>) -> Result<()> {
     // Until exec this is a copy of the keeper: nothing in the container may look into it or into its descriptors.
     nix::sys::prctl::set_dumpable(false).doing("protect", "the new process")?;
     process::join_groups(tasks)?;
@@ -158,13 +163,17 @@ fn begin(tasks: &[std::path::PathBuf], program: &ProcessSpec) -> Result<()> {
     limits::restore_descriptor_limit().doing("restore", "the limit of open files")?;
     process::new_keyring();
     umask(Mode::from_bits_truncate(0o022));
-    Ok(())
+    userns.map_or(Ok(()), userns::make_files_as_root)
 }
 
 /// Made before the root filesystem may become read-only.
 fn working_folder(tree: &Tree, process: &ProcessSpec) -> Result<()> {
     match &process.cwd {
-        Some(cwd) => tree.ensure(cwd, Missing::Folder).map(drop).doing("make the working folder", cwd),
+        Some(cwd) => tree
+            .ensure(cwd, Missing::Folder)
+            .map(drop)
+            .doing("make the working folder", cwd)
+            .map_err(|failure| failure.at(&["working_dir"])),
         None => Ok(()),
     }
 }
@@ -195,16 +204,17 @@ fn wait(start: &OwnedFd) -> Result<()> {
 fn run(
     process: &ProcessSpec,
     user: &User,
-    stdio: &Stdio,
-    terminal: Option<Terminal>,
+    (stdio, terminal): (&Stdio, Option<Terminal>),
     kept: &[BorrowedFd<'_>],
+    userns: Option<(IdRange, BorrowedFd<'_>)>,
     exec: impl FnOnce(&[(String, String)]) -> Result<Infallible>,
 ) -> Result<Infallible> {
     match terminal {
         Some(terminal) => {
             terminal::control(&terminal.slave)?;
             // Its group stays `tty`.
-            fchown(&terminal.slave, Some(Uid::from_raw(user.uid)), None)
+            let uid = userns::outside(userns.map(|(range, _)| range), user.uid);
+            uid.and_then(|uid| Ok(fchown(&terminal.slave, Some(Uid::from_raw(uid)), None)?))
                 .doing("give away", "the terminal")?;
             streams(&terminal.slave, &terminal.slave, &terminal.slave)?;
         }
@@ -213,8 +223,13 @@ fn run(
         }
     }
     // Before any path of the container's is walked, and before it has the container's user: the others are the host's.
-    descriptor::keep_only(kept).doing("close", "the keeper's descriptors")?;
+    let kept: Vec<BorrowedFd<'_>> = kept.iter().copied().chain(userns.map(|(_, fd)| fd)).collect();
+    descriptor::keep_only(&kept).doing("close", "the keeper's descriptors")?;
     limits::set(&process.limits)?;
+    if let Some((_, userns)) = userns {
+        // From here on this process has no right outside.
+        userns::enter(userns)?;
+    }
     confine(&process.confinement, user, process.cwd.as_deref().unwrap_or("/"))?;
     exec(&program::environment(process, user))
 }
@@ -251,13 +266,19 @@ fn enter_folder(cwd: &str) -> Result<()> {
         if error.raw_os_error() == Some(libc::ELOOP) {
             failure.message = "its symbolic links go in circles, or to a descriptor in /proc".to_owned();
         }
-        failure
+        failure.at(&["working_dir"])
     })
 }
 
 /// /dev/stdout and its like must open for the container's user.
-fn give_pipes(stdio: &Stdio, user: &User, is_pipe: fn(&OwnedFd) -> bool) -> Result<()> {
-    let (uid, gid) = (Uid::from_raw(user.uid), Gid::from_raw(user.gid));
+fn give_pipes(
+    stdio: &Stdio,
+    user: &User,
+    userns: Option<IdRange>,
+    is_pipe: fn(&OwnedFd) -> bool,
+) -> Result<()> {
+    let outside = |id| userns::outside(userns, id).doing("give away", "its standard streams");
+    let (uid, gid) = (Uid::from_raw(outside(user.uid)?), Gid::from_raw(outside(user.gid)?));
     for pipe in [&stdio.stdin, &stdio.stdout, &stdio.stderr].into_iter().filter(|fd| is_pipe(fd)) {
         fchown(pipe, Some(uid), Some(gid)).doing("give away", "its standard streams")?;
         fchmod(pipe, Mode::S_IRUSR | Mode::S_IWUSR).doing("give away", "its standard streams")?;

@@ -12,6 +12,7 @@ use crate::failure::{Doing, Result, StartFailure};
 use crate::mount;
 use crate::spec::{ContainerSpec, DeviceSpec, ShmSpec};
 use crate::tree::{Missing, Tree, inside, link};
+use crate::userns::{self, IdRange};
 
 /// Devices by their numbers (null(4), full(4), random(4), tty(4)).
 const DEVICES: [(&str, u32, u32); 6] =
@@ -29,9 +30,8 @@ const LINKS: [(&str, &str); 6] = [
     ("core", "/proc/kcore"),
     ("ptmx", "pts/ptmx"),
 ];
-/// Group 5 is `tty` on every distribution; grantpt(3) expects its terminals to belong to it.
-const DEVPTS: [(&str, Option<&str>); 4] =
-    [("newinstance", None), ("ptmxmode", Some("0666")), ("mode", Some("0620")), ("gid", Some("5"))];
+/// `tty` on every distribution; grantpt(3) expects its terminals to belong to it.
+const TTY: u32 = 5;
 
 /// Mounts /dev, and returns a folder which the container itself does not see: of [`NULL`], [`EMPTY`], and what else is
 /// its own and has to be mounted file by file.
@@ -60,14 +60,23 @@ pub fn mount(tree: &Tree, spec: &ContainerSpec, shm: Option<OwnedFd>) -> Result<
     for (name, to) in LINKS {
         link(&dev, name, to).doing("make", format_args!("/dev/{name}"))?;
     }
-    folder(&dev, "pts")
-        .and_then(|place| mount::attach(mount::filesystem("devpts", &DEVPTS, nothing)?, place))
-        .doing("mount", "/dev/pts")?;
+    terminals(&dev, spec.userns, nothing).doing("mount", "/dev/pts")?;
     shared_memory(&dev, spec.isolation.shm, shm).doing("mount", "/dev/shm")?;
     folder(&dev, "mqueue")
         .and_then(|place| mount::attach(mount::filesystem("mqueue", &[], mount::INERT)?, place))
         .doing("mount", "/dev/mqueue")?;
     Ok(hidden)
+}
+
+fn terminals(dev: &OwnedFd, userns: Option<IdRange>, attributes: MountAttrFlags) -> io::Result<()> {
+    let group = userns::outside(userns, TTY)?.to_string();
+    let options = [
+        ("newinstance", None),
+        ("ptmxmode", Some("0666")),
+        ("mode", Some("0620")),
+        ("gid", Some(group.as_str())),
+    ];
+    mount::attach(mount::filesystem("devpts", &options, attributes)?, folder(dev, "pts")?)
 }
 
 fn shared_memory(dev: &OwnedFd, own: ShmSpec, other: Option<OwnedFd>) -> io::Result<()> {
@@ -85,16 +94,16 @@ fn shared_memory(dev: &OwnedFd, own: ShmSpec, other: Option<OwnedFd>) -> io::Res
 
 /// Makes device nodes that the user asks for, after all that is mounted: in what is mounted, they work where that does
 /// not refuse it.
-pub fn provide(tree: &Tree, devices: &[DeviceSpec]) -> Result<()> {
+pub fn provide(tree: &Tree, devices: &[DeviceSpec], userns: Option<IdRange>) -> Result<()> {
     let mask = rustix::process::umask(Mode::empty());
     let made = devices
         .iter()
-        .try_for_each(|device| node(tree, device).doing("make the device", device.target.display()));
+        .try_for_each(|device| node(tree, device, userns).doing("make the device", device.target.display()));
     rustix::process::umask(mask);
     made
 }
 
-fn node(tree: &Tree, device: &DeviceSpec) -> io::Result<()> {
+fn node(tree: &Tree, device: &DeviceSpec, userns: Option<IdRange>) -> io::Result<()> {
     let parent = device.target.parent().unwrap_or(Path::new("/"));
     let name = device.target.file_name().ok_or(io::ErrorKind::InvalidInput)?;
     let parent = tree.ensure(parent, Missing::Folder)?;
@@ -108,7 +117,7 @@ fn node(tree: &Tree, device: &DeviceSpec) -> io::Result<()> {
         }
         Err(errno) => return Err(errno.into()),
     }
-    let (uid, gid) = device.owner;
+    let (uid, gid) = (userns::outside(userns, device.owner.0)?, userns::outside(userns, device.owner.1)?);
     let owner = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
     Ok(chownat(&parent, name, owner.0, owner.1, AtFlags::SYMLINK_NOFOLLOW)?)
 }

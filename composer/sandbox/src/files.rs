@@ -11,6 +11,7 @@ use crate::failure::{Doing, Result};
 use crate::mount;
 use crate::spec::{ContainerSpec, FileSpec, MountKind};
 use crate::tree::{Missing, Tree};
+use crate::userns::{self, IdRange};
 
 /// Its name in the folder that the container does not see.
 const FOLDER: &str = "files";
@@ -49,10 +50,16 @@ pub fn folder(spec: &ContainerSpec, hidden: &OwnedFd) -> Result<Option<OwnedFd>>
 }
 
 /// Makes one in that folder, under a name that no other there has, and mounts it.
-pub fn mount(tree: &Tree, folder: &OwnedFd, name: &str, target: &str, spec: &FileSpec) -> Result<()> {
+pub fn mount(
+    tree: &Tree,
+    folder: &OwnedFd,
+    (name, target): (&str, &str),
+    spec: &FileSpec,
+    userns: Option<IdRange>,
+) -> Result<()> {
     let bytes = fs::read(&spec.content).doing("read", spec.content.display())?;
     let place = tree.ensure(target, Missing::File).doing("make a place to mount at", target)?;
-    made(folder, name, &bytes, spec)
+    made(folder, name, &bytes, spec, userns)
         .and_then(|()| mount::copy(folder, name, false))
         .and_then(|copy| {
             mount::restrict(&copy, MountAttrFlags::MOUNT_ATTR_RDONLY, false)?;
@@ -61,11 +68,18 @@ pub fn mount(tree: &Tree, folder: &OwnedFd, name: &str, target: &str, spec: &Fil
         .doing("provide", target)
 }
 
-fn made(folder: &OwnedFd, name: &str, bytes: &[u8], spec: &FileSpec) -> io::Result<()> {
+fn made(
+    folder: &OwnedFd,
+    name: &str,
+    bytes: &[u8],
+    spec: &FileSpec,
+    userns: Option<IdRange>,
+) -> io::Result<()> {
     let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
     let mut file = File::from(rustix::fs::openat(folder, name, flags, Mode::RUSR | Mode::WUSR)?);
     file.write_all(bytes)?;
-    rustix::fs::fchown(&file, Some(Uid::from_raw(spec.uid)), Some(Gid::from_raw(spec.gid)))?;
+    let (uid, gid) = (userns::outside(userns, spec.uid)?, userns::outside(userns, spec.gid)?);
+    rustix::fs::fchown(&file, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?;
     // After the owner, whose change takes the set-user-ID bit.
     Ok(rustix::fs::fchmod(&file, Mode::from_raw_mode(spec.mode))?)
 }

@@ -3,16 +3,17 @@
 //!
 //! A copy may be killed at any moment, and others may write to the volume meanwhile. So it is made in a folder of the
 //! volume itself, on whose filesystem alone a rename is one step: [`PART`] while it is made, [`WHOLE`] once it is on disk.
-//! What is whole is moved up, and a move that was killed is gone on with. What is a part is thrown away.
+//! What is whole is moved up, and a move that was killed is gone on with. What is a part is thrown away. Both are root's
+//! alone: what a program of another user has put under such a name is its own, and is left alone.
 
 use std::collections::HashMap;
 use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
 
 use nix::fcntl::{Flock, FlockArg};
+use nix::unistd::setfsuid;
 use rustix::fs::{
     AtFlags, Dir, FileType, Gid, Mode, OFlags, RawMode, RenameFlags, ResolveFlags, Stat, Timespec,
     Timestamps, Uid, XattrFlags, chownat, fchmod, fchown, fgetxattr, flistxattr, fsetxattr, fstat, fstatfs,
@@ -23,7 +24,7 @@ use rustix::io::Errno;
 
 use crate::descriptor;
 use crate::spec::Fill;
-use crate::tree::{Tree, on_host};
+use crate::tree::Tree;
 
 /// A copy that is being made.
 const PART: &CStr = c".compose-filling";
@@ -41,10 +42,15 @@ const BITS: RawMode = 0o7777;
 
 /// Fills a volume where it is to be filled. Whoever does it has locked a file, for containers may start at once with the
 /// same volume.
-pub fn fill(tree: &Tree, target: &str, volume: &Path, spec: &Fill) -> io::Result<()> {
+pub fn fill(
+    tree: &Tree,
+    target: &str,
+    volume: impl FnOnce() -> io::Result<OwnedFd>,
+    spec: &Fill,
+) -> io::Result<()> {
     // The root filesystem has no such folder, as is usual: nothing else is looked at.
     let Some(source) = source(tree, target)? else { return Ok(()) };
-    let volume = openat(on_host(volume)?, c".", FOLDER, Mode::empty())?;
+    let volume = openat(volume()?, c".", FOLDER, Mode::empty())?;
     // Nobody waits for a volume that is in use.
     match state(&volume)? {
         State::InUse => return Ok(()),
@@ -98,7 +104,7 @@ enum State {
 fn state(volume: &OwnedFd) -> io::Result<State> {
     for (name, state) in [(WHOLE, State::Whole), (PART, State::Part)] {
         match statat(volume, name, AtFlags::SYMLINK_NOFOLLOW) {
-            Ok(stat) if FileType::from_raw_mode(stat.st_mode).is_dir() => return Ok(state),
+            Ok(stat) if is_folder_of_ours(&stat) => return Ok(state),
             Ok(_) | Err(Errno::NOENT) => {}
             Err(errno) => return Err(errno.into()),
         }
@@ -106,10 +112,16 @@ fn state(volume: &OwnedFd) -> io::Result<State> {
     Ok(if names(volume.as_fd()).next().is_some() { State::InUse } else { State::Empty })
 }
 
+fn is_folder_of_ours(stat: &Stat) -> bool {
+    // Asked for what cannot be, the kernel tells who it is for files.
+    let own = setfsuid(nix::unistd::Uid::from_raw(u32::MAX));
+    FileType::from_raw_mode(stat.st_mode).is_dir() && stat.st_uid == own.as_raw()
+}
+
 fn filled(source: &OwnedFd, volume: &OwnedFd) -> io::Result<()> {
     match state(volume)? {
         State::InUse => return Ok(()),
-        State::Whole => return moved_up(volume),
+        State::Whole => return moved_up(source, volume),
         State::Part => remove(volume.as_fd(), PART)?,
         State::Empty => {}
     }
@@ -124,17 +136,14 @@ fn filled(source: &OwnedFd, volume: &OwnedFd) -> io::Result<()> {
     let part = folder_in(volume.as_fd(), PART, Mode::RWXU)?;
     let device = fstat(source)?.st_dev;
     Copy { device, linked: HashMap::new(), top: part.as_fd() }.entries(source.as_fd(), part.as_fd(), c"")?;
-    likeness(source.as_fd(), part.as_fd())?;
     syncfs(&part)?;
     renameat_with(volume, PART, volume, WHOLE, RenameFlags::NOREPLACE)?;
-    moved_up(volume)
+    moved_up(source, volume)
 }
 
 /// Moves a copy to where it belongs. What somebody has put there meanwhile stays.
-fn moved_up(volume: &OwnedFd) -> io::Result<()> {
+fn moved_up(source: &OwnedFd, volume: &OwnedFd) -> io::Result<()> {
     let whole = openat(volume, WHOLE, FOLDER, Mode::empty())?;
-    // Before its entries are taken out of it.
-    let stat = fstat(&whole)?;
     for name in names(whole.as_fd()) {
         let name = name?;
         match renameat_with(&whole, &name, volume, &name, RenameFlags::NOREPLACE) {
@@ -147,10 +156,8 @@ fn moved_up(volume: &OwnedFd) -> io::Result<()> {
             Err(errno) => return Err(errno.into()),
         }
     }
-    likeness(whole.as_fd(), volume.as_fd())?;
     unlinkat(volume, WHOLE, AtFlags::REMOVEDIR)?;
-    futimens(volume, &times(&stat))?;
-    Ok(())
+    likeness(source.as_fd(), volume.as_fd())
 }
 
 /// The names in a folder. They are read anew from its beginning, whoever has read them before.

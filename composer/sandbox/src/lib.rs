@@ -35,6 +35,7 @@ mod spec;
 mod terminal;
 mod tree;
 mod user;
+mod userns;
 mod volumes;
 
 pub use confinement::{Confinement, SeccompProfile};
@@ -53,3 +54,4 @@ pub use spec::{
     ContainerSpec, DeviceSpec, ExecSpec, FileSpec, Fill, IsolationSpec, LimitSpec, MountKind, MountSpec,
     NamespaceSpec, ProcessSpec, Propagation, Recursion, RootSpec, ShmSpec,
 };
+pub use userns::IdRange;

@@ -3,7 +3,7 @@
 #![allow(unsafe_code)]
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::mount::MsFlags;
 use rustix::io::Errno;
@@ -92,6 +92,14 @@ pub fn attach(mount: impl AsFd, at: impl AsFd) -> io::Result<()> {
 pub fn restrict(mount: impl AsFd, attributes: MountAttrFlags, recursive: bool) -> io::Result<()> {
     let attr_set = attributes.bits().into();
     set(mount, &libc::mount_attr { attr_set, attr_clr: 0, propagation: 0, userns_fd: 0 }, recursive)
+}
+
+/// Maps the owners of files as a user namespace does. The mount must not be attached anywhere yet.
+pub fn map_ids(mount: impl AsFd, userns: BorrowedFd<'_>, recursive: bool) -> io::Result<()> {
+    let userns_fd = userns.as_raw_fd().cast_unsigned().into();
+    let request =
+        libc::mount_attr { attr_set: libc::MOUNT_ATTR_IDMAP, attr_clr: 0, propagation: 0, userns_fd };
+    set(mount, &request, recursive)
 }
 
 /// Sets how a mount and all below it pass on what is mounted there (`MS_PRIVATE`, `MS_SLAVE` or `MS_SHARED`).

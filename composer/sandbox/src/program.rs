@@ -84,7 +84,8 @@ fn missing(name: &str, path: &str) -> StartFailure {
     } else {
         format!("no such program in PATH ({path})")
     };
-    StartFailure { errno: libc::ENOENT, exit_code: NOT_FOUND, ..StartFailure::because("run", name, message) }
+    let failure = StartFailure::because("run", name, message).at(&["command"]);
+    StartFailure { errno: libc::ENOENT, exit_code: NOT_FOUND, ..failure }
 }
 
 fn refused(file: &str, errno: Errno) -> StartFailure {
@@ -105,7 +106,8 @@ fn refused(file: &str, errno: Errno) -> StartFailure {
         }
         errno => (errno.desc().to_owned(), NOT_EXECUTABLE),
     };
-    StartFailure { errno: errno as i32, exit_code, ..StartFailure::because("run", file, message) }
+    let failure = StartFailure::because("run", file, message).at(&["command"]);
+    StartFailure { errno: errno as i32, exit_code, ..failure }
 }
 
 /// What a program that is there still needs: the first line of a script, or a dynamic loader.

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nix::mount::{MntFlags, MsFlags, mount as mount_flags, umount2};
 use nix::unistd::{fchdir, pivot_root};
@@ -17,6 +17,7 @@ use crate::overlay;
 use crate::removal;
 use crate::spec::RootSpec;
 use crate::tree::{Tree, on_host};
+use crate::userns::Mapping;
 
 /// Nothing that is mounted from here on is seen by the host, nor the other way round (mount_namespaces(7)).
 pub fn make_private() -> Result<()> {
@@ -42,31 +43,31 @@ pub fn prepare_base(base: &Path) -> io::Result<()> {
 
 /// Mounts the root filesystem, in which device nodes work where they are `open_nodes`. It lies over the upper folder, which
 /// overlayfs keeps open, until [`enter`].
-pub fn mount(spec: &RootSpec, open_nodes: bool) -> Result<Tree> {
-    let (overlay, upper) = match spec {
-        RootSpec::Layers { layers, base, upper, work } => {
+pub fn mount(spec: &RootSpec, open_nodes: bool, mapping: Option<&Mapping<'_>>) -> Result<Tree> {
+    let (RootSpec::Layers { upper, .. } | RootSpec::Host { upper, .. }) = spec;
+    let place = on_host(upper).doing("open", upper.display())?;
+    let ground = Ground::new(spec, &place, mapping)?;
+    let above = Layers { ground: &ground, shown: upper, open_nodes, mapping };
+    let overlay = match spec {
+        RootSpec::Layers { layers, base, .. } => {
             let folders = layers.iter().rev().chain([base]);
             let opened: Vec<OwnedFd> = folders
                 .map(|layer| on_host(layer).doing("open the root folder", layer.display()))
                 .collect::<Result<_>>()?;
-            (layered(&opened.iter().collect::<Vec<_>>(), upper, work, open_nodes)?, upper)
+            above.overlay(None, &opened.iter().collect::<Vec<_>>())?
         }
-        RootSpec::Host { mask, upper, work, .. } => {
+        RootSpec::Host { mask, .. } => {
             let skeleton = host::skeleton(mask);
             let layer = on_host(&skeleton).doing("open", skeleton.display())?;
-            let (upper_root, work_root) = (upper.join("root"), work.join("root"));
-            (layered(&[&layer], &upper_root, &work_root, open_nodes)?, upper)
+            above.overlay(Some("root"), &[&layer])?
         }
     };
-    let place = on_host(upper).doing("open", upper.display())?;
     mount::attach(&overlay, &place).doing("attach the root filesystem to", upper.display())?;
     let tree = Tree::new(overlay);
-    if let RootSpec::Host { mask, upper: above, work, path } = spec {
-        // `upper` itself now shows the root filesystem.
-        let above = Layers { upper: place_below(&place)?, work: work.clone(), shown: above, open_nodes };
+    if let RootSpec::Host { mask, path, .. } = spec {
         let mut parts = Vec::new();
         host::mount_parts(&tree, mask, path, &mut |name, layers| {
-            let part = above.overlay(name, layers)?;
+            let part = above.overlay(Some(name), layers)?;
             parts.push(part.try_clone().doing("keep the mount of", name)?);
             Ok(part)
         })?;
@@ -75,27 +76,66 @@ pub fn mount(spec: &RootSpec, open_nodes: bool) -> Result<Tree> {
     Ok(tree)
 }
 
-/// The upper folder by descriptor: its path is covered by then.
-struct Layers<'a> {
-    upper: std::path::PathBuf,
-    work: std::path::PathBuf,
-    shown: &'a Path,
-    open_nodes: bool,
+/// Where upper and work folders are made: their own paths are covered later on.
+struct Ground {
+    upper: PathBuf,
+    work: PathBuf,
+    /// Where owners are mapped: what both lie in.
+    _mapped: Option<OwnedFd>,
 }
 
-impl Layers<'_> {
-    fn overlay(&self, name: &str, layers: &[&OwnedFd]) -> Result<OwnedFd> {
-        let (upper, work) = (self.upper.join(name), self.work.join(name));
-        layered(layers, &upper, &work, self.open_nodes).map_err(|mut failure| {
-            failure.target =
-                failure.target.replace(&self.upper.display().to_string(), &self.shown.display().to_string());
-            failure
-        })
+impl Ground {
+    fn new(spec: &RootSpec, place: &OwnedFd, mapping: Option<&Mapping<'_>>) -> Result<Self> {
+        let (RootSpec::Layers { upper, work, .. } | RootSpec::Host { upper, work, .. }) = spec;
+        let Some(mapping) = mapping else {
+            let upper = match spec {
+                RootSpec::Layers { .. } => upper.clone(),
+                // It is going to show the root filesystem, before all parts of that are made.
+                RootSpec::Host { .. } => descriptor::path(place).into(),
+            };
+            return Ok(Self { upper, work: work.clone(), _mapped: None });
+        };
+        // overlayfs wants both in one mount.
+        let folder = spec.folder();
+        let mapped = mapping.layer(&on_host(folder).doing("open", folder.display())?, folder)?;
+        let below = |path: &Path| {
+            let name = path.strip_prefix(folder).unwrap_or(path);
+            PathBuf::from(descriptor::path(&mapped)).join(name)
+        };
+        Ok(Self { upper: below(upper), work: below(work), _mapped: Some(mapped) })
     }
 }
 
-fn place_below(place: &OwnedFd) -> Result<std::path::PathBuf> {
-    Ok(descriptor::path(place).into())
+/// Makes overlays with upper folders on a ground.
+struct Layers<'a> {
+    ground: &'a Ground,
+    shown: &'a Path,
+    open_nodes: bool,
+    mapping: Option<&'a Mapping<'a>>,
+}
+
+impl Layers<'_> {
+    /// One of its own where there is a name.
+    fn overlay(&self, name: Option<&str>, layers: &[&OwnedFd]) -> Result<OwnedFd> {
+        let below = |path: &Path| name.map_or(path.to_owned(), |name| path.join(name));
+        let (upper, work) = (below(&self.ground.upper), below(&self.ground.work));
+        let made = match self.mapping {
+            None => layered(layers, &upper, &work, self.open_nodes),
+            Some(mapping) => {
+                let shown = |layer: &OwnedFd| {
+                    fs::read_link(descriptor::path(layer)).unwrap_or_else(|_| self.shown.to_owned())
+                };
+                let mapped = layers.iter().map(|layer| mapping.layer(layer, &shown(layer)));
+                let mapped = mapped.collect::<Result<Vec<_>>>()?;
+                layered(&mapped.iter().collect::<Vec<_>>(), &upper, &work, self.open_nodes)
+            }
+        };
+        made.map_err(|mut failure| {
+            let upper = self.ground.upper.display().to_string();
+            failure.target = failure.target.replace(&upper, &self.shown.display().to_string());
+            failure
+        })
+    }
 }
 
 /// An overlay of folders, the first on top, copy-on-write in `upper`.

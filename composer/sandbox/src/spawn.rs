@@ -9,6 +9,7 @@ use nix::sched::{CloneFlags, setns};
 use crate::child;
 use crate::clone::{Forked, clone3};
 use crate::spec::{ContainerSpec, ExecSpec, NamespaceSpec};
+use crate::userns::Namespaces;
 
 /// Standard streams.
 #[derive(Debug)]
@@ -78,16 +79,31 @@ pub fn spawn(spec: &ContainerSpec, fds: ContainerFds) -> io::Result<Child> {
     }
     let failed = |error: io::Error| io::Error::new(error.kind(), format!("clone its first process: {error}"));
     let cgroup = fds.cgroup.as_ref().map(AsFd::as_fd);
-    let forked = match &fds.pid {
-        Some(target) => born_inside(target.as_fd(), || match clone3(namespaces, cgroup)? {
-            Forked::Child => child::container(spec, &fds),
-            parent @ Forked::Parent(..) => Ok(parent),
-        }),
-        None => clone3(namespaces, cgroup),
+    let owned =
+        match spec.userns {
+            Some(range) => {
+                let flags = Namespaces::owned(namespaces);
+                namespaces -= flags;
+                let made = Namespaces::make(range, flags);
+                Some(made.map_err(|error| {
+                    io::Error::new(error.kind(), format!("make its user namespace: {error}"))
+                })?)
+            }
+            None => None,
+        };
+    let userns = owned.as_ref().map(|owned| &owned.user);
+    let fork = || match clone3(namespaces, cgroup)? {
+        Forked::Child => child::container(spec, &fds, userns),
+        parent @ Forked::Parent(..) => Ok(parent),
+    };
+    let forked = match (&fds.pid, &owned) {
+        (Some(target), _) => born_inside(target.as_fd(), fork),
+        (None, Some(owned)) => owned.born_inside(fork),
+        (None, None) => fork(),
     };
     match forked.map_err(failed)? {
         Forked::Parent(pid, pidfd) => Ok(Child { pid, pidfd }),
-        Forked::Child => child::container(spec, &fds),
+        Forked::Child => unreachable!("the child has left above"),
     }
 }
 

@@ -1,10 +1,11 @@
 //! What to make, as it travels from the supervisor to the keeper.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use crate::confinement::Confinement;
+use crate::userns::IdRange;
 
 /// A container.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -33,6 +34,9 @@ pub struct ContainerSpec {
     pub cgroup_tasks: Vec<PathBuf>,
     /// What else separates it from the host.
     pub isolation: IsolationSpec,
+    /// The ids of its users on the host, where it has a user namespace of its own.
+    #[serde(default)]
+    pub userns: Option<IdRange>,
 }
 
 /// What separates a container from the host.
@@ -114,6 +118,14 @@ pub enum RootSpec {
         /// The caller's PATH: folders outside the system's that its tools are in are visible too.
         path: Vec<PathBuf>,
     },
+}
+
+impl RootSpec {
+    /// What upper and work folders lie in.
+    pub(crate) fn folder(&self) -> &Path {
+        let (Self::Layers { upper, .. } | Self::Host { upper, .. }) = self;
+        upper.parent().unwrap_or(Path::new("/"))
+    }
 }
 
 /// A mount.
@@ -257,4 +269,7 @@ pub struct ExecSpec {
     pub cgroup_tasks: Vec<PathBuf>,
     /// It keeps all capabilities.
     pub privileged: bool,
+    /// The ids of the container's users on the host, where it has a user namespace of its own.
+    #[serde(default)]
+    pub userns: Option<IdRange>,
 }

@@ -10,6 +10,7 @@ use rustix::fs::OFlags;
 
 use crate::failure::{Doing, Result, StartFailure};
 use crate::tree;
+use crate::userns::{self, IdRange};
 
 /// The highest id that Docker takes, and runc's own readers of these files. Above it lies what set*id(2) takes for "leave
 /// it as it is", which is root's.
@@ -45,13 +46,19 @@ struct Group<'a> {
 
 /// Looks a `user` value up: `UID`, `NAME`, `UID:GID`, `NAME:GROUP`; root where absent. `more` are names or numbers of
 /// groups that it is in besides.
-pub fn look_up(wanted: Option<&str>, more: &[String]) -> Result<User> {
+pub fn look_up(wanted: Option<&str>, more: &[String], userns: Option<IdRange>) -> Result<User> {
     let passwd = read("/etc/passwd")?;
     let group = read("/etc/group")?;
     let mut user = resolve(wanted.unwrap_or("0"), &passwd, &group)
         .map_err(|why| StartFailure::because("run as user", wanted.unwrap_or("0"), why).at(&["user"]))?;
+    let in_range = |id: u32| userns::outside(userns, id).map(drop).map_err(|error| error.to_string());
+    [user.uid, user.gid]
+        .iter()
+        .chain(&user.groups)
+        .try_for_each(|id| in_range(*id))
+        .map_err(|why| StartFailure::because("run as user", wanted.unwrap_or("0"), why).at(&["user"]))?;
     for (place, name) in more.iter().enumerate() {
-        let gid = group_id(name, &group).map_err(|why| {
+        let gid = group_id(name, &group).and_then(|gid| in_range(gid).map(|()| gid)).map_err(|why| {
             StartFailure::because("join the group", name, why).at(&["group_add", &place.to_string()])
         })?;
         if !user.groups.contains(&gid) {

@@ -13,6 +13,7 @@ use rustix::mount::MountAttrFlags;
 use crate::failure::{Doing, Result, StartFailure};
 use crate::spec::{ContainerSpec, MountKind, MountSpec, Propagation, Recursion};
 use crate::tree::{Missing, Tree, on_host};
+use crate::userns::Mapping;
 use crate::{descriptor, files, fill, mount, overlay};
 
 /// Files in /etc about its name and its network.
@@ -57,39 +58,44 @@ pub fn mount(
     spec: &ContainerSpec,
     hidden: &OwnedFd,
     mut passed_on: Vec<Option<OwnedFd>>,
+    mapping: Option<&Mapping<'_>>,
 ) -> Result<()> {
-    fill_all(tree, &spec.mounts)?;
+    fill_all(tree, &spec.mounts, mapping)?;
     let files = files::folder(spec, hidden)?;
     ordered(&spec.mounts).into_iter().try_for_each(|mount| match mount {
         Mount::Generated(name) => generated_file(tree, spec, hidden, name),
         Mount::User(place, mount) => match (&mount.kind, &files) {
             (MountKind::File(file), Some(folder)) => {
-                files::mount(tree, folder, &place.to_string(), &mount.target, file)
+                files::mount(tree, folder, (&place.to_string(), &mount.target), file, spec.userns)
             }
-            _ => user_mount(tree, mount, passed_on.get_mut(place).and_then(Option::take)),
+            _ => user_mount(tree, mount, passed_on.get_mut(place).and_then(Option::take), mapping),
         },
     })
 }
 
 /// Mounts what is the host's of it, where nothing runs: memory would be gone with the mount.
 pub fn mount_at_rest(tree: &Tree, mounts: &[MountSpec]) -> Result<()> {
-    fill_all(tree, mounts)?;
+    fill_all(tree, mounts, None)?;
     ordered(mounts).into_iter().try_for_each(|mount| match mount {
         Mount::Generated(_) => Ok(()),
         Mount::User(_, mount) => match mount.kind {
             MountKind::Tmpfs { .. } | MountKind::File(_) => Ok(()),
             MountKind::Bind { .. } | MountKind::Volume { .. } | MountKind::Image { .. } => {
-                user_mount(tree, mount, None)
+                user_mount(tree, mount, None, None)
             }
         },
     })
 }
 
 /// Fills volumes, before anything is mounted over what they get.
-fn fill_all(tree: &Tree, mounts: &[MountSpec]) -> Result<()> {
+fn fill_all(tree: &Tree, mounts: &[MountSpec], mapping: Option<&Mapping<'_>>) -> Result<()> {
     for mount in mounts {
         if let MountKind::Volume { source, subpath: None, fill: Some(fill) } = &mount.kind {
-            fill::fill(tree, &mount.target, source, fill).doing(
+            let folder = || match mapping {
+                Some(_) => volume(source, None, mapping).map_err(io::Error::other),
+                None => on_host(source),
+            };
+            fill::fill(tree, &mount.target, folder, fill).doing(
                 "fill the volume at",
                 format_args!("{} with what the root filesystem has there", mount.target),
             )?;
@@ -177,26 +183,41 @@ fn is_folder(at: &OwnedFd) -> io::Result<bool> {
 }
 
 /// A copy of a volume's mount, or of the part of it that is wanted.
-fn volume(source: &Path, subpath: Option<&Path>) -> Result<OwnedFd> {
-    let Some(subpath) = subpath else {
-        return mount::copy(CWD, source, true).doing("mount", source.display());
+fn volume(source: &Path, subpath: Option<&Path>, mapping: Option<&Mapping<'_>>) -> Result<OwnedFd> {
+    let shown = subpath.map_or(source.to_owned(), |subpath| source.join(subpath));
+    let copy = match subpath {
+        None => mount::copy(CWD, source, true),
+        Some(subpath) => on_host(source)
+            .and_then(|volume| Tree::new(volume).find(subpath))
+            .and_then(|part| mount::copy(&part, "", true)),
     };
-    let shown = source.join(subpath);
-    let part = on_host(source).and_then(|volume| Tree::new(volume).find(subpath));
-    part.and_then(|part| mount::copy(&part, "", true)).doing("mount", shown.display())
+    let copy = copy.doing("mount", shown.display())?;
+    map(&copy, true, &shown, mapping)?;
+    Ok(copy)
+}
+
+/// Maps the owners of what a copy shows, where they are mapped.
+fn map(copy: &OwnedFd, recursive: bool, shown: &Path, mapping: Option<&Mapping<'_>>) -> Result<()> {
+    mapping.map_or(Ok(()), |mapping| mapping.apply(copy, recursive, shown.display()))
 }
 
 /// A mount of an image's files, or of the part of them that is wanted.
-fn image(layers: &[PathBuf], subpath: Option<&Path>) -> Result<OwnedFd> {
+fn image(layers: &[PathBuf], subpath: Option<&Path>, mapping: Option<&Mapping<'_>>) -> Result<OwnedFd> {
     let Some((lowest, above)) = layers.split_first() else {
         let empty = mount::filesystem("tmpfs", &[("mode", Some("755"))], mount::INERT);
         return empty.doing("mount", "an image without files");
     };
     if above.is_empty() {
         // An overlay has two folders at least.
-        return volume(lowest, subpath);
+        return volume(lowest, subpath, mapping);
     }
-    let folders = layers.iter().rev().map(|layer| on_host(layer).doing("open the layer", layer.display()));
+    let folders = layers.iter().rev().map(|layer| {
+        let folder = on_host(layer).doing("open the layer", layer.display())?;
+        match mapping {
+            Some(mapping) => mapping.layer(&folder, layer),
+            None => Ok(folder),
+        }
+    });
     let folders = folders.collect::<Result<Vec<_>>>()?;
     let mounted = overlay::read_only(&folders.iter().collect::<Vec<_>>(), lowest);
     let mounted = mounted.doing("mount the layers of an image over", lowest.display())?;
@@ -212,7 +233,12 @@ fn image(layers: &[PathBuf], subpath: Option<&Path>) -> Result<OwnedFd> {
     part().doing("mount", format_args!("{} of an image", subpath.display()))
 }
 
-fn user_mount(tree: &Tree, spec: &MountSpec, copy: Option<OwnedFd>) -> Result<()> {
+fn user_mount(
+    tree: &Tree,
+    spec: &MountSpec,
+    copy: Option<OwnedFd>,
+    mapping: Option<&Mapping<'_>>,
+) -> Result<()> {
     let MountSpec { target, read_only, kind } = spec;
     match kind {
         MountKind::Bind { source, propagation, recursion } => {
@@ -221,16 +247,17 @@ fn user_mount(tree: &Tree, spec: &MountSpec, copy: Option<OwnedFd>) -> Result<()
                 None => mount::copy(CWD, source, *recursion != Recursion::Alone)
                     .doing("mount", source.display())?,
             };
+            map(&copy, *recursion != Recursion::Alone, source, mapping)?;
             let manner = Manner { read_only: *read_only, propagation: *propagation, recursion: *recursion };
             bind(tree, copy, source, target, &manner)
         }
         MountKind::Volume { source, subpath, fill: _ } => {
-            let copy = volume(source, subpath.as_deref())?;
+            let copy = volume(source, subpath.as_deref(), mapping)?;
             let (propagation, recursion) = (Propagation::Private, Recursion::Whole);
             bind(tree, copy, source, target, &Manner { read_only: *read_only, propagation, recursion })
         }
         MountKind::Image { layers, subpath } => {
-            let copy = image(layers, subpath.as_deref())?;
+            let copy = image(layers, subpath.as_deref(), mapping)?;
             let (propagation, recursion) = (Propagation::Private, Recursion::Whole);
             let shown = layers.last().map_or(Path::new("/"), PathBuf::as_path);
             bind(tree, copy, shown, target, &Manner { read_only: true, propagation, recursion })

@@ -28,7 +28,7 @@ const IN_PLACE: [&str; 12] = [
 ];
 
 /// The fields whose names in the model are not the file's.
-const KEYS: [(&str, &str); 14] = [
+const KEYS: [(&str, &str); 19] = [
     ("oom", "x-oom"),
     ("watch", "develop"),
     ("rootfs", "x-rootfs"),
@@ -43,6 +43,11 @@ const KEYS: [(&str, &str); 14] = [
     ("cpu_burst", "x-cpu-burst"),
     ("memory_high", "x-mem-high"),
     ("swappiness", "mem_swappiness"),
+    ("cpu_idle", "x-cpu-idle"),
+    ("cpuset_mems", "x-cpuset-mems"),
+    ("cpus_exclusive", "x-cpus-exclusive"),
+    ("io", "blkio_config"),
+    ("hugetlb", "x-hugetlb"),
 ];
 
 /// SHA-256, in hexadecimal, over what of a service needs a container to be made anew when it changes: its canonical
@@ -97,7 +102,8 @@ fn is_image(rootfs: &Map<String, Value>) -> bool {
     ["image", "source"].iter().any(|kind| rootfs.contains_key(*kind))
 }
 
-fn key(field: &str) -> String {
+/// The key of the file for a field of the model.
+pub(crate) fn key(field: &str) -> String {
     KEYS.iter().find(|(name, _)| *name == field).map_or(field, |(_, key)| key).to_owned()
 }
 

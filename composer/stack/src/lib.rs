@@ -46,6 +46,7 @@ mod resolve;
 mod restart;
 mod schema;
 mod security;
+mod set;
 mod shape;
 pub mod signal;
 mod size;
@@ -73,15 +74,16 @@ pub use limits::MOST_REPLICAS;
 pub use load::{load, project_name_only};
 pub use loaded::{Loaded, Variable};
 pub use model::{
-    AfterSync, Attachment, Bandwidth, CheckTimes, Condition, Content, Dependency, Device, Driver,
-    ExternalLink, ExtraHost, FileMount, Healthcheck, Hook, HostAddress, Image, ImagePlace, ImageSource,
-    ImageUse, IpNet, Isolation, Logging, Mac, MacvlanMode, Mount, MountKind, MountOptions, Namespace,
-    Network, NetworkMode, Oom, OomPolicy, Pool, Port, PortMode, PreStart, Probe, Propagation, Protocol,
-    PullPolicy, Recursion, Resources, Restart, RestartPolicy, Rootfs, Run, Seccomp, Security, Service,
-    ServiceLink, Stack, Test, Trigger, TriggerAction, Ulimit, Victim, Volume, VolumesFrom,
+    AfterSync, Attachment, Bandwidth, BlockIo, CheckTimes, Condition, Content, Dependency, Device, DeviceIo,
+    Driver, ExternalLink, ExtraHost, FileMount, Healthcheck, Hook, HostAddress, Image, ImagePlace,
+    ImageSource, ImageUse, IpNet, Isolation, Logging, Mac, MacvlanMode, Mount, MountKind, MountOptions,
+    Namespace, Network, NetworkMode, Oom, OomPolicy, Pool, Port, PortMode, PreStart, Probe, Propagation,
+    Protocol, PullPolicy, Recursion, Resources, Restart, RestartPolicy, Rootfs, Run, Seccomp, Security,
+    Service, ServiceLink, Stack, Test, Trigger, TriggerAction, Ulimit, Victim, Volume, VolumesFrom,
 };
-pub use options::{HostFacts, Lacking, LoadOptions, Purpose};
+pub use options::{Block, HostFacts, Lacking, LoadOptions, Purpose};
 pub use schema::schema;
+pub use set::{LimitChange, Setting, bytes, cpu_list};
 pub use size::show as show_bytes;
 pub use source::StepKind;
 pub use stdin::Stdin;

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::cpuset;
+use crate::size;
 use crate::values::{self, At};
 use crate::yaml::Node;
 
@@ -25,6 +26,60 @@ pub(crate) struct Limits {
     pub high: Option<At<i64>>,
     pub swappiness: Option<At<i64>>,
     pub oom_kill_disable: bool,
+    /// CPU time that is reserved, of which the weight is made where none is given.
+    pub reserved_cpus: Option<At<f64>>,
+    pub cpu_idle: Option<At<bool>>,
+    pub rt_runtime: Option<At<i64>>,
+    pub rt_period: Option<At<i64>>,
+    pub mems: Option<At<BTreeSet<u32>>>,
+    pub exclusive: Option<At<i64>>,
+    pub io_weight: Option<At<i64>>,
+    pub io: Vec<IoLimit>,
+    pub hugetlb: Vec<HugeLimit>,
+}
+
+/// A weight or a rate of a block device.
+#[derive(Clone, Debug)]
+pub(crate) struct IoLimit {
+    pub kind: IoKind,
+    pub path: At<String>,
+    pub value: At<i64>,
+}
+
+/// What of a block device is limited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum IoKind {
+    Weight,
+    ReadBps,
+    WriteBps,
+    ReadIops,
+    WriteIops,
+}
+
+impl IoKind {
+    /// With the lists' keys and those of the values.
+    pub const ALL: [(Self, &str, &str); 5] = [
+        (Self::Weight, "weight_device", "weight"),
+        (Self::ReadBps, "device_read_bps", "rate"),
+        (Self::WriteBps, "device_write_bps", "rate"),
+        (Self::ReadIops, "device_read_iops", "rate"),
+        (Self::WriteIops, "device_write_iops", "rate"),
+    ];
+}
+
+/// How much there may be of huge pages of one size.
+#[derive(Clone, Debug)]
+pub(crate) struct HugeLimit {
+    /// As it was given.
+    pub size: At<String>,
+    pub bytes: At<i64>,
+}
+
+impl HugeLimit {
+    /// The size of a page in bytes, where it is one.
+    pub fn size(&self) -> Option<u64> {
+        size::parse(&self.size.value).filter(|size| *size > 0)
+    }
 }
 
 impl Limits {
@@ -45,6 +100,18 @@ impl Limits {
             // Zero is a value of it, and -1 leaves the host's.
             swappiness: any(service.get("mem_swappiness")).filter(|at| at.value >= 0),
             oom_kill_disable: values::flag(service.get("oom_kill_disable")),
+            reserved_cpus: None,
+            cpu_idle: service
+                .get("x-cpu-idle")
+                .map(|node| At::new(node, node.bool_value().unwrap_or(false)))
+                .filter(|at| at.value),
+            rt_runtime: positive(service.get("cpu_rt_runtime")),
+            rt_period: positive(service.get("cpu_rt_period")),
+            mems: cpus(service.get("x-cpuset-mems")),
+            exclusive: positive(service.get("x-cpus-exclusive")),
+            io_weight: service.get("blkio_config").and_then(|io| whole(io.get("weight"))),
+            io: io(service.get("blkio_config")),
+            hugetlb: hugetlb(service.get("x-hugetlb")),
         }
     }
 
@@ -65,6 +132,7 @@ impl Limits {
             memory: own.memory.or(other.memory),
             reservation: own.reservation.or(other.reservation),
             pids: own.pids.or(other.pids),
+            reserved_cpus: other.reserved_cpus,
             ..own
         }
     }
@@ -74,7 +142,7 @@ impl Limits {
         root.get("x-resources").map(Self::resources).unwrap_or_default()
     }
 
-    /// `limits` and `reservations`; `cpuset` is there for the whole stack alone.
+    /// `limits` and `reservations`; cores, nodes, disks and huge pages are there for the whole stack alone.
     fn resources(node: &Node) -> Self {
         let limit = |key: &str| node.get("limits").and_then(|limits| limits.get(key));
         let reserved = |key: &str| node.get("reservations").and_then(|reserved| reserved.get(key));
@@ -85,6 +153,11 @@ impl Limits {
             reservation: positive(reserved("memory")),
             pids: whole(limit("pids")),
             swap: together(limit("memory"), limit("swap")),
+            reserved_cpus: number(reserved("cpus")),
+            mems: cpus(limit("cpuset_mems")),
+            io_weight: limit("io").and_then(|io| whole(io.get("weight"))),
+            io: io(limit("io")),
+            hugetlb: hugetlb(limit("hugetlb")),
             ..Self::default()
         }
     }
@@ -125,4 +198,28 @@ fn positive(node: Option<&Node>) -> Option<At<i64>> {
 fn cpus(node: Option<&Node>) -> Option<At<BTreeSet<u32>>> {
     let node = node?;
     Some(At::new(node, cpuset::parse(&values::scalar(node)?)?))
+}
+
+/// Of `blkio_config`; a rate of zero is no limit.
+fn io(node: Option<&Node>) -> Vec<IoLimit> {
+    let Some(node) = node else { return Vec::new() };
+    let lists = IoKind::ALL.iter().flat_map(|(kind, list, key)| {
+        let items = node.get(list).map(Node::items).unwrap_or_default();
+        items.iter().filter_map(move |item| {
+            let path = item.get("path")?;
+            let value = whole(item.get(key))?;
+            Some(IoLimit { kind: *kind, path: At::new(path, values::scalar(path)?), value })
+        })
+    });
+    lists.collect()
+}
+
+/// Zero is a limit here: none may be used.
+fn hugetlb(node: Option<&Node>) -> Vec<HugeLimit> {
+    let entries = node.into_iter().flat_map(Node::entries);
+    let limits = entries.filter_map(|(size, entry)| {
+        let size = At { value: size.clone(), span: entry.key };
+        Some(HugeLimit { size, bytes: any(Some(&entry.node))? })
+    });
+    limits.collect()
 }

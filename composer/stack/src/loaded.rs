@@ -210,15 +210,26 @@ impl Loaded {
     }
 
     /// What somebody else has found wrong with the value that a path of keys, and of places in lists, leads to: an error
-    /// where that is written. `None` where no file says it.
+    /// where that is written, or where the image is named that says it instead. `None` where no file says it.
     pub fn error_at(self, path: &[String], message: &str, help: Option<&str>) -> Option<Diagnostic> {
-        let node = path.iter().try_fold(&self.root, |node, key| match key.parse::<usize>() {
-            Ok(place) if !node.items().is_empty() => node.items().get(place),
-            Ok(_) | Err(_) => node.get(key),
-        })?;
-        if self.sources.is_implied(node.span.way) {
-            return None;
-        }
+        let find = |path: &[String]| {
+            let node = path.iter().try_fold(&self.root, |node, key| match key.parse::<usize>() {
+                Ok(place) if !node.items().is_empty() => node.items().get(place),
+                Ok(_) | Err(_) => node.get(key),
+            })?;
+            let says_nothing = node.is_null() || node.text_value() == Some("");
+            (!says_nothing && !self.sources.is_implied(node.span.way)).then_some(node)
+        };
+        let node = match path {
+            [services, name, key, ..] if services == "services" => {
+                let beside = |key: &str| find(&[services.clone(), name.clone(), key.to_owned()]);
+                // What is executed is the entrypoint's first word, where there is one.
+                let entrypoint = || beside("entrypoint").filter(|_| key == "command");
+                let origin = || ["image", "x-rootfs"].into_iter().find_map(beside);
+                entrypoint().or_else(|| find(path)).or_else(origin)
+            }
+            _ => find(path),
+        }?;
         let mut report = Report::of(self.sources);
         let found = report.error(node.span, message);
         help.into_iter().fold(found, |found, help| found.help(help));

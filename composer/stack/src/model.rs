@@ -11,6 +11,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 mod image;
+mod io;
 mod isolation;
 mod mounts;
 mod network;
@@ -18,6 +19,7 @@ mod oom;
 
 pub use crate::contents::Content;
 pub use image::{CheckTimes, Image, ImagePlace, ImageSource, ImageUse, PullPolicy};
+pub use io::{BlockIo, DeviceIo};
 pub use isolation::{Device, Isolation, Namespace, Seccomp, Security, Ulimit};
 pub use mounts::{FileMount, Mount, MountKind, MountOptions, Propagation, Recursion, Volume, VolumesFrom};
 pub use network::{
@@ -448,6 +450,27 @@ pub struct Resources {
     /// `oom_kill_disable`: processes wait for memory instead of being killed.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub oom_kill_disable: bool,
+    /// `x-cpu-idle`: it has what others leave of the CPUs.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub cpu_idle: bool,
+    /// `cpu_rt_runtime`: real-time CPU time in each `cpu_rt_period`, in microseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu_rt_runtime: Option<u64>,
+    /// `cpu_rt_period` in microseconds; a second where the file does not set it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu_rt_period: Option<u64>,
+    /// `x-cpuset-mems`: memory nodes that may be used, as the kernel writes lists.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpuset_mems: Option<String>,
+    /// `x-cpus-exclusive`: so many cores that nobody else of the stacks has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpus_exclusive: Option<u32>,
+    /// `blkio_config`.
+    #[serde(default, skip_serializing_if = "BlockIo::is_none")]
+    pub io: BlockIo,
+    /// `x-hugetlb`: bytes of huge pages by the size of a page.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub hugetlb: BTreeMap<u64, u64>,
 }
 
 impl Test {

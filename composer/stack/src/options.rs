@@ -75,8 +75,16 @@ pub enum Lacking {
 pub struct HostFacts {
     /// CPUs that are online, by number.
     pub cpus_online: BTreeSet<u32>,
+    /// The threads of each core that is online; a CPU that is in none is a core by itself.
+    pub cores: Vec<BTreeSet<u32>>,
     /// Bytes of memory.
     pub memory: u64,
+    /// Memory nodes that are online, where they are known.
+    pub memory_nodes: Option<BTreeSet<u32>>,
+    /// The sizes of huge pages, where they are known.
+    pub huge_pages: Option<BTreeSet<u64>>,
+    /// Looks at the path of a block device.
+    pub block: Option<fn(&str) -> Block>,
     /// Why the kernel has no IPv6, where it has none.
     pub no_ipv6: Option<String>,
     /// What it lacks to limit memory or to hold processes, in words; empty where it can do both.
@@ -87,6 +95,17 @@ pub struct HostFacts {
     pub networks: Option<BTreeSet<String>>,
     /// The volumes that there are, where they are known.
     pub volumes: Option<BTreeSet<String>>,
+}
+
+/// What is at the path of a block device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Block {
+    /// A disk, by its major and minor number.
+    Disk(u32, u32),
+    /// A part of the disk at this path.
+    Partition(String),
+    /// Something else or nothing, and why.
+    None(String),
 }
 
 impl Default for LoadOptions {

@@ -42,7 +42,7 @@ const RTMIN: i32 = 34;
 const RTMAX: i32 = 64;
 
 /// SIGTERM, the default of `stop_signal`.
-pub(crate) const TERM: i32 = 15;
+pub const TERM: i32 = 15;
 
 /// The number of a signal; `None` where there is no such signal.
 pub fn parse(text: &str) -> Option<i32> {

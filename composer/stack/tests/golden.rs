@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use composer_stack::{HostFacts, LoadOptions, Purpose, load};
+use composer_stack::{Block, HostFacts, LoadOptions, Purpose, load};
 
 /// A host of two CPUs, 4 GiB and two networks and volumes, whatever machine the test runs on.
 fn options(folder: &Path, files: Vec<PathBuf>, purpose: Purpose) -> LoadOptions {
@@ -22,7 +22,11 @@ fn options(folder: &Path, files: Vec<PathBuf>, purpose: Purpose) -> LoadOptions 
         purpose,
         host: Some(HostFacts {
             cpus_online: [0, 1].into(),
+            cores: Vec::new(),
             memory: 4 << 30,
+            memory_nodes: Some([0].into()),
+            huge_pages: Some([2 << 20, 1 << 30].into()),
+            block: Some(block),
             no_ipv6: None,
             lacks: Vec::new(),
             interfaces: Some(["eth0", "eth1", "lo"].map(str::to_owned).into()),
@@ -30,6 +34,16 @@ fn options(folder: &Path, files: Vec<PathBuf>, purpose: Purpose) -> LoadOptions 
             volumes: Some(["archive", "shared"].map(str::to_owned).into()),
         }),
         ..LoadOptions::default()
+    }
+}
+
+/// Two disks, of which one has two names, and a partition.
+fn block(path: &str) -> Block {
+    match path {
+        "/dev/sda" | "/dev/disk/by-id/first" => Block::Disk(8, 0),
+        "/dev/sdb" => Block::Disk(8, 16),
+        "/dev/sda1" => Block::Partition("/dev/sda".to_owned()),
+        _ => Block::None("No such file or directory (os error 2)".to_owned()),
     }
 }
 

@@ -296,6 +296,19 @@ pub(crate) fn make_volume(name: &str) -> io::Result<bool> {
     }
 }
 
+/// Moves a folder among the named volumes, where it is the one with this name.
+pub(crate) fn take_in_volume(folder: &Path, name: &str) -> io::Result<()> {
+    despite_tidying(|| {
+        make(&volumes())?;
+        std::fs::rename(folder, volume(name))
+    })
+}
+
+/// Whether a container's folder of this name is an anonymous volume.
+pub(crate) fn is_anonymous(name: &std::ffi::OsStr) -> bool {
+    name.as_encoded_bytes().starts_with(ANONYMOUS.as_bytes())
+}
+
 /// Again where another stack's end took away an empty parent in the midst of it. That many ends at once cannot be.
 fn despite_tidying(make: impl Fn() -> io::Result<()>) -> io::Result<()> {
     let is_gone =

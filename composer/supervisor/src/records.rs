@@ -11,10 +11,11 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 
 use composer_network::firewall::Protocol;
-use composer_stack::{Bandwidth, Mac, Network, Resources, Service, Victim, Volume};
+use composer_sandbox::IdRange;
+use composer_stack::{Bandwidth, Mac, Network, Resources, Service, Setting, Victim, Volume};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::paths::ContainerPaths;
+use crate::paths::{ContainerPaths, StackPaths};
 
 /// What is known of a stack.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -45,6 +46,46 @@ pub struct StackRecord {
     /// Its networks as they were made, by key.
     #[serde(default)]
     pub made: BTreeMap<String, Network>,
+    /// What `set` has put over the limits of the file; `resources` and `services` have it already.
+    #[serde(default)]
+    pub overs: Overs,
+}
+
+/// Limits over those of the file.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Overs {
+    /// Over `x-resources`.
+    pub stack: Option<Over>,
+    /// By service.
+    pub services: BTreeMap<String, Over>,
+}
+
+/// Limits over those of one service, or of the stack.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Over {
+    /// What was set.
+    pub set: Setting,
+    /// What the file said then.
+    pub file: Resources,
+}
+
+impl Overs {
+    /// What stands over a service's limits from now on.
+    pub fn put(&mut self, service: &str, over: Option<Over>) {
+        match over {
+            Some(over) => drop(self.services.insert(service.to_owned(), over)),
+            None => drop(self.services.remove(service)),
+        }
+    }
+}
+
+impl Over {
+    /// What is left of it over a file that says `now`; nothing where that is none of it.
+    pub fn onto(&self, now: &Resources) -> Option<Self> {
+        let set = self.set.where_unedited(&self.file, now);
+        (!set.is_empty()).then(|| Self { set, file: now.clone() })
+    }
 }
 
 /// A container's addresses, by the keys of its networks.
@@ -109,6 +150,9 @@ pub struct ContainerRecord {
     /// The number of the class that limits its bandwidth, where that has ever been limited.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub class: Option<u16>,
+    /// The ids of its users on the host while it runs, where it has a user namespace of its own.
+    #[serde(skip)]
+    pub userns: Option<IdRange>,
 }
 
 /// A port of the host that leads to a container.
@@ -222,9 +266,19 @@ struct StartedRecord {
     history: Option<History>,
     #[serde(default)]
     unfinished: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    userns: Option<IdRange>,
 }
 
 impl ContainerRecord {
+    /// Those of a stack whose programs run, as far as its records know.
+    pub fn running(stack: &StackPaths) -> Vec<Self> {
+        let names = fs::read_dir(stack.containers()).into_iter().flatten().flatten();
+        let names = names.filter_map(|entry| entry.file_name().into_string().ok());
+        let read = names.filter_map(|name| Self::read(&stack.container(&name)));
+        read.filter(|record| matches!(record.phase, Phase::Started(_))).collect()
+    }
+
     /// The addresses in the order in which its networks are joined.
     pub fn all_addresses(&self) -> Vec<IpAddr> {
         let on = |(key, _): (&str, _)| self.addresses.get(key);
@@ -245,8 +299,9 @@ impl ContainerRecord {
             Phase::Started(process) => {
                 let (process, history) = (process.clone(), Some(self.history.clone()));
                 let (addresses, address) = (self.addresses.clone(), None);
-                let unfinished = self.unfinished;
-                write(&paths.started(), &StartedRecord { process, addresses, address, history, unfinished })
+                let (unfinished, userns) = (self.unfinished, self.userns);
+                let started = StartedRecord { process, addresses, address, history, unfinished, userns };
+                write(&paths.started(), &started)
             }
             Phase::Created { .. } | Phase::Exited { .. } => {
                 write(&paths.record(), self)?;
@@ -272,7 +327,7 @@ impl ContainerRecord {
     /// Reads it; `None` where there is none that can be read.
     pub fn read(paths: &ContainerPaths) -> Option<Self> {
         let mut record: Self = read(&paths.record())?;
-        if let Some(StartedRecord { process, mut addresses, address, history, unfinished }) =
+        if let Some(StartedRecord { process, mut addresses, address, history, unfinished, userns }) =
             read(&paths.started())
         {
             // A crash between the two steps of recording the end leaves both.
@@ -287,6 +342,7 @@ impl ContainerRecord {
                 record.addresses = addresses;
                 record.history = history.unwrap_or(record.history);
                 record.unfinished = unfinished;
+                record.userns = userns;
             }
         }
         Some(record)

@@ -38,7 +38,7 @@ fn each_failure_names_its_image_and_the_others_come() {
         (format!("{}/shop/none", server.name), "the registry says: "),
         (format!("{nobody}/shop"), "onnection refused"),
         (other_name, "is not what was asked for: its digest is"),
-        (short_name, "cannot unpack layer"),
+        (short_name, "cannot read all of"),
         (arch_name, "is not made for"),
         (format!("oci:{}", unknown.display()), "cannot be used"),
         ("oci:/nowhere/at-all".to_owned(), "No such file"),

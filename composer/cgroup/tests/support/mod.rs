@@ -1,6 +1,8 @@
 //! Groups of a test's own, removed at its end, and children born in them.
 #![allow(dead_code)] // each test binary takes what it needs
 
+pub mod disk;
+
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::fd::AsRawFd as _;
 use std::path::PathBuf;
@@ -69,14 +71,25 @@ impl Drop for Scratch {
 /// Runs a shell script inside the group: the shell joins first, as a container does before it execs. Its
 /// input is a pipe that stays open until the child is dropped or ended.
 pub fn spawn(group: &Group, script: &str) -> Running {
+    spawn_in(group, &Limits::default(), script)
+}
+
+/// The files by which a process joins a group with these limits.
+pub fn files(group: &Group, limits: &Limits) -> Vec<String> {
     let devices = group.devices_file().filter(|file| file.exists());
-    let files = group.tasks_files().into_iter().chain(devices);
+    let files = group.tasks_files().into_iter().chain(devices).chain(group.on_demand_files(limits));
     let mut files: Vec<String> = files.map(|file| file.display().to_string()).collect();
     if let Some(directory) = group.open().expect("open") {
         let path = format!("/proc/self/fd/{}", directory.as_raw_fd());
         let directory = std::fs::read_link(path).expect("path of the group");
         files.push(directory.join("cgroup.procs").display().to_string());
     }
+    files
+}
+
+/// The same of a group with limits that it has not everywhere.
+pub fn spawn_in(group: &Group, limits: &Limits, script: &str) -> Running {
+    let files = files(group, limits);
     let join = "for file; do echo 0 > \"$file\" || exit 99; done; ";
     let mut child = Command::new("sh")
         .args(["-c", &format!("{join}{script}"), "sh"])

@@ -14,8 +14,9 @@ use crate::time;
 pub fn run(context: &mut Context, verb: &ImageInspect) -> Result {
     let all = images::list()?;
     let (mut documents, mut missing) = (Vec::new(), Vec::new());
+    let folder = std::env::current_dir().map_err(doing("find the current folder"))?;
     for name in &verb.images {
-        let found = images::find(&all, name);
+        let found = images::find(&all, name, &folder);
         match found.first() {
             Some(image) => documents.push(document(image, &all)?),
             None => missing.push(name),

@@ -67,7 +67,8 @@ fn push(context: &mut Context, verb: &ImagePush) -> Result {
 }
 
 fn tag(verb: &ImageTag) -> Result {
-    images::tag(&verb.source, &verb.target)?;
+    let folder = std::env::current_dir().map_err(doing("find the current folder"))?;
+    images::tag(&verb.source, &verb.target, &folder)?;
     Ok(0)
 }
 

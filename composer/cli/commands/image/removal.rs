@@ -7,7 +7,7 @@ use composer_supervisor::host::images::{self, Gone};
 
 use super::super::context::Context;
 use super::super::prompt::{self, Echo};
-use super::super::{Error, Result};
+use super::super::{Error, Result, doing};
 use super::filter::Filters;
 use crate::options::{ImagePrune, ImageRm};
 use crate::render::amount;
@@ -15,8 +15,9 @@ use crate::render::amount;
 /// Removes images by name or id; goes on after a failure, as Docker does.
 pub fn remove(context: &mut Context, verb: &ImageRm) -> Result {
     let mut code = 0;
+    let folder = std::env::current_dir().map_err(doing("find the current folder"))?;
     for name in &verb.images {
-        match images::remove(name, verb.force) {
+        match images::remove(name, &folder, verb.force) {
             Ok(gone) => tell(context, &gone, "Untagged", "Deleted")?,
             Err(host::Error::NoImage { .. }) if verb.force => {}
             Err(error) => code = context.tell(&Error::Host(error)),

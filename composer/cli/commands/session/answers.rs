@@ -8,13 +8,16 @@ use composer_supervisor::protocol::Reply;
 use rustix::event::PollFlags;
 
 use super::Session;
-use crate::commands::{Error, Result, wait, watching};
+use crate::commands::{Error, Result, up, wait, watching};
 use crate::watch::Watcher;
 
 impl Session<'_> {
     pub(super) fn up_answered(&mut self) -> Result<()> {
         let Some(up) = &self.up else { return Ok(()) };
         let Some((reply, _)) = up.next()? else { return Ok(()) };
+        if matches!(reply, Reply::Done) {
+            self.tell_unchanged();
+        }
         match reply {
             Reply::Event(event) => return self.happened(&event),
             Reply::Waits(holder) => {
@@ -39,6 +42,17 @@ impl Session<'_> {
         self.up = None;
         self.context.let_go();
         self.release()
+    }
+
+    /// Names the containers that were running and up to date, as `up -d` does.
+    fn tell_unchanged(&mut self) {
+        for (name, service) in &self.running {
+            let wanted = self.services.is_empty() || self.services.contains(service);
+            if wanted && !self.started.contains(service) && !self.restarting.contains(name) {
+                let event = up::running(name.clone(), service.clone());
+                self.progress.event(&event, &mut self.context.out);
+            }
+        }
     }
 
     /// Shows the events that `up` has not told any more.

@@ -52,7 +52,7 @@ impl Session<'_> {
             Action::Creating
             | Action::Starting
             | Action::Running
-            | Action::Updated
+            | Action::Updated { .. }
             | Action::Restarted
             | Action::Waiting
             | Action::Healthy

@@ -1,5 +1,7 @@
 //! A client that has logged in: with TLS where there is TLS, and without where that is allowed.
 
+use std::time::Duration;
+
 use oci_client::client::{Certificate, ClientConfig, ClientProtocol};
 use oci_client::errors::OciDistributionError;
 use oci_client::secrets::RegistryAuth;
@@ -54,7 +56,8 @@ pub(super) fn connect(
     };
     let proxies = registries.proxies.of(wanted.host);
     let make = |http: bool| {
-        client(wanted.host, http, insecure, certificates.clone(), &proxies)
+        let silence = registries.silence.unwrap_or(SILENCE);
+        client(wanted.host, http, insecure, certificates.clone(), (&proxies, silence))
             .map_err(|error| failed("start the client for", &error.to_string()))
     };
     let auth = match wanted.credentials {
@@ -94,7 +97,7 @@ pub(super) fn client(
     http: bool,
     insecure: bool,
     certificates: Vec<Certificate>,
-    proxies: &Proxies,
+    (proxies, silence): (&Proxies, Duration),
 ) -> std::result::Result<Client, OciDistributionError> {
     // One for the process; whoever comes second finds it there.
     let _ = rustls::crypto::ring::default_provider().install_default();
@@ -107,7 +110,7 @@ pub(super) fn client(
         extra_root_certificates: certificates,
         platform_resolver: None,
         connect_timeout: Some(CONNECT),
-        read_timeout: Some(SILENCE),
+        read_timeout: Some(silence),
         user_agent: concat!("composer/", env!("CARGO_PKG_VERSION")),
         https_proxy: proxies.https.clone(),
         http_proxy: proxies.http.clone(),

@@ -12,7 +12,7 @@ use oci_client::errors::OciDistributionError;
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
 
-use super::{ATTEMPTS, FIRST_PAUSE, Remote, words};
+use super::{ATTEMPTS, FIRST_PAUSE, Remote, SILENT_ATTEMPTS, words};
 use crate::digest::Digest;
 use crate::manifest::Descriptor;
 use crate::progress::{Event, Progress};
@@ -54,7 +54,7 @@ pub(super) fn start<'a>(
 /// Sends the blob, and why it ends. Stops when nobody reads any more.
 async fn feed(remote: &Remote, digest: &str, size: u64, pieces: &mpsc::Sender<Piece>) {
     let mut at = 0;
-    let mut attempt = 0;
+    let (mut attempt, mut silent) = (0, 0);
     loop {
         let before = at;
         let failure = match once(remote, digest, &mut at, pieces).await {
@@ -67,11 +67,12 @@ async fn feed(remote: &Remote, digest: &str, size: u64, pieces: &mpsc::Sender<Pi
             Err(failure) => failure,
         };
         if at > before {
-            attempt = 0;
+            (attempt, silent) = (0, 0);
         }
+        silent += u32::from(words::is_silence(&failure));
         let reason = words::of(&failure, None);
         attempt += 1;
-        if (at == 0 && !words::may_pass(&failure)) || attempt >= ATTEMPTS {
+        if (at == 0 && !words::may_pass(&failure)) || attempt >= ATTEMPTS || silent >= SILENT_ATTEMPTS {
             let _ = pieces.send(Piece::Failed(reason)).await;
             return;
         }

@@ -41,7 +41,9 @@ const ATTEMPTS: u32 = 5;
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const CONNECT: Duration = Duration::from_secs(15);
 /// In which something must come.
-const SILENCE: Duration = Duration::from_secs(30);
+const SILENCE: Duration = Duration::from_secs(20);
+/// Who says nothing is asked so often: longer waits would look like a hang.
+const SILENT_ATTEMPTS: u32 = 2;
 
 /// One image of a registry.
 pub(crate) struct Registry {
@@ -203,10 +205,12 @@ async fn retry<T, F>(again: impl Fn() -> F) -> std::result::Result<T, OciDistrib
 where
     F: Future<Output = std::result::Result<T, OciDistributionError>>,
 {
-    let mut attempt = 0;
+    let (mut attempt, mut silent) = (0, 0);
     loop {
         match again().await {
+            Err(error) if words::is_silence(&error) && silent + 1 >= SILENT_ATTEMPTS => return Err(error),
             Err(error) if words::may_pass(&error) && attempt + 1 < ATTEMPTS => {
+                silent += u32::from(words::is_silence(&error));
                 tokio::time::sleep(FIRST_PAUSE * 2_u32.pow(attempt)).await;
                 attempt += 1;
             }

@@ -5,6 +5,7 @@ use std::fs;
 use std::io;
 use std::net::{IpAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use ipnet::IpNet;
 use serde::Deserialize;
@@ -30,6 +31,8 @@ pub struct Registries {
     pub docker_config: Option<PathBuf>,
     /// A folder in which `HOST[:PORT]/*.crt` are authorities to be trusted, as Docker's `/etc/docker/certs.d`.
     pub certificates: Option<PathBuf>,
+    /// How long a registry may say nothing; 20 seconds where it is not given.
+    pub silence: Option<Duration>,
 }
 
 /// A registry that has what another has.

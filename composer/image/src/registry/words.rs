@@ -29,6 +29,9 @@ pub(super) fn of(failure: &Failure, credentials: Option<&Credentials>) -> String
         Failure::RequestError(error) if error.status().is_some_and(|status| status.as_u16() == 401) => {
             unauthorized(credentials)
         }
+        Failure::RequestError(error) if error.is_timeout() && !error.is_connect() => {
+            "the registry does not answer: it takes the connection and says nothing".to_owned()
+        }
         // The outermost says but "error sending request".
         Failure::RequestError(error) => {
             let mut said = error.to_string();
@@ -67,6 +70,15 @@ pub(super) fn may_pass(failure: &Failure) -> bool {
         Failure::RegistryError { envelope, .. } => {
             envelope.errors.iter().any(|error| error.code == OciErrorCode::Toomanyrequests)
         }
+        _ => false,
+    }
+}
+
+/// Whether nothing has come for as long as is waited.
+pub(super) fn is_silence(failure: &Failure) -> bool {
+    match failure {
+        Failure::RequestError(error) => error.is_timeout(),
+        Failure::IoError(error) => error.kind() == io::ErrorKind::TimedOut,
         _ => false,
     }
 }

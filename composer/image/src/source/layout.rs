@@ -53,6 +53,17 @@ impl Source for Layout {
                 return Err(Error::document(what, message));
             }
         }
+        let mut named: Vec<String> = images.iter().flat_map(names).collect();
+        named.sort();
+        named.dedup();
+        let is_one = images.windows(2).all(|pair| pair[0].digest == pair[1].digest);
+        if self.name.is_none() && named.len() > 1 && !is_one {
+            let message = format!("it has several images, name one after a `:`; it has {}", named.join(", "));
+            return Err(Error::document(what, message));
+        }
+        if is_one {
+            images.truncate(1);
+        }
         if let [image] = &images[..] {
             let what = self.files.show(&path(&image.digest));
             let bytes = self.read(image, &what)?;

@@ -150,6 +150,28 @@ impl Store {
         let Some((_, config)) = self.documents(&record.manifest)? else {
             return Ok(None);
         };
+        let Some((layers, size)) = self.layers(&config)? else { return Ok(None) };
+        Ok(Some(Image {
+            pulled: record.pulled(),
+            reference: record.reference,
+            platform: record.platform,
+            digest: record.manifest,
+            source: record.source,
+            id: record.config,
+            config,
+            layers,
+            size,
+        }))
+    }
+
+    /// What an image says of itself and how much its files hold, whether or not it has a name still.
+    pub fn of_manifest(&self, manifest: &Digest) -> Result<Option<(Config, u64)>> {
+        let Some((_, config)) = self.documents(manifest)? else { return Ok(None) };
+        Ok(self.layers(&config)?.map(|(_, size)| (config, size)))
+    }
+
+    /// The folders of an image's layers, the lowest first, and how much they hold; `None` where not all are here.
+    fn layers(&self, config: &Config) -> Result<Option<(Vec<PathBuf>, u64)>> {
         let mut layers: Vec<PathBuf> = Vec::new();
         let mut size = 0;
         // The kernel refuses a folder that comes twice. The upper one shows and hides all that the lower would.
@@ -168,17 +190,7 @@ impl Store {
             layers.push(files);
         }
         layers.reverse();
-        Ok(Some(Image {
-            pulled: record.pulled(),
-            reference: record.reference,
-            platform: record.platform,
-            digest: record.manifest,
-            source: record.source,
-            id: record.config,
-            config,
-            layers,
-            size,
-        }))
+        Ok(Some((layers, size)))
     }
 
     /// The manifest of an image as it came, read and under its media type.

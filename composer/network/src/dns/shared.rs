@@ -141,7 +141,7 @@ async fn follow(inotify: AsyncFd<Watch>, folder: PathBuf, own: String, zone: Rc<
             |name: &std::ffi::OsString| *name != *own_file && name.to_string_lossy().ends_with(SUFFIX);
         if events.iter().any(|event| event.name.as_ref().is_none_or(is_others)) {
             // A folder that is gone has nobody's names in it.
-            zone.set_neighbours(read(&folder, &own).unwrap_or_default());
+            zone.follow_neighbours(read(&folder, &own).unwrap_or_default());
         }
     }
 }

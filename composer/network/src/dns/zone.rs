@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 
 /// What parts the stack from the container in the key of a neighbour's: no container's own key has one.
 const OF: char = '/';
+/// How many names of neighbours that have left are kept.
+const MOST_GONE: usize = 1024;
 
 /// The names of a network and the addresses behind them. Changes show in the next answer.
 #[derive(Debug)]
@@ -52,6 +54,8 @@ struct Content {
     names: HashMap<String, Rc<Named>>,
     /// The first name of who has it.
     owners: HashMap<IpAddr, String>,
+    /// Names without a dot that containers of other stacks had: nobody else is asked for them, as for the stack's own.
+    gone: HashSet<String>,
     /// The containers have changed since names and owners were made: done with the next question, as hundreds may come
     /// before it.
     is_stale: bool,
@@ -119,12 +123,29 @@ impl Zone {
             let content = self.content.borrow();
             content.containers.iter().filter(|(key, _)| key.contains(OF)).eq(theirs.iter())
         };
-        if !is_same {
-            self.change(|containers| {
-                containers.retain(|key, _| !key.contains(OF));
-                containers.extend(theirs);
-            });
+        if is_same {
+            return;
         }
+        self.change(|containers| {
+            containers.retain(|key, _| !key.contains(OF));
+            containers.extend(theirs);
+        });
+    }
+
+    /// The same, where those that are missing have left: their names are nobody's from now on.
+    pub(super) fn follow_neighbours(&self, stacks: BTreeMap<String, BTreeMap<String, Entry>>) {
+        let of_others = |content: &Content| -> HashSet<String> {
+            let entries = content.containers.iter().filter(|(key, _)| key.contains(OF));
+            let names = entries.flat_map(|(_, entry)| &entry.names).map(|name| name.to_ascii_lowercase());
+            names.filter(|name| !name.contains('.')).collect()
+        };
+        let before = of_others(&self.content.borrow());
+        self.set_neighbours(stacks);
+        let content = &mut *self.content.borrow_mut();
+        let left = of_others(content);
+        content.gone.retain(|name| !left.contains(name));
+        let room = MOST_GONE.saturating_sub(content.gone.len());
+        content.gone.extend(before.difference(&left).take(room).cloned());
     }
 
     fn change(&self, make: impl FnOnce(&mut BTreeMap<String, Entry>)) {
@@ -154,7 +175,9 @@ impl Zone {
         let named = content.names.get(name).or_else(|| content.names.get(in_domain?));
         match named {
             Some(named) => Lookup::Known(Rc::clone(named)),
-            None if in_domain.is_some() || name == self.domain => Lookup::Unknown,
+            None if in_domain.is_some() || name == self.domain || content.gone.contains(name) => {
+                Lookup::Unknown
+            }
             None => Lookup::Foreign,
         }
     }
@@ -218,6 +241,29 @@ mod tests {
 
     fn entry(names: &[&str], ipv4: Ipv4Addr) -> Entry {
         Entry { names: names.iter().map(|name| (*name).to_owned()).collect(), ipv4: Some(ipv4), ipv6: None }
+    }
+
+    #[test]
+    fn a_name_that_a_neighbour_had_is_nobodys_until_somebody_has_it_again() {
+        let zone = zone();
+        let stack = |names: &[&str]| {
+            let containers = BTreeMap::from([("two-1".to_owned(), entry(names, TWO))]);
+            BTreeMap::from([("other".to_owned(), containers)])
+        };
+        assert!(matches!(zone.lookup("two"), Lookup::Foreign));
+        zone.follow_neighbours(stack(&["Two", "two.example"]));
+        assert!(matches!(zone.lookup("two"), Lookup::Known(_)));
+        zone.follow_neighbours(BTreeMap::new());
+        assert!(matches!(zone.lookup("two"), Lookup::Unknown));
+        // One with a dot may be of the world.
+        assert!(matches!(zone.lookup("two.example"), Lookup::Foreign));
+        zone.follow_neighbours(stack(&["two"]));
+        assert!(matches!(zone.lookup("two"), Lookup::Known(_)));
+        // No more of them than there is room for.
+        for number in 0..2 * MOST_GONE {
+            zone.follow_neighbours(stack(&[&format!("n{number}")]));
+        }
+        assert_eq!(zone.content.borrow().gone.len(), MOST_GONE);
     }
 
     fn zone() -> Zone {

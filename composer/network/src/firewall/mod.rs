@@ -290,6 +290,14 @@ fn unpassed(chain: &str, error: &io::Error, bridges: &[(&str, bool, bool)]) -> S
     )
 }
 
+/// Whether tables of nf_tables can be made, by one in the namespace that the process is in: to be one that goes with it.
+///
+/// # Errors
+/// The kernel's refusal.
+pub fn attempt() -> std::io::Result<()> {
+    table::attempt()
+}
+
 /// Rules that nf_tables does not see, and that nobody can make exceptions from over it: where the table of filters of
 /// iptables-legacy may drop forwarded packets. For users.
 pub fn unseen() -> Option<String> {

@@ -85,6 +85,17 @@ pub(super) fn forward_chain(batch: &mut Chained<'static>, table: &CStr, name: &C
     Table { batch, name: table }.chain(name, c"filter", FORWARD, FILTER);
 }
 
+/// Makes a table with a chain in the namespace that the process is in, to see whether there are any.
+pub(super) fn attempt() -> io::Result<()> {
+    let mut transactions = Transactions::default();
+    let mut batch = transactions.begin();
+    batch.request().op_batch_begin_do(&batch_header());
+    begin_anew(&mut batch, c"compose-doctor");
+    forward_chain(&mut batch, c"compose-doctor", c"forward");
+    batch.request().op_batch_end_do(&batch_header());
+    transactions.commit(batch)
+}
+
 /// Removes the table; that there is none is no error.
 pub(super) fn remove(transactions: &mut Transactions, table: &CStr) -> io::Result<()> {
     let mut batch = transactions.begin();

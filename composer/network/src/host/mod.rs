@@ -4,6 +4,7 @@ mod bandwidth;
 mod bridge;
 mod forward;
 mod inside;
+mod kinds;
 mod macvlan;
 mod veth;
 

@@ -1,6 +1,6 @@
 //! The veth pairs of a container: the other end of each is born inside the container's namespace, under its name there.
 
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use rtnetlink::packet_route::link::{InfoBridgePort, InfoData, InfoKind, InfoVeth};
@@ -15,16 +15,35 @@ const REPLACEMENTS: usize = 3;
 
 impl Host {
     /// Brings back the link of a container that runs: one that is there is put into its bridge again, with all that goes
-    /// over it; one that is not is made anew.
+    /// over it; one that is not is made anew. `limit` is done before a new one is up inside.
     ///
     /// # Errors
-    /// The kernel's refusals.
-    pub async fn replug(&self, plug: Plug, netns: BorrowedFd<'_>) -> Result<()> {
+    /// The kernel's refusals, and those of `limit`.
+    pub async fn replug<E: From<Error>>(
+        &self,
+        plug: Plug,
+        netns: BorrowedFd<'_>,
+        limit: impl Future<Output = Result<(), E>>,
+    ) -> Result<(), E> {
+        if let Some((veth, inside)) = self.begin_replug(&plug, netns).await? {
+            let limited = limit.await;
+            let configured = match limited {
+                Ok(()) => netns::run(inside, move || Inside::open()?.configure(&plug)).await.map_err(E::from),
+                Err(error) => Err(error),
+            };
+            return self.or_unplug(&[&veth], configured).await;
+        }
+        Ok(())
+    }
+
+    /// The name of a new pair, and the namespace in which it is still to be configured.
+    async fn begin_replug(&self, plug: &Plug, netns: BorrowedFd<'_>) -> Result<Option<(String, OwnedFd)>> {
+        let inside = netns
+            .try_clone_to_owned()
+            .map_err(|source| Error::kernel("keep open", "the container's network namespace", source))?;
         if let Medium::Macvlan(mode) = plug.bridge.medium {
-            let inside = netns.try_clone_to_owned();
-            let inside = inside
-                .map_err(|source| Error::kernel("keep open", "the container's network namespace", source))?;
-            return self.replug_macvlan(plug, mode, inside).await;
+            self.replug_macvlan(plug.clone(), mode, inside).await?;
+            return Ok(None);
         }
         let veth = plug.veth.clone();
         if let Some(link) = self.find(&veth).await?.filter(|link| is_kind(link, &InfoKind::Veth)) {
@@ -33,14 +52,13 @@ impl Host {
                 LinkUnspec::new_with_index(index).link_group(plug.group).controller(plug.bridge.index).up();
             let changed = self.handle.link().change(wanted.build()).execute().await;
             changed.map_err(|error| Error::netlink("put back into its bridge veth", &veth, error))?;
-            return if plug.bridge.isolated { self.isolate(&veth).await } else { Ok(()) };
+            if plug.bridge.isolated {
+                self.isolate(&veth).await?;
+            }
+            return Ok(None);
         }
-        let inside = netns
-            .try_clone_to_owned()
-            .map_err(|source| Error::kernel("keep open", "the container's network namespace", source))?;
-        self.make_veth(&plug, netns).await?;
-        let configured = netns::run(inside, move || Inside::open()?.configure(&plug)).await;
-        self.or_unplug(&[&veth], configured).await
+        self.make_veth(plug, netns).await?;
+        Ok(Some((veth, inside)))
     }
 
     /// Removes the host's end of a pair, and with it the container's; absent is fine.
@@ -78,7 +96,7 @@ impl Host {
     }
 
     /// Takes the pairs away again when what followed their making failed.
-    pub(crate) async fn or_unplug<T>(&self, veths: &[&str], outcome: Result<T>) -> Result<T> {
+    pub(crate) async fn or_unplug<T, E>(&self, veths: &[&str], outcome: Result<T, E>) -> Result<T, E> {
         if outcome.is_err() {
             for veth in veths {
                 // The first error is the one to tell; a link that stays is found by its name.

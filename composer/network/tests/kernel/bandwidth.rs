@@ -2,10 +2,13 @@
 
 use std::io::Write;
 use std::net::TcpStream;
+use std::os::fd::AsFd;
 
-use composer_network::{Direction, Error, FIRST_CLASS, Host, Rates, Shaped, Shaper, counters, names};
+use composer_network::{
+    Direction, Error, FIRST_CLASS, Host, Rates, Shaped, Shaper, Wiring, attach, counters, names,
+};
 
-use crate::world::{Container, STACK, address, bridge, link_group, on_a_host, run, subnet};
+use crate::world::{Container, STACK, address, bridge, link_group, on_a_host, only, run, subnet};
 
 fn shaper(cap: Rates) -> Shaper {
     Shaper { stack: STACK.into(), group: link_group(subnet()), cap }
@@ -72,6 +75,100 @@ fn limits_are_made_changed_and_taken_away() {
         assert!(!links.iter().any(|link| [&into, &out].contains(&&link.name)), "{links:?}");
         let _service = two.listens(80).await;
         assert!(one.reaches(two.address, 80).await);
+    });
+}
+
+#[test]
+fn low_rates_wait_in_few_packets_and_nothing_is_beyond_the_cap() {
+    on_a_host(|| async {
+        let host = Host::open().expect("a connection");
+        let bridge = bridge(&host).await;
+        let (one, _) = Container::attached("one-1", 2, &host, &bridge).await;
+        let out = Direction::Egress.device(STACK);
+        let cap = shaper(Rates { ingress: None, egress: Some(100 * MEGABIT) });
+        for (rate, queue) in [(MEGABIT / 4, "pfifo_head_drop"), (MEGABIT * 20, "bfifo")] {
+            // To and fro: one takes the other's place.
+            let rates = Rates { ingress: None, egress: Some(rate) };
+            for _ in 0..2 {
+                host.shape(cap.clone(), shaped(&one, FIRST_CLASS, rates)).await.expect("limited");
+            }
+            let queues = run("tc", &format!("qdisc show dev {out} invisible"));
+            assert!(
+                queues.lines().any(|line| line.contains(queue) && line.contains("parent 2:1")),
+                "{queues}"
+            );
+        }
+        let classes = run("tc", &format!("class show dev {out}"));
+        assert!(classes.contains("prio 0 rate 8bit ceil"), "{classes}");
+    });
+}
+
+#[test]
+fn what_somebody_has_taken_apart_is_found_and_mended() {
+    on_a_host(|| async {
+        let host = Host::open().expect("a connection");
+        let bridge = bridge(&host).await;
+        let (one, _) = Container::attached("one-1", 2, &host, &bridge).await;
+        let (two, _) = Container::attached("two-1", 3, &host, &bridge).await;
+        let limits = Rates { ingress: Some(MEGABIT), egress: None };
+        let all = || vec![shaped(&one, FIRST_CLASS, limits), shaped(&two, FIRST_CLASS + 1, limits)];
+        let [into, _] = Direction::BOTH.map(|direction| direction.device(STACK));
+        let nobody = std::collections::BTreeSet::new();
+        for shaped in all() {
+            host.shape(shaper(NOTHING), shaped).await.expect("limited");
+        }
+        assert_eq!(host.unshaped(shaper(NOTHING), all()).await.expect("a look"), nobody);
+        for (victim, lacking) in [
+            (format!("qdisc del dev {} clsact", one.veth), vec![FIRST_CLASS]),
+            (format!("filter del dev {} egress", two.veth), vec![FIRST_CLASS + 1]),
+            (format!("filter del dev {into} prio {FIRST_CLASS}"), vec![FIRST_CLASS]),
+            (format!("qdisc del dev {into} root"), vec![FIRST_CLASS, FIRST_CLASS + 1]),
+        ] {
+            run("tc", &victim);
+            let found = host.unshaped(shaper(NOTHING), all()).await.expect("a look");
+            assert_eq!(found.into_iter().collect::<Vec<u16>>(), lacking, "after {victim}");
+            for shaped in all() {
+                host.shape(shaper(NOTHING), shaped).await.expect("limited again");
+            }
+            assert_eq!(host.unshaped(shaper(NOTHING), all()).await.expect("a look"), nobody, "{victim}");
+        }
+        let without = vec![shaped(&one, FIRST_CLASS, NOTHING)];
+        assert_eq!(host.unshaped(shaper(NOTHING), without).await.expect("a look"), nobody);
+    });
+}
+
+#[test]
+fn limits_are_there_before_anything_can_pass() {
+    on_a_host(|| async {
+        let host = Host::open().expect("a connection");
+        let bridge = bridge(&host).await;
+        let one = Container::new("one-1", 2);
+        let limits = Rates { ingress: Some(MEGABIT), egress: Some(MEGABIT) };
+        let up = |one: &Container| run("ip", &format!("-o link show {}", one.veth)).contains("LOWER_UP");
+        let limit = async {
+            assert!(!up(&one), "the container's end is up already");
+            host.shape(shaper(NOTHING), shaped(&one, FIRST_CLASS, limits)).await.map(drop)
+        };
+        let plugs = vec![only(&bridge, &one.veth, one.address)];
+        attach(&host, one.netns(), Wiring { plugs, ..Wiring::default() }, limit).await.expect("attached");
+        assert!(up(&one));
+        // A link that is brought back, too.
+        run("ip", &format!("link del {}", one.veth));
+        let limit = async {
+            assert!(!up(&one), "the container's end is up already");
+            host.shape(shaper(NOTHING), shaped(&one, FIRST_CLASS, limits)).await.map(drop)
+        };
+        let plug = only(&bridge, &one.veth, one.address);
+        host.replug(plug, one.netns.as_fd(), limit).await.expect("brought back");
+        assert!(up(&one));
+        // What cannot be limited has no link.
+        let two = Container::new("two-1", 3);
+        let refused = async { Err(Error::DefaultGroup) };
+        let plugs = vec![only(&bridge, &two.veth, two.address)];
+        let wiring = Wiring { plugs, ..Wiring::default() };
+        let error = attach(&host, two.netns(), wiring, refused).await.expect_err("not limited");
+        assert!(matches!(error, Error::DefaultGroup), "{error}");
+        assert!(!host.has_link(&two.veth).await.expect("a look"));
     });
 }
 

@@ -9,7 +9,7 @@ use composer_network::{
     names, remove_inside,
 };
 
-use crate::world::{Container, PATIENCE, STACK, on_a_host, run};
+use crate::world::{Container, PATIENCE, STACK, on_a_host, run, unlimited};
 
 const GROUP: u32 = 78;
 
@@ -70,7 +70,7 @@ async fn plug(
         ],
         gateways: Gateways { v4: Some(at(1)), v6: None },
     };
-    attach(host, container.netns(), Wiring { plugs: vec![plug], ..Wiring::default() }).await
+    attach(host, container.netns(), Wiring { plugs: vec![plug], ..Wiring::default() }, unlimited()).await
 }
 
 #[test]
@@ -142,9 +142,9 @@ fn a_link_that_is_gone_is_brought_back() {
         };
         let netns = one.netns();
         use std::os::fd::AsFd;
-        host.replug(wanted.clone(), netns.as_fd()).await.expect("it is there");
+        host.replug(wanted.clone(), netns.as_fd(), unlimited()).await.expect("it is there");
         one.inside(|| run("ip", "link del eth0")).await;
-        host.replug(wanted, netns.as_fd()).await.expect("brought back");
+        host.replug(wanted, netns.as_fd(), unlimited()).await.expect("brought back");
         let _listener = one.listens(80).await;
         assert!(outside.reaches(at(2), 80).await);
     });

@@ -6,7 +6,7 @@ use std::net::{IpAddr, TcpListener, TcpStream};
 use composer_network::addresses::Subnet;
 use composer_network::{Bridge, BridgeSpec, Gateways, Host, IpNet, Medium, Plug, Wiring, attach, names};
 
-use crate::world::{Container, PATIENCE, STACK, address, bridge, on_a_host, only, run};
+use crate::world::{Container, PATIENCE, STACK, address, bridge, on_a_host, only, run, unlimited};
 
 fn net(text: &str) -> IpNet {
     text.parse().expect("a subnet")
@@ -64,7 +64,7 @@ fn a_container_on_two_networks() {
             ("net.ipv4.ip_forward".to_owned(), "1".to_owned()),
             ("net/ipv4/conf/lan/forwarding".to_owned(), "0".to_owned()),
         ]);
-        attach(&host, one.netns(), Wiring { plugs, sysctls }).await.expect("attached");
+        attach(&host, one.netns(), Wiring { plugs, sysctls }, unlimited()).await.expect("attached");
         let seen = one
             .inside(|| {
                 run("ip", "addr")
@@ -109,7 +109,9 @@ fn ports_that_are_kept_apart_reach_the_bridge_alone() {
         let (one, two) = (Container::new("one-1", 2), Container::new("two-1", 3));
         for (container, name, last) in [(&one, "one-1", 2), (&two, "two-1", 3)] {
             let plugs = vec![plug(&back, name, "eth0", last, Gateways::default())];
-            attach(&host, container.netns(), Wiring { plugs, ..Wiring::default() }).await.expect("attached");
+            attach(&host, container.netns(), Wiring { plugs, ..Wiring::default() }, unlimited())
+                .await
+                .expect("attached");
         }
         let _service = one.inside(|| TcpListener::bind(("10.7.0.2", 80)).expect("a listener")).await;
         TcpStream::connect_timeout(&(ip("10.7.0.2"), 80).into(), PATIENCE).expect("from the host");
@@ -127,14 +129,16 @@ fn a_parameter_that_is_not_there_is_named_and_leaves_no_pair() {
         let one = Container::new("one-1", 2);
         let plugs = vec![only(&bridge, &one.veth, address(2))];
         let sysctls = BTreeMap::from([("net.ipv4.no_such".to_owned(), "1".to_owned())]);
-        let error = attach(&host, one.netns(), Wiring { plugs, sysctls }).await.expect_err("no such");
+        let error =
+            attach(&host, one.netns(), Wiring { plugs, sysctls }, unlimited()).await.expect_err("no such");
         assert!(error.to_string().starts_with("cannot set the parameter net.ipv4.no_such to 1: "), "{error}");
         assert!(!run("ip", "link").contains(&one.veth));
         // None of these leads out of what is the namespace's own.
         for key in ["net/../net/ipv4/ip_forward", "net.//.net.ipv4.ip_forward", "kernel.shmmax"] {
             let plugs = vec![only(&bridge, &one.veth, address(2))];
             let sysctls = BTreeMap::from([(key.to_owned(), "1".to_owned())]);
-            let error = attach(&host, one.netns(), Wiring { plugs, sysctls }).await.expect_err(key);
+            let error =
+                attach(&host, one.netns(), Wiring { plugs, sysctls }, unlimited()).await.expect_err(key);
             assert!(error.to_string().contains("invalid input"), "{error}");
         }
     });

@@ -97,6 +97,11 @@ pub fn only(bridge: &Bridge, veth: &str, address: Ipv4Addr) -> Plug {
     }
 }
 
+/// What limits nothing.
+pub async fn unlimited() -> Result<()> {
+    Ok(())
+}
+
 /// A container as the network sees it: a namespace.
 pub struct Container {
     pub netns: OwnedFd,
@@ -125,13 +130,15 @@ impl Container {
 
     pub async fn attach(&self, host: &Host, bridge: &Bridge) -> Result<Attached> {
         let plugs = vec![only(bridge, &self.veth, self.address)];
-        attach(host, self.netns(), Wiring { plugs, ..Wiring::default() }).await
+        attach(host, self.netns(), Wiring { plugs, ..Wiring::default() }, unlimited()).await
     }
 
     /// On the bridge, without a resolver.
     pub async fn plugged(&self, host: &Host, bridge: &Bridge) {
         isolate(self.netns(), BTreeMap::new()).await.expect("a loopback");
-        host.replug(only(bridge, &self.veth, self.address), self.netns.as_fd()).await.expect("plugged");
+        host.replug(only(bridge, &self.veth, self.address), self.netns.as_fd(), unlimited())
+            .await
+            .expect("plugged");
     }
 
     pub fn netns(&self) -> OwnedFd {

@@ -86,6 +86,15 @@ impl<'a> Choice<'a> {
         Self { service, slots, surplus }
     }
 
+    /// Makes those anew that would stay.
+    pub fn renew(&mut self, why: &str) {
+        for slot in &mut self.slots {
+            if matches!(slot.fate, Fate::Keep { .. }) {
+                slot.fate = Fate::Renew(why.to_owned());
+            }
+        }
+    }
+
     /// Whether a container that exists is made anew.
     pub fn renews(&self) -> bool {
         self.slots.iter().any(|slot| matches!(slot.fate, Fate::Renew(_)))

@@ -4,14 +4,14 @@ mod choice;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use composer_stack::{Network, Service, Stack};
+use composer_stack::{MountKind, Network, Service, Stack};
 use serde::{Deserialize, Serialize};
 
 use crate::down::stop_dependents_first;
 use crate::edges::Edges;
 use crate::gates::Gates;
 use crate::graph::{Plan, Step, StepId};
-use crate::observed::{Found, Observed, ObservedState};
+use crate::observed::{Found, Lack, Observed, ObservedState};
 use choice::{Choice, Fate, Slot};
 
 /// What `up` was asked to do.
@@ -86,7 +86,10 @@ fn planned(stack: &Stack, observed: &Observed, options: &UpOptions, oneoff: Opti
         let found = found.get(name).map(Vec::as_slice).unwrap_or_default();
         Choice::new(stack, &stack.services[*name], found, recreate, &changed)
     });
-    let choices: Vec<Choice<'_>> = choices.collect();
+    let mut choices: Vec<Choice<'_>> = choices.collect();
+    if options.renew_volumes {
+        renew_borrowers(&mut choices);
+    }
     let mut up = Up {
         stack,
         observed,
@@ -98,6 +101,7 @@ fn planned(stack: &Stack, observed: &Observed, options: &UpOptions, oneoff: Opti
         removes: BTreeMap::new(),
         restarted: restarted(&edges, &choices, options),
         yielding: Vec::new(),
+        updates: Vec::new(),
     };
     let base = up.foundations(&choices);
     up.clear(&choices);
@@ -111,9 +115,10 @@ fn planned(stack: &Stack, observed: &Observed, options: &UpOptions, oneoff: Opti
     }
     up.vacate(&changed, &base);
     stop_dependents_first(&mut up.plan, &edges, &up.stops);
-    // On cgroup v1 a group may never have more CPU time than its parent.
+    // On cgroup v1 a group may never have more CPU time or other cores than its parent.
     if up.tightens() {
         up.yielding.iter().for_each(|step| up.plan.order(*step, base.group));
+        up.widen();
     }
     up.plan
 }
@@ -137,6 +142,28 @@ fn restarted<'a>(edges: &Edges<'a>, choices: &[Choice<'a>], options: &UpOptions)
     services
 }
 
+/// Whoever has the anonymous volumes of a container that gets new ones gets those too.
+fn renew_borrowers(choices: &mut [Choice<'_>]) {
+    let lends = |choice: &&Choice<'_>| {
+        choice.renews() && choice.service.mounts.iter().any(|mount| mount.kind == MountKind::Anonymous)
+    };
+    let lenders: BTreeSet<String> =
+        choices.iter().filter(lends).map(|choice| choice.service.name.clone()).collect();
+    for choice in choices {
+        let lender = choice.service.mounts.iter().find_map(|mount| match &mount.kind {
+            MountKind::Borrowed { service, .. } => Some(service).filter(|service| lenders.contains(*service)),
+            MountKind::Anonymous
+            | MountKind::Bind { .. }
+            | MountKind::Volume { .. }
+            | MountKind::Image(_)
+            | MountKind::Tmpfs { .. } => None,
+        });
+        if let Some(lender) = lender {
+            choice.renew(&format!("the volumes that it has of {lender} are made anew"));
+        }
+    }
+}
+
 struct Up<'a> {
     stack: &'a Stack,
     observed: &'a Observed,
@@ -152,6 +179,8 @@ struct Up<'a> {
     restarted: BTreeSet<&'a str>,
     /// The steps after which containers that exist stand no more in the way of the parent's new limits.
     yielding: Vec<StepId>,
+    /// Those of them that change limits in place.
+    updates: Vec<StepId>,
 }
 
 /// The steps that every container of a stack stands on.
@@ -284,20 +313,27 @@ impl<'a> Up<'a> {
         }
     }
 
-    /// Whether the parent gets less CPU time than it has.
+    /// Whether the parent gets less of anything than it has.
     fn tightens(&self) -> bool {
-        match (self.observed.resources.cpus, self.stack.resources.cpus) {
-            (Some(old), Some(new)) => new < old,
-            (None, new) => new.is_some(),
-            (Some(_), None) => false,
+        self.observed.group && self.stack.resources.tightens(&self.observed.resources)
+    }
+
+    /// Where the parent gets more of something else, that comes before the containers have their new limits.
+    fn widen(&mut self) {
+        let (old, new) = (&self.observed.resources, &self.stack.resources);
+        if self.updates.is_empty() || !old.tightens(new) {
+            return;
         }
+        let cause = "some of its limits rise and others fall";
+        let widen = self.plan.add(Step::Widen(Box::new(old.widest(new))), cause);
+        self.updates.iter().for_each(|update| self.plan.order(widen, *update));
     }
 
     fn remove(&mut self, found: Found<'a>, cause: &str) {
         if self.removes.contains_key(found.name) {
             return;
         }
-        let remove = self.plan.add(Step::Remove { container: found.name.to_owned() }, cause);
+        let remove = self.plan.add(Step::Remove { container: found.name.to_owned(), volumes: false }, cause);
         if let Some(stop) = self.stop(found, cause) {
             self.plan.order(stop, remove);
         }
@@ -395,6 +431,7 @@ impl<'a> Up<'a> {
                     // A container's limits are within its parent's.
                     if self.tightens() {
                         self.yielding.push(update);
+                        self.updates.push(update);
                     } else {
                         self.plan.order(base.group, update);
                     }
@@ -447,9 +484,14 @@ impl<'a> Up<'a> {
     ) -> Option<(Option<StepId>, String)> {
         match found.container.state {
             ObservedState::Running => {
-                if found.container.unplugged && !self.restarted.contains(service.name.as_str()) {
+                let lack = found.container.lack.filter(|_| !self.restarted.contains(service.name.as_str()));
+                if let Some(lack) = lack {
                     let container = found.name.to_owned();
-                    let plug = self.plan.add(Step::Plug { container }, "a link of it is gone");
+                    let cause = match lack {
+                        Lack::Link => "a link of it is gone",
+                        Lack::Limit => "what limits its bandwidth is gone",
+                    };
+                    let plug = self.plan.add(Step::Plug { container }, cause);
                     let before = base.on(service).into_iter().chain([base.group]);
                     before.for_each(|step| self.plan.order(step, plug));
                 }

@@ -64,6 +64,15 @@ pub(super) fn layer(upper: &Path, out: impl Write) -> io::Result<()> {
     builder.into_inner()?.flush()
 }
 
+/// With the owners that the container has.
+fn describe(header: &mut tar::Header, metadata: &Metadata) {
+    header.set_metadata(metadata);
+    if let Some(range) = super::ENTERED.get() {
+        header.set_uid(range.inside(metadata.uid()).into());
+        header.set_gid(range.inside(metadata.gid()).into());
+    }
+}
+
 fn mark<W: Write>(builder: &mut tar::Builder<W>, name: &Path) -> io::Result<()> {
     let mut header = tar::Header::new_gnu();
     header.set_entry_type(tar::EntryType::Regular);
@@ -140,7 +149,7 @@ fn link<W: Write>(
     metadata: &Metadata,
 ) -> io::Result<()> {
     let mut header = tar::Header::new_gnu();
-    header.set_metadata(metadata);
+    describe(&mut header, metadata);
     header.set_entry_type(tar::EntryType::Link);
     header.set_size(0);
     builder.append_link(&mut header, name, first)
@@ -177,7 +186,7 @@ fn add<W: Write>(
     metadata: &Metadata,
 ) -> io::Result<()> {
     let mut header = tar::Header::new_gnu();
-    header.set_metadata(metadata);
+    describe(&mut header, metadata);
     let kind = metadata.file_type();
     if kind.is_socket() {
         return Ok(());
@@ -198,7 +207,7 @@ fn add<W: Write>(
     if !metadata.is_file() {
         return Ok(());
     }
-    header.set_metadata(&metadata);
+    describe(&mut header, &metadata);
     if metadata.len() <= UNSURE {
         let mut bytes = Vec::new();
         file.take(LIMIT + 1).read_to_end(&mut bytes).map_err(at("read", path))?;

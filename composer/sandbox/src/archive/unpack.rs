@@ -13,6 +13,7 @@ use tar::{Entry, EntryType};
 
 use super::{Owner, Rule, at, sparse};
 use crate::removal;
+use crate::userns;
 
 /// Reads the stream to its end and makes what is in it at `target`. A file takes the place of one that is there in one
 /// moment. Returned are the entries that were left out, devices, which a container has no use for.
@@ -82,7 +83,7 @@ impl Unpacked {
                 let leads = leads(entry, &name)?;
                 clear(&path, rule)?;
                 symlink(leads, &path).map_err(at("make the link", &path))?;
-                let (user, group) = attributes.ids(self.owner);
+                let (user, group) = attributes.ids(self.owner)?;
                 return lchown(&path, Some(user), Some(group)).map_err(at("set the owner of", &path));
             }
             EntryType::Link => {
@@ -304,11 +305,13 @@ fn aside(path: &Path) -> PathBuf {
 }
 
 impl Attributes {
-    fn ids(&self, owner: Owner) -> (u32, u32) {
-        match owner {
+    fn ids(&self, owner: Owner) -> io::Result<(u32, u32)> {
+        let (user, group) = match owner {
             Owner::Kept => (self.user, self.group),
             Owner::Set(user, group) => (user, group),
-        }
+        };
+        let range = super::ENTERED.get();
+        Ok((userns::outside(range, user)?, userns::outside(range, group)?))
     }
 
     fn modified(&self) -> SystemTime {
@@ -317,14 +320,14 @@ impl Attributes {
 
     /// The owner first: setting it takes the set-user-ID bit away (chown(2)).
     fn apply(&self, file: &File, owner: Owner) -> io::Result<()> {
-        let (user, group) = self.ids(owner);
+        let (user, group) = self.ids(owner)?;
         std::os::unix::fs::fchown(file, Some(user), Some(group))?;
         file.set_permissions(Permissions::from_mode(self.mode))?;
         file.set_modified(self.modified())
     }
 
     fn settle(&self, owner: Owner) -> io::Result<()> {
-        let (user, group) = self.ids(owner);
+        let (user, group) = self.ids(owner)?;
         let settled = chown(&self.path, Some(user), Some(group))
             .and_then(|()| fs::set_permissions(&self.path, Permissions::from_mode(self.mode)));
         settled.map_err(at("set the owner and mode of", &self.path))?;

@@ -58,3 +58,19 @@ fn links_that_others_put_in_the_way_lead_nowhere() {
     }
     fs::remove_dir_all(folder).unwrap();
 }
+
+#[test]
+fn what_another_user_calls_so_is_its_own() {
+    let (folder, source, volume) = world("forged");
+    for name in [".compose-filling", ".compose-filled"] {
+        let forged = folder.join("volume").join(name);
+        fs::create_dir(&forged).unwrap();
+        fs::write(forged.join("mine"), "").unwrap();
+        std::os::unix::fs::chown(&forged, Some(1000), Some(1000)).unwrap();
+        filled(&source, &volume).unwrap();
+        assert!(forged.join("mine").exists() && !folder.join("volume/mine").exists(), "{name}");
+        assert_eq!(std::os::unix::fs::MetadataExt::uid(&fs::metadata(folder.join("volume")).unwrap()), 0);
+        fs::remove_dir_all(forged).unwrap();
+    }
+    fs::remove_dir_all(folder).unwrap();
+}

@@ -34,6 +34,7 @@ mod support;
 #[cfg(test)]
 mod tests;
 mod unready;
+mod userns;
 mod volumes;
 mod words;
 
@@ -82,6 +83,7 @@ pub(crate) fn all(root: &Node, disabled: &Map, folder: &Path, options: &LoadOpti
     addresses::check(project, report);
     bandwidth::check(project, report);
     resources::check(project, report);
+    userns::check(project, report);
     oom::check(project, report);
     origin::check(project, report);
     if project.running() {

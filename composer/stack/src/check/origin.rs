@@ -40,7 +40,16 @@ fn filled<'a>(service: Named<'a>, key: &str) -> Option<&'a Node> {
 
 fn origin(project: Project<'_>, service: Named<'_>, report: &mut Report) {
     let name = service.name;
-    if filled(service, "x-rootfs").is_some() || filled(service, "provider").is_some() {
+    if let Some(rootfs) = filled(service, "x-rootfs") {
+        if let Some(image) = filled(service, "image").filter(|_| project.running()) {
+            report
+                .warning(image.span, "the image is not used: `x-rootfs` goes before it")
+                .help("keep one of the two, unless the file is for Docker Compose too")
+                .also(rootfs.span, "what is run");
+        }
+        return;
+    }
+    if filled(service, "provider").is_some() {
         return;
     }
     match (filled(service, "image"), filled(service, "build")) {

@@ -2,22 +2,29 @@
 
 use super::project::{Named, Project};
 use crate::diagnostic::Report;
-use crate::limits::{self, Limits};
+use crate::limits::Limits;
 use crate::size;
-use crate::values::{self, At};
+use crate::values;
 
 mod bounds;
+mod exclusive;
+mod io;
+mod pages;
+mod sums;
 
 pub(super) fn check(project: Project<'_>, report: &mut Report) {
     for service in project.services() {
         twice(service, report);
     }
+    let stack = Limits::of_stack(project.root);
     if !project.running() {
+        sums::overcommitment(project, &stack, report);
         return;
     }
-    let stack = Limits::of_stack(project.root);
     let host = project.options.host.as_ref();
     bounds::of_one(&stack, report);
+    io::of_one(&stack, host, report);
+    pages::of_one(&stack, host, report);
     if let Some(host) = host {
         bounds::against_host(&stack, host, report);
     }
@@ -33,6 +40,10 @@ pub(super) fn check(project: Project<'_>, report: &mut Report) {
         let (own, deployed) = (Limits::beside(service.node()), Limits::deployed(service.node()));
         let both = Limits::of_service(service.node());
         bounds::of_one(&both, report);
+        io::of_one(&both, host, report);
+        pages::of_one(&both, host, report);
+        io::against_stack(&both, &stack, report);
+        pages::against_stack(&both, &stack, report);
         for limits in [&own, &deployed] {
             if let Some(host) = host {
                 bounds::against_host(limits, host, report);
@@ -43,8 +54,12 @@ pub(super) fn check(project: Project<'_>, report: &mut Report) {
         reservation(&both, report);
         times(&both, report);
         high(&both, report);
+        weight(&both, report);
     }
-    reservations(project, &stack, report);
+    sums::reservations(project, &stack, host, report);
+    if let Some(host) = host {
+        exclusive::check(project, &stack, host, report);
+    }
 }
 
 /// A limit of a service, and the same one below `deploy.resources`.
@@ -165,25 +180,35 @@ fn reservation(limits: &Limits, report: &mut Report) {
     }
 }
 
-/// All containers' reservations together must fit into the stack's memory.
-fn reservations(project: Project<'_>, stack: &Limits, report: &mut Report) {
-    let Some(cap) = stack.memory else {
-        return;
-    };
-    let reserved = project.services().filter_map(|service| {
-        let reserved: At<i64> = Limits::of_service(service.node()).reservation?;
-        let replicas = limits::replicas(service.node()).map_or(1, |at| at.value.max(0));
-        Some((reserved, reserved.value.saturating_mul(replicas)))
-    });
-    let reserved: Vec<(At<i64>, i64)> = reserved.collect();
-    let sum = reserved.iter().fold(0_i64, |sum, (_, part)| sum.saturating_add(*part));
-    if let Some((first, _)) = reserved.first().filter(|_| sum > cap.value) {
-        let message = format!(
-            "the services reserve {} together, more than the stack's {}",
-            shown(sum),
-            shown(cap.value)
-        );
-        report.error(cap.span, message).label(bounds::CAP).also(first.span, "the first reservation");
+/// What is idle has no weight, and a weight that is given is none that is reckoned.
+fn weight(limits: &Limits, report: &mut Report) {
+    let Limits { cpu_idle, cpu_shares, reserved_cpus, .. } = limits;
+    let reserved = reserved_cpus.as_ref().map(|at| at.span);
+    let shares = cpu_shares.as_ref().map(|at| at.span);
+    if let (Some(idle), Some(other)) = (cpu_idle, shares.or(reserved)) {
+        report
+            .error(idle.span, "`x-cpu-idle` is the least weight that there is, and another is given")
+            .also(other, "the other weight")
+            .help("keep one of them");
+    } else if let (Some(shares), Some(reserved)) = (shares, reserved) {
+        report
+            .error(shares, "`cpu_shares` and `deploy.resources.reservations.cpus` are both weights")
+            .also(reserved, "each CPU that is reserved weighs 1024")
+            .help("keep one of them");
+    }
+    let period = limits.rt_period.map_or(1_000_000, |at| at.value);
+    match (limits.rt_runtime, limits.rt_period) {
+        (Some(runtime), _) if runtime.value > period => {
+            let message =
+                format!("a real-time runtime of {} µs is more than its period of {period} µs", runtime.value);
+            report.error(runtime.span, message);
+        }
+        (None, Some(period)) => {
+            report
+                .error(period.span, "`cpu_rt_period` says nothing without `cpu_rt_runtime`")
+                .help("set `cpu_rt_runtime` as well");
+        }
+        (Some(_) | None, _) => {}
     }
 }
 

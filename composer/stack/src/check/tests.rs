@@ -72,6 +72,18 @@ fn one_service_may_need_another_in_several_ways() {
     assert_eq!(messages(text, Purpose::Config), [""; 0]);
 }
 
+#[test]
+fn limits_that_come_to_more_than_the_stacks_are_shown_and_run() {
+    let text = "x-resources: {limits: {cpus: 1, memory: 134217728, pids: 100}}\nservices:\n  a: {image: x, cpus: 0.8, \
+                mem_limit: 100663296, pids_limit: 40}\n  b: {image: x, scale: 2, cpus: 0.3, mem_limit: 33554432, pids_limit: 20}\n";
+    let expected = [
+        "the services' limits come to 160 MiB of memory together, 32 MiB above the stack's 128 MiB",
+        "the services' limits come to 1.4 CPUs together, 0.4 above the stack's 1",
+    ];
+    assert_eq!(messages(text, Purpose::Config), expected);
+    assert_eq!(messages(text, Purpose::Run), [""; 0]);
+}
+
 fn keys(record: &Record) -> impl Iterator<Item = &'static str> {
     record.fields.iter().map(|field| field.key)
 }

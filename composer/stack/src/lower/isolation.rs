@@ -38,6 +38,7 @@ pub(super) fn isolation(node: &Node, folder: &Path) -> Isolation {
         ipc: namespace(node.get("ipc")),
         uts: is_host("uts"),
         cgroup: is_host("cgroup"),
+        userns: node.get("x-userns").and_then(Node::text_value) == Some("auto"),
         annotations: pairs(node.get("annotations")),
     }
 }

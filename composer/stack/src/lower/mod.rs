@@ -13,10 +13,10 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::contents::Contents;
-use crate::limits::{self, Limits};
+use crate::limits::{self, IoKind, Limits};
 use crate::model::{
-    AfterSync, Condition, Dependency, Hook, PreStart, Resources, Rootfs, Run, Service, Stack, Trigger,
-    TriggerAction,
+    AfterSync, BlockIo, Condition, Dependency, DeviceIo, Hook, PreStart, Resources, Rootfs, Run, Service,
+    Stack, Trigger, TriggerAction,
 };
 use crate::yaml::Node;
 use crate::{cpuset, logging, restart, signal, values};
@@ -162,7 +162,7 @@ fn dependencies(node: &Node) -> BTreeMap<String, Dependency> {
 fn resources(limits: &Limits) -> Resources {
     Resources {
         cpus: limits.cpus.map(|at| at.value),
-        cpu_shares: limits.cpu_shares.and_then(|at| u64::try_from(at.value).ok()),
+        cpu_shares: limits.cpu_shares.and_then(|at| u64::try_from(at.value).ok()).or_else(|| shares(limits)),
         cpuset: limits.cpuset.as_ref().map(|at| cpuset::show(&at.value)),
         memory: limits.memory.and_then(|at| u64::try_from(at.value).ok()),
         memory_reservation: limits.reservation.and_then(|at| u64::try_from(at.value).ok()),
@@ -174,7 +174,45 @@ fn resources(limits: &Limits) -> Resources {
         memory_high: limits.high.and_then(|at| u64::try_from(at.value).ok()),
         swappiness: limits.swappiness.and_then(|at| u64::try_from(at.value).ok()),
         oom_kill_disable: limits.oom_kill_disable,
+        cpu_idle: limits.cpu_idle.is_some(),
+        cpu_rt_runtime: limits.rt_runtime.and_then(|at| u64::try_from(at.value).ok()),
+        cpu_rt_period: limits.rt_period.and_then(|at| u64::try_from(at.value).ok()),
+        cpuset_mems: limits.mems.as_ref().map(|at| cpuset::show(&at.value)),
+        cpus_exclusive: limits.exclusive.and_then(|at| u32::try_from(at.value).ok()),
+        io: block_io(limits),
+        hugetlb: limits
+            .hugetlb
+            .iter()
+            .filter_map(|limit| Some((limit.size()?, u64::try_from(limit.bytes.value).ok()?)))
+            .collect(),
     }
+}
+
+/// The weight of reserved CPU time: one CPU has what is neutral.
+fn shares(limits: &Limits) -> Option<u64> {
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "within bounds")]
+    limits.reserved_cpus.map(|at| (at.value * 1024.0).round().clamp(2.0, 262_144.0) as u64)
+}
+
+fn block_io(limits: &Limits) -> BlockIo {
+    let weight = |value: i64| u16::try_from(value).ok();
+    let mut devices: Vec<DeviceIo> = Vec::new();
+    for limit in &limits.io {
+        let path = Path::new(&limit.path.value);
+        let place = devices.iter().position(|device| device.path == path).unwrap_or_else(|| {
+            devices.push(DeviceIo { path: path.to_owned(), ..DeviceIo::default() });
+            devices.len() - 1
+        });
+        let (device, rate) = (&mut devices[place], u64::try_from(limit.value.value).ok());
+        match limit.kind {
+            IoKind::Weight => device.weight = weight(limit.value.value),
+            IoKind::ReadBps => device.read_bps = rate,
+            IoKind::WriteBps => device.write_bps = rate,
+            IoKind::ReadIops => device.read_iops = rate,
+            IoKind::WriteIops => device.write_iops = rate,
+        }
+    }
+    BlockIo { weight: limits.io_weight.and_then(|at| weight(at.value)), devices }
 }
 
 fn hooks<'a>(service: &'a Node, key: &str) -> impl Iterator<Item = &'a Node> + use<'a> {

@@ -52,6 +52,9 @@ pub struct Isolation {
     /// `cgroup: host`.
     #[serde(skip_serializing_if = "is_off")]
     pub cgroup: bool,
+    /// `x-userns: auto`: root inside is nobody outside.
+    #[serde(skip_serializing_if = "is_off")]
+    pub userns: bool,
     /// `annotations`: kept for people.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,

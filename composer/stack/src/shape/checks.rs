@@ -349,3 +349,15 @@ pub(crate) const CPUSET: Shape = Shape::Checked(&Check {
         wrong(format!("`{text}` is not a list of CPUs"), "write numbers and ranges: `\"0-2,4\"`")
     },
 });
+
+/// Memory nodes, `0-1,3`.
+pub(crate) const CPUSET_MEMS: Shape = Shape::Checked(&Check {
+    pattern: Some(r"^([0-9]+(-[0-9]+)?(,[0-9]+(-[0-9]+)?)*)?$"),
+    refused: never,
+    wrong: |text| {
+        if text.is_empty() || cpuset::parse(text).is_some() {
+            return None;
+        }
+        wrong(format!("`{text}` is not a list of memory nodes"), "write numbers and ranges: `\"0-1,3\"`")
+    },
+});

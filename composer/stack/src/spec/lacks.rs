@@ -12,36 +12,14 @@ pub(crate) struct Lack {
 
 const SERVICE: &str = "a service";
 
-const NO_RATES: &str = "disks are not shared out";
-const REAL_TIME: &str = "real-time CPU time is not given out";
-
 pub(crate) const LACKS: &[Lack] = &[
-    lack(SERVICE, "blkio_config", NO_RATES, ""),
     lack(
         SERVICE,
         "cgroup_parent",
         "a container's cgroup is below that of its stack",
         "`x-resources` limits the stack",
     ),
-    lack(
-        SERVICE,
-        "cpu_rt_period",
-        REAL_TIME,
-        "`cpu_shares` gives a service more of the CPUs when they are busy",
-    ),
-    lack(
-        SERVICE,
-        "cpu_rt_runtime",
-        REAL_TIME,
-        "`cpu_shares` gives a service more of the CPUs when they are busy",
-    ),
     lack(SERVICE, "x-cpus-exclusive", "CPUs are not set aside", "`cpuset` of every service keeps them apart"),
-    lack(
-        SERVICE,
-        "x-userns",
-        "there are no user namespaces",
-        "`user` runs the program as somebody else than root",
-    ),
 ];
 
 const fn lack(record: &'static str, key: &'static str, why: &'static str, way: &'static str) -> Lack {

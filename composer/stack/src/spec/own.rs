@@ -1,5 +1,6 @@
 //! Our own `x-` keys: what the Compose Specification cannot say.
 
+use super::container::BLKIO;
 use super::{COUNT, Field, INT, Print, Record, Shape, Support};
 use crate::shape::{self, Conversion};
 
@@ -32,7 +33,19 @@ static LIMITS: Record = Record::new(
         Field::new("memory", Shape::Bytes, "Memory of all services together."),
         Field::new("pids", shape::PIDS, "Processes and threads of all services together; -1 is no limit."),
         Field::new("cpuset", shape::CPUSET, "CPUs that the processes of the stack may run on: `0-2,4`."),
+        Field::new(
+            "cpuset_mems",
+            shape::CPUSET_MEMS,
+            "Memory nodes that the memory of the stack may be on: `0-1`.",
+        ),
         Field::new("swap", Shape::BytesOrMinusOne, "Swap of all services together; -1 is no limit."),
+        Field::new("hugetlb", HUGE_PAGES, "Huge pages of all services together, by their size: `{2M: 64M}`."),
+        Field::new(
+            "io",
+            Shape::Record(&BLKIO),
+            "How fast all services together may read from and write to disks, as `blkio_config`.",
+        )
+        .print(Print::Given),
         Field::new(
             "bandwidth",
             Shape::Record(&RATES),
@@ -176,10 +189,10 @@ pub(crate) const RUN: Field = Field::new(
 pub(crate) const USERNS: Field = Field::new(
     "x-userns",
     Shape::Word(&["auto", "host"]),
-    "`auto`: root inside of the container is nobody outside of it.",
+    "`auto`: root inside of the container is nobody outside of it. What it mounts has its owners mapped: root's is root's \
+     inside.",
 )
-.print(Print::Given)
-.support(Support::NotYet);
+.print(Print::Given);
 
 /// `x-mem-high`.
 pub(crate) const MEM_HIGH: Field = Field::new(
@@ -197,16 +210,35 @@ pub(crate) const CPU_BURST: Field = Field::new(
 )
 .print(Print::Given);
 
-/// `x-cpus-exclusive`.
-pub(crate) const CPUS_EXCLUSIVE: Field =
-    Field::new("x-cpus-exclusive", INT_OR_BOOL, "CPUs of its own, which nothing else on the host runs on.")
-        .print(Print::Given)
-        .support(Support::NotYet);
+/// `x-cpu-idle`.
+pub(crate) const CPU_IDLE: Field = Field::new(
+    "x-cpu-idle",
+    Shape::Bool,
+    "The service runs only when nobody else wants a CPU; not beside `cpu_shares`.",
+)
+.print(Print::Given);
 
-/// How many, or `true` for those of `cpuset`.
-const INT_OR_BOOL: Shape = Shape::Short(&Conversion {
-    what: "a number of CPUs or `true`",
-    forms: &[INT, Shape::StrictBool],
-    lengthen: |node, _, _| Some(node),
-    long: Shape::Any,
-});
+/// `x-cpus-exclusive`.
+pub(crate) const CPUS_EXCLUSIVE: Field = Field::new(
+    "x-cpus-exclusive",
+    Shape::Int(1, 8192),
+    "Whole cores that each container has while it runs: no other service of the stack and no other such service of the \
+     host gets them.",
+)
+.print(Print::Given)
+.support(Support::NotYet);
+
+/// `x-cpuset-mems`.
+pub(crate) const CPUSET_MEMS: Field = Field::new(
+    "x-cpuset-mems",
+    shape::CPUSET_MEMS,
+    "Memory nodes that the container's memory may be on: `0-1`.",
+)
+.print(Print::Given);
+
+/// `x-hugetlb`.
+pub(crate) const HUGETLB: Field =
+    Field::new("x-hugetlb", HUGE_PAGES, "Huge pages that the container may use, by their size: `{2M: 64M}`.")
+        .print(Print::Given);
+
+const HUGE_PAGES: Shape = Shape::Map(&Shape::Bytes);

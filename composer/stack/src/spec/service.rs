@@ -31,8 +31,7 @@ pub(crate) static SERVICE: Record = Record::new(
             Shape::Record(&BLKIO),
             "How fast the container may read from and write to disks.",
         )
-        .print(Print::Given)
-        .support(Support::NotYet),
+        .print(Print::Given),
         Field::new("cap_add", TEXTS, "Capabilities that are added to the default ones.").merge(KEYED),
         Field::new("cap_drop", TEXTS, "Capabilities that are taken away; `ALL` are all of them.")
             .merge(KEYED),
@@ -52,10 +51,8 @@ pub(crate) static SERVICE: Record = Record::new(
             "cpu_rt_period",
             NUMBER,
             "The period that `cpu_rt_runtime` is reckoned in, in microseconds.",
-        )
-        .support(Support::NotYet),
-        Field::new("cpu_rt_runtime", NUMBER, "Real-time CPU time in each `cpu_rt_period`, in microseconds.")
-            .support(Support::NotYet),
+        ),
+        Field::new("cpu_rt_runtime", NUMBER, "Real-time CPU time in each `cpu_rt_period`, in microseconds."),
         Field::new("cpus", Shape::Float, "CPU time that the container may use, in CPUs: `0.5`."),
         Field::new("cpuset", shape::CPUSET, "CPUs that the container may run on: `0-2,4`."),
         Field::new("cpu_shares", NUMBER, "Weight when CPUs are busy, 2 to 262144; 1024 is neutral."),
@@ -293,7 +290,10 @@ pub(crate) static SERVICE: Record = Record::new(
         ),
         own::BANDWIDTH,
         own::CPU_BURST,
+        own::CPU_IDLE,
         own::CPUS_EXCLUSIVE,
+        own::CPUSET_MEMS,
+        own::HUGETLB,
         own::MEM_HIGH,
         own::OOM,
         own::PROBE,

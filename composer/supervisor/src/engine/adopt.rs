@@ -12,6 +12,7 @@ use composer_stack::NetworkMode;
 use super::container::{Container, Status};
 use super::link::{Born, End, Legacy, Link};
 use super::{Engine, exec, inside, logpipes, network, ports, prestart, program, removal};
+use crate::host::volumes::left;
 use crate::logs::Stream;
 use crate::records::{ContainerRecord, Phase, Process};
 use crate::{diagnose, events, records};
@@ -86,7 +87,13 @@ impl Engine {
             match ContainerRecord::read(&paths) {
                 Some(record) if record.name == name => found.push(Container::new(record, paths)),
                 Some(_) | None => {
-                    if let Err(error) = removal::remove(paths.folder()).await {
+                    // What is in its volumes is the user's.
+                    let left = left::leave_unknown(&self.stack, &paths);
+                    let removed = match left {
+                        Ok(()) => removal::remove(paths.folder()).await,
+                        Err(error) => Err(error),
+                    };
+                    if let Err(error) = removed {
                         diagnose(&format!("remove {}: {error}", paths.folder().display()));
                     }
                 }

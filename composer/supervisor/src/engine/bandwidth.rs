@@ -88,6 +88,29 @@ impl Engine {
         }
     }
 
+    /// The numbers of the containers that run whose limits somebody has taken apart.
+    pub(super) async fn lacking_limits(&self) -> BTreeSet<u16> {
+        if !self.shaped.get() || self.unlimited.get() {
+            return BTreeSet::new();
+        }
+        let all: Vec<Shaped> = {
+            let containers = self.containers.borrow();
+            let running = containers.values().filter(|container| container.live.borrow().is_some());
+            let shaped = running.filter_map(|container| {
+                let record = container.record.borrow();
+                let class = record.class?;
+                let (veths, mtu) = self.links_of(&record.name, &record.service);
+                Some(Shaped { class, veths, mtu, rates: rates(record.service.bandwidth) })
+            });
+            shaped.collect()
+        };
+        let Ok(shaper) = self.shaper() else { return BTreeSet::new() };
+        self.host.unshaped(shaper, all).await.unwrap_or_else(|error| {
+            diagnose(&format!("limits of bandwidth: {error}"));
+            BTreeSet::new()
+        })
+    }
+
     /// Gives a container that is limited, and has none, the number of a class. It keeps it, whatever becomes of its limits.
     pub(super) fn number(&self, container: &Container, service: &Service) -> Result<()> {
         if container.record.borrow().class.is_some() {
@@ -142,14 +165,6 @@ impl Engine {
             Ok(()) => self.shaped.set(unused.len() < Direction::BOTH.len()),
             Err(error) => diagnose(&format!("limits of bandwidth: {error}")),
         }
-    }
-
-    /// The devices that a container with links of its own leads through.
-    pub(super) fn shaping_devices(&self, service: &Service) -> Vec<String> {
-        let (own, cap) = (rates(service.bandwidth), rates(self.cap()));
-        let can_be = !self.unlimited.get();
-        let is_limited = |way: &Direction| can_be && (own.of(*way).is_some() || cap.of(*way).is_some());
-        Direction::BOTH.into_iter().filter(is_limited).map(|way| way.device(&self.stack)).collect()
     }
 
     fn cap(&self) -> Bandwidth {

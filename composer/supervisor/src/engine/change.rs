@@ -1,6 +1,7 @@
 //! Changing a container that exists: made anew in its place, or given other limits as it is.
 
 use std::collections::BTreeSet;
+use std::fmt::Display;
 use std::fs;
 use std::io;
 use std::path::PathBuf;
@@ -32,6 +33,7 @@ impl Engine {
             self.announce_container(&before, Action::Removing);
             self.release(&before).await;
             let kept = if renew_volumes { BTreeSet::new() } else { anonymous(&before.paths, service) };
+            self.part_with_volumes(&before, &kept, renew_volumes).await.map_err(failed)?;
             // The old record goes last: a crash meanwhile leaves the old container, empty, and not as asked for.
             clear(&before.paths, &kept).await.map_err(failed)?;
             self.announce_container(&before, Action::Removed);
@@ -45,6 +47,7 @@ impl Engine {
             record.published = before.record.borrow().published.clone();
         }
         let container = Container::new(record, folders);
+        container.replaces.set(true);
         self.announce_container(&container, Action::Creating);
         container.change(|_| {}).map_err(failed)?;
         if old != name {
@@ -81,11 +84,13 @@ impl Engine {
         let is_limit = old.resources.memory != service.resources.memory;
         if container.live.borrow().is_some() && old.resources != service.resources {
             let group = self.container_group(&name);
-            let unenforced =
-                group.update(&container.limits(), &container.limits_as(service)).map_err(|error| {
-                    container.memory_is_unset();
-                    StepError::Unchanged { why: as_it_was(&name, &service.name, &error) }
-                })?;
+            let unchanged =
+                |why: &dyn Display| StepError::Unchanged { why: as_it_was(&name, &service.name, why) };
+            let limits = container.limits_as(&service.resources).map_err(|error| unchanged(&error))?;
+            let unenforced = group.update(&container.limits(), &limits).map_err(|error| {
+                container.memory_is_unset();
+                unchanged(&error)
+            })?;
             self.warn_unenforced(&service.name, unenforced);
         }
         let bandwidth = container.record.borrow().service.bandwidth;
@@ -108,12 +113,13 @@ impl Engine {
         if bandwidth != service.bandwidth {
             self.tidy_bandwidth().await;
         }
-        self.announce_container(container, Action::Updated);
+        let limits = old.resources.changes(&service.resources, false);
+        self.announce_container(container, Action::Updated { limits });
         Ok(())
     }
 }
 
-fn as_it_was(name: &str, service: &str, error: &composer_cgroup::Error) -> String {
+fn as_it_was(name: &str, service: &str, error: &dyn Display) -> String {
     format!(
         "{name}: its limits could not be changed while it runs, and it keeps those it has: {error}; set another limit, or \
          have it made anew with `compose up -d --force-recreate {service}`"

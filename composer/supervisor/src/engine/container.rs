@@ -114,6 +114,8 @@ pub struct Container {
     pub owned: Cell<bool>,
     /// Whether `kill` has come while its program was on its way.
     pub doomed: Cell<bool>,
+    /// It has taken the place of one whose program may have run.
+    pub replaces: Cell<bool>,
     /// Whether what its last program stood on (link, cgroup, pipes) may still be there.
     pub standing: Cell<bool>,
     /// The restart that is waited for; dropped, it does not come.
@@ -146,6 +148,7 @@ impl Container {
             given: RefCell::new(None),
             owned: Cell::new(false),
             doomed: Cell::new(false),
+            replaces: Cell::new(false),
             standing: Cell::new(standing),
             restart: RefCell::default(),
             gate: Mutex::new(()),

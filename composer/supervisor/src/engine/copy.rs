@@ -57,7 +57,8 @@ impl Engine {
         let given_up = |why: &str| Err(io::Error::other(why.to_owned()));
         let result = match place {
             Place::Running(process, end) => {
-                archive::inside(process, work, tell).map_err(failed)?;
+                let userns = container.record.borrow().userns;
+                archive::inside(process, userns, work, tell).map_err(failed)?;
                 tokio::select! {
                     biased;
                     result = done => result.unwrap_or_else(|error| Err(io::Error::other(error))),

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use composer_plan::{Plan, Step, StepId};
-use composer_stack::{Condition, Service, Stack, config_hash};
+use composer_stack::{Condition, Resources, Service, Stack, config_hash};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -161,6 +161,7 @@ impl Engine {
                 self.choose_victim();
                 self.bring_bandwidth().await?;
             }
+            Step::Widen(resources) => self.widen_group(&resources)?,
             Step::Network(key) => self.ensure_network(&key).await?,
             Step::Plug { container } => {
                 if let Some(container) = self.container(&container) {
@@ -197,7 +198,7 @@ impl Engine {
                     self.stop(&container, order.timeout, order.halt).await;
                 }
             }
-            Step::Remove { container } => self.remove(&container).await?,
+            Step::Remove { container, volumes } => self.remove(&container, volumes).await?,
             Step::RemoveNetworks => self.remove_networks().await?,
             Step::RemoveVolume(name) => self.remove_volume(&name).await?,
             Step::RemoveGroup => self.remove_group()?,
@@ -213,13 +214,23 @@ impl Engine {
         swept.map_err(|error| StartError::doing("remove the stack's cgroup", &error))
     }
 
+    fn widen_group(&self, resources: &Resources) -> Result<(), StartError> {
+        let group = self.cgroups.group(&self.group_path());
+        let widened = group.apply(None, &group::limits_in_force(resources));
+        widened.map(drop).map_err(|error| StartError::doing("give the stack's cgroup room", &error))
+    }
+
     fn group(&self) -> Result<(), StartError> {
         let resources =
             self.record.borrow().as_ref().map(|record| record.resources.clone()).unwrap_or_default();
+        let limits = group::limits(&resources).map_err(|error| StartError {
+            message: format!("set the stack's limits: {}", error.message),
+            ..error
+        })?;
         let unenforced = self
             .cgroups
             .group(&self.group_path())
-            .create(&group::limits(&resources))
+            .create(&limits)
             .map_err(|error| StartError::doing("set the stack's limits", &error))?;
         self.warn_unenforced("x-resources", unenforced);
         Ok(())
@@ -253,7 +264,8 @@ impl Engine {
         Ok(())
     }
 
-    pub(super) async fn remove(self: &Rc<Self>, name: &str) -> Result<(), StartError> {
+    /// Takes a container away. Its anonymous volumes go with it, or stay among the host's.
+    pub(super) async fn remove(self: &Rc<Self>, name: &str, volumes: bool) -> Result<(), StartError> {
         let Some(container) = self.container(name) else {
             return Ok(());
         };
@@ -270,6 +282,9 @@ impl Engine {
         self.release(&container).await;
         self.unplugged(name).await;
         self.give_back_of(name)?;
+        self.part_with_volumes(&container, &BTreeSet::new(), volumes)
+            .await
+            .map_err(|error| StartError::doing(&format!("remove {name}"), &error))?;
         let folder = container.paths.folder();
         for written in [container.paths.run(), folder] {
             removal::remove(written)
@@ -379,5 +394,6 @@ pub fn new_record(id: String, name: &str, service: &Service, index: u32) -> Cont
         oneoff: None,
         starved: false,
         class: None,
+        userns: None,
     }
 }

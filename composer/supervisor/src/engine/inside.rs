@@ -92,7 +92,7 @@ impl Engine {
         let group = self.container_group(&record.name);
         let process = isolation::process(service, argv, spec::environment(self, service, &hostname));
         let cgroup_tasks = self.tasks_files(&record.name, service);
-        (ExecSpec { process, cgroup_tasks, privileged: false }, group)
+        (ExecSpec { process, cgroup_tasks, privileged: false, userns: record.userns }, group)
     }
 }
 

@@ -40,6 +40,7 @@ mod removal;
 mod restart;
 mod revive;
 mod serve;
+mod setting;
 mod sought;
 mod spec;
 mod start;
@@ -62,7 +63,7 @@ use composer_network::Host;
 use composer_network::dns::{Listener, Server, Upstreams};
 use composer_network::firewall::Forwarding;
 use composer_network::subnets::Registry;
-use composer_plan::{Observed, ObservedContainer, ObservedState};
+use composer_plan::{Lack, Observed, ObservedContainer, ObservedState};
 use composer_sandbox::descriptor;
 use composer_stack::Stack;
 use nix::fcntl::{Flock, FlockArg};
@@ -245,6 +246,24 @@ impl Engine {
         self.announce_at(time, subject, action);
     }
 
+    /// The same of the stack as a whole.
+    fn announce_stack(&self, action: Action) {
+        let time = clock::now();
+        let happening = Happening {
+            time,
+            id: String::new(),
+            container: String::new(),
+            service: String::new(),
+            image: String::new(),
+            labels: BTreeMap::new(),
+            action: action.clone(),
+        };
+        if let Err(error) = self.journal.borrow_mut().append(&happening) {
+            diagnose(&format!("events of stack {}: {error}", self.stack));
+        }
+        self.announce_at(time, Subject::Group, action);
+    }
+
     /// Writes what has happened to a container into the stack's journal.
     fn keep(&self, container: &Container, time: u64, action: &Action) {
         if !events::is_kept(action) {
@@ -308,6 +327,7 @@ impl Engine {
     async fn observe_with(&self, oneoffs: bool) -> Observed {
         // Where links cannot be listed, networks are set up again, which mends whatever is there.
         let links = self.host.links().await.unwrap_or_default();
+        let unlimited = self.lacking_limits().await;
         let mut observed = Observed {
             group: self.cgroups.group(&self.group_path()).exists(),
             networks: self.observed_networks(&links),
@@ -339,7 +359,11 @@ impl Engine {
                     index: record.index,
                     state,
                     unfinished: record.unfinished,
-                    unplugged: self.is_unplugged(container, &links),
+                    lack: if self.is_unplugged(container, &links) {
+                        Some(Lack::Link)
+                    } else {
+                        record.class.filter(|class| unlimited.contains(class)).map(|_| Lack::Limit)
+                    },
                 },
             );
         }

@@ -22,7 +22,7 @@ use super::operations::{Operation, failure};
 use super::{Engine, asyncfd};
 use crate::diagnose;
 use crate::protocol::{Attach, Attached, Failure, Following, Reply, Run};
-use crate::records::{self, ContainerRecord, Halt, OneOff, Phase};
+use crate::records::{self, ContainerRecord, Halt, OneOff, Overs, Phase};
 
 type Connection = AsyncFd<OwnedFd>;
 
@@ -57,12 +57,13 @@ impl Engine {
     /// Starts a one-off container, and stays with it unless it is to run by itself.
     pub(super) async fn run_oneoff(
         self: &Rc<Self>,
-        request: Run,
+        mut request: Run,
         fds: Vec<OwnedFd>,
         client: &Connection,
         operation: &Operation,
     ) -> Result<(), Failure> {
         if request.dry_run {
+            self.overlay_oneoff(&mut request);
             let plan = self.plan_oneoff(&request).await?;
             // A client that has gone needs no answer.
             let _ = asyncfd::send(client, &Reply::Plan(plan.to_string()), &[]).await;
@@ -79,7 +80,7 @@ impl Engine {
     /// What the service depends on, then the container itself.
     async fn begin_oneoff(
         self: &Rc<Self>,
-        request: Run,
+        mut request: Run,
         given: Given,
         operation: &Operation,
     ) -> Result<Rc<Container>, Failure> {
@@ -98,7 +99,8 @@ impl Engine {
             interrupt,
             made: RefCell::default(),
         });
-        let stood = self.stand(&request, order).await?;
+        let overs = self.overlay_oneoff(&mut request);
+        let stood = self.stand(&request, overs, order).await?;
         // Nothing is changed while it waits for others.
         drop(turn);
         let order = &stood.order;
@@ -132,7 +134,7 @@ impl Engine {
         if has_started {
             return Ok(Some(known));
         }
-        self.remove(&request.name).await.map_err(|error| failure(error.message))?;
+        self.remove(&request.name, true).await.map_err(|error| failure(error.message))?;
         Ok(None)
     }
 
@@ -144,6 +146,15 @@ impl Engine {
         self.not_taken(&BTreeSet::from([request.name.clone()]))?;
         let (stack, observed, options) = self.without_replicas(request).await;
         Ok(composer_plan::run(&stack, &observed, &options, &request.name))
+    }
+
+    /// What `set` has changed of the service holds for its containers of `run` too.
+    fn overlay_oneoff(&self, request: &mut Run) -> Overs {
+        let (overs, _) = self.overlay(&mut request.stack);
+        if let Some(service) = request.stack.services.get(&request.service.name) {
+            request.service.resources.clone_from(&service.resources);
+        }
+        overs
     }
 
     /// What is planned with, and how.
@@ -166,14 +177,14 @@ impl Engine {
     }
 
     /// The stack's network, the volumes, and everything that the service depends on.
-    async fn stand(self: &Rc<Self>, request: &Run, order: Rc<Order>) -> Result<Stood, Failure> {
+    async fn stand(self: &Rc<Self>, request: &Run, overs: Overs, order: Rc<Order>) -> Result<Stood, Failure> {
         let (stack, observed, options) = self.without_replicas(request).await;
         let plan = composer_plan::up(&stack, &observed, &options);
         self.check_links_of(&request.service, Some(&stack));
         self.check_external_links(&plan, Some(&stack));
         let _names = self.claim_names(&plan)?;
         self.take_ports(&plan, Some(&stack))?;
-        let new = self.take_file(&request.stack, &request.path)?;
+        let new = self.take_file(&request.stack, &request.path, overs)?;
         let order = Rc::new(Order {
             stack: Some(Rc::new(stack)),
             timeout: order.timeout,
@@ -231,7 +242,7 @@ impl Engine {
         // Its input ends when nobody else has it.
         container.given.take();
         if let Err(error) = started {
-            if let Err(error) = self.remove(&request.name).await {
+            if let Err(error) = self.remove(&request.name, true).await {
                 diagnose(&error.message);
             }
             return Err(Failure::from(&error));
@@ -388,7 +399,7 @@ impl Engine {
         let has_ended = !is_under_way(*container.status.borrow());
         if is_there
             && has_ended
-            && let Err(error) = self.remove(&name).await
+            && let Err(error) = self.remove(&name, true).await
         {
             diagnose(&error.message);
         }

@@ -19,9 +19,10 @@ use super::ends::{self, Late};
 use super::execute::{Order, StepError};
 pub use super::turn::Operation;
 use super::{removal, restart};
+use crate::host::volumes::left;
 use crate::paths;
 use crate::protocol::{Action, Down, Failure, Kill, Reply, Stop, Subject, Up};
-use crate::records::{self, Halt, StackRecord};
+use crate::records::{self, Halt, Overs, StackRecord};
 
 /// A failure with the usual exit status.
 pub fn failure(message: String) -> Failure {
@@ -40,7 +41,7 @@ impl Engine {
     /// `compose up`. The plan of a dry run is the answer.
     pub(super) async fn up(
         self: &Rc<Self>,
-        request: Up,
+        mut request: Up,
         operation: &Operation,
     ) -> Result<Option<Reply>, Failure> {
         let interrupt = self.interrupt.subscribe();
@@ -53,6 +54,7 @@ impl Engine {
                 return Err(failure(format!("no such service: {service}{known}")));
             }
         }
+        let (overs, notes) = self.overlay(&mut request.stack);
         let observed = self.observe_for(&request.stack).await;
         let options = if request.boot {
             UpOptions { services: self.of_boot(&request.stack), ..request.options }
@@ -62,7 +64,8 @@ impl Engine {
         if request.boot && options.services.is_empty() {
             return Ok(None);
         }
-        let plan = composer_plan::up(&request.stack, &observed, &options);
+        let mut plan = composer_plan::up(&request.stack, &observed, &options);
+        plan.notes.extend(notes);
         if request.dry_run {
             return Ok(Some(Reply::Plan(plan.to_string())));
         }
@@ -74,7 +77,7 @@ impl Engine {
         self.check_volumes(&request.stack);
         let _names = self.claim_names(&plan)?;
         self.take_ports(&plan, Some(&request.stack))?;
-        let new = self.take_file(&request.stack, &request.path)?;
+        let new = self.take_file(&request.stack, &request.path, overs)?;
         let stack = Rc::new(request.stack);
         for note in &plan.notes {
             self.announce(Subject::Group, Action::Warning(note.clone()));
@@ -91,14 +94,18 @@ impl Engine {
         let late = Late::of(request.wait, request.wait_timeout);
         let failures = self.execute_until(&plan, &order, late).await;
         self.brought_up(&failures, &plan, new, &order, (&options.services, late)).await?;
+        let limits = observed.resources.changes(&stack.resources, true);
+        if observed.group && !limits.is_empty() {
+            self.announce_stack(Action::Updated { limits });
+        }
         if request.wait {
             self.wait_until_ready(&order, &options.services, late).await?;
         }
         Ok(None)
     }
 
-    /// Takes a file for the stack's from now on; whether nothing was known of the stack.
-    pub(super) fn take_file(&self, stack: &Stack, path: &str) -> Result<bool, Failure> {
+    /// Takes a file for the stack's from now on, with what stands over it; whether nothing was known of the stack.
+    pub(super) fn take_file(&self, stack: &Stack, path: &str, overs: Overs) -> Result<bool, Failure> {
         // A `down` that has just ended took it away.
         self.paths.make().map_err(|error| failure(format!("make the stack's folder: {error}")))?;
         let new = self.record.borrow().is_none();
@@ -115,6 +122,7 @@ impl Engine {
             services: stack.services.clone(),
             path: path.split(':').filter(|folder| !folder.is_empty()).map(PathBuf::from).collect(),
             made,
+            overs,
         });
         self.keep_contents(stack).map_err(|error| failure(format!("keep secrets and configs: {error}")))?;
         self.know_own_names();
@@ -133,14 +141,16 @@ impl Engine {
         order: &Order,
         (asked, late): (&[String], Option<Late>),
     ) -> Result<(), Failure> {
-        let broken = failures.iter().find_map(|failure| match failure {
+        let mut broken = failures.iter().filter_map(|failure| match failure {
             StepError::Broken(error) => Some(Failure::from(error)),
             StepError::Unmet { .. }
             | StepError::Hook { .. }
             | StepError::Unchanged { .. }
             | StepError::Interrupted => None,
         });
-        if let Some(mut failure) = broken {
+        let first = broken.next();
+        if let Some(mut failure) = first {
+            failure.more = broken.filter(|other| other.message != failure.message).collect();
             self.roll_back(plan, new, order).await;
             ends::append_unchanged(&mut failure.message, failures);
             return Err(failure);
@@ -162,6 +172,7 @@ impl Engine {
                 Step::Recreate { .. }
                 | Step::Update { .. }
                 | Step::Group
+                | Step::Widen(_)
                 | Step::Network(_)
                 | Step::Plug { .. }
                 | Step::Volume(_)
@@ -185,7 +196,7 @@ impl Engine {
             .await;
         } else if !observed.containers.is_empty() {
             let services = observed.containers.values().map(|found| found.service().to_owned()).collect();
-            let plan = composer_plan::down(&observed, &DownOptions { services, volumes: false });
+            let plan = composer_plan::down(&observed, &DownOptions { services, volumes: true });
             self.execute(&plan, self.down_order(None)).await;
         }
     }
@@ -204,7 +215,12 @@ impl Engine {
 
     /// Removes the stack's folders and, with them, everything that a later command could find.
     async fn forget(&self, messages: &mut Vec<String>) {
-        match removal::remove(&self.paths.state()).await {
+        let saved = left::leave_all(&self.paths, &self.stack);
+        let removed = match saved {
+            Ok(()) => removal::remove(&self.paths.state()).await,
+            Err(error) => Err(error),
+        };
+        match removed {
             Err(error) => messages.push(format!("remove {}: {error}", self.paths.state().display())),
             Ok(()) => *self.record.borrow_mut() = None,
         }
@@ -344,7 +360,9 @@ impl Engine {
     /// meanwhile; it is let go with this process.
     pub(super) fn clear_run_folder(&self) {
         let _ = composer_sandbox::remove(&self.paths.run());
-        let _ = composer_sandbox::remove(&self.paths.state());
+        if left::leave_all(&self.paths, &self.stack).is_ok() {
+            let _ = composer_sandbox::remove(&self.paths.state());
+        }
         let _ = fs::remove_file(self.paths.start_lock());
         paths::tidy();
     }
@@ -353,11 +371,12 @@ impl Engine {
 /// The containers that a plan ends.
 fn ends_of(plan: &Plan) -> Vec<&String> {
     let ended = plan.steps().into_iter().filter_map(|id| match &plan.get(id).step {
-        Step::Stop { container } | Step::Remove { container } => Some(container),
+        Step::Stop { container } | Step::Remove { container, .. } => Some(container),
         Step::Recreate { old, .. } => Some(old),
         Step::Create { .. }
         | Step::Update { .. }
         | Step::Group
+        | Step::Widen(_)
         | Step::Network(_)
         | Step::Plug { .. }
         | Step::Volume(_)

@@ -71,6 +71,7 @@ pub(super) fn concerned(request: &Request, known: Option<&BTreeMap<String, Servi
         Request::Remove(remove) => (remove.services.clone(), None),
         Request::Kill(kill) => (kill.services.clone(), None),
         Request::Pause(pause) => (pause.services.clone(), None),
+        Request::Set(set) => (set.services.clone(), None),
         Request::Status | Request::Watch | Request::Exec(_) | Request::Attach(_) | Request::Copy(_) => {
             (Vec::new(), None)
         }

@@ -106,7 +106,7 @@ impl Engine {
         let steps = || plan.steps().into_iter().map(|id| &plan.get(id).step);
         let ending = steps().filter_map(|step| match step {
             Step::Recreate { old: ending, .. }
-            | Step::Remove { container: ending }
+            | Step::Remove { container: ending, .. }
             | Step::Stop { container: ending } => Some(ending),
             _ => None,
         });

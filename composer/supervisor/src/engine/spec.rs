@@ -54,6 +54,7 @@ impl Engine {
             cgroup_tasks: self.tasks_files(&name, service),
             isolation: isolation::spec(service, devices),
             hostname: identity.hostname,
+            userns: container.record.borrow().userns,
         })
     }
 

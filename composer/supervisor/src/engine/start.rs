@@ -16,6 +16,7 @@ use tokio::io::unix::AsyncFd;
 use super::container::{Container, Status};
 use super::link::{Born, Refusal};
 use super::{Engine, asyncfd, isolation, logpipes, program};
+use crate::host::ids;
 use crate::logs::Stream;
 use crate::protocol::{Action, Failure, Health, Subject};
 use crate::records::{Phase, Process};
@@ -57,7 +58,7 @@ impl fmt::Display for StartError {
 impl From<&StartError> for Failure {
     fn from(error: &StartError) -> Self {
         let StartError { message, code, help, at, given_up: _ } = error.clone();
-        Self { message, help, at, code }
+        Self { message, help, at, code, more: Vec::new() }
     }
 }
 
@@ -245,6 +246,7 @@ impl Engine {
         let processes = self.joined_processes(&service).map_err(named)?;
         let identity = self.identity(container).map_err(named)?;
         let devices = isolation::devices(&service).map_err(named)?;
+        self.claim_ids(container, &service).map_err(named)?;
         let mut spec = self.spec(container, &service, identity, devices.nodes)?;
         if joined.is_some() {
             spec.network = NamespaceSpec::Joined;
@@ -352,7 +354,9 @@ impl Engine {
             let _ = sandbox::pidfd::signal(child.born.pidfd.as_fd(), libc::SIGKILL);
         }
         match report(&child.report, &name).await {
-            Reported::Failed(error) => Err(below(service, container, error)),
+            Reported::Failed(error) if child.is_service => Err(below(service, container, error)),
+            // A step's own values are not the service's.
+            Reported::Failed(error) => Err(StartError { at: Vec::new(), ..error }),
             Reported::Started(_) => plugged.map(|()| terminal),
         }
     }
@@ -382,8 +386,35 @@ impl Engine {
             );
         }
         self.release_volumes(container).await;
+        self.release_ids(container);
         self.is_not_coming(container);
         container.standing.set(false);
+    }
+
+    /// Takes ids of the host for a container's user namespace, where it has one.
+    fn claim_ids(&self, container: &Container, service: &Service) -> Result<()> {
+        let at = || vec!["services".to_owned(), service.name.clone(), "x-userns".to_owned()];
+        let refused = |why: String| StartError { at: at(), ..StartError::new(why) };
+        let ids = if service.isolation.userns {
+            let claimed = ids::claim(&self.stack, &container.name());
+            let claimed = claimed.map_err(|error| refused(error.to_string()))?;
+            Some(claimed.ok_or_else(|| refused("no ids of the host are left for it".to_owned()))?)
+        } else {
+            None
+        };
+        container.record.borrow_mut().userns = ids;
+        Ok(())
+    }
+
+    fn release_ids(&self, container: &Rc<Container>) {
+        container.record.borrow_mut().userns = None;
+        if !container.record.borrow().service.isolation.userns {
+            return;
+        }
+        if let Err(error) = ids::release(&self.stack, &container.name()) {
+            let text = format!("its ids of the host could not be given back: {error}");
+            self.announce_container(container, Action::Warning(text));
+        }
     }
 
     /// The same shortcoming of the host is named once a stack.

@@ -1,6 +1,8 @@
 //! Named volumes of a stack: made, mounted where they mount something, and removed; and whose mounts others take over.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::path::PathBuf;
 use std::rc::Rc;
 
 use composer_stack::{MountKind, Service, Stack, Volume, VolumesFrom};
@@ -9,6 +11,7 @@ use super::container::Container;
 use super::execute::Order;
 use super::start::{Result, StartError};
 use super::{Engine, removal};
+use crate::host::volumes::left;
 use crate::host::{devices, volumes};
 use crate::paths::{self, StackPaths};
 use crate::protocol::{Action, Subject};
@@ -108,6 +111,30 @@ impl Engine {
         Ok(())
     }
 
+    /// Removes the anonymous volumes of a container that goes, but for those that are kept for the next one; or leaves
+    /// them to the host. They go before its record: what a crash interrupts is done again.
+    pub(super) async fn part_with_volumes(
+        &self,
+        container: &Container,
+        kept: &BTreeSet<PathBuf>,
+        remove: bool,
+    ) -> io::Result<()> {
+        let record = container.record.borrow().clone();
+        for folder in left::volumes(&container.paths)? {
+            let of_it = |error: io::Error| {
+                io::Error::new(error.kind(), format!("its volume {}: {error}", folder.display()))
+            };
+            if kept.contains(&folder) {
+                continue;
+            } else if remove {
+                removal::remove(&folder).await.map_err(of_it)?;
+            } else {
+                left::leave(&self.stack, &record, &container.paths, &folder).map_err(of_it)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Mounts those volumes of a container that mount something. It may wait for a server, on a thread of its own.
     pub(super) async fn bring_volumes(&self, container: &Container, service: &Service) -> Result<()> {
         let mut owners = vec![self.mounter(container)];
@@ -130,7 +157,7 @@ impl Engine {
         let Some(device) = volumes::read(name).as_ref().and_then(volumes::device) else { return Ok(()) };
         let (volume, stack, user) = (name.to_owned(), self.stack.clone(), container.name());
         let held = tokio::task::spawn_blocking(move || devices::hold(&volume, &device, &stack, &user)).await;
-        held.unwrap_or_else(|error| Err(std::io::Error::other(error))).map_err(|error| {
+        held.unwrap_or_else(|error| Err(io::Error::other(error))).map_err(|error| {
             let at = ["volumes", key, "driver_opts", "device"].map(str::to_owned).to_vec();
             StartError { at, ..StartError::new(format!("{}: volume {name}: {error}", container.name())) }
         })
@@ -143,7 +170,7 @@ impl Engine {
         }
         let (stack, user) = (self.stack.clone(), container.name());
         let released = tokio::task::spawn_blocking(move || devices::release(&stack, &user)).await;
-        if let Err(error) = released.unwrap_or_else(|error| Err(std::io::Error::other(error))) {
+        if let Err(error) = released.unwrap_or_else(|error| Err(io::Error::other(error))) {
             self.announce_container(
                 container,
                 Action::Warning(format!("its volumes could not be unmounted: {error}")),

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use composer_plan::{Plan, Step};
+use composer_plan::{Plan, RemoveOptions, Step};
 use composer_stack::Stack;
 use tokio::sync::watch;
 
@@ -125,11 +125,13 @@ impl Engine {
     ) -> Result<Option<Reply>, Failure> {
         let _turn = self.take_turn_unless(request.dry_run, operation).await?;
         let observed = self.observe().await;
-        if request.dry_run {
-            let plan = composer_plan::remove(&observed, &request.services, &[], request.stop);
+        let Remove { services, containers: named, stop, volumes, dry_run } = request;
+        if dry_run {
+            let options = RemoveOptions { services, named: Vec::new(), stop, volumes };
+            let plan = composer_plan::remove(&observed, &options);
             return Ok(Some(Reply::Plan(plan.to_string())));
         }
-        let plan = composer_plan::remove(&observed, &request.services, &request.containers, false);
+        let plan = composer_plan::remove(&observed, &RemoveOptions { services, named, stop: false, volumes });
         let messages = worded(self.execute(&plan, self.down_order(None)).await);
         if messages.is_empty() { Ok(None) } else { Err(failure(messages.join("\n"))) }
     }

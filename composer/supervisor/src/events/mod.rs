@@ -30,7 +30,7 @@ pub struct Happening {
     pub time: u64,
     /// The container's id.
     pub id: String,
-    /// Its name.
+    /// Its name; empty where it has happened to the stack as a whole.
     pub container: String,
     /// Its service.
     pub service: String,
@@ -53,7 +53,7 @@ pub(crate) fn is_kept(action: &Action) -> bool {
         | Action::Exited { .. }
         | Action::Restarting { .. }
         | Action::Restarted
-        | Action::Updated
+        | Action::Updated { .. }
         | Action::Removed
         | Action::Killed { .. }
         | Action::Paused

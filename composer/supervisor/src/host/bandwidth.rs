@@ -20,28 +20,52 @@ pub struct Limited {
     pub dropped_out: u64,
 }
 
-/// The limited containers of a stack, by name.
-///
-/// # Errors
-/// [`Error::NotRoot`], [`Error::Network`].
-pub fn limited(stack: &str) -> Result<BTreeMap<String, Limited>, Error> {
-    root()?;
+/// The limits of bandwidth of a stack, as they were when it was last looked at.
+pub struct Shaping {
+    stack: String,
+    classes: Vec<(String, u16, Bandwidth)>,
+}
+
+impl Shaping {
+    /// Looks at a stack's records.
+    ///
+    /// # Errors
+    /// [`Error::NotRoot`].
+    pub fn read(stack: &str) -> Result<Self, Error> {
+        root()?;
+        Ok(Self { stack: stack.to_owned(), classes: classes(stack) })
+    }
+
+    /// The limited containers, by name.
+    ///
+    /// # Errors
+    /// [`Error::Bandwidth`].
+    pub fn limited(&self) -> Result<BTreeMap<String, Limited>, Error> {
+        limited(&self.stack, &self.classes)
+    }
+}
+
+fn classes(stack: &str) -> Vec<(String, u16, Bandwidth)> {
     let paths = StackPaths::new(stack);
     let record: Option<StackRecord> = records::read(&paths.record());
     let cap = record.map(|record| record.bandwidth).unwrap_or_default();
     let folders = std::fs::read_dir(paths.containers()).into_iter().flatten().flatten();
     let names = folders.filter_map(|entry| entry.file_name().into_string().ok());
     let records = names.filter_map(|name| ContainerRecord::read(&paths.container(&name)));
-    let classes: Vec<(String, u16, Bandwidth)> = records
+    records
         .filter_map(|record| Some((record.name, record.class?, lower(record.service.bandwidth, cap))))
         .filter(|(_, _, rates)| !rates.is_none())
-        .collect();
+        .collect()
+}
+
+fn limited(stack: &str, classes: &[(String, u16, Bandwidth)]) -> Result<BTreeMap<String, Limited>, Error> {
     if classes.is_empty() {
         return Ok(BTreeMap::new());
     }
     let counters = counters(stack).map_err(|error| Error::Bandwidth { why: error.to_string() })?;
     let dropped = |way, class| counters.get(&(way, class)).map_or(0, |counter| counter.dropped);
-    let limited = classes.into_iter().map(|(name, class, rates)| {
+    let limited = classes.iter().map(|(name, class, rates)| {
+        let class = *class;
         // What is in force: what the kernel could not do, or somebody has taken away, has no class.
         let holds = |way, rate: Option<u64>| rate.filter(|_| counters.contains_key(&(way, class)));
         let rates = Bandwidth {
@@ -50,7 +74,7 @@ pub fn limited(stack: &str) -> Result<BTreeMap<String, Limited>, Error> {
         };
         let (dropped_in, dropped_out) =
             (dropped(Direction::Ingress, class), dropped(Direction::Egress, class));
-        (name, Limited { rates, dropped_in, dropped_out })
+        (name.clone(), Limited { rates, dropped_in, dropped_out })
     });
     Ok(limited.collect())
 }

@@ -1,65 +1,153 @@
-//! What a container takes, from its control group and its network namespace.
+//! What containers and their stack take, from control groups and network namespaces.
 
+use std::collections::BTreeMap;
 use std::fs;
+use std::ops::AddAssign;
 
-use composer_cgroup::Hierarchy;
+use composer_cgroup::meter::{Device, Reading};
+use composer_cgroup::{Hierarchy, Meter};
+use serde::{Deserialize, Serialize};
 
 use super::{Error, group, root};
 use crate::clock;
 
-/// What a container takes, and has taken since its start.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// What a container takes, and has taken since its start; or its whole stack.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Figures {
     /// When it was looked at: nanoseconds since the Unix epoch.
     pub time: u64,
-    /// CPU time in microseconds.
-    pub cpu_usec: u64,
-    /// Memory in bytes, without page cache that nobody has used lately, as Docker counts it.
-    pub memory: u64,
-    /// The least of its own memory limit, the stack's and the host's memory, in bytes.
-    pub memory_limit: u64,
-    /// Bytes that have come in by its links.
-    pub received: u64,
-    /// Bytes that have gone out by them.
-    pub sent: u64,
-    /// Bytes that its processes have read from disks.
-    pub read: u64,
-    /// Bytes that they have written to them.
-    pub written: u64,
-    /// Processes and threads.
-    pub pids: u64,
+    /// Of its control group.
+    #[serde(flatten)]
+    pub group: Reading,
+    /// Of its links but the loopback, by their names inside.
+    pub net: BTreeMap<String, Traffic>,
 }
 
-/// The figures of a container whose PID 1 is this one.
-///
-/// # Errors
-/// [`Error::NotRoot`], [`Error::Cgroup`].
-pub fn figures(stack: &str, container: &str, pid: i32) -> Result<Figures, Error> {
-    root()?;
-    let cgroups = Hierarchy::detect()?;
-    let own = group(&cgroups, stack, container);
-    let usage = own.usage()?;
-    let memory = own.memory()?;
-    let cap = cgroups.group(&format!("compose/{stack}")).memory()?.limit;
-    let limits = [memory.limit, cap, host_memory()];
-    let (received, sent) = traffic(&fs::read_to_string(format!("/proc/{pid}/net/dev")).unwrap_or_default());
-    let (mut read, mut written) = (0, 0);
-    for pid in own.pids()? {
-        let io = fs::read_to_string(format!("/proc/{pid}/io")).unwrap_or_default();
-        read += keyed(&io, "read_bytes:").unwrap_or(0);
-        written += keyed(&io, "write_bytes:").unwrap_or(0);
+/// What has come in and gone out by a link.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+#[expect(missing_docs, reason = "the kernel's names (proc_pid_net(5))")]
+pub struct Traffic {
+    pub rx_bytes: u64,
+    pub rx_packets: u64,
+    pub rx_errors: u64,
+    pub rx_dropped: u64,
+    pub tx_bytes: u64,
+    pub tx_packets: u64,
+    pub tx_errors: u64,
+    pub tx_dropped: u64,
+}
+
+impl AddAssign for Traffic {
+    fn add_assign(&mut self, more: Self) {
+        self.rx_bytes += more.rx_bytes;
+        self.rx_packets += more.rx_packets;
+        self.rx_errors += more.rx_errors;
+        self.rx_dropped += more.rx_dropped;
+        self.tx_bytes += more.tx_bytes;
+        self.tx_packets += more.tx_packets;
+        self.tx_errors += more.tx_errors;
+        self.tx_dropped += more.tx_dropped;
     }
-    Ok(Figures {
-        time: clock::now(),
-        cpu_usec: usage.cpu_usage_usec.unwrap_or(0),
-        memory: usage.memory_current.unwrap_or(0).saturating_sub(memory.inactive_file),
-        memory_limit: limits.into_iter().flatten().min().unwrap_or(0),
-        received,
-        sent,
-        read,
-        written,
-        pids: usage.pids_current.unwrap_or(0),
-    })
+}
+
+impl Figures {
+    /// Memory in use as Docker counts it: without page cache that nobody has used lately.
+    pub fn memory(&self) -> u64 {
+        self.group.memory.usage.saturating_sub(self.group.memory.inactive_file)
+    }
+
+    /// Bytes in and out over all links.
+    pub fn traffic(&self) -> (u64, u64) {
+        self.net.values().fold((0, 0), |(rx, tx), link| (rx + link.rx_bytes, tx + link.tx_bytes))
+    }
+}
+
+/// Reads the figures of a stack and its containers, again and again.
+pub struct Meters {
+    cgroups: Hierarchy,
+    stack: String,
+    of_stack: Meter,
+    /// By name and PID 1: a container that was started again has other files.
+    meters: BTreeMap<(String, i32), Meter>,
+    buffer: Vec<u8>,
+    /// The least that no container of the host may exceed, in bytes.
+    host_memory: u64,
+}
+
+impl Meters {
+    /// Of a stack, whether anything of it is there or not.
+    ///
+    /// # Errors
+    /// [`Error::NotRoot`], [`Error::Cgroup`].
+    pub fn open(stack: &str) -> Result<Self, Error> {
+        root()?;
+        // Files of hundreds of containers stay open. Where that is not allowed they are opened each time.
+        let _ = composer_sandbox::raise_descriptor_limit();
+        let cgroups = Hierarchy::detect()?;
+        let of_stack = cgroups.group(&format!("compose/{stack}")).meter()?;
+        let host_memory = host_memory().unwrap_or(u64::MAX);
+        let (meters, buffer) = (BTreeMap::new(), Vec::with_capacity(1 << 14));
+        Ok(Self { cgroups, stack: stack.to_owned(), of_stack, meters, buffer, host_memory })
+    }
+
+    /// The host's memory in bytes, the limit of whoever has no other.
+    pub fn host_memory(&self) -> u64 {
+        self.host_memory
+    }
+
+    /// Forgets the files of all containers but these, by name and PID 1.
+    pub fn retain(&mut self, running: &[(String, i32)]) {
+        self.meters.retain(|known, _| running.contains(known));
+    }
+
+    /// The stack's figures: its group's; its traffic is for whoever adds up that of its containers.
+    ///
+    /// # Errors
+    /// [`Error::Cgroup`].
+    pub fn stack(&mut self, details: bool) -> Result<Option<Figures>, Error> {
+        if self.of_stack.is_empty() {
+            self.of_stack = self.cgroups.group(&format!("compose/{}", self.stack)).meter()?;
+        }
+        if self.of_stack.is_empty() {
+            return Ok(None);
+        }
+        let group = self.of_stack.read(details, &mut self.buffer)?;
+        Ok(Some(Figures { time: clock::now(), group, net: BTreeMap::new() }))
+    }
+
+    /// The figures of a container whose PID 1 is this one.
+    ///
+    /// # Errors
+    /// [`Error::Cgroup`].
+    pub fn container(&mut self, name: &str, pid: i32, details: bool) -> Result<Figures, Error> {
+        let key = (name.to_owned(), pid);
+        if self.meters.get(&key).is_none_or(Meter::is_empty) {
+            self.meters.insert(key.clone(), group(&self.cgroups, &self.stack, name).meter()?);
+        }
+        let mut reading = match self.meters.get(&key) {
+            Some(meter) => meter.read(details, &mut self.buffer)?,
+            None => Reading::default(),
+        };
+        if reading.io.is_none() {
+            reading.io = Some(self.of_processes(name)?);
+        }
+        // Kept open, it would keep the namespace when the container has ended.
+        let net = links(&fs::read_to_string(format!("/proc/{pid}/net/dev")).unwrap_or_default());
+        Ok(Figures { time: clock::now(), group: reading, net })
+    }
+
+    /// What the processes of a container that live have read and written, where its group does not count it.
+    fn of_processes(&self, name: &str) -> Result<BTreeMap<String, Device>, Error> {
+        let mut sum = Device::default();
+        for pid in group(&self.cgroups, &self.stack, name).pids()? {
+            let io = fs::read_to_string(format!("/proc/{pid}/io")).unwrap_or_default();
+            sum.read += keyed(&io, "read_bytes:").unwrap_or(0);
+            sum.written += keyed(&io, "write_bytes:").unwrap_or(0);
+        }
+        Ok(BTreeMap::from([("processes".to_owned(), sum)]))
+    }
 }
 
 fn host_memory() -> Option<u64> {
@@ -72,9 +160,9 @@ fn keyed(text: &str, key: &str) -> Option<u64> {
     line.split_ascii_whitespace().next()?.parse().ok()
 }
 
-/// Bytes in and out over all links but the loopback: /proc/net/dev (proc_pid_net(5)).
-fn traffic(devices: &str) -> (u64, u64) {
-    let (mut received, mut sent) = (0, 0);
+/// The links of /proc/net/dev (proc_pid_net(5)) but the loopback.
+fn links(devices: &str) -> BTreeMap<String, Traffic> {
+    let mut links = BTreeMap::new();
     for line in devices.lines() {
         let Some((name, figures)) = line.split_once(':') else { continue };
         if name.trim() == "lo" {
@@ -82,10 +170,22 @@ fn traffic(devices: &str) -> (u64, u64) {
         }
         let figures: Vec<u64> =
             figures.split_ascii_whitespace().filter_map(|text| text.parse().ok()).collect();
-        received += figures.first().unwrap_or(&0);
-        sent += figures.get(8).unwrap_or(&0);
+        let figure = |place: usize| figures.get(place).copied().unwrap_or_default();
+        links.insert(
+            name.trim().to_owned(),
+            Traffic {
+                rx_bytes: figure(0),
+                rx_packets: figure(1),
+                rx_errors: figure(2),
+                rx_dropped: figure(3),
+                tx_bytes: figure(8),
+                tx_packets: figure(9),
+                tx_errors: figure(10),
+                tx_dropped: figure(11),
+            },
+        );
     }
-    (received, sent)
+    links
 }
 
 #[cfg(test)]
@@ -95,7 +195,21 @@ mod tests {
     #[test]
     fn traffic_is_that_of_all_links_but_the_loopback() {
         let text = "Inter-|   Receive\n face |bytes packets\n    lo: 5 1 0 0 0 0 0 0 5 1 0 0 0 0 0 0\n  \
-                    eth0: 100 2 0 0 0 0 0 0 42 1 0 0 0 0 0 0\n eth1:1 1 0 0 0 0 0 0 2 1 0 0 0 0 0 0\n";
-        assert_eq!(traffic(text), (101, 44));
+                    eth0: 100 2 0 3 0 0 0 0 42 1 0 0 0 0 0 0\n eth1:1 1 0 0 0 0 0 0 2 1 0 4 0 0 0 0\n";
+        let links = links(text);
+        let figures = Figures { net: links.clone(), ..Figures::default() };
+        assert_eq!(figures.traffic(), (101, 44));
+        assert_eq!((links["eth0"].rx_dropped, links["eth1"].tx_dropped), (3, 4));
+    }
+
+    #[test]
+    fn what_is_recorded_is_read_again() {
+        let mut figures = Figures { time: 7, ..Figures::default() };
+        figures.group.cpu.limit = Some(0.5);
+        figures.group.io =
+            Some(BTreeMap::from([("8:0".to_owned(), Device { read: 3, ..Device::default() })]));
+        let text = serde_json::to_string(&figures).unwrap();
+        assert_eq!(serde_json::from_str::<Figures>(&text).unwrap(), figures);
+        assert_eq!(serde_json::from_str::<Figures>(r#"{"time":1,"more":2}"#).unwrap().time, 1);
     }
 }

@@ -2,15 +2,19 @@
 
 mod bandwidth;
 pub(crate) mod devices;
+pub mod disks;
+pub mod doctor;
 mod figures;
+pub(crate) mod ids;
 pub mod images;
 pub mod networks;
 mod processes;
 mod stacks;
 pub mod volumes;
 
-pub use bandwidth::{Limited, limited};
-pub use figures::{Figures, figures};
+pub use bandwidth::{Limited, Shaping};
+pub use composer_cgroup::meter::{Cpu, Device, Memory, Pids, Pressure, Reading, Stall};
+pub use figures::{Figures, Meters, Traffic};
 pub use processes::{Process, processes};
 pub use stacks::{Member, Summary, stack, stacks};
 

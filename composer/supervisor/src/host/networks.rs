@@ -267,7 +267,7 @@ pub fn list() -> Result<Vec<Shown>, Error> {
     for stack in paths::stacks() {
         let folder = paths::StackPaths::new(&stack);
         let Some(record) = records::read::<records::StackRecord>(&folder.record()) else { continue };
-        let containers = containers(&folder);
+        let containers = records::ContainerRecord::running(&folder);
         for (key, network) in &record.made {
             let on = on(&containers, key);
             if network.external {
@@ -326,14 +326,6 @@ fn of_host(record: HostNetwork) -> Shown {
         of: None,
         containers: Vec::new(),
     }
-}
-
-/// The containers of a stack whose programs run, as far as its records know.
-fn containers(folder: &paths::StackPaths) -> Vec<records::ContainerRecord> {
-    let names = fs::read_dir(folder.containers()).into_iter().flatten().flatten();
-    let names = names.filter_map(|entry| entry.file_name().into_string().ok());
-    let read = names.filter_map(|name| records::ContainerRecord::read(&folder.container(&name)));
-    read.filter(|record| matches!(record.phase, records::Phase::Started(_))).collect()
 }
 
 fn on(containers: &[records::ContainerRecord], key: &str) -> Vec<Endpoint> {

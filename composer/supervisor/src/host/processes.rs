@@ -10,7 +10,7 @@ use nix::unistd::{SysconfVar, sysconf};
 use super::{Error, group, root};
 
 /// A process.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Process {
     /// In the host's PID namespace.
     pub pid: i32,
@@ -24,6 +24,12 @@ pub struct Process {
     pub cpu: Duration,
     /// CPU time in percent of its life, rounded down.
     pub percent: u64,
+    /// CPU time in percent of what its container has used so far, those that have ended included.
+    pub cpu_share: f64,
+    /// Memory in bytes: what is shared with others counts in parts (proc_pid_smaps(5), Pss).
+    pub memory: u64,
+    /// The same in percent of that of all processes of its container.
+    pub memory_share: f64,
     /// Its terminal, such as `pts/0`.
     pub terminal: Option<String>,
     /// Its command line, or its name in brackets where it has none.
@@ -36,11 +42,20 @@ pub struct Process {
 /// [`Error::NotRoot`], [`Error::Cgroup`].
 pub fn processes(stack: &str, container: &str) -> Result<Vec<Process>, Error> {
     root()?;
-    let pids: BTreeSet<i32> = group(&Hierarchy::detect()?, stack, container).pids()?.into_iter().collect();
+    let group = group(&Hierarchy::detect()?, stack, container);
+    let pids: BTreeSet<i32> = group.pids()?.into_iter().collect();
+    let used = group.usage()?.cpu_usage_usec.map(Duration::from_micros).unwrap_or_default();
     let users = users(&fs::read_to_string("/etc/passwd").unwrap_or_default());
     let Some(clock) = Clock::read() else { return Ok(Vec::new()) };
     // One that ends meanwhile is none of them.
-    Ok(pids.into_iter().filter_map(|pid| process(pid, &users, &clock)).collect())
+    let mut found: Vec<Process> = pids.into_iter().filter_map(|pid| process(pid, &users, &clock)).collect();
+    let memory: u64 = found.iter().map(|process| process.memory).sum();
+    let share = |part: f64, whole: f64| if whole > 0.0 { (part / whole * 100.0).min(100.0) } else { 0.0 };
+    for process in &mut found {
+        process.cpu_share = share(process.cpu.as_secs_f64(), used.as_secs_f64());
+        process.memory_share = share(process.memory as f64, memory as f64);
+    }
+    Ok(found)
 }
 
 /// What times in proc(5) are counted by.
@@ -97,9 +112,24 @@ fn process(pid: i32, users: &BTreeMap<u32, String>, clock: &Clock) -> Option<Pro
         } else {
             (cpu.as_millis() * 100 / life.as_millis().max(1)).try_into().unwrap_or(u64::MAX)
         },
+        cpu_share: 0.0,
+        memory: memory(pid).unwrap_or_default(),
+        memory_share: 0.0,
         terminal: terminal(field(7)?),
         command: command(&file("cmdline")?).unwrap_or_else(|| format!("[{name}]")),
     })
+}
+
+/// In bytes. A kernel without smaps_rollup (before Linux 4.14) tells what is in memory, shared or not.
+fn memory(pid: i32) -> Option<u64> {
+    let read = |file: &str| fs::read_to_string(format!("/proc/{pid}/{file}")).ok();
+    let keyed = |text: String, key: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(key))?;
+        line.split_ascii_whitespace().next()?.parse::<u64>().ok()
+    };
+    let part = read("smaps_rollup").and_then(|text| keyed(text, "Pss:"));
+    let kibibytes = part.or_else(|| read("status").and_then(|text| keyed(text, "VmRSS:")));
+    kibibytes.map(|kibibytes| kibibytes * 1024)
 }
 
 /// A terminal by its device number, as the kernel packs it into one: the minor in bits 31 to 20 and 7 to 0.

@@ -1,6 +1,8 @@
 //! Volumes of the host: `compose volume create|ls|rm|inspect|prune`. A volume is a folder, and is there when that is; its
 //! record beside it says how it was asked for. Those from before there were records have none.
 
+pub(crate) mod left;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
@@ -11,6 +13,7 @@ use composer_sandbox::Device;
 use composer_stack::{MountKind, Volume};
 use serde::{Deserialize, Serialize};
 
+use self::left::Left;
 use super::{Error, devices, root};
 use crate::paths::{self, StackPaths};
 use crate::records::{self, ContainerRecord, StackRecord};
@@ -32,6 +35,9 @@ pub struct HostVolume {
     pub driver_opts: BTreeMap<String, String>,
     /// The stack that it was made for, and its key in the file.
     pub of: Option<(String, String)>,
+    /// Set where nobody has named it and its container is gone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left: Option<Left>,
 }
 
 /// Any volume, as `ls` and `inspect` show it.
@@ -66,6 +72,11 @@ impl Shown {
             labels.insert("com.docker.compose.project".to_owned(), stack.clone());
             labels.insert("com.docker.compose.volume".to_owned(), key.clone());
         }
+        if let Some(Left { stack, service, lent: _ }) = &self.volume.left {
+            labels.insert("com.docker.compose.project".to_owned(), stack.clone());
+            let service = service.iter().map(|name| ("com.docker.compose.service".to_owned(), name.clone()));
+            labels.extend(service);
+        }
         if self.anonymous {
             labels.insert(ANONYMOUS.to_owned(), String::new());
         }
@@ -84,6 +95,7 @@ pub(crate) fn read(name: &str) -> Option<HostVolume> {
         labels: BTreeMap::new(),
         driver_opts: BTreeMap::new(),
         of: None,
+        left: None,
     }))
 }
 
@@ -122,6 +134,7 @@ pub(crate) fn make(volume: &Volume, of: Option<(String, String)>) -> io::Result<
         labels: labels.clone(),
         driver_opts: driver_opts.clone(),
         of,
+        left: None,
     })?;
     paths::make_volume(name)
 }
@@ -207,15 +220,18 @@ pub fn remove(name: &str) -> Result<(), Error> {
 
 /// How many bytes are in a volume's files, as far as they can be looked at; what it mounts is not its own.
 pub fn size(name: &str) -> u64 {
-    fn below(folder: &std::path::Path) -> u64 {
-        let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-        let sizes = entries.filter_map(|entry| {
-            let metadata = entry.metadata().ok()?;
-            Some(if metadata.is_dir() { below(&entry.path()) } else { metadata.len() })
-        });
-        sizes.sum()
+    let (mut size, mut waiting) = (0, vec![paths::volume(name)]);
+    // However deep a container has made it.
+    while let Some(folder) = waiting.pop() {
+        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+            match entry.metadata() {
+                Ok(metadata) if metadata.is_dir() => waiting.push(entry.path()),
+                Ok(metadata) => size += metadata.len(),
+                Err(_) => {}
+            }
+        }
     }
-    below(&paths::volume(name))
+    size
 }
 
 /// Every volume of the host, by name.
@@ -248,6 +264,7 @@ pub fn list() -> Result<Vec<Shown>, Error> {
             None => paths::volume(&volume.name),
         };
         let mut users = users.remove(&volume.name).unwrap_or_default();
+        users.extend(volume.left.iter().flat_map(Left::users));
         users.sort();
         users.dedup();
         Shown { anonymous: volume.labels.contains_key(ANONYMOUS), place, users, volume }
@@ -288,12 +305,12 @@ fn anonymous(folders: &StackPaths, container: &ContainerRecord, user: &User) -> 
         let place = folder.anonymous(&mount.target);
         place.is_dir().then(|| Shown {
             volume: HostVolume {
-                // As long as Docker's, and the same for as long as the volume is there.
-                name: composer_stack::sha256(&format!("{}\n{}", container.id, mount.target)),
+                name: left::name(container, &mount.target),
                 created: container.created,
                 labels: mount.options.labels.clone(),
                 driver_opts: BTreeMap::new(),
                 of: None,
+                left: None,
             },
             place,
             anonymous: true,

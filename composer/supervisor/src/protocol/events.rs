@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use composer_stack::LimitChange;
 use serde::{Deserialize, Serialize};
 
 /// Something that happened to a stack.
@@ -58,8 +59,11 @@ pub enum Action {
     Running,
     /// `compose restart` has stopped and started it.
     Restarted,
-    /// It has taken over another configuration, limits for example, as it is.
-    Updated,
+    /// It has taken over another configuration as it is; of the group, another cap.
+    Updated {
+        /// The limits that have changed with it.
+        limits: Vec<LimitChange>,
+    },
     /// Something waits for a condition on it.
     Waiting,
     /// Its health check has passed.

@@ -12,7 +12,7 @@ mod status;
 pub use events::{Action, Event, ExecAction, ExecStage, Outcome, Shortage, Subject};
 pub use origin::{Again, Asked, Holder, Origin, Purpose, overtaken};
 pub use requests::{
-    Attach, Copy, Down, Exec, Following, Kill, Pause, Remove, Restart, Run, Start, Stop, Up, Way,
+    Attach, Copy, Down, Exec, Following, Kill, Pause, Remove, Restart, Run, Set, Start, Stop, Up, Way,
 };
 pub use status::{ContainerStatus, Health, Publisher, State};
 
@@ -44,6 +44,8 @@ pub enum Request {
     Kill(Kill),
     /// Hold containers where they are, or let them go on.
     Pause(Pause),
+    /// Give running containers, or the whole stack, other limits.
+    Set(Set),
     /// Answered with one `Containers`.
     Status,
     /// Answered with events until the connection is closed.
@@ -119,12 +121,15 @@ pub struct Failure {
     pub at: Vec<String>,
     /// The exit status for the CLI: 1, or 126 and 127 where a program could not be run.
     pub code: i32,
+    /// What else has failed at the same time.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub more: Vec<Self>,
 }
 
 impl Failure {
     /// One that no value of the file is to blame for.
     pub fn new(message: String, code: i32) -> Self {
-        Self { message, help: None, at: Vec::new(), code }
+        Self { message, help: None, at: Vec::new(), code, more: Vec::new() }
     }
 }
 

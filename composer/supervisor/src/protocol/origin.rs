@@ -106,6 +106,7 @@ impl Request {
             Self::Kill(_) => "kill",
             Self::Pause(pause) if pause.hold => "pause",
             Self::Pause(_) => "unpause",
+            Self::Set(_) => "set",
             Self::Status => "ps",
             Self::Watch => "events",
             Self::Exec(_) => "exec",
@@ -128,7 +129,9 @@ impl Request {
             Self::Kill(_) => Some(Purpose::Signal),
             Self::Pause(pause) if pause.hold => Some(Purpose::Hold),
             Self::Pause(_) => Some(Purpose::Release),
-            Self::Status | Self::Watch | Self::Exec(_) | Self::Attach(_) | Self::Copy(_) => None,
+            Self::Set(_) | Self::Status | Self::Watch | Self::Exec(_) | Self::Attach(_) | Self::Copy(_) => {
+                None
+            }
         }
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use composer_plan::UpOptions;
 use composer_sandbox::archive::{Owner, Rule};
-use composer_stack::{Service, Stack};
+use composer_stack::{Service, Setting, Stack};
 use serde::{Deserialize, Serialize};
 
 /// `compose up`.
@@ -94,6 +94,9 @@ pub struct Remove {
     pub containers: Vec<String>,
     /// With `dry_run`: plan as if those that run were stopped first.
     pub stop: bool,
+    /// Their anonymous volumes go too.
+    #[serde(default)]
+    pub volumes: bool,
     /// Only print the plan.
     pub dry_run: bool,
 }
@@ -114,6 +117,21 @@ pub struct Pause {
     pub services: Vec<String>,
     /// Hold them, or let them go on.
     pub hold: bool,
+}
+
+/// `compose set`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Set {
+    /// Services named; empty means the stack as a whole.
+    pub services: Vec<String>,
+    /// Their limits from now on.
+    pub limits: Setting,
+    /// The kernel reclaims what it can where more is in use.
+    pub force: bool,
+    /// The file's limits are taken again.
+    pub reset: bool,
+    /// Only print what would be done.
+    pub dry_run: bool,
 }
 
 /// `compose exec`.

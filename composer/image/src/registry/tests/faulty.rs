@@ -194,6 +194,43 @@ fn stopped_in_the_middle() {
     assert_eq!(again.unwrap_err().to_string(), "stopped");
 }
 
+/// Short, so that the test is; whoever is slow is asked as often.
+fn impatient() -> Registries {
+    Registries { silence: Some(std::time::Duration::from_millis(300)), ..Registries::default() }
+}
+
+#[test]
+fn who_says_nothing_is_not_asked_without_end() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let name = listener.local_addr().unwrap().to_string();
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let kept = Arc::clone(&asked);
+    // All of them stay open.
+    std::thread::spawn(move || listener.incoming().for_each(|stream| kept.lock().unwrap().push(stream)));
+    let scratch = Scratch::new();
+    let said = refusal(pull(&scratch, &format!("{name}/shop"), impatient()));
+    assert!(said.contains("cannot reach the registry of") && said.contains("does not answer"), "{said}");
+    assert_eq!(asked.lock().unwrap().len(), 2);
+}
+
+#[test]
+fn a_registry_that_goes_in_the_middle_is_named() {
+    let server = Server::start(image(), Faults { hangs: true, ..Faults::default() });
+    let scratch = Scratch::new();
+    let said = refusal(pull(&scratch, &format!("{}/shop", server.name), impatient()));
+    assert!(
+        said.starts_with(&format!(
+            "cannot read all of `{}/shop:latest`: {} has sent ",
+            server.name, server.name
+        )),
+        "{said}"
+    );
+    assert!(said.contains("pull it again"), "{said}");
+    let server = Server::start(image(), Faults { cuts: u32::MAX, no_ranges: true, ..Faults::default() });
+    let said = refusal(pull(&scratch, &format!("{}/shop", server.name), impatient()));
+    assert!(said.contains(&format!("{} has sent", server.name)), "{said}");
+}
+
 #[test]
 fn trouble_that_passes() {
     let server = Server::start(image(), Faults { trouble: 3, ..Faults::default() });

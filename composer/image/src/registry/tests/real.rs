@@ -105,7 +105,9 @@ impl Server {
             }
             false => Vec::new(),
         };
-        let client = client(&self.name, !self.tls, false, certificates, &Proxies::default()).unwrap();
+        let client =
+            client(&self.name, !self.tls, false, certificates, (&Proxies::default(), super::super::SILENCE))
+                .unwrap();
         let auth = match self.tls {
             true => RegistryAuth::Basic("ann".to_owned(), "secret".to_owned()),
             false => RegistryAuth::Anonymous,

@@ -45,6 +45,32 @@ fn an_archive_with_a_layout() {
     assert!(error.contains("has no image `v2`; it has v1"), "{error}");
 }
 
+#[test]
+fn a_layout_with_several_images_lists_them() {
+    let world = World::new();
+    let (one, other) = (three(), Made::new("amd64", &[layer("d", "4")]));
+    let folder = world.path("images");
+    for made in [&one, &other] {
+        for (digest, bytes) in &made.blobs {
+            let path = folder.join("blobs/sha256").join(digest.hex());
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, bytes).unwrap();
+        }
+    }
+    let name = |name: &str| format!(r#","annotations":{{"org.opencontainers.image.ref.name":"{name}"}}"#);
+    let index = |entries: &[String]| {
+        let text = format!(r#"{{"schemaVersion":2,"manifests":[{}]}}"#, entries.join(","));
+        fs::write(folder.join("index.json"), text).unwrap();
+    };
+    index(&[one.entry(&name("v1")), other.entry(&name("v2"))]);
+    let error = world.pull(&world.reference("oci:images")).unwrap_err().to_string();
+    assert!(error.contains("it has several images, name one after a `:`; it has v1, v2"), "{error}");
+    assert_eq!(world.pull(&world.reference("oci:images:v2")).unwrap().digest, other.manifest);
+    // One that has two names is one.
+    index(&[one.entry(&name("v1")), one.entry(&name("latest"))]);
+    assert_eq!(world.pull(&world.reference("oci:images")).unwrap().digest, one.manifest);
+}
+
 /// As `docker save` of old wrote them: layers under their ids, one that comes twice as a link.
 fn saved(layers: &[Vec<u8>], twice: bool) -> Vec<u8> {
     let mut made = Made::new("amd64", layers);

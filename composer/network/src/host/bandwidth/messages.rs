@@ -22,15 +22,16 @@ pub(super) const FIRST: u16 = 2;
 /// The class by which a kernel is tried.
 pub(super) const TRIAL: u16 = 0xfffe;
 /// The root of a device's tree.
-const ROOT: TcHandle = TcHandle { major: 1, minor: 0 };
+pub(super) const ROOT: TcHandle = TcHandle { major: 1, minor: 0 };
 /// The filters' place on a link; on a device each container has its own.
 const PRIORITY: u16 = 1;
 
 /// What a class may send at once after it has been idle, in units of 64 ns (PSCHED_TICKS2NS, net/pkt_sched.h): 20 ms, so
 /// that nothing is lost where the kernel comes late to a busy machine.
 const BURST: u32 = 20_000_000 / 64;
-/// What a class has of its own, in bytes a second: next to nothing, as all of it is to come from the cap.
-const GUARANTEED: u64 = 125;
+/// What a class has of its own, in bytes a second: as little as can be, as all of it is to come from the cap. What it sends
+/// by that the cap is charged with too, so that others have as much less.
+const GUARANTEED: u64 = 1;
 /// Bytes in which classes take turns: one packet as large as the kernel makes them.
 const TURN: u32 = 64 << 10;
 /// Packets that wait outside of any class.
@@ -104,6 +105,7 @@ pub(super) fn class<'a>(
     let mut requests = vec![
         htb_class(index, cap, class, GUARANTEED, ceiling),
         leaf(index, class, queue),
+        waiting(index, class, queue),
         declassify(index, class),
     ];
     requests.extend(veths.map(|veth| {
@@ -196,6 +198,23 @@ fn leaf(index: u32, class: u16, queue: Queue) -> Request {
     }
 }
 
+/// Where a class's packets wait. The kinds are part of every kernel that has traffic control (net/sched/sch_fifo.c).
+fn waiting(index: u32, class: u16, queue: Queue) -> Request {
+    let (name, limit) = match queue.few {
+        Some(packets) => ("pfifo_head_drop", packets),
+        None => ("bfifo", queue.limit),
+    };
+    let message = message(index, TcHandle { major: class, minor: 1 }, TcHandle::UNSPEC);
+    Request {
+        doing: "set up a queue of",
+        needs: None,
+        fine: &[],
+        // struct tc_fifo_qopt.
+        message: RouteNetlinkMessage::NewQueueDiscipline(kind(message, name, limit.to_ne_bytes().into())),
+        flags: PUT,
+    }
+}
+
 fn declassify(index: u32, class: u16) -> Request {
     remove_filters(index, ROOT, class)
 }
@@ -216,7 +235,7 @@ fn clsact(index: u32) -> TcMessage {
     message(index, TcHandle::CLSACT, TcHandle { minor: 0, ..TcHandle::CLSACT })
 }
 
-fn hooked(direction: Direction) -> TcHandle {
+pub(super) fn hooked(direction: Direction) -> TcHandle {
     let minor = match direction {
         Direction::Ingress => TcHandle::MIN_EGRESS,
         Direction::Egress => TcHandle::MIN_INGRESS,
@@ -281,6 +300,10 @@ fn remove_filters(index: u32, parent: TcHandle, priority: u16) -> Request {
 
 fn place(priority: u16) -> u32 {
     u32::from(priority) << 16 | u32::from(EVERY_PROTOCOL.to_be())
+}
+
+pub(super) fn priority_of(filter: &TcMessage) -> u16 {
+    (filter.header.info >> 16) as u16
 }
 
 fn message(index: u32, parent: TcHandle, handle: TcHandle) -> TcMessage {

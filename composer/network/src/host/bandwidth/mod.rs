@@ -13,6 +13,7 @@
 //! u32 is the classifier, as kernels have had it for longest; its filters are looked through one by one, for each packet of
 //! a device, of which there are as many as a stack has links.
 
+mod check;
 mod counters;
 mod messages;
 mod rate;

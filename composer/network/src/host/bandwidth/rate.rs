@@ -15,8 +15,8 @@ const WAITING: u64 = 20;
 /// The kernel makes packets no larger by itself; what is allowed 64 KiB is let pass whatever it is.
 const WHOLE: u64 = 64 << 10;
 const NEVER_APART: u32 = 1 << 20;
-/// So many packets may wait at low rates: TCP stalls with fewer.
-const FEWEST: u32 = 16;
+/// So many packets may wait at low rates. More of them are seconds, and what TCP had lost it would send twice.
+const FEWEST: u32 = 8;
 /// So many bytes at most, at high rates.
 const MOST: u64 = 8 << 20;
 
@@ -27,6 +27,9 @@ pub(super) struct Queue {
     pub packet: u32,
     /// Bytes that wait at most.
     pub limit: u32,
+    /// Packets that wait at most where there is room for few: then the oldest goes for a new one, by which TCP knows of it
+    /// sooner than by the newest.
+    pub few: Option<u32>,
 }
 
 /// The rate of frames, in bytes a second, at which packets of this size have a rate in bits a second.
@@ -45,7 +48,8 @@ impl Queue {
             less => u32::try_from(less).unwrap_or(NEVER_APART).max(frame),
         };
         let limit = u32::try_from((rate / WAITING).min(MOST)).unwrap_or(u32::MAX).max(FEWEST * frame);
-        Self { packet, limit }
+        let few = (packet == frame).then(|| limit / frame);
+        Self { packet, limit, few }
     }
 }
 
@@ -63,8 +67,10 @@ mod tests {
     #[test]
     fn a_queue_takes_large_packets_apart_at_low_rates_and_holds_several_of_them() {
         let megabit = 125_000;
-        assert_eq!(Queue::of(megabit, 1500), Queue { packet: 1522, limit: 16 * 1522 });
-        assert_eq!(Queue::of(50 * megabit, 1500), Queue { packet: 31_250, limit: 312_500 });
+        assert_eq!(Queue::of(megabit, 1500), Queue { packet: 1522, limit: 8 * 1522, few: Some(8) });
+        assert_eq!(Queue::of(2 * megabit, 1500), Queue { packet: 1522, limit: 12_500, few: Some(8) });
+        let queue = Queue { packet: 31_250, limit: 312_500, few: None };
+        assert_eq!(Queue::of(50 * megabit, 1500), queue);
         assert_eq!(Queue::of(10_000 * megabit, 1500).packet, NEVER_APART);
         for (rate, mtu) in [(1, 65_535), (megabit, 9000), (100 * megabit, 1500), (UNLIMITED, 1500)] {
             let queue = Queue::of(rate, mtu);

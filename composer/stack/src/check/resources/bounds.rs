@@ -71,6 +71,15 @@ pub(super) fn against_host(limits: &Limits, host: &HostFacts, report: &mut Repor
                 .note(has_cpus(host));
         }
     }
+    if let (Some(nodes), Some(known)) = (&limits.mems, &host.memory_nodes) {
+        let missing: BTreeSet<u32> = nodes.value.difference(known).copied().collect();
+        if !missing.is_empty() {
+            let word = if missing.len() == 1 { "memory node" } else { "memory nodes" };
+            report
+                .error(nodes.span, format!("this host has no {word} {}", cpuset::show(&missing)))
+                .note(format!("those online are {}", cpuset::show(known)));
+        }
+    }
     let memory = i64::try_from(host.memory).unwrap_or(i64::MAX);
     for limit in [limits.memory, limits.reservation].into_iter().flatten() {
         if limit.value > memory {
@@ -87,7 +96,7 @@ fn are(cpus: &BTreeSet<u32>) -> String {
     if cpus.len() == 1 { format!("CPU {shown} is") } else { format!("CPUs {shown} are") }
 }
 
-fn has_cpus(host: &HostFacts) -> String {
+pub(super) fn has_cpus(host: &HostFacts) -> String {
     format!("this host has {} online: {}", host.cpus_online.len(), cpuset::show(&host.cpus_online))
 }
 
@@ -119,6 +128,17 @@ pub(super) fn against_stack(limits: &Limits, stack: &Limits, report: &mut Report
             let message =
                 format!("{} outside of the whole stack's {}", are(&outside), cpuset::show(&cap.value));
             report.error(own.span, message).also(cap.span, "the CPUs of the whole stack");
+        }
+    }
+    if let (Some(own), Some(cap)) = (&limits.mems, &stack.mems) {
+        let outside: BTreeSet<u32> = own.value.difference(&cap.value).copied().collect();
+        if !outside.is_empty() {
+            let message = format!(
+                "memory nodes {} are outside of the whole stack's {}",
+                cpuset::show(&outside),
+                cpuset::show(&cap.value)
+            );
+            report.error(own.span, message).also(cap.span, "the memory nodes of the whole stack");
         }
     }
 }

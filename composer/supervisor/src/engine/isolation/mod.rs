@@ -13,6 +13,7 @@ use composer_sandbox::{
 use composer_stack::{Mount, MountKind, Namespace, NetworkMode, Seccomp, Service};
 
 use super::Engine;
+use super::group::limits_in_force;
 use super::start::Result;
 
 /// Docker's default size of /dev/shm, in bytes.
@@ -115,6 +116,7 @@ impl Engine {
     pub(super) fn tasks_files(&self, name: &str, service: &Service) -> Vec<PathBuf> {
         let group = self.container_group(name);
         let mut files = group.tasks_files();
+        files.extend(group.on_demand_files(&limits_in_force(&service.resources)));
         files.extend(limits_devices(service).then(|| group.devices_file()).flatten());
         files
     }

@@ -240,8 +240,6 @@ impl Engine {
         let record = container.record.borrow();
         let networks = self.networks.borrow();
         let Some(pid) = container.live.borrow().as_ref().map(|live| live.pid) else { return false };
-        let shaping = self.shaping_devices(&record.service);
-        let is_shaped = shaping.iter().all(|device| links.iter().any(|link| link.name == *device));
         record.service.network.attachments().any(|(key, _)| {
             if self.driver_of(key).is_some_and(|driver| driver != Driver::Bridge) {
                 return record.addresses.contains_key(key) && self.lacks_interface(&record, key, pid);
@@ -251,7 +249,7 @@ impl Engine {
             // Of one that was plugged in before there were several networks the link has another name.
             let is_in =
                 |link: &LinkInfo| link.name == veth && (link.controller == bridge || bridge.is_none());
-            record.addresses.contains_key(key) && !(is_shaped && links.iter().any(is_in))
+            record.addresses.contains_key(key) && !links.iter().any(is_in)
         })
     }
 

@@ -78,8 +78,8 @@ impl Engine {
 }
 
 impl Engine {
-    /// The namespace that a container's last program had, where containers that have joined it are in it still: whoever
-    /// comes back is plugged in there again, so that those have a network again too.
+    /// The namespace that a container's last program had, where containers that have joined it are in it still, also those
+    /// of other stacks: whoever comes back is plugged in there again, so that those have a network again too.
     pub(in super::super) fn left_behind(&self, container: &Container) -> Option<OwnedFd> {
         let (service, name, index) = {
             let record = container.record.borrow();
@@ -107,7 +107,9 @@ impl Engine {
             });
             processes.filter_map(|process| open(&process).ok()).map(fs::File::from).collect()
         };
-        let joined = of(&joins);
+        let mut joined = of(&joins);
+        let elsewhere = self.joiners_elsewhere(container);
+        joined.extend(elsewhere.iter().filter_map(|process| open(process).ok()).map(fs::File::from));
         if joined.is_empty() {
             return None;
         }
@@ -115,6 +117,26 @@ impl Engine {
         // Another replica may have lent its own.
         let lent: Vec<_> = of(&has_own).iter().map(inode).collect();
         joined.into_iter().find(|namespace| !lent.contains(&inode(namespace))).map(OwnedFd::from)
+    }
+}
+
+impl Engine {
+    /// The programs of other stacks that have joined a container's network by its name. One that has never run has been
+    /// joined by nobody.
+    fn joiners_elsewhere(&self, container: &Container) -> Vec<Process> {
+        let name = container.name();
+        let is_first =
+            matches!(container.record.borrow().phase, Phase::Created { .. }) && !container.replaces.get();
+        if is_first {
+            return Vec::new();
+        }
+        let stacks = paths::stacks().into_iter().filter(|stack| *stack != self.stack);
+        let records = stacks.flat_map(|stack| ContainerRecord::running(&StackPaths::new(&stack)));
+        let joined = records.filter_map(|record| match (record.service.network, record.phase) {
+            (NetworkMode::Container(other), Phase::Started(process)) if other == name => Some(process),
+            _ => None,
+        });
+        joined.collect()
     }
 }
 

@@ -23,6 +23,24 @@ const IFNAME: &str = "com.docker.network.endpoint.ifname";
 /// What a network's driver options have interfaces called, before their number.
 const PREFIX: &str = "com.docker.network.container_iface_prefix";
 
+/// Why a container has no links.
+enum Stopped {
+    Plugging(composer_network::Error),
+    Limiting(StartError),
+}
+
+impl From<composer_network::Error> for Stopped {
+    fn from(error: composer_network::Error) -> Self {
+        Self::Plugging(error)
+    }
+}
+
+impl From<StartError> for Stopped {
+    fn from(error: StartError) -> Self {
+        Self::Limiting(error)
+    }
+}
+
 impl Engine {
     /// Gives a child that has not been let go yet its network, and its names to others. `logs` are kept with what it
     /// needs; `joined` is the namespace that it is to join, in which it may not be yet.
@@ -57,10 +75,12 @@ impl Engine {
                     // Until it is gone, an interface keeps its hardware address from the next.
                     self.unplugged(&name).await;
                 }
-                let attached = attach(&self.host, netns, wiring)
-                    .await
-                    .map_err(|error| failed("plug it into its networks", &error))?;
-                self.limit_bandwidth(container, service).await?;
+                let limit = async { Ok(self.limit_bandwidth(container, service).await?) };
+                let attached = attach(&self.host, netns, wiring, limit).await;
+                let attached = attached.map_err(|stopped| match stopped {
+                    Stopped::Plugging(error) => failed("plug it into its networks", &error),
+                    Stopped::Limiting(error) => error,
+                })?;
                 for warning in &attached.warnings {
                     self.warn_once(&service.name, warning);
                 }
@@ -99,7 +119,12 @@ impl Engine {
             fs::File::open(format!("/proc/{pid}/ns/net")).map_err(|error| failed(&error))?.into();
         let Wiring { plugs, sysctls } = self.wiring(&name, &service, &addresses)?;
         for plug in plugs {
-            self.host.replug(plug, netns.as_fd()).await.map_err(|error| failed(&error))?;
+            let limit = async { Ok(self.limit_bandwidth(container, &service).await?) };
+            let replugged = self.host.replug(plug, netns.as_fd(), limit).await;
+            replugged.map_err(|stopped| match stopped {
+                Stopped::Plugging(error) => failed(&error),
+                Stopped::Limiting(error) => error,
+            })?;
         }
         self.limit_bandwidth(container, &service).await?;
         for key in &ways.networks {

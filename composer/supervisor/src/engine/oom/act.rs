@@ -5,16 +5,16 @@ use std::rc::Rc;
 use composer_cgroup::Shortage;
 use composer_stack::show_bytes;
 
-use super::super::Engine;
 use super::super::container::Container;
-use super::{Held, limits};
+use super::super::{Engine, group};
+use super::{Held, raised_to};
 use crate::diagnose;
 use crate::protocol::{Action, Outcome, Shortage as Told};
 
 impl Engine {
     /// Raises the limit of a container by a step; where it is as high as it may be, its policy is spent.
     pub(super) fn raise(self: &Rc<Self>, container: &Rc<Container>, step: u64, max: u64) {
-        let service = container.record.borrow().service.clone();
+        let resources = container.record.borrow().service.resources.clone();
         let old = container.limits();
         let Some(from) = old.memory else { return };
         let cap = self.record.borrow().as_ref().and_then(|record| record.resources.memory);
@@ -22,7 +22,7 @@ impl Engine {
         if to <= from {
             return container.change_memory(|state| state.spent = true);
         }
-        let new = limits(&service, Some(to));
+        let new = raised_to(group::limits_in_force(&resources), Some(to));
         if let Err(error) = self.container_group(&container.name()).update(&old, &new) {
             let text = format!("its limit of memory could not be raised to {}: {error}", show_bytes(to));
             self.announce_container(container, Action::Warning(text));

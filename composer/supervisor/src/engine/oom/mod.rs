@@ -14,12 +14,13 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use composer_cgroup::{AtLimit, Limits, Shortage};
-use composer_stack::{OomPolicy, Service};
+use composer_stack::{OomPolicy, Resources, Service};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Mutex, Notify};
 use tokio::task::AbortHandle;
 
 use super::container::Container;
+use super::start::Result;
 use super::{Engine, group};
 use crate::protocol::Shortage as Told;
 use crate::{diagnose, records};
@@ -121,11 +122,12 @@ impl Container {
         }
     }
 
-    /// What the limits are to be where its service is another: what `raise` has made of them holds on where the limit of
+    /// What the limits are to be where its service has others: what `raise` has made of them holds on where the limit of
     /// memory is the same.
-    pub(super) fn limits_as(&self, service: &Service) -> Limits {
-        let is_same = self.record.borrow().service.resources.memory == service.resources.memory;
-        limits(service, self.memory.state.borrow().raised.filter(|_| is_same))
+    pub(super) fn limits_as(&self, resources: &Resources) -> Result<Limits> {
+        let is_same = self.record.borrow().service.resources.memory == resources.memory;
+        let raised = self.memory.state.borrow().raised.filter(|_| is_same);
+        Ok(raised_to(group::limits(resources)?, raised))
     }
 
     /// Somebody has written all limits anew: what happens at that of memory is to be set again.
@@ -135,13 +137,13 @@ impl Container {
 
     /// The limits that are in force: those of its service, with what `raise` has made of them.
     pub(super) fn limits(&self) -> Limits {
-        limits(&self.record.borrow().service, self.memory.state.borrow().raised)
+        let limits = group::limits_in_force(&self.record.borrow().service.resources);
+        raised_to(limits, self.memory.state.borrow().raised)
     }
 }
 
-/// A service's limits with memory raised to so many bytes; swap keeps its part.
-fn limits(service: &Service, raised: Option<u64>) -> Limits {
-    let mut limits = group::limits(&service.resources);
+/// Limits with memory raised to so many bytes; swap keeps its part.
+fn raised_to(mut limits: Limits, raised: Option<u64>) -> Limits {
     if let (Some(raised), Some(memory)) = (raised, limits.memory) {
         let more = i64::try_from(raised.saturating_sub(memory)).unwrap_or(i64::MAX);
         limits.memory = Some(raised);

@@ -28,6 +28,22 @@ pub(super) fn apply(service: &mut Service, source: &ImageSource, config: &Config
     service.healthcheck = healthcheck(service.healthcheck.take(), source, run);
 }
 
+/// What an image says that cannot be done, and is passed over.
+pub(super) fn doubts(service: &Service, source: &ImageSource, config: &Config) -> Vec<String> {
+    let run = &config.run;
+    let doubt = |what: String| format!("service {}: its image `{}` {what}", service.name, source.reference);
+    let signal = &run.stop_signal;
+    let is_odd = !source.has_stop_signal && !signal.is_empty() && signal::parse(signal).is_none();
+    let odd = is_odd.then(|| {
+        doubt(format!("asks for the stop signal {signal:?}, which there is not: it is stopped by SIGTERM"))
+    });
+    let volumes = run.volumes.iter().filter(|target| !target.starts_with('/'));
+    let volumes = volumes.map(|target| {
+        doubt(format!("asks for a volume at {target:?}, which is no absolute path: it gets none there"))
+    });
+    odd.into_iter().chain(volumes).collect()
+}
+
 /// The same for a step that runs in an image of its own, with the environment of its service in the file: what the step
 /// says goes before that, and that before the image.
 pub(super) fn step(hook: &mut Hook, file: &BTreeMap<String, String>, config: &Config) {

@@ -1,9 +1,10 @@
 //! `commit`: an image of what a container has made of its own.
 
 use std::io::Read;
+use std::time::Duration;
 
 use composer_image::{Commit, Digest, Image, Platform, Reference};
-use composer_stack::{Rootfs, Service, split_words};
+use composer_stack::{Healthcheck, MountKind, Rootfs, Service, Test, signal, split_words};
 use serde_json::{Map, Value, json};
 
 use super::{Registries, store};
@@ -69,6 +70,44 @@ fn as_it_runs(config: &mut Map<String, Value>, service: &Service) {
     ] {
         config.insert(key.to_owned(), value);
     }
+    if service.stop_signal != signal::TERM || config.contains_key("StopSignal") {
+        let named = signal::names().find(|name| signal::parse(name) == Some(service.stop_signal));
+        let signal = named.map_or_else(|| service.stop_signal.to_string(), |name| format!("SIG{name}"));
+        config.insert("StopSignal".to_owned(), json!(signal));
+    }
+    if let Some(check) = service.healthcheck.as_ref().and_then(healthcheck) {
+        config.insert("Healthcheck".to_owned(), check);
+    }
+    let places = service.mounts.iter().filter(|mount| mount.kind == MountKind::Anonymous);
+    let ports = service
+        .expose
+        .iter()
+        .map(|port| if port.contains('/') { port.clone() } else { format!("{port}/tcp") });
+    add(config, "Volumes", places.map(|mount| mount.target.clone()));
+    add(config, "ExposedPorts", ports);
+}
+
+/// Adds to a set, which is a map to nothing.
+fn add(config: &mut Map<String, Value>, key: &str, names: impl Iterator<Item = String>) {
+    let mut set = config.get(key).and_then(Value::as_object).cloned().unwrap_or_default();
+    set.extend(names.map(|name| (name, json!({}))));
+    if !set.is_empty() {
+        config.insert(key.to_owned(), Value::Object(set));
+    }
+}
+
+/// What images can say of it: a probe of ours is none of theirs.
+fn healthcheck(check: &Healthcheck) -> Option<Value> {
+    let Test::Command(words) = &check.test else { return None };
+    let nanoseconds = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+    Some(json!({
+        "Test": std::iter::once("CMD").chain(words.iter().map(String::as_str)).collect::<Vec<_>>(),
+        "Interval": nanoseconds(check.interval),
+        "Timeout": nanoseconds(check.timeout),
+        "StartPeriod": nanoseconds(check.start_period),
+        "StartInterval": check.start_interval.map_or(0, nanoseconds),
+        "Retries": check.retries,
+    }))
 }
 
 impl Change {

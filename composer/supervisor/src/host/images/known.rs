@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use composer_image::{Image, Reference};
+use composer_image::{Config, Digest, Image, Reference};
 use composer_stack::{self as stack, ImagePlace};
 
 use super::{Registries, store};
@@ -59,8 +59,8 @@ impl Name {
                 let repository = name.strip_suffix(&suffix).unwrap_or(name).to_owned();
                 Self { repository, tag, digest }
             }
-            Ok(other) => whole(other.to_string()),
-            Err(_) => whole(reference.to_owned()),
+            // A place on disk, as it was written.
+            Ok(_) | Err(_) => whole(reference.to_owned()),
         }
     }
 }
@@ -72,6 +72,15 @@ impl Name {
 pub fn list() -> Result<Vec<Image>, host::Error> {
     host::root()?;
     Ok(store(Registries::default())?.list()?)
+}
+
+/// What the image of a manifest says of itself, and its size, whether or not it has a name still.
+///
+/// # Errors
+/// [`host::Error::NotRoot`], and those of the store.
+pub fn of_manifest(digest: &str) -> Result<Option<(Config, u64)>, host::Error> {
+    host::root()?;
+    Ok(store(Registries::default())?.of_manifest(&Digest::parse(digest)?)?)
 }
 
 /// The containers of all stacks that stand on images.
@@ -121,6 +130,7 @@ mod tests {
             (&format!("ghcr.io/a@{hash}"), "ghcr.io/a", None, Some(hash.as_str())),
             (&format!("a:1@{hash}"), "a", Some("1"), Some(hash.as_str())),
             ("oci:/srv/image:v1", "oci:/srv/image:v1", None, None),
+            ("oci:./image", "oci:./image", None, None),
         ] {
             let name = Name::of(text);
             assert_eq!(

@@ -18,7 +18,7 @@ pub use commit::{Change, commit, new_name};
 pub use composer_image::{
     Commit, Error, Event, Image as Stored, Kept, Policy as PullPolicy, Registries, Stop,
 };
-pub use known::{Name, Use, in_use, list};
+pub use known::{Name, Use, in_use, list, of_manifest};
 pub use pins::pins;
 pub use pull::{Pull, pull};
 pub use push::{Push, push, tag};
@@ -43,6 +43,16 @@ impl Wanted {
     fn parse(reference: &str, platform: Option<&str>, folder: &Path) -> Result<Self, Error> {
         let platform = platform.map_or_else(|| Ok(Platform::host()), Platform::parse)?;
         Ok(Self { reference: Reference::parse(reference, folder)?, platform })
+    }
+}
+
+impl Wanted {
+    /// An error that is about the store, with the image for which it was looked at.
+    fn named(&self, error: Error) -> Error {
+        match error {
+            Error::File { .. } => Error::Pull { image: self.reference.familiar(), source: Box::new(error) },
+            error => error,
+        }
     }
 }
 

@@ -44,16 +44,16 @@ pub fn push(
     }))
 }
 
-/// Gives an image one more name. Whatever had the name loses it.
+/// Gives an image one more name. Whatever had the name loses it. Places on disk begin at `folder`.
 ///
 /// # Errors
 /// [`host::Error::NoImage`], and when the new name is none of a registry's.
-pub fn tag(source: &str, target: &str) -> Result<(), host::Error> {
+pub fn tag(source: &str, target: &str, folder: &Path) -> Result<(), host::Error> {
     host::root()?;
     let reference = Reference::parse(target, Path::new("/"))?;
     let store = store(Registries::default())?;
     let images = store.list()?;
-    let found = find(&images, source);
+    let found = find(&images, source, folder);
     if found.is_empty() {
         return Err(host::Error::NoImage { name: source.to_owned() });
     }

@@ -23,23 +23,23 @@ pub struct Gone {
 }
 
 /// Removes an image by its name or by the beginning of its id. One that containers stand on is refused, but where only a
-/// name of several goes, or `force` says that the name alone is to go.
+/// name of several goes, or `force` says that the name alone is to go. Places on disk begin at `folder`.
 ///
 /// # Errors
 /// [`host::Error::Removal`], and those of the store.
-pub fn remove(name: &str, force: bool) -> Result<Gone, host::Error> {
+pub fn remove(name: &str, folder: &Path, force: bool) -> Result<Gone, host::Error> {
     host::root()?;
     let refused = |why: String| host::Error::Removal { name: name.to_owned(), why };
     let store = store(Registries::default())?;
     let images = store.list()?;
-    let found = find(&images, name);
+    let found = find(&images, name, folder);
     if found.is_empty() {
         return Err(host::Error::NoImage { name: name.to_owned() });
     }
     let mut ids: Vec<&Digest> = found.iter().map(|image| &image.id).collect();
     ids.sort();
     ids.dedup();
-    if ids.len() > 1 && !is_named(&found, name) {
+    if ids.len() > 1 && !is_named(&found, name, folder) {
         return Err(refused(format!("{} images begin with it", ids.len())));
     }
     let uses = known::in_use()?;
@@ -101,10 +101,10 @@ impl Gone {
     }
 }
 
-/// The images of a name on all platforms; where there are none, those whose id begins so.
+/// The images of a name on all platforms; where there are none, those whose id begins so. Places on disk begin at `folder`.
 #[must_use]
-pub fn find<'a>(images: &'a [Image], name: &str) -> Vec<&'a Image> {
-    let named: Vec<&Image> = images.iter().filter(|image| is_of(image, name)).collect();
+pub fn find<'a>(images: &'a [Image], name: &str, folder: &Path) -> Vec<&'a Image> {
+    let named: Vec<&Image> = images.iter().filter(|image| is_of(image, name, folder)).collect();
     if !named.is_empty() {
         return named;
     }
@@ -115,12 +115,12 @@ pub fn find<'a>(images: &'a [Image], name: &str) -> Vec<&'a Image> {
     images.iter().filter(|image| image.id.hex().starts_with(digits)).collect()
 }
 
-fn is_named(found: &[&Image], name: &str) -> bool {
-    found.iter().any(|image| is_of(image, name))
+fn is_named(found: &[&Image], name: &str, folder: &Path) -> bool {
+    found.iter().any(|image| is_of(image, name, folder))
 }
 
-fn is_of(image: &Image, name: &str) -> bool {
-    Reference::parse(name, Path::new("/")).is_ok_and(|wanted| wanted.to_string() == image.reference)
+fn is_of(image: &Image, name: &str, folder: &Path) -> bool {
+    Reference::parse(name, folder).is_ok_and(|wanted| wanted.to_string() == image.reference)
 }
 
 fn reference(image: &Image) -> Result<Reference, host::Error> {

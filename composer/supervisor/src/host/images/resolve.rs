@@ -51,6 +51,8 @@ pub struct Looked {
     held: Held,
     here: Vec<(Askers, Image)>,
     missing: Vec<(Askers, Wanted, Policy)>,
+    /// What would be brought if this were not dry.
+    due: Vec<String>,
     failed: Vec<Failed>,
 }
 
@@ -74,13 +76,28 @@ impl Looked {
         if asked.is_empty() && failed.is_empty() {
             return Ok(None);
         }
-        let store = store(registries)?;
-        let held = Held(store.hold()?);
-        let mut looked = Self { store, held, here: Vec::new(), missing: Vec::new(), failed };
+        let named = |error| match asked.keys().next() {
+            Some(wanted) => wanted.named(error),
+            None => error,
+        };
+        let store = store(registries).map_err(named)?;
+        let held = Held(store.hold().map_err(named)?);
+        let mut looked = Self { store, held, here: Vec::new(), missing: Vec::new(), due: Vec::new(), failed };
         let now = SystemTime::now();
         for (wanted, askers) in asked {
             let policy = policy(&askers, choice);
-            match (looked.store.find(&wanted.reference, &wanted.platform)?, policy) {
+            let found = looked
+                .store
+                .find(&wanted.reference, &wanted.platform)
+                .map_err(|error| wanted.named(error))?;
+            if choice.is_dry {
+                if policy.is_some_and(|policy| is_due(policy, found.as_ref(), now)) {
+                    looked.due.push(wanted.reference.familiar());
+                }
+                looked.here.extend(found.map(|image| (askers, image)));
+                continue;
+            }
+            match (found, policy) {
                 (Some(image), None) => looked.here.push((askers, image)),
                 (Some(image), Some(policy)) if policy.is_content(&image, now) => {
                     looked.here.push((askers, image))
@@ -90,6 +107,11 @@ impl Looked {
             }
         }
         Ok(Some(looked))
+    }
+
+    /// The names of the images that would be brought, where nothing is to be done.
+    pub fn due(&self) -> &[String] {
+        &self.due
     }
 
     /// The names of the images that have to be brought.
@@ -112,7 +134,7 @@ impl Looked {
     }
 
     /// Gives the services what their images say of themselves. Those whose image is not here, and was not to be brought, are
-    /// left as they are.
+    /// left as they are. What images say that nobody can do is told.
     ///
     /// # Errors
     /// What is wrong with the image of each service.
@@ -121,8 +143,9 @@ impl Looked {
         brought: Vec<Result<Image, Error>>,
         stack: &mut Stack,
         choice: &Choice<'_>,
-    ) -> Result<Held, Vec<Failed>> {
+    ) -> Result<(Held, BTreeSet<String>), Vec<Failed>> {
         let Self { mut here, missing, mut failed, held, .. } = self;
+        let mut doubts = BTreeSet::new();
         for ((askers, ..), result) in missing.into_iter().zip(brought) {
             match result {
                 Ok(image) => here.push((askers, image)),
@@ -139,19 +162,22 @@ impl Looked {
         // What the file says goes into steps in other images, and nothing of the service's own image.
         for (asker, image) in others.into_iter().chain(roots.drain(..)) {
             if let Some(service) = stack.services.get_mut(&asker.service) {
+                if choice.services.contains(&asker.service) && asker.place == ImagePlace::Root {
+                    doubts.extend(apply::doubts(service, &asker.source, &image.config));
+                }
                 give(service, asker, image);
                 failed.extend(nothing_to_run(service, choice));
             }
         }
         failed.extend(waits_in_vain(stack, choice));
-        if failed.is_empty() { Ok(held) } else { Err(failed) }
+        if failed.is_empty() { Ok((held, doubts)) } else { Err(failed) }
     }
 }
 
 /// When an image is pulled that several services ask for: as often as the most eager of those that are meant wants;
 /// `None` where none of them is.
 fn policy(askers: &[Asker], choice: &Choice<'_>) -> Option<Policy> {
-    let meant = askers.iter().filter(|asker| !choice.is_dry && choice.services.contains(&asker.service));
+    let meant = askers.iter().filter(|asker| choice.services.contains(&asker.service));
     let policies = meant.map(|asker| match choice.policy.unwrap_or(asker.source.pull) {
         stack::PullPolicy::Always => Policy::Always,
         stack::PullPolicy::Missing => Policy::Missing,
@@ -164,6 +190,11 @@ fn policy(askers: &[Asker], choice: &Choice<'_>) -> Option<Policy> {
         Policy::Missing => (2, None),
         Policy::Never => (3, None),
     })
+}
+
+/// Whether an image would be pulled.
+fn is_due(policy: Policy, found: Option<&Image>, now: SystemTime) -> bool {
+    policy != Policy::Never && !found.is_some_and(|image| policy.is_content(image, now))
 }
 
 fn give(service: &mut Service, asker: &Asker, image: &Image) {

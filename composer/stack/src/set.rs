@@ -1,0 +1,355 @@
+//! Limits that are changed while containers run: what `set` puts over the file, against each other and the stack's cap.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::hash::key;
+use crate::model::Resources;
+use crate::{cpuset, size};
+
+/// Limits over those of the file. `None` leaves what there is; zero, or an empty list, lifts a limit as in a file.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Setting {
+    /// `mem_limit`, in bytes.
+    pub memory: Option<u64>,
+    /// `mem_reservation`, in bytes.
+    pub memory_reservation: Option<u64>,
+    /// `memswap_limit`, in bytes; -1 is no limit.
+    pub memory_swap: Option<i64>,
+    /// `x-mem-high`, in bytes.
+    pub memory_high: Option<u64>,
+    /// `cpus`.
+    pub cpus: Option<f64>,
+    /// `cpu_shares`.
+    pub cpu_shares: Option<u64>,
+    /// `cpuset`.
+    pub cpuset: Option<String>,
+    /// `pids_limit`; -1 is no limit.
+    pub pids: Option<i64>,
+}
+
+/// A limit that has another value now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LimitChange {
+    /// Its key in the file.
+    pub limit: String,
+    /// What it was, for users.
+    pub from: String,
+    /// What it is.
+    pub to: String,
+}
+
+impl Setting {
+    /// Whether it sets nothing.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// These limits over others.
+    pub fn over(&self, old: &Resources) -> Resources {
+        let mut new = old.clone();
+        if let Some(bytes) = self.memory {
+            new.memory = Some(bytes).filter(|bytes| *bytes > 0);
+        }
+        if let Some(bytes) = self.memory_reservation {
+            new.memory_reservation = Some(bytes).filter(|bytes| *bytes > 0);
+        }
+        if let Some(bytes) = self.memory_swap {
+            new.memory_swap = Some(bytes).filter(|bytes| *bytes != 0);
+        }
+        if let Some(bytes) = self.memory_high {
+            new.memory_high = Some(bytes).filter(|bytes| *bytes > 0);
+        }
+        if let Some(cpus) = self.cpus {
+            new.cpus = Some(cpus).filter(|cpus| *cpus > 0.0);
+            // The same limit in other words.
+            (new.cpu_quota, new.cpu_period) = (None, None);
+        }
+        if let Some(shares) = self.cpu_shares {
+            new.cpu_shares = Some(shares).filter(|shares| *shares > 0);
+        }
+        if let Some(cpus) = &self.cpuset {
+            new.cpuset = Some(cpus.clone()).filter(|cpus| !cpus.is_empty());
+        }
+        if let Some(count) = self.pids {
+            new.pids = Some(count).filter(|count| *count > 0);
+        }
+        new
+    }
+
+    /// These with a later one over them.
+    pub fn and_then(&self, later: &Self) -> Self {
+        Self {
+            memory: later.memory.or(self.memory),
+            memory_reservation: later.memory_reservation.or(self.memory_reservation),
+            memory_swap: later.memory_swap.or(self.memory_swap),
+            memory_high: later.memory_high.or(self.memory_high),
+            cpus: later.cpus.or(self.cpus),
+            cpu_shares: later.cpu_shares.or(self.cpu_shares),
+            cpuset: later.cpuset.clone().or_else(|| self.cpuset.clone()),
+            pids: later.pids.or(self.pids),
+        }
+    }
+
+    /// What is left of these over a file that said `before` when they were set and says `now`: a limit that somebody has
+    /// edited there since is the file's again.
+    pub fn where_unedited(&self, before: &Resources, now: &Resources) -> Self {
+        let times = |of: &Resources| (of.cpus, of.cpu_quota, of.cpu_period);
+        Self {
+            memory: self.memory.filter(|_| before.memory == now.memory),
+            memory_reservation: self
+                .memory_reservation
+                .filter(|_| before.memory_reservation == now.memory_reservation),
+            memory_swap: self.memory_swap.filter(|_| before.memory_swap == now.memory_swap),
+            memory_high: self.memory_high.filter(|_| before.memory_high == now.memory_high),
+            cpus: self.cpus.filter(|_| times(before) == times(now)),
+            cpu_shares: self.cpu_shares.filter(|_| before.cpu_shares == now.cpu_shares),
+            cpuset: self.cpuset.clone().filter(|_| before.cpuset == now.cpuset),
+            pids: self.pids.filter(|_| before.pids == now.pids),
+        }
+    }
+}
+
+impl Resources {
+    /// What has another value in `new`, by the keys of the file; `stack` where these are those of `x-resources`.
+    pub fn changes(&self, new: &Self, stack: bool) -> Vec<LimitChange> {
+        let (old, new) = (fields(self), fields(new));
+        let names = old.keys().chain(new.keys().filter(|name| !old.contains_key(*name)));
+        let differing = names.filter(|name| {
+            let value = |fields: &Map<String, Value>| fields.get(*name).cloned().unwrap_or_default();
+            value(&old) != value(&new)
+        });
+        differing
+            .map(|name| LimitChange {
+                limit: if stack { name.replace("memory_swap", "swap") } else { key(name) },
+                from: shown(name, old.get(name)),
+                to: shown(name, new.get(name)),
+            })
+            .collect()
+    }
+
+    /// Why these limits cannot hold together, where they cannot.
+    pub fn contradiction(&self) -> Option<String> {
+        let memory = self.memory?;
+        if let Some(reserved) = self.memory_reservation.filter(|reserved| *reserved > memory) {
+            let (reserved, memory) = (size::show(reserved), size::show(memory));
+            return Some(format!("{reserved} of memory are reserved, more than the limit of {memory}"));
+        }
+        if let Some(high) = self.memory_high.filter(|high| *high >= memory) {
+            let (high, memory) = (size::show(high), size::show(memory));
+            return Some(format!("`x-mem-high` of {high} is never reached: the limit of memory is {memory}"));
+        }
+        let total = self.memory_swap.and_then(|total| u64::try_from(total).ok())?;
+        (total > 0 && total < memory).then(|| {
+            let (total, memory) = (size::show(total), size::show(memory));
+            format!("`memswap_limit` counts memory and swap together, and its {total} are less than the memory's {memory}")
+        })
+    }
+
+    /// Which of a container's limits is beyond this cap of the whole stack, and both values.
+    pub fn beyond(&self, own: &Self) -> Option<String> {
+        if let (Some(own), Some(cap)) = (own.memory, self.memory)
+            && own > cap
+        {
+            let (own, cap) = (size::show(own), size::show(cap));
+            return Some(format!("{own} of memory are more than the whole stack's {cap}"));
+        }
+        if let (Some(own), Some(cap)) = (own.cpus, self.cpus)
+            && own > cap
+        {
+            return Some(format!("{own} CPUs are more than the whole stack's {cap}"));
+        }
+        if let (Some(own), Some(cap)) = (own.pids, self.pids)
+            && own > cap
+            && cap > 0
+        {
+            return Some(format!("{own} processes are more than the whole stack's {cap}"));
+        }
+        let outside = |own: &str, cap: &str| {
+            let (own, cap) = (cpuset::parse(own)?, cpuset::parse(cap)?);
+            (!own.is_subset(&cap)).then_some(())
+        };
+        if let (Some(own), Some(cap)) = (&own.cpuset, &self.cpuset)
+            && outside(own, cap).is_some()
+        {
+            return Some(format!("CPUs {own} are not all among the whole stack's {cap}"));
+        }
+        None
+    }
+
+    /// Some limit is lower here than in `old`: what is inside has to make room first.
+    pub fn tightens(&self, old: &Self) -> bool {
+        old.lowest(self) != *old
+    }
+
+    /// Of each limit of a stack the one that leaves more room.
+    pub fn widest(&self, other: &Self) -> Self {
+        fn most<T: PartialOrd>(a: Option<T>, b: Option<T>) -> Option<T> {
+            let (a, b) = (a?, b?);
+            Some(if a < b { b } else { a })
+        }
+        let union = |own: &Option<String>, other: &Option<String>| {
+            let (own, other) = (cpuset::parse(own.as_deref()?)?, cpuset::parse(other.as_deref()?)?);
+            Some(cpuset::show(&own.union(&other).copied().collect()))
+        };
+        let total =
+            |of: &Self| of.memory_swap.or_else(|| Some(i64::try_from(of.memory?).ok()?.saturating_mul(2)));
+        let memory = most(self.memory, other.memory);
+        let swap = total(self).zip(total(other)).map(|(a, b)| if a < 0 || b < 0 { -1 } else { a.max(b) });
+        Self {
+            cpus: most(self.cpus, other.cpus),
+            memory,
+            // Without a limit of memory there is none of both.
+            memory_swap: swap.filter(|_| memory.is_some()),
+            pids: most(self.pids.filter(|count| *count > 0), other.pids.filter(|count| *count > 0)),
+            cpuset: union(&self.cpuset, &other.cpuset),
+            cpuset_mems: union(&self.cpuset_mems, &other.cpuset_mems),
+            ..other.clone()
+        }
+    }
+
+    /// These with what is lower in `other`, as far as a stack's limits bound what is inside.
+    fn lowest(&self, other: &Self) -> Self {
+        fn least<T: PartialOrd>(a: Option<T>, b: Option<T>) -> Option<T> {
+            match (a, b) {
+                (Some(a), Some(b)) => Some(if b < a { b } else { a }),
+                (a, b) => a.or(b),
+            }
+        }
+        let narrower = |own: &Option<String>, other: &Option<String>| match (own, other) {
+            (Some(own), Some(other)) => {
+                let covers = cpuset::parse(own).zip(cpuset::parse(other));
+                covers.is_some_and(|(own, other)| !own.is_subset(&other))
+            }
+            (None, Some(_)) => true,
+            (_, None) => false,
+        };
+        let narrow = |own: &Option<String>, other: &Option<String>| {
+            if narrower(own, other) { other.clone() } else { own.clone() }
+        };
+        Self {
+            cpus: least(self.cpus, other.cpus),
+            memory: least(self.memory, other.memory),
+            pids: least(self.pids.filter(|count| *count > 0), other.pids.filter(|count| *count > 0)),
+            cpuset: narrow(&self.cpuset, &other.cpuset),
+            cpuset_mems: narrow(&self.cpuset_mems, &other.cpuset_mems),
+            ..self.clone()
+        }
+    }
+}
+
+/// A CPU list as the kernel writes it; `None` where it is none. An empty one is that of nobody's own.
+pub fn cpu_list(text: &str) -> Option<String> {
+    if text.is_empty() { Some(String::new()) } else { cpuset::parse(text).map(|cpus| cpuset::show(&cpus)) }
+}
+
+/// Bytes of an amount as files have it: `256M`.
+pub fn bytes(text: &str) -> Option<u64> {
+    size::parse(text)
+}
+
+/// Every map of the model has string keys, so writing it cannot fail.
+fn fields(resources: &Resources) -> Map<String, Value> {
+    match serde_json::to_value(resources) {
+        Ok(Value::Object(fields)) => fields,
+        Ok(_) | Err(_) => Map::new(),
+    }
+}
+
+fn shown(name: &str, value: Option<&Value>) -> String {
+    let value = value.unwrap_or(&Value::Null);
+    match (name, value) {
+        (_, Value::Null) => "none".to_owned(),
+        ("memory" | "memory_reservation" | "memory_swap" | "memory_high", Value::Number(number)) => {
+            number.as_u64().map_or_else(|| "no limit".to_owned(), size::show)
+        }
+        ("hugetlb", Value::Object(sizes)) => listed(sizes.iter().filter_map(|(size, bytes)| {
+            Some(format!("{} of {}", size::show(bytes.as_u64()?), size::show(size.parse().ok()?)))
+        })),
+        ("io", Value::Object(io)) => {
+            let devices = io.get("devices").and_then(Value::as_array).into_iter().flatten();
+            let weight = io.get("weight").and_then(Value::as_u64).map(|weight| format!("weight {weight}"));
+            listed(weight.into_iter().chain(devices.filter_map(Value::as_object).map(device)))
+        }
+        (_, Value::String(text)) => text.clone(),
+        (_, value) => value.as_f64().map_or_else(|| value.to_string(), |number| number.to_string()),
+    }
+}
+
+/// `/dev/sda read_bps 1048576`.
+fn device(fields: &Map<String, Value>) -> String {
+    let path = fields.get("path").and_then(Value::as_str).unwrap_or_default();
+    let values = fields.iter().filter_map(|(name, value)| Some(format!(" {name} {}", value.as_u64()?)));
+    format!("{path}{}", values.collect::<String>())
+}
+
+fn listed(words: impl Iterator<Item = String>) -> String {
+    words.collect::<Vec<_>>().join(" and ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn resources(json: Value) -> Resources {
+        serde_json::from_value(json).unwrap()
+    }
+
+    #[test]
+    fn what_is_set_stands_until_the_file_says_something_else() {
+        let file = resources(serde_json::json!({"memory": 64 << 20, "cpu_quota": 5000, "pids": 5}));
+        let set = Setting { memory: Some(128 << 20), cpus: Some(0.5), pids: Some(0), ..Setting::default() };
+        let now = set.over(&file);
+        assert_eq!((now.memory, now.cpus, now.cpu_quota, now.pids), (Some(128 << 20), Some(0.5), None, None));
+        assert_eq!(set.where_unedited(&file, &file), set);
+        let edited = Resources { memory: Some(32 << 20), ..file.clone() };
+        let left = set.where_unedited(&file, &edited);
+        assert_eq!((left.memory, left.cpus), (None, Some(0.5)));
+        assert_eq!(left.over(&edited).memory, Some(32 << 20));
+        let changes = file.changes(&now, false);
+        let words: Vec<String> =
+            changes.iter().map(|one| format!("{} {} {}", one.limit, one.from, one.to)).collect();
+        assert_eq!(
+            words,
+            ["cpu_quota 5000 none", "cpus none 0.5", "mem_limit 64 MiB 128 MiB", "pids_limit 5 none"]
+        );
+    }
+
+    #[test]
+    fn a_cap_is_held_against_what_is_inside() {
+        let cap = resources(serde_json::json!({"memory": 64 << 20, "cpus": 1.0, "cpuset": "0-1", "pids": 9}));
+        for (own, part) in [
+            (
+                serde_json::json!({"memory": 65 << 20}),
+                "65 MiB of memory are more than the whole stack's 64 MiB",
+            ),
+            (serde_json::json!({"cpus": 1.5}), "1.5 CPUs are more than the whole stack's 1"),
+            (serde_json::json!({"cpuset": "1-2"}), "CPUs 1-2 are not all among the whole stack's 0-1"),
+            (serde_json::json!({"pids": 10}), "10 processes are more than the whole stack's 9"),
+        ] {
+            assert_eq!(cap.beyond(&resources(own)).as_deref(), Some(part));
+        }
+        assert_eq!(cap.beyond(&cap), None);
+    }
+
+    #[test]
+    fn between_two_caps_there_is_one_that_holds_both() {
+        let old = resources(serde_json::json!({"memory": 64, "cpus": 1.0, "cpuset": "0-1"}));
+        let new = resources(serde_json::json!({"memory": 32, "cpus": 2.0, "cpuset": "1-2"}));
+        let both = old.widest(&new);
+        assert_eq!((both.memory, both.cpus, both.cpuset.as_deref()), (Some(64), Some(2.0), Some("0-2")));
+        assert_eq!(both.memory_swap, Some(128));
+        assert!(new.tightens(&old) && old.tightens(&new) && both.tightens(&Resources::default()));
+        assert!(!both.tightens(&old) && !Resources::default().tightens(&old));
+    }
+
+    #[test]
+    fn limits_that_contradict_each_other() {
+        let bad = |json| resources(json).contradiction().unwrap();
+        assert!(bad(serde_json::json!({"memory": 8, "memory_reservation": 9})).contains("reserved"));
+        assert!(bad(serde_json::json!({"memory": 8, "memory_high": 8})).contains("never reached"));
+        assert!(bad(serde_json::json!({"memory": 8, "memory_swap": 7})).contains("memswap_limit"));
+        assert_eq!(resources(serde_json::json!({"memory": 8, "memory_swap": -1})).contradiction(), None);
+    }
+}

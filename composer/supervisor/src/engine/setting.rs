@@ -1,0 +1,360 @@
+//! `compose set`: limits over those of the file, in force at once, and until the file says something else of them.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::rc::Rc;
+
+use composer_cgroup::{Group, Limits};
+use composer_stack::{LimitChange, Resources, Stack, known_services, show_bytes};
+
+use super::container::Container;
+use super::operations::{Operation, failure};
+use super::start::StartError;
+use super::{Engine, group};
+use crate::protocol::{Action, Failure, Reply, Set, Subject};
+use crate::records::{Over, Overs, StackRecord};
+
+/// What is to be changed: one service, or the stack's cap.
+struct Target {
+    /// `None` is the stack.
+    service: Option<String>,
+    containers: Vec<Rc<Container>>,
+    new: Resources,
+    /// What stands over the file from now on.
+    over: Option<Over>,
+}
+
+/// A group whose limits are changed.
+struct Place {
+    /// For users.
+    name: String,
+    group: Group,
+    /// `None` is the stack.
+    container: Option<Rc<Container>>,
+    /// What is recorded of its limits.
+    old: Resources,
+}
+
+/// A group whose limits have been changed, and what they were.
+#[derive(Clone)]
+struct Changed {
+    group: Group,
+    old: Limits,
+    new: Limits,
+}
+
+impl Engine {
+    /// Changes limits of what runs, of all that are named or of none. The plan of a dry run is the answer.
+    pub(super) async fn set_limits(
+        self: &Rc<Self>,
+        request: Set,
+        operation: &Operation,
+    ) -> Result<Option<Reply>, Failure> {
+        let _turn = self.take_turn_unless(request.dry_run, operation).await?;
+        let targets = self.targets(&request)?;
+        self.check_together(&targets)?;
+        if request.dry_run {
+            return Ok(Some(Reply::Plan(self.as_plan(&targets))));
+        }
+        let mut changed: Vec<Changed> = Vec::new();
+        for target in &targets {
+            for place in self.places(target) {
+                if place.old == target.new {
+                    continue;
+                }
+                match self.enforce(&place, &target.new, request.force).await {
+                    Ok(change) => changed.push(change),
+                    Err(why) => {
+                        undo(changed).await;
+                        for container in targets.iter().flat_map(|target| &target.containers) {
+                            container.memory_is_unset();
+                        }
+                        return Err(failure(format!("{}: {why}; nothing has been changed", place.name)));
+                    }
+                }
+            }
+        }
+        self.record_limits(targets)?;
+        Ok(None)
+    }
+
+    fn targets(&self, request: &Set) -> Result<Vec<Target>, Failure> {
+        let record = self.record.borrow();
+        let record = record.as_ref().ok_or_else(|| failure(format!("stack {} is not up", self.stack)))?;
+        let over = |known: Option<&Over>, now: &Resources| {
+            if request.reset {
+                return (known.map_or_else(|| now.clone(), |over| over.file.clone()), None);
+            }
+            let set = known.map(|over| over.set.clone()).unwrap_or_default().and_then(&request.limits);
+            let file = known.map_or_else(|| now.clone(), |over| over.file.clone());
+            (request.limits.over(now), Some(Over { set, file }))
+        };
+        if request.services.is_empty() {
+            let (new, over) = over(record.overs.stack.as_ref(), &record.resources);
+            return Ok(vec![Target { service: None, containers: Vec::new(), new, over }]);
+        }
+        let target = |service: &String| {
+            let containers = self.of_services(std::slice::from_ref(service));
+            let now = record.services.get(service).map(|service| service.resources.clone());
+            let of_container =
+                || containers.first().map(|container| container.record.borrow().service.resources.clone());
+            let now = now.or_else(of_container).ok_or_else(|| {
+                let known = known_services("the stack", service, record.services.keys().map(String::as_str));
+                failure(format!("no such service: {service}{known}"))
+            })?;
+            let (new, over) = over(record.overs.services.get(service), &now);
+            Ok(Target { service: Some(service.clone()), containers, new, over })
+        };
+        request.services.iter().map(target).collect()
+    }
+
+    /// Fails where limits contradict each other, are beyond the stack's cap, or leave the cap too low for the services.
+    fn check_together(&self, targets: &[Target]) -> Result<(), Failure> {
+        let record = self.record.borrow();
+        let Some(record) = record.as_ref() else { return Ok(()) };
+        let of_stack = targets.iter().find(|target| target.service.is_none());
+        let cap = of_stack.map_or(&record.resources, |target| &target.new);
+        let mut services: BTreeMap<&str, (&Resources, u64)> = record
+            .services
+            .values()
+            .map(|service| (service.name.as_str(), (&service.resources, u64::from(service.replicas))))
+            .collect();
+        for target in targets {
+            let name = target.service.as_deref().unwrap_or("the stack");
+            if let Some(why) = target.new.contradiction() {
+                return Err(failure(format!("{name}: {why}")));
+            }
+            if let Some(service) = &target.service {
+                let (limits, _) = services.entry(service).or_insert((&target.new, 1));
+                *limits = &target.new;
+            }
+        }
+        for (name, (limits, _)) in &services {
+            let concerned =
+                of_stack.is_some() || targets.iter().any(|one| one.service.as_deref() == Some(name));
+            let Some(why) = cap.beyond(limits).filter(|_| concerned) else { continue };
+            let way_out = if of_stack.is_some() {
+                format!("lower that service's first, with `compose set {name} …`")
+            } else {
+                "raise that first, with `compose set --stack …`".to_owned()
+            };
+            return Err(failure(format!("{name}: {why}: {way_out}")));
+        }
+        let reserved = services
+            .values()
+            .map(|(limits, count)| limits.memory_reservation.unwrap_or_default().saturating_mul(*count));
+        let reserved = reserved.fold(0, u64::saturating_add);
+        match cap.memory.filter(|cap| reserved > *cap) {
+            Some(cap) => Err(failure(format!(
+                "the services reserve {} together, more than the stack's {}",
+                show_bytes(reserved),
+                show_bytes(cap)
+            ))),
+            None => Ok(()),
+        }
+    }
+
+    /// Each group that a target has.
+    fn places(&self, target: &Target) -> Vec<Place> {
+        if target.service.is_some() {
+            let live = target.containers.iter().filter(|container| container.live.borrow().is_some());
+            return live
+                .map(|container| Place {
+                    name: container.name(),
+                    group: self.container_group(&container.name()),
+                    container: Some(Rc::clone(container)),
+                    old: container.record.borrow().service.resources.clone(),
+                })
+                .collect();
+        }
+        let group = self.cgroups.group(&self.group_path());
+        let record = self.record.borrow();
+        let old = record.as_ref().map(|record| record.resources.clone()).unwrap_or_default();
+        let stack = Place { name: format!("stack {}", self.stack), group, container: None, old };
+        if stack.group.exists() { vec![stack] } else { Vec::new() }
+    }
+
+    /// Has the kernel take new limits for one group.
+    async fn enforce(&self, place: &Place, new: &Resources, force: bool) -> Result<Changed, String> {
+        let words = |error: StartError| error.to_string();
+        let (old, limits) = match &place.container {
+            Some(container) => (container.limits(), container.limits_as(new).map_err(words)?),
+            None => (group::limits_in_force(&place.old), group::limits(new).map_err(words)?),
+        };
+        let change = Changed { group: place.group.clone(), old, new: limits };
+        let lower = change.new.memory.filter(|new| change.old.memory.is_none_or(|old| *new < old));
+        // Reclaiming takes its time; others are served meanwhile.
+        let asked = change.clone();
+        let done = tokio::task::spawn_blocking(move || {
+            if let Some(limit) = lower {
+                make_room(&asked.group, limit, force)?;
+            }
+            asked.group.update(&asked.old, &asked.new).map_err(|error| error.to_string())
+        });
+        let unenforced = done.await.map_err(|error| error.to_string()).flatten()?;
+        let changes = place.old.changes(new, place.container.is_none());
+        for limit in unenforced {
+            if changes.iter().any(|change| change.limit == limit.limit) {
+                let text = format!("{}: {} is not in force: {}", place.name, limit.limit, limit.reason);
+                self.announce(Subject::Group, Action::Warning(text));
+            }
+        }
+        Ok(change)
+    }
+
+    /// Keeps what is in force now, and tells of it.
+    fn record_limits(self: &Rc<Self>, targets: Vec<Target>) -> Result<(), Failure> {
+        let failed =
+            |error: std::io::Error| failure(format!("keep the limits that are in force now: {error}"));
+        for target in targets {
+            let Target { service, containers, new, over } = target;
+            let mut stack_changes = Vec::new();
+            if let Some(record) = self.record.borrow_mut().as_mut() {
+                match &service {
+                    Some(service) => {
+                        if let Some(known) = record.services.get_mut(service) {
+                            known.resources.clone_from(&new);
+                        }
+                        record.overs.put(service, over);
+                    }
+                    None => {
+                        stack_changes = record.resources.changes(&new, true);
+                        record.resources.clone_from(&new);
+                        record.overs.stack = over;
+                    }
+                }
+            }
+            for container in containers {
+                let changes = container.record.borrow().service.resources.changes(&new, false);
+                if changes.is_empty() {
+                    continue;
+                }
+                let mut record = container.record.borrow_mut();
+                let is_limit = record.service.resources.memory != new.memory;
+                record.service.resources.clone_from(&new);
+                record.rewrite(&container.paths).map_err(failed)?;
+                drop(record);
+                self.memory_has_changed(&container, is_limit);
+                self.announce_container(&container, Action::Updated { limits: changes });
+            }
+            if !stack_changes.is_empty() {
+                // With the limits, the mark below them was written anew.
+                self.unwatch_stack();
+                self.choose_victim();
+                self.announce_stack(Action::Updated { limits: stack_changes });
+            }
+        }
+        self.save().map_err(failed)
+    }
+
+    /// As a plan is printed.
+    fn as_plan(&self, targets: &[Target]) -> String {
+        let mut lines = Vec::new();
+        for target in targets {
+            let mut line = |name: &str, old: &Resources| {
+                let changes = old.changes(&target.new, target.service.is_none());
+                if !changes.is_empty() {
+                    lines.push(format!("update {name}: {}", worded(&changes)));
+                }
+            };
+            match &target.service {
+                Some(_) => target.containers.iter().for_each(|container| {
+                    line(&container.name(), &container.record.borrow().service.resources);
+                }),
+                None => {
+                    let record = self.record.borrow();
+                    let old = record.as_ref().map(|record| record.resources.clone()).unwrap_or_default();
+                    line("the stack's cgroup", &old);
+                }
+            }
+        }
+        if lines.is_empty() {
+            return composer_plan::NOTHING.to_owned();
+        }
+        (1..).zip(lines).fold(String::new(), |mut text, (number, line)| {
+            let _ = writeln!(text, "{number:>3}. {line}");
+            text
+        })
+    }
+
+    /// Puts what `set` has changed over a file, where that says of it what it said then; what is left of it, and what a
+    /// user is to know of it.
+    pub(super) fn overlay(&self, stack: &mut Stack) -> (Overs, Vec<String>) {
+        let mut overs = Overs::default();
+        let mut notes = Vec::new();
+        let Some(StackRecord { overs: known, .. }) = self.record.borrow().clone() else {
+            return (overs, notes);
+        };
+        let mut note = |changes: Vec<LimitChange>, of: &str| {
+            let (was, verb) = (worded(&changes), "compose set --reset");
+            notes.push(format!(
+                "`compose set` has changed limits of {of}, which stand ({was}): `{verb}{}` takes the file's",
+                match of {
+                    "the stack" => String::new(),
+                    service => format!(" {service}"),
+                }
+            ));
+        };
+        if let Some(over) = known.stack.and_then(|over| over.onto(&stack.resources)) {
+            let new = over.set.over(&stack.resources);
+            if stack.services.values().all(|service| new.beyond(&service.resources).is_none()) {
+                note(stack.resources.changes(&new, true), "the stack");
+                stack.resources = new;
+                overs.stack = Some(over);
+            }
+        }
+        for (name, over) in known.services {
+            let Some(service) = stack.services.get_mut(&name) else {
+                overs.services.insert(name, over);
+                continue;
+            };
+            let Some(over) = over.onto(&service.resources) else { continue };
+            let new = over.set.over(&service.resources);
+            // What an edited file leaves no room for is the file's again.
+            if new.contradiction().is_none() && stack.resources.beyond(&new).is_none() {
+                note(service.resources.changes(&new, false), &name);
+                service.resources = new;
+                overs.services.insert(name, over);
+            }
+        }
+        (overs, notes)
+    }
+}
+
+/// `mem_limit 64 MiB -> 128 MiB, cpus 1 -> 2`.
+pub(super) fn worded(changes: &[LimitChange]) -> String {
+    let words = changes.iter().map(|change| format!("{} {} -> {}", change.limit, change.from, change.to));
+    words.collect::<Vec<_>>().join(", ")
+}
+
+/// Fails where a group uses more memory than it is to have; by `force` the kernel first reclaims what it can.
+fn make_room(group: &Group, limit: u64, force: bool) -> Result<(), String> {
+    let words = |error: composer_cgroup::Error| error.to_string();
+    if force {
+        group.reclaim(limit).map_err(words)?;
+    }
+    let Some(used) = group.usage().map_err(words)?.memory_current else { return Ok(()) };
+    let cache = group.memory().map_err(words)?.inactive_file.min(used);
+    // Cache that nobody has used lately goes by itself.
+    if used - cache <= limit {
+        return Ok(());
+    }
+    let (limit, used, cache) = (show_bytes(limit), show_bytes(used), show_bytes(cache));
+    let used = format!("{used} are in use ({cache} of it page cache), more than the new limit of {limit}");
+    Err(if force {
+        format!("{used}, and the kernel could not reclaim enough of it")
+    } else {
+        format!("{used}: `--force` has the kernel reclaim what it can")
+    })
+}
+
+/// Puts back what was changed before something was refused, the last first. What held a moment ago can hold again.
+async fn undo(changed: Vec<Changed>) {
+    let undone = tokio::task::spawn_blocking(move || {
+        for Changed { group, old, new } in changed.iter().rev() {
+            let _ = group.update(new, old);
+        }
+    });
+    // The refusal is what the caller has to hear of.
+    let _ = undone.await;
+}

@@ -1,0 +1,164 @@
+//! `stats`: Docker's keys and columns, the kernel's figures, and a table that lives.
+
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+
+use crate::stack::Project;
+use crate::terminal::Typist;
+
+const FILE: &str = r#"
+x-resources: { limits: { memory: 256m, pids: 100 } }
+services:
+  web: { x-rootfs: @busybox@, command: ["sh", "-c", "sleep 1000 & wait"], scale: 2, mem_limit: 64m, pids_limit: 9 }
+  user: { x-rootfs: @busybox@, command: ["sleep", "77"], user: "54321" }
+  busy: { x-rootfs: @busybox@, command: ["sh", "-c", "while :; do :; done"], cpus: 0.05 }
+  job: { x-rootfs: @busybox@, command: ["true"] }
+"#;
+
+fn figures(project: &Project, args: &[&str]) -> Vec<Value> {
+    let args = [&["stats", "--no-stream", "--format", "json"], args].concat();
+    project.ok(&args).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+fn percent(value: &Value) -> f64 {
+    value.as_str().and_then(|text| text.strip_suffix('%')).unwrap().parse().unwrap()
+}
+
+#[test]
+fn figures_have_dockers_keys_and_are_the_kernels() {
+    let project = Project::new("stats", FILE);
+    project.ok(&["up", "-d"]);
+    project.ends("job");
+    let busy = figures(&project, &["busy"]);
+    assert_eq!(busy.len(), 1);
+    let keys: Vec<&String> = busy[0].as_object().unwrap().keys().collect();
+    let docker = ["BlockIO", "CPUPerc", "Container", "ID", "MemPerc", "MemUsage", "Name", "NetIO", "PIDs"];
+    let ours = ["Figures", "Kind", "Pressure", "Service", "Throttled"];
+    let mut expected = [&docker[..], &ours[..]].concat();
+    expected.sort_unstable();
+    assert_eq!(keys, expected);
+    let taken = percent(&busy[0]["CPUPerc"]);
+    assert!(taken > 0.5 && taken < 60.0, "a program that never rests takes {taken} % of the 5 it may have");
+    assert!(percent(&busy[0]["Throttled"]) <= 100.0, "{}", busy[0]);
+    let cpu = &busy[0]["Figures"]["cpu"];
+    assert_eq!(cpu["limit"], 0.05);
+    let sum = cpu["user_usec"].as_u64().unwrap() + cpu["system_usec"].as_u64().unwrap();
+    assert!(sum > 0 && cpu["throttled"].as_u64().unwrap() > 0, "{cpu}");
+    assert_eq!(busy[0]["PIDs"], "1");
+    let web = figures(&project, &["web"]);
+    assert_eq!(web.len(), 2);
+    assert!(web[0]["MemUsage"].as_str().unwrap().ends_with(" / 64MiB"), "{}", web[0]);
+    assert_eq!((&web[0]["PIDs"], &web[0]["Figures"]["pids"]["limit"]), (&"2".into(), &9.into()));
+    let memory = &web[0]["Figures"]["memory"];
+    assert_eq!(memory["limit"], 64 << 20);
+    for key in ["usage", "failures", "kernel", "tcp", "nodes", "events"] {
+        assert!(!memory[key].is_null(), "{key}: {memory}");
+    }
+    // From Linux 5.19 on, and that on v1 too.
+    assert!(memory["peak"].as_u64().unwrap() >= memory["usage"].as_u64().unwrap() / 2, "{memory}");
+    assert!(web[0]["Figures"]["net"]["eth0"]["rx_bytes"].is_u64(), "{}", web[0]);
+    let all = figures(&project, &[]);
+    assert_eq!(all.len(), 5, "the stack, and what runs");
+    assert_eq!((&all[0]["Kind"], &all[0]["Name"]), (&"stack".into(), &project.name.clone().into()));
+    assert!(all[0]["MemUsage"].as_str().unwrap().ends_with(" / 256MiB"), "{}", all[0]);
+    let pids = |line: &Value| line["PIDs"].as_str().unwrap().parse::<u64>().unwrap();
+    assert_eq!(pids(&all[0]), all[1..].iter().map(pids).sum::<u64>());
+    assert_eq!(figures(&project, &["-a"]).len(), 6);
+    let job = &figures(&project, &["-a", "job"])[0];
+    assert_eq!((&job["MemUsage"], &job["PIDs"]), (&"0B / 0B".into(), &"0".into()));
+    let table = project.ok(&["stats", "--no-stream", "--no-trunc", "user"]);
+    let header = "CONTAINER ID NAME CPU % MEM USAGE / LIMIT MEM % NET I/O BLOCK I/O PIDS THROTTLED PRESSURE";
+    assert_eq!(table.lines().next().unwrap().split_whitespace().collect::<Vec<_>>().join(" "), header);
+    assert_eq!(table.lines().nth(1).unwrap().split(' ').next().unwrap().len(), 64);
+    project.down();
+}
+
+#[test]
+fn figures_are_shown_again_and_again_and_of_what_comes_meanwhile() {
+    let project = Project::new("stats-stream", FILE);
+    project.ok(&["up", "-d", "user"]);
+    let mut child = project.command(&["stats", "--format", "json"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut name = || serde_json::from_str::<Value>(&lines.next().unwrap().unwrap()).unwrap()["Name"].clone();
+    let (stack, user) = (project.name.clone(), format!("{}-user-1", project.name));
+    assert_eq!([name(), name(), name(), name()], [&*stack, &*user, &*stack, &*user]);
+    // A supervisor that dies is no reason to stop; what is started then is seen.
+    project.kill_processes("compose-supervisor");
+    project.ok(&["up", "-d", "busy"]);
+    let busy = format!("{}-busy-1", project.name);
+    while name() != *busy {}
+    project.ok(&["stop", "-t", "0", "busy"]);
+    let mut gone = 0;
+    while gone < 4 {
+        gone = if name() == *busy { 0 } else { gone + 1 };
+    }
+    kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGINT).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    drop(lines);
+    project.down();
+}
+
+#[test]
+fn a_terminal_has_a_table_with_bars_that_follows_its_size() {
+    let project = Project::new("stats-live", FILE);
+    project.ok(&["up", "-d", "web", "busy"]);
+    let mut typist = Typist::new(&project, &["stats"], (30, 200));
+    typist.until("\x1b[2J\x1b[H");
+    typist.until("NAME");
+    typist.until("THROTTLED");
+    typist.until(&project.name);
+    typist.until("━");
+    typist.until(&format!("{}-busy-1", project.name));
+    // No room for all rows, nor for all columns.
+    typist.resize((3, 60));
+    typist.until("\x1b[H");
+    typist.until("3 more");
+    let frame = typist.seen.rsplit_once("\x1b[H").unwrap().1;
+    assert!(!frame.contains("THROTTLED") && frame.contains("MEM"), "{frame:?}");
+    kill(Pid::from_raw(typist.child.id().cast_signed()), Signal::SIGINT).unwrap();
+    // The cursor comes back.
+    typist.until("\x1b[?25h");
+    assert_eq!(typist.end(), Some(130));
+    project.down();
+}
+
+#[test]
+fn a_recording_is_whole_goes_on_and_is_drawn() {
+    let project = Project::new("stats-record", FILE);
+    project.ok(&["up", "-d", "web", "busy"]);
+    let recording = project.folder.join("run.jsonl");
+    for _ in 0..2 {
+        let args = ["stats", "--no-stream", "--record", "run.jsonl", "--plot", "run.svg"];
+        assert_eq!(project.ok(&args), "", "nothing is shown where there is no terminal");
+    }
+    let text = std::fs::read_to_string(&recording).unwrap();
+    let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.len(), 8, "two looks at the stack and three containers");
+    assert!(lines[0].get("service").is_none() && lines[1]["service"] == "busy", "{text}");
+    assert!(lines[4]["time"].as_u64() > lines[0]["time"].as_u64());
+    assert!(lines[5]["cpu"]["usage_usec"].as_u64() > lines[1]["cpu"]["usage_usec"].as_u64(), "{text}");
+    let drawn = std::fs::read_to_string(project.folder.join("run.svg")).unwrap();
+    for part in ["<svg", "CPU", "Memory", "\nbusy-1\n", "the stack", "polyline"] {
+        assert!(drawn.contains(part), "{part}: {drawn}");
+    }
+    // A crash may cut the last line short.
+    std::fs::write(&recording, format!("{text}{{\"name\":\"x")).unwrap();
+    project.ok(&["stats", "--plot", "run.html", "--from", "run.jsonl"]);
+    let page = std::fs::read_to_string(project.folder.join("run.html")).unwrap();
+    assert!(page.starts_with("<!doctype html>") && page.contains("<svg") && page.contains("<td>"), "{page}");
+    for (args, part) in [
+        (&["--plot", "run.png", "--from", "run.jsonl"][..], ".svg or .html"),
+        (&["--plot", "run.svg"], "--from"),
+        (&["--plot", "run.svg", "--from", "compose.yaml"], "no recording"),
+        (&["--plot", "run.svg", "--from", "nowhere"], "read the recording nowhere"),
+        (&["--record", "no/where"], "record to no/where"),
+    ] {
+        let (code, message) = project.fails(&[&["stats"], args].concat());
+        assert!(code == 1 && message.contains(part), "{args:?}: {code} {message}");
+    }
+    project.down();
+}
