@@ -358,6 +358,23 @@ fn pause_holds_a_container_until_it_is_given_more() {
 }
 
 #[test]
+fn what_is_paused_goes_on_once_memory_has_become_free() {
+    let script = r#"["sh", "-c", "dd if=/dev/zero of=/full/file bs=1M count=45; while true; do echo beat; sleep 0.2; done"]"#;
+    let file = format!(
+        "services:\n  one:\n    x-rootfs: @busybox@\n    network_mode: none\n    mem_limit: 48m\n    memswap_limit: 48m\n    tmpfs: /full\n    x-oom: pause\n    command: {script}\n"
+    );
+    let project = Project::new("oom-freed", &file);
+    project.ok(&["up", "-d"]);
+    told(&project, &["oom: paused"]);
+    let pid = project.field("one", "Pid");
+    fs::remove_file(format!("/proc/{pid}/root/full/file")).unwrap();
+    told(&project, &[" container unpause "]);
+    beats(&project, "one");
+    assert_eq!((project.field("one", "State"), project.field("one", "Pid")), ("running".into(), pid));
+    project.down();
+}
+
+#[test]
 fn a_user_may_let_go_what_is_paused_and_it_is_killed_at_its_limit() {
     let limits = "    mem_limit: 48m\n    memswap_limit: 48m\n    x-oom: pause\n";
     let project = Project::new("oom-unpause", &format!("services:\n{}", service("one", 90, limits)));

@@ -394,6 +394,16 @@ impl Group {
         }
     }
 
+    /// On v1, has whoever faults for a page at the group's limit wait until there is one, and nothing killed for it; on v2,
+    /// which has no such thing, nothing. Whoever asks for it looks whether [`Shortage::waits`].
+    ///
+    /// # Errors
+    /// [`Error::Read`], [`Error::Write`].
+    pub fn wait_at_limit(&self, waits: bool) -> Result<(), Error> {
+        self.check_name()?;
+        shortage::wait(&self.layout, &self.path, waits)
+    }
+
     /// What goes off when the group runs out of memory or a process of it is killed for that; on v1 also when it passes
     /// `mark` bytes, on v2 when it passes those of [`Group::mark`] and of [`AtLimit::Tell`]. `None` where memory is not
     /// accounted.

@@ -142,6 +142,16 @@ pub(crate) fn set(layout: &Layout, path: &str, at: AtLimit) -> Result<(), Error>
     }
 }
 
+/// Has whoever faults for a page at the limit wait there instead of being killed for; v1 alone.
+pub(crate) fn wait(layout: &Layout, path: &str, waits: bool) -> Result<(), Error> {
+    match place(layout, path) {
+        Some(Place::V1(_)) => {
+            set(layout, path, if waits { AtLimit::Tell { mark: 0 } } else { AtLimit::Kill })
+        }
+        Some(Place::V2(_)) | None => Ok(()),
+    }
+}
+
 /// Takes the mark away, and nothing else.
 pub(crate) fn unmark(layout: &Layout, path: &str) -> Result<(), Error> {
     match place(layout, path) {

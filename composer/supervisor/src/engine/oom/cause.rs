@@ -13,7 +13,7 @@ use crate::protocol::{Outcome, Shortage as Told};
 /// that a limit was reached.
 const BY_IT: u64 = 10_000_000_000;
 /// How near to its limit the most that a group of v1 has had is where that limit was reached: the kernel charges in lots.
-const LOT: u64 = 1 << 20;
+pub(super) const LOT: u64 = 1 << 20;
 /// How many other containers are named.
 const NAMED: usize = 4;
 

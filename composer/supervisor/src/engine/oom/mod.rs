@@ -51,8 +51,9 @@ pub struct Memory {
     changed: Notify,
     /// Who watches it.
     watch: RefCell<Option<AbortHandle>>,
-    /// Whether its processes are those that the kernel is to kill first when the stack's limit is reached.
-    is_victim: Cell<bool>,
+    /// Whether its processes are those that the kernel is to kill first when the stack's limit is reached; `None` where
+    /// nobody has looked yet, as it may have been born so, or an earlier supervisor may have made it so.
+    is_victim: Cell<Option<bool>>,
     /// Whether its program is about to run.
     is_coming: Cell<bool>,
     /// Held by its hook, so that one follows the other.
@@ -176,7 +177,7 @@ impl Engine {
             container.change_memory(|state| state.held = None);
         }
         container.memory.is_coming.set(false);
-        container.memory.is_victim.set(false);
+        container.memory.is_victim.set(None);
         let (engine, watched) = (Rc::clone(self), Rc::clone(container));
         let task = tokio::task::spawn_local(async move { engine.keep_watch(&watched).await });
         if let Some(before) = container.memory.watch.replace(Some(task.abort_handle())) {
@@ -198,7 +199,7 @@ impl Engine {
             watch.abort();
         }
         container.change_memory(|state| state.held = None);
-        container.memory.is_victim.set(false);
+        container.memory.is_victim.set(None);
     }
 
     /// The same of one that has ended while no supervisor was there.

@@ -2,21 +2,23 @@
 //!
 //! A supervisor that is woken just below it kills whom the file names. Should the limit itself come first, or no supervisor
 //! be there, the kernel chooses by scores (oom_score_adj of proc(5)): the processes of the one that is to go have the
-//! highest there is. Scores alone do not do: while a process that was killed gives its memory back, the kernel does not see
-//! it any more (`css_task_iter_advance`) and kills another for what is still short. On v2 the others are slowed down in
-//! that time, as they are past `memory.high`.
+//! highest there is. Scores alone do not do: while a process that was killed gives its memory back, the kernel passes it
+//! over (`MMF_OOM_SKIP`) and may kill another for what is still short. On v2 the others are slowed down in that time, as
+//! they are past `memory.high`; on v1, which has nothing like it, they wait at the limit (`oom_kill_disable`).
 
 use std::cell::{Cell, RefCell};
 use std::fs;
 use std::rc::Rc;
 use std::time::Duration;
 
+use composer_cgroup::Shortage;
 use composer_stack::Victim;
 use tokio::task::AbortHandle;
 
 use super::super::Engine;
 use super::super::container::{Container, Status};
 use super::Kill;
+use super::cause::LOT;
 use super::watch::Bell;
 use crate::{clock, diagnose};
 
@@ -84,11 +86,10 @@ impl Engine {
         let containers: Vec<_> = self.containers.borrow().values().cloned().collect();
         for container in containers.iter().filter(|container| container.live.borrow().is_some()) {
             let is_victim = chosen.as_ref().is_some_and(|chosen| Rc::ptr_eq(chosen, container));
-            // Whoever has just been started may have its score from there.
-            if is_victim || by.is_some() || container.memory.is_victim.get() {
+            if container.memory.is_victim.get() != Some(is_victim) {
                 self.score_one(container, is_victim);
             }
-            container.memory.is_victim.set(is_victim);
+            container.memory.is_victim.set(Some(is_victim));
         }
     }
 
@@ -191,7 +192,7 @@ impl Engine {
         self.memory.bell.take();
         if watched.mark.is_some() {
             let group = self.cgroups.group(&self.group_path());
-            if let Err(error) = group.mark(None)
+            if let Err(error) = group.mark(None).and(group.wait_at_limit(false))
                 && group.exists()
             {
                 diagnose(&format!("memory of the stack: {error}"));
@@ -208,7 +209,7 @@ impl Engine {
             Err(error) => return diagnose(&format!("watch the memory of the stack: {error}")),
         };
         *self.memory.bell.borrow_mut() = Some(Rc::clone(&at_limit));
-        if let Err(error) = group.mark(mark) {
+        if let Err(error) = group.mark(mark).and(group.wait_at_limit(mark.is_some())) {
             diagnose(&format!("memory of the stack: {error}"));
         }
         let mut has_rung = false;
@@ -235,7 +236,8 @@ impl Engine {
         }
     }
 
-    /// Kills whom the file names where the stack has come to its mark, one after the other; whether one is being killed.
+    /// Kills whom the file names where the stack has come to its mark, one after the other; whether one is being killed, or
+    /// about to be.
     fn kill_at(&self, mark: u64) -> bool {
         let group = self.cgroups.group(&self.group_path());
         let killing = self.memory.killing.borrow().clone();
@@ -247,12 +249,25 @@ impl Engine {
             }
             self.memory.killing.take();
         }
+        // Who waits goes on once there is room, and is counted as waiting until then.
+        let waits = |now: &Shortage| {
+            now.waits && now.limit.is_some_and(|limit| now.current.saturating_add(LOT) >= limit)
+        };
         let now = match group.shortage() {
-            Ok(now) if now.fixed >= mark => now,
+            Ok(now) if now.fixed >= mark || waits(&now) => now,
             Ok(_) | Err(_) => return false,
         };
         let chosen = self.by().and_then(|by| self.chosen(by, |_| false));
-        // One that is about to run has no processes yet.
+        if chosen.is_none()
+            && let Err(error) = group.wait_at_limit(false)
+        {
+            // There is nobody who may be killed, and waiting would have no end.
+            diagnose(&format!("memory of the stack: {error}"));
+        }
+        if chosen.as_ref().is_some_and(|chosen| chosen.live.borrow().is_none()) {
+            // It is on its way: as soon as its program runs.
+            return true;
+        }
         let pid = |container: &Container| container.live.borrow().as_ref().map(|live| live.pid);
         let Some((chosen, pid)) = chosen.and_then(|chosen| Some((Rc::clone(&chosen), pid(&chosen)?))) else {
             return false;
