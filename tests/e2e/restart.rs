@@ -258,7 +258,7 @@ services:
     project.ok(&["logs", "-f", "one"]);
     assert_eq!(project.ok(&["logs", "--no-log-prefix", "one"]), "run 0\nrun 1\n");
     assert_eq!(project.field("one", "ExitCode"), 137);
-    assert!(project.field("one", "Reason").as_str().unwrap().contains("memory limit"));
+    assert!(project.field("one", "Reason").as_str().unwrap().contains("its limit of 8 MiB was reached"));
     project.down();
 }
 

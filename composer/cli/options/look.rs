@@ -117,7 +117,7 @@ pub struct Stats {
     /// Do not shorten ids
     #[arg(long)]
     pub no_trunc: bool,
-    /// Append all that is read to this file, as JSON lines (docs/stats.md)
+    /// Append all that is read to this file, as JSON lines
     #[arg(long, value_name = "FILE")]
     pub record: Option<PathBuf>,
     /// Draw a recording, as .svg or .html: that of --record when it has ended, or that of --from

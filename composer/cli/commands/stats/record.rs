@@ -1,4 +1,4 @@
-//! Recordings: a line of JSON for each look at a container or its stack (docs/stats.md).
+//! Recordings: a line of JSON for each look at a container or its stack (RESOURCES.md).
 
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, BufWriter, Write as _};
