@@ -372,7 +372,8 @@ fn what_is_paused_goes_on_once_memory_has_become_free() {
     project.ok(&["up", "-d"]);
     told(&project, &["oom: paused"]);
     let pid = project.field("one", "Pid");
-    fs::remove_file(format!("/proc/{pid}/root/full/file")).unwrap();
+    // Whoever writes it may hold it open, and stand still before its end: removed, it would not be gone.
+    fs::File::create(format!("/proc/{pid}/root/full/file")).unwrap();
     told(&project, &[" container unpause "]);
     beats(&project, "one");
     assert_eq!((project.field("one", "State"), project.field("one", "Pid")), ("running".into(), pid));

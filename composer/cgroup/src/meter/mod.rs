@@ -159,7 +159,9 @@ impl Meter {
         let mut reading = Reading::default();
         for source in self.sources.iter().filter(|source| details || !source.detail) {
             match source.read(buffer) {
-                Ok(()) => parse::take(&mut reading, source.figure, &String::from_utf8_lossy(buffer)),
+                Ok(length) => {
+                    parse::take(&mut reading, source.figure, &String::from_utf8_lossy(&buffer[..length]));
+                }
                 // Some cannot be read by anybody, such as one of a controller that is off.
                 Err(error) if control::is_absent(&error) || is_unreadable(&error) => {}
                 Err(error) => return Err(Error::Read { path: source.path.clone(), source: error }),
@@ -170,8 +172,8 @@ impl Meter {
 }
 
 impl Source {
-    /// The whole content: a file of the kernel is made anew by a read at its beginning.
-    fn read(&self, buffer: &mut Vec<u8>) -> io::Result<()> {
+    /// Reads the whole content, and says how long it is: a file of the kernel is made anew by a read at its beginning.
+    fn read(&self, buffer: &mut Vec<u8>) -> io::Result<usize> {
         let opened;
         let file = match &self.file {
             Some(file) => file,
@@ -180,19 +182,21 @@ impl Source {
                 &opened
             }
         };
-        buffer.resize(buffer.capacity().max(1 << 12), 0);
+        buffer.resize(buffer.len().max(1 << 14), 0);
         let mut length = 0;
         loop {
             if length == buffer.len() {
                 buffer.resize(length * 2, 0);
             }
-            match file.read_at(&mut buffer[length..], length as u64)? {
-                0 => break,
-                read => length += read,
+            let read = file.read_at(&mut buffer[length..], length as u64)?;
+            length += read;
+            // To read on would have the kernel count everything once more, only to say that there is no more of it: the
+            // content is one record (seq_file), and of that it gives all that there is room for.
+            if length < buffer.len() {
+                break;
             }
         }
-        buffer.truncate(length);
-        Ok(())
+        Ok(length)
     }
 }
 

@@ -88,7 +88,7 @@ impl Meters {
         let cgroups = Hierarchy::detect()?;
         let of_stack = cgroups.group(&format!("compose/{stack}")).meter()?;
         let host_memory = host_memory().unwrap_or(u64::MAX);
-        let (meters, buffer) = (BTreeMap::new(), Vec::with_capacity(1 << 14));
+        let (meters, buffer) = (BTreeMap::new(), Vec::new());
         Ok(Self { cgroups, stack: stack.to_owned(), of_stack, meters, buffer, host_memory })
     }
 

@@ -1,18 +1,21 @@
 //! A user's command that is run on the host each time that a policy has acted.
 
-use std::process::{Command, Stdio};
+use std::os::unix::process::CommandExt as _;
+use std::process::{Child, Command, Stdio};
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::super::Engine;
+use composer_sandbox::pidfd;
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+
 use super::super::container::Container;
+use super::super::{Engine, asyncfd};
 use crate::diagnose;
 use crate::protocol::{Outcome, Shortage as Told};
 
 /// A hook that takes longer is killed.
 const LONGEST: Duration = Duration::from_secs(60);
-/// How it is looked for the end of a hook: the first pause, which doubles up to the second.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(500));
 
 impl Engine {
     /// Runs the service's hook. Nobody waits for it; that it has failed stands in the supervisor's log.
@@ -43,31 +46,34 @@ impl Engine {
         let before = Rc::clone(&container.memory.hook);
         tokio::task::spawn_local(async move {
             let _turn = before.lock().await;
-            let ran = tokio::task::spawn_blocking(move || run(command)).await;
-            if let Err(why) = ran.map_err(|error| error.to_string()).and_then(|ran| ran) {
+            if let Err(why) = run(command).await {
                 diagnose(&format!("{what}: {why}"));
             }
         });
     }
 }
 
-fn run(mut command: Command) -> Result<(), String> {
-    let mut child = command.spawn().map_err(|error| error.to_string())?;
-    let (mut waited, mut pause) = (Duration::ZERO, PAUSES.0);
-    loop {
-        match child.try_wait().map_err(|error| error.to_string())? {
-            Some(status) if status.success() => return Ok(()),
-            Some(status) => return Err(status.to_string()),
-            None if waited >= LONGEST => {
-                let _ = child.kill();
-                let _ = child.wait();
-                return Err(format!("it took longer than {LONGEST:?} and was killed"));
-            }
-            None => {
-                std::thread::sleep(pause);
-                waited += pause;
-                pause = (pause * 2).min(PAUSES.1);
-            }
+/// A hook that runs. It is killed, with what it has started, where nobody waits for it any more.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if matches!(self.0.try_wait(), Ok(None)) {
+            let _ = killpg(Pid::from_raw(self.0.id().cast_signed()), Signal::SIGKILL);
+            let _ = self.0.wait();
         }
+    }
+}
+
+async fn run(mut command: Command) -> Result<(), String> {
+    let mut child = Running(command.process_group(0).spawn().map_err(|error| error.to_string())?);
+    let end = pidfd::open(child.0.id().cast_signed()).and_then(asyncfd::readable);
+    let end = end.map_err(|error| format!("wait for its end: {error}"))?;
+    if tokio::time::timeout(LONGEST, end.readable()).await.is_err() {
+        return Err(format!("it took longer than {LONGEST:?} and was killed"));
+    }
+    match child.0.wait().map_err(|error| error.to_string())? {
+        status if status.success() => Ok(()),
+        status => Err(status.to_string()),
     }
 }
