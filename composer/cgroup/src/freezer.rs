@@ -14,13 +14,12 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
+use crate::gather::gather;
 use crate::hierarchy::{Layout, Other};
-use crate::{Error, control, removal, v1};
+use crate::{Error, control, v1};
 
 /// How long the kernel may take. A process in the middle of a disk write is held when that has come to its end.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// In how many rounds all processes must have been found: more means that they fork faster than they can be moved.
-const ROUNDS: usize = 100;
 
 const V1: &str = "freezer.state";
 const V2: &str = "cgroup.freeze";
@@ -74,7 +73,7 @@ pub(crate) fn begin(layout: &Layout, path: &str) -> Result<(), Error> {
         None => Err(Error::NoFreezer),
         Some(Place::V1(directory)) => {
             make(layout, path, &directory)?;
-            control::write(&directory.join(V1), "FROZEN").and_then(|()| gather(layout, path, &directory))
+            control::write(&directory.join(V1), "FROZEN").and_then(|()| gather_all(layout, path, &directory))
         }
         Some(Place::V2 { directory, is_home }) => {
             if !is_home {
@@ -82,7 +81,7 @@ pub(crate) fn begin(layout: &Layout, path: &str) -> Result<(), Error> {
                     .map_err(|source| Error::Create { path: directory.clone(), source })?;
             }
             control::write(&directory.join(V2), "1")?;
-            if is_home { Ok(()) } else { gather(layout, path, &directory) }
+            if is_home { Ok(()) } else { gather_all(layout, path, &directory) }
         }
     }
 }
@@ -162,22 +161,10 @@ pub(crate) fn is_frozen(layout: &Layout, path: &str) -> Result<bool, Error> {
 }
 
 /// Moves the group's processes into the directory in which they are held.
-fn gather(layout: &Layout, path: &str, directory: &Path) -> Result<(), Error> {
-    let procs = directory.join("cgroup.procs");
-    for _ in 0..ROUNDS {
-        let here = control::processes(directory)?;
-        let missing: Vec<i32> =
-            removal::processes(layout, path)?.into_iter().filter(|pid| !here.contains(pid)).collect();
-        if missing.is_empty() {
-            return Ok(());
-        }
-        for pid in missing {
-            match control::write(&procs, &pid.to_string()) {
-                // It has ended.
-                Err(Error::Write { source, .. }) if source.raw_os_error() == Some(Errno::ESRCH as i32) => {}
-                written => written?,
-            }
-        }
+fn gather_all(layout: &Layout, path: &str, directory: &Path) -> Result<(), Error> {
+    let here = || Ok(control::processes(directory)?.into_iter().collect());
+    if gather(layout, path, directory, here)? {
+        return Ok(());
     }
     Err(Error::Freeze { group: path.to_owned(), reason: "its processes fork faster than they can be held" })
 }

@@ -13,6 +13,7 @@ mod control;
 mod devices;
 mod error;
 mod freezer;
+mod gather;
 mod group;
 mod hierarchy;
 mod hugetlb;

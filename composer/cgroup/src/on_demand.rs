@@ -5,15 +5,11 @@
 //! what runs in a group without limits of its own is in the directory of the group around it, and shares its limits.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use nix::errno::Errno;
-
+use crate::gather::gather;
 use crate::hierarchy::{Layout, Other};
 use crate::{Controller, Error, Limits, control, removal, v1, v2};
-
-/// In how many rounds all processes must have been found: more means that they fork faster than they can be moved.
-const ROUNDS: usize = 100;
 
 /// Whether groups that ask for something have a directory in this hierarchy.
 pub(crate) fn is_place(other: &Other) -> bool {
@@ -84,35 +80,18 @@ pub(crate) fn bring(layout: &Layout, other: &Other, path: &str) -> Result<(), Er
     }
     make(other, path)?;
     if inside.is_empty() {
-        return gather(layout, other, path);
+        return bring_processes(layout, other, path);
     }
     inside.iter().try_for_each(|child| bring(layout, other, &format!("{path}/{child}")))
 }
 
 /// Moves the group's processes into its directory, but for those that are in one below that.
-fn gather(layout: &Layout, other: &Other, path: &str) -> Result<(), Error> {
+fn bring_processes(layout: &Layout, other: &Other, path: &str) -> Result<(), Error> {
     let directory = other.root.group(path);
-    let procs = directory.join("cgroup.procs");
-    for _ in 0..ROUNDS {
+    let here = || {
         let mut here = BTreeSet::new();
-        collect(&directory, &mut here)?;
-        let all = removal::processes(layout, path)?;
-        let missing: Vec<i32> = all.difference(&here).copied().collect();
-        if missing.is_empty() {
-            return Ok(());
-        }
-        for pid in missing {
-            match control::write(&procs, &pid.to_string()) {
-                // It has ended.
-                Err(Error::Write { source, .. }) if source.raw_os_error() == Some(Errno::ESRCH as i32) => {}
-                written => written?,
-            }
-        }
-    }
-    Err(Error::Gather { path: directory })
-}
-
-fn collect(directory: &Path, found: &mut BTreeSet<i32>) -> Result<(), Error> {
-    found.extend(control::processes(directory)?);
-    control::children(directory)?.iter().try_for_each(|child| collect(child, found))
+        removal::collect(&directory, &mut here)?;
+        Ok(here)
+    };
+    if gather(layout, path, &directory, here)? { Ok(()) } else { Err(Error::Gather { path: directory }) }
 }

@@ -30,7 +30,8 @@ pub(crate) fn processes(layout: &Layout, path: &str) -> Result<BTreeSet<i32>, Er
     Ok(found)
 }
 
-fn collect(directory: &Path, found: &mut BTreeSet<i32>) -> Result<(), Error> {
+/// Adds those of one directory and of all below it.
+pub(crate) fn collect(directory: &Path, found: &mut BTreeSet<i32>) -> Result<(), Error> {
     found.extend(control::processes(directory)?);
     for child in control::children(directory)? {
         collect(&child, found)?;
