@@ -18,6 +18,7 @@ mod controls;
 mod copy;
 mod crash;
 mod databases;
+mod described;
 mod dev;
 mod devices;
 mod doctor;
