@@ -13,8 +13,8 @@ use serde::Deserialize;
 
 /// Where descriptions are; a later folder's device takes the place of an earlier one's.
 const FOLDERS: [&str; 2] = ["/etc/cdi", "/var/run/cdi"];
-/// Vendors that are meant where several describe devices of a class and no driver is named; as Docker has it.
-const FIRST: &str = "nvidia.com";
+/// What is meant where several vendors describe devices of a class and no driver is named; as Docker has it.
+const NVIDIA: &str = "nvidia.com/gpu";
 
 /// A file of descriptions. What we know nothing of is refused: it would be missed by the programs.
 #[derive(Debug, Deserialize)]
@@ -229,18 +229,21 @@ impl Catalogue {
         }
     }
 
-    /// Whose devices a request means: their class is one of its capabilities.
+    /// Whose devices a request means: their class is one of its capabilities. `nvidia` is what Docker's driver calls a GPU
+    /// of theirs too.
     fn kind(&self, request: &DeviceRequest) -> Result<&str, String> {
-        let split = |kind: &'_ String| kind.split_once('/').map(|(a, b)| (a.to_owned(), b.to_owned()));
         let is_meant = |kind: &&String| {
-            split(kind).is_some_and(|(vendor, class)| {
-                let is_of = |driver: &String| vendor == *driver || vendor.split('.').next() == Some(driver);
-                request.driver.as_ref().is_none_or(is_of) && request.capabilities.contains(&class)
+            kind.split_once('/').is_some_and(|(vendor, class)| {
+                let is_of =
+                    |driver: &String| vendor == driver || vendor.split('.').next() == Some(driver.as_str());
+                let can = |what: &str| request.capabilities.iter().any(|capability| capability == what);
+                request.driver.as_ref().is_none_or(is_of)
+                    && (can(class) || kind.as_str() == NVIDIA && can("nvidia"))
             })
         };
         let kinds: Vec<&str> = self.kinds.keys().filter(is_meant).map(String::as_str).collect();
         let what = request.capabilities.join("`, `");
-        match (kinds.as_slice(), kinds.iter().find(|kind| kind.starts_with(FIRST))) {
+        match (kinds.as_slice(), kinds.iter().find(|kind| **kind == NVIDIA)) {
             ([kind], _) | (_, Some(kind)) => Ok(kind),
             ([], None) => {
                 let driver =
@@ -384,6 +387,9 @@ mod tests {
         );
         assert_eq!(paths(&of(Some("nvidia"), Requested::All).unwrap()).len(), 10);
         assert_eq!(paths(&of(Some("intel.com"), Requested::All).unwrap()), ["/dev/late-card"]);
+        let nvidia =
+            DeviceRequest { capabilities: vec!["nvidia".to_owned()], ..request(None, Requested::Count(1)) };
+        assert_eq!(paths(&catalogue.edits(&nvidia).unwrap()), ["/dev/early-0"]);
         let named = Requested::Named(vec!["GPU-x".to_owned()]);
         assert_eq!(paths(&of(None, named).unwrap()), ["/dev/early-GPU-x"]);
         assert_eq!(of(None, Requested::Count(0)).unwrap(), []);
