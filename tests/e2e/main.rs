@@ -67,6 +67,7 @@ mod set;
 mod shared_networks;
 mod sharing;
 mod shop;
+mod shortage;
 mod stack;
 mod stats;
 mod stopping;
