@@ -11,6 +11,7 @@ pub mod images;
 pub mod networks;
 mod processes;
 mod stacks;
+pub(crate) mod storage;
 pub mod volumes;
 
 pub use bandwidth::{Limited, Shaping};
