@@ -48,6 +48,9 @@ pub(super) fn of(failure: &Failure, credentials: Option<&Credentials>) -> String
 
 fn unauthorized(credentials: Option<&Credentials>) -> String {
     match credentials {
+        Some(credentials) if credentials.identity().is_some() => {
+            "the registry refuses the identity token: log in anew (`compose login`)".to_owned()
+        }
         Some(credentials) => format!("the registry refuses the credentials of `{}`", credentials.user),
         None => "the registry refuses: it wants credentials (`compose login`), or there is no such image"
             .to_owned(),

@@ -6,14 +6,14 @@ use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
-use oci_client::RegistryOperation;
 use oci_client::client::{Certificate, CertificateEncoding};
 use oci_client::secrets::RegistryAuth;
+use oci_client::{Client, RegistryOperation};
 
 use super::{assert_whole, image, pull, refusal};
 use crate::manifest::{OCI_INDEX, OCI_MANIFEST};
 use crate::reference::{Named, Reference};
-use crate::registry::connection::client;
+use crate::registry::connection::config;
 use crate::registry::{Kept, Proxies, Registries, oci_image};
 use crate::stop::Stop;
 use crate::store::Store;
@@ -106,8 +106,8 @@ impl Server {
             false => Vec::new(),
         };
         let client =
-            client(&self.name, !self.tls, false, certificates, (&Proxies::default(), super::super::SILENCE))
-                .unwrap();
+            config(&self.name, !self.tls, false, certificates, (&Proxies::default(), super::super::SILENCE));
+        let client = Client::try_from(client).unwrap();
         let auth = match self.tls {
             true => RegistryAuth::Basic("ann".to_owned(), "secret".to_owned()),
             false => RegistryAuth::Anonymous,
