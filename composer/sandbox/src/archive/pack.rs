@@ -170,6 +170,9 @@ fn attributes(path: &Path) -> io::Result<Vec<(String, Vec<u8>)>> {
         match lgetxattr(path, name, &mut value) {
             Ok(length) => {
                 value.truncate(length);
+                if name == "security.capability" {
+                    as_inside(&mut value);
+                }
                 attributes.push((format!("SCHILY.xattr.{name}"), value));
             }
             Err(Errno::NOENT | Errno::NODATA) => {}
@@ -177,6 +180,28 @@ fn attributes(path: &Path) -> io::Result<Vec<(String, Vec<u8>)>> {
         }
     }
     Ok(attributes)
+}
+
+/// `VFS_CAP_REVISION_2` and `3` of linux/capability.h, in the first word's upper byte.
+const FOR_ALL: u8 = 2;
+const FOR_A_NAMESPACE: u8 = 3;
+
+/// What programs get from a file that was marked in a user namespace says of whose root: outside by another id than inside,
+/// and inside, of its own root, not at all (capabilities(7), "Namespaced file capabilities").
+fn as_inside(capability: &mut Vec<u8>) {
+    let Some(range) = super::ENTERED.get() else { return };
+    if capability.get(3) != Some(&FOR_A_NAMESPACE) {
+        return;
+    }
+    let Some(root) = capability.last_chunk().map(|root| range.inside(u32::from_le_bytes(*root))) else {
+        return;
+    };
+    capability.truncate(capability.len() - size_of::<u32>());
+    if root == 0 {
+        capability[3] = FOR_ALL;
+    } else {
+        capability.extend(root.to_le_bytes());
+    }
 }
 
 fn add<W: Write>(
