@@ -1,5 +1,7 @@
-//! `storage_opt: {size: …}`, on filesystems that have project quotas and on those that have none.
+//! The filesystems that state and volumes are on: `storage_opt: {size: …}` where there are project quotas and where there
+//! are none, and a disk of volumes' own.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -22,22 +24,40 @@ const FILE: &str = "services:
     pre_start: [{command: [sh, -c, 'dd if=/dev/zero of=/tmp/big bs=1M count=20 2>/dev/null; stat -c %s /tmp/big']}]
 ";
 
-/// A filesystem of this kind where the state of stacks is, for this thread and whom it starts; whether it has project
-/// quotas.
-struct Mounted {
-    kind: &'static str,
-    disk: Disk,
+/// A place for the state of stacks that this thread has for itself and those whom it starts, to mount at.
+struct Apart {
     /// Keeps others from removing the folder, and with it the mount.
     mark: PathBuf,
 }
 
-impl Mounted {
-    fn new(kind: &'static str) -> (Self, bool) {
-        let mark = Path::new(STATE).join(format!("e2e-{kind}-{}", std::process::id()));
+impl Apart {
+    fn new(name: &str) -> Self {
+        let mark = Path::new(STATE).join(format!("e2e-{name}-{}", std::process::id()));
         fs::create_dir_all(&mark).unwrap();
-        let mounted = Self { kind, disk: Disk::new(kind, 400 << 20), mark };
         unshare(CloneFlags::CLONE_NEWNS).unwrap();
         mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>).unwrap();
+        Self { mark }
+    }
+}
+
+impl Drop for Apart {
+    fn drop(&mut self) {
+        let _ = umount2(STATE, MntFlags::empty());
+        let _ = fs::remove_dir(&self.mark);
+    }
+}
+
+/// A filesystem of this kind there; whether it has project quotas.
+struct Mounted {
+    kind: &'static str,
+    // Unmounted before the disk goes.
+    _apart: Apart,
+    disk: Disk,
+}
+
+impl Mounted {
+    fn new(kind: &'static str) -> (Self, bool) {
+        let mounted = Self { kind, _apart: Apart::new(kind), disk: Disk::new(kind, 400 << 20) };
         let with: &[&str] =
             if kind == "ext4" { &["-O", "quota,project", "-E", "quotatype=prjquota"] } else { &[] };
         mounted.make(with);
@@ -63,13 +83,6 @@ impl Mounted {
 
     fn mount(&self, options: Option<&str>) -> nix::Result<()> {
         mount(Some(self.disk.path.as_str()), STATE, Some(self.kind), MsFlags::empty(), options)
-    }
-}
-
-impl Drop for Mounted {
-    fn drop(&mut self) {
-        let _ = umount2(STATE, MntFlags::empty());
-        let _ = fs::remove_dir(&self.mark);
     }
 }
 
@@ -165,4 +178,43 @@ fn xfs() {
 #[test]
 fn ext4() {
     on("ext4");
+}
+
+/// Volumes are on a disk of their own.
+#[test]
+fn what_nobody_has_named_is_left_from_another_filesystem_too() {
+    std::thread::spawn(|| {
+        let _apart = Apart::new("left");
+        let memory = |at: &Path| {
+            fs::create_dir_all(at).unwrap();
+            mount(Some("tmpfs"), at, Some("tmpfs"), MsFlags::empty(), None::<&str>).unwrap();
+        };
+        memory(Path::new(STATE));
+        let volumes = Path::new(STATE).join("volumes");
+        memory(&volumes);
+        let file = "services: {one: {x-rootfs: '@busybox@', command: sleep 1000, network_mode: none, volumes: [/own]}}\n";
+        let project = Project::new("storage-left", file);
+        for word in ["first", "second"] {
+            project.ok(&["up", "-d"]);
+            sh(&project, "one", &format!("echo {word} > /own/file"));
+            project.ok(&["down", "-t", "0"]);
+        }
+        let left = project.left_volumes();
+        let words: BTreeSet<String> =
+            left.iter().map(|name| fs::read_to_string(volumes.join(name).join("file")).unwrap()).collect();
+        assert_eq!(words, BTreeSet::from(["first\n".to_owned(), "second\n".to_owned()]));
+        // By its name it is a volume as any other.
+        let more = format!("volumes: {{left: {{external: true, name: {}}}}}\n", left[0]);
+        project.write("compose.yaml", &(file.replace("/own", "'left:/own'") + &more));
+        project.ok(&["up", "-d"]);
+        assert!(words.contains(&sh(&project, "one", "cat /own/file")));
+        project.ok(&["down", "-v", "-t", "0"]);
+        project.ok(&["volume", "rm", &left[0], &left[1]]);
+        assert_eq!(fs::read_dir(&volumes).unwrap().count(), 0);
+        assert!(!Path::new(STATE).join("linked-volumes").exists());
+        project.down();
+        umount2(&volumes, MntFlags::empty()).unwrap();
+    })
+    .join()
+    .unwrap();
 }

@@ -141,14 +141,7 @@ fn anonymous(name: String, created: u64, left: Left) -> HostVolume {
 fn moved(folder: &Path, mut volume: HostVolume) -> io::Result<()> {
     volume.labels.insert(ANONYMOUS.to_owned(), String::new());
     write(&volume)?;
-    paths::take_in_volume(folder, &volume.name).map_err(|error| match error.kind() {
-        io::ErrorKind::CrossesDevices => io::Error::other(format!(
-            "{} is on another filesystem: take what you need out of {}, and remove it by `compose down -v`",
-            paths::volumes().display(),
-            folder.display()
-        )),
-        _ => error,
-    })
+    paths::take_in_volume(folder, &volume.name)
 }
 
 /// Who has taken over what a container mounts at a path.
