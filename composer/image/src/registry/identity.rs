@@ -102,16 +102,7 @@ impl Exchange {
             .iter()
             .filter_map(|value| value.to_str().ok())
             .collect();
-        if challenges.is_empty() {
-            return Ok(None);
-        }
-        let refused = |why: &str| Err(Failure::AuthenticationFailure(why.to_owned()));
-        let Some((realm, service)) = challenges.into_iter().find_map(bearer) else {
-            return refused("it wants a password, and there is an identity token: log in anew");
-        };
-        if self.base.starts_with("https:") && !realm.starts_with("https:") {
-            return refused(&format!("{realm} would be told the identity token in plain text"));
-        }
+        let Some((realm, service)) = service(&self.base, &challenges)? else { return Ok(None) };
         let actions = match self.operation {
             RegistryOperation::Pull => "pull",
             RegistryOperation::Push => "pull,push",
@@ -132,9 +123,24 @@ impl Exchange {
             Err(error) if status == StatusCode::OK => {
                 Err(Failure::RegistryTokenDecodeError(error.to_string()))
             }
-            _ if text.trim().is_empty() => refused(&format!("it answers {status} to an identity token")),
-            _ => refused(&text),
+            _ if text.trim().is_empty() => {
+                Err(Failure::AuthenticationFailure(format!("it answers {status} to an identity token")))
+            }
+            _ => Err(Failure::AuthenticationFailure(text)),
         }
+    }
+}
+
+/// Which token service a registry wants a token of; `None` where it wants none.
+fn service(base: &str, challenges: &[&str]) -> Result<Option<(String, String)>, Failure> {
+    let ours = |why: String| Err(Failure::GenericError(Some(why)));
+    match challenges.iter().find_map(|challenges| bearer(challenges)) {
+        None if challenges.is_empty() => Ok(None),
+        None => ours("the registry wants a password, and there is an identity token: log in anew".to_owned()),
+        Some((realm, _)) if base.starts_with("https:") && !realm.starts_with("https:") => {
+            ours(format!("{realm} would be told the identity token in plain text"))
+        }
+        found => Ok(found),
     }
 }
 
@@ -162,5 +168,19 @@ mod tests {
         assert_eq!(found(r#"bearer Realm="http://b""#), pair("http://b", ""));
         assert_eq!(found(r#"Bearer service="x""#), None);
         assert_eq!(found(r#"Basic realm="x""#), None);
+    }
+
+    #[test]
+    fn services() {
+        let bearer = r#"Bearer realm="http://a.io/token",service="a""#;
+        let refused = |base, challenges: &[&str]| match service(base, challenges) {
+            Err(Failure::GenericError(Some(why))) => why,
+            other => panic!("{other:?}"),
+        };
+        let found = Some(("http://a.io/token".to_owned(), "a".to_owned()));
+        assert_eq!(service("http://a.io", &["Basic realm=x", bearer]).unwrap(), found);
+        assert_eq!(service("https://a.io", &[]).unwrap(), None);
+        assert!(refused("https://a.io", &[bearer]).contains("in plain text"));
+        assert!(refused("https://a.io", &["Basic realm=x"]).contains("wants a password"));
     }
 }

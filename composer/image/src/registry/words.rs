@@ -23,6 +23,8 @@ pub(super) fn of(failure: &Failure, credentials: Option<&Credentials>) -> String
                 if body.is_empty() { "it gives no reason" } else { body }
             )
         }
+        // What we have found ourselves.
+        Failure::GenericError(Some(why)) => why.clone(),
         Failure::ServerError { code, message, .. } => {
             format!("the registry answers {code}: {}", message.trim())
         }

@@ -235,6 +235,10 @@ fn logging_in_and_out() {
     log_in(None).unwrap();
     let name = format!("{}/shop/api:v1", server.name);
     assert_whole(&pull(&scratch, &name, registries.clone()).unwrap());
+    let token = format!(r#"{{"auths":{{"{}":{{"identitytoken":"x"}}}}}}"#, server.name);
+    fs::write(&path, token).unwrap();
+    let said = log_in(None).unwrap_err().to_string();
+    assert!(said.contains("wants a password, and there is an identity token"), "{said}");
     assert!(registries.log_out(&server.name, None).unwrap());
     assert!(!registries.log_out(&server.name, None).unwrap());
     let said = refusal(pull(&scratch, &name, registries));
