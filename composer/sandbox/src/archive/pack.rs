@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{lgetxattr, llistxattr};
 use rustix::io::Errno;
 
-use super::{at, sparse};
+use super::{EXTENDED, at, is_portable, sparse};
 
 /// Up to this length a file is read before its length is written: those of /proc say 0, those of /sys 4096, whatever is
 /// in them.
@@ -26,7 +26,12 @@ pub fn pack(path: &Path, name: &str, follow: bool, out: impl Write) -> io::Resul
     let found = if follow { fs::metadata(path) } else { fs::symlink_metadata(path) };
     let waiting = vec![(path.to_owned(), PathBuf::from(name), found.map_err(at("look at", path))?)];
     let mut builder = tar::Builder::new(out);
-    write(&mut builder, waiting, |builder, path, name, metadata| add(builder, path, name, metadata))?;
+    write(&mut builder, waiting, |builder, path, name, metadata| {
+        if metadata.is_file() {
+            extend(builder, path)?;
+        }
+        add(builder, path, name, metadata)
+    })?;
     builder.into_inner()?.flush()
 }
 
@@ -100,10 +105,14 @@ fn add_as_it_is<W: Write>(
     if metadata.file_type().is_socket() {
         return Ok(());
     }
-    let attributes = attributes(path).map_err(at("read the attributes of", path))?;
-    let attributes = attributes.iter().map(|(key, value)| (key.as_str(), value.as_slice()));
-    builder.append_pax_extensions(attributes)?;
+    extend(builder, path)?;
     add(builder, path, name, metadata)
+}
+
+/// Puts extended attributes in front of what has them.
+fn extend<W: Write>(builder: &mut tar::Builder<W>, path: &Path) -> io::Result<()> {
+    let attributes = attributes(path).map_err(at("read the attributes of", path))?;
+    builder.append_pax_extensions(attributes.iter().map(|(key, value)| (key.as_str(), value.as_slice())))
 }
 
 /// A file or folder, its name in the stream, and what it is.
@@ -165,7 +174,7 @@ fn attributes(path: &Path) -> io::Result<Vec<(String, Vec<u8>)>> {
     };
     let names = names[..length].split(|byte| *byte == 0).filter_map(|name| std::str::from_utf8(name).ok());
     let mut attributes = Vec::new();
-    for name in names.filter(|name| *name == "security.capability" || name.starts_with("user.")) {
+    for name in names.filter(|name| is_portable(name)) {
         let mut value = vec![0; MOST];
         match lgetxattr(path, name, &mut value) {
             Ok(length) => {
@@ -173,7 +182,7 @@ fn attributes(path: &Path) -> io::Result<Vec<(String, Vec<u8>)>> {
                 if name == "security.capability" {
                     as_inside(&mut value);
                 }
-                attributes.push((format!("SCHILY.xattr.{name}"), value));
+                attributes.push((format!("{EXTENDED}{name}"), value));
             }
             Err(Errno::NOENT | Errno::NODATA) => {}
             Err(errno) => return Err(errno.into()),
