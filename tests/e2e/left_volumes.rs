@@ -90,6 +90,42 @@ fn one_that_another_container_still_has_is_in_use() {
 }
 
 #[test]
+fn one_that_another_stack_has_is_not_removed_with_its_container() {
+    let project = Project::new("left-lender", file());
+    project.ok(&["up", "-d"]);
+    let borrowing = format!(
+        "services: {{two: {{x-rootfs: '@busybox@', command: sleep 1000, volumes_from: ['container:{}-one-1']}}}}",
+        project.name
+    );
+    let other = Project::new("left-borrower", &borrowing);
+    other.ok(&["up", "-d"]);
+    let read = || other.ok(&["exec", "-T", "two", "cat", "/own/file", "/two/file"]);
+    for (word, args) in
+        [("renewed", ["up", "-dV", "--force-recreate", "-t0"].as_slice()), ("gone", &["down", "-v"])]
+    {
+        write(&project, word);
+        let output = project.run(args);
+        let error = text(&output.stderr);
+        let kept = format!("its volume is kept: {}-two-1 of another stack has it", other.name);
+        assert!(output.status.success() && error.matches(&kept).count() == 2, "{error}");
+        assert_eq!(read(), format!("{word}\n{word}\n"));
+        if word == "renewed" {
+            // What it has is the lender's new one from its next start.
+            assert_eq!(project.ok(&["exec", "-T", "one", "ls", "/own"]), "");
+            other.ok(&["up", "-d", "--force-recreate", "-t", "0"]);
+        }
+    }
+    // Nobody has the first two any more, and somebody the others.
+    assert_eq!(project.left_volumes().len(), 2);
+    other.ok(&["down", "-t", "0"]);
+    let left = project.left_volumes();
+    assert_eq!(left.len(), 4);
+    project.ok(&[&["volume", "rm"], left.iter().map(String::as_str).collect::<Vec<_>>().as_slice()].concat());
+    other.down();
+    project.down();
+}
+
+#[test]
 fn they_are_not_lost_with_the_record_of_their_container() {
     let project = Project::new("left-lost", file());
     project.ok(&["up", "-d"]);

@@ -9,6 +9,7 @@ use std::process::Command;
 use serde_json::json;
 
 use crate::layout::Layout;
+use crate::registry::Registry;
 use crate::stack::{Project, text};
 use crate::volumes::volume;
 
@@ -232,6 +233,61 @@ fn images_networks_probes_and_copies_work_in_it() {
     assert_eq!(found.unwrap().header().uid().unwrap(), 1000);
     project.ok(&["down", "-v", "-t", "0"]);
     project.ok(&["image", "rm", &format!("oci:{}", project.folder.join("image").display())]);
+    project.down();
+}
+
+/// What an archive says of a file's owner, and of what its capabilities are worth.
+fn described(archive: &[u8], path: &str) -> ((u64, u64), Vec<u8>) {
+    let mut archive = tar::Archive::new(archive);
+    let mut entries = archive.entries().unwrap().map(Result::unwrap);
+    let mut found = entries.find(|entry| entry.path().unwrap() == Path::new(path)).unwrap();
+    let owner = (found.header().uid().unwrap(), found.header().gid().unwrap());
+    let extensions = found.pax_extensions().unwrap().into_iter().flatten().map(Result::unwrap);
+    let mut capability =
+        extensions.filter(|extension| extension.key() == Ok("SCHILY.xattr.security.capability"));
+    (owner, capability.next().map(|extension| extension.value_bytes().to_vec()).unwrap_or_default())
+}
+
+#[test]
+fn what_it_makes_is_its_own_in_images_and_archives() {
+    let file = "services: {app: {image: '@registry@/python', x-userns: auto, command: sleep 1000}}\n";
+    let registry = Registry::plain();
+    let project = Project::new("userns-commit", &file.replace("@registry@", &registry.name));
+    project.ok(&["up", "-d"]);
+    // CAP_NET_BIND_SERVICE, permitted and effective, of revision 2: worth something to whoever runs it.
+    let capability = [1, 0, 0, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    let script = format!(
+        "import os\n\
+         for name in 'made', 'program': open('/opt/' + name, 'w').close()\n\
+         os.chown('/opt/made', 1000, 1500)\n\
+         os.setxattr('/opt/program', 'security.capability', bytes({capability:?}))\n"
+    );
+    project.ok(&["exec", "-T", "app", "python3", "-c", &script]);
+    let exported = || {
+        let output = project.run(&["export", "app"]);
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        (described(&output.stdout, "opt/made"), described(&output.stdout, "opt/program"))
+    };
+    let wanted = (((1000, 1500), Vec::new()), ((0, 0), capability.to_vec()));
+    assert_eq!(exported(), wanted);
+    let name = |number: u32| format!("e2e-userns-{}:{number}", std::process::id());
+    project.ok(&["commit", "app", &name(1)]);
+    project.ok(&["stop", "-t", "0"]);
+    assert_eq!(exported(), wanted);
+    project.ok(&["commit", "app", &name(2)]);
+    // To whoever has no user namespace they are the same.
+    for number in [1, 2] {
+        let file = format!(
+            "services: {{app: {{image: '{}', pull_policy: never, command: sleep 1000}}}}\n",
+            name(number)
+        );
+        project.write("compose.yaml", &file);
+        project.ok(&["up", "-d", "-t", "0"]);
+        assert_eq!(exported(), wanted, "{number}");
+    }
+    project.ok(&["down", "-v", "-t", "0"]);
+    project.ok(&["image", "rm", &name(1), &name(2)]);
+    registry.forget();
     project.down();
 }
 

@@ -24,7 +24,7 @@ pub fn run(context: &mut Context, verb: Login) -> Result {
             done => return done,
         }
     }
-    let given = asked(context, &verb, known)?;
+    let given = asked(context, &verb, known.filter(|user| !user.is_empty()))?;
     log_in(context, &registries, &registry, Some(given))
 }
 

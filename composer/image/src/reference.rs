@@ -227,7 +227,7 @@ fn split_name(text: &str, name: &str) -> Result<(String, String)> {
             "for example `ghcr.io` or `localhost:5000`",
         );
     }
-    if has_upper(repository) {
+    if has_upper(repository) && repository.to_lowercase().split('/').all(is_component) {
         let lower = text.replacen(repository, &repository.to_lowercase(), 1);
         return wrong(
             format!("an image's name has no capital letters, as `{text}` does"),

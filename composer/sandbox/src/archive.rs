@@ -32,6 +32,14 @@ thread_local! {
     static ENTERED: Cell<Option<IdRange>> = const { Cell::new(None) };
 }
 
+/// What the names of extended attributes begin with in a pax header.
+const EXTENDED: &str = "SCHILY.xattr.";
+
+/// Whether an extended attribute means something elsewhere.
+fn is_portable(name: &str) -> bool {
+    name == "security.capability" || name.starts_with("user.")
+}
+
 /// Where the entries of a stream go.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Rule {

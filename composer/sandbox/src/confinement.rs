@@ -17,6 +17,9 @@ pub struct Confinement {
     pub seccomp: SeccompProfile,
     /// Nothing of /proc is hidden or locked.
     pub unmasked: bool,
+    /// What it may write is limited: no file is given to another project, under the default profile.
+    #[serde(default)]
+    pub fixed_project: bool,
 }
 
 /// Which system calls there are.

@@ -26,6 +26,7 @@ mod overlay;
 pub mod pidfd;
 mod process;
 mod program;
+pub mod project;
 mod removal;
 mod report;
 mod root;

@@ -14,6 +14,7 @@ use crate::failure::{Doing, Result, StartFailure};
 use crate::host;
 use crate::mount;
 use crate::overlay;
+use crate::project;
 use crate::removal;
 use crate::spec::RootSpec;
 use crate::tree::{Tree, on_host};
@@ -147,6 +148,7 @@ fn layered(layers: &[&OwnedFd], upper: &Path, work: &Path, open_nodes: bool) -> 
     // A volatile overlay leaves a mark here and is not mounted again while it is there.
     removal::remove(work).doing("clear", work.display())?;
     fs::create_dir_all(work).doing("make", work.display())?;
+    project::follow(upper, work).doing("limit", work.display())?;
     let work_fd = on_host(work).doing("open", work.display())?;
     overlay::mount(layers, upper, &work_fd, open_nodes).map_err(|error| {
         let failure = StartFailure::system("mount the root filesystem over", upper.display(), &error);

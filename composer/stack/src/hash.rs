@@ -28,7 +28,7 @@ const IN_PLACE: [&str; 12] = [
 ];
 
 /// The fields whose names in the model are not the file's.
-const KEYS: [(&str, &str); 19] = [
+const KEYS: [(&str, &str); 20] = [
     ("oom", "x-oom"),
     ("watch", "develop"),
     ("rootfs", "x-rootfs"),
@@ -48,6 +48,7 @@ const KEYS: [(&str, &str); 19] = [
     ("cpus_exclusive", "x-cpus-exclusive"),
     ("io", "blkio_config"),
     ("hugetlb", "x-hugetlb"),
+    ("storage_size", "storage_opt"),
 ];
 
 /// SHA-256, in hexadecimal, over what of a service needs a container to be made anew when it changes: its canonical

@@ -199,9 +199,13 @@ impl ContainerPaths {
 /// A named volume by its name on the host. Whatever the name is, this is a folder of its own among the others: the
 /// reader of the file refuses what is no name, and `down` has to work without it.
 pub fn volume(name: &str) -> PathBuf {
+    below(&volumes(), name)
+}
+
+fn below(folder: &Path, name: &str) -> PathBuf {
     let name = as_file(name);
     // Joined as it is, an empty name would be the folder of all volumes.
-    volumes().join(if name.is_empty() { "%" } else { name.as_str() })
+    folder.join(if name.is_empty() { "%" } else { name.as_str() })
 }
 
 /// All named volumes.
@@ -302,11 +306,36 @@ pub(crate) fn make_volume(name: &str) -> io::Result<bool> {
 }
 
 /// Moves a folder among the named volumes, where it is the one with this name.
+///
+/// Where those are on a filesystem of their own, it stays on its own, and a link stands for it there.
 pub(crate) fn take_in_volume(folder: &Path, name: &str) -> io::Result<()> {
-    despite_tidying(|| {
+    let moved = despite_tidying(|| {
         make(&volumes())?;
         std::fs::rename(folder, volume(name))
+    });
+    match moved {
+        Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {}
+        moved => return moved,
+    }
+    // The link first: without the folder it stands for nothing, and the folder is still its container's.
+    match std::os::unix::fs::symlink(linked_volume(name), volume(name)) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
+    despite_tidying(|| {
+        make(&linked_volumes())?;
+        std::fs::rename(folder, linked_volume(name))
     })
+}
+
+/// Volumes that a link among the others stands for.
+fn linked_volumes() -> PathBuf {
+    Path::new(STATE).join("linked-volumes")
+}
+
+/// The same of one.
+pub(crate) fn linked_volume(name: &str) -> PathBuf {
+    below(&linked_volumes(), name)
 }
 
 /// Whether a container's folder of this name is an anonymous volume.
@@ -334,6 +363,7 @@ pub fn tidy() {
 pub fn tidy_volumes() {
     let _ = std::fs::remove_dir(volumes());
     let _ = std::fs::remove_dir(volume_records());
+    let _ = std::fs::remove_dir(linked_volumes());
 }
 
 /// The folder of what is recorded of all stacks.

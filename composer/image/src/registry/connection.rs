@@ -9,8 +9,9 @@ use oci_client::{Client, RegistryOperation};
 use tokio::runtime::Runtime;
 
 use super::credentials::{self, Credentials};
+use super::identity::{self, Exchange};
 use super::settings::{Proxies, Registries};
-use super::{CONNECT, Error, Result, SILENCE, certificates, is_loopback, run, words};
+use super::{AGENT, CONNECT, Error, Result, SILENCE, certificates, is_loopback, run, words};
 use crate::stop::Stop;
 
 /// How a registry is spoken to.
@@ -55,18 +56,41 @@ pub(super) fn connect(
         None => Vec::new(),
     };
     let proxies = registries.proxies.of(wanted.host);
+    let network = (&proxies, registries.silence.unwrap_or(SILENCE));
+    let unmade =
+        |error: OciDistributionError| failed("start the client for", &words::of(&error, wanted.credentials));
+    let identity = wanted.credentials.and_then(Credentials::identity);
     let make = |http: bool| {
-        let silence = registries.silence.unwrap_or(SILENCE);
-        client(wanted.host, http, insecure, certificates.clone(), (&proxies, silence))
-            .map_err(|error| failed("start the client for", &error.to_string()))
+        let config = config(wanted.host, http, insecure, certificates.clone(), network);
+        let config = match identity {
+            Some(_) => ClientConfig { default_token_expiration_secs: identity::KEPT, ..config },
+            None => config,
+        };
+        Client::try_from(config).map_err(unmade)
     };
     let auth = match wanted.credentials {
         Some(found) => RegistryAuth::Basic(found.user.clone(), found.secret.clone()),
         None => RegistryAuth::Anonymous,
     };
-    let log_in = |client: &Client| {
-        let again = || client.auth(wanted.image, &auth, wanted.operation);
-        run(runtime, stop, again)
+    let first = make(wanted.speech == Speech::Http)?;
+    let asking = identity.map(|_| identity::http(insecure, &certificates, network)).transpose();
+    let asking = asking.map_err(unmade)?;
+    let log_in = |client: &Client, http: bool| match (identity, &asking) {
+        (Some(identity), Some(asking)) => {
+            let again = || {
+                let scheme = if http { "http" } else { "https" };
+                let exchange = Exchange {
+                    http: asking.clone(),
+                    base: format!("{scheme}://{}", wanted.image.resolve_registry()),
+                    image: wanted.image.clone(),
+                    operation: wanted.operation,
+                    identity: identity.to_owned(),
+                };
+                exchange.log_in(client)
+            };
+            run(runtime, stop, again)
+        }
+        _ => run(runtime, stop, || client.auth(wanted.image, &auth, wanted.operation)),
     };
     let refused = |error: Option<OciDistributionError>| match error {
         // Nobody has been asked for a name yet.
@@ -76,8 +100,7 @@ pub(super) fn connect(
         Some(error) => failed("log in for", &words::of(&error, wanted.credentials)),
         None => Error::Stopped,
     };
-    let first = make(wanted.speech == Speech::Http)?;
-    match log_in(&first) {
+    match log_in(&first, wanted.speech == Speech::Http) {
         Ok(token) => Ok((first, token)),
         Err(Some(OciDistributionError::RequestError(error)))
             if wanted.speech == Speech::Either
@@ -85,23 +108,23 @@ pub(super) fn connect(
                 && words::speaks_no_tls(&error) =>
         {
             let http = make(true)?;
-            let token = log_in(&http).map_err(refused)?;
+            let token = log_in(&http, true).map_err(refused)?;
             Ok((http, token))
         }
         Err(error) => Err(refused(error)),
     }
 }
 
-pub(super) fn client(
+pub(super) fn config(
     registry: &str,
     http: bool,
     insecure: bool,
     certificates: Vec<Certificate>,
     (proxies, silence): (&Proxies, Duration),
-) -> std::result::Result<Client, OciDistributionError> {
+) -> ClientConfig {
     // One for the process; whoever comes second finds it there.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    Client::try_from(ClientConfig {
+    ClientConfig {
         protocol: match http {
             true => ClientProtocol::HttpsExcept(vec![registry.to_owned()]),
             false => ClientProtocol::Https,
@@ -111,10 +134,10 @@ pub(super) fn client(
         platform_resolver: None,
         connect_timeout: Some(CONNECT),
         read_timeout: Some(silence),
-        user_agent: concat!("composer/", env!("CARGO_PKG_VERSION")),
+        user_agent: AGENT,
         https_proxy: proxies.https.clone(),
         http_proxy: proxies.http.clone(),
         no_proxy: proxies.none.clone(),
         ..ClientConfig::default()
-    })
+    }
 }

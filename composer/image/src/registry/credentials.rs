@@ -18,7 +18,7 @@ pub(super) use keep::{forget, keep};
 
 /// Under which Docker keeps what belongs to its own registry.
 const DOCKER_HUB: &str = "https://index.docker.io/v1/";
-/// The user under which helpers give tokens out.
+/// The user under which helpers give identity tokens out.
 const TOKEN: &str = "<token>";
 
 /// A user and their secret.
@@ -26,6 +26,13 @@ const TOKEN: &str = "<token>";
 pub(super) struct Credentials {
     pub user: String,
     pub secret: String,
+}
+
+impl Credentials {
+    /// The identity token that it is, if it is one.
+    pub fn identity(&self) -> Option<&str> {
+        (self.user == TOKEN).then_some(self.secret.as_str())
+    }
 }
 
 #[derive(Deserialize, Default)]
@@ -78,10 +85,8 @@ pub(super) fn find(path: &Path, registry: &str) -> Result<Option<Credentials>> {
     let Some((_, auth)) = file.auths.iter().find(|(key, _)| host(key) == registry) else {
         return Ok(None);
     };
-    if auth.identitytoken.as_ref().is_some_and(|token| !token.is_empty()) {
-        return Err(wrong(
-            "an identity token is not supported; log in with a password or an access token".to_owned(),
-        ));
+    if let Some(token) = auth.identitytoken.as_ref().filter(|token| !token.is_empty()) {
+        return Ok(Some(Credentials { user: TOKEN.to_owned(), secret: token.clone() }));
     }
     if let (Some(user), Some(secret)) = (&auth.username, &auth.password) {
         return Ok(Some(Credentials { user: user.clone(), secret: secret.clone() }));
@@ -125,11 +130,6 @@ fn ask(helper: &str, registry: &str) -> Result<Option<Credentials>> {
     };
     let wrong = |message: String| helper::wrong(helper, registry, message);
     let given: Given = serde_json::from_str(&said).map_err(|error| wrong(error.to_string()))?;
-    if given.username == TOKEN {
-        return Err(wrong(
-            "an identity token is not supported; log in with a password or an access token".to_owned(),
-        ));
-    }
     Ok(Some(Credentials { user: given.username, secret: given.secret }))
 }
 
@@ -157,6 +157,8 @@ mod tests {
         assert_eq!(from(text, "localhost:5000").unwrap(), pair("bob", "b"));
         assert_eq!(from(text, "ghcr.io").unwrap(), None);
         assert_eq!(from(text, "quay.io").unwrap(), None);
+        let text = r#"{"auths":{"a.io":{"auth":"YW5uOnNlY3JldA==","identitytoken":"x"}}}"#;
+        assert_eq!(from(text, "a.io").unwrap(), pair(TOKEN, "x"), "the token counts, as with Docker");
         assert_eq!(from("{}", "quay.io").unwrap(), None);
         assert!(find(Path::new("/nowhere/config.json"), "quay.io").unwrap().is_none());
     }
@@ -167,7 +169,6 @@ mod tests {
             ("{", "EOF"),
             (r#"{"auths":{"a.io":{"auth":"!"}}}"#, "base64"),
             (r#"{"auths":{"a.io":{"auth":"YW5u"}}}"#, "base64"),
-            (r#"{"auths":{"a.io":{"identitytoken":"x"}}}"#, "identity token"),
             (r#"{"credHelpers":{"a.io":"../../bin/sh"}}"#, "without a path"),
             (r#"{"credHelpers":{"a.io":"that-nobody-has"}}"#, "cannot be started"),
         ] {
@@ -218,7 +219,7 @@ esac
         assert_eq!(from(text, "b.io").unwrap(), pair("bob", "b"), "the file has what the helper has not");
         let own = text.replace("credsStore", "credHelpers").replace("\"test\"", r#"{"a.io":"test"}"#);
         assert_eq!(from(&own, "a.io").unwrap(), pair("ann", "s"));
-        assert!(from(text, "docker.io").unwrap_err().to_string().contains("identity token"));
+        assert_eq!(from(text, "docker.io").unwrap(), pair(TOKEN, "s"));
         let scratch = Scratch::new();
         let path = scratch.path().join("config.json");
         std::fs::write(&path, r#"{"credsStore":"test"}"#).unwrap();

@@ -21,12 +21,13 @@ impl Registries {
         if server.is_empty() { "docker.io" } else { credentials::host(server) }
     }
 
-    /// The user whose credentials are kept for a registry.
+    /// The user whose credentials are kept for a registry; without a name where they are an identity token.
     ///
     /// # Errors
     /// When what is kept cannot be read.
     pub fn user(&self, registry: &str) -> Result<Option<String>> {
-        Ok(connection::known(self, registry)?.map(|found| found.user))
+        let known = connection::known(self, registry)?;
+        Ok(known.map(|found| if found.identity().is_some() { String::new() } else { found.user }))
     }
 
     /// Has a registry look at credentials, those that are kept where none are given, and keeps them. Blocks.

@@ -5,6 +5,7 @@ mod certificates;
 mod connection;
 mod credentials;
 mod download;
+mod identity;
 mod login;
 mod settings;
 #[cfg(test)]
@@ -39,6 +40,8 @@ pub(crate) use upload::Upload;
 /// How often a request is made before it counts as failed.
 const ATTEMPTS: u32 = 5;
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
+/// How it calls itself.
+const AGENT: &str = concat!("composer/", env!("CARGO_PKG_VERSION"));
 const CONNECT: Duration = Duration::from_secs(15);
 /// In which something must come.
 const SILENCE: Duration = Duration::from_secs(20);

@@ -23,6 +23,8 @@ pub(super) fn of(failure: &Failure, credentials: Option<&Credentials>) -> String
                 if body.is_empty() { "it gives no reason" } else { body }
             )
         }
+        // What we have found ourselves.
+        Failure::GenericError(Some(why)) => why.clone(),
         Failure::ServerError { code, message, .. } => {
             format!("the registry answers {code}: {}", message.trim())
         }
@@ -48,6 +50,9 @@ pub(super) fn of(failure: &Failure, credentials: Option<&Credentials>) -> String
 
 fn unauthorized(credentials: Option<&Credentials>) -> String {
     match credentials {
+        Some(credentials) if credentials.identity().is_some() => {
+            "the registry refuses the identity token: log in anew (`compose login`)".to_owned()
+        }
         Some(credentials) => format!("the registry refuses the credentials of `{}`", credentials.user),
         None => "the registry refuses: it wants credentials (`compose login`), or there is no such image"
             .to_owned(),

@@ -46,7 +46,13 @@ impl Files {
         file.rewind().map_err(Error::file("read", path))?;
         let length = file.metadata().map_err(Error::file("read", path))?.len();
         let mut archive = tar::Archive::new(file);
-        let members = members(&mut archive, length).map_err(Error::file("read the archive", path))?;
+        let members = members(&mut archive, length).map_err(|error| match error.kind() {
+            // What the crate says of a file that is no archive has that file's bytes in it, whatever they are.
+            io::ErrorKind::Other | io::ErrorKind::InvalidData if error.raw_os_error().is_none() => {
+                Error::document(path.display().to_string(), "this is no tar archive, or it is damaged")
+            }
+            _ => Error::file("read the archive", path)(error),
+        })?;
         Ok(Self::Archive(Archive { path: path.to_owned(), members }))
     }
 

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{lgetxattr, llistxattr};
 use rustix::io::Errno;
 
-use super::{at, sparse};
+use super::{EXTENDED, at, is_portable, sparse};
 
 /// Up to this length a file is read before its length is written: those of /proc say 0, those of /sys 4096, whatever is
 /// in them.
@@ -26,7 +26,12 @@ pub fn pack(path: &Path, name: &str, follow: bool, out: impl Write) -> io::Resul
     let found = if follow { fs::metadata(path) } else { fs::symlink_metadata(path) };
     let waiting = vec![(path.to_owned(), PathBuf::from(name), found.map_err(at("look at", path))?)];
     let mut builder = tar::Builder::new(out);
-    write(&mut builder, waiting, |builder, path, name, metadata| add(builder, path, name, metadata))?;
+    write(&mut builder, waiting, |builder, path, name, metadata| {
+        if metadata.is_file() {
+            extend(builder, path)?;
+        }
+        add(builder, path, name, metadata)
+    })?;
     builder.into_inner()?.flush()
 }
 
@@ -100,10 +105,14 @@ fn add_as_it_is<W: Write>(
     if metadata.file_type().is_socket() {
         return Ok(());
     }
-    let attributes = attributes(path).map_err(at("read the attributes of", path))?;
-    let attributes = attributes.iter().map(|(key, value)| (key.as_str(), value.as_slice()));
-    builder.append_pax_extensions(attributes)?;
+    extend(builder, path)?;
     add(builder, path, name, metadata)
+}
+
+/// Puts extended attributes in front of what has them.
+fn extend<W: Write>(builder: &mut tar::Builder<W>, path: &Path) -> io::Result<()> {
+    let attributes = attributes(path).map_err(at("read the attributes of", path))?;
+    builder.append_pax_extensions(attributes.iter().map(|(key, value)| (key.as_str(), value.as_slice())))
 }
 
 /// A file or folder, its name in the stream, and what it is.
@@ -165,18 +174,43 @@ fn attributes(path: &Path) -> io::Result<Vec<(String, Vec<u8>)>> {
     };
     let names = names[..length].split(|byte| *byte == 0).filter_map(|name| std::str::from_utf8(name).ok());
     let mut attributes = Vec::new();
-    for name in names.filter(|name| *name == "security.capability" || name.starts_with("user.")) {
+    for name in names.filter(|name| is_portable(name)) {
         let mut value = vec![0; MOST];
         match lgetxattr(path, name, &mut value) {
             Ok(length) => {
                 value.truncate(length);
-                attributes.push((format!("SCHILY.xattr.{name}"), value));
+                if name == "security.capability" {
+                    as_inside(&mut value);
+                }
+                attributes.push((format!("{EXTENDED}{name}"), value));
             }
             Err(Errno::NOENT | Errno::NODATA) => {}
             Err(errno) => return Err(errno.into()),
         }
     }
     Ok(attributes)
+}
+
+/// `VFS_CAP_REVISION_2` and `3` of linux/capability.h, in the first word's upper byte.
+const FOR_ALL: u8 = 2;
+const FOR_A_NAMESPACE: u8 = 3;
+
+/// What programs get from a file that was marked in a user namespace says of whose root: outside by another id than inside,
+/// and inside, of its own root, not at all (capabilities(7), "Namespaced file capabilities").
+fn as_inside(capability: &mut Vec<u8>) {
+    let Some(range) = super::ENTERED.get() else { return };
+    if capability.get(3) != Some(&FOR_A_NAMESPACE) {
+        return;
+    }
+    let Some(root) = capability.last_chunk().map(|root| range.inside(u32::from_le_bytes(*root))) else {
+        return;
+    };
+    capability.truncate(capability.len() - size_of::<u32>());
+    if root == 0 {
+        capability[3] = FOR_ALL;
+    } else {
+        capability.extend(root.to_le_bytes());
+    }
 }
 
 fn add<W: Write>(

@@ -9,9 +9,11 @@ use std::time::{Duration, SystemTime};
 
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
+use rustix::fs::{XattrFlags, fsetxattr};
+use rustix::io::Errno;
 use tar::{Entry, EntryType};
 
-use super::{Owner, Rule, at, sparse};
+use super::{EXTENDED, Owner, Rule, at, is_portable, sparse};
 use crate::removal;
 use crate::userns;
 
@@ -48,6 +50,8 @@ struct Attributes {
     time: u64,
     user: u32,
     group: u32,
+    /// Extended ones, of a file.
+    extended: Vec<(String, Vec<u8>)>,
 }
 
 impl Unpacked {
@@ -59,8 +63,10 @@ impl Unpacked {
             None => self.root.insert(place(target, rule, kind)?).clone(),
         };
         let path = below(&root, rule, &name)?;
+        let extended = extended(entry)?;
         let header = entry.header();
         let attributes = Attributes {
+            extended,
             mode: header.mode().map_err(damaged)? & 0o7777,
             time: header.mtime().map_err(damaged)?,
             user: u32::try_from(header.uid().map_err(damaged)?).unwrap_or(u32::MAX),
@@ -106,6 +112,18 @@ impl Unpacked {
         }
         Ok(())
     }
+}
+
+/// Extended attributes of an entry, as far as the crate reads them: it takes an end of a line in a value for its end.
+fn extended(entry: &mut Entry<'_, impl Read>) -> io::Result<Vec<(String, Vec<u8>)>> {
+    let mut found = Vec::new();
+    for extension in entry.pax_extensions().map_err(damaged)?.into_iter().flatten().map_while(Result::ok) {
+        let name = extension.key().ok().and_then(|key| key.strip_prefix(EXTENDED));
+        if let Some(name) = name.filter(|name| is_portable(name)) {
+            found.push((name.to_owned(), extension.value_bytes().to_vec()));
+        }
+    }
+    Ok(found)
 }
 
 /// Where a link leads.
@@ -318,10 +336,17 @@ impl Attributes {
         SystemTime::UNIX_EPOCH + Duration::from_secs(self.time)
     }
 
-    /// The owner first: setting it takes the set-user-ID bit away (chown(2)).
+    /// The owner first: setting it takes the set-user-ID bit and capabilities away (chown(2)).
     fn apply(&self, file: &File, owner: Owner) -> io::Result<()> {
         let (user, group) = self.ids(owner)?;
         std::os::unix::fs::fchown(file, Some(user), Some(group))?;
+        for (name, value) in &self.extended {
+            match fsetxattr(file, name, value, XattrFlags::empty()) {
+                // Who copies out may be nobody in particular, to a filesystem that has none.
+                Err(Errno::OPNOTSUPP | Errno::PERM) => {}
+                other => other?,
+            }
+        }
         file.set_permissions(Permissions::from_mode(self.mode))?;
         file.set_modified(self.modified())
     }

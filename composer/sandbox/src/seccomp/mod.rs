@@ -39,8 +39,16 @@ pub fn warm_up() {
 /// `seccomp(2)` is called without the `no_new_privs` of libraries, under which setuid programs are ordinary ones.
 pub fn install(confinement: &Confinement, capabilities: &BTreeSet<String>) -> Result<()> {
     match &confinement.seccomp {
-        SeccompProfile::Default if confinement.has_default_capabilities() => apply(&FILTER),
-        SeccompProfile::Default => apply(&compile::compile(&Policy::default(capabilities))),
+        SeccompProfile::Default if confinement.has_default_capabilities() && !confinement.fixed_project => {
+            apply(&FILTER)
+        }
+        SeccompProfile::Default => {
+            let mut policy = Policy::default(capabilities);
+            if confinement.fixed_project {
+                policy.fix_project();
+            }
+            apply(&compile::compile(&policy))
+        }
         SeccompProfile::Unconfined => Ok(()),
         SeccompProfile::Custom(text) => {
             let policy = profile::read(text, capabilities)

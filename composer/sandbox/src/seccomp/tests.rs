@@ -239,6 +239,22 @@ fn the_kernel_refuses() {
 }
 
 #[test]
+fn files_stay_in_their_project_where_it_is_fixed() {
+    let confinement = Confinement { fixed_project: true, ..Confinement::default() };
+    under(confinement, || {
+        let call = |number: u64| errno(libc::SYS_ioctl, [-1, number as c_long, 0, 0, 0]);
+        // The kernel looks at 32 bits of the number.
+        let number = u64::from(crate::project::SET);
+        assert_eq!([call(number), call(number | 0xffff_ffff << 32)], [libc::EPERM; 2]);
+        assert_eq!([call(libc::FIONREAD), call(u64::MAX)], [libc::EBADF; 2]);
+    });
+    under(Confinement::default(), || {
+        let number = c_long::from(crate::project::SET);
+        assert_eq!(errno(libc::SYS_ioctl, [-1, number, 0, 0, 0]), libc::EBADF);
+    });
+}
+
+#[test]
 fn programs_still_run_and_may_gain_privileges() {
     under(Confinement::default(), || {
         thread::spawn(|| ()).join().unwrap();

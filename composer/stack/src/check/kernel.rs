@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use super::project::{Named, Project};
 use crate::capabilities::{NAMES, bare};
 use crate::diagnostic::Report;
+use crate::size;
 use crate::source::Span;
 use crate::values;
 use crate::yaml::Node;
@@ -20,6 +21,26 @@ pub(super) fn check(project: Project<'_>, report: &mut Report) {
         opposites(service, report);
         parameters(service, report);
         limits(service, report);
+        storage(service, report);
+    }
+}
+
+/// The options of Docker's storage driver for overlayfs.
+fn storage(service: Named<'_>, report: &mut Report) {
+    for (key, entry) in service.map("storage_opt") {
+        if key != "size" {
+            report.warning(
+                entry.key,
+                format!("`{key}` has no effect: it is an option of another storage driver of Docker's"),
+            );
+            continue;
+        }
+        let text = values::scalar(&entry.node).unwrap_or_default();
+        if size::parse(&text).is_none() {
+            report
+                .error(entry.node.span, format!("`{text}` is not an amount of bytes"))
+                .help("write a number with a unit: `10g`");
+        }
     }
 }
 

@@ -9,6 +9,7 @@ use crate::devices;
 use crate::model::{Device, Isolation, Namespace, Seccomp, Security, Ulimit};
 use crate::read;
 use crate::security::{self, Item};
+use crate::size;
 use crate::values;
 use crate::yaml::Node;
 
@@ -33,6 +34,7 @@ pub(super) fn isolation(node: &Node, folder: &Path) -> Isolation {
         oom_score_adj: whole("oom_score_adj").and_then(|score| i32::try_from(score).ok()),
         // Zero is the default, as in Docker.
         shm_size: whole("shm_size").and_then(|size| u64::try_from(size).ok()).filter(|size| *size > 0),
+        storage_size: storage_size(node),
         devices: node.get("devices").map(Node::items).unwrap_or_default().iter().filter_map(device).collect(),
         device_requests: devices::requests(node).into_iter().map(|(_, request)| request).collect(),
         device_cgroup_rules: words("device_cgroup_rules"),
@@ -43,6 +45,11 @@ pub(super) fn isolation(node: &Node, folder: &Path) -> Isolation {
         userns: node.get("x-userns").and_then(Node::text_value) == Some("auto"),
         annotations: pairs(node.get("annotations")),
     }
+}
+
+/// Zero is no limit, as in Docker.
+fn storage_size(node: &Node) -> Option<u64> {
+    size::parse(&values::scalar(node.get("storage_opt")?.get("size")?)?).filter(|size| *size > 0)
 }
 
 fn security(items: &[String], folder: &Path) -> Security {

@@ -45,6 +45,7 @@ fn a_service_without_networks_is_on_the_stacks_own() {
         "security_opt",
         "ulimits",
         "shm_size",
+        "storage_size",
         "devices",
         "pid",
         "ipc",
@@ -222,7 +223,7 @@ fn isolation_is_written_and_read_again() {
         "services:\n  a:\n    x-rootfs: host\n    privileged: true\n    cap_add: [cap_net_admin, SYS_TIME, NET_ADMIN]\n\
          \x20   cap_drop: [all]\n    security_opt: ['no-new-privileges:true', 'seccomp=unconfined']\n\
          \x20   group_add: [video, 12]\n    ulimits: {nofile: 5, core: {soft: 0, hard: -1}}\n    oom_score_adj: -5\n\
-         \x20   shm_size: '1048576'\n    devices: [{source: /dev/null, target: /dev/mine, permissions: r}]\n    device_cgroup_rules: ['c 1:* rwm']\n\
+         \x20   shm_size: '1048576'\n    storage_opt: {size: 1g}\n    devices: [{source: /dev/null, target: /dev/mine, permissions: r}]\n    device_cgroup_rules: ['c 1:* rwm']\n\
          \x20   pid: host\n    ipc: service:b\n    uts: host\n    cgroup: host\n    annotations: {a.b: c}\n\
          \x20 b: {x-rootfs: host}\n",
     );
@@ -234,6 +235,7 @@ fn isolation_is_written_and_read_again() {
     assert_eq!(isolation.ulimits["core"], Ulimit { soft: Some(0), hard: None });
     assert_eq!(isolation.ulimits["nofile"], Ulimit { soft: Some(5), hard: Some(5) });
     assert_eq!((isolation.shm_size, isolation.oom_score_adj), (Some(1 << 20), Some(-5)));
+    assert_eq!(isolation.storage_size, Some(1 << 30));
     assert_eq!(isolation.devices[0].permissions, "r");
     assert_eq!((&isolation.pid, &isolation.ipc), (&Namespace::Host, &Namespace::Service("b".to_owned())));
     assert!(isolation.privileged && isolation.uts && isolation.cgroup);

@@ -34,6 +34,9 @@ pub struct Isolation {
     /// `shm_size`: bytes; 64 MiB where the file does not set it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub shm_size: Option<u64>,
+    /// `storage_opt: {size: …}`: bytes that it may write over its root filesystem.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub storage_size: Option<u64>,
     /// `devices`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub devices: Vec<Device>,

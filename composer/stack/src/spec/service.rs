@@ -241,9 +241,8 @@ pub(crate) static SERVICE: Record = Record::new(
         Field::new(
             "storage_opt",
             Shape::Map(&shape::TEXT_OR_INT_OR_EMPTY),
-            "Options of Docker's storage driver.",
-        )
-        .support(Support::Ignored("they are options of Docker's storage drivers")),
+            "`size`: how much the container may write over its root filesystem.",
+        ),
         Field::new("sysctls", shape::LABELS, "Kernel parameters of the container's namespaces.")
             .merge(Merge::Pairs),
         Field::new(

@@ -13,6 +13,7 @@ use super::container::{Container, Status};
 use super::link::{Born, End, Legacy, Link};
 use super::oom::Death;
 use super::{Engine, exec, inside, logpipes, network, ports, prestart, program, removal};
+use crate::host::storage;
 use crate::host::volumes::left;
 use crate::logs::Stream;
 use crate::records::{ContainerRecord, Phase, Process};
@@ -90,7 +91,7 @@ impl Engine {
                 Some(record) if record.name == name => found.push(Container::new(record, paths)),
                 Some(_) | None => {
                     // What is in its volumes is the user's.
-                    let left = left::leave_unknown(&self.stack, &paths);
+                    let left = left::leave_unknown(&self.stack, &paths).and_then(|()| storage::lift(&paths));
                     let removed = match left {
                         Ok(()) => removal::remove(paths.folder()).await,
                         Err(error) => Err(error),

@@ -13,6 +13,7 @@ use super::container::Container;
 use super::execute::{StepError, new_record};
 use super::start::{Result, StartError};
 use super::{Engine, removal};
+use crate::host::storage;
 use crate::identifier;
 use crate::paths::{self, ContainerPaths};
 use crate::protocol::Action;
@@ -146,6 +147,7 @@ fn anonymous(folders: &ContainerPaths, service: &Service) -> BTreeSet<PathBuf> {
 
 /// Removes everything of a container but its record and these folders.
 async fn clear(folders: &ContainerPaths, kept: &BTreeSet<PathBuf>) -> io::Result<()> {
+    storage::lift(folders)?;
     removal::remove(folders.run()).await?;
     let record = folders.record();
     for entry in fs::read_dir(folders.folder())? {

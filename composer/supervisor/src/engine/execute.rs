@@ -14,6 +14,7 @@ use tokio::task::JoinSet;
 use super::container::{Container, Status, Verdict};
 use super::start::StartError;
 use super::{Engine, group, pause, removal};
+use crate::host::storage;
 use crate::protocol::{Action, Health};
 use crate::records::{ContainerRecord, Halt, History, Phase};
 use crate::{clock, identifier, paths};
@@ -288,6 +289,8 @@ impl Engine {
         self.part_with_volumes(&container, &BTreeSet::new(), volumes)
             .await
             .map_err(|error| StartError::doing(&format!("remove {name}"), &error))?;
+        storage::lift(&container.paths)
+            .map_err(|error| StartError::doing(&format!("lift the quota of {name}"), &error))?;
         let folder = container.paths.folder();
         for written in [container.paths.run(), folder] {
             removal::remove(written)

@@ -11,7 +11,7 @@ use std::os::fd::AsFd;
 use std::path::Path;
 use std::rc::Rc;
 
-use composer_sandbox::{ContainerSpec, RootSpec, pidfd};
+use composer_sandbox::{ContainerSpec, RootSpec, pidfd, project};
 use composer_stack::{ImageUse, PreStart, Service};
 use nix::fcntl::OFlag;
 
@@ -164,6 +164,7 @@ impl Engine {
             hooks::apply(&mut launch.spec.process, &step.hook);
             launch.spec.process.confinement.privileged |= step.hook.privileged;
             elsewhere(&mut launch.spec, folder);
+            project::follow(&container.paths.upper(), &folder.join("upper")).map_err(text)?;
             Ok(launch)
         };
         let null = || -> io::Result<_> { Ok(fs::File::open("/dev/null")?.into()) };

@@ -1,16 +1,22 @@
 //! What a container is made from: the specification for the sandbox, and the files and folders that it stands on.
 
 use std::fs;
+use std::io;
 use std::path::PathBuf;
 
 use composer_sandbox::{self as sandbox, ContainerSpec, DeviceSpec, ProcessSpec, RootSpec};
-use composer_stack::{Image, Rootfs, Service};
+use composer_stack::{Image, Rootfs, Service, show_bytes};
 
 use super::Engine;
 use super::container::Container;
 use super::identity::Identity;
 use super::isolation;
 use super::start::{Result, StartError};
+use crate::host::storage;
+
+/// What gives a filesystem project quotas.
+const NO_QUOTAS: &str = "leave `size` out; or have /var/lib/compose on xfs, mounted with `prjquota`, or on ext4, made with \
+                         `mkfs.ext4 -O quota,project` and mounted with `prjquota`";
 
 /// The environment that a service's programs run in.
 pub fn environment(engine: &Engine, service: &Service, hostname: &str) -> Vec<(String, String)> {
@@ -65,6 +71,7 @@ impl Engine {
         fs::create_dir_all(&upper).map_err(|error| {
             StartError::new(format!("{}: make {}: {error}", container.name(), upper.display()))
         })?;
+        limit_storage(container, service)?;
         match &service.rootfs {
             Rootfs::Path(lower) => {
                 Ok(RootSpec::Layers { layers: vec![lower.clone()], base: self.base()?, upper, work })
@@ -102,6 +109,24 @@ impl Engine {
         *self.mask.borrow_mut() = Some(mask.clone());
         Ok(mask)
     }
+}
+
+/// `storage_opt: {size: …}`.
+fn limit_storage(container: &Container, service: &Service) -> Result<()> {
+    let Some(size) = service.isolation.storage_size else { return Ok(()) };
+    let upper = container.paths.upper();
+    storage::limit(&upper, size).map_err(|error| {
+        let at = ["services", &service.name, "storage_opt", "size"].map(str::to_owned).to_vec();
+        let (why, help) = match error.kind() {
+            io::ErrorKind::Unsupported => (
+                format!("the filesystem of {} has no project quotas", upper.display()),
+                Some(NO_QUOTAS.to_owned()),
+            ),
+            _ => (error.to_string(), None),
+        };
+        let message = format!("{}: limit what it writes to {}: {why}", container.name(), show_bytes(size));
+        StartError { at, help, ..StartError::new(message) }
+    })
 }
 
 /// The layers of an image that a service has at this place of the file, below itself.

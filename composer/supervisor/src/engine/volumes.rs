@@ -126,7 +126,16 @@ impl Engine {
             };
             if kept.contains(&folder) {
                 continue;
-            } else if remove {
+            }
+            let lent = match remove {
+                true => left::lent_elsewhere(&self.stack, &record, &container.paths, &folder),
+                false => Vec::new(),
+            };
+            if !lent.is_empty() {
+                let text = format!("its volume is kept: {} of another stack has it", lent.join(", "));
+                self.announce_container(container, Action::Warning(text));
+            }
+            if remove && lent.is_empty() {
                 removal::remove(&folder).await.map_err(of_it)?;
             } else {
                 left::leave(&self.stack, &record, &container.paths, &folder).map_err(of_it)?;

@@ -13,6 +13,7 @@ pub mod networks;
 pub mod nodes;
 mod processes;
 mod stacks;
+pub(crate) mod storage;
 pub mod volumes;
 
 pub use bandwidth::{Limited, Shaping};

@@ -141,6 +141,7 @@ pub(crate) fn make(volume: &Volume, of: Option<(String, String)>) -> io::Result<
 
 /// Takes a volume away, whoever uses it; nothing where it is gone.
 pub(crate) fn take_away(name: &str) -> io::Result<()> {
+    composer_sandbox::remove(&paths::linked_volume(name))?;
     composer_sandbox::remove(&paths::volume(name))?;
     composer_sandbox::remove(&paths::volume_record(name))?;
     paths::tidy_volumes();

@@ -43,8 +43,14 @@ pub(in super::super) fn keep(
             (Kept::Helper(helper), json!({}))
         }
         None => {
-            let auth = STANDARD.encode(format!("{}:{}", credentials.user, credentials.secret));
-            (Kept::File(path.to_owned()), json!({ "auth": auth }))
+            let entry = match credentials.identity() {
+                Some(token) => json!({ "identitytoken": token }),
+                None => {
+                    let auth = STANDARD.encode(format!("{}:{}", credentials.user, credentials.secret));
+                    json!({ "auth": auth })
+                }
+            };
+            (Kept::File(path.to_owned()), entry)
         }
     };
     let auths = config.entry("auths").or_insert_with(|| json!({}));

@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 
 use super::{assert_whole, image, platform, pull, pull_with, refusal};
 use crate::progress::Event;
@@ -25,6 +25,12 @@ pub(super) struct Faults {
     pub trouble: u32,
     /// Requests need the token that its own service gives to `ann`, whose secret is `secret`.
     token: bool,
+    /// The same, of those that are given for the identity token `the-identity`: the last two.
+    identity: bool,
+    /// Manifests wait until so many have been given.
+    until: usize,
+    /// How many have been.
+    given: usize,
     /// It does not know how to begin in the middle.
     no_ranges: bool,
     /// Blobs are begun and never go on.
@@ -35,7 +41,13 @@ pub(super) struct Faults {
 
 pub(super) struct Server {
     pub name: String,
-    faults: Arc<Mutex<Faults>>,
+    faults: Arc<Shared>,
+}
+
+struct Shared {
+    faults: Mutex<Faults>,
+    /// One more token has been given.
+    given: Condvar,
 }
 
 impl Server {
@@ -43,7 +55,7 @@ impl Server {
     pub fn start(made: Made, faults: Faults) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let name = listener.local_addr().unwrap().to_string();
-        let faults = Arc::new(Mutex::new(faults));
+        let faults = Arc::new(Shared { faults: Mutex::new(faults), given: Condvar::new() });
         let (made, shared, own) = (Arc::new(made), Arc::clone(&faults), name.clone());
         std::thread::spawn(move || {
             for stream in listener.incoming() {
@@ -55,34 +67,64 @@ impl Server {
     }
 
     pub fn asked(&self, part: &str) -> usize {
-        self.faults.lock().unwrap().asked.iter().filter(|line| line.contains(part)).count()
+        self.faults.faults.lock().unwrap().asked.iter().filter(|line| line.contains(part)).count()
     }
 }
 
 /// One request a connection. Whoever speaks TLS gets an answer in plain text, as from any such server.
-fn serve(stream: &TcpStream, name: &str, made: &Made, faults: &Mutex<Faults>) {
+fn serve(stream: &TcpStream, name: &str, made: &Made, shared: &Shared) {
     let mut stream = stream;
     let mut first = [0];
-    if stream.peek(&mut first).unwrap_or_default() == 1 && first != *b"G" {
+    if stream.peek(&mut first).unwrap_or_default() == 1 && !b"GP".contains(&first[0]) {
         // Read first: what is left unread when a connection ends takes the answer with it.
         let _ = stream.read(&mut [0; 1 << 14]);
         let _ = stream.write_all(&reply("400 Bad Request", "", b""));
         return;
     }
-    let mut lines = BufReader::new(stream).split(b'\n');
+    let mut reader = BufReader::new(stream);
+    let mut lines = reader.by_ref().split(b'\n');
     let mut next = || Some(String::from_utf8_lossy(&lines.next()?.ok()?).trim().to_owned());
     let Some(request) = next() else { return };
     let mut headers = String::new();
-    while let Some(line) = next().filter(|line| request.starts_with("GET ") && !line.is_empty()) {
+    while let Some(line) = next().filter(|line| !line.is_empty()) {
         headers += &(line.to_lowercase() + "\n");
     }
-    let answer = answer(&request, &headers, name, made, &mut faults.lock().unwrap());
+    let length = headers.split("content-length: ").nth(1).and_then(|rest| rest.lines().next()?.parse().ok());
+    let mut body = vec![0; length.unwrap_or(0)];
+    if reader.read_exact(&mut body).is_err() {
+        return;
+    }
+    let mut faults = shared.faults.lock().unwrap();
+    if request.contains("/manifests/") {
+        faults = shared.given.wait_while(faults, |faults| faults.given < faults.until).unwrap();
+    }
+    let answer = match request.starts_with("POST /token ") {
+        true => exchange(&String::from_utf8_lossy(&body), &mut faults),
+        false => answer(&request, &headers, name, made, &mut faults),
+    };
+    shared.given.notify_all();
+    let hangs = faults.hangs;
+    drop(faults);
     // The client may have gone.
     let _ = stream.write_all(&answer);
-    if faults.lock().unwrap().hangs && answer.starts_with(HALF) {
+    if hangs && answer.starts_with(HALF) {
         // Until the client ends the connection.
         let _ = stream.read(&mut [0]);
     }
+}
+
+/// What a token service gives for an identity token.
+fn exchange(form: &str, faults: &mut Faults) -> Vec<u8> {
+    faults.asked.push(format!("/token {form}"));
+    let wanted =
+        ["grant_type=refresh_token", "service=test", "refresh_token=the-identity", "client_id=composer"];
+    if !wanted.iter().all(|part| form.split('&').any(|given| given == *part)) {
+        return reply("401 Unauthorized", "", br#"{"error":"invalid_grant"}"#);
+    }
+    faults.given += 1;
+    let seconds = if faults.given < faults.until { 1 } else { 300 };
+    let token = format!(r#"{{"access_token":"identity-{}","expires_in":{seconds}}}"#, faults.given);
+    reply("200 OK", "", token.as_bytes())
 }
 
 fn answer(request: &str, headers: &str, name: &str, made: &Made, faults: &mut Faults) -> Vec<u8> {
@@ -101,7 +143,13 @@ fn answer(request: &str, headers: &str, name: &str, made: &Made, faults: &mut Fa
         }
         return reply("401 Unauthorized", "", br#"{"details":"incorrect username or password"}"#);
     }
-    if faults.token && !headers.contains("authorization: bearer the-token") {
+    let is_given = |number: usize| headers.contains(&format!("authorization: bearer identity-{number}\n"));
+    // Manifests have waited.
+    let oldest = if path.contains("/manifests/") { 1 } else { faults.given.saturating_sub(1).max(1) };
+    let is_identified = (oldest..=faults.given).any(is_given);
+    if faults.token && !headers.contains("authorization: bearer the-token")
+        || faults.identity && !is_identified
+    {
         let challenge =
             format!("WWW-Authenticate: Bearer realm=\"http://{name}/token\",service=\"test\"\r\n");
         return reply("401 Unauthorized", &challenge, br#"{"errors":[{"code":"UNAUTHORIZED"}]}"#);
@@ -269,6 +317,37 @@ fn a_token() {
     let said = log_in("wrong").unwrap_err().to_string();
     assert!(said.contains("cannot log in to") && said.contains("incorrect username or password"), "{said}");
     log_in("secret").unwrap();
+}
+
+#[test]
+fn an_identity_token() {
+    let scratch = Scratch::new();
+    // The manifest comes when the third token has been asked for, and the first is not taken any more then.
+    let server = Server::start(image(), Faults { identity: true, until: 3, ..Faults::default() });
+    let reference = format!("{}/shop", server.name);
+    let path = scratch.path().join("config.json");
+    let with = |token: &str| {
+        let config = format!(r#"{{"auths":{{"{}":{{"identitytoken":"{token}"}}}}}}"#, server.name);
+        std::fs::write(&path, config).unwrap();
+        Registries { docker_config: Some(path.clone()), ..Registries::default() }
+    };
+    let said = refusal(pull(&scratch, &reference, with("another")));
+    assert!(said.contains("token service refuses") && said.contains("invalid_grant"), "{said}");
+    assert_whole(&pull(&scratch, &reference, with("the-identity")).unwrap());
+    assert_eq!(server.asked("scope=repository%3Ashop%3Apull"), server.asked("/token"));
+    // Logging in with what is there keeps it as it is, and it has no user.
+    let registries = with("the-identity");
+    assert_eq!(registries.user(&server.name).unwrap(), Some(String::new()));
+    registries.log_in(&server.name, None, None, &Stop::default()).unwrap();
+    let kept: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    assert_eq!(kept["auths"][&server.name], serde_json::json!({"identitytoken": "the-identity"}));
+    // A service that knows passwords alone.
+    let server = Server::start(image(), Faults { token: true, ..Faults::default() });
+    let config = format!(r#"{{"auths":{{"{}":{{"identitytoken":"other"}}}}}}"#, server.name);
+    std::fs::write(&path, config).unwrap();
+    let registries = Registries { docker_config: Some(path.clone()), ..Registries::default() };
+    let said = registries.log_in(&server.name, None, None, &Stop::default()).unwrap_err().to_string();
+    assert!(said.contains("cannot log in to") && said.contains("invalid_grant"), "{said}");
 }
 
 #[test]

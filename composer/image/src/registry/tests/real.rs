@@ -6,14 +6,14 @@ use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
-use oci_client::RegistryOperation;
 use oci_client::client::{Certificate, CertificateEncoding};
 use oci_client::secrets::RegistryAuth;
+use oci_client::{Client, RegistryOperation};
 
 use super::{assert_whole, image, pull, refusal};
 use crate::manifest::{OCI_INDEX, OCI_MANIFEST};
 use crate::reference::{Named, Reference};
-use crate::registry::connection::client;
+use crate::registry::connection::config;
 use crate::registry::{Kept, Proxies, Registries, oci_image};
 use crate::stop::Stop;
 use crate::store::Store;
@@ -106,8 +106,8 @@ impl Server {
             false => Vec::new(),
         };
         let client =
-            client(&self.name, !self.tls, false, certificates, (&Proxies::default(), super::super::SILENCE))
-                .unwrap();
+            config(&self.name, !self.tls, false, certificates, (&Proxies::default(), super::super::SILENCE));
+        let client = Client::try_from(client).unwrap();
         let auth = match self.tls {
             true => RegistryAuth::Basic("ann".to_owned(), "secret".to_owned()),
             false => RegistryAuth::Anonymous,
@@ -235,6 +235,10 @@ fn logging_in_and_out() {
     log_in(None).unwrap();
     let name = format!("{}/shop/api:v1", server.name);
     assert_whole(&pull(&scratch, &name, registries.clone()).unwrap());
+    let token = format!(r#"{{"auths":{{"{}":{{"identitytoken":"x"}}}}}}"#, server.name);
+    fs::write(&path, token).unwrap();
+    let said = log_in(None).unwrap_err().to_string();
+    assert!(said.contains("wants a password, and there is an identity token"), "{said}");
     assert!(registries.log_out(&server.name, None).unwrap());
     assert!(!registries.log_out(&server.name, None).unwrap());
     let said = refusal(pull(&scratch, &name, registries));

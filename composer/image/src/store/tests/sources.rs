@@ -119,6 +119,12 @@ fn what_docker_saves() {
     let error = world.pull(&world.reference("docker-archive:cut.tar")).unwrap_err().to_string();
     assert!(error.contains("cut.tar") && error.contains("it is cut short, in the middle of `"), "{error}");
 
+    for text in ["short\n", "a line of a text file\n".repeat(100).as_str()] {
+        fs::write(world.path("text"), text).unwrap();
+        let error = world.pull(&world.reference("docker-archive:text")).unwrap_err().to_string();
+        assert!(error.contains("this is no tar archive") && !error.contains("line"), "{error}");
+    }
+
     fs::write(world.path("twice.tar"), saved(&layers, true)).unwrap();
     let image = world.pull(&world.reference("docker-archive:twice.tar")).unwrap();
     let tops: Vec<bool> = image.layers.iter().map(|layer| layer.join("a").exists()).collect();

@@ -78,6 +78,32 @@ fn a_folder_keeps_its_links_modes_and_times() {
 }
 
 #[test]
+fn a_file_keeps_what_it_may_do_and_attributes_of_the_users() {
+    let scratch = Scratch::new();
+    fs::create_dir(scratch.at("from")).unwrap();
+    fs::write(scratch.at("from/program"), "x").unwrap();
+    // CAP_NET_BIND_SERVICE, permitted and effective (linux/capability.h).
+    let capability = [1, 0, 0, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    let attributes = [("security.capability", capability.as_slice()), ("user.of", b"ann=3")];
+    for (name, value) in attributes {
+        rustix::fs::setxattr(scratch.at("from/program"), name, value, XattrFlags::empty()).unwrap();
+    }
+    // Lost, and nothing else with it.
+    fs::write(scratch.at("from/lines"), "x").unwrap();
+    rustix::fs::setxattr(scratch.at("from/lines"), "user.lines", b"a\nb", XattrFlags::empty()).unwrap();
+    copy(&scratch.at("from"), &scratch.at("to"), false).unwrap();
+    assert_eq!(fs::read_to_string(scratch.at("to/lines")).unwrap(), "x");
+    copy(&scratch.at("from/program"), &scratch.at("alone"), false).unwrap();
+    for made in ["to/program", "alone"] {
+        for (name, value) in attributes {
+            let mut found = vec![0; 64];
+            let length = rustix::fs::getxattr(scratch.at(made), name, &mut found).unwrap();
+            assert_eq!(&found[..length], value, "{name} of {made}");
+        }
+    }
+}
+
+#[test]
 fn what_cannot_be_says_why() {
     let scratch = Scratch::new();
     fs::create_dir_all(scratch.at("from/inner")).unwrap();

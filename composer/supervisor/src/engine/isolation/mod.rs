@@ -62,6 +62,7 @@ fn confinement(service: &Service) -> Confinement {
             Seccomp::Profile(text) => SeccompProfile::Custom(text.clone()),
         },
         unmasked: security.unmasked,
+        fixed_project: isolation.storage_size.is_some(),
     }
 }
 

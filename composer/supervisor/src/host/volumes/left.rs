@@ -6,7 +6,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use composer_stack::{MountKind, Service};
+use composer_stack::{Mount, MountKind, Service};
 use serde::{Deserialize, Serialize};
 
 use super::{ANONYMOUS, HostVolume, User, write};
@@ -61,10 +61,7 @@ pub(crate) fn leave(
     folders: &ContainerPaths,
     folder: &Path,
 ) -> io::Result<()> {
-    let mounts = &container.service.mounts;
-    let mount = mounts
-        .iter()
-        .find(|mount| mount.kind == MountKind::Anonymous && folders.anonymous(&mount.target) == folder);
+    let mount = mount_of(container, folders, folder);
     let name = match mount {
         Some(mount) => name(container, &mount.target),
         None => name(container, &folder.display().to_string()),
@@ -89,6 +86,28 @@ pub(crate) fn leave_all(folders: &StackPaths, stack: &str) -> io::Result<()> {
     let containers = fs::read_dir(folders.containers()).into_iter().flatten().flatten();
     let mut names = containers.filter_map(|entry| entry.file_name().into_string().ok());
     names.try_for_each(|name| leave_unknown(stack, &folders.container(&name)))
+}
+
+/// The containers of other stacks that have a container's volume.
+pub(crate) fn lent_elsewhere(
+    stack: &str,
+    container: &ContainerRecord,
+    folders: &ContainerPaths,
+    folder: &Path,
+) -> Vec<String> {
+    let Some(mount) = mount_of(container, folders, folder) else { return Vec::new() };
+    let lent = borrowers(stack, container, &mount.target).into_iter();
+    lent.filter(|borrower| borrower.stack != stack).map(|borrower| borrower.container).collect()
+}
+
+/// What a container mounts of a folder of its own.
+fn mount_of<'a>(
+    container: &'a ContainerRecord,
+    folders: &ContainerPaths,
+    folder: &Path,
+) -> Option<&'a Mount> {
+    let mut anonymous = container.service.mounts.iter().filter(|mount| mount.kind == MountKind::Anonymous);
+    anonymous.find(|mount| folders.anonymous(&mount.target) == folder)
 }
 
 /// The folders of a container's volumes without a name.
@@ -122,14 +141,7 @@ fn anonymous(name: String, created: u64, left: Left) -> HostVolume {
 fn moved(folder: &Path, mut volume: HostVolume) -> io::Result<()> {
     volume.labels.insert(ANONYMOUS.to_owned(), String::new());
     write(&volume)?;
-    paths::take_in_volume(folder, &volume.name).map_err(|error| match error.kind() {
-        io::ErrorKind::CrossesDevices => io::Error::other(format!(
-            "{} is on another filesystem: take what you need out of {}, and remove it by `compose down -v`",
-            paths::volumes().display(),
-            folder.display()
-        )),
-        _ => error,
-    })
+    paths::take_in_volume(folder, &volume.name)
 }
 
 /// Who has taken over what a container mounts at a path.
