@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use composer_network::firewall::{self, Firewall, Net, Rules};
+use composer_network::firewall::{Firewall, Net, Rules};
 use composer_network::names;
 use composer_network::ports::{Place, Reserved};
 use composer_network::proxy::Target;
@@ -428,12 +428,6 @@ impl Engine {
                     self.announce(Subject::Group, Action::Warning(text));
                 }
             }
-        }
-        if mend
-            && let Some(unseen) = firewall::unseen()
-            && self.warned.borrow_mut().insert(unseen.clone())
-        {
-            self.announce(Subject::Group, Action::Warning(unseen));
         }
     }
 
