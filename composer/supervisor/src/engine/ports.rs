@@ -219,7 +219,8 @@ impl Engine {
             Ok(taken) => return Ok(Some(taken)),
             Err(error) if error.is_taken() => error,
             Err(error) => {
-                return Err(StartError { at: path(service, port), ..StartError::new(error.to_string()) });
+                let (help, at) = (error.help(), path(service, port));
+                return Err(StartError { help, at, ..StartError::new(error.to_string()) });
             }
         };
         if let Some((before, mut held)) = self.ports.take_free(|held| held.would_do_for(port)) {

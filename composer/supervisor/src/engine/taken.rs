@@ -53,8 +53,13 @@ impl Error {
         self
     }
 
-    /// What to do where somebody has it.
+    /// What to do where somebody has it, or there are too many.
     pub fn help(&self) -> Option<String> {
+        if self.reason.raw_os_error() == Some(libc::EMFILE) {
+            let help = "each port takes several of the files that a process may have open: raise `ulimit -Hn`, or \
+                        publish fewer";
+            return Some(help.to_owned());
+        }
         let other = self.elsewhere().filter(|_| self.is_taken())?;
         Some(format!("stop it, or publish another port: `{other}`"))
     }
