@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use composer_stack::{HostFacts, Lacking};
-use composer_supervisor::host::{cpus, disks, networks, volumes};
+use composer_supervisor::host::{cdi, cpus, disks, networks, nodes, volumes};
 
 /// Asks the kernel; `None` where /proc or /sys does not tell, and then limits are not checked against the host.
 pub fn facts() -> Option<HostFacts> {
@@ -17,6 +17,8 @@ pub fn facts() -> Option<HostFacts> {
             .and_then(|nodes| cpus::list(&nodes)),
         huge_pages: Some(huge_pages()),
         block: Some(disks::look),
+        device: Some(nodes::look),
+        described: Some(cdi::look),
         no_ipv6: networks::has_ipv6().err().map(str::to_owned),
         lacks: lacking(),
         interfaces: interfaces(),

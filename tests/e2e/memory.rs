@@ -226,7 +226,8 @@ fn kill_ends_one_process_and_kill_group_all_of_them() {
     let (out, err) = (text(&up.stdout), text(&up.stderr));
     assert!(out.contains("exited with code 137 (out of memory)"), "{out}");
     assert!(err.contains("Out of memory  pair was killed: its limit of 32 MiB was reached"), "{err}");
-    assert!(!project.ok(&["logs", "--tail", "1", "pair"]).contains("goes on"));
+    // On v1 the others are killed by the supervisor, a moment later.
+    assert!(!is_v2() || !project.ok(&["logs", "--tail", "1", "pair"]).contains("goes on"));
     assert_eq!(project.field("pair", "ExitCode"), 137);
     let reason = project.field("pair", "Reason").as_str().unwrap().to_owned();
     assert!(reason.starts_with("pair was killed: its limit of 32 MiB was reached; it "), "{reason}");

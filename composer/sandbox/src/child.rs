@@ -21,7 +21,7 @@ use crate::tree::{self, Missing, Tree};
 use crate::user::{self, User};
 use crate::userns::{self, IdRange, Mapping};
 use crate::{
-    capabilities, descriptor, dev, init, kernel_files, limits, mount, process, program, report, root,
+    capabilities, descriptor, dev, hooks, init, kernel_files, limits, mount, process, program, report, root,
     seccomp, volumes,
 };
 
@@ -83,6 +83,7 @@ pub fn container(spec: &ContainerSpec, fds: &ContainerFds, userns: Option<&Owned
         dev::provide(&tree, &spec.isolation.devices, spec.userns)?;
         drop((hidden, kernel));
         working_folder(&tree, &spec.process)?;
+        hooks::run(spec)?;
         let init = if spec.init { Some(own_program()?) } else { None };
         root::enter(&tree, spec.read_only)?;
         drop(tree);

@@ -16,6 +16,7 @@ mod device;
 mod failure;
 mod files;
 mod fill;
+mod hooks;
 pub mod host;
 pub mod init;
 mod kernel_files;
@@ -51,7 +52,7 @@ pub use sealed::{own_program, sealed_self};
 pub use seccomp::warm_up as prepare_filter;
 pub use spawn::{Child, ContainerFds, ExecFds, Stdio, exec_in, spawn};
 pub use spec::{
-    ContainerSpec, DeviceSpec, ExecSpec, FileSpec, Fill, IsolationSpec, LimitSpec, MountKind, MountSpec,
-    NamespaceSpec, ProcessSpec, Propagation, Recursion, RootSpec, ShmSpec,
+    ContainerSpec, DeviceSpec, ExecSpec, FileSpec, Fill, HookSpec, HooksSpec, IsolationSpec, LimitSpec,
+    MountKind, MountSpec, NamespaceSpec, ProcessSpec, Propagation, Recursion, RootSpec, ShmSpec,
 };
 pub use userns::IdRange;

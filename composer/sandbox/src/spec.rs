@@ -37,6 +37,9 @@ pub struct ContainerSpec {
     /// The ids of its users on the host, where it has a user namespace of its own.
     #[serde(default)]
     pub userns: Option<IdRange>,
+    /// What prepares its root filesystem.
+    #[serde(default)]
+    pub hooks: Option<HooksSpec>,
 }
 
 /// What separates a container from the host.
@@ -126,6 +129,28 @@ impl RootSpec {
         let (Self::Layers { upper, .. } | Self::Host { upper, .. }) = self;
         upper.parent().unwrap_or(Path::new("/"))
     }
+}
+
+/// Programs of the host's that prepare the root filesystem.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HooksSpec {
+    /// What they know the container by.
+    pub id: String,
+    /// One after another.
+    pub hooks: Vec<HookSpec>,
+}
+
+/// A program of the host's.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HookSpec {
+    /// Absolute path on the host.
+    pub path: PathBuf,
+    /// Its arguments, beginning with its name.
+    pub args: Vec<String>,
+    /// Its whole environment, `NAME=VALUE`.
+    pub env: Vec<String>,
+    /// Seconds that it may take.
+    pub timeout: Option<u32>,
 }
 
 /// A mount.

@@ -10,6 +10,7 @@ mod command_line;
 mod contents;
 mod cpuset;
 mod defaults;
+mod devices;
 mod diagnostic;
 mod dotenv;
 mod driver_options;
@@ -75,11 +76,12 @@ pub use load::{load, project_name_only};
 pub use loaded::{Loaded, Variable};
 pub use model::{
     AfterSync, Attachment, Bandwidth, BlockIo, CheckTimes, Condition, Content, Dependency, Device, DeviceIo,
-    Driver, ExternalLink, ExtraHost, FileMount, GatewayMode, Healthcheck, Hook, HostAddress, Image,
-    ImagePlace, ImageSource, ImageUse, IpNet, Isolation, Logging, Mac, MacvlanMode, Mount, MountKind,
+    DeviceRequest, Driver, ExternalLink, ExtraHost, FileMount, GatewayMode, Healthcheck, Hook, HostAddress,
+    Image, ImagePlace, ImageSource, ImageUse, IpNet, Isolation, Logging, Mac, MacvlanMode, Mount, MountKind,
     MountOptions, Namespace, Network, NetworkMode, Oom, OomPolicy, Pool, Port, PortMode, PreStart, Probe,
-    Propagation, Protocol, PullPolicy, Recursion, Resources, Restart, RestartPolicy, Rootfs, Run, Seccomp,
-    Security, Service, ServiceLink, Stack, Test, Trigger, TriggerAction, Ulimit, Victim, Volume, VolumesFrom,
+    Propagation, Protocol, PullPolicy, Recursion, Requested, Resources, Restart, RestartPolicy, Rootfs, Run,
+    Seccomp, Security, Service, ServiceLink, Stack, Test, Trigger, TriggerAction, Ulimit, Victim, Volume,
+    VolumesFrom,
 };
 pub use options::{Block, HostFacts, Lacking, LoadOptions, Purpose};
 pub use schema::schema;

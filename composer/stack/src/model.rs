@@ -20,7 +20,7 @@ mod oom;
 pub use crate::contents::Content;
 pub use image::{CheckTimes, Image, ImagePlace, ImageSource, ImageUse, PullPolicy};
 pub use io::{BlockIo, DeviceIo};
-pub use isolation::{Device, Isolation, Namespace, Seccomp, Security, Ulimit};
+pub use isolation::{Device, DeviceRequest, Isolation, Namespace, Requested, Seccomp, Security, Ulimit};
 pub use mounts::{FileMount, Mount, MountKind, MountOptions, Propagation, Recursion, Volume, VolumesFrom};
 pub use network::{
     Attachment, Bandwidth, Driver, ExternalLink, ExtraHost, GatewayMode, HostAddress, IpNet, Mac,

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
+use crate::model::DeviceRequest;
 use crate::stdin::Stdin;
 
 /// What to load and with which surroundings.
@@ -70,6 +71,9 @@ pub enum Lacking {
     Freezer,
 }
 
+/// Looks for something on a host, and says why it cannot be had.
+pub type Look<T> = fn(&T) -> Result<(), String>;
+
 /// What a file is held against.
 #[derive(Clone, Debug, Default)]
 pub struct HostFacts {
@@ -85,6 +89,10 @@ pub struct HostFacts {
     pub huge_pages: Option<BTreeSet<u64>>,
     /// Looks at the path of a block device.
     pub block: Option<fn(&str) -> Block>,
+    /// Looks at the path of an item of `devices`: why it is none.
+    pub device: Option<Look<str>>,
+    /// Looks for devices that their vendor has described: why they cannot be had.
+    pub described: Option<Look<DeviceRequest>>,
     /// Why the kernel has no IPv6, where it has none.
     pub no_ipv6: Option<String>,
     /// What it lacks to limit memory or to hold processes, in words; empty where it can do both.

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use composer_stack::{Block, HostFacts, LoadOptions, Purpose, load};
+use composer_stack::{Block, DeviceRequest, HostFacts, LoadOptions, Purpose, Requested, load};
 
 /// A host of two CPUs, 4 GiB and two networks and volumes, whatever machine the test runs on.
 fn options(folder: &Path, files: Vec<PathBuf>, purpose: Purpose) -> LoadOptions {
@@ -27,6 +27,8 @@ fn options(folder: &Path, files: Vec<PathBuf>, purpose: Purpose) -> LoadOptions 
             memory_nodes: Some([0].into()),
             huge_pages: Some([2 << 20, 1 << 30].into()),
             block: Some(block),
+            device: Some(device),
+            described: Some(described),
             no_ipv6: None,
             lacks: Vec::new(),
             interfaces: Some(["eth0", "eth1", "lo"].map(str::to_owned).into()),
@@ -34,6 +36,21 @@ fn options(folder: &Path, files: Vec<PathBuf>, purpose: Purpose) -> LoadOptions 
             volumes: Some(["archive", "shared"].map(str::to_owned).into()),
         }),
         ..LoadOptions::default()
+    }
+}
+
+/// All devices but those of nobody.
+fn device(path: &str) -> Result<(), String> {
+    if path.contains("nobody") { Err("No such file or directory".to_owned()) } else { Ok(()) }
+}
+
+/// Two GPUs of NVIDIA's.
+fn described(request: &DeviceRequest) -> Result<(), String> {
+    let is_theirs = |name: &String| ["nvidia.com/gpu=0", "nvidia.com/gpu=1"].contains(&name.as_str());
+    match (&request.which, request.driver.as_deref()) {
+        (Requested::Whole(names), _) if names.iter().all(is_theirs) => Ok(()),
+        (Requested::Count(0..=2) | Requested::All, None | Some("nvidia")) => Ok(()),
+        _ => Err("nobody describes it".to_owned()),
     }
 }
 

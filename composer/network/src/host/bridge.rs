@@ -48,9 +48,6 @@ pub struct Bridge {
     pub medium: Medium,
 }
 
-/// How often a bridge is asked for of a kernel that does not know any.
-const MODULE_TRIES: u32 = 10;
-
 impl BridgeSpec {
     pub(super) fn has_ipv6(&self) -> bool {
         self.subnets.iter().any(|subnet| subnet.gateway.is_ipv6() && !subnet.bare)
@@ -138,23 +135,19 @@ impl Host {
 
     async fn make_bridge(&self, spec: &BridgeSpec, mac: &[u8]) -> Result<LinkMessage> {
         let name = &spec.name;
-        let mut tries = 1;
-        loop {
-            let mut message = LinkBridge::new(name).link_group(spec.group).address(mac.to_vec());
-            if let Some(mtu) = spec.mtu {
-                message = message.mtu(mtu);
+        let bridge = || {
+            let message = LinkBridge::new(name).link_group(spec.group).address(mac.to_vec());
+            match spec.mtu {
+                Some(mtu) => message.mtu(mtu).build(),
+                None => message.build(),
             }
-            match self.handle.link().add(message.build()).execute().await.map_err(netlink_to_io) {
-                Ok(()) => break,
-                // Made by someone else since the look: what it is gets checked below as well.
-                Err(error) if error.raw_os_error() == Some(libc::EEXIST) => break,
-                // The first bridges of a host: where another process has the kernel load the module in this moment,
-                // modprobe(8) finds it there and returns before it is ready. Each try runs modprobe anew.
-                Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) && tries < MODULE_TRIES => {
-                    tries += 1
-                }
-                Err(error) => return Err(Error::kernel("make bridge", name, error)),
+        };
+        match self.add(bridge).await {
+            // Made by someone else since the look: what it is gets checked below as well.
+            Err(error) if error.raw_os_error() != Some(libc::EEXIST) => {
+                return Err(Error::kernel("make bridge", name, error));
             }
+            Ok(()) | Err(_) => {}
         }
         let gone = || Error::kernel("make bridge", name, nix::errno::Errno::ENODEV);
         self.find(name).await?.ok_or_else(gone)

@@ -1,16 +1,33 @@
-//! Which kinds of links the kernel makes, tried in the namespace that the process is in: to be one that goes with it.
+//! Kinds of links: the modules of the kernel that make them, and which of them there are.
 
-use rtnetlink::packet_route::link::{InfoKind, MacVlanMode};
+use std::io;
+
+use rtnetlink::packet_route::link::{InfoKind, LinkMessage, MacVlanMode};
 use rtnetlink::{LinkMacVlan, LinkMessageBuilder, LinkUnspec, LinkVlan};
 
 use super::Host;
 use crate::error::netlink_to_io;
 
-/// So often a kind is asked for: see [`Host::bring_bridge`].
+/// How often a link is asked for of a kernel that does not know its kind.
 const TRIES: u32 = 10;
 
 impl Host {
-    /// Makes a link of each kind that is used; why not, where there is none.
+    /// Makes a link.
+    ///
+    /// The first ones of a host: where another process, or another container's link, has the kernel load the module in this
+    /// moment, modprobe(8) finds it there and returns before it is ready. Each try runs modprobe anew.
+    pub(super) async fn add(&self, link: impl Fn() -> LinkMessage) -> io::Result<()> {
+        let mut tries = 1;
+        loop {
+            match self.handle.link().add(link()).execute().await.map_err(netlink_to_io) {
+                Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) && tries < TRIES => tries += 1,
+                other => return other,
+            }
+        }
+    }
+
+    /// Makes a link of each kind that is used, in the namespace that the process is in: to be one that goes with it; why
+    /// not, where there is none.
     pub async fn try_kinds(&self) -> Vec<(&'static str, Result<(), String>)> {
         let of = |kind: InfoKind, name: &str| {
             LinkMessageBuilder::<LinkUnspec>::new_with_info_kind(kind).name(name.to_owned()).build()
@@ -29,17 +46,7 @@ impl Host {
         outcomes
     }
 
-    async fn try_link(
-        &self,
-        message: impl Fn() -> rtnetlink::packet_route::link::LinkMessage,
-    ) -> Result<(), String> {
-        let mut tries = 1;
-        loop {
-            match self.handle.link().add(message()).execute().await.map_err(netlink_to_io) {
-                Ok(()) => return Ok(()),
-                Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) && tries < TRIES => tries += 1,
-                Err(error) => return Err(error.to_string()),
-            }
-        }
+    async fn try_link(&self, link: impl Fn() -> LinkMessage) -> Result<(), String> {
+        self.add(link).await.map_err(|error| error.to_string())
     }
 }

@@ -3,11 +3,13 @@
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
-use rtnetlink::packet_route::link::{InfoBridgePort, InfoData, InfoKind, InfoVeth, LinkAttribute};
+use rtnetlink::packet_route::link::{
+    InfoBridgePort, InfoData, InfoKind, InfoVeth, LinkAttribute, LinkMessage,
+};
 use rtnetlink::{LinkBridgePort, LinkMessageBuilder, LinkUnspec, LinkVeth};
 
 use super::{Host, Inside, Medium, Plug, is_kind};
-use crate::error::{Error, Result, netlink_to_io};
+use crate::error::{Error, Result};
 use crate::netns;
 
 /// Bytes that TCP over IPv4 hands over as one packet (BIG TCP, Linux 6.3; earlier kernels take no notice): half of what a
@@ -115,23 +117,7 @@ impl Host {
         let Plug { bridge, veth, .. } = plug;
         let mut replaced = 0;
         loop {
-            // The peer goes up later: in this message it is refused with ENOTCONN, as its other end is not there yet.
-            let mut peer = LinkMessageBuilder::<LinkUnspec>::new()
-                .name(&plug.interface)
-                .address(plug.mac.to_vec())
-                .append_extra_attribute(LinkAttribute::GsoIpv4MaxSize(LARGEST))
-                .setns_by_fd(netns.as_raw_fd());
-            let mut pair = LinkMessageBuilder::<LinkVeth>::new_with_info_kind(InfoKind::Veth)
-                .name(veth)
-                .link_group(plug.group)
-                .controller(bridge.index)
-                .append_extra_attribute(LinkAttribute::GsoIpv4MaxSize(LARGEST))
-                .up();
-            if let Some(mtu) = bridge.mtu {
-                (peer, pair) = (peer.mtu(mtu), pair.mtu(mtu));
-            }
-            let pair = pair.set_info_data(InfoData::Veth(InfoVeth::Peer(peer.build()))).build();
-            let error = match self.handle.link().add(pair).execute().await.map_err(netlink_to_io) {
+            let error = match self.add(|| pair(plug, netns)).await {
                 Ok(()) => break,
                 Err(error) => error,
             };
@@ -158,4 +144,25 @@ impl Host {
         let done = self.handle.link().set_port(port).execute().await;
         done.map_err(|error| Error::netlink("isolate veth", veth, error))
     }
+}
+
+/// The pair of a plug: its host end up, the other in a namespace.
+fn pair(plug: &Plug, netns: BorrowedFd<'_>) -> LinkMessage {
+    let Plug { bridge, veth, .. } = plug;
+    // The peer goes up later: in this message it is refused with ENOTCONN, as its other end is not there yet.
+    let mut peer = LinkMessageBuilder::<LinkUnspec>::new()
+        .name(&plug.interface)
+        .address(plug.mac.to_vec())
+        .append_extra_attribute(LinkAttribute::GsoIpv4MaxSize(LARGEST))
+        .setns_by_fd(netns.as_raw_fd());
+    let mut pair = LinkMessageBuilder::<LinkVeth>::new_with_info_kind(InfoKind::Veth)
+        .name(veth)
+        .link_group(plug.group)
+        .controller(bridge.index)
+        .append_extra_attribute(LinkAttribute::GsoIpv4MaxSize(LARGEST))
+        .up();
+    if let Some(mtu) = bridge.mtu {
+        (peer, pair) = (peer.mtu(mtu), pair.mtu(mtu));
+    }
+    pair.set_info_data(InfoData::Veth(InfoVeth::Peer(peer.build()))).build()
 }

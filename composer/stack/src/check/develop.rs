@@ -1,4 +1,4 @@
-//! What watching and devices leave to a second look: keys that need or exclude each other.
+//! What watching leaves to a second look: actions that need a target.
 
 use super::project::{Named, Project};
 use crate::diagnostic::Report;
@@ -7,22 +7,6 @@ use crate::yaml::Node;
 pub(super) fn check(project: Project<'_>, report: &mut Report) {
     for service in project.services() {
         watch(service, report);
-    }
-}
-
-/// What devices by themselves may not be.
-pub(super) fn devices(project: Project<'_>, report: &mut Report) {
-    for service in project.services() {
-        let reserved = service.at(&["deploy", "resources", "reservations", "devices"]);
-        let reserved = reserved.map(Node::items).unwrap_or_default();
-        for device in reserved.iter().chain(service.list("gpus")) {
-            if let (Some(count), Some(ids)) = (device.get("count"), device.get("device_ids")) {
-                report
-                    .error(ids.span, "a device has both `count` and `device_ids`")
-                    .help("keep one of them")
-                    .also(count.span, "the other one");
-            }
-        }
     }
 }
 

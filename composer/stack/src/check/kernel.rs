@@ -1,4 +1,4 @@
-//! What only the kernel knows: capabilities, its parameters, limits of processes, devices.
+//! What only the kernel knows: capabilities, its parameters, limits of processes.
 
 use std::collections::HashMap;
 
@@ -20,7 +20,6 @@ pub(super) fn check(project: Project<'_>, report: &mut Report) {
         opposites(service, report);
         parameters(service, report);
         limits(service, report);
-        devices(service, report);
     }
 }
 
@@ -165,60 +164,4 @@ fn limits(service: Named<'_>, report: &mut Report) {
                 .also(hard.span, "the hard limit");
         }
     }
-}
-
-fn devices(service: Named<'_>, report: &mut Report) {
-    for device in service.list("devices") {
-        paths(device, report);
-        if let Some(node) = device.get("permissions")
-            && let Some(text) = node.text_value().filter(|text| !is_permissions(text))
-        {
-            report
-                .error(node.span, format!("`{text}` is not what may be done with a device"))
-                .help("`r` reads, `w` writes and `m` makes it: `rw`, `rwm`");
-        }
-    }
-    for rule in service.list("device_cgroup_rules") {
-        let Some(text) = rule.text_value() else { continue };
-        if !is_rule(text) {
-            report
-                .error(rule.span, format!("`{text}` is not a rule for devices"))
-                .help("type, numbers and permissions: `c 1:3 rwm`, `b 8:* r`, `a *:* rwm`");
-        }
-    }
-}
-
-/// Where a device is, on the host and in the container.
-fn paths(device: &Node, report: &mut Report) {
-    for key in ["source", "target"] {
-        let Some(node) = device.get(key) else { continue };
-        let Some(text) = node.text_value().filter(|text| !text.is_empty() && !text.starts_with('/')) else {
-            continue;
-        };
-        // VENDOR/CLASS=NAME, of the Container Device Interface.
-        if key == "source" && text.contains('/') && text.contains('=') {
-            report
-                .error(node.span, format!("the device `{text}` is one of the CDI, which is not read"))
-                .help("name the nodes themselves: `/dev/dri/renderD128`");
-        } else if key == "source" || device.get("source").and_then(Node::text_value) != Some(text) {
-            report
-                .error(node.span, format!("`{text}` is not the path of a device"))
-                .help("a path begins with `/`: `/dev/ttyUSB0`");
-        }
-    }
-}
-
-fn is_permissions(text: &str) -> bool {
-    (1..=3).contains(&text.len()) && text.chars().all(|c| matches!(c, 'r' | 'w' | 'm'))
-}
-
-fn is_rule(text: &str) -> bool {
-    let words: Vec<&str> = text.split(' ').collect();
-    let [kind, numbers, permissions] = words.as_slice() else {
-        return false;
-    };
-    let number = |text: &str| text == "*" || (!text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()));
-    matches!(*kind, "a" | "b" | "c")
-        && numbers.split_once(':').is_some_and(|(major, minor)| number(major) && number(minor))
-        && is_permissions(permissions)
 }

@@ -11,6 +11,7 @@ mod cycles;
 mod definitions;
 mod dependencies;
 mod develop;
+mod devices;
 mod drivers;
 mod edges;
 mod health;
@@ -54,7 +55,7 @@ pub(crate) fn each(root: &Node, options: &LoadOptions, report: &mut Report) {
     let nobody = Map::new();
     let project = Project::new(root, &nobody, options);
     definitions::each(project, report);
-    develop::devices(project, report);
+    devices::each(project, report);
 }
 
 /// Runs every other check. `disabled` are the services that no active profile wants, with their definitions; `folder` is
@@ -74,6 +75,7 @@ pub(crate) fn all(root: &Node, disabled: &Map, folder: &Path, options: &LoadOpti
     develop::check(project, report);
     words::check(project, report);
     kernel::check(project, report);
+    devices::check(project, report);
     security::check(project, folder, report);
     ports::check(project, report);
     networks::check(project, report);

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::pairs;
 use crate::capabilities::bare;
+use crate::devices;
 use crate::model::{Device, Isolation, Namespace, Seccomp, Security, Ulimit};
 use crate::read;
 use crate::security::{self, Item};
@@ -33,6 +34,7 @@ pub(super) fn isolation(node: &Node, folder: &Path) -> Isolation {
         // Zero is the default, as in Docker.
         shm_size: whole("shm_size").and_then(|size| u64::try_from(size).ok()).filter(|size| *size > 0),
         devices: node.get("devices").map(Node::items).unwrap_or_default().iter().filter_map(device).collect(),
+        device_requests: devices::requests(node).into_iter().map(|(_, request)| request).collect(),
         device_cgroup_rules: words("device_cgroup_rules"),
         pid: namespace(node.get("pid")),
         ipc: namespace(node.get("ipc")),
@@ -83,7 +85,7 @@ fn ulimits(node: Option<&Node>) -> BTreeMap<String, Ulimit> {
 
 fn device(node: &Node) -> Option<Device> {
     let text = |key: &str| values::text(node.get(key)).filter(|text| !text.is_empty());
-    let source = text("source")?;
+    let source = text("source").filter(|_| node.get("source").and_then(devices::qualified).is_none())?;
     Some(Device {
         target: text("target").unwrap_or_else(|| source.clone()),
         source: source.into(),

@@ -37,6 +37,9 @@ pub struct Isolation {
     /// `devices`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub devices: Vec<Device>,
+    /// `gpus`, `deploy.resources.reservations.devices`, and names of the Container Device Interface in `devices`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub device_requests: Vec<DeviceRequest>,
     /// `device_cgroup_rules`: `c 1:3 rwm`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub device_cgroup_rules: Vec<String>,
@@ -75,7 +78,7 @@ pub struct Security {
     pub unmasked: bool,
 }
 
-/// Which system calls there are.
+/// Requested system calls there are.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Seccomp {
@@ -108,6 +111,33 @@ pub struct Device {
     pub target: String,
     /// `r`, `w` and `m`: what may be done with it.
     pub permissions: String,
+}
+
+/// Devices that their vendor has described, with what programs need to use them (Container Device Interface).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceRequest {
+    /// The value of the file, as keys and places in lists below the service.
+    pub at: Vec<String>,
+    /// Whose they are: `nvidia`; `cdi` where they have their whole names; anybody's where absent.
+    pub driver: Option<String>,
+    /// What they must be able to do, of which their class is one: `gpu`.
+    pub capabilities: Vec<String>,
+    /// Requested of them.
+    pub which: Requested,
+}
+
+/// Requested devices are asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Requested {
+    /// Every one.
+    All,
+    /// So many.
+    Count(u64),
+    /// By their names among the driver's: `0`, `GPU-…`.
+    Named(Vec<String>),
+    /// By whole names: `nvidia.com/gpu=0`.
+    Whole(Vec<String>),
 }
 
 /// A namespace of processes or of their shared memory.

@@ -8,11 +8,6 @@ use crate::yaml::Node;
 
 /// For what only a cluster can do.
 const SWARM: Support = Support::Ignored("it is for clusters; Docker Compose ignores it too");
-/// For devices that a driver hands out.
-pub(crate) const DRIVERS: Support = Support::Refused(
-    "devices that need a driver of their own, such as GPUs, cannot be handed out; plain ones can, with `devices`",
-);
-
 /// `deploy`.
 pub(crate) static DEPLOY: Record = Record::new(
     "`deploy`",
@@ -84,9 +79,8 @@ static RESERVATIONS: Record = Record::new(
         Field::new(
             "devices",
             Shape::List(&Shape::Record(&DEVICES)),
-            "Devices that a driver hands out, such as GPUs.",
-        )
-        .support(DRIVERS),
+            "Devices that their vendor describes in /etc/cdi or /var/run/cdi, such as GPUs.",
+        ),
         Field::new(
             "generic_resources",
             Shape::List(&Shape::Record(&GENERIC)),

@@ -5,7 +5,7 @@ use super::container::{
     BLKIO, CREDENTIAL_SPEC, DEPENDENCY, DEVELOP, HEALTHCHECK, HOOK, KEYED, LOGGING, PRE_START, PROVIDER,
     SERVICE_MODEL, SERVICE_NETWORK, ULIMIT,
 };
-use super::deploy::{DEPLOY, DRIVERS};
+use super::deploy::DEPLOY;
 use super::{COUNT, Field, NUMBER, Print, Record, SET, Shape, Support, TEXTS, own};
 use crate::merge::{self, Merge};
 use crate::shape;
@@ -139,8 +139,7 @@ pub(crate) static SERVICE: Record = Record::new(
             .merge(Merge::Own(merge::hosts)),
         Field::new("group_add", Shape::Set(&shape::TEXT_OR_INT), "Further groups of the container's user."),
         Field::new("gpus", shape::GPUS, "GPUs that the container gets: `all`, or a list.")
-            .merge(Merge::Lists)
-            .support(DRIVERS),
+            .merge(Merge::Lists),
         Field::new(
             "hostname",
             shape::HOSTNAME,

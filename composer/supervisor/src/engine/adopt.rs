@@ -11,6 +11,7 @@ use composer_stack::NetworkMode;
 
 use super::container::{Container, Status};
 use super::link::{Born, End, Legacy, Link};
+use super::oom::Death;
 use super::{Engine, exec, inside, logpipes, network, ports, prestart, program, removal};
 use crate::host::volumes::left;
 use crate::logs::Stream;
@@ -155,15 +156,14 @@ impl Engine {
         let starved = self.death_unseen(container, ended.as_ref().and_then(|end| end.code));
         let unknown =
             || ended.is_none().then(|| "its code is not known: nobody was there when it ended".to_owned());
-        let reason = starved.as_ref().map(|told| told.text.clone()).or_else(unknown);
-        container.record.borrow_mut().starved = starved.is_some();
+        let starvation = Death::reason(starved.as_ref());
+        container.record.borrow_mut().starved = starvation.is_some();
+        let reason = starvation.or_else(unknown);
         let end = ended.unwrap_or(End { code: None, time: crate::clock::now() });
         let recorded = self.finish(container, end, reason);
         self.release(container).await;
         self.recall(container, end.code);
-        if let Some(told) = starved {
-            self.tell_shortage(container, told);
-        }
+        self.tell_death(container, starved);
         self.tell_end(container, end.code);
         if recorded && ended.is_some() {
             self.link.acknowledge(pid);

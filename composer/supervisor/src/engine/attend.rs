@@ -12,6 +12,7 @@ use super::container::{Container, Live, Status, StopOrder};
 use super::life::{self, Life};
 use super::link::{Born, End};
 use super::logpipes::Logging;
+use super::oom::Death;
 use super::restart::{self, Ending};
 use super::{Engine, program};
 use crate::logs::Stream;
@@ -54,7 +55,15 @@ impl Engine {
         });
         let (engine, container) = (Rc::clone(self), Rc::clone(container));
         tokio::task::spawn_local(async move {
-            let told = |signal| engine.announce_container(&container, Action::Killed { signal });
+            let told = |signal| {
+                engine.announce_container(&container, Action::Killed { signal });
+                // On v1 nothing that is held dies.
+                if signal == libc::SIGKILL
+                    && let Err(error) = engine.takes_leave(&container)
+                {
+                    diagnose(&error);
+                }
+            };
             let end = attend(&container, born.pid, &born.pidfd, born.end, orders, since, told).await;
             if let Some(probing) = probing {
                 probing.abort();
@@ -78,17 +87,13 @@ impl Engine {
         self.give_back_cores(container);
         self.end_watch(container);
         let starved = self.death(container, end.code);
-        let reason = match (&starved, end.code) {
-            (Some(told), _) => Some(told.text.clone()),
-            (None, None) => Some("its code is not known: the keeper had been killed".to_owned()),
-            (None, Some(_)) => None,
-        };
-        container.record.borrow_mut().starved = starved.is_some();
-        let recorded = self.finish(container, end, reason);
+        let starvation = Death::reason(starved.as_ref());
+        container.record.borrow_mut().starved = starvation.is_some();
+        let unknown =
+            || end.code.is_none().then(|| "its code is not known: the keeper had been killed".to_owned());
+        let recorded = self.finish(container, end, starvation.or_else(unknown));
         self.withdraw(container);
-        if let Some(told) = starved {
-            self.tell_shortage(container, told);
-        }
+        self.tell_death(container, starved);
         self.conclude(container, end.code);
         // Not before it is told: a supervisor that dies in between leaves it to the next one.
         if recorded {
@@ -172,8 +177,7 @@ impl Engine {
             return;
         }
         self.announce_container(container, Action::Stopping);
-        // Neither a hook nor a signal gets anywhere in one that is held.
-        if let Err(error) = self.unpause(container) {
+        if let Err(error) = self.takes_leave(container) {
             diagnose(&error);
         }
         // Docker Compose runs no hooks in containers of `run`.

@@ -244,6 +244,11 @@ impl Link {
         Born { pid, pidfd, end }
     }
 
+    /// The present keeper.
+    pub fn keeper(&self) -> Option<i32> {
+        self.keeper.borrow().as_ref().and_then(|keeper| program::number(keeper.as_fd()))
+    }
+
     /// Takes up a process that is not the keeper's child: its end shows on its pidfd.
     pub fn orphan(pid: i32, pidfd: OwnedFd) -> Born {
         let (sender, end) = oneshot::channel();

@@ -46,6 +46,7 @@ mod setting;
 mod sought;
 mod spec;
 mod start;
+mod strangers;
 mod taken;
 mod turn;
 mod unplug;
@@ -218,6 +219,7 @@ async fn supervise(stack: &str) -> io::Result<()> {
         finished: Notify::new(),
         _lock: lock,
     });
+    engine.end_strangers();
     engine.adopt(legacy).await;
     engine.watch_pressure();
     let kept = async {

@@ -306,9 +306,8 @@ impl Engine {
                 Ok(()) => self.announce_container(&container, Action::Killed { signal: request.signal }),
                 Err(error) => messages.push(format!("kill {}: {error}", container.name())),
             }
-            // One that is held would neither hear that it is to end nor die of it.
             if ends {
-                messages.extend(self.unpause(&container).err());
+                messages.extend(self.takes_leave(&container).err());
             }
         }
         if messages.is_empty() { Ok(None) } else { Err(failure(messages.join("\n"))) }

@@ -11,6 +11,11 @@ pub fn ticks(pid: i32) -> Option<u64> {
     field(&stat(pid)?, 22)?.parse().ok()
 }
 
+/// The parent of a process: field 4.
+pub fn parent(pid: i32) -> Option<i32> {
+    field(&stat(pid)?, 4)?.parse().ok()
+}
+
 /// The code of a process that has ended, as long as nobody has reaped it: field 52.
 pub fn code(pid: i32) -> Option<i32> {
     let stat = stat(pid)?;

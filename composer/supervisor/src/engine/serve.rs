@@ -159,6 +159,7 @@ impl Engine {
     /// From here on whoever asks is left to the next supervisor.
     fn leave(&self) {
         if !self.leaving.send_replace(true) {
+            self.end_strangers();
             self.clear_run_folder();
         }
     }

@@ -55,6 +55,7 @@ impl Engine {
             isolation: isolation::spec(service, devices),
             hostname: identity.hostname,
             userns: container.record.borrow().userns,
+            hooks: None,
         })
     }
 

@@ -248,6 +248,7 @@ impl Engine {
         let devices = isolation::devices(&service).map_err(named)?;
         self.claim_ids(container, &service).map_err(named)?;
         let mut spec = self.spec(container, &service, identity, devices.nodes)?;
+        isolation::add_described(devices.edits, &name, &mut spec).map_err(named)?;
         if joined.is_some() {
             spec.network = NamespaceSpec::Joined;
         }

@@ -1,6 +1,7 @@
 //! What needs no supervisor: it is read from records and the kernel, and no process is started for it.
 
 mod bandwidth;
+pub mod cdi;
 pub mod cpus;
 pub(crate) mod devices;
 pub mod disks;
@@ -9,6 +10,7 @@ mod figures;
 pub(crate) mod ids;
 pub mod images;
 pub mod networks;
+pub mod nodes;
 mod processes;
 mod stacks;
 pub mod volumes;

@@ -1,5 +1,6 @@
 //! What separates a container's programs from the host, as the sandbox and the control groups have it.
 
+mod described;
 mod devices;
 mod joined;
 mod limits;
@@ -12,9 +13,13 @@ use composer_sandbox::{
 };
 use composer_stack::{Mount, MountKind, Namespace, NetworkMode, Seccomp, Service};
 
+pub use described::add as add_described;
+
 use super::Engine;
 use super::group::limits_in_force;
-use super::start::Result;
+use super::start::{Result, StartError};
+use crate::host::cdi::Edits;
+use crate::host::nodes;
 
 /// Docker's default size of /dev/shm, in bytes.
 const SHM: u64 = 64 << 20;
@@ -72,6 +77,7 @@ pub fn limits_devices(service: &Service) -> bool {
     };
     !isolation.privileged
         && (!isolation.devices.is_empty()
+            || !isolation.device_requests.is_empty()
             || !isolation.device_cgroup_rules.is_empty()
             || isolation.cap_add.iter().any(mounts)
             || service.mounts.iter().any(is_of_dev))
@@ -82,14 +88,18 @@ pub fn limits_devices(service: &Service) -> bool {
 pub struct Devices {
     pub nodes: Vec<DeviceSpec>,
     pub rules: Option<Vec<DeviceRule>>,
+    /// What else comes with those that their vendors describe.
+    pub edits: Edits,
 }
 
 /// Looks at the host's devices that a service has.
 pub fn devices(service: &Service) -> Result<Devices> {
+    let edits = described::edits(service)?;
     if service.isolation.privileged {
-        return Ok(Devices { nodes: devices::all()?, rules: None });
+        let nodes = nodes::all().map_err(|error| StartError::doing("look at the host's devices", &error))?;
+        return Ok(Devices { nodes, rules: None, edits });
     }
-    devices::asked(service, limits_devices(service))
+    devices::asked(service, edits, limits_devices(service))
 }
 
 /// What separates a container from the host, with these device nodes.

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use composer_cgroup::Shortage;
-use composer_stack::show_bytes;
+use composer_stack::{OomPolicy, show_bytes};
 
 use super::super::container::Container;
 use super::super::{Engine, group};
@@ -54,6 +54,13 @@ impl Engine {
             let text = format!("it could not be paused when it ran out of memory: {error}");
             return self.announce_container(container, Action::Warning(text));
         }
+        if !*container.paused.borrow() {
+            // It has been let go meanwhile, or is to end.
+            if let Err(error) = self.container_group(&container.name()).thaw() {
+                diagnose(&format!("unpause {}: {error}", container.name()));
+            }
+            return;
+        }
         if now.waits {
             diagnose(&format!("{} had its limit reached before it could be held", container.name()));
         }
@@ -71,12 +78,12 @@ impl Engine {
         Ok(())
     }
 
-    /// A user lets a container go on that was held for want of memory: it is watched again once it has room.
+    /// A user lets a container go on: one that was held for want of memory is watched again once it has room.
     pub(in super::super) fn has_been_let_go(&self, container: &Container) {
         if container.memory.held().is_some() {
             container.change_memory(|state| (state.held, state.spent) = (None, true));
-            container.memory.changed.notify_one();
         }
+        container.memory.changed.notify_one();
     }
 
     /// A container has taken over other limits, or another policy. What it had been raised to holds on where its limit is
@@ -90,6 +97,10 @@ impl Engine {
         });
         if container.live.borrow().is_some() {
             let now = self.shortage(container);
+            let is_held = container.memory.held().is_some();
+            if is_held && container.record.borrow().service.oom.policy != OomPolicy::Pause {
+                self.thaw(container).unwrap_or_else(|error| diagnose(&error));
+            }
             self.let_go_with_room(container, &now);
         }
         container.memory.changed.notify_one();

@@ -9,13 +9,35 @@ use super::Kill;
 use crate::clock;
 use crate::protocol::{Outcome, Shortage as Told};
 
-/// An end so soon after a kill that its container had survived is by it all the same; and so long it is remembered on v1
-/// that a limit was reached.
-const BY_IT: u64 = 10_000_000_000;
+/// An end so soon after a kill that its container had survived is by it all the same, unless the user has asked for it;
+/// in nanoseconds.
+const BY_IT: u64 = 1_000_000_000;
+/// So long it is remembered on v1 that a limit was reached, in nanoseconds.
+const REMEMBERED: u64 = 10_000_000_000;
+/// What v1 tells a container so much later than it has told the stack, in nanoseconds, is of the container's own limit:
+/// that of the stack it tells all at once.
+const LATER: u64 = 50_000_000;
 /// How near to its limit the most that a group of v1 has had is where that limit was reached: the kernel charges in lots.
 pub(super) const LOT: u64 = 1 << 20;
 /// How many other containers are named.
 const NAMED: usize = 4;
+
+/// The end of a container in which the kernel has killed.
+pub(in super::super) struct Death {
+    /// What was killed, and why.
+    told: Told,
+    /// Whether nobody has been told yet.
+    is_new: bool,
+    /// Whether it is what the container has ended of.
+    is_cause: bool,
+}
+
+impl Death {
+    /// What is told of the end, where it is that.
+    pub fn reason(death: Option<&Self>) -> Option<String> {
+        death.filter(|death| death.is_cause).map(|death| death.told.text.clone())
+    }
+}
 
 /// Whose limit was reached.
 enum Whose {
@@ -30,34 +52,53 @@ impl Engine {
         let stack = self.stack_shortage();
         // All of a group are counted one by one, and the limit is reached but once.
         let earlier = container.memory.state.borrow().kill.clone().filter(|kill| !kill.is_told);
-        let why = earlier.map_or_else(|| self.why(container, now, &stack), |kill| kill.why);
+        let more = now.kills - container.memory.state.borrow().kills;
+        let (why, processes) = match earlier {
+            Some(kill) => (kill.why, kill.processes + more),
+            None => (self.why(container, now, &stack), more),
+        };
         container.change_memory(|state| {
             state.counted(now, &stack);
-            state.kill = Some(Kill { is_told: false, at: clock::now(), why });
+            state.kill = Some(Kill { is_told: false, processes, at: clock::now(), why });
         });
     }
 
     /// What is told of the end of a container with this code where it was by a kill for want of memory.
-    pub(in super::super) fn death(&self, container: &Container, code: Option<i32>) -> Option<Told> {
-        if code == Some(0) {
-            return None;
-        }
+    pub(in super::super) fn death(&self, container: &Container, code: Option<i32>) -> Option<Death> {
         let now = self.shortage(container);
         if now.kills > container.memory.state.borrow().kills {
             self.note_kill(container, &now);
         }
+        container.memory.bell.take();
         let kill = container.memory.state.borrow().kill.clone()?;
-        if kill.is_told && clock::now().saturating_sub(kill.at) > BY_IT {
+        let is_asked = container.memory.is_leaving.get();
+        if kill.is_told && (is_asked || clock::now().saturating_sub(kill.at) > BY_IT) {
             return None;
         }
-        let called = self.called(container);
         let what = if kill.is_told || code.is_some_and(|code| code != 137) {
-            // It has taken the end of one of its processes for its own.
-            format!("a process of {called} was killed")
+            // It may have taken the end of one of its processes for its own.
+            self.what_was_killed(container, &kill)
         } else {
-            format!("{called} was killed")
+            format!("{} was killed", self.called(container))
         };
-        Some(Told { outcome: Outcome::Killed, text: format!("{what}: {}", kill.why) })
+        let told = Told { outcome: Outcome::Killed, text: format!("{what}: {}", kill.why) };
+        Some(Death { told, is_new: !kill.is_told, is_cause: code != Some(0) })
+    }
+
+    /// Tells of an end what nobody has been told yet.
+    pub(in super::super) fn tell_death(&self, container: &Container, death: Option<Death>) {
+        if let Some(death) = death.filter(|death| death.is_new) {
+            self.tell_shortage(container, death.told);
+        }
+    }
+
+    /// Of a container that may go on without them.
+    pub(super) fn what_was_killed(&self, container: &Container, kill: &Kill) -> String {
+        let called = self.called(container);
+        match kill.processes {
+            0 | 1 => format!("a process of {called} was killed"),
+            more => format!("{more} processes of {called} were killed"),
+        }
     }
 
     /// What a user calls a container: its service, where that has no other.
@@ -118,11 +159,13 @@ impl Engine {
             let peak = self.cgroups.group(path).usage().ok().and_then(|usage| usage.memory_peak);
             shortage.limit.filter(|limit| peak.unwrap_or_default().saturating_add(LOT) >= *limit)
         };
-        let recently = |at: Option<u64>| at.is_some_and(|at| clock::now().saturating_sub(at) < BY_IT);
+        let recently = |at: Option<u64>| at.is_some_and(|at| clock::now().saturating_sub(at) < REMEMBERED);
         let own = is_full(now, &format!("{}/{}", self.group_path(), container.name()));
         let of_stack = is_full(stack, &self.group_path());
-        let stack_alarmed = recently(self.memory.alarmed());
-        let known = recently(container.memory.alarmed.get()) || stack_alarmed;
+        let (own_at, stack_at) = (container.memory.alarmed(), self.memory.alarmed());
+        let is_own = matches!((own_at, stack_at), (Some(own), Some(stack)) if own > stack + LATER);
+        let stack_alarmed = recently(stack_at) && !(is_own && own.is_some());
+        let known = recently(own_at) || stack_alarmed;
         match (own, of_stack) {
             (_, Some(limit)) if known && stack_alarmed => Whose::Stack(limit),
             (Some(limit), _) if !stack_alarmed => Whose::Own(limit),

@@ -1,5 +1,6 @@
 //! A user's command that is run on the host each time that a policy has acted.
 
+use std::cell::{Cell, RefCell};
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, Stdio};
 use std::rc::Rc;
@@ -43,14 +44,27 @@ impl Engine {
             .stdout(Stdio::null())
             .stderr(Stdio::null());
         let what = format!("x-oom hook `{program}` of {}", container.name());
-        let before = Rc::clone(&container.memory.hook);
+        let queue = Rc::clone(&container.memory.hook);
+        queue.next.replace(Some((command, what)));
+        if queue.is_running.replace(true) {
+            return;
+        }
         tokio::task::spawn_local(async move {
-            let _turn = before.lock().await;
-            if let Err(why) = run(command).await {
-                diagnose(&format!("{what}: {why}"));
+            while let Some((command, what)) = queue.next.take() {
+                if let Err(why) = run(command).await {
+                    diagnose(&format!("{what}: {why}"));
+                }
             }
+            queue.is_running.set(false);
         });
     }
+}
+
+/// The hooks of a container: one follows the other, and of what has happened while one ran the last is told.
+#[derive(Default)]
+pub(super) struct Queue {
+    is_running: Cell<bool>,
+    next: RefCell<Option<(Command, String)>>,
 }
 
 /// A hook that runs. It is killed, with what it has started, where nobody waits for it any more.

@@ -12,19 +12,20 @@ mod watch;
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::time::Instant;
 
 use composer_cgroup::{AtLimit, Limits, Shortage};
 use composer_stack::{OomPolicy, Resources, Service};
 use serde::{Deserialize, Serialize};
-use tokio::sync::{Mutex, Notify};
+use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
 use super::container::Container;
 use super::start::Result;
 use super::{Engine, group};
-use crate::protocol::Shortage as Told;
 use crate::{diagnose, records};
 
+pub(super) use cause::Death;
 pub(super) use victim::StackMemory;
 
 /// The least margin between the mark at which `pause` and `raise` act and the limit.
@@ -56,10 +57,16 @@ pub struct Memory {
     is_victim: Cell<Option<bool>>,
     /// Whether its program is about to run.
     is_coming: Cell<bool>,
-    /// Held by its hook, so that one follows the other.
-    hook: Rc<Mutex<()>>,
+    /// Whether it has been told to end: from then on it is not held, or its end would never come.
+    is_leaving: Cell<bool>,
+    /// Its hooks.
+    hook: Rc<hook::Queue>,
+    /// What tells of its limit.
+    bell: RefCell<Option<Rc<watch::Bell>>>,
     /// When it was last told to be short, as [`super::clock`] has it; v1 alone needs it.
     alarmed: Cell<Option<u64>>,
+    /// When a kill that it has survived was last told of.
+    told: Cell<Option<Instant>>,
 }
 
 /// What is known of it beyond this supervisor's life.
@@ -87,6 +94,9 @@ struct State {
 struct Kill {
     /// Whether it was told of, as the container goes on without the process that was killed.
     is_told: bool,
+    /// How many processes have been killed since that was last told.
+    #[serde(default)]
+    processes: u64,
     /// When: nanoseconds since the Unix epoch.
     at: u64,
     /// Why, as [`cause`] words it.
@@ -103,6 +113,13 @@ pub enum Held {
 }
 
 impl Memory {
+    /// When v1 has last told that it is short.
+    fn alarmed(&self) -> Option<u64> {
+        // Told before there is a kill, though whoever watches may not have come to it.
+        let rings = self.bell.borrow().as_ref().is_some_and(|bell| bell.is_ringing());
+        if rings { Some(crate::clock::now()) } else { self.alarmed.get() }
+    }
+
     /// Whether its container is held for want of memory, and how far that has come.
     pub fn held(&self) -> Option<Held> {
         self.state.borrow().held
@@ -177,6 +194,7 @@ impl Engine {
             container.change_memory(|state| state.held = None);
         }
         container.memory.is_coming.set(false);
+        container.memory.is_leaving.set(false);
         container.memory.is_victim.set(None);
         let (engine, watched) = (Rc::clone(self), Rc::clone(container));
         let task = tokio::task::spawn_local(async move { engine.keep_watch(&watched).await });
@@ -184,6 +202,15 @@ impl Engine {
             before.abort();
         }
         self.choose_victim();
+    }
+
+    /// A container is about to be told to end, and is let go where it is held: neither a hook nor a signal gets anywhere in
+    /// it else, and on v1 it would not die either.
+    pub(super) fn takes_leave(&self, container: &Container) -> std::result::Result<(), String> {
+        if !container.memory.is_leaving.replace(true) {
+            container.memory.changed.notify_one();
+        }
+        self.unpause(container)
     }
 
     /// A program has not come to run, or what it stood on is gone.
@@ -203,7 +230,7 @@ impl Engine {
     }
 
     /// The same of one that has ended while no supervisor was there.
-    pub(super) fn death_unseen(&self, container: &Container, code: Option<i32>) -> Option<Told> {
+    pub(super) fn death_unseen(&self, container: &Container, code: Option<i32>) -> Option<Death> {
         *container.memory.state.borrow_mut() = records::read(&container.paths.memory()).unwrap_or_default();
         self.death(container, code)
     }

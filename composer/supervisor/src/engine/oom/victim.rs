@@ -273,7 +273,9 @@ impl Engine {
             return false;
         };
         let why = self.why_of_stack(&chosen, now.limit.unwrap_or(mark));
-        chosen.change_memory(|state| state.kill = Some(Kill { is_told: false, at: clock::now(), why }));
+        chosen.change_memory(|state| {
+            state.kill = Some(Kill { is_told: false, processes: 1, at: clock::now(), why })
+        });
         if let Err(error) = self.container_group(&chosen.name()).kill() {
             diagnose(&format!("kill {}: {error}", chosen.name()));
             chosen.change_memory(|state| state.kill = None);

@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::fs::FileExt as _;
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use composer_cgroup::{Alarm, AtLimit, Group, Shortage};
 use composer_stack::OomPolicy;
@@ -26,6 +26,8 @@ const LONG: Duration = Duration::from_millis(600);
 const PACE: Duration = Duration::from_millis(20);
 /// The kernel counts a kill just before it sends the signal.
 const SENT: Duration = Duration::from_millis(20);
+/// A container whose processes are killed one after the other is told of as often.
+const TOLD: Duration = Duration::from_secs(1);
 /// The kernel does not tell of memory that becomes free: how often one that is held, or let go, is looked at.
 const NOW_AND_THEN: Duration = Duration::from_secs(1);
 
@@ -40,7 +42,7 @@ enum Next {
 }
 
 /// An alarm in the supervisor's loop.
-pub(super) struct Bell {
+pub(in super::super) struct Bell {
     alarm: Alarm,
     fd: AsyncFd<OwnedFd>,
 }
@@ -84,11 +86,12 @@ impl Engine {
         loop {
             let mark = self.set_at_limit(container);
             let bell = match Bell::of(&self.container_group(&container.name()), mark) {
-                Ok(Some(bell)) => bell,
+                Ok(Some(bell)) => Rc::new(bell),
                 // Memory is not accounted on this host.
                 Ok(None) => return,
                 Err(error) => return diagnose(&format!("watch the memory of {}: {error}", container.name())),
             };
+            *container.memory.bell.borrow_mut() = Some(Rc::clone(&bell));
             self.watch_at(container, mark, &bell).await;
         }
     }
@@ -98,7 +101,7 @@ impl Engine {
         let limit = container.limits().memory;
         let is_spent = container.memory.state.borrow().spent;
         let at = match at_limit(&container.record.borrow().service, limit) {
-            AtLimit::Tell { .. } if is_spent => AtLimit::KillAll,
+            AtLimit::Tell { .. } if is_spent || container.memory.is_leaving.get() => AtLimit::KillAll,
             at => at,
         };
         let group = self.container_group(&container.name());
@@ -189,7 +192,15 @@ impl Engine {
             return Next::Wait;
         }
         if policy == OomPolicy::Kill && known.kill.as_ref().is_some_and(|kill| !kill.is_told) {
+            let told = container.memory.told.get().map(|told| told.elapsed());
+            if let Some(left) = told.and_then(|told| TOLD.checked_sub(told)) {
+                return Next::Again(left);
+            }
             self.tell_survived(container);
+        }
+        if known.held.is_none() && *container.paused.borrow() {
+            // The user's doing, and the user's to undo: it takes no memory meanwhile.
+            return Next::Wait;
         }
         match (known.held, mark) {
             (Some(held), _) => self.look_at_held(container, held, &now, soon),
@@ -211,8 +222,11 @@ impl Engine {
             return;
         }
         let Some(kill) = container.memory.state.borrow().kill.clone() else { return };
-        container.change_memory(|state| state.kill = Some(Kill { is_told: true, ..kill.clone() }));
-        let text = format!("a process of {} was killed: {}", self.called(container), kill.why);
+        container.change_memory(|state| {
+            state.kill = Some(Kill { is_told: true, processes: 0, ..kill.clone() });
+        });
+        container.memory.told.set(Some(Instant::now()));
+        let text = format!("{}: {}", self.what_was_killed(container, &kill), kill.why);
         self.tell_shortage(container, Told { outcome: Outcome::Killed, text });
     }
 

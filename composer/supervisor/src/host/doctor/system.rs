@@ -6,6 +6,7 @@ use composer_stack::show_bytes;
 use nix::sys::utsname::uname;
 
 use super::{Finding, read};
+use crate::host::cdi::Catalogue;
 
 const TOPIC: &str = "System";
 /// `cgroup.kill` and mount_setattr(2) among what it has.
@@ -30,6 +31,7 @@ pub(super) fn look(is_root: bool) -> Vec<Finding> {
     findings.push(seccomp());
     findings.push(pressure());
     findings.push(room());
+    findings.extend(devices());
     findings
 }
 
@@ -68,6 +70,18 @@ fn pressure() -> Finding {
             "boot with `psi=1`; without it `stats` shows no pressure",
         ),
     }
+}
+
+/// Those that vendors describe.
+fn devices() -> Vec<Finding> {
+    let (name, catalogue) = ("described devices", Catalogue::of_host());
+    let kinds: Vec<String> = catalogue.kinds().map(|(kind, count)| format!("{count} of {kind}")).collect();
+    let found = if kinds.is_empty() { "none (CDI)".to_owned() } else { kinds.join(", ") };
+    let unread = catalogue.unread().iter().map(|why| {
+        let advice = "have its vendor's tool write it anew; services that ask for what is in it do not start";
+        Finding::warning(TOPIC, "description of devices", why.clone(), advice)
+    });
+    std::iter::once(Finding::ok(TOPIC, name, found)).chain(unread).collect()
 }
 
 fn room() -> Finding {
