@@ -232,7 +232,7 @@ fn system_calls_that_a_container_does_not_get() {
 #[test]
 fn groups_limits_and_shared_memory() {
     let project = project(
-        "limits",
+        "ulimits",
         &[
             ("root", "group_add: [extra, 4000, '5000']"),
             ("bob", "user: bob, group_add: ['7000']"),

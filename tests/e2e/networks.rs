@@ -446,3 +446,42 @@ fn a_supervisor_that_was_killed_goes_on_with_all_networks() {
     assert_eq!(project.ok(&["exec", "-T", "client", "wget", "-q", "-O", "-", "http://site/"]), "hello\n");
     project.down();
 }
+
+#[test]
+fn what_is_anothers_is_told_with_its_place_before_anything_is_made() {
+    let third = std::process::id() % 250;
+    let network = |rest: &str| {
+        format!(
+            "services:\n  web:\n    x-rootfs: @busybox@\n    command: sleep 1000\n    networks: [lan]\nnetworks:\n  lan:\n    {rest}\n"
+        )
+    };
+    let pool = |net: &str| format!("ipam: {{config: [{{subnet: {net}}}]}}");
+    let (bridge, subnet) = (format!("cmp{}", std::process::id()), format!("10.243.{third}.0/24"));
+    let named = format!("driver_opts: {{com.docker.network.bridge.name: {bridge}}}");
+    let holder = Project::new("has-it", &network(&format!("{named}\n    {}", pool(&subnet))));
+    holder.ok(&["up", "-d"]);
+    let part = pool(&format!("10.243.{third}.128/25"));
+    let overlap =
+        format!("overlaps {subnet} of network lan of stack {}\n --> compose.yaml:8:30\n", holder.name);
+    let foreign = format!(
+        "interface {bridge} that is not this network's: give the bridge another name\n --> compose.yaml:8:51\n"
+    );
+    let absent =
+        "is that of container no-such-1, which there is none of on this host\n --> compose.yaml:5:19\n";
+    let joins = network("").replace("networks: [lan]", "network_mode: container:no-such-1");
+    for (file, expected) in [(network(&part), overlap.as_str()), (network(&named), &foreign), (joins, absent)]
+    {
+        let project = Project::new("wants-it", &file);
+        let (code, message) = project.fails(&["up", "-d"]);
+        assert!(code == 1 && message.contains(expected), "{message}\nand not\n{expected}");
+        assert!(message.starts_with("error: "), "something was made: {message}");
+        project.assert_nothing_left();
+    }
+    // Of a network that is made anew it is not in the way, of one that stays it is.
+    holder.write("compose.yaml", &network(&part));
+    holder.ok(&["up", "-d", "-t", "0"]);
+    holder.write("compose.yaml", &network(&part).replace("lan", "other"));
+    let (_, message) = holder.fails(&["up", "-d", "-t", "0"]);
+    assert!(message.starts_with("error: ") && message.contains("of network lan of stack"), "{message}");
+    holder.down();
+}

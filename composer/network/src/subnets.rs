@@ -137,11 +137,7 @@ impl Registry {
         leases.retain(|lease| {
             lease.stack != stack || lease.network != network || !same_family(subnet, lease.subnet)
         });
-        let others = leases.iter().find(|lease| overlap(subnet, lease.subnet)).map(Lease::holder);
-        let route = || taken.iter().find(|other| clashes(subnet, **other));
-        let holder =
-            others.or_else(|| route().map(|other| format!("{other}, which the host has a route to")));
-        if let Some(holder) = holder {
+        if let Some(holder) = holder_of(subnet, &leases, taken) {
             if before.is_empty() && self.groups()?.is_empty() {
                 self.remove()?;
             }
@@ -149,6 +145,25 @@ impl Registry {
         }
         leases.push(Lease { stack: stack.into(), network: network.into(), subnet });
         if leases == before { Ok(()) } else { self.write(&leases) }
+    }
+
+    /// Whether nobody is in the way of this subnet, but those whose subnet `goes`, without taking it.
+    ///
+    /// # Errors
+    /// As [`Registry::claim_exactly`].
+    pub fn check(
+        &self,
+        network: &str,
+        subnet: IpNet,
+        taken: &[IpNet],
+        goes: impl Fn(&Lease) -> bool,
+    ) -> Result<()> {
+        let mut leases = self.read()?;
+        leases.retain(|lease| !goes(lease));
+        match holder_of(subnet, &leases, taken) {
+            Some(holder) => Err(Error::Overlap { subnet, network: network.into(), holder }),
+            None => Ok(()),
+        }
     }
 
     /// The link group of a stack: the same for as long as it has one, and no other's.
@@ -296,6 +311,13 @@ fn is_trace_of(subnet: IpNet, taken: IpNet) -> bool {
     taken.trunc() == subnet
         || (taken.prefix_len() == taken.max_prefix_len()
             && [subnet.network(), first(subnet), subnet.broadcast()].contains(&taken.addr()))
+}
+
+/// Who has a subnet, or a part of it.
+fn holder_of(subnet: IpNet, leases: &[Lease], taken: &[IpNet]) -> Option<String> {
+    let others = leases.iter().find(|lease| overlap(subnet, lease.subnet)).map(Lease::holder);
+    let route = || taken.iter().find(|other| clashes(subnet, **other));
+    others.or_else(|| route().map(|other| format!("{other}, which the host has a route to")))
 }
 
 impl Lease {

@@ -12,27 +12,31 @@ use crate::failure::{Doing, Result, StartFailure};
 use crate::spec::LimitSpec;
 use crate::tree;
 
-/// The soft limit before it was raised.
-static ORIGINAL: OnceLock<u64> = OnceLock::new();
+/// The limits, soft and hard, before they were raised.
+static ORIGINAL: OnceLock<(u64, u64)> = OnceLock::new();
 
-/// Raises this process's soft limit of open descriptors to its hard limit (getrlimit(2)): the processes behind a
-/// stack hold several for each container. What they start gets the original limit.
+/// Raises this process's limits of open descriptors as far as it may (getrlimit(2)): the processes behind a stack hold
+/// several for each container and each published port. What they start gets the original limits.
 ///
 /// # Errors
 /// Those of setrlimit(2).
 pub fn raise_descriptor_limit() -> io::Result<()> {
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
-    ORIGINAL.get_or_init(|| soft);
+    ORIGINAL.get_or_init(|| (soft, hard));
+    // It takes CAP_SYS_RESOURCE.
+    let highest = highest_descriptors().filter(|highest| *highest > hard);
+    if highest.is_some_and(|highest| setrlimit(Resource::RLIMIT_NOFILE, highest, highest).is_ok()) {
+        return Ok(());
+    }
     Ok(setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?)
 }
 
-/// Back to the limit from before.
+/// Back to the limits from before.
 pub(crate) fn restore_descriptor_limit() -> io::Result<()> {
-    let Some(soft) = ORIGINAL.get() else {
+    let Some((soft, hard)) = ORIGINAL.get() else {
         return Ok(());
     };
-    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
-    Ok(setrlimit(Resource::RLIMIT_NOFILE, (*soft).min(hard), hard)?)
+    Ok(setrlimit(Resource::RLIMIT_NOFILE, *soft, *hard)?)
 }
 
 /// The limits by Docker's names (go-units, `ulimit.go`), which are those of limits.conf(5).

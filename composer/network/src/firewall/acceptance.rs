@@ -27,8 +27,8 @@
 //! first rule that decides on every packet, so that what others have forbidden stays forbidden. They may be this wide,
 //! as the stack's own table is passed too, and drops what is neither an answer nor published.
 //!
-//! Rules of others are neither changed nor moved. Those of iptables-legacy are not seen by nf_tables and stay as they
-//! are, with what they drop.
+//! Rules of others are neither changed nor moved. Those of iptables-legacy are not seen by nf_tables: ours among them are
+//! made by its own programs ([`super::legacy_rules`]).
 
 use std::collections::BTreeSet;
 use std::ffi::CString;
@@ -38,6 +38,7 @@ use netlink_bindings::nftables::{Chained, CmpOps, MetaKeys, VerdictCode};
 use netlink_socket2::NetlinkSocket;
 
 use super::chains::{self, Chain, Chains, IPV4, IPV6, Place};
+use super::legacy_rules;
 use crate::nftables::{batch_header, compare, header, load_meta, verdict};
 
 /// Whether bridged packets pass the firewall; per network namespace, absent without br_netfilter
@@ -80,13 +81,16 @@ enum Change {
 
 /// Lets traffic within the bridge pass, unless it does already, in the thread's namespace.
 pub(crate) fn within(bridge: &str) -> io::Result<()> {
-    let calls =
-        CALLS.into_iter().filter(|(_, path)| fs::read_to_string(path).is_ok_and(|value| value.trim() != "0"));
-    let wanted: Vec<_> =
-        calls.map(|(family, _)| Wanted { bridge: bridge.to_owned(), way: Way::Within, family }).collect();
+    let calls = CALLS.map(|(_, path)| fs::read_to_string(path).is_ok_and(|value| value.trim() != "0"));
+    let called = CALLS.into_iter().zip(calls).filter(|(_, calls)| *calls);
+    let wanted: Vec<_> = called
+        .map(|((family, _), _)| Wanted { bridge: bridge.to_owned(), way: Way::Within, family })
+        .collect();
     if wanted.is_empty() {
         return Ok(());
     }
+    // What cannot be done is told with the rules for what is forwarded.
+    let _ = legacy_rules::within(bridge, calls);
     change(&mut NetlinkSocket::new(), |chains| missing(chains, &wanted))
 }
 
@@ -156,7 +160,8 @@ fn wanted(bridges: &[(&str, bool, bool)]) -> Vec<Wanted> {
 /// returned for its close, which waits for the kernel to free what was removed.
 pub(crate) fn withdraw(bridges: &[&str]) -> io::Result<NetlinkSocket> {
     let mut socket = NetlinkSocket::new();
-    change(&mut socket, |chains| present(chains, |bridge, _| bridges.contains(&bridge)))?;
+    let changed = change(&mut socket, |chains| present(chains, |bridge, _| bridges.contains(&bridge)));
+    legacy_rules::withdraw(|bridge, _| bridges.contains(&bridge)).and(changed)?;
     Ok(socket)
 }
 
@@ -164,9 +169,9 @@ pub(crate) fn withdraw(bridges: &[&str]) -> io::Result<NetlinkSocket> {
 pub(super) fn withdraw_of(socket: &mut NetlinkSocket, own: &[String], left: &[&String]) -> io::Result<()> {
     let is_own = |bridge: &str| own.iter().any(|name| name == bridge);
     let is_left = |bridge: &str| left.iter().any(|name| *name == bridge);
-    change(socket, |chains| {
-        present(chains, |bridge, of_within| is_own(bridge) || (!of_within && is_left(bridge)))
-    })
+    let is_gone = |bridge: &str, of_within: bool| is_own(bridge) || (!of_within && is_left(bridge));
+    let changed = change(socket, |chains| present(chains, is_gone));
+    legacy_rules::withdraw(is_gone).and(changed)
 }
 
 /// Makes changes in one transaction, which holds only if nothing has changed since they were decided upon.

@@ -34,7 +34,8 @@ pub(super) fn may_drop() -> (bool, bool) {
     (v4, v6)
 }
 
-fn is_there(family: usize) -> bool {
+/// Whether there is such a table of IPv4 (0) or IPv6 (1).
+pub(super) fn is_there(family: usize) -> bool {
     fs::read_to_string(NAMES[family]).is_ok_and(|names| names.lines().any(|name| name == FILTER))
 }
 

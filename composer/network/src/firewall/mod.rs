@@ -5,6 +5,7 @@ pub(crate) mod acceptance;
 mod chains;
 mod forwarding;
 mod legacy;
+mod legacy_rules;
 mod rule;
 mod set;
 mod sharing;
@@ -165,6 +166,7 @@ impl Firewall {
             false => acceptance::lacking(&mut self.socket, &open).unwrap_or(usize::MAX),
         };
         warnings.extend(refusals.into_iter().map(|(chain, error)| unpassed(&chain, &error, &open)));
+        warnings.extend(legacy_rules::beyond(&open));
         let moved = moved(&self.applied.published, &rules.published);
         warnings.extend(self.forget(&moved));
         self.applied = rules.clone();
@@ -298,20 +300,6 @@ fn unpassed(chain: &str, error: &io::Error, bridges: &[(&str, bool, bool)]) -> S
 /// The kernel's refusal.
 pub fn attempt() -> std::io::Result<()> {
     table::attempt()
-}
-
-/// Rules that nf_tables does not see, and that nobody can make exceptions from over it: where the table of filters of
-/// iptables-legacy may drop forwarded packets. For users.
-pub fn unseen() -> Option<String> {
-    let program = match legacy::may_drop() {
-        (true, _) => "iptables-legacy",
-        (false, true) => "ip6tables-legacy",
-        (false, false) => return None,
-    };
-    Some(format!(
-        "the host has rules of {program}, which cannot be seen here: where they drop forwarded packets, nothing gets in \
-         or out until they let bridges named cb* pass (`{program} -I FORWARD -i cb+ -j ACCEPT`, the same with `-o`)"
-    ))
 }
 
 /// The host's UDP ports that lead elsewhere than they did, with where they led and lead.

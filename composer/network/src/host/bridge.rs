@@ -81,12 +81,7 @@ impl Host {
             Some(link) => link,
             None => self.make_bridge(spec, &mac).await?,
         };
-        if !is_own(&link, name, *group) {
-            return Err(Error::ForeignBridge { name: name.clone() });
-        }
-        if !is_kind(&link, &InfoKind::Bridge) {
-            return Err(Error::WrongKind { name: name.clone(), wanted: "bridge" });
-        }
+        serves(&link, name, *group)?;
         set_ipv6(name, spec.has_ipv6()).map_err(|error| {
             let doing = if spec.has_ipv6() { "give IPv6 to bridge" } else { "take IPv6 from bridge" };
             Error::kernel(doing, name, error)
@@ -108,6 +103,14 @@ impl Host {
         })?;
         let BridgeSpec { name, subnets, group, mtu, isolated, medium } = spec.clone();
         Ok(Bridge { name, index, subnets, group, mtu, isolated, medium })
+    }
+
+    /// Whether a bridge may have this name: nobody has it, or one of this link group, 0 where there is none yet.
+    ///
+    /// # Errors
+    /// [`Error::ForeignBridge`] and [`Error::WrongKind`]; else when the kernel refuses to look for it.
+    pub async fn check_bridge(&self, name: &str, group: u32) -> Result<()> {
+        self.find(name).await?.map_or(Ok(()), |link| serves(&link, name, group))
     }
 
     /// Removes a bridge of this link group, and the rule by which the firewall let its traffic pass; absent is fine, and so
@@ -184,9 +187,20 @@ impl Host {
     }
 }
 
+/// Whether a link can be the bridge of a network of this group.
+fn serves(link: &LinkMessage, name: &str, group: u32) -> Result<()> {
+    if !is_own(link, name, group) {
+        return Err(Error::ForeignBridge { name: name.to_owned() });
+    }
+    if !is_kind(link, &InfoKind::Bridge) {
+        return Err(Error::WrongKind { name: name.to_owned(), wanted: "bridge" });
+    }
+    Ok(())
+}
+
 /// Whether a link may be changed for a network of this group: names that users choose may be those of the host's own.
 fn is_own(link: &LinkMessage, name: &str, group: u32) -> bool {
-    group_of(link) == group || names::is_ours(name)
+    (group != 0 && group_of(link) == group) || names::is_ours(name)
 }
 
 /// Gives IPv6 to an interface of the thread's namespace, or takes it, before it goes up; no router that announces itself is

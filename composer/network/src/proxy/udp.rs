@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -99,12 +99,15 @@ async fn flow(
     socket.connect(to).await.ok()?;
     let last = Rc::new(Cell::new(Instant::now()));
     let answers = {
-        let (listener, flows, socket, last) =
-            (Rc::clone(listener), Rc::clone(flows), Rc::clone(&socket), Rc::clone(&last));
+        let (listener, socket, last) = (Rc::clone(listener), Rc::clone(&socket), Rc::clone(&last));
+        // All flows go with who serves the port: what is left of one would have the port for as long as it is kept.
+        let flows: Weak<_> = Rc::downgrade(flows);
         tokio::task::spawn_local(async move {
             answer(&listener, client, &socket, &last).await;
             // Another of the client's would have ended this task.
-            flows.borrow_mut().remove(&client);
+            if let Some(flows) = flows.upgrade() {
+                flows.borrow_mut().remove(&client);
+            }
         })
     };
     let made = Flow { socket: Rc::clone(&socket), target: to, last, answers, _permit: permit };

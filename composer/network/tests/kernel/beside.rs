@@ -299,29 +299,60 @@ fn containers_of_docker_are_reached_only_as_docker_has_it() {
 }
 
 #[test]
-fn a_host_is_told_of_rules_of_iptables_legacy_that_may_drop() {
+fn rules_of_iptables_legacy_that_drop_let_the_stack_pass() {
     on_a_host(|| async {
-        let told = composer_network::firewall::unseen;
-        assert_eq!(told(), None);
-        for program in ["iptables-legacy", "ip6tables-legacy"] {
-            let does = |arguments: &str| {
-                let output = std::process::Command::new(program).args(arguments.split(' ')).output();
-                output.is_ok_and(|output| output.status.success())
-            };
-            // A kernel without its modules has no such rules either.
-            if !does("-P FORWARD ACCEPT") {
-                continue;
-            }
-            assert_eq!(told(), None, "{program}: loaded alone");
-            for (set, reset) in
-                [("-P FORWARD DROP", "-P FORWARD ACCEPT"), ("-A FORWARD -j DROP", "-D FORWARD -j DROP")]
+        let does = |program: &str, arguments: &str| {
+            let output = std::process::Command::new(program).args(arguments.split(' ')).output();
+            output.is_ok_and(|output| output.status.success())
+        };
+        let programs = ["iptables-legacy", "ip6tables-legacy"];
+        // A kernel without its modules has no such rules.
+        if !programs.iter().all(|program| does(program, "-P FORWARD DROP")) {
+            return eprintln!("skipped: the kernel has no iptables-legacy");
+        }
+        let land = Landscape::new().await;
+        for program in programs {
+            for rule in ["-N mine", "-A mine -i vpn -j ACCEPT", "-A FORWARD -j mine", "-A FORWARD -j REJECT"]
             {
-                assert!(does(set));
-                let text = told().expect("rules that drop");
-                assert!(text.contains(&format!("`{program} -I FORWARD -i cb+ -j ACCEPT`")), "{text}");
-                assert!(does(reset));
-                assert_eq!(told(), None, "{program}");
+                assert!(does(program, rule), "{program} {rule}");
             }
         }
+        let listed = || programs.map(|program| run(program, "-S"));
+        let before = listed();
+        let scene = beside_on(land, "").await;
+        scene.works().await;
+        let made = listed();
+        let Scene { mut firewall, network, land, web } = scene;
+        firewall.apply(&rules(&[&network], vec![published(&network, &web, 8080)])).expect("applied");
+        assert_eq!(listed(), made, "made twice");
+        assert!(made[0].contains(&format!("composer:{} out", network.bridge.name)), "{}", made[0]);
+        run(programs[0], "-I FORWARD -s 198.51.100.2 -j DROP");
+        assert_eq!(land.outsider.asks_tcp((HOST, 8080)).await, None, "what others forbid");
+        run(programs[0], "-D FORWARD 1");
+        firewall.remove(std::slice::from_ref(&network.bridge.name), &[]).expect("removed");
+        land.host.remove_group(network.bridge.group, &[]).await.expect("removed");
+        assert_eq!(listed(), before);
+    });
+}
+
+#[test]
+fn docker_s_place_for_rules_of_others_is_taken_with_iptables_legacy_too() {
+    on_a_host(|| async {
+        let program = "iptables-legacy";
+        let made = std::process::Command::new(program).args(["-N", "DOCKER-USER"]).output();
+        if !made.is_ok_and(|made| made.status.success()) {
+            return eprintln!("skipped: the kernel has no iptables-legacy");
+        }
+        for rule in ["-A DOCKER-USER -j RETURN", "-A FORWARD -j DOCKER-USER", "-P FORWARD DROP"] {
+            run(program, rule);
+        }
+        let Scene { network, web, .. } = beside("").await;
+        let listed = run(program, "-S DOCKER-USER");
+        let bridge = &network.bridge.name;
+        let rules: Vec<&str> =
+            listed.lines().skip(1).map(|line| line.rsplit(' ').next().unwrap_or(line)).collect();
+        assert_eq!(rules, ["RETURN", "RETURN", "ACCEPT", "ACCEPT", "RETURN"], "{listed}");
+        assert!(listed.contains(&format!("-i {bridge} -o docker+")), "{listed}");
+        assert_eq!(web.asks_tcp((OUTSIDE, PORT)).await, Some(HOST.into()));
     });
 }

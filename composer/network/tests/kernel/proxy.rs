@@ -155,6 +155,28 @@ fn without_rules_it_takes_over_for_everybody() {
 }
 
 #[test]
+fn a_port_of_udp_is_free_again_though_clients_were_being_answered() {
+    on_a_host(|| async {
+        let land = Landscape::new().await;
+        let network = land.network("shop", 0).await;
+        let web = land.container(&network, 2).await;
+        serve(&web).await;
+        let target = Target { v4: Some(web.address), v6: None, port: PORT };
+        let udp = everywhere(Protocol::Udp).take(8080).expect("free");
+        let served = proxy::serve(Protocol::Udp, udp.sockets, Some(target)).expect("served");
+        let ask = || {
+            let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+            ask_udp(&socket, (IpAddr::from(Ipv4Addr::LOCALHOST), 8080))
+        };
+        assert!(beside(ask).await.is_some());
+        drop(served);
+        // The tasks of this thread that have ended are taken down.
+        tokio::task::yield_now().await;
+        everywhere(Protocol::Udp).take(8080).expect("nobody has it");
+    });
+}
+
+#[test]
 fn bytes_are_passed_whole_and_each_ways_end_too() {
     on_a_host(|| async {
         const LENGTH: usize = 32 << 20;

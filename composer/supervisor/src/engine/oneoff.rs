@@ -182,6 +182,7 @@ impl Engine {
         let plan = composer_plan::up(&stack, &observed, &options);
         self.check_links_of(&request.service, Some(&stack));
         self.check_external_links(&plan, Some(&stack));
+        self.check_networks(&plan, Some(&stack)).await?;
         let _names = self.claim_names(&plan)?;
         self.take_ports(&plan, Some(&stack))?;
         let new = self.take_file(&request.stack, &request.path, overs)?;

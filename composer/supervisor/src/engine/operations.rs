@@ -75,6 +75,7 @@ impl Engine {
         }
         self.check_external_links(&plan, Some(&request.stack));
         self.check_volumes(&request.stack);
+        self.check_networks(&plan, Some(&request.stack)).await?;
         let _names = self.claim_names(&plan)?;
         self.take_ports(&plan, Some(&request.stack))?;
         let new = self.take_file(&request.stack, &request.path, overs)?;

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use composer_network::firewall::{self, Firewall, Net, Rules};
+use composer_network::firewall::{Firewall, Net, Rules};
 use composer_network::names;
 use composer_network::ports::{Place, Reserved};
 use composer_network::proxy::Target;
@@ -219,7 +219,8 @@ impl Engine {
             Ok(taken) => return Ok(Some(taken)),
             Err(error) if error.is_taken() => error,
             Err(error) => {
-                return Err(StartError { at: path(service, port), ..StartError::new(error.to_string()) });
+                let (help, at) = (error.help(), path(service, port));
+                return Err(StartError { help, at, ..StartError::new(error.to_string()) });
             }
         };
         if let Some((before, mut held)) = self.ports.take_free(|held| held.would_do_for(port)) {
@@ -428,12 +429,6 @@ impl Engine {
                     self.announce(Subject::Group, Action::Warning(text));
                 }
             }
-        }
-        if mend
-            && let Some(unseen) = firewall::unseen()
-            && self.warned.borrow_mut().insert(unseen.clone())
-        {
-            self.announce(Subject::Group, Action::Warning(unseen));
         }
     }
 

@@ -14,6 +14,8 @@ use crate::records::ContainerRecord;
 
 /// How many arguments of a program are told.
 const WORDS: usize = 6;
+/// How many characters of them.
+const LONGEST: usize = 120;
 
 /// A port, or a range of which none is free.
 #[derive(Debug)]
@@ -51,8 +53,13 @@ impl Error {
         self
     }
 
-    /// What to do where somebody has it.
+    /// What to do where somebody has it, or there are too many.
     pub fn help(&self) -> Option<String> {
+        if self.reason.raw_os_error() == Some(libc::EMFILE) {
+            let help = "each port takes several of the files that a process may have open: raise `ulimit -Hn`, or \
+                        publish fewer";
+            return Some(help.to_owned());
+        }
         let other = self.elsewhere().filter(|_| self.is_taken())?;
         Some(format!("stop it, or publish another port: `{other}`"))
     }
@@ -117,13 +124,18 @@ fn describe(holder: &Holder, protocol: Protocol, port: u16) -> String {
     let address = SocketAddr::new(holder.address, port);
     let program = match holder.argv.as_slice() {
         [] => String::new(),
-        argv => format!(
-            " ({}{})",
-            argv[..argv.len().min(WORDS)].join(" "),
-            if argv.len() > WORDS { " …" } else { "" }
-        ),
+        argv => format!(" ({})", shown(argv)),
     };
     format!("process {}{program} has {address}", holder.pid)
+}
+
+/// A program by its first arguments. They are whatever its user has chosen: a terminal is to take none of them for its own.
+fn shown(argv: &[String]) -> String {
+    let words: Vec<String> =
+        argv[..argv.len().min(WORDS)].iter().map(|word| word.replace(char::is_control, " ")).collect();
+    let line = words.join(" ");
+    let text: String = line.chars().take(LONGEST).collect();
+    if argv.len() > WORDS || text.len() < line.len() { format!("{text} …") } else { text }
 }
 
 /// The service of a stack that publishes a port, by the stack's records.
@@ -149,6 +161,14 @@ pub fn addresses(host_ip: Option<IpAddr>) -> Vec<IpAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_program_is_told_in_one_line_of_a_length() {
+        let argv = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+        assert_eq!(shown(&argv(&["sh", "-c", "a\nb\u{1b}[2J"])), "sh -c a b [2J");
+        assert_eq!(shown(&argv(&["x"; 7])), "x x x x x x …");
+        assert_eq!(shown(&argv(&[&"ä".repeat(200)])), format!("{} …", "ä".repeat(120)));
+    }
 
     #[test]
     fn a_taken_port_comes_with_a_way_out() {

@@ -178,6 +178,7 @@ impl Engine {
         late: Option<Late>,
     ) -> Result<(), Failure> {
         self.check_external_links(plan, order.stack.as_deref());
+        self.check_networks(plan, order.stack.as_deref()).await?;
         self.take_ports(plan, order.stack.as_deref())?;
         let failures = self.execute_until(plan, order, late).await;
         self.brought_up(&failures, plan, false, order, (asked, late)).await

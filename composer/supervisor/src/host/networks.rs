@@ -351,13 +351,29 @@ pub(crate) fn take<E: From<String>>(
     let _lock = lock().map_err(failed)?;
     let path = addresses_of(name);
     let mut taken: Taken = records::read(&path).unwrap_or_default();
-    let others = taken.iter().filter(|(other, _)| *other != owner);
-    let others = others.flat_map(|(other, address)| address.all().map(|address| (address, other.clone())));
-    let address = choose(others.collect())?;
+    let address = choose(besides(&taken, |other| other == owner))?;
     if taken.insert(owner.to_owned(), address) != Some(address) {
         records::write(&path, &taken).map_err(failed)?;
     }
     Ok(address)
+}
+
+fn besides(taken: &Taken, is_left_out: impl Fn(&str) -> bool) -> Vec<(IpAddr, String)> {
+    let others = taken.iter().filter(|(owner, _)| !is_left_out(owner));
+    others.flat_map(|(owner, address)| address.all().map(|address| (address, owner.clone()))).collect()
+}
+
+/// The addresses that containers of other stacks have, and who these are.
+pub(crate) fn addresses_of_others(name: &str, stack: &str) -> Vec<(IpAddr, String)> {
+    let taken: Taken = records::read(&addresses_of(name)).unwrap_or_default();
+    besides(&taken, |owner| owner.split_once('/').is_some_and(|(other, _)| other == stack))
+}
+
+/// How messages name who has an address.
+pub(crate) fn holder(others: &[(IpAddr, String)], wanted: IpAddr) -> Option<String> {
+    let (_, owner) = others.iter().find(|(address, _)| *address == wanted)?;
+    let (stack, container) = owner.split_once('/')?;
+    Some(format!("container {container} of stack {stack}"))
 }
 
 /// Has others get the addresses of those for whom `is_ours` holds.

@@ -25,17 +25,8 @@ impl Engine {
             let networks = self.networks.borrow();
             let missing = || StartError::new(format!("network {key} is not set up"));
             let net = networks.get(key).ok_or_else(missing)?;
-            let address = self.address(container, key, net, at).map_err(|refused| {
-                let at = ["services", &service.name, "networks", key];
-                let at = refused.key.map(|last| at.into_iter().chain([last]).map(str::to_owned).collect());
-                StartError {
-                    at: at.unwrap_or_default(),
-                    ..StartError::new(format!(
-                        "{name}: its address on network {}: {}",
-                        net.config.name, refused.why
-                    ))
-                }
-            })?;
+            let refused = |refused: Refused| refused.told(&name, &service.name, (key, &net.config.name));
+            let address = self.address(container, key, net, at).map_err(refused)?;
             // The service's own is that of its first network.
             let mac = at.mac_address.or(service.mac_address.filter(|_| place == 0));
             let derived = address.all().next().map(|address| Mac(mac_of(address)));
@@ -58,7 +49,7 @@ impl Engine {
         if net.config.external {
             return self.shared_address(&name, net, at, had, &mut used);
         }
-        choose(net, at, had, &used, |_| None)
+        choose(&net.bridge.subnets, at, had, &used, |_| None)
     }
 
     /// What others of the stack have on a network, and what services are to have there.
@@ -99,6 +90,16 @@ pub(super) struct Refused {
     key: Option<&'static str>,
 }
 
+impl Refused {
+    /// For users: of a container, its service, and the network by key and name.
+    pub(super) fn told(self, container: &str, service: &str, (key, network): (&str, &str)) -> StartError {
+        let at = ["services", service, "networks", key];
+        let at = self.key.map(|last| at.into_iter().chain([last]).map(str::to_owned).collect());
+        let message = format!("{container}: its address on network {network}: {}", self.why);
+        StartError { at: at.unwrap_or_default(), ..StartError::new(message) }
+    }
+}
+
 impl From<String> for Refused {
     fn from(why: String) -> Self {
         Self { why, key: None }
@@ -107,14 +108,14 @@ impl From<String> for Refused {
 
 /// One address of each family that the network has. `holder` says who has one, where it is somebody of another stack.
 pub(super) fn choose(
-    net: &Net,
+    subnets: &[Subnet],
     at: &Attachment,
     had: Address,
     used: &BTreeSet<IpAddr>,
     holder: impl Fn(IpAddr) -> Option<String>,
 ) -> std::result::Result<Address, Refused> {
     let mut address = Address::default();
-    for subnet in &net.bridge.subnets {
+    for subnet in subnets {
         let (chosen, had) = match subnet.net.addr() {
             IpAddr::V4(_) => (at.ipv4_address.map(IpAddr::V4), had.ipv4.map(IpAddr::V4)),
             IpAddr::V6(_) => (at.ipv6_address.map(IpAddr::V6), had.ipv6.map(IpAddr::V6)),

@@ -1,6 +1,7 @@
 //! The networks of a stack: made, mended, looked at and taken away.
 
 mod addresses;
+mod beforehand;
 mod macvlan;
 mod modes;
 mod names;
@@ -43,6 +44,9 @@ pub struct Net {
     /// The other stacks that are on it as well, where it is not the stack's own.
     pub neighbours: Option<Neighbours>,
 }
+
+/// What the file calls the option that chooses a bridge's name.
+const BRIDGE: &str = "com.docker.network.bridge.name";
 
 fn doing(what: &str, error: &dyn std::fmt::Display) -> StartError {
     StartError::doing(what, error)
@@ -167,12 +171,19 @@ impl Engine {
         let mut taken =
             self.host.taken(own).await.map_err(|error| doing("list the host's routes", &error))?;
         taken.extend(crate::host::networks::reserved(""));
-        let look = |error| doing("look for the bridge", &error);
-        let in_use = self.is_on(key) || (has_bridge && self.host.has_link(&name).await.map_err(look)?);
+        let in_use = self.in_use(key, config, &name).await?;
         let subnets = claim_subnets(&self.registry, &self.stack, key, config, &taken, in_use)
             .map_err(|error| no_subnets(key, config, error))?;
         let Network { mtu, isolated, .. } = *config;
         Ok(BridgeSpec { name, subnets, group, mtu, isolated, medium: medium(&config.driver) })
+    }
+
+    /// Whether a network stays in the subnets that it has.
+    async fn in_use(&self, key: &str, config: &Network, interface: &str) -> Result<bool> {
+        if self.is_on(key) || config.driver != Driver::Bridge {
+            return Ok(self.is_on(key));
+        }
+        self.host.has_link(interface).await.map_err(|error| doing("look for the bridge", &error))
     }
 
     /// Whether a container that may run has an address on a network.
@@ -349,12 +360,14 @@ impl Engine {
 /// Why a network is not there, and what is to blame where it is to be on an interface of the host's.
 fn not_set_up(key: &str, config: &Network, made: &Network, error: &composer_network::Error) -> StartError {
     let name = &config.name;
-    if made.driver == Driver::Bridge {
-        return doing(&format!("set up the bridge of network {name}"), error);
-    }
-    let at = ["networks", key, "driver_opts", "parent"].map(str::to_owned).into();
-    let at = if config.external { Vec::new() } else { at };
-    StartError { at, ..doing(&format!("set up network {name}"), error) }
+    let (what, option) = match made.driver {
+        Driver::Bridge => (format!("set up the bridge of network {name}"), BRIDGE),
+        Driver::Macvlan { .. } => (format!("set up network {name}"), "parent"),
+    };
+    // What nobody has chosen is not to blame.
+    let is_chosen = made.driver != Driver::Bridge || made.bridge.is_some();
+    let at = if config.external || !is_chosen { &[][..] } else { &["networks", key, "driver_opts", option] };
+    StartError { at: at.iter().map(|part| (*part).to_owned()).collect(), ..doing(&what, error) }
 }
 
 /// Why a network cannot have its subnets, and which of them is to blame.
@@ -399,11 +412,7 @@ pub(crate) fn claim_subnets(
     // A network on an interface of the host's is in the subnet of that, as it is.
     let others = crate::host::networks::reserved(if stack == HOST { key } else { "" });
     let in_the_way = if config.driver == Driver::Bridge { taken } else { &others };
-    let is_on = |net: IpNet| match net {
-        IpNet::V4(_) => config.ipv4,
-        IpNet::V6(_) => config.ipv6,
-    };
-    for pool in config.ipam.iter().filter(|pool| is_on(pool.subnet)) {
+    for pool in claimable(config) {
         if !in_use || !held.contains(&pool.subnet) {
             registry.claim_exactly(stack, key, pool.subnet, in_the_way)?;
         }
@@ -433,6 +442,14 @@ pub(crate) fn claim_subnets(
         subnet.bare = config.gateway_mode(subnet.net.addr().is_ipv4()) == GatewayMode::Isolated;
     }
     Ok(subnets)
+}
+
+/// The subnets that the file chooses, of families that are on.
+fn claimable(config: &Network) -> impl Iterator<Item = &Pool> {
+    config.ipam.iter().filter(|pool| match pool.subnet {
+        IpNet::V4(_) => config.ipv4,
+        IpNet::V6(_) => config.ipv6,
+    })
 }
 
 /// A subnet as the file chooses it.

@@ -42,12 +42,8 @@ impl Engine {
         let owner = self.owner(container);
         networks::take(&net.config.name, &owner, |others| {
             used.extend(others.iter().map(|(address, _)| *address));
-            let holder = |wanted: IpAddr| {
-                let (_, owner) = others.iter().find(|(address, _)| *address == wanted)?;
-                let (stack, container) = owner.split_once('/')?;
-                Some(format!("container {container} of stack {stack}"))
-            };
-            addresses::choose(net, at, had, used, holder)
+            let holder = |wanted| networks::holder(&others, wanted);
+            addresses::choose(&net.bridge.subnets, at, had, used, holder)
         })
     }
 

@@ -70,8 +70,8 @@ fn firewalls(running: &BTreeSet<String>) -> Vec<Finding> {
             FIREWALLS,
             "legacy iptables",
             format!("has tables: {}", tables.join(", ")),
-            "what drops forwarded packets there is not seen from nf_tables: accept the stacks' bridges in its FORWARD, or \
-             change to iptables-nft",
+            "where they may drop forwarded packets, `iptables-legacy` and `ip6tables-legacy` let the stacks' bridges pass: \
+             install them where they are missing; what somebody flushes there is put back by the next `up`",
         ));
     }
     if findings.is_empty() {
