@@ -91,13 +91,16 @@ fn what_is_beyond_the_cap_or_contradicts_itself_is_refused_and_nothing_changes()
     };
     refused(
         &["web", "--memory", "300M"],
-        &["web: 300 MiB", "the whole stack's 256 MiB", "compose set --stack"],
+        &["web: a limit of 300 MiB", "the whole stack's 256 MiB", "compose set --stack"],
     );
     refused(
         &["free", "web", "--pids", "5", "--cpus", "1.6"],
         &["1.6 CPUs are more than the whole stack's 1.5"],
     );
-    refused(&["--memory", "32M"], &["web: 64 MiB", "the whole stack's 32 MiB", "lower that service's first"]);
+    refused(
+        &["--memory", "32M"],
+        &["web: a limit of 64 MiB", "the whole stack's 32 MiB", "lower that service's first"],
+    );
     refused(&["web", "--memory-reservation", "65M"], &["reserved"]);
     refused(&["web", "--memory-swap", "32M"], &["memswap_limit"]);
     refused(&["free", "--memory-reservation", "257M"], &["reserve 257 MiB together"]);
@@ -113,6 +116,40 @@ fn what_is_beyond_the_cap_or_contradicts_itself_is_refused_and_nothing_changes()
     let pids = control(&path, "pids.max", ("pids", "pids.max"));
     assert_eq!((memory(&path), quota(&path).as_str(), pids.as_str()), (64, "50000", "20"));
     assert_eq!(control(&group(&project, "free-1"), "pids.max", ("pids", "pids.max")), "max");
+    project.down();
+}
+
+#[test]
+fn what_the_file_could_not_say_is_not_set() {
+    let file = r#"
+services:
+  held: { x-rootfs: @busybox@, command: sleep 1000, mem_limit: 64m, x-oom: pause }
+  raised: { x-rootfs: @busybox@, command: sleep 1000, mem_limit: 32m, x-oom: { policy: raise, step: 8m, max: 64m } }
+  idle: { x-rootfs: @busybox@, command: sleep 1000, x-cpu-idle: true }
+  burst: { x-rootfs: @busybox@, command: sleep 1000, cpus: 0.5, x-cpu-burst: 30000 }
+  quota: { x-rootfs: @busybox@, command: sleep 1000, cpu_quota: 100000 }
+  later: { x-rootfs: @busybox@, command: sleep 1000, scale: 0 }
+"#;
+    let project = Project::new("set-file", file);
+    project.ok(&["up", "-d"]);
+    let before = project.ok(&["events", "--json", "--since", "1h", "--until", "0s"]);
+    for (args, part) in [
+        (&["held", "--memory-high", "10m"][..], "held: `x-mem-high` and the policy `pause` are both given"),
+        (&["held", "--memory", "0"], "held: `pause` needs a limit of memory"),
+        (&["held", "--memory", "0.5"], "an amount of memory"),
+        (&["raised", "--memory", "128m"], "raised: `max` is not above the limit of memory, 128 MiB"),
+        (&["idle", "--cpu-shares", "100"], "idle: `x-cpu-idle` is the least weight"),
+        (&["burst", "--cpus", "0.2"], "burst: a burst of 30000 µs is more than the quota of 20000 µs"),
+        (&["burst", "--cpus", "0"], "burst: `x-cpu-burst` needs a limit of CPU time"),
+        (&["--stack", "--cpus", "0.7"], "quota: 1 CPUs are more than the whole stack's 0.7"),
+        (&["later", "--pids", "99999999999"], "it may be -1 to 4194304"),
+    ] {
+        let (code, message) = project.fails(&[&["set"], args].concat());
+        assert!(code != 0 && message.contains(part), "{args:?}: {code} {message}");
+    }
+    assert_eq!(project.ok(&["events", "--json", "--since", "1h", "--until", "0s"]), before);
+    project.ok(&["set", "held", "--memory", "48m"]);
+    assert_eq!(memory(&group(&project, "held-1")), 48);
     project.down();
 }
 

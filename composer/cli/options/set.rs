@@ -1,7 +1,7 @@
 //! Flags of `set`.
 
 use clap::Args;
-use composer_stack::{bytes, cpu_list};
+use composer_stack::{MOST_PIDS, bytes, cpu_list};
 
 /// Docker's least limit of memory, in bytes.
 const LEAST_MEMORY: u64 = 6 << 20;
@@ -43,7 +43,7 @@ pub struct Set {
     #[arg(long, visible_alias = "cpuset-cpus", value_name = "CPUS", value_parser = list)]
     pub cpuset: Option<String>,
     /// Most processes and threads; -1 is no limit
-    #[arg(long, visible_alias = "pids-limit", value_name = "NUMBER", allow_hyphen_values = true)]
+    #[arg(long, visible_alias = "pids-limit", value_name = "NUMBER", value_parser = pids, allow_hyphen_values = true)]
     pub pids: Option<i64>,
     /// Where more memory is in use than the new limit, have the kernel reclaim what it can
     #[arg(short, long)]
@@ -85,6 +85,11 @@ fn cpus(text: &str) -> Result<f64, String> {
 fn shares(text: &str) -> Result<u64, String> {
     let shares = text.parse().ok().filter(|shares| *shares == 0 || (2..=262_144).contains(shares));
     shares.ok_or_else(|| "it may be 2 to 262144".to_owned())
+}
+
+fn pids(text: &str) -> Result<i64, String> {
+    let count = text.parse().ok().filter(|count| (-1..=MOST_PIDS).contains(count));
+    count.ok_or_else(|| format!("it may be -1 to {MOST_PIDS}"))
 }
 
 fn list(text: &str) -> Result<String, String> {

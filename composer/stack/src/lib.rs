@@ -71,7 +71,7 @@ pub use diagnostic::{Diagnostic, Diagnostics, Link, Place, Related, Severity, on
 pub use error::LoadError;
 pub use hash::{Changes, config_hash, sha256};
 pub use images::ServiceImage;
-pub use limits::MOST_REPLICAS;
+pub use limits::{MOST_PIDS, MOST_REPLICAS};
 pub use load::{load, project_name_only};
 pub use loaded::{Loaded, Variable};
 pub use model::{

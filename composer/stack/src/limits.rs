@@ -3,12 +3,17 @@
 use std::collections::BTreeSet;
 
 use crate::cpuset;
+use crate::model::{DeviceIo, Resources};
 use crate::size;
+use crate::source::Span;
 use crate::values::{self, At};
 use crate::yaml::Node;
 
 /// So many containers of one service are the most that are run.
 pub const MOST_REPLICAS: i64 = 10_000;
+
+/// PID_MAX_LIMIT of linux/threads.h: the kernel's pids.max takes no more on a 64-bit machine.
+pub const MOST_PIDS: i64 = 4 << 20;
 
 /// What was given in one place; zero, which is no limit, is left out.
 #[derive(Clone, Debug, Default)]
@@ -65,6 +70,24 @@ impl IoKind {
         (Self::ReadIops, "device_read_iops", "rate"),
         (Self::WriteIops, "device_write_iops", "rate"),
     ];
+}
+
+impl IoLimit {
+    /// All that are set for one device.
+    fn of(device: &DeviceIo) -> impl Iterator<Item = Self> {
+        let DeviceIo { path, weight, read_bps, write_bps, read_iops, write_iops } = device;
+        let values = [
+            (IoKind::Weight, weight.map(u64::from)),
+            (IoKind::ReadBps, *read_bps),
+            (IoKind::WriteBps, *write_bps),
+            (IoKind::ReadIops, *read_iops),
+            (IoKind::WriteIops, *write_iops),
+        ];
+        values.into_iter().filter_map(|(kind, value)| {
+            let path = At { value: path.to_string_lossy().into_owned(), span: Span::NOWHERE };
+            Some(Self { kind, path, value: At::nowhere(value?) })
+        })
+    }
 }
 
 /// How much there may be of huge pages of one size.
@@ -134,6 +157,43 @@ impl Limits {
             pids: own.pids.or(other.pids),
             reserved_cpus: other.reserved_cpus,
             ..own
+        }
+    }
+
+    /// Those that are in force or are to be, without places.
+    pub fn of(resources: &Resources) -> Self {
+        fn at<T>(value: T) -> At<T> {
+            At { value, span: Span::NOWHERE }
+        }
+        let set = |list: &Option<String>| cpuset::parse(list.as_deref()?).map(at);
+        let Resources { io, hugetlb, .. } = resources;
+        Self {
+            cpus: resources.cpus.map(at),
+            cpu_shares: resources.cpu_shares.map(At::nowhere),
+            cpuset: set(&resources.cpuset),
+            memory: resources.memory.map(At::nowhere),
+            reservation: resources.memory_reservation.map(At::nowhere),
+            swap: resources.memory_swap.map(at),
+            pids: resources.pids.map(at),
+            cpu_quota: resources.cpu_quota.map(at),
+            cpu_period: resources.cpu_period.map(At::nowhere),
+            cpu_burst: resources.cpu_burst.map(At::nowhere),
+            high: resources.memory_high.map(At::nowhere),
+            swappiness: resources.swappiness.map(At::nowhere),
+            oom_kill_disable: resources.oom_kill_disable,
+            // It is among the weights already.
+            reserved_cpus: None,
+            cpu_idle: Some(at(true)).filter(|_| resources.cpu_idle),
+            rt_runtime: resources.cpu_rt_runtime.map(At::nowhere),
+            rt_period: resources.cpu_rt_period.map(At::nowhere),
+            mems: set(&resources.cpuset_mems),
+            exclusive: resources.cpus_exclusive.map(|count| At::nowhere(count.into())),
+            io_weight: io.weight.map(|weight| At::nowhere(weight.into())),
+            io: io.devices.iter().flat_map(IoLimit::of).collect(),
+            hugetlb: hugetlb
+                .iter()
+                .map(|(size, bytes)| HugeLimit { size: at(size.to_string()), bytes: At::nowhere(*bytes) })
+                .collect(),
         }
     }
 

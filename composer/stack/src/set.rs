@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::hash::key;
-use crate::model::Resources;
-use crate::{cpuset, size};
+use crate::model::{Oom, Resources};
+use crate::{check, cpuset, size};
 
 /// Limits over those of the file. `None` leaves what there is; zero, or an empty list, lifts a limit as in a file.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -129,53 +129,14 @@ impl Resources {
             .collect()
     }
 
-    /// Why these limits cannot hold together, where they cannot.
-    pub fn contradiction(&self) -> Option<String> {
-        let memory = self.memory?;
-        if let Some(reserved) = self.memory_reservation.filter(|reserved| *reserved > memory) {
-            let (reserved, memory) = (size::show(reserved), size::show(memory));
-            return Some(format!("{reserved} of memory are reserved, more than the limit of {memory}"));
-        }
-        if let Some(high) = self.memory_high.filter(|high| *high >= memory) {
-            let (high, memory) = (size::show(high), size::show(memory));
-            return Some(format!("`x-mem-high` of {high} is never reached: the limit of memory is {memory}"));
-        }
-        let total = self.memory_swap.and_then(|total| u64::try_from(total).ok())?;
-        (total > 0 && total < memory).then(|| {
-            let (total, memory) = (size::show(total), size::show(memory));
-            format!("`memswap_limit` counts memory and swap together, and its {total} are less than the memory's {memory}")
-        })
+    /// Why a service with this policy cannot have these limits, or the stack with none, where it cannot.
+    pub fn contradiction(&self, oom: &Oom) -> Option<String> {
+        check::contradiction(self, oom)
     }
 
     /// Which of a container's limits is beyond this cap of the whole stack, and both values.
-    pub fn beyond(&self, own: &Self) -> Option<String> {
-        if let (Some(own), Some(cap)) = (own.memory, self.memory)
-            && own > cap
-        {
-            let (own, cap) = (size::show(own), size::show(cap));
-            return Some(format!("{own} of memory are more than the whole stack's {cap}"));
-        }
-        if let (Some(own), Some(cap)) = (own.cpus, self.cpus)
-            && own > cap
-        {
-            return Some(format!("{own} CPUs are more than the whole stack's {cap}"));
-        }
-        if let (Some(own), Some(cap)) = (own.pids, self.pids)
-            && own > cap
-            && cap > 0
-        {
-            return Some(format!("{own} processes are more than the whole stack's {cap}"));
-        }
-        let outside = |own: &str, cap: &str| {
-            let (own, cap) = (cpuset::parse(own)?, cpuset::parse(cap)?);
-            (!own.is_subset(&cap)).then_some(())
-        };
-        if let (Some(own), Some(cap)) = (&own.cpuset, &self.cpuset)
-            && outside(own, cap).is_some()
-        {
-            return Some(format!("CPUs {own} are not all among the whole stack's {cap}"));
-        }
-        None
+    pub fn beyond(&self, own: &Self, oom: &Oom) -> Option<String> {
+        check::beyond(self, own, oom)
     }
 
     /// Some limit is lower here than in `old`: what is inside has to make room first.
@@ -244,9 +205,9 @@ pub fn cpu_list(text: &str) -> Option<String> {
     if text.is_empty() { Some(String::new()) } else { cpuset::parse(text).map(|cpus| cpuset::show(&cpus)) }
 }
 
-/// Bytes of an amount as files have it: `256M`.
+/// Bytes of an amount as files have it: `256M`. A fraction of one is not zero, which would lift a limit.
 pub fn bytes(text: &str) -> Option<u64> {
-    size::parse(text)
+    size::parse(text).filter(|bytes| *bytes > 0 || !text.contains(|digit| ('1'..='9').contains(&digit)))
 }
 
 /// Every map of the model has string keys, so writing it cannot fail.
@@ -291,6 +252,7 @@ fn listed(words: impl Iterator<Item = String>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::OomPolicy;
 
     fn resources(json: Value) -> Resources {
         serde_json::from_value(json).unwrap()
@@ -322,15 +284,26 @@ mod tests {
         for (own, part) in [
             (
                 serde_json::json!({"memory": 65 << 20}),
-                "65 MiB of memory are more than the whole stack's 64 MiB",
+                "a limit of 65 MiB is more than the whole stack's 64 MiB",
             ),
             (serde_json::json!({"cpus": 1.5}), "1.5 CPUs are more than the whole stack's 1"),
-            (serde_json::json!({"cpuset": "1-2"}), "CPUs 1-2 are not all among the whole stack's 0-1"),
+            (serde_json::json!({"cpuset": "1-2"}), "CPU 2 is outside of the whole stack's 0-1"),
+            (serde_json::json!({"cpu_quota": 150_000}), "1.5 CPUs are more than the whole stack's 1"),
             (serde_json::json!({"pids": 10}), "10 processes are more than the whole stack's 9"),
         ] {
-            assert_eq!(cap.beyond(&resources(own)).as_deref(), Some(part));
+            assert_eq!(cap.beyond(&resources(own), &Oom::default()).as_deref(), Some(part));
         }
-        assert_eq!(cap.beyond(&cap), None);
+        assert_eq!(cap.beyond(&cap, &Oom::default()), None);
+        let raised = Oom { policy: OomPolicy::Raise { step: 1 << 20, max: 65 << 20 }, ..Oom::default() };
+        assert!(cap.beyond(&cap, &raised).unwrap().contains("65 MiB"));
+    }
+
+    #[test]
+    fn less_than_a_byte_is_not_zero() {
+        assert_eq!(
+            ["0", "0.0", "00m", "0.5", "0.0001k", "1"].map(bytes),
+            [Some(0), Some(0), Some(0), None, None, Some(1)]
+        );
     }
 
     #[test]
@@ -346,10 +319,35 @@ mod tests {
 
     #[test]
     fn limits_that_contradict_each_other() {
-        let bad = |json| resources(json).contradiction().unwrap();
-        assert!(bad(serde_json::json!({"memory": 8, "memory_reservation": 9})).contains("reserved"));
-        assert!(bad(serde_json::json!({"memory": 8, "memory_high": 8})).contains("never reached"));
-        assert!(bad(serde_json::json!({"memory": 8, "memory_swap": 7})).contains("memswap_limit"));
-        assert_eq!(resources(serde_json::json!({"memory": 8, "memory_swap": -1})).contradiction(), None);
+        let raise = OomPolicy::Raise { step: 1 << 20, max: 64 << 20 };
+        let policy = |policy| Oom { policy, ..Oom::default() };
+        let free = policy(OomPolicy::KillGroup);
+        for (oom, json, part) in [
+            (&free, serde_json::json!({"memory": 8 << 20, "memory_reservation": 9 << 20}), "is reserved"),
+            (&free, serde_json::json!({"memory": 8 << 20, "memory_high": 8 << 20}), "never reached"),
+            (&free, serde_json::json!({"memory": 8 << 20, "memory_swap": 7 << 20}), "memswap_limit"),
+            (&free, serde_json::json!({"memory_swap": 7 << 20}), "needs a limit of memory"),
+            (&free, serde_json::json!({"cpu_shares": 100, "cpu_idle": true}), "`x-cpu-idle` is the least"),
+            (&free, serde_json::json!({"cpus": 0.2, "cpu_burst": 30_000}), "more than the quota of 20000"),
+            (&free, serde_json::json!({"cpu_burst": 30_000}), "needs a limit of CPU time"),
+            (
+                &policy(OomPolicy::Pause),
+                serde_json::json!({"memory": 0x1_000_0000, "memory_high": 8}),
+                "`pause`",
+            ),
+            (&policy(OomPolicy::Pause), serde_json::json!({}), "`pause` needs a limit of memory"),
+            (&policy(raise), serde_json::json!({}), "`raise` needs a limit of memory"),
+            (
+                &policy(raise),
+                serde_json::json!({"memory": 128 << 20}),
+                "not above the limit of memory, 128 MiB",
+            ),
+        ] {
+            let why = resources(json).contradiction(oom).unwrap();
+            assert!(why.contains(part), "{why}");
+        }
+        let bare = resources(serde_json::json!({"memory": 8 << 20, "memory_swap": -1, "pids": -1}));
+        assert_eq!(bare.contradiction(&free), None);
+        assert_eq!(bare.contradiction(&policy(raise)), None);
     }
 }

@@ -161,6 +161,9 @@ fn begun(bytes: &[u8]) -> usize {
 }
 
 impl Span {
+    /// Of what no file says.
+    pub const NOWHERE: Self = Self::new(u32::MAX, 0, 0);
+
     /// A stretch of a source, where it is written.
     pub const fn new(source: u32, start: usize, end: usize) -> Self {
         Self { source, start, end, way: Way::DIRECT }

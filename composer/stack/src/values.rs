@@ -21,6 +21,13 @@ impl<T> At<T> {
     }
 }
 
+impl At<i64> {
+    /// A number that no file says.
+    pub fn nowhere(value: u64) -> Self {
+        Self { value: i64::try_from(value).unwrap_or(i64::MAX), span: Span::NOWHERE }
+    }
+}
+
 /// A whole number: amounts of bytes and some counts are strings of digits.
 pub(crate) fn whole(node: &Node) -> Option<i64> {
     node.int_value().or_else(|| node.text_value()?.trim().parse().ok())

@@ -62,10 +62,22 @@ fn nodes(service: Named<'_>, host: Option<&HostFacts>, report: &mut Report) {
     }
     for rule in service.list("device_cgroup_rules") {
         let Some(text) = rule.text_value() else { continue };
-        if !is_rule(text) {
-            report
-                .error(rule.span, format!("`{text}` is not a rule for devices"))
-                .help("type, numbers and permissions: `c 1:3 rwm`, `b 8:* r`, `a *:* rwm`");
+        match numbers(text) {
+            None => {
+                report
+                    .error(rule.span, format!("`{text}` is not a rule for devices"))
+                    .help("type, numbers and permissions: `c 1:3 rwm`, `b 8:* r`, `a *:* rwm`");
+            }
+            Some(numbers) => {
+                let which = [("first", MOST_MAJOR), ("second", MOST_MINOR)];
+                for (number, (place, most)) in numbers.into_iter().zip(which) {
+                    if number != "*" && number.parse::<u32>().map_or(true, |number| number > most) {
+                        report
+                            .error(rule.span, format!("no device has {number} as its {place} number"))
+                            .help(format!("the greatest {place} number is {most}; `*` is any"));
+                    }
+                }
+            }
         }
     }
 }
@@ -107,13 +119,20 @@ fn is_permissions(text: &str) -> bool {
     (1..=3).contains(&text.len()) && text.chars().all(|c| matches!(c, 'r' | 'w' | 'm'))
 }
 
-fn is_rule(text: &str) -> bool {
-    let words: Vec<&str> = text.split(' ').collect();
+/// The greatest numbers of a device: 12 bits and 20 (linux/kdev_t.h). The kernel takes greater ones in a rule, of which
+/// the greatest is any (`devcgroup_update_access`).
+const MOST_MAJOR: u32 = (1 << 12) - 1;
+const MOST_MINOR: u32 = (1 << 20) - 1;
+
+/// Both numbers of a rule; `None` where it is none.
+fn numbers(rule: &str) -> Option<[&str; 2]> {
+    let words: Vec<&str> = rule.split(' ').collect();
     let [kind, numbers, permissions] = words.as_slice() else {
-        return false;
+        return None;
     };
+    let (major, minor) = numbers.split_once(':')?;
     let number = |text: &str| text == "*" || (!text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()));
-    matches!(*kind, "a" | "b" | "c")
-        && numbers.split_once(':').is_some_and(|(major, minor)| number(major) && number(minor))
-        && is_permissions(permissions)
+    let good =
+        matches!(*kind, "a" | "b" | "c") && number(major) && number(minor) && is_permissions(permissions);
+    good.then_some([major, minor])
 }

@@ -40,6 +40,7 @@ mod volumes;
 mod words;
 
 pub use ports::same_address;
+pub(crate) use resources::{beyond, contradiction};
 
 use std::path::Path;
 

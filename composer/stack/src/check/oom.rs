@@ -3,8 +3,10 @@
 use super::project::{Named, Project};
 use crate::diagnostic::Report;
 use crate::limits::Limits;
+use crate::model::{Oom, OomPolicy};
 use crate::options::Lacking;
 use crate::size;
+use crate::source::Span;
 use crate::values::{self, At};
 use crate::yaml::Node;
 
@@ -102,11 +104,11 @@ impl<'a> Own<'a> {
         stack.can_do(policy, report);
         match policy.text_value() {
             Some("raise") => {
-                self.needs_limit(policy, stack, report);
+                needs_limit(("raise", policy.span), &self.limits, stack.cap, report);
                 self.raises(policy, stack, report);
             }
             Some("pause") => {
-                self.needs_limit(policy, stack, report);
+                needs_limit(("pause", policy.span), &self.limits, stack.cap, report);
                 self.idle(report);
             }
             Some(_) | None => self.idle(report),
@@ -122,26 +124,6 @@ impl<'a> Own<'a> {
                     .help(format!("remove it, or set `policy: raise` for {}", self.service.name));
             }
         }
-    }
-
-    fn needs_limit(&self, policy: &Node, stack: &Stack<'_>, report: &mut Report) {
-        let word = policy.text_value().unwrap_or_default();
-        if let Some(high) = self.limits.high {
-            report
-                .error(high.span, format!("`x-mem-high` and the policy `{word}` are both given"))
-                .also(policy.span, "this acts by the same control of the kernel")
-                .help("keep one of them");
-        }
-        if self.limits.memory.is_some() {
-            return;
-        }
-        let message = format!("`{word}` needs a limit of memory of the service's own");
-        let mut found = report.error(policy.span, message);
-        if let Some(cap) = stack.cap {
-            found = found
-                .also(cap.span, "at the limit of the whole stack a container is killed, by `x-oom.victim`");
-        }
-        found.help("set `mem_limit`");
     }
 
     fn raises(&self, policy: &Node, stack: &Stack<'_>, report: &mut Report) {
@@ -160,19 +142,62 @@ impl<'a> Own<'a> {
                 .help(format!("the least is {}", shown(LEAST_STEP)));
         }
         let Some(max) = self.bytes("max") else { return };
-        if let Some(memory) = self.limits.memory.filter(|memory| max.value <= memory.value) {
-            report
-                .error(max.span, format!("`max` is not above the limit of memory, {}", shown(memory.value)))
-                .also(memory.span, "the limit of memory, from which it is raised");
+        above_limit(max, &self.limits, report);
+        within(max, stack.cap, report);
+    }
+}
+
+/// What the policies that act below the limit want of a service's limits.
+fn needs_limit((word, at): (&str, Span), limits: &Limits, cap: Option<At<i64>>, report: &mut Report) {
+    if let Some(high) = limits.high {
+        report
+            .error(high.span, format!("`x-mem-high` and the policy `{word}` are both given"))
+            .also(at, "this acts by the same control of the kernel")
+            .help("keep one of them");
+    }
+    if limits.memory.is_some() {
+        return;
+    }
+    let mut found = report.error(at, format!("`{word}` needs a limit of memory of the service's own"));
+    if let Some(cap) = cap {
+        found =
+            found.also(cap.span, "at the limit of the whole stack a container is killed, by `x-oom.victim`");
+    }
+    found.help("set `mem_limit`");
+}
+
+fn above_limit(max: At<i64>, limits: &Limits, report: &mut Report) {
+    if let Some(memory) = limits.memory.filter(|memory| max.value <= memory.value) {
+        report
+            .error(max.span, format!("`max` is not above the limit of memory, {}", shown(memory.value)))
+            .also(memory.span, "the limit of memory, from which it is raised");
+    }
+}
+
+fn within(max: At<i64>, cap: Option<At<i64>>, report: &mut Report) {
+    if let Some(cap) = cap.filter(|cap| max.value > cap.value) {
+        let message =
+            format!("a limit of {} is more than the whole stack's {}", shown(max.value), shown(cap.value));
+        report.error(max.span, message).also(cap.span, "the limit of the whole stack");
+    }
+}
+
+/// What a policy wants of limits that are changed.
+pub(super) fn of_changed(oom: &Oom, limits: &Limits, report: &mut Report) {
+    match oom.policy {
+        OomPolicy::Pause => needs_limit(("pause", Span::NOWHERE), limits, None, report),
+        OomPolicy::Raise { max, .. } => {
+            needs_limit(("raise", Span::NOWHERE), limits, None, report);
+            above_limit(At::nowhere(max), limits, report);
         }
-        if let Some(cap) = stack.cap.filter(|cap| max.value > cap.value) {
-            let message = format!(
-                "a limit of {} is more than the whole stack's {}",
-                shown(max.value),
-                shown(cap.value)
-            );
-            report.error(max.span, message).also(cap.span, "the limit of the whole stack");
-        }
+        OomPolicy::Kill | OomPolicy::KillGroup => {}
+    }
+}
+
+/// How far a policy raises a limit, inside the stack's that is changed.
+pub(super) fn changed_within(oom: &Oom, cap: &Limits, report: &mut Report) {
+    if let OomPolicy::Raise { max, .. } = oom.policy {
+        within(At::nowhere(max), cap.memory, report);
     }
 }
 

@@ -6,7 +6,10 @@ use crate::limits::Limits;
 use crate::size;
 use crate::values;
 
+pub(crate) use changed::{beyond, contradiction};
+
 mod bounds;
+mod changed;
 mod exclusive;
 mod io;
 mod pages;

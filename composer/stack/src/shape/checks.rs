@@ -9,14 +9,11 @@ use crate::suggest::nearest;
 use crate::yaml::{Node, Resolved, Scalar, Value};
 use crate::{cpuset, limits, signal};
 
-/// PID_MAX_LIMIT of linux/threads.h: the kernel's pids.max takes no more on a 64-bit machine.
-const MOST_PIDS: i64 = 4 << 20;
-
 /// The same under `deploy`, without fractions.
-pub(crate) const WHOLE_PIDS: Shape = Shape::Bounded(-1, MOST_PIDS);
+pub(crate) const WHOLE_PIDS: Shape = Shape::Bounded(-1, limits::MOST_PIDS);
 
 /// Processes and threads; -1 is no limit.
-pub(crate) const PIDS: Shape = Shape::Number(-1, MOST_PIDS);
+pub(crate) const PIDS: Shape = Shape::Number(-1, limits::MOST_PIDS);
 
 /// `scale` and `replicas`. A host has room for fewer containers; Docker Compose shows any number.
 pub(crate) const REPLICAS: Shape = Shape::Short(&Conversion {

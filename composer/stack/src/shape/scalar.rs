@@ -122,6 +122,13 @@ impl Shaper<'_> {
                 .help(format!("for example `{name}: 0.5`"));
             return None;
         };
+        // Not to be mistaken for none.
+        let kept = value as f32;
+        if kept.is_infinite() || (kept == 0.0 && value != 0.0) {
+            let size = if kept == 0.0 { "small" } else { "large" };
+            self.value(node, format!("`{name}` of {} is too {size} a number", scalar.text));
+            return None;
+        }
         if value < 0.0 {
             self.doubt(node, format!("`{name}` must be a number of at least 0"));
             return self.lenient.then_some(value);

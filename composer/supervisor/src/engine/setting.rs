@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::rc::Rc;
 
 use composer_cgroup::{Group, Limits};
-use composer_stack::{LimitChange, Resources, Stack, known_services, show_bytes};
+use composer_stack::{LimitChange, Oom, Resources, Stack, known_services, show_bytes};
 
 use super::container::Container;
 use super::operations::{Operation, failure};
@@ -115,25 +115,27 @@ impl Engine {
         let Some(record) = record.as_ref() else { return Ok(()) };
         let of_stack = targets.iter().find(|target| target.service.is_none());
         let cap = of_stack.map_or(&record.resources, |target| &target.new);
-        let mut services: BTreeMap<&str, (&Resources, u64)> = record
+        let mut services: BTreeMap<&str, (&Resources, &Oom, u64)> = record
             .services
             .values()
-            .map(|service| (service.name.as_str(), (&service.resources, u64::from(service.replicas))))
+            .map(|own| (own.name.as_str(), (&own.resources, &own.oom, u64::from(own.replicas))))
             .collect();
+        let none = Oom::default();
         for target in targets {
             let name = target.service.as_deref().unwrap_or("the stack");
-            if let Some(why) = target.new.contradiction() {
+            let mut policy = &none;
+            if let Some(service) = &target.service {
+                let (limits, oom, _) = services.entry(service).or_insert((&target.new, &none, 1));
+                (*limits, policy) = (&target.new, *oom);
+            }
+            if let Some(why) = target.new.contradiction(policy) {
                 return Err(failure(format!("{name}: {why}")));
             }
-            if let Some(service) = &target.service {
-                let (limits, _) = services.entry(service).or_insert((&target.new, 1));
-                *limits = &target.new;
-            }
         }
-        for (name, (limits, _)) in &services {
+        for (name, (limits, oom, _)) in &services {
             let concerned =
                 of_stack.is_some() || targets.iter().any(|one| one.service.as_deref() == Some(name));
-            let Some(why) = cap.beyond(limits).filter(|_| concerned) else { continue };
+            let Some(why) = cap.beyond(limits, oom).filter(|_| concerned) else { continue };
             let way_out = if of_stack.is_some() {
                 format!("lower that service's first, with `compose set {name} …`")
             } else {
@@ -143,7 +145,7 @@ impl Engine {
         }
         let reserved = services
             .values()
-            .map(|(limits, count)| limits.memory_reservation.unwrap_or_default().saturating_mul(*count));
+            .map(|(limits, _, count)| limits.memory_reservation.unwrap_or_default().saturating_mul(*count));
         let reserved = reserved.fold(0, u64::saturating_add);
         match cap.memory.filter(|cap| reserved > *cap) {
             Some(cap) => Err(failure(format!(
@@ -300,7 +302,7 @@ impl Engine {
         };
         if let Some(over) = known.stack.and_then(|over| over.onto(&stack.resources)) {
             let new = over.set.over(&stack.resources);
-            if stack.services.values().all(|service| new.beyond(&service.resources).is_none()) {
+            if stack.services.values().all(|service| new.beyond(&service.resources, &service.oom).is_none()) {
                 note(stack.resources.changes(&new, true), "the stack");
                 stack.resources = new;
                 overs.stack = Some(over);
@@ -314,7 +316,9 @@ impl Engine {
             let Some(over) = over.onto(&service.resources) else { continue };
             let new = over.set.over(&service.resources);
             // What an edited file leaves no room for is the file's again.
-            if new.contradiction().is_none() && stack.resources.beyond(&new).is_none() {
+            if new.contradiction(&service.oom).is_none()
+                && stack.resources.beyond(&new, &service.oom).is_none()
+            {
                 note(service.resources.changes(&new, false), &name);
                 service.resources = new;
                 overs.services.insert(name, over);

@@ -63,7 +63,7 @@ pub(super) fn weights(service: Named<'_>, report: &mut Report) {
 pub(super) fn against_host(limits: &Limits, host: &HostFacts, report: &mut Report) {
     let online = host.cpus_online.len();
     #[expect(clippy::cast_precision_loss, reason = "numbers of CPUs are small")]
-    if let Some(cpus) = limits.cpus.filter(|cpus| cpus.value > online as f64) {
+    if let Some(cpus) = limits.cpu_time().filter(|cpus| cpus.value > online as f64) {
         report
             .error(cpus.span, format!("{} CPUs are more than this host has", cpus.value))
             .note(has_cpus(host));

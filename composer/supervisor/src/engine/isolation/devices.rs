@@ -31,7 +31,16 @@ const ALWAYS: [&str; 11] = [
 pub fn asked(service: &Service, edits: Edits, limited: bool) -> Result<Devices> {
     let mut nodes = Vec::new();
     let mut rules: Vec<DeviceRule> = ALWAYS.iter().filter_map(|rule| parse(rule)).collect();
-    rules.extend(service.isolation.device_cgroup_rules.iter().filter_map(|rule| parse(rule)));
+    for (place, rule) in service.isolation.device_cgroup_rules.iter().enumerate() {
+        rules.push(parse(rule).ok_or_else(|| {
+            StartError {
+                at: ["services", &service.name, "device_cgroup_rules", &place.to_string()]
+                    .map(str::to_owned)
+                    .into(),
+                ..StartError::new(format!("`{rule}` is not a rule for devices"))
+            }
+        })?);
+    }
     for (place, device) in service.isolation.devices.iter().enumerate() {
         let found = nodes::of(&device.source, Path::new(&device.target)).map_err(|why| StartError {
             at: ["services", &service.name, "devices", &place.to_string()].map(str::to_owned).into(),
@@ -66,7 +75,7 @@ fn rule_of(node: &DeviceSpec, permissions: &str) -> DeviceRule {
     }
 }
 
-/// A rule as the file has it, `c 1:3 rwm`, which has been checked.
+/// A rule as the file has it, `c 1:3 rwm`. A number that is none is not any.
 fn parse(text: &str) -> Option<DeviceRule> {
     let mut words = text.split(' ');
     let kind = match words.next()? {
@@ -75,12 +84,8 @@ fn parse(text: &str) -> Option<DeviceRule> {
         _ => None,
     };
     let (major, minor) = words.next()?.split_once(':')?;
-    Some(DeviceRule {
-        kind,
-        major: major.parse().ok(),
-        minor: minor.parse().ok(),
-        access: words.next()?.to_owned(),
-    })
+    let number = |text: &str| if text == "*" { Some(None) } else { text.parse().ok().map(Some) };
+    Some(DeviceRule { kind, major: number(major)?, minor: number(minor)?, access: words.next()?.to_owned() })
 }
 
 #[cfg(test)]
@@ -94,6 +99,9 @@ mod tests {
         assert_eq!(ALWAYS.iter().filter_map(|rule| parse(rule)).count(), ALWAYS.len());
         let all = parse("a *:* rwm").unwrap();
         assert_eq!((all.kind, all.major, all.minor), (None, None, None));
+        for beyond in ["c 1:99999999999 rwm", "c 4294967297:11 r"] {
+            assert_eq!(parse(beyond), None, "{beyond}");
+        }
         let null = nodes::of(Path::new("/dev/null"), Path::new("/dev/x")).unwrap();
         assert_eq!(Some(rule_of(&null[0], "r")), parse("c 1:3 r"));
     }
