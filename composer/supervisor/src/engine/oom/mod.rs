@@ -25,6 +25,7 @@ use super::{Engine, group};
 use crate::protocol::Shortage as Told;
 use crate::{diagnose, records};
 
+pub(super) use cause::Before;
 pub(super) use victim::StackMemory;
 
 /// The least margin between the mark at which `pause` and `raise` act and the limit.
