@@ -3,15 +3,12 @@
 use super::project::{Named, Project};
 use crate::diagnostic::Report;
 use crate::limits::Limits;
-use crate::options::Lacking;
+use crate::options::{HostFacts, Lacking};
 use crate::size;
 use crate::values::{self, At};
 use crate::yaml::Node;
 
 pub(super) fn check(project: Project<'_>, report: &mut Report) {
-    if !project.running() {
-        return;
-    }
     let stack = Stack::new(project);
     stack.check(report);
     for service in project.services() {
@@ -37,8 +34,13 @@ impl<'a> Stack<'a> {
         self.own?.get("victim").filter(|node| !node.is_null())
     }
 
+    /// A file means the same on every host.
+    fn host(&self) -> Option<&'a HostFacts> {
+        self.project.options.host.as_ref().filter(|_| self.project.running())
+    }
+
     fn lacks(&self, what: Lacking) -> bool {
-        self.project.options.host.as_ref().is_some_and(|host| host.lacks.contains(&what))
+        self.host().is_some_and(|host| host.lacks.contains(&what))
     }
 
     fn check(&self, report: &mut Report) {
@@ -172,6 +174,12 @@ impl<'a> Own<'a> {
                 shown(cap.value)
             );
             report.error(max.span, message).also(cap.span, "the limit of the whole stack");
+        } else if let Some(host) = stack.host()
+            && u64::try_from(max.value).is_ok_and(|max| max > host.memory)
+        {
+            report
+                .error(max.span, format!("{} is more memory than this host has", shown(max.value)))
+                .note(format!("this host has {}", size::show(host.memory)));
         }
     }
 }
