@@ -237,6 +237,55 @@ fn kill_ends_one_process_and_kill_group_all_of_them() {
 }
 
 #[test]
+fn whoever_waits_for_a_program_is_told_that_memory_ran_out() {
+    let project = Project::new(
+        "oom-told",
+        r#"
+services:
+  pair:
+    x-rootfs: @busybox@
+    network_mode: none
+    mem_limit: 32m
+    memswap_limit: 32m
+    stdin_open: true
+    command: ["sh", "-c", "read line; exec tail -c 100m /dev/zero"]
+    x-oom: kill
+"#,
+    );
+    let eats = ["tail", "-c", "100m", "/dev/zero"];
+    let dies = |args: &[&str], why: &str| {
+        let (code, message) = project.fails(&[args, &eats[..]].concat());
+        assert!(code == 137 && message.contains(why), "{args:?}: {code}: {message}");
+    };
+    let why = "pair was killed: its limit of 32 MiB was reached; it ";
+    dies(
+        &["run", "--rm", "-T", "--name", &format!("{}-one", project.name), "pair"],
+        "-one was killed: its limit",
+    );
+    project.ok(&["up", "-d"]);
+    dies(&["exec", "-T", "pair"], &format!("a process of {why}"));
+    let (code, message) = project.fails(&["exec", "-T", "pair", "sh", "-c", "kill -9 $$"]);
+    assert_eq!((code, message.as_str()), (137, ""), "whoever is killed otherwise is not told of memory");
+    let waits =
+        project.command(&["wait", "pair"]).stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    let mut attach =
+        project.command(&["attach", "pair"]).stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    attach.stdin.take().unwrap().write_all(b"\n").unwrap();
+    for (word, child) in [("attach", attach), ("wait", waits)] {
+        let output = child.wait_with_output().unwrap();
+        let message = text(&output.stderr);
+        assert!(
+            output.status.code() == Some(137) && message.starts_with(why),
+            "{word}: {}: {message}",
+            output.status
+        );
+    }
+    let (_, message) = project.fails(&["wait", "pair"]);
+    assert!(message.starts_with(why), "one that comes late is told too: {message}");
+    project.down();
+}
+
+#[test]
 fn an_up_that_waits_says_that_memory_ran_out() {
     let user = "  user: { x-rootfs: @busybox@, network_mode: none, command: sleep 1000, depends_on: { pair: { condition: service_healthy } } }\n";
     let rest = format!("    x-probe: {{ log: never }}\n    healthcheck: {{ start_period: 10h }}\n{user}");

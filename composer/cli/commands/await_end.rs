@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use composer_supervisor::client::{self, Client};
-use composer_supervisor::protocol::{Action, ContainerStatus, Reply, State, Subject};
+use composer_supervisor::protocol::{Action, ContainerStatus, Outcome, Reply, State, Subject};
 
 use super::context::Context;
 use super::watching::Listed;
@@ -37,7 +37,8 @@ pub fn run(context: &mut Context, verb: &Wait) -> Result {
     }
     let mut code = 0;
     for container in ended {
-        code = tell(&container.id, container.exit_code, context)?;
+        let starved = container.reason.as_deref().filter(|_| container.out_of_memory);
+        code = tell(&container.id, container.exit_code, starved, context)?;
     }
     if let Some(watch) = watch
         && !waiting.is_empty()
@@ -66,6 +67,8 @@ fn follow(
     context: &mut Context,
 ) -> Result<i32> {
     let mut code = 0;
+    // Why they are about to end, of those that have been killed for want of memory.
+    let mut starved = BTreeMap::new();
     while !waiting.is_empty() {
         let events = match watch.receive() {
             Ok((Reply::Event(event), _)) => vec![event],
@@ -90,6 +93,10 @@ fn follow(
                 continue;
             };
             let ended = match event.action {
+                Action::OutOfMemory(told) if told.outcome == Outcome::Killed => {
+                    starved.insert(name, told.text);
+                    continue;
+                }
                 // As in Docker, an end is an end, whatever its policy makes of it.
                 Action::Exited { code } | Action::Restarting { code, .. } => code,
                 // One that was waiting for its restart when we came.
@@ -98,18 +105,20 @@ fn follow(
                 _ => continue,
             };
             if let Some(container) = waiting.remove(&name) {
-                code = tell(&container.id, ended, context)?;
+                let starved = starved.remove(&name).filter(|_| ended != Some(0));
+                code = tell(&container.id, ended, starved.as_deref(), context)?;
             }
         }
     }
     Ok(code)
 }
 
-/// Says how a container has ended, as Docker Compose does; its code.
-fn tell(id: &str, code: Option<i32>, context: &mut Context) -> Result<i32> {
+/// Says how a container has ended, as Docker Compose does, and why, where that was want of memory; its code.
+fn tell(id: &str, code: Option<i32>, starved: Option<&str>, context: &mut Context) -> Result<i32> {
     // One that nobody knows is no success.
     let code = code.unwrap_or(255);
     let line = format!("container {id:?} exited with status code {code}");
     context.out.line(&line).and_then(|()| context.out.flush()).map_err(Error::Output)?;
+    starved.iter().for_each(|why| context.out.note(why));
     Ok(code)
 }

@@ -17,6 +17,7 @@ use super::context::Context;
 use super::signals::Signals;
 use super::{Error, Result, doing, wait, work};
 use crate::options::Exec;
+use crate::render::Output;
 use streams::Streams;
 
 /// Runs the program; its status is ours.
@@ -56,9 +57,9 @@ pub fn run(context: &mut Context, verb: Exec) -> Result {
     }
     match executing(&client)? {
         None => Ok(0),
-        Some(_) if verb.detach => finish(&client),
+        Some(_) if verb.detach => finish(&client, &mut context.out),
         Some((_, Some(master))) => terminal::relay(&client, &master, &mut context.out),
-        Some((pid, None)) => attend(&client, pid, streams.as_mut()),
+        Some((pid, None)) => attend(&client, pid, streams.as_mut(), &mut context.out),
     }
 }
 
@@ -85,11 +86,12 @@ fn executing(client: &Client) -> Result<Option<(i32, Option<OwnedFd>)>> {
 }
 
 /// Waits for the end of the request; the program's status, 0 where it is not waited for.
-fn finish(client: &Client) -> Result {
+fn finish(client: &Client, out: &mut Output) -> Result {
     let mut code = 0;
     work::until_done(client, |reply| {
-        if let Reply::Exited { code: of_program } = reply {
+        if let Reply::Exited { code: of_program, starved } = reply {
             code = of_program;
+            starved.iter().for_each(|why| out.note(why));
         }
     })?;
     Ok(status(code))
@@ -100,7 +102,7 @@ fn status(code: i32) -> u8 {
 }
 
 /// Waits for a program that has no terminal of ours, copies its output, and passes signals on.
-fn attend(client: &Client, pid: i32, mut streams: Option<&mut Streams>) -> Result {
+fn attend(client: &Client, pid: i32, mut streams: Option<&mut Streams>, out: &mut Output) -> Result {
     // Whoever has ended by now needs no signal.
     let process = Pid::from_raw(pid).and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
     let signals = Signals::take(&[Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT])?;
@@ -120,7 +122,7 @@ fn attend(client: &Client, pid: i32, mut streams: Option<&mut Streams>) -> Resul
             streams.copy().map_err(Error::Output)?;
         }
         if ready.first() == Some(&true) {
-            return finish(client);
+            return finish(client, out);
         }
     }
 }

@@ -79,7 +79,8 @@ enum Turn {
     Detached,
     /// A signal that makes us leave.
     Left(Signal),
-    Ended(i32),
+    /// With this code, and why where that was want of memory.
+    Ended(i32, Option<String>),
 }
 
 impl Follow {
@@ -174,11 +175,12 @@ impl Follow {
         };
         drop(raw);
         match turn {
-            Turn::Ended(code) => {
+            Turn::Ended(code, starved) => {
                 if self.cut {
                     let name = &self.container.name;
                     context.out.note(&format!("\nnot all of the output of {name} has been shown"));
                 }
+                starved.iter().for_each(|why| context.out.note(why));
                 self.finish()?;
                 Ok(u8::try_from(code).unwrap_or(1))
             }
@@ -338,10 +340,10 @@ impl Follow {
 
     fn answered(&mut self, signals: &mut Signals, context: &mut Context) -> Result<Turn> {
         match self.client.next() {
-            Ok(Some((Reply::Exited { code }, _))) => {
+            Ok(Some((Reply::Exited { code, starved }, _))) => {
                 // Its log is whole by now.
                 self.show_rest(signals, context)?;
-                Ok(Turn::Ended(code))
+                Ok(Turn::Ended(code, starved))
             }
             Ok(Some((Reply::Failed(failure), _))) => {
                 // Its log may be whole, though nobody knows its code.

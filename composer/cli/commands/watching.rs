@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use composer_supervisor::client::{self, Client};
-use composer_supervisor::protocol::{Action, ContainerStatus, Event, Reply, Request, State, Subject};
+use composer_supervisor::protocol::{
+    Action, ContainerStatus, Event, Outcome, Reply, Request, Shortage, State, Subject,
+};
 
 use super::{Error, Result};
 
@@ -100,11 +102,17 @@ pub fn missed(
             | State::Restarting
             | State::Exited => continue,
         };
+        let starved = container.reason.filter(|_| container.out_of_memory);
         let (name, service) = (container.name, container.service);
         let subject = match container.oneoff {
             true => Subject::OneOff { name, service },
             false => Subject::Container { name, service },
         };
+        // Before the end, as a supervisor that lives tells it.
+        if let (Some(text), Action::Exited { .. } | Action::Restarting { .. }) = (starved, &action) {
+            let told = Shortage { outcome: Outcome::Killed, text };
+            events.push(Event { time, subject: subject.clone(), action: Action::OutOfMemory(told) });
+        }
         events.push(Event { time, subject, action });
     }
     let removed = |(name, service)| Event {
@@ -150,6 +158,18 @@ mod tests {
         assert_eq!(told(Vec::new(), false), [Action::Removed]);
         let two = vec![container("one", "running", 5), container("two", "running", 15)];
         assert_eq!(told(two, false), [Action::Started { address: None }]);
+    }
+
+    #[test]
+    fn a_death_by_memory_is_named_before_the_end() {
+        let text = "job was killed: its limit of 40 MiB was reached".to_owned();
+        let one = ContainerStatus {
+            out_of_memory: true,
+            reason: Some(text.clone()),
+            ..container("one", "exited", 5)
+        };
+        let why = Action::OutOfMemory(Shortage { outcome: Outcome::Killed, text });
+        assert_eq!(told(vec![one], false), [why, Action::Exited { code: Some(7) }]);
     }
 
     #[test]

@@ -166,7 +166,7 @@ impl Actor {
                 continue;
             };
             match reply {
-                Reply::Exited { code: of_program } => code = Some(of_program),
+                Reply::Exited { code: of_program, .. } => code = Some(of_program),
                 Reply::Done => return Ok(code),
                 Reply::Failed(failure) => return Err(failure.message),
                 Reply::Event(_)

@@ -29,6 +29,8 @@ pub(crate) struct Limits {
     pub cpu_period: Option<At<i64>>,
     pub cpu_burst: Option<At<i64>>,
     pub high: Option<At<i64>>,
+    /// Of /dev/shm.
+    pub shm: Option<At<i64>>,
     pub swappiness: Option<At<i64>>,
     pub oom_kill_disable: bool,
     /// CPU time that is reserved, of which the weight is made where none is given.
@@ -120,6 +122,7 @@ impl Limits {
             cpu_period: positive(service.get("cpu_period")),
             cpu_burst: positive(service.get("x-cpu-burst")),
             high: positive(service.get("x-mem-high")),
+            shm: positive(service.get("shm_size")),
             // Zero is a value of it, and -1 leaves the host's.
             swappiness: any(service.get("mem_swappiness")).filter(|at| at.value >= 0),
             oom_kill_disable: values::flag(service.get("oom_kill_disable")),
@@ -172,6 +175,8 @@ impl Limits {
             cpu_shares: resources.cpu_shares.map(At::nowhere),
             cpuset: set(&resources.cpuset),
             memory: resources.memory.map(At::nowhere),
+            // It is a container's, and does not change.
+            shm: None,
             reservation: resources.memory_reservation.map(At::nowhere),
             swap: resources.memory_swap.map(at),
             pids: resources.pids.map(at),

@@ -1,4 +1,4 @@
-//! The exact text of diagnostics (`bad/`), of the canonical model (`good/`) and of `config --origins` (`origins/`).
+//! The exact text of diagnostics of `up` (`bad/`) and of `config` (`shown/`), of the canonical model (`good/`) and of `config --origins` (`origins/`).
 //!
 //! Each `NAME.yaml` has the expected text beside it in `NAME.txt`; `NAME.override.yaml`, where there is one, is merged
 //! over it. A folder `NAME` is a case as well: it is loaded as by `compose` in that folder, with the flags, variables
@@ -192,6 +192,11 @@ fn chains_are_in_the_json_as_well() {
 #[test]
 fn diagnostics_read_as_written_down() {
     run("bad", Purpose::Run, 180, bad);
+}
+
+#[test]
+fn what_contradicts_itself_is_told_of_what_is_only_shown() {
+    run("shown", Purpose::Config, 4, bad);
 }
 
 #[test]

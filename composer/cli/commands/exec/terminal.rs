@@ -54,7 +54,7 @@ pub fn relay(client: &Client, master: &OwnedFd, out: &mut Output) -> Result {
     match ended? {
         // The connection closes behind us, and the program is told as by a terminal that goes.
         Some(signal) => Ok(128 + u8::try_from(signal as i32).unwrap_or(0)),
-        None => super::finish(client),
+        None => super::finish(client, out),
     }
 }
 

@@ -5,9 +5,6 @@ use crate::diagnostic::Report;
 use crate::yaml::Node;
 
 pub(super) fn check(project: Project<'_>, report: &mut Report) {
-    if !project.running() {
-        return;
-    }
     let cap = project.root.get("x-resources").and_then(|own| own.get("limits")?.get("bandwidth"));
     let cap = cap.filter(|node| says_something(node));
     for service in project.services() {

@@ -11,6 +11,9 @@ use crate::values;
 use crate::yaml::Node;
 
 pub(super) fn check(project: Project<'_>, report: &mut Report) {
+    for service in project.services() {
+        report.doubting(!project.running(), |report| limits(service, report));
+    }
     if !project.running() {
         return;
     }
@@ -20,7 +23,6 @@ pub(super) fn check(project: Project<'_>, report: &mut Report) {
         }
         opposites(service, report);
         parameters(service, report);
-        limits(service, report);
         storage(service, report);
     }
 }

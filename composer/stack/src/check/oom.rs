@@ -4,16 +4,13 @@ use super::project::{Named, Project};
 use crate::diagnostic::Report;
 use crate::limits::Limits;
 use crate::model::{Oom, OomPolicy};
-use crate::options::Lacking;
+use crate::options::{HostFacts, Lacking};
 use crate::size;
 use crate::source::Span;
 use crate::values::{self, At};
 use crate::yaml::Node;
 
 pub(super) fn check(project: Project<'_>, report: &mut Report) {
-    if !project.running() {
-        return;
-    }
     let stack = Stack::new(project);
     stack.check(report);
     for service in project.services() {
@@ -39,8 +36,13 @@ impl<'a> Stack<'a> {
         self.own?.get("victim").filter(|node| !node.is_null())
     }
 
+    /// A file means the same on every host.
+    fn host(&self) -> Option<&'a HostFacts> {
+        self.project.options.host.as_ref().filter(|_| self.project.running())
+    }
+
     fn lacks(&self, what: Lacking) -> bool {
-        self.project.options.host.as_ref().is_some_and(|host| host.lacks.contains(&what))
+        self.host().is_some_and(|host| host.lacks.contains(&what))
     }
 
     fn check(&self, report: &mut Report) {
@@ -143,7 +145,7 @@ impl<'a> Own<'a> {
         }
         let Some(max) = self.bytes("max") else { return };
         above_limit(max, &self.limits, report);
-        within(max, stack.cap, report);
+        within(max, stack.cap, stack.host(), report);
     }
 }
 
@@ -174,11 +176,17 @@ fn above_limit(max: At<i64>, limits: &Limits, report: &mut Report) {
     }
 }
 
-fn within(max: At<i64>, cap: Option<At<i64>>, report: &mut Report) {
+fn within(max: At<i64>, cap: Option<At<i64>>, host: Option<&HostFacts>, report: &mut Report) {
     if let Some(cap) = cap.filter(|cap| max.value > cap.value) {
         let message =
             format!("a limit of {} is more than the whole stack's {}", shown(max.value), shown(cap.value));
         report.error(max.span, message).also(cap.span, "the limit of the whole stack");
+    } else if let Some(host) = host
+        && u64::try_from(max.value).is_ok_and(|max| max > host.memory)
+    {
+        report
+            .error(max.span, format!("{} is more memory than this host has", shown(max.value)))
+            .note(format!("this host has {}", size::show(host.memory)));
     }
 }
 
@@ -197,7 +205,7 @@ pub(super) fn of_changed(oom: &Oom, limits: &Limits, report: &mut Report) {
 /// How far a policy raises a limit, inside the stack's that is changed.
 pub(super) fn changed_within(oom: &Oom, cap: &Limits, report: &mut Report) {
     if let OomPolicy::Raise { max, .. } = oom.policy {
-        within(At::nowhere(max), cap.memory, report);
+        within(At::nowhere(max), cap.memory, None, report);
     }
 }
 

@@ -3,6 +3,7 @@
 use super::project::{Named, Project};
 use crate::diagnostic::Report;
 use crate::limits::Limits;
+use crate::options::HostFacts;
 use crate::size;
 use crate::values;
 
@@ -20,49 +21,70 @@ pub(super) fn check(project: Project<'_>, report: &mut Report) {
         twice(service, report);
     }
     let stack = Limits::of_stack(project.root);
-    if !project.running() {
-        sums::overcommitment(project, &stack, report);
-        return;
+    // A file means the same on every host.
+    let host = project.options.host.as_ref().filter(|_| project.running());
+    let before = report.errors();
+    of_stack(&stack, host, report);
+    for service in project.services() {
+        let limits = Limits::of_service(service.node());
+        // Docker Compose shows these, and only the engine refuses them.
+        report.doubting(!project.running(), |report| theirs(service, &limits, host, report));
+        ours(service, &limits, &stack, host, report);
     }
-    let host = project.options.host.as_ref();
-    bounds::of_one(&stack, report);
-    io::of_one(&stack, host, report);
-    pages::of_one(&stack, host, report);
+    sums::reservations(project, &stack, host, report);
     if let Some(host) = host {
-        bounds::against_host(&stack, host, report);
+        exclusive::check(project, &stack, host, report);
     }
-    reservation(&stack, report);
+    if !project.running() && report.errors() == before {
+        sums::overcommitment(project, &stack, report);
+    }
+}
+
+/// What `x-resources` says by itself.
+fn of_stack(stack: &Limits, host: Option<&HostFacts>, report: &mut Report) {
+    bounds::of_one(stack, report);
+    io::of_one(stack, host, report);
+    pages::of_one(stack, host, report);
+    if let Some(host) = host {
+        bounds::against_host(stack, host, report);
+    }
+    reservation(stack, report);
     if let Some(swap) = stack.swap.filter(|_| stack.memory.is_none()) {
         report
             .error(swap.span, "a limit of swap needs one of memory")
             .note("the kernel counts memory and swap together")
             .help("set `memory` as well");
     }
-    for service in project.services() {
-        bounds::weights(service, report);
-        let (own, deployed) = (Limits::beside(service.node()), Limits::deployed(service.node()));
-        let both = Limits::of_service(service.node());
-        bounds::of_one(&both, report);
-        io::of_one(&both, host, report);
-        pages::of_one(&both, host, report);
-        io::against_stack(&both, &stack, report);
-        pages::against_stack(&both, &stack, report);
-        for limits in [&own, &deployed] {
-            if let Some(host) = host {
-                bounds::against_host(limits, host, report);
-            }
-            bounds::against_stack(limits, &stack, report);
+}
+
+/// A service's limits in the keys of the specification.
+fn theirs(service: Named<'_>, limits: &Limits, host: Option<&HostFacts>, report: &mut Report) {
+    bounds::weights(service, report);
+    bounds::of_one(limits, report);
+    io::of_one(limits, host, report);
+    for limits in [&Limits::beside(service.node()), &Limits::deployed(service.node())] {
+        if let Some(host) = host {
+            bounds::against_host(limits, host, report);
         }
-        swap(&both, report);
-        reservation(&both, report);
-        times(&both, report);
-        high(&both, report);
-        weight(&both, report);
     }
-    sums::reservations(project, &stack, host, report);
-    if let Some(host) = host {
-        exclusive::check(project, &stack, host, report);
+    swap(limits, report);
+    reservation(limits, report);
+    times(limits, report);
+    weights(limits, report);
+    real_time(limits, report);
+}
+
+/// Those in keys of our own, and all of them against the stack's.
+fn ours(service: Named<'_>, limits: &Limits, stack: &Limits, host: Option<&HostFacts>, report: &mut Report) {
+    pages::of_one(limits, host, report);
+    io::against_stack(limits, stack, report);
+    pages::against_stack(limits, stack, report);
+    for limits in [&Limits::beside(service.node()), &Limits::deployed(service.node())] {
+        bounds::against_stack(limits, stack, report);
     }
+    burst(limits, report);
+    high(limits, report);
+    idle(limits, report);
 }
 
 /// A limit of a service, and the same one below `deploy.resources`.
@@ -124,7 +146,7 @@ fn swap(limits: &Limits, report: &mut Report) {
     }
 }
 
-/// `cpus` is a quota in a period of its own, and a burst is saved up of a quota.
+/// `cpus` is a quota in a period of its own.
 fn times(limits: &Limits, report: &mut Report) {
     for (key, other) in [("cpu_quota", limits.cpu_quota), ("cpu_period", limits.cpu_period)] {
         if let (Some(cpus), Some(other)) = (limits.cpus, other) {
@@ -134,6 +156,10 @@ fn times(limits: &Limits, report: &mut Report) {
                 .help("keep one of them");
         }
     }
+}
+
+/// It is saved up of a quota.
+fn burst(limits: &Limits, report: &mut Report) {
     let Some(burst) = limits.cpu_burst else { return };
     let quota = limits.cpu_quota.filter(|quota| quota.value > 0).map(|at| (at.span, at.value));
     #[expect(clippy::cast_possible_truncation, reason = "checked to be no more CPUs than there are")]
@@ -181,24 +207,37 @@ fn reservation(limits: &Limits, report: &mut Report) {
             )
             .also(memory.span, "the limit of memory");
     }
+    if let (Some(reserved), Some(cpus)) = (limits.reserved_cpus, limits.cpu_time())
+        && reserved.value > cpus.value
+    {
+        report
+            .error(reserved.span, format!("more CPUs are reserved than the limit of {}", cpus.value))
+            .also(cpus.span, "the limit of CPU time");
+    }
 }
 
-/// What is idle has no weight, and a weight that is given is none that is reckoned.
-fn weight(limits: &Limits, report: &mut Report) {
-    let Limits { cpu_idle, cpu_shares, reserved_cpus, .. } = limits;
-    let reserved = reserved_cpus.as_ref().map(|at| at.span);
-    let shares = cpu_shares.as_ref().map(|at| at.span);
-    if let (Some(idle), Some(other)) = (cpu_idle, shares.or(reserved)) {
+/// A weight that is given is none that is reckoned.
+fn weights(limits: &Limits, report: &mut Report) {
+    if let (Some(shares), Some(reserved)) = (limits.cpu_shares, limits.reserved_cpus) {
+        report
+            .error(shares.span, "`cpu_shares` and `deploy.resources.reservations.cpus` are both weights")
+            .also(reserved.span, "each CPU that is reserved weighs 1024")
+            .help("keep one of them");
+    }
+}
+
+/// What is idle has no weight.
+fn idle(limits: &Limits, report: &mut Report) {
+    let other = limits.cpu_shares.map(|at| at.span).or(limits.reserved_cpus.map(|at| at.span));
+    if let (Some(idle), Some(other)) = (limits.cpu_idle, other) {
         report
             .error(idle.span, "`x-cpu-idle` is the least weight that there is, and another is given")
             .also(other, "the other weight")
             .help("keep one of them");
-    } else if let (Some(shares), Some(reserved)) = (shares, reserved) {
-        report
-            .error(shares, "`cpu_shares` and `deploy.resources.reservations.cpus` are both weights")
-            .also(reserved, "each CPU that is reserved weighs 1024")
-            .help("keep one of them");
     }
+}
+
+fn real_time(limits: &Limits, report: &mut Report) {
     let period = limits.rt_period.map_or(1_000_000, |at| at.value);
     match (limits.rt_runtime, limits.rt_period) {
         (Some(runtime), _) if runtime.value > period => {

@@ -12,7 +12,7 @@ use crate::source::StepKind;
 
 pub use place::Place;
 pub use render::{clean, one_line};
-pub(crate) use report::{Found, Report};
+pub(crate) use report::{Found, REFUSED, Report};
 
 /// So many errors, and as many warnings, are shown as text: nobody reads more at once.
 const SHOWN: usize = 50;
@@ -25,6 +25,22 @@ pub enum Severity {
     Error,
     /// The file can be used, perhaps not as meant.
     Warning,
+    /// All is well, and worth knowing.
+    Note,
+}
+
+impl Severity {
+    /// The worst first.
+    const ALL: [Self; 3] = [Self::Error, Self::Warning, Self::Note];
+
+    /// Several of it.
+    fn many(self) -> &'static str {
+        match self {
+            Self::Error => "errors",
+            Self::Warning => "warnings",
+            Self::Note => "notes",
+        }
+    }
 }
 
 /// One thing that is wrong, or doubtful, with where it is.
@@ -101,13 +117,12 @@ pub(crate) fn variable_name(line: &str) -> &str {
 #[derive(Clone, Debug, Default)]
 pub struct Diagnostics {
     found: Vec<Diagnostic>,
-    /// Errors and warnings that are counted, but not kept: a file with 100,000 of them costs no more than one with
-    /// 1,000.
-    more: [usize; 2],
+    /// By severity, those that are counted, but not kept: a file with 100,000 of them costs no more than one with 1,000.
+    more: [usize; 3],
 }
 
 impl Diagnostics {
-    /// Those that are kept: the first thousand errors and the first thousand warnings.
+    /// Those that are kept: the first thousand of each severity.
     pub fn iter(&self) -> std::slice::Iter<'_, Diagnostic> {
         self.found.iter()
     }
@@ -125,7 +140,7 @@ impl Diagnostics {
     /// Text for people, one below the other; `color` uses ANSI escapes.
     pub fn render(&self, color: bool) -> String {
         let mut parts = Vec::new();
-        let mut shown = [0; 2];
+        let mut shown = [0; 3];
         for each in &self.found {
             let count = &mut shown[each.severity as usize];
             *count += 1;
@@ -133,8 +148,8 @@ impl Diagnostics {
                 parts.push(each.render(color));
             }
         }
-        for (severity, word) in [(Severity::Warning, "warnings"), (Severity::Error, "errors")] {
-            let count = self.count(severity);
+        for severity in Severity::ALL.into_iter().rev() {
+            let (count, word) = (self.count(severity), severity.many());
             if count > SHOWN {
                 parts.push(format!("and {} more {word}: {count} in all", count - SHOWN));
             } else if count > 1 && severity == Severity::Error {
@@ -147,8 +162,8 @@ impl Diagnostics {
     /// The same for programs: one JSON object a line.
     pub fn render_json(&self) -> String {
         let mut lines: Vec<String> = self.found.iter().map(Diagnostic::render_json).collect();
-        for (severity, word) in [(Severity::Error, "errors"), (Severity::Warning, "warnings")] {
-            let more = self.more[severity as usize];
+        for severity in Severity::ALL {
+            let (more, word) = (self.more[severity as usize], severity.many());
             if more > 0 {
                 lines.push(
                     Diagnostic::without_place(severity, format!("and {more} more {word}")).render_json(),

@@ -29,6 +29,7 @@ impl Diagnostic {
         let level = match self.severity {
             Severity::Error => Level::ERROR,
             Severity::Warning => Level::WARNING,
+            Severity::Note => Level::NOTE,
         };
         let mut elements: Vec<Element<'_>> = Vec::new();
         let mut headers = Vec::new();

@@ -9,13 +9,15 @@ use super::{Diagnostic, Diagnostics, Link, Place, Related, Severity, step_label}
 use crate::source::{Sources, Span, StepKind, ends};
 use crate::suggest::nearest;
 
-/// So many errors, and as many warnings, are kept.
+/// So many of each severity are kept.
 const KEPT: usize = 1000;
 /// Among so many names it is looked for what may have been meant, in all: those of a large file many times over, and
 /// too few for a file that has many names wrong and many others to hold them against.
 const LOOKS: usize = 200_000;
 /// A message says no more than this, whatever values it quotes.
 const LENGTH: usize = 400;
+/// What is said of what can be shown and not be run.
+pub(crate) const REFUSED: &str = "`up` refuses this";
 
 /// What has a file read.
 #[derive(Clone, Debug)]
@@ -34,8 +36,8 @@ pub(crate) struct Report {
     pub found: Vec<Diagnostic>,
     /// What has the file read that is looked at: the outermost first.
     outer: Vec<Outer>,
-    /// How many errors and warnings there were.
-    counts: [usize; 2],
+    /// How many there were of each severity.
+    counts: [usize; 3],
     /// Hashes of places and messages: what is written once is wrong once, however many aliases lead to it.
     seen: HashSet<u64>,
     /// The hashes of those that are kept.
@@ -50,7 +52,7 @@ impl Default for Report {
             sources: Sources::default(),
             found: Vec::new(),
             outer: Vec::new(),
-            counts: [0; 2],
+            counts: [0; 3],
             seen: HashSet::new(),
             kept: Vec::new(),
             looks: LOOKS,
@@ -74,6 +76,11 @@ impl Report {
         self.add(Severity::Warning, Some(span), message.into())
     }
 
+    /// Adds a note at `span`.
+    pub fn note(&mut self, span: Span, message: impl Into<String>) -> Found<'_> {
+        self.add(Severity::Note, Some(span), message.into())
+    }
+
     /// Adds an error that no place in a file is to blame for.
     pub fn error_without_place(&mut self, message: impl Into<String>) -> Found<'_> {
         self.add(Severity::Error, None, message.into())
@@ -86,10 +93,33 @@ impl Report {
 
     /// Makes an error of every warning.
     pub fn be_strict(&mut self) {
-        for found in &mut self.found {
+        for found in self.found.iter_mut().filter(|found| found.severity == Severity::Warning) {
             found.severity = Severity::Error;
         }
-        self.counts = [self.counts.iter().sum(), 0];
+        let [errors, warnings, notes] = self.counts;
+        self.counts = [errors + warnings, 0, notes];
+    }
+
+    /// What this finds wrong cannot be run, but is only doubtful to whoever wants to see what the files mean, as Docker
+    /// Compose finds nothing wrong with it then.
+    pub fn doubting(&mut self, is_shown: bool, find: impl FnOnce(&mut Self)) {
+        let (mark, errors) = (self.mark(), self.counts[Severity::Error as usize]);
+        find(self);
+        if !is_shown {
+            return;
+        }
+        for found in self.found.iter_mut().skip(mark).filter(|found| found.severity == Severity::Error) {
+            found.severity = Severity::Warning;
+            found.label.get_or_insert_with(|| REFUSED.to_owned());
+        }
+        let doubtful = self.counts[Severity::Error as usize] - errors;
+        self.counts[Severity::Error as usize] = errors;
+        self.counts[Severity::Warning as usize] += doubtful;
+    }
+
+    /// How many errors have been found.
+    pub fn errors(&self) -> usize {
+        self.counts[Severity::Error as usize]
     }
 
     /// What is found from now on is in a file that is read because of what stands at `at`, until [`Self::leave`].
@@ -135,7 +165,7 @@ impl Report {
 
     /// Whether an error has been found.
     pub fn has_errors(&self) -> bool {
-        self.counts[Severity::Error as usize] > 0
+        self.errors() > 0
     }
 
     /// What was found, in the order of the files and of the places in them; what has no place comes last.
@@ -147,7 +177,7 @@ impl Report {
     pub fn finish_with_sources(mut self) -> (Diagnostics, Sources) {
         let place = |each: &Diagnostic| each.place.as_ref().map(|place| (place.number, place.start));
         self.found.sort_by_key(|each| place(each).map_or((true, (0, 0)), |place| (false, place)));
-        let more = [Severity::Error, Severity::Warning].map(|severity| {
+        let more = Severity::ALL.map(|severity| {
             let kept = self.found.iter().filter(|each| each.severity == severity).count();
             self.counts[severity as usize] - kept
         });
@@ -291,6 +321,20 @@ mod tests {
         let messages: Vec<&str> = found.iter().map(|each| each.message.as_str()).collect();
         assert_eq!(messages, ["first", "second", "nowhere"]);
         assert_eq!(found.iter().nth(1).unwrap().help.as_deref(), Some("once"));
+    }
+
+    #[test]
+    fn what_is_doubted_is_an_error_only_to_whoever_runs_it() {
+        for (is_shown, severity) in [(true, Severity::Warning), (false, Severity::Error)] {
+            let mut report = report("abc");
+            report.note(Span::new(0, 2, 3), "odd");
+            report.doubting(is_shown, |report| drop(report.error(Span::new(0, 0, 1), "wrong")));
+            assert_eq!(report.errors(), usize::from(!is_shown));
+            let label = report.found[1].label.clone();
+            assert_eq!((report.found[1].severity, label.is_some()), (severity, is_shown));
+            report.be_strict();
+            assert_eq!((report.errors(), report.found[0].severity), (1, Severity::Note));
+        }
     }
 
     #[test]

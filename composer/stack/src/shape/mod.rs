@@ -19,7 +19,7 @@ pub(crate) mod tests;
 
 use std::path::Path;
 
-use crate::diagnostic::{Found, Report};
+use crate::diagnostic::{Found, REFUSED, Report};
 use crate::source::Span;
 use crate::spec::{FILE, Field, Form, Record, Shape};
 use crate::yaml::{Map, Node, Scalar, Tag, Value};
@@ -270,7 +270,7 @@ impl Shaper<'_> {
     /// stays as it is. Otherwise the caller leaves it out, so that no check finds it again.
     pub fn doubt(&mut self, node: &Node, message: impl Into<String>) -> Found<'_> {
         let found = if self.lenient {
-            self.report.warning(node.span, message)
+            self.report.warning(node.span, message).label(REFUSED)
         } else {
             self.report.error(node.span, message)
         };

@@ -208,17 +208,18 @@ impl Shaper<'_> {
         }
         let Some(value) = amount(scalar) else {
             let unquoted = matches!(shape, Shape::BytesOrMinusOne) && scalar.text == "-1";
-            self.value(node, format!("`{}` is not an amount of memory", scalar.text)).help(if unquoted {
+            let (what, help) = of_bytes(name);
+            self.value(node, format!("`{}` is not {what}", scalar.text)).help(if unquoted {
                 "write -1 without quotes"
             } else {
-                "write a number with b, k, m, g or t: `64m`, `1.5g`"
+                help
             });
             return None;
         };
         let least = if matches!(shape, Shape::BytesOrMinusOne) { -1 } else { 0 };
         if value < least {
-            self.doubt(node, format!("`{value}` is not an amount of memory"))
-                .help("write a number with b, k, m, g or t: `64m`, `1.5g`");
+            let (what, help) = of_bytes(name);
+            self.doubt(node, format!("`{value}` is not {what}")).help(help);
             return self.lenient.then_some(value);
         }
         Some(value)
@@ -356,4 +357,14 @@ pub(super) fn mode(scalar: &Scalar) -> Option<u32> {
         Resolved::Null | Resolved::Bool(_) | Resolved::Float(_) => None,
     };
     value.filter(|mode| *mode <= 0o7777)
+}
+
+/// What a number of bytes stands for, by its key, and how it is written. Docker Compose reads some numbers as bytes that
+/// are none.
+fn of_bytes(name: &str) -> (&'static str, &'static str) {
+    match name {
+        "mem_swappiness" => ("a swappiness", "write a number from 0 to 100"),
+        "rate" => ("a rate", "write a number, for bytes with b, k, m, g or t: `64m`, `1000`"),
+        _ => ("an amount of memory", "write a number with b, k, m, g or t: `64m`, `1.5g`"),
+    }
 }

@@ -11,6 +11,7 @@ use tokio::io::unix::AsyncFd;
 
 use super::container::{Container, Status};
 use super::link::{Born, End, Legacy};
+use super::oom::Before;
 use super::operations::{Operation, failure};
 use super::start::{self, Reported};
 use super::{Engine, asyncfd, inside};
@@ -71,6 +72,7 @@ impl Engine {
         }
         let events = Events::new(self, &container, request.argv.clone());
         events.tell(ExecStage::Created);
+        let memory = self.memory_before(&container);
         let (born, terminal) = self.launch_in(&container, &request, fds, &id).await?;
         events.tell(ExecStage::Started);
         let with: Vec<_> = terminal.iter().map(AsFd::as_fd).collect();
@@ -82,9 +84,15 @@ impl Engine {
         }
         let code = self.await_end(born, client).await?;
         events.tell(|_| ExecStage::Ended(code));
-        // A client that has gone needs no answer.
-        let _ = asyncfd::send(client, &Reply::Exited { code }, &[]).await;
+        self.tell_program_end(&container, code, memory, client).await;
         Ok(())
+    }
+
+    /// Tells the client of a program's end.
+    async fn tell_program_end(&self, container: &Container, code: i32, memory: Before, client: &Connection) {
+        let starved = self.death_beside(container, code, memory);
+        // A client that has gone needs no answer.
+        let _ = asyncfd::send(client, &Reply::Exited { code, starved }, &[]).await;
     }
 
     /// Answers for a program that an earlier supervisor has started: it is not run a second time.
@@ -96,8 +104,14 @@ impl Engine {
             Left::Running(born) => self.await_end(born, client).await?,
             Left::Ended(_, end) => end.code.ok_or_else(unknown_code)?,
         };
-        // A client that has gone needs no answer.
-        let _ = asyncfd::send(client, &Reply::Exited { code }, &[]).await;
+        match self.beside(&request.service, request.index) {
+            Some(container) => {
+                self.tell_program_end(&container, code, Before::an_earlier_supervisor(), client).await
+            }
+            None => {
+                let _ = asyncfd::send(client, &Reply::Exited { code, starved: None }, &[]).await;
+            }
+        }
         Ok(())
     }
 
@@ -187,6 +201,15 @@ impl Engine {
         found.iter().find(running).cloned().ok_or_else(|| match found.iter().any(restarting) {
             true => failure(format!("service {service:?} is being restarted: wait until it runs")),
             false => self.not_running(service),
+        })
+    }
+
+    /// The container in which such a program ran, which may have ended with it.
+    fn beside(&self, service: &str, index: Option<u32>) -> Option<Rc<Container>> {
+        self.target(service, index).ok().or_else(|| {
+            let all = self.of_services(&[service.to_owned()]);
+            let is_it = |one: &Rc<Container>| index.is_none_or(|index| one.record.borrow().index == index);
+            all.into_iter().find(is_it)
         })
     }
 

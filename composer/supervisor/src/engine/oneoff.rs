@@ -309,13 +309,16 @@ impl Engine {
         container: &Rc<Container>,
         client: &Connection,
     ) -> Result<(), Failure> {
-        let code = match &container.record.borrow().phase {
-            Phase::Exited { code, .. } => *code,
-            Phase::Created { .. } | Phase::Started(_) => None,
+        let (code, starved) = {
+            let record = container.record.borrow();
+            match &record.phase {
+                Phase::Exited { code, reason, .. } => (*code, reason.clone().filter(|_| record.starved)),
+                Phase::Created { .. } | Phase::Started(_) => (None, None),
+            }
         };
         if let Some(code) = code {
             // A client that has gone needs no answer.
-            let _ = asyncfd::send(client, &Reply::Exited { code }, &[]).await;
+            let _ = asyncfd::send(client, &Reply::Exited { code, starved }, &[]).await;
         }
         self.clear_oneoff(container).await;
         match code {

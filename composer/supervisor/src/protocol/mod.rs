@@ -92,6 +92,8 @@ pub enum Reply {
     Exited {
         /// The code.
         code: i32,
+        /// Why, where it was killed for want of memory.
+        starved: Option<String>,
     },
     /// What was asked waits for another command to end.
     Waits(Holder),

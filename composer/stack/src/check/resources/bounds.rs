@@ -47,8 +47,9 @@ const RANGES: [(&str, i64, i64); 5] = [
 pub(super) fn weights(service: Named<'_>, report: &mut Report) {
     for (key, least, most) in RANGES {
         let Some(node) = service.get(key) else { continue };
-        // Zero and -1 leave the default.
-        let Some(value) = values::whole(node).filter(|value| !matches!(value, 0 | -1)) else { continue };
+        // Zero and -1 leave the default; a swappiness below them is no number of its kind, which has been told.
+        let is_checked = |value: &i64| !matches!(value, 0 | -1) && (*value > 0 || key != "mem_swappiness");
+        let Some(value) = values::whole(node).filter(is_checked) else { continue };
         if !(least..=most).contains(&value) {
             let help = if most == i64::MAX {
                 format!("the least is {least}")
@@ -86,7 +87,7 @@ pub(super) fn against_host(limits: &Limits, host: &HostFacts, report: &mut Repor
         }
     }
     let memory = i64::try_from(host.memory).unwrap_or(i64::MAX);
-    for limit in [limits.memory, limits.reservation].into_iter().flatten() {
+    for limit in [limits.memory, limits.reservation, limits.high, limits.shm].into_iter().flatten() {
         if limit.value > memory {
             report
                 .error(limit.span, format!("{} is more memory than this host has", shown(limit.value)))

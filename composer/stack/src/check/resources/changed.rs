@@ -1,6 +1,6 @@
 //! Limits that change while containers run, by the checks of the file.
 
-use super::{bounds, high, io, pages, reservation, swap, times, weight};
+use super::{bounds, burst, high, idle, io, pages, real_time, reservation, swap, times, weights};
 use crate::check::oom;
 use crate::diagnostic::Report;
 use crate::limits::Limits;
@@ -12,7 +12,7 @@ pub(crate) fn contradiction(limits: &Resources, oom: &Oom) -> Option<String> {
     bounds::of_one(&limits, &mut report);
     io::of_one(&limits, None, &mut report);
     pages::of_one(&limits, None, &mut report);
-    for check in [swap, reservation, times, high, weight] {
+    for check in [swap, reservation, times, burst, high, weights, idle, real_time] {
         check(&limits, &mut report);
     }
     oom::of_changed(oom, &limits, &mut report);

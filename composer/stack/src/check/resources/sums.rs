@@ -5,6 +5,7 @@ use crate::check::project::Project;
 use crate::diagnostic::Report;
 use crate::limits::{self, Limits};
 use crate::options::HostFacts;
+use crate::size;
 use crate::source::Span;
 use crate::values::At;
 
@@ -51,40 +52,61 @@ fn plain(value: f64) -> String {
     ((value * 1000.0).round() / 1000.0).to_string()
 }
 
-/// All containers' reservations together must fit into the stack's cap, and the host.
+/// All containers' reservations together must fit into the stack's cap, its own reservations, and the host.
+#[expect(clippy::cast_precision_loss, reason = "nobody reads that many digits")]
 pub(super) fn reservations(
     project: Project<'_>,
     stack: &Limits,
     host: Option<&HostFacts>,
     report: &mut Report,
 ) {
-    if let (Some(cap), Some((sum, first))) = (stack.memory, sum(project, |own| own.reservation, float))
-        && sum > float(cap.value)
-    {
-        let message = format!(
-            "the services reserve {} together, more than the stack's {}",
-            bytes(sum),
-            shown(cap.value)
-        );
-        report.error(cap.span, message).label(bounds::CAP).also(first, "the first reservation");
+    if let Some(sum) = sum(project, |own| own.reservation, float) {
+        let bound = |at: Option<At<i64>>| at.map(|at| (at.span, float(at.value)));
+        let memory = Promise { what: " of memory", sum, show: bytes };
+        let there =
+            host.map(|host| (host.memory as f64, format!("this host has {}", size::show(host.memory))));
+        memory.check(bound(stack.memory), bound(stack.reservation), there, report);
     }
-    let Some((sum, first)) = sum(project, |own| own.reserved_cpus, |cpus| cpus) else { return };
-    match (stack.cpus, host) {
-        (Some(cap), _) if sum > cap.value => {
-            let message = format!(
-                "the services reserve {} CPUs together, more than the stack's {}",
-                plain(sum),
-                cap.value
-            );
-            report.error(cap.span, message).label(bounds::CAP).also(first, "the first reservation");
-        }
-        #[expect(clippy::cast_precision_loss, reason = "numbers of CPUs are small")]
-        (_, Some(host)) if sum > host.cpus_online.len() as f64 => {
+    if let Some(sum) = sum(project, |own| own.reserved_cpus, |cpus| cpus) {
+        let bound = |at: Option<At<f64>>| at.map(|at| (at.span, at.value));
+        let cpus = Promise { what: " CPUs", sum, show: plain };
+        let there = host.map(|host| (host.cpus_online.len() as f64, bounds::has_cpus(host)));
+        cpus.check(bound(stack.cpus), bound(stack.reserved_cpus), there, report);
+    }
+}
+
+/// What all containers are promised together, with the place of the first promise.
+struct Promise {
+    what: &'static str,
+    sum: (f64, Span),
+    show: fn(f64) -> String,
+}
+
+impl Promise {
+    /// Holds it against the stack's limit, what the stack itself is promised, and what this host has, in words too.
+    fn check(
+        self,
+        limit: Option<(Span, f64)>,
+        promised: Option<(Span, f64)>,
+        there: Option<(f64, String)>,
+        report: &mut Report,
+    ) {
+        let Self { what, sum: (sum, first), show } = self;
+        let reserve = format!("the services reserve {}{what} together", show(sum));
+        let above = |bound: Option<(Span, f64)>| bound.filter(|(_, bound)| sum > *bound);
+        if let Some((span, cap)) = above(limit) {
             report
-                .error(first, format!("the services reserve {} CPUs together", plain(sum)))
-                .note(bounds::has_cpus(host));
+                .error(span, format!("{reserve}, more than the stack's {}", show(cap)))
+                .label(bounds::CAP)
+                .also(first, "the first reservation");
+        } else if let Some((span, own)) = above(promised) {
+            report
+                .error(span, format!("{reserve}, more than the {} that the stack reserves", show(own)))
+                .also(first, "the first reservation")
+                .help("raise it to their sum, or lower theirs");
+        } else if let Some((_, words)) = there.filter(|(there, _)| sum > *there) {
+            report.error(first, reserve).label("the first reservation").note(words);
         }
-        (Some(_) | None, _) => {}
     }
 }
 
@@ -102,7 +124,7 @@ pub(super) fn overcommitment(project: Project<'_>, stack: &Limits, report: &mut 
                     show(cap)
                 );
                 report
-                    .warning(span, message)
+                    .note(span, message)
                     .note("that is allowed: they cannot all reach theirs at the same time")
                     .also(first, "the first of them");
             }

@@ -39,6 +39,22 @@ impl Death {
     }
 }
 
+/// What a container's kills had come to when a program of `exec` was started in it.
+#[derive(Clone, Copy)]
+pub(in super::super) struct Before {
+    /// How many of its processes had been killed; `None` where that is not known.
+    kills: Option<u64>,
+    /// When, as [`clock`] has it.
+    at: u64,
+}
+
+impl Before {
+    /// Of a program that an earlier supervisor has started: what was killed lately was it.
+    pub(in super::super) fn an_earlier_supervisor() -> Self {
+        Self { kills: None, at: clock::now().saturating_sub(BY_IT) }
+    }
+}
+
 /// Whose limit was reached.
 enum Whose {
     Own(u64),
@@ -99,6 +115,34 @@ impl Engine {
             0 | 1 => format!("a process of {called} was killed"),
             more => format!("{more} processes of {called} were killed"),
         }
+    }
+
+    /// What is known of a container's memory before a program is started beside its own.
+    pub(in super::super) fn memory_before(&self, container: &Container) -> Before {
+        Before { kills: Some(self.shortage(container).kills), at: clock::now() }
+    }
+
+    /// Why a program beside the container's own has ended with this code, where it was by a kill for want of memory. What
+    /// is known of the container's kills stays as it is: its watch acts by that.
+    pub(in super::super) fn death_beside(
+        &self,
+        container: &Container,
+        code: i32,
+        before: Before,
+    ) -> Option<String> {
+        if code != 137 {
+            return None;
+        }
+        let known = container.memory.state.borrow().clone();
+        let why = match known.kill.filter(|kill| kill.at >= before.at) {
+            Some(kill) => kill.why,
+            None => {
+                let now = self.shortage(container);
+                let is_killed = now.kills > before.kills.unwrap_or(known.kills);
+                is_killed.then(|| self.why(container, &now, &self.stack_shortage()))?
+            }
+        };
+        Some(format!("a process of {} was killed: {why}", self.called(container)))
     }
 
     /// What a user calls a container: its service, where that has no other.

@@ -25,7 +25,7 @@ use super::start::Result;
 use super::{Engine, group};
 use crate::{diagnose, records};
 
-pub(super) use cause::Death;
+pub(super) use cause::{Before, Death};
 pub(super) use victim::StackMemory;
 
 /// The least margin between the mark at which `pause` and `raise` act and the limit.
