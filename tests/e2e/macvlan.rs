@@ -119,6 +119,82 @@ fn services_are_on_the_network_of_the_hosts_interface() {
     world.down(project);
 }
 
+/// Whether the kernel makes ipvlan interfaces. Debian's, in which the tests run as well, does.
+fn has_ipvlan() -> bool {
+    Namespace::unshared().inside(|| {
+        ip("link add one type veth peer name other");
+        let made =
+            std::process::Command::new("ip").args(["link", "add", "link", "one", "type", "ipvlan"]).output();
+        made.unwrap().status.success()
+    })
+}
+
+#[test]
+fn services_have_addresses_of_their_own_on_the_hosts_interface_by_ipvlan() {
+    let world = World::new(244);
+    let lan = &world.lan;
+    let file = |mode: &str| {
+        let driver = format!("driver: ipvlan\n    driver_opts: {{ parent: lan0, ipvlan_mode: {mode} }}");
+        lan_file(lan).replace("driver: macvlan\n    driver_opts: { parent: lan0 }", &driver)
+    };
+    let project = Project::new("ipvlan", &file("l2"));
+    if !has_ipvlan() {
+        let (_, message) = world.host.inside(|| project.fails(&["up", "-d"]));
+        assert!(message.contains("the kernel has no ipvlan: load it with `modprobe ipvlan`"), "{message}");
+        world.host.inside(|| project.down());
+        return;
+    }
+    let run = |args: &[&str]| world.host.inside(|| project.ok(args));
+    for mode in ["l2", "l3", "l3s"] {
+        project.write("compose.yaml", &file(mode));
+        run(&["up", "-d", "--wait", "-t", "0"]);
+        let is_routed = mode != "l2";
+        if is_routed && mode == "l3" {
+            // Nobody asks for hardware addresses there: others are told the way.
+            world.outside.inside(|| {
+                ip("neigh flush all");
+                ip(&format!("route add {lan}.20/32 via {lan}.9"));
+                ip(&format!("route add {lan}.64/28 via {lan}.9"));
+            });
+        }
+        assert_eq!(world.page(20), "hello\n", "{mode}");
+        let link = run(&["exec", "-T", "client", "ip", "link", "show", "dev", "eth0"]);
+        let parent = world.host.inside(|| output("ip", "-br link show dev lan0"));
+        let mac = parent.split_whitespace().nth(2).unwrap();
+        assert!(link.contains(mac), "{mode}: {link} has not {mac}");
+        let route = run(&["exec", "-T", "client", "ip", "route"]);
+        let way =
+            if is_routed { "default dev eth0".to_owned() } else { format!("default via {lan}.1 dev eth0") };
+        assert!(route.contains(&way), "{mode}: {route}");
+        let outside = format!("{lan}.1");
+        let ping = run(&["exec", "-T", "client", "ping", "-c", "1", &outside]);
+        assert!(ping.contains("1 packets received"), "{mode}: {ping}");
+        for client in ["client", "store"] {
+            let page = run(&["exec", "-T", client, "wget", "-q", "-O", "-", "http://web/"]);
+            assert_eq!(page, "hello\n", "{mode} from {client}");
+        }
+        run(&["restart", "-t", "0", "web"]);
+        run(&["up", "-d", "--wait"]);
+        assert_eq!(world.page(20), "hello\n", "{mode}, again");
+    }
+    let shown = run(&["network", "inspect", &format!("{}_lan", project.name)]);
+    assert!(shown.contains(r#""Driver": "ipvlan""#) && shown.contains(r#""ipvlan_mode": "l3s""#), "{shown}");
+    // What is deleted is brought back, and what cannot be shared is told of.
+    let pid = world.host.inside(|| project.field("web", "Pid").as_i64().unwrap());
+    output("nsenter", &format!("-t {pid} -n ip link del eth1"));
+    run(&["up", "-d"]);
+    assert_eq!(world.page(20), "hello\n", "mended");
+    let other = Project::new(
+        "ipvlan-beside",
+        "services: { a: { x-rootfs: @busybox@, command: sleep 1000, networks: [lan] } }\n\
+         networks: { lan: { driver: macvlan, driver_opts: { parent: lan0 } } }\n",
+    );
+    let (_, message) = world.host.inside(|| other.fails(&["up", "-d"]));
+    assert!(message.contains("macvlan and ipvlan cannot share it"), "{message}");
+    world.host.inside(|| other.down());
+    world.down(project);
+}
+
 #[test]
 fn an_address_on_the_lan_is_there_again_at_once() {
     let world = World::new(238);

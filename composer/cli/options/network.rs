@@ -33,7 +33,7 @@ pub struct NetworkCreate {
     #[arg(value_name = "NETWORK")]
     pub name: String,
     /// What makes it: a bridge of its own, or interfaces on one of the host's (`-o parent=eth0`)
-    #[arg(short, long, value_name = "DRIVER", default_value = "bridge", value_parser = ["bridge", "macvlan"])]
+    #[arg(short, long, value_name = "DRIVER", default_value = "bridge", value_parser = ["bridge", "macvlan", "ipvlan"])]
     pub driver: String,
     /// An option of the driver
     #[arg(short, long = "opt", value_name = "KEY=VALUE", value_parser = pair)]

@@ -122,6 +122,18 @@ pub enum Error {
         /// The interface.
         parent: String,
     },
+    /// The kernel does not make interfaces of this kind.
+    #[error("the kernel has no ipvlan: load it with `modprobe ipvlan`, or use `driver: macvlan`")]
+    NoIpvlan,
+    /// An interface of the host's is in use by what can be alone on it.
+    #[error(
+        "the host's interface {parent} is in a bridge or bond, or has interfaces of another kind on it: macvlan and \
+         ipvlan cannot share it"
+    )]
+    Occupied {
+        /// The interface.
+        parent: String,
+    },
     /// The kernel has not all that limits of bandwidth are made of.
     #[error(
         "the kernel has no {part} ({source}): load it with `modprobe {part}`, or run a kernel that has it"

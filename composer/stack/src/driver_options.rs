@@ -59,6 +59,14 @@ pub(crate) fn gateway_mode(mode: &str) -> Option<(&'static str, &'static str)> {
 pub(crate) const PARENT: &str = "parent";
 /// How macvlan interfaces reach each other.
 pub(crate) const MACVLAN_MODE: &str = "macvlan_mode";
+/// By what packets of ipvlan interfaces find their way.
+pub(crate) const IPVLAN_MODE: &str = "ipvlan_mode";
+/// Its values.
+pub(crate) const IPVLAN_MODES: [&str; 3] = ["l2", "l3", "l3s"];
+/// How ipvlan interfaces reach each other.
+pub(crate) const IPVLAN_FLAG: &str = "ipvlan_flag";
+/// Its values.
+pub(crate) const IPVLAN_FLAGS: [&str; 3] = ["bridge", "private", "vepa"];
 /// Its values.
 pub(crate) const MACVLAN_MODES: [&str; 4] = ["bridge", "vepa", "private", "passthru"];
 
@@ -130,10 +138,9 @@ pub(crate) fn wrong(key: &str, value: &str) -> Option<String> {
                 .to_owned(),
         ),
         PARENT if !value.is_empty() => wrong_interface(value),
-        MACVLAN_MODE if !MACVLAN_MODES.contains(&value) => Some(format!(
-            "`{value}` is not a value of this option: it may be `{}`",
-            MACVLAN_MODES.join("`, `")
-        )),
+        MACVLAN_MODE => no_word(value, &MACVLAN_MODES),
+        IPVLAN_MODE => no_word(value, &IPVLAN_MODES),
+        IPVLAN_FLAG => no_word(value, &IPVLAN_FLAGS),
         INHIBIT_IPV4 if boolean(value) != Some(false) => {
             Some("it is not supported yet: a bridge has its gateway's address".to_owned())
         }
@@ -147,6 +154,11 @@ pub(crate) fn wrong(key: &str, value: &str) -> Option<String> {
         },
         _ => None,
     }
+}
+
+fn no_word(value: &str, words: &[&str]) -> Option<String> {
+    let list = || format!("`{value}` is not a value of this option: it may be `{}`", words.join("`, `"));
+    (!words.contains(&value)).then(list)
 }
 
 /// The address of the host that a network publishes ports on; all of them where none is chosen.

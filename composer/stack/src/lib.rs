@@ -77,11 +77,11 @@ pub use loaded::{Loaded, Variable};
 pub use model::{
     AfterSync, Attachment, Bandwidth, BlockIo, CheckTimes, Condition, Content, Dependency, Device, DeviceIo,
     DeviceRequest, Driver, ExternalLink, ExtraHost, FileMount, GatewayMode, Healthcheck, Hook, HostAddress,
-    Image, ImagePlace, ImageSource, ImageUse, IpNet, Isolation, Logging, Mac, MacvlanMode, Mount, MountKind,
-    MountOptions, Namespace, Network, NetworkMode, Oom, OomPolicy, Pool, Port, PortMode, PreStart, Probe,
-    Propagation, Protocol, PullPolicy, Recursion, Requested, Resources, Restart, RestartPolicy, Rootfs, Run,
-    Seccomp, Security, Service, ServiceLink, Stack, Test, Trigger, TriggerAction, Ulimit, Victim, Volume,
-    VolumesFrom,
+    Image, ImagePlace, ImageSource, ImageUse, IpNet, IpvlanFlag, IpvlanMode, Isolation, Logging, Mac,
+    MacvlanMode, Mount, MountKind, MountOptions, Namespace, Network, NetworkMode, Oom, OomPolicy, Pool, Port,
+    PortMode, PreStart, Probe, Propagation, Protocol, PullPolicy, Recursion, Requested, Resources, Restart,
+    RestartPolicy, Rootfs, Run, Seccomp, Security, Service, ServiceLink, Stack, Test, Trigger, TriggerAction,
+    Ulimit, Victim, Volume, VolumesFrom,
 };
 pub use options::{Block, HostFacts, Lacking, LoadOptions, Purpose};
 pub use schema::schema;

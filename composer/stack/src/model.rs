@@ -23,8 +23,8 @@ pub use io::{BlockIo, DeviceIo};
 pub use isolation::{Device, DeviceRequest, Isolation, Namespace, Requested, Seccomp, Security, Ulimit};
 pub use mounts::{FileMount, Mount, MountKind, MountOptions, Propagation, Recursion, Volume, VolumesFrom};
 pub use network::{
-    Attachment, Bandwidth, Driver, ExternalLink, ExtraHost, GatewayMode, HostAddress, IpNet, Mac,
-    MacvlanMode, Network, NetworkMode, Pool, Port, PortMode, Protocol, ServiceLink,
+    Attachment, Bandwidth, Driver, ExternalLink, ExtraHost, GatewayMode, HostAddress, IpNet, IpvlanFlag,
+    IpvlanMode, Mac, MacvlanMode, Network, NetworkMode, Pool, Port, PortMode, Protocol, ServiceLink,
 };
 pub use oom::{Oom, OomPolicy, Victim};
 

@@ -75,10 +75,7 @@ fn list(context: &mut Context, verb: &NetworkLs) -> Result {
 }
 
 fn driver(shown: &Shown) -> &'static str {
-    match shown.network.driver {
-        composer_stack::Driver::Bridge => "bridge",
-        composer_stack::Driver::Macvlan { .. } => "macvlan",
-    }
+    shown.network.driver.kind()
 }
 
 fn line(shown: &Shown, id: String) -> Line {

@@ -53,7 +53,7 @@ pub fn changed(
         stack.bind_ports(&mut service);
         if service.ports.is_empty() {
             context.out.warning(&format!(
-                "`--publish`: no port of `{}` is published: all its networks are of `macvlan`, where it has an address of \
+                "`--publish`: no port of `{}` is published: all its networks are of `macvlan` or `ipvlan`, where it has an address of \
                  its own with all its ports",
                 service.name
             ));

@@ -15,11 +15,12 @@ use rtnetlink::packet_core::{
 use rtnetlink::packet_route::RouteNetlinkMessage;
 use rtnetlink::packet_route::address::{AddressHeaderFlags, AddressMessage};
 use rtnetlink::packet_route::link::LinkMessage;
+use rtnetlink::packet_route::route::RouteScope;
 use rtnetlink::sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 use rtnetlink::{AddressMessageBuilder, LinkUnspec, RouteMessageBuilder};
 
-use super::Bridge;
 use super::bridge::set_ipv6;
+use super::{Bridge, Medium};
 use crate::error::{Error, Result};
 
 /// The loopback's index in every namespace (LOOPBACK_IFINDEX, linux/net_namespace.h).
@@ -113,11 +114,14 @@ impl Inside {
         configure.push(("link state", RouteNetlinkMessage::SetLink(up), SET));
         configure.extend(v6.into_iter().map(address));
         let Gateways { v4, v6 } = plug.gateways;
+        let is_direct = matches!(plug.bridge.medium, Medium::Ipvlan(mode, _) if mode.is_routed());
         let v4 = v4.map(|gateway| {
-            RouteMessageBuilder::<Ipv4Addr>::new().gateway(gateway).output_interface(index).build()
+            let route = RouteMessageBuilder::<Ipv4Addr>::new().output_interface(index);
+            if is_direct { route.scope(RouteScope::Link) } else { route.gateway(gateway) }.build()
         });
         let v6 = v6.map(|gateway| {
-            RouteMessageBuilder::<Ipv6Addr>::new().gateway(gateway).output_interface(index).build()
+            let route = RouteMessageBuilder::<Ipv6Addr>::new().output_interface(index);
+            if is_direct { route } else { route.gateway(gateway) }.build()
         });
         let routes = v4.into_iter().chain(v6);
         configure.extend(routes.map(|route| {

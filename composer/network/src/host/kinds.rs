@@ -2,8 +2,8 @@
 
 use std::io;
 
-use rtnetlink::packet_route::link::{InfoKind, LinkMessage, MacVlanMode};
-use rtnetlink::{LinkMacVlan, LinkMessageBuilder, LinkUnspec, LinkVlan};
+use rtnetlink::packet_route::link::{InfoKind, IpVlanMode, LinkMessage, MacVlanMode};
+use rtnetlink::{LinkIpVlan, LinkMacVlan, LinkMessageBuilder, LinkUnspec, LinkVlan};
 
 use super::Host;
 use crate::error::netlink_to_io;
@@ -42,6 +42,11 @@ impl Host {
         };
         let macvlan = || LinkMacVlan::new("try-macvlan", parent, MacVlanMode::Bridge).build();
         outcomes.push(("macvlan", self.try_link(macvlan).await));
+        // On an interface of the host's there is one of both alone.
+        let vacated = LinkUnspec::new_with_name("try-macvlan").build();
+        let _ = self.delete(vacated).await;
+        let ipvlan = || LinkIpVlan::new("try-ipvlan", parent, IpVlanMode::L2).build();
+        outcomes.push(("ipvlan", self.try_link(ipvlan).await));
         outcomes.push(("vlan", self.try_link(|| LinkVlan::new("try-vlan", parent, 2).build()).await));
         outcomes
     }

@@ -9,7 +9,9 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use rtnetlink::packet_route::link::{InfoData, InfoKind, InfoVeth, LinkFlags, MacVlanMode as KernelMode};
 use rtnetlink::{LinkMacVlan, LinkMessageBuilder, LinkUnspec, LinkVeth, LinkVlan};
 
-use super::{Bridge, BridgeSpec, Host, Inside, LinkMessage, Plug, group_of, has_ipv6, is_kind};
+use super::{
+    Bridge, BridgeSpec, Host, Inside, IpvlanFlag, IpvlanMode, LinkMessage, Plug, group_of, has_ipv6, is_kind,
+};
 use crate::error::{Error, Result, netlink_to_io};
 use crate::netns;
 
@@ -21,6 +23,8 @@ pub enum Medium {
     Bridge,
     /// An interface of the host's.
     Macvlan(MacvlanMode),
+    /// The same, with its hardware address.
+    Ipvlan(IpvlanMode, IpvlanFlag),
 }
 
 /// How interfaces on one of the host's reach each other.
@@ -175,17 +179,26 @@ impl Host {
     pub(crate) async fn make_link(&self, plug: &Plug, netns: BorrowedFd<'_>) -> Result<()> {
         match plug.bridge.medium {
             Medium::Bridge => self.make_veth(plug, netns).await,
-            Medium::Macvlan(mode) => match self.make_macvlan(plug, mode, netns).await {
+            Medium::Macvlan(_) | Medium::Ipvlan(..) => match self.make_inside(plug, netns).await {
                 Err(error) if is_there(&error) => {
                     // Of the container's last program, in a namespace that others are still in.
                     let inside = netns.try_clone_to_owned().map_err(|source| {
                         Error::kernel("keep open", "the container's network namespace", source)
                     })?;
                     remove_inside_one(inside, plug.interface.clone()).await?;
-                    self.make_macvlan(plug, mode, netns).await
+                    self.make_inside(plug, netns).await
                 }
                 made => made,
             },
+        }
+    }
+
+    /// Makes an interface in the container's namespace, on the host's.
+    async fn make_inside(&self, plug: &Plug, netns: BorrowedFd<'_>) -> Result<()> {
+        match plug.bridge.medium {
+            Medium::Bridge => Ok(()),
+            Medium::Macvlan(mode) => self.make_macvlan(plug, mode, netns).await,
+            Medium::Ipvlan(mode, flag) => self.make_ipvlan(plug, (mode, flag), netns).await,
         }
     }
 
@@ -201,14 +214,15 @@ impl Host {
         made.map_err(|error| match (mode, error.raw_os_error()) {
             // Another has it already, or this would be another.
             (MacvlanMode::Passthru, Some(libc::EINVAL)) => Error::Alone { parent: parent.name.clone() },
+            (_, Some(libc::EBUSY)) => Error::Occupied { parent: parent.name.clone() },
             _ => Error::kernel("make on the host's interface", &parent.name, error),
         })
     }
 
     /// Brings back an interface of a container that runs, unless it is there.
-    pub(super) async fn replug_macvlan(&self, plug: Plug, mode: MacvlanMode, inside: OwnedFd) -> Result<()> {
+    pub(super) async fn replug_inside(&self, plug: Plug, inside: OwnedFd) -> Result<()> {
         use std::os::fd::AsFd;
-        match self.make_macvlan(&plug, mode, inside.as_fd()).await {
+        match self.make_inside(&plug, inside.as_fd()).await {
             Err(error) if is_there(&error) => Ok(()),
             Err(error) => Err(error),
             Ok(()) => netns::run(inside, move || Inside::open()?.configure(&plug)).await,
@@ -225,7 +239,7 @@ async fn remove_inside_one(netns: OwnedFd, name: String) -> Result<()> {
     netns::run(netns, move || {
         let mut inside = Inside::open()?;
         match inside.find(&name)? {
-            Some(link) if is_kind(&link, &InfoKind::MacVlan) => inside.remove(link.header.index, &name),
+            Some(link) if is_on_hosts(&link) => inside.remove(link.header.index, &name),
             Some(_) | None => Ok(()),
         }
     })
@@ -243,10 +257,14 @@ pub fn remove_inside(netns: OwnedFd) -> impl Future<Output = Result<()>> + use<>
         let devices = std::fs::read_to_string("/proc/thread-self/net/dev").map_err(failed)?;
         let names = devices.lines().filter_map(|line| line.trim_start().split_once(':'));
         names.map(|(name, _)| name).try_for_each(|name| match inside.find(name)? {
-            Some(link) if is_kind(&link, &InfoKind::MacVlan) => inside.remove(link.header.index, name),
+            Some(link) if is_on_hosts(&link) => inside.remove(link.header.index, name),
             Some(_) | None => Ok(()),
         })
     })
+}
+
+fn is_on_hosts(link: &LinkMessage) -> bool {
+    [InfoKind::MacVlan, InfoKind::IpVlan].iter().any(|kind| is_kind(link, kind))
 }
 
 /// Whether we have made it, for this link group.

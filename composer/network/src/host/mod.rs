@@ -4,6 +4,7 @@ mod bandwidth;
 mod bridge;
 mod forward;
 mod inside;
+mod ipvlan;
 mod kinds;
 mod macvlan;
 mod veth;
@@ -28,6 +29,7 @@ pub use bandwidth::{Counter, Counters, Direction, FIRST_CLASS, LAST_CLASS, Rates
 pub use bridge::{Bridge, BridgeSpec};
 pub(crate) use inside::Inside;
 pub use inside::{Gateways, Plug};
+pub use ipvlan::{IpvlanFlag, IpvlanMode};
 pub use macvlan::{MacvlanMode, Medium, remove_inside};
 
 /// How many containers are attached at the same time: the kernel lets one configure links at once anyway (the

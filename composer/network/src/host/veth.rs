@@ -47,8 +47,8 @@ impl Host {
         let inside = netns
             .try_clone_to_owned()
             .map_err(|source| Error::kernel("keep open", "the container's network namespace", source))?;
-        if let Medium::Macvlan(mode) = plug.bridge.medium {
-            self.replug_macvlan(plug.clone(), mode, inside).await?;
+        if plug.bridge.medium != Medium::Bridge {
+            self.replug_inside(plug.clone(), inside).await?;
             return Ok(None);
         }
         let veth = plug.veth.clone();

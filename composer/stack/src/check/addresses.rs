@@ -36,6 +36,18 @@ pub(super) fn check(project: Project<'_>, report: &mut Report) {
             // The service's own is for its first network.
             let own = service.get("mac_address").filter(|_| index == 0);
             let mac = entry.node.get("mac_address").or(own);
+            let kind = project.find("networks", network).and_then(|network| network.get("driver"));
+            if let Some(node) = entry.node.get("mac_address")
+                && kind.and_then(Node::text_value) == Some("ipvlan")
+            {
+                report
+                    .error(
+                        node.span,
+                        format!("on `{network}` all have the hardware address of the host's interface"),
+                    )
+                    .help("remove `mac_address`, or use `driver: macvlan`, with which each has its own");
+                continue;
+            }
             if let Some(node) = mac
                 && let Some(mac) = hardware(node)
             {

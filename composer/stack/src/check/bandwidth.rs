@@ -56,8 +56,10 @@ fn unlimited<'a>(project: Project<'a>, service: Named<'a>) -> Option<(String, St
         is_on || by_default
     });
     networks.find_map(|network| {
-        let driver = network.get("driver").filter(|node| node.text_value() == Some("macvlan"))?;
-        let why = format!("the network `{}` is a macvlan, whose packets do not pass the host", network.name);
+        let driver = network.get("driver")?;
+        let kind = driver.text_value().filter(|kind| ["macvlan", "ipvlan"].contains(kind))?;
+        let why =
+            format!("the network `{}` is of `{kind}`, whose packets do not pass the host", network.name);
         Some((why, "remove `x-bandwidth`, or use a bridge".to_owned(), driver))
     })
 }

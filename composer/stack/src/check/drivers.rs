@@ -62,12 +62,7 @@ fn exists(project: Project<'_>, network: Named<'_>, report: &mut Report) {
 fn driver(network: Named<'_>, report: &mut Report) {
     let Some(node) = network.get("driver") else { return };
     match node.text_value().unwrap_or_default() {
-        "" | "bridge" | "macvlan" => {}
-        "ipvlan" => {
-            report
-                .error(node.span, "the driver `ipvlan` is not supported yet")
-                .help("`macvlan` does the same with hardware addresses of the containers' own");
-        }
+        "" | "bridge" | "macvlan" | "ipvlan" => {}
         "host" | "none" => {
             report
                 .error(node.span, "the networks `host` and `none` are there already, and are made by nobody")
@@ -81,7 +76,7 @@ fn driver(network: Named<'_>, report: &mut Report) {
         other => {
             report.error(node.span, format!("`{other}` is not a driver of networks")).meant(
                 other,
-                ["bridge", "macvlan"],
+                ["bridge", "macvlan", "ipvlan"],
                 "`bridge`, or leave it out",
             );
         }

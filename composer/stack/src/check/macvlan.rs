@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 use super::drivers::interface;
 use super::project::{Named, Project};
 use crate::diagnostic::Report;
-use crate::driver_options::{MACVLAN_MODE, PARENT};
+use crate::driver_options::{IPVLAN_FLAG, IPVLAN_MODE, MACVLAN_MODE, PARENT};
 use crate::limits;
 use crate::values;
 use crate::yaml::{Entry, Node};
@@ -14,14 +14,18 @@ pub(super) fn check(project: Project<'_>, report: &mut Report) {
     if !project.running() {
         return;
     }
-    for network in project.section("networks").filter(is_macvlan) {
+    for network in project.section("networks").filter(is_on_host) {
         if let Some(node) = network.at(&["driver_opts", PARENT]) {
             parent(project, node, report);
         }
-        if network.at(&["driver_opts", MACVLAN_MODE]).and_then(Node::text_value) == Some("passthru") {
+        let is_macvlan = network.get("driver").and_then(Node::text_value) == Some("macvlan");
+        if is_macvlan
+            && network.at(&["driver_opts", MACVLAN_MODE]).and_then(Node::text_value) == Some("passthru")
+        {
             alone(project, network, report);
         }
     }
+    one_mode(project, report);
     for service in project.services() {
         if let Some(port) = service.list("ports").first() {
             published(project, service, port, report);
@@ -29,9 +33,42 @@ pub(super) fn check(project: Project<'_>, report: &mut Report) {
     }
 }
 
-fn is_macvlan(network: &Named<'_>) -> bool {
-    !values::flag(network.get("external"))
-        && network.get("driver").and_then(Node::text_value) == Some("macvlan")
+fn is_on_host(network: &Named<'_>) -> bool {
+    let kind = network.get("driver").and_then(Node::text_value).unwrap_or_default();
+    !values::flag(network.get("external")) && ["macvlan", "ipvlan"].contains(&kind)
+}
+
+/// All ipvlan interfaces on one of the host's are of one mode, the last that was asked for (ipvlan_link_new in
+/// drivers/net/ipvlan/ipvlan_main.c), and none is beside a macvlan's.
+fn one_mode(project: Project<'_>, report: &mut Report) {
+    let mut seen: Vec<(String, [String; 3], Named<'_>)> = Vec::new();
+    for network in project.section("networks").filter(is_on_host) {
+        let option =
+            |key: &str| network.at(&["driver_opts", key]).and_then(values::scalar).unwrap_or_default();
+        let (parent, kind) = (option(PARENT), network.get("driver").and_then(Node::text_value));
+        let or = |text: String, default: &str| if text.is_empty() { default.to_owned() } else { text };
+        let is_ipvlan = kind == Some("ipvlan");
+        let way = if is_ipvlan {
+            ["ipvlan".to_owned(), or(option(IPVLAN_MODE), "l2"), or(option(IPVLAN_FLAG), "bridge")]
+        } else {
+            ["macvlan".to_owned(), String::new(), String::new()]
+        };
+        if parent.is_empty() {
+            continue;
+        }
+        match seen.iter().find(|(other, known, _)| *other == parent && *known != way) {
+            Some((_, _, first)) => {
+                report
+                    .error(
+                        network.entry.key,
+                        format!("the networks `{}` and `{}` cannot both be on `{parent}`", first.name, network.name),
+                    )
+                    .help("those on one interface of the host are all of `macvlan`, or all of `ipvlan` with one mode and flag")
+                    .also(first.entry.key, "the other one");
+            }
+            None => seen.push((parent, way, network)),
+        }
+    }
 }
 
 /// With `passthru` an interface of the host's is given to one container.
@@ -93,17 +130,17 @@ fn parent(project: Project<'_>, node: &Node, report: &mut Report) {
     report.error(node.span, format!("the host has no interface `{text}`")).meant(&text, others, help);
 }
 
-/// Whether a service takes ports of the host: one that is on macvlans alone does not.
+/// Whether a service takes ports of the host: one that is on the host's interfaces alone does not.
 pub(super) fn takes_ports(project: Project<'_>, service: Named<'_>) -> bool {
     let mut on = service.map("networks").map(|(key, _)| project.find("networks", key)).peekable();
-    on.peek().is_none() || on.any(|network| !network.as_ref().is_some_and(is_macvlan))
+    on.peek().is_none() || on.any(|network| !network.as_ref().is_some_and(is_on_host))
 }
 
 /// Ports are led to a container by a bridge, and its answers have to come back by it.
 fn published(project: Project<'_>, service: Named<'_>, port: &Node, report: &mut Report) {
     let on: Vec<(&String, &Entry, Option<Named<'_>>)> =
         service.map("networks").map(|(key, entry)| (key, entry, project.find("networks", key))).collect();
-    let on_macvlan = |network: &Option<Named<'_>>| network.as_ref().is_some_and(is_macvlan);
+    let on_macvlan = |network: &Option<Named<'_>>| network.as_ref().is_some_and(is_on_host);
     let name = service.name;
     if on.is_empty() || !on.iter().any(|(.., network)| on_macvlan(network)) {
         return;
@@ -112,7 +149,7 @@ fn published(project: Project<'_>, service: Named<'_>, port: &Node, report: &mut
         report
             .warning(
                 port.span,
-                format!("no port of `{name}` is published: all its networks are of `macvlan`"),
+                format!("no port of `{name}` is published: all its networks are of `macvlan` or `ipvlan`"),
             )
             .help("it has an address of its own there, with all its ports: remove `ports`, or add a bridge");
         return;
@@ -122,7 +159,7 @@ fn published(project: Project<'_>, service: Named<'_>, port: &Node, report: &mut
         let has_parent = || {
             network.at(&["driver_opts", PARENT]).and_then(values::scalar).is_some_and(|text| !text.is_empty())
         };
-        !values::flag(network.get("internal")) && (!is_macvlan(network) || has_parent())
+        !values::flag(network.get("internal")) && (!is_on_host(network) || has_parent())
     };
     let ways = on.iter().filter(|(.., network)| leads_out(network));
     let way = ways.min_by_key(|(key, entry, _)| {

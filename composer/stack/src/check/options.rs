@@ -6,9 +6,9 @@ use super::drivers::interface;
 use super::project::Named;
 use crate::diagnostic::Report;
 use crate::driver_options::{
-    BRIDGE, ENDPOINT_SYSCTLS, FLAGS, GATEWAY_MODES, HOST_BINDING, IFNAME, INHIBIT_IPV4, ISOLATED,
-    LONGEST_INTERFACE, MACVLAN_MODE, MACVLAN_MODES, MODES, MTU, MTUS, PARENT, PREFIX, UNDONE, boolean,
-    gateway_mode,
+    BRIDGE, ENDPOINT_SYSCTLS, FLAGS, GATEWAY_MODES, HOST_BINDING, IFNAME, INHIBIT_IPV4, IPVLAN_FLAG,
+    IPVLAN_FLAGS, IPVLAN_MODE, IPVLAN_MODES, ISOLATED, LONGEST_INTERFACE, MACVLAN_MODE, MACVLAN_MODES, MODES,
+    MTU, MTUS, PARENT, PREFIX, UNDONE, boolean, gateway_mode,
 };
 use crate::source::Span;
 use crate::values;
@@ -20,19 +20,27 @@ const LEAST_OF_IPV6: u32 = 1280;
 /// An option of a network, of which `at` is the key.
 pub(super) fn option(network: Named<'_>, key: &str, at: Span, node: &Node, report: &mut Report) {
     let text = values::scalar(node).unwrap_or_default();
-    let is_macvlan = network.get("driver").and_then(Node::text_value) == Some("macvlan");
+    let kind = network.get("driver").and_then(Node::text_value).unwrap_or_default();
+    let is_on_host = ["macvlan", "ipvlan"].contains(&kind);
+    let of = match key {
+        PARENT if !is_on_host => Some("macvlan"),
+        MACVLAN_MODE => Some("macvlan"),
+        IPVLAN_MODE | IPVLAN_FLAG => Some("ipvlan"),
+        _ => None,
+    };
     let is_flag = FLAGS.iter().any(|flag| flag.key() == key);
     let undone = UNDONE.iter().find(|(name, _)| *name == key);
     let is_of_bridges = is_flag
         || [BRIDGE, HOST_BINDING, INHIBIT_IPV4].contains(&key)
         || GATEWAY_MODES.contains(&key)
         || undone.is_some();
-    if is_macvlan && is_of_bridges {
-        report.warning(at, format!("`{key}` is an option of bridges: with `macvlan` it has no effect"));
-    } else if !is_macvlan && [PARENT, MACVLAN_MODE].contains(&key) {
+    if is_on_host && is_of_bridges {
+        report.warning(at, format!("`{key}` is an option of bridges: with `{kind}` it has no effect"));
+    } else if let Some(of) = of.filter(|of| *of != kind) {
+        let with = if is_on_host { format!("with `{kind}`") } else { "on a bridge".to_owned() };
         report
-            .warning(at, format!("`{key}` is an option of `macvlan`: on a bridge it has no effect"))
-            .help("add `driver: macvlan`");
+            .warning(at, format!("`{key}` is an option of `{of}`: {with} it has no effect"))
+            .help(format!("add `driver: {of}`"));
     } else if (is_flag || key == INHIBIT_IPV4) && boolean(&text).is_none() {
         report
             .error(node.span, format!("`{text}` is neither true nor false"))
@@ -64,6 +72,8 @@ fn value(network: Named<'_>, key: &str, text: &str, at: Span, node: &Node, repor
         PREFIX => prefix(node, text, report),
         MTU => mtu(network, node, text, report),
         MACVLAN_MODE => word(node, text, &MACVLAN_MODES, report),
+        IPVLAN_MODE => word(node, text, &IPVLAN_MODES, report),
+        IPVLAN_FLAG => word(node, text, &IPVLAN_FLAGS, report),
         _ if GATEWAY_MODES.contains(&key) => match gateway_mode(text) {
             Some((why, way)) => drop(report.error(node.span, why).help(way)),
             None if text == ISOLATED && !values::flag(network.get("internal")) => {

@@ -7,8 +7,8 @@ use std::net::IpAddr;
 use super::pairs;
 use crate::driver_options::{self as options, Flag};
 use crate::model::{
-    Attachment, Bandwidth, Driver, ExternalLink, ExtraHost, HostAddress, IpNet, Mac, MacvlanMode, Network,
-    NetworkMode, Pool, Service, ServiceLink, Stack,
+    Attachment, Bandwidth, Driver, ExternalLink, ExtraHost, HostAddress, IpNet, IpvlanFlag, IpvlanMode, Mac,
+    MacvlanMode, Network, NetworkMode, Pool, Service, ServiceLink, Stack,
 };
 use crate::subnet::Subnet;
 use crate::yaml::Node;
@@ -120,17 +120,30 @@ impl Network {
 }
 
 fn driver(kind: &str, options: &BTreeMap<String, String>) -> Driver {
-    if kind != "macvlan" {
-        return Driver::Bridge;
+    let parent = || options.get(options::PARENT).filter(|parent| !parent.is_empty()).cloned();
+    let word = |key: &str| options.get(key).map(String::as_str).unwrap_or_default();
+    match kind {
+        "macvlan" => Driver::Macvlan { parent: parent(), mode: macvlan_mode(word(options::MACVLAN_MODE)) },
+        "ipvlan" => Driver::Ipvlan {
+            parent: parent(),
+            mode: match word(options::IPVLAN_MODE) {
+                "l3" => IpvlanMode::L3,
+                "l3s" => IpvlanMode::L3s,
+                _ => IpvlanMode::L2,
+            },
+            flag: match word(options::IPVLAN_FLAG) {
+                "private" => IpvlanFlag::Private,
+                "vepa" => IpvlanFlag::Vepa,
+                _ => IpvlanFlag::Bridge,
+            },
+        },
+        _ => Driver::Bridge,
     }
-    let parent = options.get(options::PARENT).filter(|parent| !parent.is_empty()).cloned();
-    let mode = options.get(options::MACVLAN_MODE).map(|mode| macvlan_mode(mode)).unwrap_or_default();
-    Driver::Macvlan { parent, mode }
 }
 
 /// Without an interface of the host's nothing outside is reached, as in Docker.
 fn leads_nowhere(driver: &Driver) -> bool {
-    matches!(driver, Driver::Macvlan { parent: None, .. })
+    *driver != Driver::Bridge && driver.parent().is_none()
 }
 
 fn macvlan_mode(text: &str) -> MacvlanMode {

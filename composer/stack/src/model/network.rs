@@ -80,6 +80,60 @@ pub enum Driver {
         /// How they reach each other.
         mode: MacvlanMode,
     },
+    /// Interfaces with addresses of their own, and the hardware address of one of the host's, on that.
+    Ipvlan {
+        /// The host's interface; without one nothing outside is reached.
+        parent: Option<String>,
+        /// By what packets find their way.
+        mode: IpvlanMode,
+        /// How they reach each other.
+        flag: IpvlanFlag,
+    },
+}
+
+impl Driver {
+    /// As the file calls it.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Bridge => "bridge",
+            Self::Macvlan { .. } => "macvlan",
+            Self::Ipvlan { .. } => "ipvlan",
+        }
+    }
+
+    /// The host's interface that containers are on; `None` with a bridge as well.
+    pub fn parent(&self) -> Option<&str> {
+        match self {
+            Self::Bridge => None,
+            Self::Macvlan { parent, .. } | Self::Ipvlan { parent, .. } => parent.as_deref(),
+        }
+    }
+}
+
+/// `ipvlan_mode`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum IpvlanMode {
+    /// By hardware addresses, as on any network.
+    #[default]
+    L2,
+    /// By routes alone: nothing is sent to all.
+    L3,
+    /// The same, seen by the host's firewall.
+    L3s,
+}
+
+/// `ipvlan_flag`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum IpvlanFlag {
+    /// Directly.
+    #[default]
+    Bridge,
+    /// Not at all.
+    Private,
+    /// By a switch outside.
+    Vepa,
 }
 
 /// `macvlan_mode`.

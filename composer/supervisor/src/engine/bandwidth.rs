@@ -199,7 +199,7 @@ impl Engine {
             });
             let Some((key, _)) = unbridged else { continue };
             let name = &service.name;
-            let why = format!("the network `{key}` is a macvlan, whose packets do not pass the host");
+            let why = format!("the packets of the network `{key}` do not pass the host");
             if !service.bandwidth.is_none() {
                 return Err(StartError {
                     at: ["services", name, "x-bandwidth"].map(str::to_owned).into(),

@@ -139,7 +139,7 @@ impl Engine {
         }
         service.ports.clear();
         let text = format!(
-            "service {}: none of its ports is published: all its networks are of `macvlan`, where it has an address of \
+            "service {}: none of its ports is published: all its networks are of `macvlan` or `ipvlan`, where it has an address of \
              its own with all its ports; remove `ports`, or add a bridge",
             service.name
         );

@@ -162,13 +162,12 @@ pub fn create(mut network: Network) -> Result<String, Error> {
     let claimed = runtime.map_err(|error| refused(error.to_string()))?.block_on(async {
         let host = Host::open()?;
         let bridge = bridge(&network);
-        match &network.driver {
-            Driver::Macvlan { parent: Some(parent), .. } => host.check_parent(parent).await?,
-            // None of its own is there before it is used.
-            Driver::Bridge if network.bridge.is_some() && host.has_link(&bridge).await? => {
-                return Err(composer_network::Error::ForeignBridge { name: bridge });
-            }
-            Driver::Bridge | Driver::Macvlan { .. } => {}
+        if let Some(parent) = network.driver.parent() {
+            host.check_parent(parent).await?;
+        }
+        // None of its own is there before it is used.
+        if network.driver == Driver::Bridge && network.bridge.is_some() && host.has_link(&bridge).await? {
+            return Err(composer_network::Error::ForeignBridge { name: bridge });
         }
         let mut taken = host.taken(own(&network, &bridge).as_slice()).await?;
         taken.extend(reserved(&name));

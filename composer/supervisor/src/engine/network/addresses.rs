@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use composer_network::addresses::Subnet;
-use composer_network::mac_of;
+use composer_network::{Medium, mac_of};
 use composer_stack::{Attachment, Mac, Service};
 
 use super::super::Engine;
@@ -29,7 +29,10 @@ impl Engine {
             let address = self.address(container, key, net, at).map_err(refused)?;
             // The service's own is that of its first network.
             let mac = at.mac_address.or(service.mac_address.filter(|_| place == 0));
-            let derived = address.all().next().map(|address| Mac(mac_of(address)));
+            // One on the host's interface may have that of this.
+            let has_own = !matches!(net.bridge.medium, Medium::Ipvlan(..));
+            let mac = mac.filter(|_| has_own);
+            let derived = address.all().next().filter(|_| has_own).map(|address| Mac(mac_of(address)));
             addresses.insert(key.to_owned(), Address { mac: mac.or(derived), ..address });
         }
         container.record.borrow_mut().addresses.clone_from(&addresses);

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
-use composer_network::{MacvlanMode, Medium, names, remove_inside};
+use composer_network::{IpvlanFlag, IpvlanMode, MacvlanMode, Medium, names, remove_inside};
 use composer_stack::{Driver, MacvlanMode as Mode, Network, Service};
 use nix::fcntl::Flock;
 
@@ -22,22 +22,36 @@ pub type Spaces = BTreeMap<String, OwnedFd>;
 
 /// How the kernel calls it.
 pub(crate) fn medium(driver: &Driver) -> Medium {
-    let Driver::Macvlan { mode, .. } = driver else { return Medium::Bridge };
-    Medium::Macvlan(match mode {
-        Mode::Bridge => MacvlanMode::Bridge,
-        Mode::Vepa => MacvlanMode::Vepa,
-        Mode::Private => MacvlanMode::Private,
-        Mode::Passthru => MacvlanMode::Passthru,
-    })
+    match driver {
+        Driver::Bridge => Medium::Bridge,
+        Driver::Macvlan { mode, .. } => Medium::Macvlan(match mode {
+            Mode::Bridge => MacvlanMode::Bridge,
+            Mode::Vepa => MacvlanMode::Vepa,
+            Mode::Private => MacvlanMode::Private,
+            Mode::Passthru => MacvlanMode::Passthru,
+        }),
+        Driver::Ipvlan { mode, flag, .. } => Medium::Ipvlan(
+            match mode {
+                composer_stack::IpvlanMode::L2 => IpvlanMode::L2,
+                composer_stack::IpvlanMode::L3 => IpvlanMode::L3,
+                composer_stack::IpvlanMode::L3s => IpvlanMode::L3s,
+            },
+            match flag {
+                composer_stack::IpvlanFlag::Bridge => IpvlanFlag::Bridge,
+                composer_stack::IpvlanFlag::Private => IpvlanFlag::Private,
+                composer_stack::IpvlanFlag::Vepa => IpvlanFlag::Vepa,
+            },
+        ),
+    }
 }
 
 /// The host's interface that a network is: its bridge, or what its containers are on. `stack` is empty of one that stacks
 /// share, whose `key` is its name.
 pub(crate) fn interface(stack: &str, key: &str, network: &Network) -> String {
-    match &network.driver {
-        Driver::Bridge => network.bridge.clone().unwrap_or_else(|| names::bridge(stack, key)),
-        Driver::Macvlan { parent: Some(parent), .. } => parent.clone(),
-        Driver::Macvlan { parent: None, .. } => names::inner(stack, key),
+    match (&network.driver, network.driver.parent()) {
+        (Driver::Bridge, _) => network.bridge.clone().unwrap_or_else(|| names::bridge(stack, key)),
+        (_, Some(parent)) => parent.to_owned(),
+        (_, None) => names::inner(stack, key),
     }
 }
 

@@ -362,7 +362,7 @@ fn not_set_up(key: &str, config: &Network, made: &Network, error: &composer_netw
     let name = &config.name;
     let (what, option) = match made.driver {
         Driver::Bridge => (format!("set up the bridge of network {name}"), BRIDGE),
-        Driver::Macvlan { .. } => (format!("set up network {name}"), "parent"),
+        Driver::Macvlan { .. } | Driver::Ipvlan { .. } => (format!("set up network {name}"), "parent"),
     };
     // What nobody has chosen is not to blame.
     let is_chosen = made.driver != Driver::Bridge || made.bridge.is_some();
@@ -381,7 +381,7 @@ fn no_subnets(key: &str, config: &Network, error: composer_network::Error) -> St
         "give it another `subnet`, or none, which takes a free one".to_owned()
     } else {
         // The subnet is that of what is outside, and two who give addresses of it would give the same ones.
-        "stacks that are on the same network outside share one of `compose network create -d macvlan`, with \
+        "stacks that are on the same network outside share one of `compose network create -d macvlan` (or `ipvlan`), with \
          `external: true`"
             .to_owned()
     };

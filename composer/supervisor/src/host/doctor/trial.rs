@@ -163,12 +163,13 @@ fn lacking(topic: &'static str, name: &str, why: &str) -> Finding {
             .to_owned(),
         "bridge" | "veth" => format!("load the module `{name}`: containers have no networks without it"),
         "ifb" => "load the module `ifb`: limits of bandwidth are not in force without it".to_owned(),
-        "macvlan" | "vlan" => format!("load the module `{name}`: networks with `driver: macvlan` need it"),
+        "macvlan" | "ipvlan" => format!("load the module `{name}`: networks with `driver: {name}` need it"),
+        "vlan" => "load the module `8021q`: networks whose `parent` is a VLAN of an interface need it".to_owned(),
         "nf_tables" => "load the module `nf_tables`: there are no published ports and no names without it".to_owned(),
         _ => "the kernel, or what this runs in, does not let containers be made: see its configuration".to_owned(),
     };
     let verdict = match name {
-        "user" | "ifb" | "macvlan" | "vlan" => Verdict::Warning,
+        "user" | "ifb" | "macvlan" | "ipvlan" | "vlan" => Verdict::Warning,
         _ => Verdict::Missing,
     };
     Finding { topic, name: name.to_owned(), verdict, found: why.to_owned(), advice: Some(advice) }
