@@ -182,6 +182,36 @@ fn an_idle_group_gives_way_on_a_core_that_another_wants() {
     }
 }
 
+#[test]
+fn a_weight_in_multiples_of_the_default_is_that_much_time() {
+    let scratch = Scratch::new();
+    let on = |weight| Limits { cpuset: Some("0".into()), cpu_weight: weight, ..Limits::default() };
+    let (plain, more) = (scratch.made("plain", &on(None)), scratch.made("more", &on(Some(6.0))));
+    let read = |path: &str| scratch.control(path, "cpu", "cpu.shares", "cpu.weight");
+    let expected = if root_of("cpu").1 { ["1024", "6144"] } else { ["100", "600"] };
+    assert_eq!(["plain", "more"].map(read), expected);
+    let spin = "echo up; while :; do :; done";
+    let mut runners = [&plain, &more].map(|group| support::spawn(group, spin));
+    for runner in &mut runners {
+        assert_eq!(runner.line(), "up");
+    }
+    let used = |group: &Group| group.usage().expect("usage").cpu_usage_usec.expect("cpu time");
+    let before = [used(&plain), used(&more)];
+    while used(&more) < before[1] + 2_000_000 {
+        std::thread::yield_now();
+    }
+    let (of_plain, of_more) = (used(&plain) - before[0], used(&more) - before[1]);
+    assert!(of_more > 3 * of_plain, "{of_more} µs of the one, {of_plain} µs of the other");
+    for runner in &mut runners {
+        runner.child.kill().expect("kill");
+        runner.child.wait().expect("wait");
+    }
+    // A weight that is given goes first.
+    let given = Limits { cpu_shares: Some(2048), ..on(Some(6.0)) };
+    assert_eq!(more.update(&on(Some(6.0)), &given).expect("update"), []);
+    assert_eq!(read("more"), if root_of("cpu").1 { "2048" } else { "174" });
+}
+
 /// v1 alone has it, where the kernel is built so; elsewhere it is named.
 #[test]
 fn real_time_needs_a_share_of_the_groups_around_too() {

@@ -193,7 +193,7 @@ fn weight(limits: &Limits, report: &mut Report) {
     } else if let (Some(shares), Some(reserved)) = (shares, reserved) {
         report
             .error(shares, "`cpu_shares` and `deploy.resources.reservations.cpus` are both weights")
-            .also(reserved, "each CPU that is reserved weighs 1024")
+            .also(reserved, "of what is reserved a weight is made")
             .help("keep one of them");
     }
     let period = limits.rt_period.map_or(1_000_000, |at| at.value);

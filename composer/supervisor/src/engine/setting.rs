@@ -180,7 +180,10 @@ impl Engine {
         let words = |error: StartError| error.to_string();
         let (old, limits) = match &place.container {
             Some(container) => (container.limits(), container.limits_as(new).map_err(words)?),
-            None => (group::limits_in_force(&place.old), group::limits(new).map_err(words)?),
+            None => {
+                let (old, limits) = (group::limits_in_force(&place.old), group::limits(new).map_err(words)?);
+                (self.with_reservations(old, &place.old), self.with_reservations(limits, new))
+            }
         };
         let change = Changed { group: place.group.clone(), old, new: limits };
         let lower = change.new.memory.filter(|new| change.old.memory.is_none_or(|old| *new < old));
