@@ -216,6 +216,17 @@ impl Group {
         })
     }
 
+    /// How much real-time CPU time of each second, in microseconds, is left for the group and all inside it, beside what
+    /// others have; `None` where this kernel gives out none, or as much as anybody wants.
+    ///
+    /// # Errors
+    /// [`Error::Name`], [`Error::Read`], [`Error::Content`].
+    pub fn real_time_left(&self) -> Result<Option<u64>, Error> {
+        self.check_name()?;
+        let root = self.layout.v1.iter().find(|root| root.has(Controller::Cpu));
+        Ok(root.map(|root| realtime::left(root, &self.path)).transpose()?.flatten())
+    }
+
     /// The v1 files to which a single-threaded child writes `0` to join the group before it execs. A thread
     /// joins by `tasks` without the wait for a grace period that `cgroup.procs` has. Empty on pure v2.
     pub fn tasks_files(&self) -> Vec<PathBuf> {

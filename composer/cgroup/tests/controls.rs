@@ -239,6 +239,19 @@ fn real_time_needs_a_share_of_the_groups_around_too() {
     let error = group.update(&limits(10_000), &limits(490_000)).expect_err("more than there is");
     assert!(error.to_string().contains("more real-time CPU time than the host has left"), "{error}");
     assert_eq!(["stack/one", "stack"].map(read), ["10000", "20000"]);
+    // What those inside have is left to a group that is to have none itself, and given back by those that go.
+    let stack = scratch.group("stack");
+    assert_eq!(stack.create(&Limits::default()).expect("taken over"), []);
+    assert_eq!(two.update(&Limits::default(), &limits(20_000)).expect("update"), []);
+    assert_eq!(["stack/one", "stack", ""].map(read), ["10000", "60000", "60000"]);
+    let left = || stack.real_time_left().expect("figures").expect("a bound");
+    let beside = scratch.made("beside", &limits(5000));
+    let with = left();
+    two.remove().expect("remove");
+    assert_eq!(["stack/one", "stack", ""].map(read), ["10000", "20000", "30000"]);
+    assert_eq!(left(), with, "its own is no others'");
+    beside.remove().expect("remove");
+    assert_eq!((left(), read("").as_str()), (with + 10_000, "20000"));
 }
 
 #[test]

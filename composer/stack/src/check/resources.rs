@@ -10,6 +10,7 @@ mod bounds;
 mod exclusive;
 mod io;
 mod pages;
+mod realtime;
 mod sums;
 
 pub(super) fn check(project: Project<'_>, report: &mut Report) {
@@ -59,6 +60,7 @@ pub(super) fn check(project: Project<'_>, report: &mut Report) {
     sums::reservations(project, &stack, host, report);
     if let Some(host) = host {
         exclusive::check(project, &stack, host, report);
+        realtime::check(project, host, report);
     }
 }
 
