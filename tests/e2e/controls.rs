@@ -213,6 +213,15 @@ fn a_core_is_one_containers_alone_until_it_ends() {
     one.ok(&["up", "-d"]);
     assert_eq!(divided(&one), halves);
     assert_eq!(one.field("alone", "Pid"), pid);
+    // What cannot be had is found before what runs is stopped for it.
+    let before = one.field("alone", "Pid");
+    one.write("compose.yaml", &asks.replace("x-cpus", "hostname: changed, x-cpus"));
+    let (code, message) = one.fails(&["up", "-d", "--scale", "alone=2"]);
+    assert_eq!(code, 1, "{message}");
+    assert!(message.contains("-alone-2: 1 core of CPUs 0-1 cannot be had for itself alone"), "{message}");
+    assert!(message.contains("compose.yaml:2:"), "{message}");
+    assert_eq!((one.field("alone", "Pid"), one.containers().len()), (before, 2));
+    assert_eq!(divided(&one), halves);
     one.down();
 }
 
