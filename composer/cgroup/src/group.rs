@@ -9,7 +9,7 @@ use nix::sys::stat::Mode;
 
 use crate::hierarchy::{Layout, Other, Root};
 use crate::limits::Setting;
-use crate::meter::Meter;
+use crate::meter::{Meter, Pressure};
 use crate::pressure::{self, PressureWatch};
 use crate::usage::{self, Memory, Usage};
 use crate::{
@@ -500,6 +500,15 @@ impl Group {
     pub fn watch_pressure(&self) -> Result<Option<PressureWatch>, Error> {
         self.check_name()?;
         pressure::watch(&self.layout, &self.path)
+    }
+
+    /// How long processes of the group have waited for memory; `None` where this kernel does not tell.
+    ///
+    /// # Errors
+    /// [`Error::Name`], [`Error::Read`].
+    pub fn memory_pressure(&self) -> Result<Option<Pressure>, Error> {
+        self.check_name()?;
+        pressure::of_memory(&self.layout, &self.path)
     }
 
     /// Has the kernel reclaim what the group uses above `limit` bytes, as far as it can: cache goes, and what can be

@@ -8,6 +8,7 @@ use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
 
+pub(crate) use parse::stalls;
 pub use reading::{Cpu, Device, Memory, Pids, Pressure, Reading, Stall};
 
 use crate::hierarchy::Layout;

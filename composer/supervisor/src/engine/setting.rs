@@ -189,13 +189,16 @@ impl Engine {
         let lower = change.new.memory.filter(|new| change.old.memory.is_none_or(|old| *new < old));
         // Reclaiming takes its time; others are served meanwhile.
         let asked = change.clone();
+        self.own_doing.begins();
         let done = tokio::task::spawn_blocking(move || {
             if let Some(limit) = lower {
                 make_room(&asked.group, limit, force)?;
             }
             asked.group.update(&asked.old, &asked.new).map_err(|error| error.to_string())
         });
-        let unenforced = done.await.map_err(|error| error.to_string()).flatten()?;
+        let done = done.await;
+        self.own_doing.ends();
+        let unenforced = done.map_err(|error| error.to_string()).flatten()?;
         let changes = place.old.changes(new, place.container.is_none());
         for limit in unenforced {
             if changes.iter().any(|change| change.limit == limit.limit) {
