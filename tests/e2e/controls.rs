@@ -8,13 +8,13 @@ use crate::cgroups::{control, is_v2};
 use crate::stack::Project;
 
 /// A loop device, until it is dropped.
-struct Disk {
-    path: String,
+pub struct Disk {
+    pub path: String,
     file: PathBuf,
 }
 
 impl Disk {
-    fn new(name: &str) -> Self {
+    pub fn new(name: &str) -> Self {
         let file = std::env::temp_dir().join(format!("e2e-disk-{name}-{}", std::process::id()));
         fs::write(&file, vec![0; 4 << 20]).unwrap();
         if !fs::exists("/dev/loop-control").unwrap() {

@@ -7,6 +7,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
+use crate::controls::Disk;
 use crate::stack::Project;
 use crate::terminal::Typist;
 
@@ -194,5 +195,68 @@ services:
     }
     events.kill().unwrap();
     events.wait().unwrap();
+    project.down();
+}
+
+/// v1, on which the kernel tells of what it reclaims and not of who waits: nobody is short for a file that is written, or for
+/// memory that a lowered limit has given back.
+#[test]
+fn page_cache_is_no_shortage() {
+    let file = r#"
+x-resources: { limits: { memory: 128m } }
+services:
+  files: { x-rootfs: @busybox@, command: sleep 1000, mem_limit: 64m, volumes: ["./files:/files"] }
+"#;
+    let project = Project::new("cache", file);
+    std::fs::create_dir(project.folder.join("files")).unwrap();
+    project.ok(&["up", "-d"]);
+    for number in 0..3 {
+        let of = format!("of=/files/{number}");
+        project.ok(&["exec", "-T", "files", "dd", "if=/dev/zero", &of, "bs=1M", "count=100"]);
+    }
+    project.ok(&["set", "--force", "files", "--memory", "16M"]);
+    if !std::fs::exists("/sys/fs/cgroup/cgroup.controllers").unwrap() {
+        let events = project.ok(&["events", "--since", "1000s", "--until", "0s"]);
+        assert!(events.contains(" update ") && !events.contains(" pressure "), "{events}");
+    }
+    project.down();
+}
+
+#[test]
+fn blocks_are_counted_by_the_kernel_where_a_service_has_limits_of_them() {
+    let disk = Disk::new("stats");
+    let file = format!(
+        r#"
+services:
+  rated:
+    x-rootfs: @busybox@
+    command: sleep 1000
+    devices: ["{0}:/dev/disk"]
+    blkio_config: {{ device_read_bps: [{{ path: {0}, rate: 1gb }}] }}
+  plain: {{ x-rootfs: @busybox@, command: sleep 1000 }}
+"#,
+        disk.path
+    );
+    let project = Project::new("blocks", &file);
+    project.ok(&["up", "-d"]);
+    for (from, to, flag) in
+        [("/dev/disk", "/dev/null", "iflag=direct"), ("/dev/zero", "/dev/disk", "oflag=direct")]
+    {
+        let (from, to) = (format!("if={from}"), format!("of={to}"));
+        project.ok(&["exec", "-T", "rated", "dd", &from, &to, "bs=1M", "count=4", flag]);
+    }
+    // The programs that did it are gone.
+    let lines = figures(&project, &[]);
+    let device = format!("7:{}", disk.path.trim_start_matches("/dev/loop"));
+    let of = |service: Option<&str>| {
+        let is_it = |line: &&Value| {
+            line.get("Service").and_then(Value::as_str).filter(|name| !name.is_empty()) == service
+        };
+        lines.iter().find(is_it).unwrap_or_else(|| panic!("{service:?}: {lines:#?}"))
+    };
+    for line in [of(Some("rated")), of(None)] {
+        let counted = &line["Figures"]["io"][&device];
+        assert_eq!((&counted["read"], &counted["written"]), (&(4 << 20).into(), &(4 << 20).into()), "{line}");
+    }
     project.down();
 }

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 
@@ -49,6 +49,11 @@ pub(crate) fn make(root: &Root, path: &str) -> Result<Made, Error> {
         controllers = enabled(&leaf)?;
     }
     Ok(Made { is_new, controllers, refused })
+}
+
+/// The file by which the outermost group hands controllers down.
+pub(crate) fn subtree(root: &Root) -> PathBuf {
+    root.point.join(SUBTREE)
 }
 
 /// The controllers in force in a group.

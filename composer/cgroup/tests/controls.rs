@@ -101,6 +101,11 @@ fn bytes_and_reads_a_second_stay_within_the_rate() {
             text.split(' ').find_map(|word| word.strip_prefix(key)?.parse().ok()).expect("a figure")
         }
     };
+    let meter = scratch.group("bytes").meter().expect("meter");
+    let reading = meter.read(true, &mut Vec::new()).expect("read");
+    let device = format!("7:{}", disk.number.1);
+    let counted = reading.io.as_ref().and_then(|io| io.get(&device)).expect("it counts the disk");
+    assert_eq!((counted.read, counted.reads), (6 * MIB, 48));
     assert_eq!(count("bytes", "blkio.throttle.io_service_bytes", "rbytes="), 6 * MIB);
     assert_eq!(count("reads", "blkio.throttle.io_serviced", "rios="), 50);
 }
@@ -139,6 +144,16 @@ fn weights_arrive_and_a_disk_that_is_not_weighed_is_named() {
     assert!(lost[0].reason.contains(&format!("7:{}", plain.number.1)), "{lost:?}");
     group.update(&limits, &Limits::default()).expect("update");
     assert_eq!(weights(), ("100".to_owned(), None));
+    // The kernel takes a weight for all disks though it weighs none of them.
+    weighed.schedule("none");
+    let limits = Limits { io: BlockIo { weight: Some(200), devices: Vec::new() }, ..Limits::default() };
+    let lost = group.update(&Limits::default(), &limits).expect("update");
+    let named: Vec<_> = lost.iter().map(|lost| lost.limit).collect();
+    let disks = std::fs::read_dir("/sys/block").expect("disks").flatten();
+    let schedulers =
+        disks.filter_map(|disk| std::fs::read_to_string(disk.path().join("queue/scheduler")).ok());
+    let others = schedulers.into_iter().any(|text| text.contains("[bfq]"));
+    assert_eq!(named, if others { vec![] } else { vec!["blkio_config.weight"] }, "{lost:?}");
 }
 
 #[test]
