@@ -16,6 +16,7 @@ pub fn facts() -> Option<HostFacts> {
             .ok()
             .and_then(|nodes| cpus::list(&nodes)),
         huge_pages: Some(huge_pages()),
+        real_time: Some(composer_supervisor::host::real_time_left),
         block: Some(disks::look),
         device: Some(nodes::look),
         described: Some(cdi::look),

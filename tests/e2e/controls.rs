@@ -172,7 +172,86 @@ fn a_core_is_one_containers_alone_until_it_ends() {
     one.ok(&["up", "-d"]);
     assert_eq!(divided(&one), halves);
     assert_eq!(one.field("alone", "Pid"), pid);
+    // What cannot be had is found before what runs is stopped for it.
+    let before = one.field("alone", "Pid");
+    one.write("compose.yaml", &asks.replace("x-cpus", "hostname: changed, x-cpus"));
+    let (code, message) = one.fails(&["up", "-d", "--scale", "alone=2"]);
+    assert_eq!(code, 1, "{message}");
+    assert!(message.contains("-alone-2: 1 core of CPUs 0-1 cannot be had for itself alone"), "{message}");
+    assert!(message.contains("compose.yaml:2:"), "{message}");
+    assert_eq!((one.field("alone", "Pid"), one.containers().len()), (before, 2));
+    assert_eq!(divided(&one), halves);
     one.down();
+}
+
+#[test]
+fn reserved_cpus_weigh_more_than_none_in_the_service_and_in_its_stack() {
+    let plain = "x-rootfs: @busybox@, command: sleep 1000";
+    let reserved =
+        |cpus: &str| format!("deploy: {{ resources: {{ reservations: {{ cpus: \"{cpus}\" }} }} }}");
+    let file = |cpus: &str| {
+        format!(
+            "services:\n  half: {{ {plain}, {} }}\n  tenth: {{ {plain}, scale: 2, {} }}\n  none: {{ {plain} }}\n",
+            reserved(cpus),
+            reserved("0.1")
+        )
+    };
+    let project = Project::new("reserved", &file("0.5"));
+    project.ok(&["up", "-d"]);
+    let stack = format!("compose/{}", project.name);
+    let weight = |path: &str| control(path, "cpu.weight", ("cpu", "cpu.shares"));
+    let of = |name: &str| weight(&format!("{stack}/{}-{name}", project.name));
+    // Ten times the default for each CPU, beside the default; the stack has what all of them have.
+    let shown =
+        |hundreds: u64| if is_v2() { hundreds.to_string() } else { (hundreds * 1024 / 100).to_string() };
+    assert_eq!(["half-1", "tenth-1", "none-1"].map(of), [600, 200, 100].map(shown));
+    assert_eq!(weight(&stack), shown(800));
+    let pid = project.field("half", "Pid");
+    project.write("compose.yaml", &file("1"));
+    project.ok(&["up", "-d"]);
+    assert_eq!((of("half-1"), weight(&stack)), (shown(1100), shown(1300)));
+    assert_eq!(project.field("half", "Pid"), pid);
+    project.down();
+}
+
+/// v1 alone gives it out, where the kernel is built so; elsewhere it is named.
+#[test]
+fn real_time_is_given_back_as_it_was_given() {
+    let file = |keys: &str| {
+        format!(
+            "services:\n  one: {{ x-rootfs: @busybox@, command: sleep 1000{keys} }}\n  two: {{ x-rootfs: @busybox@, command: sleep 1000, cpu_rt_runtime: 2000 }}\n"
+        )
+    };
+    let with = ", cpu_rt_runtime: 1000";
+    let project = Project::new("realtime", &file(with));
+    let said = crate::stack::text(&project.run(&["up", "-d"]).stderr);
+    if !fs::exists("/sys/fs/cgroup/cpu/cpu.rt_runtime_us").unwrap() {
+        assert!(said.contains("cpu_rt_runtime is not in force"), "{said}");
+        return project.down();
+    }
+    let stack = format!("compose/{}", project.name);
+    let read = |path: &str| -> u64 { control(path, "", ("cpu", "cpu.rt_runtime_us")).parse().unwrap() };
+    let given = || [format!("{stack}/{}-one-1", project.name), stack.clone()].map(|path| read(&path));
+    assert_eq!(given(), [1000, 3000]);
+    for (keys, expected) in [("", [0, 2000]), (with, [1000, 3000]), (", hostname: other", [0, 2000])] {
+        project.write("compose.yaml", &file(keys));
+        project.ok(&["up", "-d"]);
+        assert_eq!((given(), project.field("one", "State")), (expected, "running".into()), "{keys}");
+    }
+    project.write("compose.yaml", &file(", cpu_rt_runtime: 960000"));
+    let (_, message) = project.fails(&["up", "-d"]);
+    assert!(
+        message.contains("960000 µs of real-time CPU time in each second are more than can be had"),
+        "{message}"
+    );
+    assert!(message.contains("compose.yaml:2:"), "{message}");
+    // Another stack keeps the group around both.
+    let other =
+        Project::new("realtime-not", "services:\n  one: { x-rootfs: @busybox@, command: sleep 1000 }\n");
+    other.ok(&["up", "-d"]);
+    project.down();
+    assert_eq!(read("compose"), 0, "nobody has any");
+    other.down();
 }
 
 #[test]

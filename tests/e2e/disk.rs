@@ -3,7 +3,6 @@
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
-use std::sync::{Mutex, PoisonError};
 
 /// A loop device, until it is dropped.
 pub struct Disk {
@@ -19,15 +18,18 @@ impl Disk {
         if !fs::exists("/dev/loop-control").unwrap() {
             Command::new("modprobe").arg("loop").status().unwrap();
         }
-        // Which one is free is asked first.
-        static TAKING: Mutex<()> = Mutex::new(());
-        let _taking = TAKING.lock().unwrap_or_else(PoisonError::into_inner);
-        let free = Command::new("losetup").arg("-f").output().unwrap();
-        assert!(free.status.success(), "{free:?}");
-        let path = String::from_utf8(free.stdout).unwrap().trim().to_owned();
-        let made = Command::new("losetup").arg(&path).arg(&file).output().unwrap();
-        assert!(made.status.success(), "losetup {path}: {made:?}");
-        Self { path, file }
+        loop {
+            let free = Command::new("losetup").arg("-f").output().unwrap();
+            assert!(free.status.success(), "{free:?}");
+            let path = String::from_utf8(free.stdout).unwrap().trim().to_owned();
+            let made = Command::new("losetup").arg(&path).arg(&file).output().unwrap();
+            if made.status.success() {
+                return Self { path, file };
+            }
+            // Somebody else has taken it meanwhile.
+            let error = String::from_utf8_lossy(&made.stderr).to_lowercase();
+            assert!(error.contains("busy"), "losetup {path}: {error}");
+        }
     }
 
     /// Its line in a control file, without its number.

@@ -21,9 +21,19 @@ fn find<'a>(findings: &'a [Value], topic: &str, name: &str) -> &'a Value {
 
 #[test]
 fn a_host_on_which_stacks_run_is_found_to_be_one_and_nothing_is_left() {
+    let handed_down = || fs::read_to_string("/sys/fs/cgroup/cgroup.subtree_control").unwrap_or_default();
+    let before = handed_down();
     let output = Command::new(COMPOSE).args(["doctor", "--format", "json"]).output().unwrap();
     let findings = findings(&output);
+    assert!(handed_down() == before || fs::exists("/sys/fs/cgroup/compose").unwrap(), "{before}");
     assert_eq!(output.status.code(), Some(0), "{findings:#?}");
+    let meminfo = fs::read_to_string("/proc/meminfo").unwrap();
+    let swap = if meminfo.lines().any(|line| line.starts_with("SwapTotal:") && line.ends_with(" 0 kB")) {
+        "warning"
+    } else {
+        "ok"
+    };
+    assert_eq!(find(&findings, "Control groups", "swap")["verdict"], swap);
     assert!(findings.iter().all(|finding| finding["verdict"] != "missing"), "{findings:#?}");
     for (topic, name) in [("System", "kernel"), ("System", "root"), ("Control groups", "controllers")] {
         assert_eq!(find(&findings, topic, name)["verdict"], "ok");

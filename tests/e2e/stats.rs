@@ -7,6 +7,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
+use crate::disk::Disk;
 use crate::stack::Project;
 use crate::terminal::Typist;
 
@@ -168,7 +169,7 @@ fn a_recording_is_whole_goes_on_and_is_drawn() {
 
 #[test]
 fn a_shortage_of_memory_is_an_event() {
-    // On v2 it is slowed down above the mark; v1 has no such thing, and it comes to its limit.
+    // On v2 it is slowed down above the mark; v1 has no such thing: there it waits at its limit.
     let file = r#"
 services:
   grow:
@@ -176,6 +177,7 @@ services:
     mem_limit: 32m
     memswap_limit: 32m
     x-mem-high: 12m
+    oom_kill_disable: true
     command: ["sh", "-c", "x=0123456789abcdef; while true; do x=$$x$$x; done"]
 "#;
     let project = Project::new("pressure", file);
@@ -183,10 +185,78 @@ services:
     let lines = BufReader::new(events.stdout.take().unwrap()).lines();
     project.ok(&["up", "-d"]);
     let told = lines.map(|line| serde_json::from_str::<Value>(&line.unwrap()).unwrap());
-    let told = told.into_iter().find(|event| event["action"] == "pressure").unwrap();
+    let waits = |event: &Value| event["attributes"]["details"].to_string().contains("wait at its limit");
+    let told = told.into_iter().find(|event| event["action"] == "pressure" && !waits(event)).unwrap();
     assert_eq!(told["attributes"]["of"], "memory");
     assert!(["container", "stack"].contains(&told["type"].as_str().unwrap()), "{told}");
+    if told["attributes"]["share"] == "unknown" {
+        let details = told["attributes"]["details"].as_str().unwrap();
+        assert!(details.contains("without page cache, of its limit of 32 MiB"), "{told}");
+    }
     events.kill().unwrap();
     events.wait().unwrap();
+    project.down();
+}
+
+/// v1, on which the kernel tells of what it reclaims and not of who waits: nobody is short for a file that is written, or for
+/// memory that a lowered limit has given back.
+#[test]
+fn page_cache_is_no_shortage() {
+    let file = r#"
+x-resources: { limits: { memory: 128m } }
+services:
+  files: { x-rootfs: @busybox@, command: sleep 1000, mem_limit: 64m, volumes: ["./files:/files"] }
+"#;
+    let project = Project::new("cache", file);
+    std::fs::create_dir(project.folder.join("files")).unwrap();
+    project.ok(&["up", "-d"]);
+    for number in 0..3 {
+        let of = format!("of=/files/{number}");
+        project.ok(&["exec", "-T", "files", "dd", "if=/dev/zero", &of, "bs=1M", "count=100"]);
+    }
+    project.ok(&["set", "--force", "files", "--memory", "16M"]);
+    if !std::fs::exists("/sys/fs/cgroup/cgroup.controllers").unwrap() {
+        let events = project.ok(&["events", "--since", "1000s", "--until", "0s"]);
+        assert!(events.contains(" update ") && !events.contains(" pressure "), "{events}");
+    }
+    project.down();
+}
+
+#[test]
+fn blocks_are_counted_by_the_kernel_where_a_service_has_limits_of_them() {
+    let disk = Disk::new("stats", 4 << 20);
+    let file = format!(
+        r#"
+services:
+  rated:
+    x-rootfs: @busybox@
+    command: sleep 1000
+    devices: ["{0}:/dev/disk"]
+    blkio_config: {{ device_read_bps: [{{ path: {0}, rate: 1gb }}] }}
+  plain: {{ x-rootfs: @busybox@, command: sleep 1000 }}
+"#,
+        disk.path
+    );
+    let project = Project::new("blocks", &file);
+    project.ok(&["up", "-d"]);
+    for (from, to, flag) in
+        [("/dev/disk", "/dev/null", "iflag=direct"), ("/dev/zero", "/dev/disk", "oflag=direct")]
+    {
+        let (from, to) = (format!("if={from}"), format!("of={to}"));
+        project.ok(&["exec", "-T", "rated", "dd", &from, &to, "bs=1M", "count=4", flag]);
+    }
+    // The programs that did it are gone.
+    let lines = figures(&project, &[]);
+    let device = format!("7:{}", disk.path.trim_start_matches("/dev/loop"));
+    let of = |service: Option<&str>| {
+        let is_it = |line: &&Value| {
+            line.get("Service").and_then(Value::as_str).filter(|name| !name.is_empty()) == service
+        };
+        lines.iter().find(is_it).unwrap_or_else(|| panic!("{service:?}: {lines:#?}"))
+    };
+    for line in [of(Some("rated")), of(None)] {
+        let counted = &line["Figures"]["io"][&device];
+        assert_eq!((&counted["read"], &counted["written"]), (&(4 << 20).into(), &(4 << 20).into()), "{line}");
+    }
     project.down();
 }

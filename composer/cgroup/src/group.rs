@@ -9,7 +9,7 @@ use nix::sys::stat::Mode;
 
 use crate::hierarchy::{Layout, Other, Root};
 use crate::limits::Setting;
-use crate::meter::Meter;
+use crate::meter::{Meter, Pressure};
 use crate::pressure::{self, PressureWatch};
 use crate::usage::{self, Memory, Usage};
 use crate::{
@@ -214,6 +214,17 @@ impl Group {
             Some((_, error)) => format!("the {controller} controller cannot be enabled: {error}"),
             None => format!("the {controller} controller is not enabled in {}", directory.display()),
         })
+    }
+
+    /// How much real-time CPU time of each second, in microseconds, is left for the group and all inside it, beside what
+    /// others have; `None` where this kernel gives out none, or as much as anybody wants.
+    ///
+    /// # Errors
+    /// [`Error::Name`], [`Error::Read`], [`Error::Content`].
+    pub fn real_time_left(&self) -> Result<Option<u64>, Error> {
+        self.check_name()?;
+        let root = self.layout.v1.iter().find(|root| root.has(Controller::Cpu));
+        Ok(root.map(|root| realtime::left(root, &self.path)).transpose()?.flatten())
     }
 
     /// The v1 files to which a single-threaded child writes `0` to join the group before it execs. A thread
@@ -489,6 +500,15 @@ impl Group {
     pub fn watch_pressure(&self) -> Result<Option<PressureWatch>, Error> {
         self.check_name()?;
         pressure::watch(&self.layout, &self.path)
+    }
+
+    /// How long processes of the group have waited for memory; `None` where this kernel does not tell.
+    ///
+    /// # Errors
+    /// [`Error::Name`], [`Error::Read`].
+    pub fn memory_pressure(&self) -> Result<Option<Pressure>, Error> {
+        self.check_name()?;
+        pressure::of_memory(&self.layout, &self.path)
     }
 
     /// Has the kernel reclaim what the group uses above `limit` bytes, as far as it can: cache goes, and what can be

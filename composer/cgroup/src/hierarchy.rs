@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::mounts::{self, Kind, Mount};
-use crate::{Error, Group, control};
+use crate::{Error, Group, control, v2};
 
 /// How the host's controllers are mounted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -178,6 +178,32 @@ impl Hierarchy {
     /// Whether groups can be held ([`Group::freeze`]).
     pub fn can_freeze(&self) -> bool {
         self.layout.v2.is_some() || self.layout.others.iter().any(|other| other.is_freezer || other.is_v2)
+    }
+
+    /// Which controllers the outermost groups of v2 hand down: what [`Group::create`] adds to them stays, unless
+    /// [`Hierarchy::hand_down_only`] takes it back.
+    pub fn handed_down(&self) -> Vec<String> {
+        let words = |root: &Root| control::read(&v2::subtree(root)).unwrap_or_default();
+        let all: Vec<String> = self.v2_roots().map(words).collect();
+        all.iter().flat_map(|words| words.split_ascii_whitespace()).map(str::to_owned).collect()
+    }
+
+    /// Has them hand down no more than these, where nobody else has come to hand it on meanwhile.
+    pub fn hand_down_only(&self, these: &[String]) {
+        for root in self.v2_roots() {
+            let file = v2::subtree(root);
+            for word in control::read(&file).unwrap_or_default().split_ascii_whitespace() {
+                if !these.iter().any(|one| one == word) {
+                    // A group that hands it on keeps it.
+                    let _ = control::write(&file, &format!("-{word}"));
+                }
+            }
+        }
+    }
+
+    fn v2_roots(&self) -> impl Iterator<Item = &Root> {
+        let others = self.layout.others.iter().filter(|other| other.is_v2).map(|other| &other.root);
+        self.layout.v2.iter().chain(others)
     }
 
     /// The group of that name, such as `compose/shop/shop-api-1`, whether it exists or not.

@@ -94,6 +94,7 @@ pub(crate) fn set_v1(directory: &Path, io: &BlockIo) -> Result<Vec<Unenforced>, 
     }
     let files: Vec<(&str, Convert)> = pairs.iter().map(|(_, file)| (*file, u64::from as Convert)).collect();
     weigh(directory, io, !pairs.is_empty(), &files, "blkio.bfq.weight", &mut lost)?;
+    lost.extend((!pairs.is_empty()).then(|| unweighed(io, None)).flatten());
     Ok(lost)
 }
 
@@ -125,6 +126,9 @@ pub(crate) fn set_v2(directory: &Path, io: &BlockIo) -> Result<Vec<Unenforced>, 
         control::write(&directory.join(file), &format!("default {weight}"))?;
     }
     weigh(directory, io, !files.is_empty(), &files, "io.bfq.weight or io.weight", &mut lost)?;
+    // The root's alone says of which disks the cost model is on.
+    let models = directory.ancestors().map(|group| group.join("io.cost.qos")).find(|file| file.exists());
+    lost.extend((!files.is_empty()).then(|| unweighed(io, models.as_deref())).flatten());
     Ok(lost)
 }
 
@@ -180,6 +184,33 @@ fn weigh(
     Ok(())
 }
 
+/// What is to be said of a weight for all disks: the kernel takes it whether any of them is weighed or not.
+fn unweighed(io: &BlockIo, models: Option<&Path>) -> Option<Unenforced> {
+    io.weight?;
+    let is_modelled = models.and_then(|file| control::read(file).ok()).is_some_and(|text| models_some(&text));
+    if is_modelled || is_scheduled() {
+        return None;
+    }
+    let model = if models.is_some() { " or by the cost model (io.cost.qos)" } else { "" };
+    let reason = format!(
+        "no disk of this host is served by a scheduler that weighs{model} (`echo bfq > /sys/block/DISK/queue/scheduler`)"
+    );
+    Some(Unenforced { limit: WEIGHT, reason })
+}
+
+/// Whether v2's cost model is on for a disk: `8:0 enable=1 ctrl=auto …`.
+fn models_some(text: &str) -> bool {
+    text.lines().any(|line| line.split_ascii_whitespace().any(|word| word == "enable=1"))
+}
+
+/// Whether BFQ, or CFQ before it, serves a disk: `none [bfq] kyber`.
+fn is_scheduled() -> bool {
+    let disks = std::fs::read_dir("/sys/block").into_iter().flatten().flatten();
+    disks
+        .filter_map(|disk| std::fs::read_to_string(disk.path().join("queue/scheduler")).ok())
+        .any(|text| text.split_ascii_whitespace().any(|word| matches!(word, "[bfq]" | "[cfq]")))
+}
+
 /// Whether the kernel says that the device has no such scheduler (`blkg_conf_prep` in block/blk-cgroup.c).
 fn is_not_weighed(error: &std::io::Error) -> bool {
     error.raw_os_error() == Some(Errno::EOPNOTSUPP as i32)
@@ -214,6 +245,12 @@ mod tests {
         for (weight, expected) in pairs {
             assert_eq!(io_weight(weight), expected, "{weight}");
         }
+    }
+
+    #[test]
+    fn the_cost_model_is_on_where_a_line_says_so() {
+        assert!(models_some("8:0 enable=0 ctrl=auto\n8:16 enable=1 ctrl=auto rpct=95.00\n"));
+        assert!(!models_some("8:0 enable=0 ctrl=auto\n"));
     }
 
     #[test]

@@ -18,6 +18,9 @@ pub struct Limits {
     pub cpus: Option<f64>,
     /// Weight against the sibling groups (`cpu_shares`): 2 to 262144, 1024 where not given.
     pub cpu_shares: Option<u64>,
+    /// The same in multiples of the weight of who is given none (`deploy.resources.reservations.cpus`). Not beside
+    /// `cpu_shares`, which goes first.
+    pub cpu_weight: Option<f64>,
     /// The cores that may be used (`cpuset`), as in `0-1,3`.
     pub cpuset: Option<String>,
     /// Memory in bytes (`mem_limit`).
@@ -71,6 +74,7 @@ pub(crate) enum Setting<'a> {
     /// One setting, for the kernel refuses a weight of what is idle.
     CpuWeight {
         shares: Option<u64>,
+        multiple: Option<f64>,
         idle: bool,
     },
     CpuRealTime {
@@ -142,9 +146,11 @@ impl Setting<'_> {
                 ("cpu_period", time.period.is_some()),
                 ("x-cpu-burst", time.burst.is_some()),
             ],
-            Setting::CpuWeight { shares, idle } => {
-                vec![("cpu_shares", shares.is_some()), ("x-cpu-idle", idle)]
-            }
+            Setting::CpuWeight { shares, multiple, idle } => vec![
+                ("cpu_shares", shares.is_some()),
+                ("deploy.resources.reservations.cpus", multiple.is_some()),
+                ("x-cpu-idle", idle),
+            ],
             Setting::CpuRealTime { runtime, period } => {
                 vec![("cpu_rt_runtime", runtime.is_some()), ("cpu_rt_period", period.is_some())]
             }
@@ -178,8 +184,14 @@ impl Limits {
                 differs(|a, b| a.cpuset_mems == b.cpuset_mems),
             ),
             (
-                Setting::CpuWeight { shares: self.cpu_shares, idle: self.cpu_idle },
-                differs(|a, b| (a.cpu_shares, a.cpu_idle) == (b.cpu_shares, b.cpu_idle)),
+                Setting::CpuWeight {
+                    shares: self.cpu_shares,
+                    multiple: self.cpu_weight,
+                    idle: self.cpu_idle,
+                },
+                differs(|a, b| {
+                    (a.cpu_shares, a.cpu_weight, a.cpu_idle) == (b.cpu_shares, b.cpu_weight, b.cpu_idle)
+                }),
             ),
             (
                 Setting::CpuRealTime { runtime: self.cpu_rt_runtime, period: self.cpu_rt_period },
@@ -225,6 +237,13 @@ impl Limits {
     fn swap(&self) -> Option<i64> {
         self.memory_swap.filter(|total| *total != 0)
     }
+}
+
+/// A weight that is a multiple of `default`, within the kernel's bounds.
+pub(crate) fn weight(multiple: f64, default: u64, bounds: std::ops::RangeInclusive<u64>) -> u64 {
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a cast stays within u64")]
+    let weight = (multiple * default as f64).round() as u64;
+    weight.clamp(*bounds.start(), *bounds.end())
 }
 
 /// CPU time in microseconds for each period of [`CPU_PERIOD_USEC`].

@@ -5,11 +5,14 @@ use std::fs::{File, OpenOptions};
 use std::io::{Read as _, Write as _};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
+use nix::errno::Errno;
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use crate::hierarchy::{Layout, Root};
+use crate::meter::{Pressure, stalls};
 use crate::{Controller, Error, control};
 
+const PRESSURE: &str = "memory.pressure";
 /// Tasks have waited for memory a fifth of two seconds: in microseconds.
 const TRIGGER: &str = "some 400000 2000000";
 
@@ -69,7 +72,7 @@ pub(crate) fn watch(layout: &Layout, path: &str) -> Result<Option<PressureWatch>
         return Ok(Some(PressureWatch { kind: Kind::Level(event, file) }));
     }
     let Some(root) = layout.v2.as_ref().filter(has_memory) else { return Ok(None) };
-    let path = root.group(path).join("memory.pressure");
+    let path = root.group(path).join(PRESSURE);
     let Ok(mut file) = OpenOptions::new().read(true).write(true).open(&path) else { return Ok(None) };
     // A kernel with PSI off has the file all the same.
     if file.read(&mut [0; 16]).is_err() {
@@ -81,4 +84,18 @@ pub(crate) fn watch(layout: &Layout, path: &str) -> Result<Option<PressureWatch>
         source,
     })?;
     Ok(Some(PressureWatch { kind: Kind::Trigger(file) }))
+}
+
+/// How long tasks of a group have waited for memory; `None` where this kernel does not tell.
+pub(crate) fn of_memory(layout: &Layout, path: &str) -> Result<Option<Pressure>, Error> {
+    let root = layout.v2.as_ref().filter(|root| root.has(Controller::Memory));
+    let Some(root) = root else { return Ok(None) };
+    match control::read_if_there(&root.group(path).join(PRESSURE)) {
+        Ok(text) => Ok(text.map(|text| stalls(&text))),
+        // A kernel with PSI off has the file all the same.
+        Err(Error::Read { source, .. }) if source.raw_os_error() == Some(Errno::EOPNOTSUPP as i32) => {
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
 }

@@ -13,7 +13,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::hierarchy::{Layout, Other, Root};
-use crate::{Controller, Error, control, v2};
+use crate::{Controller, Error, control, realtime, v2};
 
 /// How long the kernel may take to let go of processes that have been killed. An exit with gigabytes of memory
 /// to give back, or in the middle of a disk write, takes its time.
@@ -80,7 +80,7 @@ fn kill_each(layout: &Layout, path: &str) -> Result<(), Error> {
 pub(crate) fn remove(layout: &Layout, path: &str) -> Result<(), Error> {
     let mut outcome = Ok(());
     for root in &layout.v1 {
-        outcome = outcome.and(remove_tree(&root.group(path), &retry_v1));
+        outcome = outcome.and(give_back(root, path, |directory| remove_tree(directory, &retry_v1)));
     }
     if let Some(root) = &layout.v2 {
         outcome = outcome.and(unprotect(root, path, |directory| remove_tree(directory, &wait_v2)));
@@ -106,7 +106,7 @@ pub(crate) fn remove_others<'a>(others: impl Iterator<Item = &'a Other>, path: &
 pub(crate) fn remove_if_empty(layout: &Layout, path: &str) -> Result<(), Error> {
     let mut outcome = Ok(());
     for root in &layout.v1 {
-        outcome = outcome.and(remove_unless_busy(&root.group(path)));
+        outcome = outcome.and(give_back(root, path, remove_unless_busy));
     }
     if let Some(root) = &layout.v2 {
         outcome = outcome.and(unprotect(root, path, remove_unless_busy));
@@ -159,6 +159,16 @@ fn unprotect(root: &Root, path: &str, remove: impl FnOnce(&Path) -> Result<(), E
         root.has(Controller::Memory) && v2::protection(&directory).is_ok_and(|bytes| bytes > 0);
     remove(&directory)?;
     if was_protected { v2::protect_parents(root, path) } else { Ok(()) }
+}
+
+/// Removes a v1 group, and takes its real-time CPU time from its parents.
+fn give_back(root: &Root, path: &str, remove: impl FnOnce(&Path) -> Result<(), Error>) -> Result<(), Error> {
+    let had_some = root.has(Controller::Cpu) && realtime::has_some(root, path);
+    if had_some {
+        realtime::take_unused(&root.group(path))?;
+    }
+    remove(&root.group(path))?;
+    if had_some { realtime::give_back(root, path) } else { Ok(()) }
 }
 
 type OnBusy<'a> = &'a dyn Fn(&Path) -> io::Result<()>;

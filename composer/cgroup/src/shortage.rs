@@ -26,6 +26,8 @@ pub enum AtLimit {
         /// Below the limit.
         mark: u64,
     },
+    /// It has whoever faults for a page wait until there is one. v2, which cannot, kills all of them.
+    Wait,
 }
 
 /// What a group takes of its limit, and what that has cost.
@@ -122,7 +124,7 @@ pub(crate) fn set(layout: &Layout, path: &str, at: AtLimit) -> Result<(), Error>
     match place(layout, path) {
         None => Ok(()),
         Some(Place::V1(directory)) => {
-            let waits = matches!(at, AtLimit::Tell { .. });
+            let waits = matches!(at, AtLimit::Tell { .. } | AtLimit::Wait);
             let file = directory.join(CONTROL);
             // Writing wakes whoever waits, so only what differs is written.
             if control::keyed(&file, "oom_kill_disable")? == Some(u64::from(waits)) {
@@ -136,7 +138,7 @@ pub(crate) fn set(layout: &Layout, path: &str, at: AtLimit) -> Result<(), Error>
             control::write(&directory.join("memory.oom.group"), all)?;
             match at {
                 AtLimit::Tell { mark } => control::write(&directory.join("memory.high"), &mark.to_string()),
-                AtLimit::Kill | AtLimit::KillAll => Ok(()),
+                AtLimit::Kill | AtLimit::KillAll | AtLimit::Wait => Ok(()),
             }
         }
     }
@@ -145,9 +147,7 @@ pub(crate) fn set(layout: &Layout, path: &str, at: AtLimit) -> Result<(), Error>
 /// Has whoever faults for a page at the limit wait there instead of being killed for; v1 alone.
 pub(crate) fn wait(layout: &Layout, path: &str, waits: bool) -> Result<(), Error> {
     match place(layout, path) {
-        Some(Place::V1(_)) => {
-            set(layout, path, if waits { AtLimit::Tell { mark: 0 } } else { AtLimit::Kill })
-        }
+        Some(Place::V1(_)) => set(layout, path, if waits { AtLimit::Wait } else { AtLimit::Kill }),
         Some(Place::V2(_)) | None => Ok(()),
     }
 }

@@ -15,7 +15,7 @@ use cgroups_rs::fs::pid::PidController;
 use nix::errno::Errno;
 
 use crate::hierarchy::Root;
-use crate::limits::{CpuTime, Setting, swap_alone};
+use crate::limits::{CpuTime, Setting, swap_alone, weight};
 use crate::{Controller, Error, control};
 
 /// v1's default of `cpu.shares`.
@@ -103,13 +103,14 @@ pub(crate) fn set(
     let failed = |error| written(directory, error);
     match *setting {
         Setting::CpuTime(time) => return set_time(directory, &time),
-        Setting::CpuWeight { shares, idle } => {
+        Setting::CpuWeight { shares, multiple, idle } => {
             if !set_idle(directory, idle)? {
                 return Ok(Some(("x-cpu-idle", IDLE)));
             }
             if !idle {
+                let reckoned = || multiple.map(|multiple| weight(multiple, CPU_SHARES, 2..=262_144));
                 CpuController::new(path(), PathBuf::new(), false)
-                    .set_shares(shares.unwrap_or(CPU_SHARES))
+                    .set_shares(shares.or_else(reckoned).unwrap_or(CPU_SHARES))
                     .map_err(failed)?;
             }
         }

@@ -2,15 +2,17 @@
 
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 
 use crate::hierarchy::Root;
-use crate::limits::{CpuTime, Setting, swap_alone};
+use crate::limits::{self, CpuTime, Setting, swap_alone};
 use crate::{Controller, Error, control};
 
 const SUBTREE: &str = "cgroup.subtree_control";
+/// The kernel's default of `cpu.weight`.
+const CPU_WEIGHT: u64 = 100;
 const LOW: &str = "memory.low";
 const HIGH: &str = "memory.high";
 const MAX: &str = "memory.max";
@@ -47,6 +49,11 @@ pub(crate) fn make(root: &Root, path: &str) -> Result<Made, Error> {
         controllers = enabled(&leaf)?;
     }
     Ok(Made { is_new, controllers, refused })
+}
+
+/// The file by which the outermost group hands controllers down.
+pub(crate) fn subtree(root: &Root) -> PathBuf {
+    root.point.join(SUBTREE)
 }
 
 /// The controllers in force in a group.
@@ -87,12 +94,15 @@ pub(crate) fn set(
     let write = |file: &str, value: &str| control::write(&directory.join(file), value);
     match *setting {
         Setting::CpuTime(time) => return set_time(directory, &time),
-        Setting::CpuWeight { shares, idle } => {
+        Setting::CpuWeight { shares, multiple, idle } => {
             if !crate::v1::set_idle(directory, idle)? {
                 return Ok(Some(("x-cpu-idle", "cpu.idle")));
             }
             if !idle {
-                write("cpu.weight", &weight(shares.unwrap_or(1024)).to_string())?;
+                // What is reckoned goes by the straight line: the curve is that of `cpu_shares`.
+                let reckoned = || multiple.map(|multiple| limits::weight(multiple, CPU_WEIGHT, 1..=10_000));
+                let weight = shares.map(weight).or_else(reckoned).unwrap_or(CPU_WEIGHT);
+                write("cpu.weight", &weight.to_string())?;
             }
         }
         // v2 gives out no real-time CPU time.

@@ -101,6 +101,11 @@ fn bytes_and_reads_a_second_stay_within_the_rate() {
             text.split(' ').find_map(|word| word.strip_prefix(key)?.parse().ok()).expect("a figure")
         }
     };
+    let meter = scratch.group("bytes").meter().expect("meter");
+    let reading = meter.read(true, &mut Vec::new()).expect("read");
+    let device = format!("7:{}", disk.number.1);
+    let counted = reading.io.as_ref().and_then(|io| io.get(&device)).expect("it counts the disk");
+    assert_eq!((counted.read, counted.reads), (6 * MIB, 48));
     assert_eq!(count("bytes", "blkio.throttle.io_service_bytes", "rbytes="), 6 * MIB);
     assert_eq!(count("reads", "blkio.throttle.io_serviced", "rios="), 50);
 }
@@ -139,6 +144,16 @@ fn weights_arrive_and_a_disk_that_is_not_weighed_is_named() {
     assert!(lost[0].reason.contains(&format!("7:{}", plain.number.1)), "{lost:?}");
     group.update(&limits, &Limits::default()).expect("update");
     assert_eq!(weights(), ("100".to_owned(), None));
+    // The kernel takes a weight for all disks though it weighs none of them.
+    weighed.schedule("none");
+    let limits = Limits { io: BlockIo { weight: Some(200), devices: Vec::new() }, ..Limits::default() };
+    let lost = group.update(&Limits::default(), &limits).expect("update");
+    let named: Vec<_> = lost.iter().map(|lost| lost.limit).collect();
+    let disks = std::fs::read_dir("/sys/block").expect("disks").flatten();
+    let schedulers =
+        disks.filter_map(|disk| std::fs::read_to_string(disk.path().join("queue/scheduler")).ok());
+    let others = schedulers.into_iter().any(|text| text.contains("[bfq]"));
+    assert_eq!(named, if others { vec![] } else { vec!["blkio_config.weight"] }, "{lost:?}");
 }
 
 #[test]
@@ -182,6 +197,36 @@ fn an_idle_group_gives_way_on_a_core_that_another_wants() {
     }
 }
 
+#[test]
+fn a_weight_in_multiples_of_the_default_is_that_much_time() {
+    let scratch = Scratch::new();
+    let on = |weight| Limits { cpuset: Some("0".into()), cpu_weight: weight, ..Limits::default() };
+    let (plain, more) = (scratch.made("plain", &on(None)), scratch.made("more", &on(Some(6.0))));
+    let read = |path: &str| scratch.control(path, "cpu", "cpu.shares", "cpu.weight");
+    let expected = if root_of("cpu").1 { ["1024", "6144"] } else { ["100", "600"] };
+    assert_eq!(["plain", "more"].map(read), expected);
+    let spin = "echo up; while :; do :; done";
+    let mut runners = [&plain, &more].map(|group| support::spawn(group, spin));
+    for runner in &mut runners {
+        assert_eq!(runner.line(), "up");
+    }
+    let used = |group: &Group| group.usage().expect("usage").cpu_usage_usec.expect("cpu time");
+    let before = [used(&plain), used(&more)];
+    while used(&more) < before[1] + 2_000_000 {
+        std::thread::yield_now();
+    }
+    let (of_plain, of_more) = (used(&plain) - before[0], used(&more) - before[1]);
+    assert!(of_more > 3 * of_plain, "{of_more} µs of the one, {of_plain} µs of the other");
+    for runner in &mut runners {
+        runner.child.kill().expect("kill");
+        runner.child.wait().expect("wait");
+    }
+    // A weight that is given goes first.
+    let given = Limits { cpu_shares: Some(2048), ..on(Some(6.0)) };
+    assert_eq!(more.update(&on(Some(6.0)), &given).expect("update"), []);
+    assert_eq!(read("more"), if root_of("cpu").1 { "2048" } else { "174" });
+}
+
 /// v1 alone has it, where the kernel is built so; elsewhere it is named.
 #[test]
 fn real_time_needs_a_share_of_the_groups_around_too() {
@@ -209,6 +254,19 @@ fn real_time_needs_a_share_of_the_groups_around_too() {
     let error = group.update(&limits(10_000), &limits(490_000)).expect_err("more than there is");
     assert!(error.to_string().contains("more real-time CPU time than the host has left"), "{error}");
     assert_eq!(["stack/one", "stack"].map(read), ["10000", "20000"]);
+    // What those inside have is left to a group that is to have none itself, and given back by those that go.
+    let stack = scratch.group("stack");
+    assert_eq!(stack.create(&Limits::default()).expect("taken over"), []);
+    assert_eq!(two.update(&Limits::default(), &limits(20_000)).expect("update"), []);
+    assert_eq!(["stack/one", "stack", ""].map(read), ["10000", "60000", "60000"]);
+    let left = || stack.real_time_left().expect("figures").expect("a bound");
+    let beside = scratch.made("beside", &limits(5000));
+    let with = left();
+    two.remove().expect("remove");
+    assert_eq!(["stack/one", "stack", ""].map(read), ["10000", "20000", "30000"]);
+    assert_eq!(left(), with, "its own is no others'");
+    beside.remove().expect("remove");
+    assert_eq!((left(), read("").as_str()), (with + 10_000, "20000"));
 }
 
 #[test]

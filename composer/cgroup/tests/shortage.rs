@@ -80,3 +80,31 @@ fn a_mark_is_told_before_the_limit_and_page_cache_is_not_what_fills_it() {
     group.thaw().expect("thaw");
     assert_eq!(group.shortage().expect("figures").kills, 0);
 }
+
+#[test]
+fn who_is_to_wait_at_the_limit_waits_on_v1_and_is_killed_on_v2() {
+    let scratch = Scratch::new();
+    let group = limited(&scratch, LIMIT);
+    group.at_limit(AtLimit::Wait).expect("set");
+    let alarm = group.alarm(None).expect("alarm").expect("memory is accounted");
+    alarm.arm();
+    // Memory that the program itself faults for: a system call would fail.
+    let grow = "x=0123456789abcdef; while [ ${#x} -lt 33000000 ]; do x=$x$x; done; echo goes on";
+    let pair = spawn(&group, grow);
+    assert!(goes_off(&alarm), "it goes off");
+    if scratch.hierarchy.version() == Version::V2 {
+        let (status, output, _) = pair.finish();
+        assert_eq!((status.signal().is_some(), output.as_str()), (true, ""), "nothing is left half alive");
+        return;
+    }
+    while !group.shortage().expect("figures").waits {
+        alarm.arm();
+        std::thread::yield_now();
+    }
+    let old = Limits { memory: Some(LIMIT), memory_swap: Some(LIMIT as i64), ..Limits::default() };
+    let new = Limits { memory: Some(16 * LIMIT), memory_swap: Some(16 * LIMIT as i64), ..Limits::default() };
+    assert_eq!(group.update(&old, &new).expect("update"), []);
+    let (status, output, _) = pair.finish();
+    assert!(status.success() && output.ends_with("goes on"), "{status} {output}");
+    assert_eq!(group.shortage().expect("figures").kills, 0);
+}

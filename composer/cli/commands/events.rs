@@ -140,9 +140,11 @@ fn in_dockers_words(action: &Action) -> Option<(String, Vec<(String, String)>)> 
         Action::Killed { signal } => {
             Some(("kill".to_owned(), vec![("signal".to_owned(), signal.to_string())]))
         }
-        Action::Pressure { of, share } => {
+        Action::Pressure { of, share, details } => {
             let share = share.map_or_else(|| "unknown".to_owned(), |share| format!("{share}%"));
-            Some(("pressure".to_owned(), vec![("of".to_owned(), of.clone()), ("share".to_owned(), share)]))
+            let mut attributes = vec![("of".to_owned(), of.clone()), ("share".to_owned(), share)];
+            attributes.extend(details.clone().map(|details| ("details".to_owned(), details)));
+            Some(("pressure".to_owned(), attributes))
         }
         Action::Updated { limits } => {
             let changed = limits.iter().map(|one| (one.limit.clone(), format!("{} -> {}", one.from, one.to)));

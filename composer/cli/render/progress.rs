@@ -181,7 +181,11 @@ fn tell(stack: &str, event: &Event) -> Told {
         Action::Started { address } => ("Started", Stage::Done, address.map(|address| address.to_string())),
         Action::Running => ("Running", Stage::Done, None),
         Action::Updated { limits } => ("Updated", Stage::Done, changed(limits)),
-        Action::Pressure { of, share } => ("Pressure", Stage::Warning, Some(short(of, *share))),
+        Action::Pressure { of, share, details } => {
+            let who = if event.subject == Subject::Group { "the stack" } else { "it" };
+            let details = details.as_ref().map(|details| format!(": {details}")).unwrap_or_default();
+            ("Pressure", Stage::Warning, Some(format!("{who} is {}{details}", short(of, *share))))
+        }
         Action::Restarted => ("Restarted", Stage::Done, None),
         Action::Waiting => ("Waiting", Stage::Working, None),
         Action::Healthy => ("Healthy", Stage::Done, None),
@@ -231,7 +235,7 @@ fn changed(limits: &[LimitChange]) -> Option<String> {
 /// `short of memory for 12% of the last 10 s`.
 fn short(of: &str, share: Option<u32>) -> String {
     let share = share.map(|share| format!(" for {share}% of the last 10 s"));
-    format!("it is short of {of}{}", share.unwrap_or_default())
+    format!("short of {of}{}", share.unwrap_or_default())
 }
 
 fn first_line(text: &str) -> Option<String> {

@@ -28,7 +28,7 @@ const IN_PLACE: [&str; 12] = [
 ];
 
 /// The fields whose names in the model are not the file's.
-const KEYS: [(&str, &str); 20] = [
+const KEYS: [(&str, &str); 21] = [
     ("oom", "x-oom"),
     ("watch", "develop"),
     ("rootfs", "x-rootfs"),
@@ -40,6 +40,7 @@ const KEYS: [(&str, &str); 20] = [
     ("memory_reservation", "mem_reservation"),
     ("memory_swap", "memswap_limit"),
     ("pids", "pids_limit"),
+    ("cpu_reserved", "deploy.resources.reservations.cpus"),
     ("cpu_burst", "x-cpu-burst"),
     ("memory_high", "x-mem-high"),
     ("swappiness", "mem_swappiness"),

@@ -33,7 +33,7 @@ pub(crate) struct Limits {
     pub shm: Option<At<i64>>,
     pub swappiness: Option<At<i64>>,
     pub oom_kill_disable: bool,
-    /// CPU time that is reserved, of which the weight is made where none is given.
+    /// CPU time that is reserved, of which the weight is made.
     pub reserved_cpus: Option<At<f64>>,
     pub cpu_idle: Option<At<bool>>,
     pub rt_runtime: Option<At<i64>>,

@@ -422,6 +422,9 @@ pub struct Resources {
     pub cpus: Option<f64>,
     /// `cpu_shares`: relative weight, 2 to 262144, 1024 being neutral.
     pub cpu_shares: Option<u64>,
+    /// `deploy.resources.reservations.cpus`: CPUs that it is to have of those that are contended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu_reserved: Option<f64>,
     /// `cpuset`: CPUs the processes may run on, as the kernel writes lists (`0-2,4`).
     pub cpuset: Option<String>,
     /// `mem_limit`, `deploy.resources.limits.memory`: bytes.

@@ -87,6 +87,9 @@ pub struct HostFacts {
     pub memory_nodes: Option<BTreeSet<u32>>,
     /// The sizes of huge pages, where they are known.
     pub huge_pages: Option<BTreeSet<u64>>,
+    /// How many microseconds of each second are left for real-time tasks of the stack with this name; `None` where there is
+    /// no bound.
+    pub real_time: Option<fn(&str) -> Option<u64>>,
     /// Looks at the path of a block device.
     pub block: Option<fn(&str) -> Block>,
     /// Looks at the path of an item of `devices`: why it is none.

@@ -26,6 +26,7 @@ fn options(folder: &Path, files: Vec<PathBuf>, purpose: Purpose) -> LoadOptions 
             memory: 4 << 30,
             memory_nodes: Some([0].into()),
             huge_pages: Some([2 << 20, 1 << 30].into()),
+            real_time: Some(|_| Some(950_000)),
             block: Some(block),
             device: Some(device),
             described: Some(described),

@@ -8,10 +8,11 @@ use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
 
+pub(crate) use parse::stalls;
 pub use reading::{Cpu, Device, Memory, Pids, Pressure, Reading, Stall};
 
 use crate::hierarchy::Layout;
-use crate::{Error, control};
+use crate::{Error, control, on_demand};
 
 /// A file of a group, the key to what it says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -141,6 +142,13 @@ impl Meter {
         }
         if let Some(root) = &layout.v2 {
             FILES_V2.iter().for_each(|file| take(*file, root.group(path)));
+        }
+        // Where a group has a directory only if it asks for something: what else is there counts from then on alone.
+        let is_of_disks =
+            |file: &&(Figure, &str, bool)| matches!(file.0, F::Blkio | F::BlkioCount | F::IoStat);
+        for other in layout.others.iter().filter(|other| on_demand::is_place(other)) {
+            let files: &[_] = if other.is_v2 { &FILES_V2 } else { &FILES_V1 };
+            files.iter().filter(is_of_disks).for_each(|file| take(*file, other.root.group(path)));
         }
         Self { sources }
     }

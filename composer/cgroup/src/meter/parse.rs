@@ -178,7 +178,7 @@ fn io_stat(devices: &mut BTreeMap<String, Device>, text: &str) {
 }
 
 /// Lines of `some avg10=0.00 avg60=0.00 avg300=0.00 total=0`.
-fn stalls(text: &str) -> Pressure {
+pub(crate) fn stalls(text: &str) -> Pressure {
     let mut pressure = Pressure::default();
     for line in text.lines() {
         let Some((kind, rest)) = line.split_once(' ') else { continue };

@@ -178,7 +178,6 @@ impl<'a> Watched<'a> {
         let bounds = of_stack.as_ref().map_or(self.bounds, |figures| self.bounds.within(figures));
         let mut before = BTreeMap::new();
         let mut rows = Vec::new();
-        let mut counts_blocks = true;
         for container in &self.listing.containers {
             let wanted = self.verb.service.as_ref().is_none_or(|service| *service == container.service);
             // The stack's line is for the whole of it, and for nothing else.
@@ -195,8 +194,7 @@ impl<'a> Watched<'a> {
             if let Some(of_stack) = of_stack.as_mut() {
                 let sum = of_stack.net.entry("containers".to_owned()).or_default();
                 figures.net.values().for_each(|traffic| *sum += *traffic);
-                if of_stack.group.io.is_none() || !counts_blocks {
-                    counts_blocks = false;
+                if figures.has_blocks_apart {
                     let all = of_stack.group.io.get_or_insert_default();
                     for (device, more) in figures.group.io.iter().flatten() {
                         let sum = all.entry(device.clone()).or_default();

@@ -14,6 +14,7 @@ mod changed;
 mod exclusive;
 mod io;
 mod pages;
+mod realtime;
 mod sums;
 
 pub(super) fn check(project: Project<'_>, report: &mut Report) {
@@ -34,6 +35,7 @@ pub(super) fn check(project: Project<'_>, report: &mut Report) {
     sums::reservations(project, &stack, host, report);
     if let Some(host) = host {
         exclusive::check(project, &stack, host, report);
+        realtime::check(project, host, report);
     }
     if !project.running() && report.errors() == before {
         sums::overcommitment(project, &stack, report);
@@ -221,7 +223,7 @@ fn weights(limits: &Limits, report: &mut Report) {
     if let (Some(shares), Some(reserved)) = (limits.cpu_shares, limits.reserved_cpus) {
         report
             .error(shares.span, "`cpu_shares` and `deploy.resources.reservations.cpus` are both weights")
-            .also(reserved.span, "each CPU that is reserved weighs 1024")
+            .also(reserved.span, "of what is reserved a weight is made")
             .help("keep one of them");
     }
 }

@@ -162,7 +162,8 @@ fn dependencies(node: &Node) -> BTreeMap<String, Dependency> {
 fn resources(limits: &Limits) -> Resources {
     Resources {
         cpus: limits.cpus.map(|at| at.value),
-        cpu_shares: limits.cpu_shares.and_then(|at| u64::try_from(at.value).ok()).or_else(|| shares(limits)),
+        cpu_shares: limits.cpu_shares.and_then(|at| u64::try_from(at.value).ok()),
+        cpu_reserved: limits.reserved_cpus.map(|at| at.value),
         cpuset: limits.cpuset.as_ref().map(|at| cpuset::show(&at.value)),
         memory: limits.memory.and_then(|at| u64::try_from(at.value).ok()),
         memory_reservation: limits.reservation.and_then(|at| u64::try_from(at.value).ok()),
@@ -186,12 +187,6 @@ fn resources(limits: &Limits) -> Resources {
             .filter_map(|limit| Some((limit.size()?, u64::try_from(limit.bytes.value).ok()?)))
             .collect(),
     }
-}
-
-/// The weight of reserved CPU time: one CPU has what is neutral.
-fn shares(limits: &Limits) -> Option<u64> {
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "within bounds")]
-    limits.reserved_cpus.map(|at| (at.value * 1024.0).round().clamp(2.0, 262_144.0) as u64)
 }
 
 fn block_io(limits: &Limits) -> BlockIo {

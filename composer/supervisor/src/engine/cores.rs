@@ -4,11 +4,12 @@
 //! reboot has ended holds none. Stacks pick under one lock, so that nobody gets what another has. Whoever has none gets
 //! the rest of the stack's. Other programs of the host, and services of other stacks that ask for none, are not kept off.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io;
 
-use composer_stack::{Resources, Service, cpu_list};
+use composer_plan::{Plan, Step};
+use composer_stack::{Resources, Service, Stack, cpu_list};
 use nix::fcntl::{Flock, FlockArg};
 
 use super::Engine;
@@ -49,6 +50,60 @@ fn pick(offer: &Offer<'_>, count: usize, before: &Cpus) -> Option<Cpus> {
     let leaves_some = cores.iter().any(|core| core.is_disjoint(&gone))
         && shared.as_ref().is_none_or(|shared| shared.difference(&gone).next().is_some());
     (free.len() >= count && leaves_some).then_some(picked)
+}
+
+/// A container that is to have cores alone.
+struct Asking<'a> {
+    name: &'a str,
+    service: &'a Service,
+    count: u32,
+    /// Those that it has, or has had.
+    before: &'a Cpus,
+}
+
+impl Asking<'_> {
+    /// Its cores, in a stack with these limits and services, where these are taken.
+    fn picked(
+        &self,
+        (resources, services): (&Resources, &BTreeMap<String, Service>),
+        holders: &[(String, Cpus)],
+    ) -> Result<Cpus> {
+        let Self { name, service, count, before } = self;
+        let refuse = |why: String| {
+            Err(StartError {
+                at: ["services", &service.name, "x-cpus-exclusive"].map(str::to_owned).into(),
+                help: Some("ask for fewer, or stop whoever has them".to_owned()),
+                ..StartError::new(format!("{name}: {why}"))
+            })
+        };
+        let Some(online) = cpus::online() else {
+            return refuse("/sys does not tell which CPUs are online".to_owned());
+        };
+        let taken: Cpus = holders.iter().flat_map(|(_, cores)| cores.iter().copied()).collect();
+        let inside = |pool: Option<Cpus>, of: &Cpus| -> Cpus {
+            pool.map_or_else(|| of.clone(), |pool| pool.intersection(of).copied().collect())
+        };
+        let of_stack = inside(pool(resources), &online);
+        let others = || {
+            services.values().filter(|other| other.resources.cpus_exclusive.is_none() && other.replicas > 0)
+        };
+        let cores = cpus::cores();
+        let offer = Offer {
+            cores: &cores,
+            pool: inside(pool(&service.resources), &of_stack),
+            taken,
+            named: others().filter_map(|other| pool(&other.resources)).flatten().collect(),
+            shared: others().any(|other| other.resources.cpuset.is_none()).then(|| of_stack.clone()),
+        };
+        if let Some(picked) = pick(&offer, *count as usize, before) {
+            return Ok(picked);
+        }
+        let had: Vec<String> =
+            holders.iter().map(|(holder, cores)| format!("{holder} has {}", shown(cores))).collect();
+        let rest = if had.is_empty() { String::new() } else { format!(": {}", had.join(", ")) };
+        let (word, pool) = (if *count == 1 { "core" } else { "cores" }, shown(&offer.pool));
+        refuse(format!("{count} {word} of CPUs {pool} cannot be had for itself alone{rest}"))
+    }
 }
 
 /// As the kernel writes them.
@@ -95,53 +150,76 @@ impl Engine {
         before: &Cpus,
     ) -> Result<Cpus> {
         let name = container.name();
-        let refuse = |why: String| {
-            Err(StartError {
-                at: ["services", &service.name, "x-cpus-exclusive"].map(str::to_owned).into(),
-                help: Some("ask for fewer, or stop whoever has them".to_owned()),
-                ..StartError::new(format!("{name}: {why}"))
-            })
-        };
-        let Some(online) = cpus::online() else {
-            return refuse("/sys does not tell which CPUs are online".to_owned());
-        };
-        let holders = self.holders(&name);
-        let taken: Cpus = holders.iter().flat_map(|(_, cores)| cores.iter().copied()).collect();
-        let inside = |pool: Option<Cpus>, of: &Cpus| -> Cpus {
-            pool.map_or_else(|| of.clone(), |pool| pool.intersection(of).copied().collect())
-        };
         let record = self.record.borrow();
-        let of_stack = inside(record.as_ref().and_then(|record| pool(&record.resources)), &online);
-        let others = || {
-            let services = record.iter().flat_map(|record| record.services.values());
-            services.filter(|other| other.resources.cpus_exclusive.is_none() && other.replicas > 0)
-        };
-        let cores = cpus::cores();
-        let offer = Offer {
-            cores: &cores,
-            pool: inside(pool(&service.resources), &of_stack),
-            taken,
-            named: others().filter_map(|other| pool(&other.resources)).flatten().collect(),
-            shared: others().any(|other| other.resources.cpuset.is_none()).then(|| of_stack.clone()),
-        };
-        if let Some(picked) = pick(&offer, count as usize, before) {
-            return Ok(picked);
-        }
-        let had: Vec<String> =
-            holders.iter().map(|(holder, cores)| format!("{holder} has {}", shown(cores))).collect();
-        let rest = if had.is_empty() { String::new() } else { format!(": {}", had.join(", ")) };
-        let (word, pool) = (if count == 1 { "core" } else { "cores" }, shown(&offer.pool));
-        refuse(format!("{count} {word} of CPUs {pool} cannot be had for itself alone{rest}"))
+        let Some(record) = record.as_ref() else { return Ok(Cpus::new()) };
+        let asking = Asking { name: &name, service, count, before };
+        let holders = self.holders(|stack, other| stack == self.stack && other == name);
+        asking.picked((&record.resources, &record.services), &holders)
     }
 
-    /// What other containers of all stacks have alone.
-    fn holders(&self, but: &str) -> Vec<(String, Cpus)> {
+    /// Fails where containers that a plan starts or changes could not all have the cores that they are to have alone,
+    /// before anything is stopped for them.
+    pub(super) fn check_cores(&self, plan: &Plan, stack: &Stack) -> Result<()> {
+        if stack.services.values().all(|service| service.resources.cpus_exclusive.is_none()) {
+            return Ok(());
+        }
+        let (mut services, mut wanted, mut changed) = (BTreeMap::new(), Vec::new(), BTreeSet::new());
+        for id in plan.steps() {
+            match &plan.get(id).step {
+                Step::Create { container, service, .. } => {
+                    services.insert(container.clone(), service.clone());
+                }
+                Step::Recreate { container, old, service, .. } => {
+                    services.insert(container.clone(), service.clone());
+                    changed.insert(old.clone());
+                }
+                Step::Start { container } => wanted.push(container.clone()),
+                Step::Update { container, service } => {
+                    services.insert(container.clone(), service.clone());
+                    let runs = self.container(container).is_some_and(|known| known.live.borrow().is_some());
+                    wanted.extend(runs.then(|| container.clone()));
+                }
+                Step::Stop { container } | Step::Remove { container, .. } => {
+                    changed.insert(container.clone());
+                }
+                Step::Group
+                | Step::Widen(_)
+                | Step::Network(_)
+                | Step::Plug { .. }
+                | Step::Volume(_)
+                | Step::Await { .. }
+                | Step::RemoveNetworks
+                | Step::RemoveVolume(_)
+                | Step::RemoveGroup => {}
+            }
+        }
+        wanted.sort();
+        wanted.dedup();
+        let mut holders = self.holders(|stack, name| {
+            stack == self.stack && (changed.contains(name) || wanted.iter().any(|one| one == name))
+        });
+        for name in wanted {
+            let known = self.container(&name);
+            let of_known = || known.as_ref().map(|known| known.record.borrow().service.name.clone());
+            let service = services.get(&name).cloned().or_else(of_known);
+            let Some(service) = service.and_then(|service| stack.services.get(&service)) else { continue };
+            let Some(count) = service.resources.cpus_exclusive else { continue };
+            let before = known.map(|known| known.record.borrow().cores.clone()).unwrap_or_default();
+            let asking = Asking { name: &name, service, count, before: &before };
+            let cores = asking.picked((&stack.resources, &stack.services), &holders)?;
+            holders.push((name, cores));
+        }
+        Ok(())
+    }
+
+    /// What containers of all stacks have alone, but for some.
+    fn holders(&self, but: impl Fn(&str, &str) -> bool) -> Vec<(String, Cpus)> {
         let mut found = Vec::new();
         for stack in paths::stacks() {
             let paths = StackPaths::new(&stack);
             let Ok(containers) = fs::read_dir(paths.containers()) else { continue };
             let names = containers.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-            for name in names.filter(|name| stack != self.stack || name != but) {
+            for name in names.filter(|name| !but(&stack, name)) {
                 let Some(record) = ContainerRecord::read(&paths.container(&name)) else { continue };
                 if !record.cores.is_empty() && self.cgroups.group(&format!("compose/{stack}/{name}")).exists()
                 {

@@ -219,7 +219,8 @@ impl Engine {
 
     fn widen_group(&self, resources: &Resources) -> Result<(), StartError> {
         let group = self.cgroups.group(&self.group_path());
-        let widened = group.apply(None, &group::limits_in_force(resources));
+        let limits = self.with_reservations(group::limits_in_force(resources), resources);
+        let widened = group.apply(None, &limits);
         widened.map(drop).map_err(|error| StartError::doing("give the stack's cgroup room", &error))
     }
 
@@ -230,6 +231,7 @@ impl Engine {
             message: format!("set the stack's limits: {}", error.message),
             ..error
         })?;
+        let limits = self.with_reservations(limits, &resources);
         let unenforced = self
             .cgroups
             .group(&self.group_path())

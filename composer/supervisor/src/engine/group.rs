@@ -9,7 +9,7 @@ use composer_stack::{Block, Resources, Service};
 use super::container::Container;
 use super::start::{Result, StartError};
 use super::{Engine, oom};
-use crate::host::disks;
+use crate::host::{cpus, disks};
 
 /// Limits as the cgroup crate wants them. Fails for a device that is not there (any more).
 pub fn limits(resources: &Resources) -> Result<Limits> {
@@ -51,6 +51,7 @@ fn all_but_devices(resources: &Resources) -> Limits {
     Limits {
         cpus: resources.cpus,
         cpu_shares: resources.cpu_shares,
+        cpu_weight: resources.cpu_reserved.map(reserving),
         cpuset: resources.cpuset.clone(),
         memory: resources.memory,
         memory_reservation: resources.memory_reservation,
@@ -71,7 +72,35 @@ fn all_but_devices(resources: &Resources) -> Limits {
     }
 }
 
+/// What a reserved CPU weighs, in multiples of the default, beside the default that everybody has.
+const RESERVED: f64 = 10.0;
+/// The most that all CPUs of the host together weigh so: v2 has no weight above a hundred times its default.
+const MOST: f64 = 99.0;
+
+/// The weight of whoever has reserved so many CPUs. Never less than that of one who has not; and on N contended CPUs, of
+/// which R are reserved in all, each reservation is had as long as no more than 10 · (N − R) groups want to run.
+fn reserving(cpus: f64) -> f64 {
+    weight_of(cpus, cpus::online().map_or(1, |online| online.len()))
+}
+
+#[expect(clippy::cast_precision_loss, reason = "numbers of CPUs are small")]
+fn weight_of(reserved: f64, online: usize) -> f64 {
+    1.0 + reserved * RESERVED.min(MOST / online.max(1) as f64)
+}
+
 impl Engine {
+    /// Limits of the whole stack, to which its services' reservations of CPUs count.
+    pub(super) fn with_reservations(&self, mut limits: Limits, own: &Resources) -> Limits {
+        let record = self.record.borrow();
+        let services = record.iter().flat_map(|record| record.services.values());
+        let reserved =
+            |service: &Service| service.resources.cpu_reserved.map(|cpus| cpus * f64::from(service.replicas));
+        let of_services: f64 = services.filter_map(reserved).sum();
+        let all = own.cpu_reserved.unwrap_or_default().max(of_services);
+        limits.cpu_weight = Some(all).filter(|cpus| *cpus > 0.0).map(reserving);
+        limits
+    }
+
     /// Somebody has written all limits of a container anew: what is not the file's is to be set again.
     pub(super) fn limits_are_unset(&self, container: &Container) {
         container.memory_is_unset();
@@ -107,5 +136,36 @@ impl Engine {
         for limit in unenforced {
             self.warn_once(service, &format!("{} is not in force: {}", limit.limit, limit.reason));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Which part of so many CPUs each of these gets, all of which want to run; 0 is no reservation.
+    fn shared(reserved: &[f64], online: usize) -> Vec<f64> {
+        let weights: Vec<f64> = reserved.iter().map(|cpus| weight_of(*cpus, online)).collect();
+        let sum: f64 = weights.iter().sum();
+        weights.iter().map(|weight| weight / sum * online as f64).collect()
+    }
+
+    #[test]
+    fn a_reservation_is_had_beside_others_and_never_makes_poorer() {
+        for online in [1, 2, 4, 16, 64, 512] {
+            let half = online as f64 / 2.0;
+            // Half of all is reserved, by one that wants little and one that wants the rest.
+            let mut all = vec![0.1, half - 0.1];
+            all.resize((RESERVED.min(MOST / online as f64) * half) as usize, 0.0);
+            let shares = shared(&all, online);
+            assert!(
+                shares.iter().zip(&all).all(|(share, reserved)| share >= reserved),
+                "{online}: {shares:?}"
+            );
+            let least = shares.iter().skip(2).fold(f64::MAX, |least, share| least.min(*share));
+            assert!(shares[0] >= least || all.len() <= 2, "{online}: {shares:?}");
+            assert!(weight_of(online as f64, online) <= 100.0, "v2's greatest");
+        }
+        assert_eq!((weight_of(0.5, 2), weight_of(2.0, 99)), (6.0, 3.0));
     }
 }

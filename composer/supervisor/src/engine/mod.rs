@@ -135,6 +135,8 @@ struct Engine {
     shares_cores: Cell<bool>,
     /// What tells of shortages of memory.
     pressure: RefCell<Option<tokio::task::AbortHandle>>,
+    /// What of it is brought about by limits that are lowered.
+    own_doing: pressure::OwnDoing,
     /// Limits that are not in force have been named once.
     warned: RefCell<BTreeSet<String>>,
     /// Connections that want something of the stack, not those that only watch it.
@@ -211,6 +213,7 @@ async fn supervise(stack: &str) -> io::Result<()> {
         unlimited: Cell::new(false),
         shares_cores: Cell::new(false),
         pressure: RefCell::default(),
+        own_doing: pressure::OwnDoing::default(),
         warned: RefCell::default(),
         connections: Cell::new(0),
         parting: Cell::new(0),

@@ -76,6 +76,9 @@ impl Engine {
         self.check_external_links(&plan, Some(&request.stack));
         self.check_volumes(&request.stack);
         self.check_networks(&plan, Some(&request.stack)).await?;
+        if !options.no_start {
+            self.check_cores(&plan, &request.stack).map_err(|error| Failure::from(&error))?;
+        }
         let _names = self.claim_names(&plan)?;
         self.take_ports(&plan, Some(&request.stack))?;
         let new = self.take_file(&request.stack, &request.path, overs)?;

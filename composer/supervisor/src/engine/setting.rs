@@ -182,19 +182,25 @@ impl Engine {
         let words = |error: StartError| error.to_string();
         let (old, limits) = match &place.container {
             Some(container) => (container.limits(), container.limits_as(new).map_err(words)?),
-            None => (group::limits_in_force(&place.old), group::limits(new).map_err(words)?),
+            None => {
+                let (old, limits) = (group::limits_in_force(&place.old), group::limits(new).map_err(words)?);
+                (self.with_reservations(old, &place.old), self.with_reservations(limits, new))
+            }
         };
         let change = Changed { group: place.group.clone(), old, new: limits };
         let lower = change.new.memory.filter(|new| change.old.memory.is_none_or(|old| *new < old));
         // Reclaiming takes its time; others are served meanwhile.
         let asked = change.clone();
+        self.own_doing.begins();
         let done = tokio::task::spawn_blocking(move || {
             if let Some(limit) = lower {
                 make_room(&asked.group, limit, force)?;
             }
             asked.group.update(&asked.old, &asked.new).map_err(|error| error.to_string())
         });
-        let unenforced = done.await.map_err(|error| error.to_string()).flatten()?;
+        let done = done.await;
+        self.own_doing.ends();
+        let unenforced = done.map_err(|error| error.to_string()).flatten()?;
         let changes = place.old.changes(new, place.container.is_none());
         for limit in unenforced {
             if changes.iter().any(|change| change.limit == limit.limit) {

@@ -22,6 +22,9 @@ pub struct Figures {
     pub group: Reading,
     /// Of its links but the loopback, by their names inside.
     pub net: BTreeMap<String, Traffic>,
+    /// Whether what it has read and written is not in the stack's figures: v1's `blkio` has no group around it.
+    #[serde(skip)]
+    pub has_blocks_apart: bool,
 }
 
 /// What has come in and gone out by a link.
@@ -114,7 +117,7 @@ impl Meters {
             return Ok(None);
         }
         let group = self.of_stack.read(details, &mut self.buffer)?;
-        Ok(Some(Figures { time: clock::now(), group, net: BTreeMap::new() }))
+        Ok(Some(Figures { time: clock::now(), group, ..Figures::default() }))
     }
 
     /// The figures of a container whose PID 1 is this one.
@@ -130,12 +133,25 @@ impl Meters {
             Some(meter) => meter.read(details, &mut self.buffer)?,
             None => Reading::default(),
         };
-        if reading.io.is_none() {
+        let counts = reading.io.is_some();
+        if !counts {
             reading.io = Some(self.of_processes(name)?);
         }
+        let has_blocks_apart = !counts && !self.is_within_stack(pid);
         // Kept open, it would keep the namespace when the container has ended.
         let net = links(&fs::read_to_string(format!("/proc/{pid}/net/dev")).unwrap_or_default());
-        Ok(Figures { time: clock::now(), group: reading, net })
+        Ok(Figures { time: clock::now(), group: reading, net, has_blocks_apart })
+    }
+
+    /// Whether v1's `blkio` has a process in the stack's group, or in one inside it (cgroups(7)).
+    fn is_within_stack(&self, pid: i32) -> bool {
+        let groups = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
+        let group = groups.lines().find_map(|line| {
+            let (controllers, group) = line.split_once(':')?.1.split_once(':')?;
+            controllers.split(',').any(|name| name == "blkio").then_some(group)
+        });
+        let rest = group.and_then(|group| group.strip_prefix("/compose/")?.strip_prefix(self.stack.as_str()));
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     }
 
     /// What the processes of a container that live have read and written, where its group does not count it.

@@ -101,6 +101,13 @@ pub fn memory_and_freezer() -> Result<(bool, bool), Error> {
     Ok((cgroups.has(composer_cgroup::Controller::Memory), cgroups.can_freeze()))
 }
 
+/// How many microseconds of each second are left for real-time tasks of a stack; `None` where there is no bound, or none to
+/// be had at all.
+pub fn real_time_left(stack: &str) -> Option<u64> {
+    let cgroups = composer_cgroup::Hierarchy::detect().ok()?;
+    cgroups.group(&format!("compose/{stack}")).real_time_left().ok()?
+}
+
 /// The control group of a container.
 fn group(cgroups: &composer_cgroup::Hierarchy, stack: &str, container: &str) -> composer_cgroup::Group {
     cgroups.group(&format!("compose/{stack}/{container}"))

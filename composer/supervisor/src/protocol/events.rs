@@ -70,6 +70,9 @@ pub enum Action {
         of: String,
         /// For which share of the last 10 seconds some of it has waited, in percent; `None` on cgroup v1.
         share: Option<u32>,
+        /// How much it has, where that is what tells; of the stack, who has most of it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        details: Option<String>,
     },
     /// Something waits for a condition on it.
     Waiting,

@@ -146,7 +146,7 @@ impl Engine {
     }
 
     /// What a user calls a container: its service, where that has no other.
-    pub(super) fn called(&self, container: &Container) -> String {
+    pub(in super::super) fn called(&self, container: &Container) -> String {
         let record = container.record.borrow();
         let is_only = record.oneoff.is_none() && record.service.replicas == 1;
         if is_only { record.service.name.clone() } else { record.name.clone() }
@@ -187,6 +187,20 @@ impl Engine {
     /// Why one is killed for the limit of all.
     pub(super) fn why_of_stack(&self, container: &Container, limit: u64) -> String {
         format!("the stack's limit of {} was reached; {}", show_bytes(limit), self.took_all(container))
+    }
+
+    /// Why one is killed for the others where the stack has come to the mark below its limit.
+    pub(super) fn why_at_mark(&self, container: &Container, now: &Shortage, mark: u64) -> String {
+        let Some(limit) = now.limit.filter(|limit| now.current.saturating_add(LOT) < *limit) else {
+            return self.why_of_stack(container, now.limit.unwrap_or(mark));
+        };
+        format!(
+            "the stack's limit of {} was about to be reached: it had {}, past the mark of {}; {}",
+            show_bytes(limit),
+            show_bytes(now.current),
+            show_bytes(mark),
+            self.took_all(container)
+        )
     }
 
     fn whose(&self, container: &Container, now: &Shortage, stack: &Shortage) -> Whose {

@@ -32,10 +32,18 @@ pub(super) use victim::StackMemory;
 const LEAST_MARGIN: u64 = 4 << 20;
 /// The margin is one part in so many of the limit.
 const PARTS: u64 = 16;
+/// And no more than this: a program that does nothing else takes somewhat above 1 GiB a second, the kernel clears each page
+/// first, so that it passes within 50 ms, the longest that a supervisor is to take.
+const MOST_MARGIN: u64 = 64 << 20;
 
 /// How far below a limit it is acted: that much may be taken until the kernel has been told what to do.
 fn margin(limit: u64) -> u64 {
-    (limit / PARTS).max(LEAST_MARGIN).min(limit / 2)
+    margin_of(limit, PARTS, MOST_MARGIN)
+}
+
+/// One part in `parts` of a limit, within bounds.
+fn margin_of(limit: u64, parts: u64, most: u64) -> u64 {
+    (limit / parts).clamp(LEAST_MARGIN, most).min(limit / 2)
 }
 
 /// Where it is acted, below a limit.
@@ -57,6 +65,8 @@ pub struct Memory {
     is_victim: Cell<Option<bool>>,
     /// Whether its program is about to run.
     is_coming: Cell<bool>,
+    /// Whether it was told that its processes wait at the limit that it has now.
+    has_told_waiting: Cell<bool>,
     /// Whether it has been told to end: from then on it is not held, or its end would never come.
     is_leaving: Cell<bool>,
     /// Its hooks.
@@ -172,6 +182,10 @@ fn raised_to(mut limits: Limits, raised: Option<u64>) -> Limits {
 
 /// What the kernel is to do at the limit of a service's container that has not spent its policy.
 pub(super) fn at_limit(service: &Service, limit: Option<u64>) -> AtLimit {
+    // The service's own word goes before the stack's policy; beside one of its own it is refused.
+    if service.resources.oom_kill_disable {
+        return AtLimit::Wait;
+    }
     match (service.oom.policy, limit) {
         (OomPolicy::Kill, _) => AtLimit::Kill,
         (OomPolicy::Pause | OomPolicy::Raise { .. }, Some(limit)) => AtLimit::Tell { mark: mark(limit) },
@@ -252,5 +266,6 @@ mod tests {
         assert_eq!(mark(64 << 20), 60 << 20);
         assert_eq!(mark(1 << 30), (1 << 30) - (64 << 20));
         assert_eq!(mark(6 << 20), 3 << 20);
+        assert_eq!(mark(16 << 30), (16 << 30) - (64 << 20), "no more than a program takes meanwhile");
     }
 }

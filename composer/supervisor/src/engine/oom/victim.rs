@@ -17,9 +17,9 @@ use tokio::task::AbortHandle;
 
 use super::super::Engine;
 use super::super::container::{Container, Status};
-use super::Kill;
 use super::cause::LOT;
 use super::watch::Bell;
+use super::{Kill, LEAST_MARGIN, margin_of};
 use crate::{clock, diagnose};
 
 /// The highest score: whoever has it goes first.
@@ -30,10 +30,10 @@ const NEVER: i32 = -1000;
 const OFTEN: Duration = Duration::from_millis(10);
 /// Between two looks at a stack that is at its mark with page cache, which goes off all the time.
 const PACE: Duration = Duration::from_millis(20);
-/// The least margin below the stack's limit, and which part of the limit it is: less than of a container's own, as only
-/// one kill has to fit into it.
-const LEAST_MARGIN: u64 = 4 << 20;
+/// Which part of the stack's limit the margin below it is: less than of a container's own, as only one kill has to fit into
+/// it. And the most: four programs may take memory as fast as they can at the same time.
 const PARTS: u64 = 32;
+const MOST_MARGIN: u64 = 256 << 20;
 /// In how many rounds all processes of a container must have been found: more means that they fork faster.
 const ROUNDS: usize = 20;
 
@@ -168,8 +168,7 @@ impl Engine {
         let Some(cap) = cap else {
             return self.unwatch_stack();
         };
-        let margin = (cap / PARTS).max(LEAST_MARGIN).min(cap / 2);
-        let wanted = Watched { mark: self.by().map(|_| cap - margin) };
+        let wanted = Watched { mark: self.by().map(|_| mark(cap)) };
         let is_watched = self
             .memory
             .watch
@@ -272,7 +271,7 @@ impl Engine {
         let Some((chosen, pid)) = chosen.and_then(|chosen| Some((Rc::clone(&chosen), pid(&chosen)?))) else {
             return false;
         };
-        let why = self.why_of_stack(&chosen, now.limit.unwrap_or(mark));
+        let why = self.why_at_mark(&chosen, &now, mark);
         chosen.change_memory(|state| {
             state.kill = Some(Kill { is_told: false, processes: 1, at: clock::now(), why })
         });
@@ -286,10 +285,28 @@ impl Engine {
     }
 }
 
+/// Where somebody is killed, below the stack's limit.
+fn mark(cap: u64) -> u64 {
+    cap - margin_of(cap, PARTS, MOST_MARGIN)
+}
+
 /// The score that the programs of a container have by their service; without one they inherit ours.
 fn own_score(container: &Container) -> i32 {
     container.record.borrow().service.isolation.oom_score_adj.unwrap_or_else(|| {
         let text = fs::read_to_string("/proc/self/oom_score_adj").unwrap_or_default();
         text.trim().parse().unwrap_or_default()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_margin_grows_with_the_limit_and_has_an_end() {
+        assert_eq!(mark(256 << 20), 248 << 20);
+        assert_eq!(mark(8 << 30), (8 << 30) - (256 << 20));
+        assert_eq!(mark(64 << 30), (64 << 30) - (256 << 20));
+        assert_eq!(mark(6 << 20), 3 << 20);
+    }
 }

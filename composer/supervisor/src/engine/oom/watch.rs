@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use composer_cgroup::{Alarm, AtLimit, Group, Shortage};
-use composer_stack::OomPolicy;
+use composer_stack::{OomPolicy, show_bytes};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -15,7 +15,7 @@ use super::super::Engine;
 use super::super::container::Container;
 use super::{Held, Kill, State, at_limit, margin, mark};
 use crate::engine::{asyncfd, program};
-use crate::protocol::{Outcome, Shortage as Told};
+use crate::protocol::{Action, Outcome, Shortage as Told};
 use crate::{clock, diagnose};
 
 /// On v1 an alarm goes off just before the kill, and nothing after it: it is looked for after this long, and each time
@@ -99,6 +99,7 @@ impl Engine {
     /// Has the kernel do at the limit what is asked for now; the mark, where there is one.
     fn set_at_limit(&self, container: &Container) -> Option<u64> {
         let limit = container.limits().memory;
+        container.memory.has_told_waiting.set(false);
         let is_spent = container.memory.state.borrow().spent;
         let at = match at_limit(&container.record.borrow().service, limit) {
             AtLimit::Tell { .. } if is_spent || container.memory.is_leaving.get() => AtLimit::KillAll,
@@ -108,15 +109,15 @@ impl Engine {
         let has_own_high = container.record.borrow().service.resources.memory_high.is_some();
         let set = match at {
             // What an earlier policy may have left.
-            AtLimit::Kill | AtLimit::KillAll if !has_own_high => group.mark(None),
-            AtLimit::Kill | AtLimit::KillAll | AtLimit::Tell { .. } => Ok(()),
+            AtLimit::Kill | AtLimit::KillAll | AtLimit::Wait if !has_own_high => group.mark(None),
+            AtLimit::Kill | AtLimit::KillAll | AtLimit::Wait | AtLimit::Tell { .. } => Ok(()),
         };
         if let Err(error) = set.and_then(|()| group.at_limit(at)) {
             diagnose(&format!("what happens at the limit of {}: {error}", container.name()));
         }
         match at {
             AtLimit::Tell { mark } => Some(mark),
-            AtLimit::Kill | AtLimit::KillAll => None,
+            AtLimit::Kill | AtLimit::KillAll | AtLimit::Wait => None,
         }
     }
 
@@ -198,6 +199,9 @@ impl Engine {
             }
             self.tell_survived(container);
         }
+        if now.waits && mark.is_none() {
+            self.tell_waiting(container);
+        }
         if known.held.is_none() && *container.paused.borrow() {
             // The user's doing, and the user's to undo: it takes no memory meanwhile.
             return Next::Wait;
@@ -212,6 +216,20 @@ impl Engine {
                 Next::Again(*soon / 2)
             }
             (None, _) => Next::Wait,
+        }
+    }
+
+    /// Tells, once for a limit, of processes that wait at it because the file wants that; others wait for a moment.
+    fn tell_waiting(&self, container: &Container) {
+        let waits = container.record.borrow().service.resources.oom_kill_disable;
+        if waits && !container.memory.has_told_waiting.replace(true) {
+            let limit = show_bytes(container.limits().memory.unwrap_or_default());
+            let details = format!(
+                "processes of it wait at its limit of {limit} (`oom_kill_disable`) until it is raised, or others of them give \
+                 some back"
+            );
+            let of = "memory".to_owned();
+            self.announce_container(container, Action::Pressure { of, share: None, details: Some(details) });
         }
     }
 
