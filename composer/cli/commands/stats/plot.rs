@@ -53,8 +53,8 @@ const CHARTS: [Kind; 7] = [
         Some(|row| row.figures.group.memory.limit.unwrap_or_default() as f64),
     ),
     ("Throttled", Unit::Percent, |row| row.throttled.unwrap_or_default(), None),
-    ("Network, received and sent", Unit::Rate, |row| (row.net_rates.0 + row.net_rates.1) as f64, None),
-    ("Disks, read and written", Unit::Rate, |row| (row.block_rates.0 + row.block_rates.1) as f64, None),
+    ("Network, received and sent", Unit::Rate, |row| row.net_rates.0 as f64 + row.net_rates.1 as f64, None),
+    ("Disks, read and written", Unit::Rate, |row| row.block_rates.0 as f64 + row.block_rates.1 as f64, None),
     ("Processes and threads", Unit::Count, |row| row.figures.group.pids.current as f64, None),
     (
         "Pressure (some, 10 s)",
