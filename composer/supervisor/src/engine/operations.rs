@@ -76,6 +76,7 @@ impl Engine {
         }
         self.check_external_links(&plan, Some(&request.stack));
         self.check_volumes(&request.stack);
+        self.check_memory_hooks(&request.stack)?;
         let _names = self.claim_names(&plan)?;
         self.take_ports(&plan, Some(&request.stack))?;
         let mut claims = Claims::new(&request.stack.resources, request.stack.services.values());
