@@ -96,10 +96,10 @@ impl Plot {
             (!is_empty).then(|| Chart { title: (*title).to_owned(), unit: *unit, lines, limit })
         });
         let stack = names.iter().find(|name| is_stack(name)).map_or("containers", |name| name.as_str());
-        let more = if hidden > 0 {
-            format!("; {hidden} more containers, which take less, are not drawn")
-        } else {
-            String::new()
+        let more = match hidden {
+            0 => String::new(),
+            1 => "; 1 more container, which takes less, is not drawn".to_owned(),
+            hidden => format!("; {hidden} more containers, which take less, are not drawn"),
         };
         Self {
             title: format!("{stack}, from {}{more}", crate::time::with_zone(begun - begun % 1_000_000_000)),
