@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 
 use crate::cgroups::{control, is_v2};
 use crate::disk::Disk;
@@ -123,9 +124,13 @@ fn cpus(project: &Project, service: &str) -> String {
     line.trim().to_owned()
 }
 
+/// There is one core to be given away, and each of these tests wants it.
+static CORE: Mutex<()> = Mutex::new(());
+
 /// On two CPUs, of which the stack has both and one can be given away.
 #[test]
 fn a_core_is_one_containers_alone_until_it_ends() {
+    let _core = CORE.lock().unwrap_or_else(PoisonError::into_inner);
     let online = fs::read_to_string("/sys/devices/system/cpu/online").unwrap().trim().to_owned();
     assert_eq!(online, "0-1", "the machines of the project have two CPUs");
     let asks = "services:\n  alone: { x-rootfs: @busybox@, command: sleep 1000, x-cpus-exclusive: 1 }\n  other: { x-rootfs: @busybox@, command: sleep 1000 }\n";
@@ -252,6 +257,60 @@ fn real_time_is_given_back_as_it_was_given() {
     project.down();
     assert_eq!(read("compose"), 0, "nobody has any");
     other.down();
+}
+
+#[test]
+fn who_has_a_core_alone_makes_way_for_who_has_it_by_name() {
+    let _core = CORE.lock().unwrap_or_else(PoisonError::into_inner);
+    let online = fs::read_to_string("/sys/devices/system/cpu/online").unwrap().trim().to_owned();
+    assert_eq!(online, "0-1", "the machines of the project have two CPUs");
+    let file = |x: &str, y: &str| {
+        format!(
+            "services:\n  x: {{ x-rootfs: @busybox@, command: sleep 1000, x-cpus-exclusive: 1{x} }}\n  \
+             y: {{ x-rootfs: @busybox@, command: sleep 1000, tmpfs: /full{y} }}\n"
+        )
+    };
+    let one = Project::new("makes-way", &file("", ""));
+    one.ok(&["up", "-d"]);
+    let is = |x: &str, y: &str| {
+        assert_eq!((cpus(&one, "x").as_str(), cpus(&one, "y").as_str()), (x, y));
+        assert_eq!(one.field("x", "ExclusiveCPUs"), x);
+    };
+    is("1", "0");
+    let pid = one.field("x", "Pid");
+    one.ok(&["set", "y", "--cpuset", "1"]);
+    is("0", "1");
+    // There is none left for it.
+    let refused = |args: &[&str], part: &str| {
+        let (code, message) = one.fails(&[&["set"], args].concat());
+        assert!(code == 1 && message.contains(part), "{args:?}: {message}");
+        assert!(message.contains("nothing has been changed"), "{message}");
+        is("0", "1");
+    };
+    refused(&["y", "--cpuset", "0-1"], "cannot be had for itself alone: y has 0-1 by name");
+    refused(&["--dry-run", "y", "--cpuset", "0-1"], "cannot be had");
+    refused(&["x", "--cpuset", "1"], "1 core of CPUs 1 cannot be had for itself alone: y has 1 by name");
+    // What is refused for something else has moved nobody.
+    one.ok(&["exec", "-T", "y", "dd", "if=/dev/zero", "of=/full/file", "bs=1M", "count=16"]);
+    refused(&["y", "--cpuset", "0", "--memory", "8M"], "are in use");
+    one.ok(&["set", "--reset", "y"]);
+    one.ok(&["set", "x", "--cpuset", "1"]);
+    is("1", "0");
+    one.ok(&["set", "x", "--cpuset", "0"]);
+    is("0", "1");
+    one.ok(&["set", "--reset", "x"]);
+    // The same by the file.
+    one.write("compose.yaml", &file("", ", cpuset: \"0\""));
+    one.ok(&["up", "-d"]);
+    is("1", "0");
+    one.write("compose.yaml", &file("", ", cpuset: \"1\""));
+    one.ok(&["up", "-d"]);
+    is("0", "1");
+    one.write("compose.yaml", &file(", cpuset: \"1\"", ""));
+    one.ok(&["up", "-d"]);
+    is("1", "0");
+    assert_eq!(one.field("x", "Pid"), pid);
+    one.down();
 }
 
 #[test]

@@ -423,6 +423,32 @@ fn raise_lifts_the_limit_by_steps_up_to_its_max() {
 }
 
 #[test]
+fn a_hook_that_is_not_there_is_found_before_anything_runs() {
+    let file = |hook: &str| {
+        let limits =
+            format!("    mem_limit: 48m\n    x-oom:\n      policy: pause\n      hook: [{hook}, x]\n");
+        format!("services:\n{}", service("one", 0, &limits))
+    };
+    let project = Project::new("oom-no-hook", &file("/nowhere/at/all"));
+    for (hook, why) in [
+        ("/nowhere/at/all", "No such file or directory"),
+        ("./compose.yaml", "Permission denied"),
+        ("/tmp", "Permission denied"),
+        ("no-such-program-of-ours", "No such file or directory"),
+    ] {
+        project.write("compose.yaml", &file(hook));
+        let (code, message) = project.fails(&["up", "-d"]);
+        assert!(code == 1 && message.contains(why), "{message}");
+        assert!(message.contains(&format!("the hook `{hook}` of one: ")), "{message}");
+        assert!(message.contains("--> compose.yaml:"), "{message}");
+        assert_eq!(project.containers().len(), 0);
+    }
+    project.write("compose.yaml", &file("sh"));
+    project.ok(&["up", "-d"]);
+    project.down();
+}
+
+#[test]
 fn pause_holds_a_container_until_it_is_given_more() {
     let limits = "    mem_limit: 48m\n    memswap_limit: 48m\n    x-oom:\n      policy: pause\n      hook: [sh, -c, 'echo \"$COMPOSE_SERVICE $COMPOSE_OOM_ACTION\" >> hooked']\n";
     let limits = limits.replace("$COMPOSE", "$$COMPOSE");
@@ -451,7 +477,8 @@ fn pause_holds_a_container_until_it_is_given_more() {
     project.kill_processes("compose-supervisor");
     let state = project.field("one", "State").as_str().unwrap().to_owned();
     assert!(["pausing", "paused"].contains(&state.as_str()), "{state}");
-    assert!(usage() <= before, "what is held takes no more");
+    // But for what the kernel itself takes meanwhile to look after it.
+    assert!(usage() <= before + (1 << 20), "what is held takes no more");
     project.write("compose.yaml", &file.replace("48m", "160m"));
     let output = project.run(&["up", "-d"]);
     assert!(output.status.success(), "{}", text(&output.stderr));

@@ -141,7 +141,7 @@ services:
         (&["idle", "--cpu-shares", "100"], "idle: `x-cpu-idle` is the least weight"),
         (&["burst", "--cpus", "0.2"], "burst: a burst of 30000 µs is more than the quota of 20000 µs"),
         (&["burst", "--cpus", "0"], "burst: `x-cpu-burst` needs a limit of CPU time"),
-        (&["--stack", "--cpus", "0.7"], "quota: 1 CPUs are more than the whole stack's 0.7"),
+        (&["--stack", "--cpus", "0.7"], "quota: 1 CPU is more than the whole stack's 0.7"),
         (&["later", "--pids", "99999999999"], "it may be -1 to 4194304"),
     ] {
         let (code, message) = project.fails(&[&["set"], args].concat());

@@ -154,8 +154,28 @@ fn a_recording_is_whole_goes_on_and_is_drawn() {
     project.ok(&["stats", "--plot", "run.html", "--from", "run.jsonl"]);
     let page = std::fs::read_to_string(project.folder.join("run.html")).unwrap();
     assert!(page.starts_with("<!doctype html>") && page.contains("<svg") && page.contains("<td>"), "{page}");
+    // And a recording goes on from it.
+    project.ok(&["stats", "--no-stream", "--record", "run.jsonl", "--plot", "run.svg"]);
+    let now = std::fs::read_to_string(&recording).unwrap();
+    let more = now.strip_prefix(&text).unwrap();
+    assert!(more.lines().count() == 4 && more.lines().all(|line| line.starts_with(r#"{"name":""#)), "{more}");
+    // What somebody else has written is drawn, or refused, as it is.
+    let mut forged: Value = serde_json::from_str(now.lines().next().unwrap()).unwrap();
+    forged["name"] = "a\u{1}b".into();
+    let mut link = serde_json::json!({});
+    for of in ["bytes", "packets", "errors", "dropped"] {
+        (link[format!("rx_{of}")], link[format!("tx_{of}")]) = (u64::MAX.into(), u64::MAX.into());
+    }
+    forged["net"] = serde_json::json!({"eth0": link, "eth1": link});
+    let first = now.lines().next().unwrap().replace("\"name\":\"", "\"name\":\"a\\u0001b\",\"was\":\"");
+    std::fs::write(project.folder.join("forged.jsonl"), format!("{first}\n{forged}\n")).unwrap();
+    project.ok(&["stats", "--plot", "forged.svg", "--from", "forged.jsonl"]);
+    let drawn = std::fs::read_to_string(project.folder.join("forged.svg")).unwrap();
+    assert!(drawn.contains("u{1}") && !drawn.contains('\u{1}'), "{drawn}");
+    std::fs::write(project.folder.join("letter"), "dear").unwrap();
     for (args, part) in [
-        (&["--plot", "run.png", "--from", "run.jsonl"][..], ".svg or .html"),
+        (&["--record", "letter"][..], "no recording"),
+        (&["--plot", "run.png", "--from", "run.jsonl"], ".svg or .html"),
         (&["--plot", "run.svg"], "--from"),
         (&["--plot", "run.svg", "--from", "compose.yaml"], "no recording"),
         (&["--plot", "run.svg", "--from", "nowhere"], "read the recording nowhere"),

@@ -50,7 +50,7 @@ pub fn show(bytes: u64) -> String {
             };
         }
     }
-    format!("{bytes} bytes")
+    if bytes == 1 { "1 byte".to_owned() } else { format!("{bytes} bytes") }
 }
 
 #[cfg(test)]
@@ -79,5 +79,6 @@ mod tests {
         assert_eq!(parse_decimal("10m"), Some(10_000_000));
         assert_eq!(show(64 << 20), "64 MiB");
         assert_eq!(show(3 << 29), "1.5 GiB");
+        assert_eq!([0, 1, 2].map(show), ["0 bytes", "1 byte", "2 bytes"]);
     }
 }

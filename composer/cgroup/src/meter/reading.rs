@@ -147,6 +147,8 @@ impl Reading {
     /// Bytes read and written, over all devices.
     pub fn blocks(&self) -> Option<(u64, u64)> {
         let devices = self.io.as_ref()?.values();
-        Some(devices.fold((0, 0), |(read, written), device| (read + device.read, written + device.written)))
+        Some(devices.fold((0, 0), |(read, written), device| {
+            (read.saturating_add(device.read), written.saturating_add(device.written))
+        }))
     }
 }

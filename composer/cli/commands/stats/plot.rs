@@ -53,8 +53,8 @@ const CHARTS: [Kind; 7] = [
         Some(|row| row.figures.group.memory.limit.unwrap_or_default() as f64),
     ),
     ("Throttled", Unit::Percent, |row| row.throttled.unwrap_or_default(), None),
-    ("Network, received and sent", Unit::Rate, |row| (row.net_rates.0 + row.net_rates.1) as f64, None),
-    ("Disks, read and written", Unit::Rate, |row| (row.block_rates.0 + row.block_rates.1) as f64, None),
+    ("Network, received and sent", Unit::Rate, |row| row.net_rates.0 as f64 + row.net_rates.1 as f64, None),
+    ("Disks, read and written", Unit::Rate, |row| row.block_rates.0 as f64 + row.block_rates.1 as f64, None),
     ("Processes and threads", Unit::Count, |row| row.figures.group.pids.current as f64, None),
     (
         "Pressure (some, 10 s)",
@@ -96,10 +96,10 @@ impl Plot {
             (!is_empty).then(|| Chart { title: (*title).to_owned(), unit: *unit, lines, limit })
         });
         let stack = names.iter().find(|name| is_stack(name)).map_or("containers", |name| name.as_str());
-        let more = if hidden > 0 {
-            format!("; {hidden} more containers, which take less, are not drawn")
-        } else {
-            String::new()
+        let more = match hidden {
+            0 => String::new(),
+            1 => "; 1 more container, which takes less, is not drawn".to_owned(),
+            hidden => format!("; {hidden} more containers, which take less, are not drawn"),
         };
         Self {
             title: format!("{stack}, from {}{more}", crate::time::with_zone(begun - begun % 1_000_000_000)),

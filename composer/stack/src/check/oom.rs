@@ -102,6 +102,11 @@ impl<'a> Own<'a> {
                     .help("set the stack's `x-oom: { victim: priority }`, at the top level");
             }
         }
+        if let Some(program) = self.get("hook").and_then(|hook| hook.items().first())
+            && program.text_value() == Some("")
+        {
+            report.error(program.span, "`hook` names no program").help("write it as its first word");
+        }
         let Some(policy) = self.get("policy") else { return self.idle(report) };
         stack.can_do(policy, report);
         match policy.text_value() {

@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io;
+use std::rc::Rc;
 
 use composer_plan::{Plan, Step};
 use composer_stack::{Resources, Service, Stack, cpu_list};
@@ -52,60 +53,6 @@ fn pick(offer: &Offer<'_>, count: usize, before: &Cpus) -> Option<Cpus> {
     (free.len() >= count && leaves_some).then_some(picked)
 }
 
-/// A container that is to have cores alone.
-struct Asking<'a> {
-    name: &'a str,
-    service: &'a Service,
-    count: u32,
-    /// Those that it has, or has had.
-    before: &'a Cpus,
-}
-
-impl Asking<'_> {
-    /// Its cores, in a stack with these limits and services, where these are taken.
-    fn picked(
-        &self,
-        (resources, services): (&Resources, &BTreeMap<String, Service>),
-        holders: &[(String, Cpus)],
-    ) -> Result<Cpus> {
-        let Self { name, service, count, before } = self;
-        let refuse = |why: String| {
-            Err(StartError {
-                at: ["services", &service.name, "x-cpus-exclusive"].map(str::to_owned).into(),
-                help: Some("ask for fewer, or stop whoever has them".to_owned()),
-                ..StartError::new(format!("{name}: {why}"))
-            })
-        };
-        let Some(online) = cpus::online() else {
-            return refuse("/sys does not tell which CPUs are online".to_owned());
-        };
-        let taken: Cpus = holders.iter().flat_map(|(_, cores)| cores.iter().copied()).collect();
-        let inside = |pool: Option<Cpus>, of: &Cpus| -> Cpus {
-            pool.map_or_else(|| of.clone(), |pool| pool.intersection(of).copied().collect())
-        };
-        let of_stack = inside(pool(resources), &online);
-        let others = || {
-            services.values().filter(|other| other.resources.cpus_exclusive.is_none() && other.replicas > 0)
-        };
-        let cores = cpus::cores();
-        let offer = Offer {
-            cores: &cores,
-            pool: inside(pool(&service.resources), &of_stack),
-            taken,
-            named: others().filter_map(|other| pool(&other.resources)).flatten().collect(),
-            shared: others().any(|other| other.resources.cpuset.is_none()).then(|| of_stack.clone()),
-        };
-        if let Some(picked) = pick(&offer, *count as usize, before) {
-            return Ok(picked);
-        }
-        let had: Vec<String> =
-            holders.iter().map(|(holder, cores)| format!("{holder} has {}", shown(cores))).collect();
-        let rest = if had.is_empty() { String::new() } else { format!(": {}", had.join(", ")) };
-        let (word, pool) = (if *count == 1 { "core" } else { "cores" }, shown(&offer.pool));
-        refuse(format!("{count} {word} of CPUs {pool} cannot be had for itself alone{rest}"))
-    }
-}
-
 /// As the kernel writes them.
 pub fn shown(cpus: &Cpus) -> String {
     let list: Vec<String> = cpus.iter().map(u32::to_string).collect();
@@ -116,6 +63,106 @@ fn pool(resources: &Resources) -> Option<Cpus> {
     resources.cpuset.as_deref().and_then(cpus::list)
 }
 
+/// What services of a stack are to have of its CPUs.
+pub(super) struct Claims<'a> {
+    stack: &'a Resources,
+    /// By service; those that have no containers claim nothing.
+    services: BTreeMap<&'a str, &'a Resources>,
+    /// Containers that are about to be taken away.
+    pub leaving: BTreeSet<&'a str>,
+}
+
+impl<'a> Claims<'a> {
+    pub fn new(stack: &'a Resources, services: impl Iterator<Item = &'a Service>) -> Self {
+        let services = services.filter(|service| service.replicas > 0);
+        Self {
+            stack,
+            services: services.map(|own| (own.name.as_str(), &own.resources)).collect(),
+            leaving: BTreeSet::new(),
+        }
+    }
+
+    /// The same with other limits of a service's.
+    pub fn change(&mut self, service: &str, limits: &'a Resources) {
+        if let Some(own) = self.services.get_mut(service) {
+            *own = limits;
+        }
+    }
+
+    /// What a service with these limits may pick from.
+    fn offer<'c>(&self, own: &Resources, taken: Cpus, (cores, online): (&'c [Cpus], &Cpus)) -> Offer<'c> {
+        let inside = |pool: Option<Cpus>, of: &Cpus| -> Cpus {
+            pool.map_or_else(|| of.clone(), |pool| pool.intersection(of).copied().collect())
+        };
+        let of_stack = inside(pool(self.stack), online);
+        let others = || self.services.values().filter(|other| other.cpus_exclusive.is_none());
+        Offer {
+            cores,
+            pool: inside(pool(own), &of_stack),
+            taken,
+            named: others().filter_map(|other| pool(other)).flatten().collect(),
+            shared: others().any(|other| other.cpuset.is_none()).then_some(of_stack),
+        }
+    }
+
+    /// Those that have CPUs by name: `y has 1`.
+    fn by_name(&self) -> impl Iterator<Item = String> {
+        let others = self.services.iter().filter(|(_, other)| other.cpus_exclusive.is_none());
+        others.filter_map(|(name, other)| Some(format!("{name} has {} by name", other.cpuset.as_deref()?)))
+    }
+}
+
+/// Stacks pick one after the other.
+fn lock_cores() -> Result<Flock<File>> {
+    let failed = |error: io::Error| StartError::doing("share out cores", &error);
+    let stacks = File::open(paths::stacks_folder()).map_err(failed)?;
+    Flock::lock(stacks, FlockArg::LockExclusive).map_err(|(_, errno)| failed(errno.into()))
+}
+
+/// Keeps which cores a container has.
+fn take(container: &Container, cores: Cpus) -> Result<()> {
+    if cores == container.record.borrow().cores {
+        return Ok(());
+    }
+    container.record.borrow_mut().cores = cores;
+    container
+        .record
+        .borrow()
+        .rewrite(&container.paths)
+        .map_err(|error| StartError::doing(&format!("{}: take cores for itself", container.name()), &error))
+}
+
+/// So many cores for a container of a service, as far as possible those that it has.
+fn find(
+    claims: &Claims<'_>,
+    name: &str,
+    (service, limits): (&str, &Resources),
+    (count, before): (u32, &Cpus),
+    holders: Vec<(String, Cpus)>,
+) -> Result<Cpus> {
+    let refuse = |why: String| {
+        Err(StartError {
+            at: ["services", service, "x-cpus-exclusive"].map(str::to_owned).into(),
+            help: Some("ask for fewer, or stop whoever has them".to_owned()),
+            ..StartError::new(format!("{name}: {why}"))
+        })
+    };
+    let Some(online) = cpus::online() else {
+        return refuse("/sys does not tell which CPUs are online".to_owned());
+    };
+    let cores = cpus::cores();
+    let taken = holders.iter().flat_map(|(_, cores)| cores.iter().copied()).collect();
+    let offer = claims.offer(limits, taken, (&cores, &online));
+    if let Some(picked) = pick(&offer, count as usize, before) {
+        return Ok(picked);
+    }
+    let had = holders.iter().map(|(holder, cores)| format!("{holder} has {}", shown(cores)));
+    let had: Vec<String> = had.chain(claims.by_name()).collect();
+    let rest = if had.is_empty() { String::new() } else { format!(": {}", had.join(", ")) };
+    let (word, pool) = (if count == 1 { "core" } else { "cores" }, shown(&offer.pool));
+    refuse(format!("{count} {word} of CPUs {pool} cannot be had for itself alone{rest}"))
+}
+
 impl Engine {
     /// Gives a container, whose group has just been made or whose configuration has just changed, the cores that it is
     /// to have, and the rest to the others.
@@ -124,42 +171,33 @@ impl Engine {
         if before.is_empty() && wanted.is_none() && !self.has_exclusive() {
             return Ok(());
         }
-        let failed = |error: io::Error| {
-            StartError::doing(&format!("{}: take cores for itself", container.name()), &error)
+        let _lock = lock_cores()?;
+        let record = self.record.borrow();
+        let none = Resources::default();
+        let claims = match &*record {
+            Some(record) => Claims::new(&record.resources, record.services.values()),
+            None => Claims::new(&none, std::iter::empty()),
         };
-        let stacks = File::open(paths::stacks_folder()).map_err(failed)?;
-        let _lock =
-            Flock::lock(stacks, FlockArg::LockExclusive).map_err(|(_, errno)| failed(errno.into()))?;
         let cores = match wanted {
             None => Cpus::new(),
-            Some(count) => self.find_cores(container, service, count, &before)?,
+            Some(count) => {
+                let name = container.name();
+                let holders = self.holders(|stack, holder| stack != self.stack || holder != name);
+                find(&claims, &name, (&service.name, &service.resources), (count, &before), holders)?
+            }
         };
-        if cores != before {
-            container.record.borrow_mut().cores = cores;
-            container.record.borrow().rewrite(&container.paths).map_err(failed)?;
+        take(container, cores)?;
+        for (other, cores) in self.moves(&claims)? {
+            take(&other, cores)?;
         }
+        drop(record);
         self.share_cores(&container.name());
         Ok(())
     }
 
-    fn find_cores(
-        &self,
-        container: &Container,
-        service: &Service,
-        count: u32,
-        before: &Cpus,
-    ) -> Result<Cpus> {
-        let name = container.name();
-        let record = self.record.borrow();
-        let Some(record) = record.as_ref() else { return Ok(Cpus::new()) };
-        let asking = Asking { name: &name, service, count, before };
-        let holders = self.holders(|stack, other| stack == self.stack && other == name);
-        asking.picked((&record.resources, &record.services), &holders)
-    }
-
     /// Fails where containers that a plan starts or changes could not all have the cores that they are to have alone,
     /// before anything is stopped for them.
-    pub(super) fn check_cores(&self, plan: &Plan, stack: &Stack) -> Result<()> {
+    pub(super) fn check_cores(&self, plan: &Plan, claims: &Claims<'_>, stack: &Stack) -> Result<()> {
         if stack.services.values().all(|service| service.resources.cpus_exclusive.is_none()) {
             return Ok(());
         }
@@ -196,7 +234,7 @@ impl Engine {
         wanted.sort();
         wanted.dedup();
         let mut holders = self.holders(|stack, name| {
-            stack == self.stack && (changed.contains(name) || wanted.iter().any(|one| one == name))
+            stack != self.stack || !(changed.contains(name) || wanted.iter().any(|one| one == name))
         });
         for name in wanted {
             let known = self.container(&name);
@@ -205,21 +243,94 @@ impl Engine {
             let Some(service) = service.and_then(|service| stack.services.get(&service)) else { continue };
             let Some(count) = service.resources.cpus_exclusive else { continue };
             let before = known.map(|known| known.record.borrow().cores.clone()).unwrap_or_default();
-            let asking = Asking { name: &name, service, count, before: &before };
-            let cores = asking.picked((&stack.resources, &stack.services), &holders)?;
+            let asked = (service.name.as_str(), &service.resources);
+            let cores = find(claims, &name, asked, (count, &before), holders.clone())?;
             holders.push((name, cores));
         }
         Ok(())
     }
 
-    /// What containers of all stacks have alone, but for some.
-    fn holders(&self, but: impl Fn(&str, &str) -> bool) -> Vec<(String, Cpus)> {
+    /// Moves containers from cores that others are to have by name, before those come to them. What comes back is what
+    /// they had.
+    pub(super) fn make_way(&self, claims: &Claims<'_>) -> Result<Vec<(Rc<Container>, Cpus)>> {
+        if !self.has_exclusive() {
+            return Ok(Vec::new());
+        }
+        let _lock = lock_cores()?;
+        let mut moved = Vec::new();
+        for (container, cores) in self.moves(claims)? {
+            let before = container.record.borrow().cores.clone();
+            take(&container, cores)?;
+            moved.push((container, before));
+        }
+        if !moved.is_empty() {
+            self.share_cores("");
+        }
+        Ok(moved)
+    }
+
+    /// Takes a [`Self::make_way`] back, as far as nobody else has come meanwhile.
+    pub(super) fn move_back(&self, moved: Vec<(Rc<Container>, Cpus)>) {
+        if moved.is_empty() {
+            return;
+        }
+        let back = || -> Result<()> {
+            let _lock = lock_cores()?;
+            let theirs = self.holders(|stack, _| stack != self.stack);
+            let is_free = |before: &Cpus| theirs.iter().all(|(_, cores)| cores.is_disjoint(before));
+            for (container, before) in moved.into_iter().filter(|(_, before)| is_free(before)) {
+                take(&container, before)?;
+            }
+            Ok(())
+        };
+        if let Err(error) = back() {
+            diagnose(&error.to_string());
+        }
+        self.share_cores("");
+    }
+
+    /// Where containers that have cores alone are to go, as those are not theirs by these claims; fails where there is
+    /// no other place.
+    pub(super) fn moves(&self, claims: &Claims<'_>) -> Result<Vec<(Rc<Container>, Cpus)>> {
+        let mut having = Vec::new();
+        for container in self.containers.borrow().values() {
+            let record = container.record.borrow();
+            let own = claims.services.get(record.service.name.as_str()).copied();
+            let own = own.unwrap_or(&record.service.resources).clone();
+            if let Some(count) = own.cpus_exclusive.filter(|_| !record.cores.is_empty())
+                && !claims.leaving.contains(record.name.as_str())
+                && self.container_group(&container.name()).exists()
+            {
+                having.push((Rc::clone(container), own, count));
+            }
+        }
+        let (mut holders, mut moves) = (self.holders(|stack, _| stack != self.stack), Vec::new());
+        let mut homeless = Vec::new();
+        for (container, own, count) in having {
+            let before = container.record.borrow().cores.clone();
+            let service = container.record.borrow().service.name.clone();
+            match find(claims, &container.name(), (&service, &own), (count, &before), Vec::new()) {
+                // Whoever can stay does, before others look for a place.
+                Ok(cores) if cores == before => holders.push((container.name(), cores)),
+                Ok(_) | Err(_) => homeless.push((container, service, own, (count, before))),
+            }
+        }
+        for (container, service, own, (count, before)) in homeless {
+            let cores = find(claims, &container.name(), (&service, &own), (count, &before), holders.clone())?;
+            holders.push((container.name(), cores.clone()));
+            moves.push((container, cores));
+        }
+        Ok(moves)
+    }
+
+    /// What containers of all stacks have alone, of those that are asked for by stack and name.
+    fn holders(&self, is_asked: impl Fn(&str, &str) -> bool) -> Vec<(String, Cpus)> {
         let mut found = Vec::new();
         for stack in paths::stacks() {
             let paths = StackPaths::new(&stack);
             let Ok(containers) = fs::read_dir(paths.containers()) else { continue };
             let names = containers.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-            for name in names.filter(|name| !but(&stack, name)) {
+            for name in names.filter(|name| is_asked(&stack, name)) {
                 let Some(record) = ContainerRecord::read(&paths.container(&name)) else { continue };
                 if !record.cores.is_empty() && self.cgroups.group(&format!("compose/{stack}/{name}")).exists()
                 {
@@ -232,7 +343,7 @@ impl Engine {
 
     /// Whether a container has cores, is to have some, or had some since this process began.
     fn has_exclusive(&self) -> bool {
-        let asks = |container: &std::rc::Rc<Container>| {
+        let asks = |container: &Rc<Container>| {
             let record = container.record.borrow();
             !record.cores.is_empty() || record.service.resources.cpus_exclusive.is_some()
         };

@@ -15,6 +15,7 @@ use tokio::sync::watch;
 
 use super::Engine;
 use super::container::Container;
+use super::cores::Claims;
 use super::ends::{self, Late};
 use super::execute::{Order, StepError};
 pub use super::turn::Operation;
@@ -76,11 +77,18 @@ impl Engine {
         self.check_external_links(&plan, Some(&request.stack));
         self.check_volumes(&request.stack);
         self.check_networks(&plan, Some(&request.stack)).await?;
+        let mut claims = Claims::new(&request.stack.resources, request.stack.services.values());
+        claims.leaving.extend(plan.steps().into_iter().filter_map(|id| match &plan.get(id).step {
+            Step::Remove { container, .. } => Some(container.as_str()),
+            _ => None,
+        }));
         if !options.no_start {
-            self.check_cores(&plan, &request.stack).map_err(|error| Failure::from(&error))?;
+            self.check_cores(&plan, &claims, &request.stack).map_err(|error| Failure::from(&error))?;
         }
+        self.check_memory_hooks(&request.stack)?;
         let _names = self.claim_names(&plan)?;
         self.take_ports(&plan, Some(&request.stack))?;
+        self.make_way(&claims).map_err(|error| Failure::from(&error))?;
         let new = self.take_file(&request.stack, &request.path, overs)?;
         let stack = Rc::new(request.stack);
         for note in &plan.notes {

@@ -8,6 +8,7 @@ use composer_cgroup::{Group, Limits};
 use composer_stack::{LimitChange, Oom, Resources, Stack, known_services, show_bytes};
 
 use super::container::Container;
+use super::cores::Claims;
 use super::operations::{Operation, failure};
 use super::start::StartError;
 use super::{Engine, group};
@@ -54,8 +55,10 @@ impl Engine {
         let targets = self.targets(&request)?;
         self.check_together(&targets)?;
         if request.dry_run {
+            self.with_claims(&targets, |claims| self.moves(claims))?;
             return Ok(Some(Reply::Plan(self.as_plan(&targets))));
         }
+        let moved = self.with_claims(&targets, |claims| self.make_way(claims))?;
         let mut changed: Vec<Changed> = Vec::new();
         for target in &targets {
             for place in self.places(target) {
@@ -66,6 +69,7 @@ impl Engine {
                     Ok(change) => changed.push(change),
                     Err(why) => {
                         undo(changed).await;
+                        self.move_back(moved);
                         for container in targets.iter().flat_map(|target| &target.containers) {
                             self.limits_are_unset(container);
                         }
@@ -155,6 +159,24 @@ impl Engine {
             ))),
             None => Ok(()),
         }
+    }
+
+    /// Does something about the CPUs that services are to have.
+    fn with_claims<T>(
+        &self,
+        targets: &[Target],
+        act: impl FnOnce(&Claims<'_>) -> Result<T, StartError>,
+    ) -> Result<T, Failure> {
+        let (record, none) = (self.record.borrow(), Resources::default());
+        let cap = targets.iter().find(|target| target.service.is_none()).map(|target| &target.new);
+        let cap = cap.or(record.as_ref().map(|record| &record.resources)).unwrap_or(&none);
+        let mut claims = Claims::new(cap, record.iter().flat_map(|record| record.services.values()));
+        for target in targets {
+            if let Some(service) = &target.service {
+                claims.change(service, &target.new);
+            }
+        }
+        act(&claims).map_err(|error| failure(format!("{error}; nothing has been changed")))
     }
 
     /// Each group that a target has.

@@ -44,14 +44,14 @@ pub struct Traffic {
 
 impl AddAssign for Traffic {
     fn add_assign(&mut self, more: Self) {
-        self.rx_bytes += more.rx_bytes;
-        self.rx_packets += more.rx_packets;
-        self.rx_errors += more.rx_errors;
-        self.rx_dropped += more.rx_dropped;
-        self.tx_bytes += more.tx_bytes;
-        self.tx_packets += more.tx_packets;
-        self.tx_errors += more.tx_errors;
-        self.tx_dropped += more.tx_dropped;
+        self.rx_bytes = self.rx_bytes.saturating_add(more.rx_bytes);
+        self.rx_packets = self.rx_packets.saturating_add(more.rx_packets);
+        self.rx_errors = self.rx_errors.saturating_add(more.rx_errors);
+        self.rx_dropped = self.rx_dropped.saturating_add(more.rx_dropped);
+        self.tx_bytes = self.tx_bytes.saturating_add(more.tx_bytes);
+        self.tx_packets = self.tx_packets.saturating_add(more.tx_packets);
+        self.tx_errors = self.tx_errors.saturating_add(more.tx_errors);
+        self.tx_dropped = self.tx_dropped.saturating_add(more.tx_dropped);
     }
 }
 
@@ -63,7 +63,10 @@ impl Figures {
 
     /// Bytes in and out over all links.
     pub fn traffic(&self) -> (u64, u64) {
-        self.net.values().fold((0, 0), |(rx, tx), link| (rx + link.rx_bytes, tx + link.tx_bytes))
+        let add = |(rx, tx): (u64, u64), link: &Traffic| {
+            (rx.saturating_add(link.rx_bytes), tx.saturating_add(link.tx_bytes))
+        };
+        self.net.values().fold((0, 0), add)
     }
 }
 

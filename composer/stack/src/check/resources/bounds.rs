@@ -66,7 +66,7 @@ pub(super) fn against_host(limits: &Limits, host: &HostFacts, report: &mut Repor
     #[expect(clippy::cast_precision_loss, reason = "numbers of CPUs are small")]
     if let Some(cpus) = limits.cpu_time().filter(|cpus| cpus.value > online as f64) {
         report
-            .error(cpus.span, format!("{} CPUs are more than this host has", cpus.value))
+            .error(cpus.span, format!("{} more than this host has", so_many(cpus.value)))
             .note(has_cpus(host));
     }
     if let Some(cpus) = &limits.cpuset {
@@ -96,6 +96,12 @@ pub(super) fn against_host(limits: &Limits, host: &HostFacts, report: &mut Repor
     }
 }
 
+/// "1 CPU is", "1.5 CPUs are".
+#[expect(clippy::float_cmp, reason = "a fraction more is more")]
+fn so_many(cpus: f64) -> String {
+    if cpus == 1.0 { "1 CPU is".to_owned() } else { format!("{cpus} CPUs are") }
+}
+
 /// "CPU 2 is", "CPUs 2-3 are".
 fn are(cpus: &BTreeSet<u32>) -> String {
     let shown = cpuset::show(cpus);
@@ -111,7 +117,7 @@ pub(super) fn against_stack(limits: &Limits, stack: &Limits, report: &mut Report
     if let (Some(own), Some(cap)) = (limits.cpu_time(), stack.cpus)
         && own.value > cap.value
     {
-        let message = format!("{} CPUs are more than the whole stack's {}", own.value, cap.value);
+        let message = format!("{} more than the whole stack's {}", so_many(own.value), cap.value);
         report.error(own.span, message).also(cap.span, CAP);
     }
     if let (Some(own), Some(cap)) = (limits.memory, stack.memory)

@@ -16,7 +16,7 @@ pub(super) fn of_one(limits: &Limits, host: Option<&HostFacts>, report: &mut Rep
         if !WEIGHTS.contains(&weight.value) {
             report
                 .error(weight.span, format!("a weight of {} is out of range", weight.value))
-                .help("it may be 10 to 1000");
+                .help("it may be 10 to 1000, or 0, which leaves the default");
         }
     }
     let mut seen: HashMap<(&str, String), Span> = HashMap::new();

@@ -263,7 +263,11 @@ impl Engine {
             let word = if *is_peak { "at" } else { "last had" };
             format!(", {name} {word} {}", show_bytes(*bytes))
         });
-        let more = if more > 0 { format!(", and {more} more containers") } else { String::new() };
+        let more = match more {
+            0 => String::new(),
+            1 => ", and 1 more container".to_owned(),
+            more => format!(", and {more} more containers"),
+        };
         format!("{own}{}{more}", named.collect::<String>())
     }
 }

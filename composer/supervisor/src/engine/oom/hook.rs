@@ -2,23 +2,41 @@
 
 use std::cell::{Cell, RefCell};
 use std::os::unix::process::CommandExt as _;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::rc::Rc;
 use std::time::Duration;
 
 use composer_sandbox::pidfd;
+use composer_stack::Stack;
+use nix::errno::Errno;
 use nix::sys::signal::{Signal, killpg};
-use nix::unistd::Pid;
+use nix::unistd::{AccessFlags, Pid, access};
 
 use super::super::container::Container;
 use super::super::{Engine, asyncfd};
 use crate::diagnose;
-use crate::protocol::{Outcome, Shortage as Told};
+use crate::protocol::{Failure, Outcome, Shortage as Told};
 
 /// A hook that takes longer is killed.
 const LONGEST: Duration = Duration::from_secs(60);
 
 impl Engine {
+    /// Whether the programs of all hooks are there, as they are looked for when they are run.
+    pub(in super::super) fn check_memory_hooks(&self, stack: &Stack) -> Result<(), Failure> {
+        for service in stack.services.values() {
+            let Some(program) = service.oom.hook.first() else { continue };
+            if let Err(why) = sought(&stack.directory, program) {
+                return Err(Failure {
+                    at: ["services", &service.name, "x-oom", "hook", "0"].map(str::to_owned).into(),
+                    help: Some("it is run on the host: name a program that is there".to_owned()),
+                    ..Failure::new(format!("the hook `{program}` of {}: {why}", service.name), 1)
+                });
+            }
+        }
+        Ok(())
+    }
+
     /// Runs the service's hook. Nobody waits for it; that it has failed stands in the supervisor's log.
     pub(super) fn run_memory_hook(&self, container: &Container, told: &Told) {
         let service = container.record.borrow().service.clone();
@@ -65,6 +83,20 @@ impl Engine {
 pub(super) struct Queue {
     is_running: Cell<bool>,
     next: RefCell<Option<(Command, String)>>,
+}
+
+/// Looks for a program as execvp(3) does.
+fn sought(folder: &Path, program: &str) -> nix::Result<()> {
+    let is_there = |path: &Path| {
+        access(path, AccessFlags::X_OK)?;
+        if path.is_dir() { Err(Errno::EACCES) } else { Ok(()) }
+    };
+    if program.contains('/') {
+        return is_there(&folder.join(program));
+    }
+    let path = std::env::var_os("PATH").unwrap_or_else(|| "/bin:/usr/bin".into());
+    let found = std::env::split_paths(&path).any(|place| is_there(&folder.join(place).join(program)).is_ok());
+    if found { Ok(()) } else { Err(Errno::ENOENT) }
 }
 
 /// A hook that runs. It is killed, with what it has started, where nobody waits for it any more.
