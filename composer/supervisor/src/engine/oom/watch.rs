@@ -247,8 +247,11 @@ impl Engine {
         let group = self.container_group(&container.name());
         match group.is_still() {
             Ok(true) => {
-                container.change_memory(|state| state.held = Some(Held::Paused));
-                let text = format!("{} is paused: {}", self.called(container), self.what_is_short(container));
+                let short = self.what_is_short(container);
+                let text = format!("{} is paused: {short}", self.called(container));
+                container.change_memory(|state| {
+                    (state.held, state.short) = (Some(Held::Paused), Some(short));
+                });
                 self.tell_shortage(container, Told { outcome: Outcome::Paused, text });
                 Next::Again(NOW_AND_THEN)
             }
