@@ -371,6 +371,17 @@ fn raise_lifts_the_limit_by_steps_up_to_its_max() {
 }
 
 #[test]
+fn a_hook_that_is_not_there_is_told() {
+    let limits =
+        "    mem_limit: 48m\n    memswap_limit: 48m\n    x-oom: { policy: pause, hook: [/nowhere/at-all] }\n";
+    let project = Project::new("oom-hook", &format!("services:\n{}", service("one", 90, limits)));
+    project.ok(&["up", "-d"]);
+    let why = format!("x-oom hook `/nowhere/at-all` of {}-one-1: No such file or directory", project.name);
+    told(&project, &[" oom: hook failed ", &why]);
+    project.down();
+}
+
+#[test]
 fn a_limit_that_was_raised_is_set_from_what_it_is() {
     let limits =
         "    mem_limit: 32m\n    memswap_limit: 32m\n    x-oom: { policy: raise, step: 24M, max: 128M }\n";

@@ -100,7 +100,7 @@ impl Engine {
     }
 
     /// Tells everybody that a policy has acted.
-    pub(in super::super) fn tell_shortage(&self, container: &Container, told: Told) {
+    pub(in super::super) fn tell_shortage(self: &Rc<Self>, container: &Rc<Container>, told: Told) {
         self.run_memory_hook(container, &told);
         self.announce_container(container, Action::OutOfMemory(told));
     }

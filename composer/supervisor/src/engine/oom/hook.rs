@@ -18,8 +18,8 @@ use crate::protocol::{Outcome, Shortage as Told};
 const LONGEST: Duration = Duration::from_secs(60);
 
 impl Engine {
-    /// Runs the service's hook. Nobody waits for it; that it has failed stands in the supervisor's log.
-    pub(super) fn run_memory_hook(&self, container: &Container, told: &Told) {
+    /// Runs the service's hook. Nobody waits for it; that it has failed is told, and stands in the supervisor's log.
+    pub(super) fn run_memory_hook(self: &Rc<Self>, container: &Rc<Container>, told: &Told) {
         let service = container.record.borrow().service.clone();
         let Some((program, arguments)) = service.oom.hook.split_first() else { return };
         let record = self.record.borrow();
@@ -29,6 +29,8 @@ impl Engine {
             Outcome::Pausing => "pausing",
             Outcome::Paused => "paused",
             Outcome::Raised { .. } => "raised",
+            // Of itself it is not told.
+            Outcome::HookFailed => return,
         };
         let mut command = Command::new(program);
         command
@@ -44,10 +46,13 @@ impl Engine {
             .stderr(Stdio::null());
         let what = format!("x-oom hook `{program}` of {}", container.name());
         let before = Rc::clone(&container.memory.hook);
+        let (engine, container) = (Rc::clone(self), Rc::clone(container));
         tokio::task::spawn_local(async move {
             let _turn = before.lock().await;
             if let Err(why) = run(command).await {
-                diagnose(&format!("{what}: {why}"));
+                let text = format!("{what}: {why}");
+                diagnose(&text);
+                engine.tell_shortage(&container, Told { outcome: Outcome::HookFailed, text });
             }
         });
     }

@@ -205,7 +205,7 @@ impl Engine {
     }
 
     /// Tells of a kill that is not the end of its container; what is its end is told then.
-    fn tell_survived(&self, container: &Container) {
+    fn tell_survived(self: &Rc<Self>, container: &Rc<Container>) {
         let first = container.live.borrow().as_ref().map(|live| live.pid);
         if first.is_none_or(program::is_dying) {
             return;
