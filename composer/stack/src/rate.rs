@@ -18,7 +18,7 @@ pub(crate) fn parse(text: &str) -> Option<u64> {
 /// A rate as a file has it, in the greatest unit that leaves no more than three places.
 pub(crate) fn show(bits: u64) -> String {
     let units = [(1_000_000_000, "gbit"), (1_000_000, "mbit"), (1_000, "kbit")];
-    match units.into_iter().find(|(unit, _)| bits >= *unit && bits % (unit / 1000) == 0) {
+    match units.into_iter().find(|(unit, _)| bits >= *unit && bits.is_multiple_of(unit / 1000)) {
         #[expect(clippy::cast_precision_loss, reason = "a number of three places and the whole ones")]
         Some((unit, word)) => format!("{}{word}", bits as f64 / unit as f64),
         None => format!("{bits}bit"),
