@@ -73,6 +73,23 @@ pub fn local(time: u64) -> String {
     timestamp(time).to_zoned(TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S%.6f").to_string()
 }
 
+/// Seconds of the local clock since it was midnight on the first of January 1970 there.
+pub fn local_seconds(time: u64) -> u64 {
+    let zoned = timestamp(time).to_zoned(TimeZone::system());
+    (time / 1_000_000_000).saturating_add_signed(zoned.offset().seconds().into())
+}
+
+/// The local clock, as fine as a mark every `step` seconds asks for; with the day where that says more.
+pub fn mark(time: u64, step: u64, days: bool) -> String {
+    let format = match (step, days) {
+        (86_400.., _) => "%b %d",
+        (_, true) => "%b %d %H:%M",
+        (60.., false) => "%H:%M",
+        (_, false) => "%H:%M:%S",
+    };
+    timestamp(time).to_zoned(TimeZone::system()).strftime(format).to_string()
+}
+
 /// When a process was started as ps(1) shows it: the time today, the day this year, or the year.
 pub fn start(time: u64, now: u64) -> String {
     let zoned = |time| timestamp(time).to_zoned(TimeZone::system());

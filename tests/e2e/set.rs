@@ -103,8 +103,7 @@ fn what_is_beyond_the_cap_or_contradicts_itself_is_refused_and_nothing_changes()
     );
     refused(&["web", "--memory-reservation", "65M"], &["reserved"]);
     refused(&["web", "--memory-swap", "32M"], &["memswap_limit"]);
-    refused(&["free", "--memory-reservation", "257M"], &["reserve 257 MiB together"]);
-    refused(&["web"], &["which limit?"]);
+    refused(&["free", "--memory-reservation", "257M"], &["reserve 257 MiB of memory together"]);
     refused(&["web", "--memory", "1M"], &["6 MiB"]);
     refused(&["web", "--memory", "much"], &["amount of memory"]);
     refused(&["web", "--cpus", "-1"], &[]);
@@ -200,6 +199,100 @@ fn the_cap_changes_with_what_is_inside_it_in_an_order_that_holds_at_every_moment
     assert!(events.contains(&told), "{events}");
     project.ok(&["set", "--reset"]);
     is(("150000", 64), ("50000", 40));
+    project.down();
+}
+
+#[test]
+fn limits_in_force_are_shown_with_where_they_come_from_and_what_the_kernel_has() {
+    let file = r#"
+x-resources: { limits: { memory: 256m, swap: 64m }, reservations: { cpus: 0.5 } }
+services:
+  web: { x-rootfs: @busybox@, command: sleep 1000, mem_limit: 64m, cpus: 0.5, x-cpu-burst: 5000, x-oom: pause }
+  free: { x-rootfs: @busybox@, command: sleep 1000 }
+"#;
+    let project = Project::new("set-shown", file);
+    project.ok(&["up", "-d"]);
+    project.ok(&["set", "web", "--memory", "48M", "--blkio-weight", "60", "--cpuset-mems", "0"]);
+    let shown = |args: &[&str]| -> Vec<(String, String, String, String)> {
+        let text = project.ok(&[&["set", "--format", "json"], args].concat());
+        let one: serde_json::Value = serde_json::from_str(text.trim()).unwrap();
+        let word = |limit: &serde_json::Value, key: &str| limit[key].as_str().unwrap().to_owned();
+        let row = |limit: &serde_json::Value| {
+            let kernel: Vec<&str> =
+                limit["Kernel"].as_object().unwrap().values().map(|value| value.as_str().unwrap()).collect();
+            (word(limit, "Key"), word(limit, "Value"), word(limit, "From"), kernel.join(" "))
+        };
+        one["Limits"].as_array().unwrap().iter().map(row).collect()
+    };
+    let has =
+        |rows: &[(String, String, String, String)], key: &str, value: &str, from: &str, kernel: &str| {
+            let row = rows.iter().find(|row| row.0 == key).unwrap_or_else(|| panic!("no {key} in {rows:?}"));
+            assert_eq!((row.1.as_str(), row.2.as_str()), (value, from), "{rows:?}");
+            assert!(row.3.contains(kernel), "{rows:?}");
+        };
+    let web = shown(&["web"]);
+    has(&web, "mem_limit", "48 MiB", "set", &(48_u64 << 20).to_string());
+    has(&web, "cpus", "0.5", "file", "50000");
+    has(&web, "x-cpu-burst", "5000", "file", "5000");
+    has(&web, "x-cpuset-mems", "0", "set", "0");
+    has(&web, "blkio_config", "weight 60", "set", "");
+    has(&web, "x-oom", "pause", "file", "");
+    let stack = shown(&["--stack"]);
+    has(&stack, "memswap", "320 MiB", "file", "");
+    has(&stack, "reservations.cpus", "0.5", "file", "");
+    let table = project.ok(&["set", "web"]);
+    assert!(table.starts_with("NAME") && table.contains("-web-1  mem_limit      48 MiB"), "{table}");
+    let free = project.run(&["set", "free"]);
+    assert!(String::from_utf8(free.stderr).unwrap().contains("no limits are given"));
+    // What changes nothing says what there is, and stands over nothing.
+    for (args, says) in [
+        (
+            &["--cpus", "0", "--pids", "-1"][..],
+            "cpus of free is no limit as it is, pids_limit of free is no limit as it is",
+        ),
+        (&["--cpuset", ""], "cpuset of free is no limit as it is"),
+    ] {
+        let told = project.run(&[&["set", "free"], args].concat());
+        let told = String::from_utf8(told.stderr).unwrap();
+        assert_eq!(told, format!("nothing to do: {says}\n"));
+    }
+    for (args, part) in [
+        (["--memory", "-5M"], "'--memory <BYTES>': it cannot be negative"),
+        (["--cpus", "-1"], "'--cpus <CPUS>': it cannot be negative"),
+        (["--blkio-weight", "5"], "10 to 1000"),
+        (["--cpu-burst", "50001"], "a burst of 50001 µs is more than the quota of 50000 µs"),
+        (["--cpuset-mems", "77"], "memory nodes 77 are not all online"),
+        (["--memory-reservation", "50M"], "50 MiB of memory are reserved, more than the limit of 48 MiB"),
+    ] {
+        let (_, message) = project.fails(&[&["set", "web"], &args[..]].concat());
+        assert!(message.contains(part), "{args:?}: {message}");
+    }
+    project.down();
+}
+
+#[test]
+fn what_changes_of_policies_and_bandwidth_is_told_old_and_new() {
+    let file = |rate: &str, oom: &str, cap: &str| {
+        format!(
+            "x-resources: {{ limits: {{ bandwidth: {{ {cap} }} }} }}\nservices:\n  web: {{ x-rootfs: @busybox@, \
+             command: sleep 1000, mem_limit: 64m, x-oom: {oom}, x-bandwidth: {{ egress: {rate} }} }}\n"
+        )
+    };
+    let project = Project::new("set-told", &file("1mbit", "pause", "ingress: 10mbit"));
+    project.ok(&["up", "-d"]);
+    let before = pids(&project);
+    project.write("compose.yaml", &file("2mbit", "kill", "egress: 1500kbit"));
+    let up = String::from_utf8(project.run(&["up", "-d"]).stderr).unwrap();
+    assert!(up.contains("Updated  x-bandwidth.egress 1mbit -> 2mbit, x-oom pause -> kill"), "{up}");
+    let events = project.ok(&["events", "--since", "1h", "--until", "0s"]);
+    for part in [
+        "x-bandwidth.egress=1mbit -> 2mbit",
+        "x-oom=pause -> kill",
+        "bandwidth.egress=none -> 1.5mbit, bandwidth.ingress=10mbit -> none",
+    ] {
+        assert!(events.contains(part), "{part}: {events}");
+    }
+    assert_eq!(pids(&project), before);
     project.down();
 }
 

@@ -521,6 +521,19 @@ impl Group {
         reclaim::reclaim(&self.layout, &self.path, limit)
     }
 
+    /// What a file of the group says, with its name: of the two the one that the controller's hierarchy has. `None` where
+    /// the group has no such file.
+    pub fn control(&self, controller: Controller, v2: &str, v1: &str) -> Option<(String, String)> {
+        let Layout { v1: first, v2: second, others, .. } = &*self.layout;
+        let first = first.iter().map(|root| (root, v1));
+        let others = others.iter().map(|other| (&other.root, if other.is_v2 { v2 } else { v1 }));
+        let mut all = first.chain(second.iter().map(|root| (root, v2))).chain(others);
+        let (root, file) = all.find(|(root, _)| root.has(controller))?;
+        self.check_name().ok()?;
+        let text = control::read_if_there(&root.group(&self.path).join(file)).ok()??;
+        Some((file.to_owned(), text.trim_end().to_owned()))
+    }
+
     /// Whether the group is there, in any hierarchy.
     pub fn exists(&self) -> bool {
         let mut roots = self.layout.roots().chain(self.others().iter().map(|other| &other.root));

@@ -130,6 +130,7 @@ fn in_dockers_words(action: &Action) -> Option<(String, Vec<(String, String)>)> 
                 Outcome::Pausing => "oom: pausing",
                 Outcome::Paused => "oom: paused",
                 Outcome::Raised { .. } => "oom: raised",
+                Outcome::HookFailed => "oom: hook failed",
             };
             let mut attributes = vec![("reason".to_owned(), text.clone())];
             if let Outcome::Raised { from, to } = outcome {

@@ -36,6 +36,7 @@ pub fn run(context: &mut Context, verb: &Ps) -> Result {
         wanted && shown
     });
     let now = time::now();
+    let is_table = !verb.quiet && !verb.names && verb.format == TableFormat::Table;
     let text = if verb.quiet {
         containers.iter().map(|container| container.id.clone() + "\n").collect()
     } else if verb.names {
@@ -58,7 +59,14 @@ pub fn run(context: &mut Context, verb: &Ps) -> Result {
             }
         }
     };
-    context.out.data(text.as_bytes()).map_err(Error::Output)?;
+    context.out.data(text.as_bytes()).and_then(|()| context.out.flush()).map_err(Error::Output)?;
+    // The table has no room for what lets them go on.
+    let is_held = |one: &&ContainerStatus| matches!(one.state, State::Pausing | State::Paused);
+    for container in containers.iter().filter(is_held).filter(|_| is_table) {
+        if let Some(why) = &container.reason {
+            context.out.note(&format!("{} is held: {why}", container.name));
+        }
+    }
     Ok(0)
 }
 

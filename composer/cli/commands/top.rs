@@ -11,7 +11,8 @@ use crate::render::amount::binary;
 use crate::render::table;
 use crate::time;
 
-/// Docker's, and before the command, which may have anything in it, the shares of the container's CPU time and memory.
+/// Docker's, and before the command, which may have anything in it, its share of the container's CPU time, and of
+/// the memory that the container may have.
 const COLUMNS: [&str; 13] =
     ["SERVICE", "#", "UID", "PID", "PPID", "C", "STIME", "TTY", "TIME", "%CPU", "%MEM", "MEM", "CMD"];
 /// ps(1) shows no more of a user's name.

@@ -3,7 +3,7 @@
 use unicode_width::UnicodeWidthStr;
 
 use super::lines::{pad, paint};
-use super::table::shorten;
+use super::table::{shorten, shorten_middle};
 
 /// One cell: text, and a bar before it where it has a share of something.
 #[derive(Clone, Debug, Default)]
@@ -34,8 +34,10 @@ const ALARM: f64 = 90.0;
 /// How wide bars are, in the order in which it is tried.
 const BARS: [usize; 3] = [12, 8, 5];
 const GAP: usize = 2;
-/// So narrow a first column may get before others go.
+/// So narrow a first column may get at last.
 const LEAST_NAME: usize = 12;
+/// So wide it is kept before bars and others go: a quarter of the terminal, and no less than this.
+const LONG_NAME: usize = 20;
 
 /// The lines of a frame for a terminal of so many columns and rows. The first row is drawn as a title; what does not
 /// fit below is counted.
@@ -86,13 +88,23 @@ impl Layout {
                     return layout;
                 }
             }
+            let mut layout = Self::of(columns, rows, last - least, BARS[BARS.len() - 1]);
+            layout.narrow(width, LONG_NAME.max(width / 4));
+            if layout.width() <= width {
+                return layout;
+            }
         }
         let mut layout = Self::of(columns, rows, 0, 0);
-        let excess = layout.width().saturating_sub(width);
-        if let Some((_, name, _)) = layout.columns.first_mut() {
-            *name = name.saturating_sub(excess).max((*name).min(LEAST_NAME));
-        }
+        layout.narrow(width, LEAST_NAME);
         layout
+    }
+
+    /// Has the names give what is too much for a terminal, but for so many places.
+    fn narrow(&mut self, width: usize, least: usize) {
+        let excess = self.width().saturating_sub(width);
+        if let Some((_, name, _)) = self.columns.first_mut() {
+            *name = name.saturating_sub(excess).max((*name).min(least));
+        }
     }
 
     fn of(columns: &[Column], rows: &[Vec<Cell>], most: u8, bar: usize) -> Self {
@@ -142,6 +154,7 @@ impl Layout {
                     line.push_str(&pad(&cell.text, *room));
                 }
                 Some(share) => line.push_str(&paint(&pad(&cell.text, *room), tone(share), color)),
+                None if number == 0 => line.push_str(&pad(&shorten_middle(&cell.text, *room), *room)),
                 None => line.push_str(&pad(&shorten(&cell.text, room + bar), room + bar)),
             }
             used += all;
@@ -221,6 +234,17 @@ mod tests {
             "shop-web-1  ━━━━━━━━━━━━ 100%  ━━━━━━────── 32MiB / 64MiB  7",
         ];
         assert_eq!(frame_of(100, 24), expected);
+    }
+
+    #[test]
+    fn a_long_name_gives_its_middle_before_bars_go() {
+        let mut rows = rows();
+        rows[1][0] = Cell::text("shop-a-service-with-a-name-that-never-ends-1");
+        let lines = frame(&COLUMNS, &rows, (80, 24), false);
+        assert_eq!(lines[2], "shop-a-service-with-…me-that-never-ends-1  ───── 0%    ━━╸── 32MiB / 64MiB  7");
+        let lines = frame(&COLUMNS, &rows, (60, 24), false);
+        assert!(lines[2].starts_with("shop-a-ser…ver-ends-1  ─────"), "{lines:#?}");
+        assert!(lines[0].ends_with("PIDS"), "{lines:#?}");
     }
 
     #[test]

@@ -1,11 +1,15 @@
 //! Charts of a recording, one below the other, as SVG and as a page that stands alone.
 
 use std::fmt::Write as _;
+use std::ops::Range;
 
+use plotters::coord::ranged1d::{DefaultFormatting, KeyPointHint, Ranged};
+use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use super::amount::{binary, decimal};
+use crate::time;
 
 const WIDTH: u32 = 1100;
 const HEAD: u32 = 48;
@@ -44,15 +48,24 @@ pub struct Chart {
     pub unit: Unit,
     pub lines: Vec<Line>,
     /// Drawn across.
-    pub limit: Option<f64>,
+    pub limits: Vec<Limit>,
 }
 
-/// One line: seconds and values.
+/// One line: its pieces, each of seconds and values.
 pub struct Line {
     /// Its place among the names.
     pub color: usize,
     pub is_stack: bool,
-    pub points: Vec<(f64, f64)>,
+    pub pieces: Vec<Vec<(f64, f64)>>,
+}
+
+/// A limit of the stack, or of those that have the same.
+pub struct Limit {
+    pub value: f64,
+    /// Whose it is.
+    pub of: String,
+    /// The place of the first of them among the names; `None` is the stack.
+    pub color: Option<usize>,
 }
 
 /// The table of a page.
@@ -61,8 +74,8 @@ pub struct Summary {
     pub rows: Vec<Vec<String>>,
 }
 
-/// The charts, with the names of their lines beside them.
-pub fn svg(title: &str, names: &[String], charts: &[Chart]) -> Result<String, String> {
+/// The charts of what begun at a moment, with the names of their lines beside them.
+pub fn svg(title: &str, begun: u64, names: &[String], charts: &[Chart]) -> Result<String, String> {
     let words = |error: DrawingAreaErrorKind<std::io::Error>| error.to_string();
     let count = charts.len().max(1);
     let height = HEAD + CHART * u32::try_from(count).unwrap_or(1);
@@ -74,7 +87,7 @@ pub fn svg(title: &str, names: &[String], charts: &[Chart]) -> Result<String, St
         let (_, below) = root.split_vertically(HEAD);
         let (areas, legend) = below.split_horizontally(WIDTH - LEGEND);
         for (area, chart) in areas.split_evenly((count, 1)).iter().zip(charts) {
-            draw(area, chart).map_err(words)?;
+            draw(area, begun, chart).map_err(words)?;
         }
         let stacks: Vec<usize> = charts
             .iter()
@@ -99,13 +112,41 @@ pub fn svg(title: &str, names: &[String], charts: &[Chart]) -> Result<String, St
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, plotters::coord::Shift>;
 
-fn draw(area: &Area<'_>, chart: &Chart) -> Result<(), DrawingAreaErrorKind<std::io::Error>> {
-    let points = || chart.lines.iter().flat_map(|line| &line.points);
+/// Seconds, with marks of our own.
+struct TimeAxis {
+    seconds: RangedCoordf64,
+    marks: Vec<f64>,
+}
+
+impl Ranged for TimeAxis {
+    type FormatOption = DefaultFormatting;
+    type ValueType = f64;
+
+    fn map(&self, value: &f64, limit: (i32, i32)) -> i32 {
+        self.seconds.map(value, limit)
+    }
+
+    fn key_points<Hint: KeyPointHint>(&self, _: Hint) -> Vec<f64> {
+        self.marks.clone()
+    }
+
+    fn range(&self) -> Range<f64> {
+        self.seconds.range()
+    }
+}
+
+fn draw(area: &Area<'_>, begun: u64, chart: &Chart) -> Result<(), DrawingAreaErrorKind<std::io::Error>> {
+    let points = || chart.lines.iter().flat_map(|line| line.pieces.iter().flatten());
     let end = points().map(|(time, _)| *time).fold(1.0, f64::max);
-    let most = points().map(|(_, value)| *value).chain(chart.limit).fold(0.0, f64::max);
+    let most = points().map(|(_, value)| *value).chain(chart.limits.iter().map(|limit| limit.value));
+    // A part of what has no parts says nothing.
+    let least = if matches!(chart.unit, Unit::Rate | Unit::Count) { 5.0 } else { 0.0 };
+    let most = most.fold(least, f64::max);
     // So that lines across are at whole numbers of the unit that is shown.
     let scale = if chart.unit == Unit::Bytes { unit_of(most) } else { 1.0 };
     let most = if most > 0.0 { most * 1.08 / scale } else { 1.0 };
+    let (marks, step) = marks(begun, end);
+    let count = marks.len();
     let mut context = ChartBuilder::on(area)
         .caption(&chart.title, (FONT, 18))
         .margin_left(8)
@@ -113,7 +154,7 @@ fn draw(area: &Area<'_>, chart: &Chart) -> Result<(), DrawingAreaErrorKind<std::
         .margin_bottom(6)
         .x_label_area_size(22)
         .y_label_area_size(78)
-        .build_cartesian_2d(0.0..end, 0.0..most)?;
+        .build_cartesian_2d(TimeAxis { seconds: (0.0..end).into(), marks }, 0.0..most)?;
     let grid = RGBColor(225, 225, 225);
     context
         .configure_mesh()
@@ -122,33 +163,36 @@ fn draw(area: &Area<'_>, chart: &Chart) -> Result<(), DrawingAreaErrorKind<std::
         .light_line_style(TRANSPARENT)
         .axis_style(RGBColor(150, 150, 150))
         .label_style((FONT, 15))
-        .x_labels(8)
+        .x_labels(count)
         .y_labels(5)
-        .x_label_formatter(&|seconds| clock(*seconds, end))
-        .y_label_formatter(&|value| labelled(*value * scale, chart.unit))
+        .x_label_formatter(&|seconds| {
+            let time = begun.saturating_add((seconds * 1e9) as u64);
+            time::mark(time, step, end > DAY as f64)
+        })
+        .y_label_formatter(&|value| labelled(*value * scale, chart.unit, most * scale))
         .draw()?;
     // The stack's is below the others.
     let mut lines: Vec<&Line> = chart.lines.iter().collect();
     lines.sort_by_key(|line| !line.is_stack);
     for line in lines {
         let style = style(line.color, line.is_stack);
-        // One look alone is a point.
-        if let [(time, value)] = line.points.as_slice() {
-            context.draw_series([Circle::new((*time, value / scale), 3, style.filled())])?;
+        for piece in &line.pieces {
+            // One look alone is a point.
+            if let [(time, value)] = piece.as_slice() {
+                context.draw_series([Circle::new((*time, value / scale), 3, style.filled())])?;
+            }
+            let points = piece.iter().map(|(time, value)| (*time, value / scale));
+            context.draw_series(LineSeries::new(points, style))?;
         }
-        context.draw_series(LineSeries::new(
-            line.points.iter().map(|(time, value)| (*time, value / scale)),
-            style,
-        ))?;
     }
-    if let Some(limit) = chart.limit {
-        let across = [(0.0, limit / scale), (end, limit / scale)];
-        let red = RGBColor(200, 30, 30).stroke_width(1);
-        context.draw_series(DashedLineSeries::new(across, 6, 4, red))?;
+    for limit in &chart.limits {
+        let across = [(0.0, limit.value / scale), (end, limit.value / scale)];
+        let color = limit.color.map_or(RGBColor(200, 30, 30), |place| COLORS[place % COLORS.len()]);
+        context.draw_series(DashedLineSeries::new(across, 6, 4, color.stroke_width(1)))?;
         let position = Pos::new(HPos::Right, VPos::Bottom);
-        let style = (FONT, 14).into_font().color(&RGBColor(200, 30, 30)).pos(position);
-        let text = format!("the stack's limit, {}", labelled(limit, chart.unit));
-        context.draw_series([Text::new(text, (end, limit / scale), style)])?;
+        let style = (FONT, 14).into_font().color(&color).pos(position);
+        let text = format!("{}'s limit, {}", limit.of, labelled(limit.value, chart.unit, limit.value));
+        context.draw_series([Text::new(text, (end, limit.value / scale), style)])?;
     }
     Ok(())
 }
@@ -167,26 +211,42 @@ fn unit_of(bytes: f64) -> f64 {
     units.into_iter().find(|unit| bytes >= 2.0 * unit).unwrap_or(1.0)
 }
 
-fn labelled(value: f64, unit: Unit) -> String {
+/// As fine as an axis up to `most` asks for.
+fn labelled(value: f64, unit: Unit, most: f64) -> String {
     match unit {
-        Unit::Percent => format!("{value:.0}%"),
+        Unit::Percent => {
+            let digits = match most {
+                ..0.05 => 3,
+                0.05..0.5 => 2,
+                0.5..5.0 => 1,
+                _ => 0,
+            };
+            format!("{value:.digits$}%")
+        }
         Unit::Bytes => binary(value as u64),
         Unit::Rate => format!("{}/s", decimal(value as u64)),
         Unit::Count => format!("{value:.0}"),
     }
 }
 
-/// `90 s`, `5:30`, `2:05:00`: since the beginning of a recording that is so long.
-fn clock(seconds: f64, end: f64) -> String {
-    if end < 20.0 {
-        return format!("{seconds:.1} s");
-    }
-    let seconds = seconds.round() as u64;
-    match seconds {
-        0..120 => format!("{seconds} s"),
-        120..3600 => format!("{}:{:02}", seconds / 60, seconds % 60),
-        _ => format!("{}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60),
-    }
+const DAY: u64 = 86_400;
+/// Seconds between two marks.
+const STEPS: [u64; 19] =
+    [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10_800, 21_600, 43_200, DAY, 7 * DAY];
+/// Of a time axis.
+const MOST_MARKS: f64 = 8.0;
+
+/// Where the clock shows round times within so many seconds from a moment, and how many seconds are between two.
+fn marks(begun: u64, end: f64) -> (Vec<f64>, u64) {
+    let fits = |step: &u64| end / *step as f64 <= MOST_MARKS;
+    let step =
+        STEPS.into_iter().find(fits).unwrap_or_else(|| (end / MOST_MARKS / DAY as f64).ceil() as u64 * DAY);
+    let clock = time::local_seconds(begun);
+    let first = clock.div_ceil(step) * step - clock;
+    // What the clock was past its second when it began.
+    let past = (begun % 1_000_000_000) as f64 / 1e9;
+    let all = (0..=MOST_MARKS as u64).map(|number| (first + number * step) as f64 - past);
+    (all.filter(|at| (0.0..=end).contains(at)).collect(), step)
 }
 
 /// A page with the drawing and a table, which needs nothing else.
@@ -220,22 +280,30 @@ mod tests {
 
     #[test]
     fn a_drawing_has_its_lines_names_and_limit() {
-        let line = Line { color: 1, is_stack: false, points: vec![(0.0, 1.0), (5.0, 3.0)] };
-        let stack = Line { color: 0, is_stack: true, points: vec![(0.0, 2.0)] };
+        let pieces = vec![vec![(0.0, 1.0), (5.0, 3.0)], vec![(20.0, 3.0), (21.0, 1.0)]];
+        let line = Line { color: 1, is_stack: false, pieces };
+        let stack = Line { color: 0, is_stack: true, pieces: vec![vec![(0.0, 2.0)]] };
         let chart = Chart {
             title: "Memory".to_owned(),
             unit: Unit::Bytes,
             lines: vec![stack, line],
-            limit: Some(4096.0),
+            limits: vec![
+                Limit { value: 4096.0, of: "the stack".to_owned(), color: None },
+                Limit { value: 1024.0, of: "api".to_owned(), color: Some(1) },
+            ],
         };
         let names = ["shop".to_owned(), "<shop-api-1>".to_owned()];
-        let drawn = svg("shop & more", &names, &[chart]).unwrap();
+        let drawn = svg("shop & more", 1_000_000_000, &names, &[chart]).unwrap();
+        // Two pieces, and what stands for the line beside its name.
+        assert_eq!(drawn.matches("stroke=\"#E69F00\" stroke-width=\"2\"").count(), 3, "{drawn}");
         for part in [
             "<svg",
             "Memory",
             "shop &amp; more",
             "&lt;shop-api-1&gt;",
             "the stack&apos;s limit, 4KiB",
+            "api&apos;s limit, 1KiB",
+            ":05\n",
             "<polyline",
         ] {
             assert!(drawn.contains(part) || drawn.contains(&part.replace("&apos;", "'")), "{part}: {drawn}");
@@ -247,12 +315,24 @@ mod tests {
             !page.contains("http://")
                 || page.matches("http").count() == page.matches("http://www.w3.org").count()
         );
-        assert!(svg("empty", &[], &[]).is_ok());
+        assert!(svg("empty", 0, &[], &[]).is_ok());
     }
 
     #[test]
-    fn times_are_short() {
-        assert_eq!([5.0, 119.6, 7384.0].map(|time| clock(time, 9000.0)), ["5 s", "2:00", "2:03:04"]);
-        assert_eq!(clock(5.0, 10.0), "5.0 s");
+    fn marks_are_at_round_times_of_the_clock() {
+        // 13 seconds and a half past a full hour, in any zone there is but those of odd quarters.
+        let begun = (1_700_002_800 + 13) * 1_000_000_000 + 500_000_000;
+        assert_eq!(marks(begun, 20.0), (vec![1.5, 6.5, 11.5, 16.5], 5));
+        let (minutes, step) = marks(begun, 600.0);
+        assert_eq!((minutes[0], step), (106.5, 120));
+        let (days, step) = marks(begun, 20.0 * DAY as f64);
+        assert_eq!((days.len(), step), (days.len().min(4), 7 * DAY));
+        assert!(marks(begun, 400.0 * DAY as f64).0.len() <= 9);
+    }
+
+    #[test]
+    fn little_has_as_many_digits_as_tell_it_apart() {
+        let percent = |value, most| labelled(value, Unit::Percent, most);
+        assert_eq!([percent(0.02, 0.1), percent(0.4, 2.0), percent(40.0, 100.0)], ["0.02%", "0.4%", "40%"]);
     }
 }

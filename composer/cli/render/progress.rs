@@ -213,6 +213,7 @@ fn tell(stack: &str, event: &Event) -> Told {
                 Outcome::Pausing => ("Pausing", Stage::Working),
                 Outcome::Paused => ("Paused", Stage::Error),
                 Outcome::Raised { .. } => ("Raised", Stage::Done),
+                Outcome::HookFailed => ("Hook failed", Stage::Error),
             };
             (word, stage, Some(told.text.clone()))
         }

@@ -57,6 +57,17 @@ pub fn shorten(text: &str, most: usize) -> String {
     text.chars().take(most.saturating_sub(1)).chain(['…']).collect()
 }
 
+/// The same, cut in the middle: what tells names apart is at their ends.
+pub fn shorten_middle(text: &str, most: usize) -> String {
+    let count = text.chars().count();
+    if count <= most {
+        return text.to_owned();
+    }
+    let (kept, head) = (most.saturating_sub(1), most / 2);
+    let tail = text.chars().skip(count - (kept - head.min(kept)));
+    text.chars().take(head.min(kept)).chain(['…']).chain(tail).take(most).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -49,6 +49,7 @@ mod schema;
 mod security;
 mod set;
 mod shape;
+mod shown;
 pub mod signal;
 mod size;
 mod source;
@@ -85,7 +86,8 @@ pub use model::{
 };
 pub use options::{Block, HostFacts, Lacking, LoadOptions, Purpose};
 pub use schema::schema;
-pub use set::{LimitChange, Setting, bytes, cpu_list};
+pub use set::{Setting, bytes, cpu_list};
+pub use shown::{LimitChange, ShownLimit, key_of, limits_of_stack};
 pub use size::show as show_bytes;
 pub use source::StepKind;
 pub use stdin::Stdin;

@@ -1,9 +1,8 @@
 //! Limits that are changed while containers run: what `set` puts over the file, against each other and the stack's cap.
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
-use crate::hash::key;
 use crate::model::{Oom, Resources};
 use crate::{check, cpuset, size};
 
@@ -27,17 +26,12 @@ pub struct Setting {
     pub cpuset: Option<String>,
     /// `pids_limit`; -1 is no limit.
     pub pids: Option<i64>,
-}
-
-/// A limit that has another value now.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LimitChange {
-    /// Its key in the file.
-    pub limit: String,
-    /// What it was, for users.
-    pub from: String,
-    /// What it is.
-    pub to: String,
+    /// `x-cpu-burst`, in microseconds.
+    pub cpu_burst: Option<u64>,
+    /// `x-cpuset-mems`.
+    pub cpuset_mems: Option<String>,
+    /// `blkio_config.weight`.
+    pub io_weight: Option<u16>,
 }
 
 impl Setting {
@@ -75,7 +69,43 @@ impl Setting {
         if let Some(count) = self.pids {
             new.pids = Some(count).filter(|count| *count > 0);
         }
+        if let Some(burst) = self.cpu_burst {
+            new.cpu_burst = Some(burst).filter(|burst| *burst > 0);
+        }
+        if let Some(nodes) = &self.cpuset_mems {
+            new.cpuset_mems = Some(nodes.clone()).filter(|nodes| !nodes.is_empty());
+        }
+        if let Some(weight) = self.io_weight {
+            new.io.weight = Some(weight).filter(|weight| *weight > 0);
+        }
         new
+    }
+
+    /// What it sets, by the names of [`Resources`].
+    pub fn fields(&self) -> Vec<String> {
+        // Every map of it has string keys, so writing it cannot fail.
+        let Ok(Value::Object(set)) = serde_json::to_value(self) else { return Vec::new() };
+        let named = set.into_iter().filter(|(_, value)| !value.is_null()).map(|(field, _)| field);
+        named.map(|field| if field == "io_weight" { "io".to_owned() } else { field }).collect()
+    }
+
+    /// These without what a file says by itself.
+    pub fn beside(&self, file: &Resources) -> Self {
+        let alone = |one: Self| if one.over(file) == *file { Self::default() } else { one };
+        let parts = [
+            Self { memory: self.memory, ..Self::default() },
+            Self { memory_reservation: self.memory_reservation, ..Self::default() },
+            Self { memory_swap: self.memory_swap, ..Self::default() },
+            Self { memory_high: self.memory_high, ..Self::default() },
+            Self { cpus: self.cpus, ..Self::default() },
+            Self { cpu_shares: self.cpu_shares, ..Self::default() },
+            Self { cpuset: self.cpuset.clone(), ..Self::default() },
+            Self { pids: self.pids, ..Self::default() },
+            Self { cpu_burst: self.cpu_burst, ..Self::default() },
+            Self { cpuset_mems: self.cpuset_mems.clone(), ..Self::default() },
+            Self { io_weight: self.io_weight, ..Self::default() },
+        ];
+        parts.into_iter().map(alone).fold(Self::default(), |all, one| all.and_then(&one))
     }
 
     /// These with a later one over them.
@@ -89,6 +119,9 @@ impl Setting {
             cpu_shares: later.cpu_shares.or(self.cpu_shares),
             cpuset: later.cpuset.clone().or_else(|| self.cpuset.clone()),
             pids: later.pids.or(self.pids),
+            cpu_burst: later.cpu_burst.or(self.cpu_burst),
+            cpuset_mems: later.cpuset_mems.clone().or_else(|| self.cpuset_mems.clone()),
+            io_weight: later.io_weight.or(self.io_weight),
         }
     }
 
@@ -107,28 +140,14 @@ impl Setting {
             cpu_shares: self.cpu_shares.filter(|_| before.cpu_shares == now.cpu_shares),
             cpuset: self.cpuset.clone().filter(|_| before.cpuset == now.cpuset),
             pids: self.pids.filter(|_| before.pids == now.pids),
+            cpu_burst: self.cpu_burst.filter(|_| before.cpu_burst == now.cpu_burst),
+            cpuset_mems: self.cpuset_mems.clone().filter(|_| before.cpuset_mems == now.cpuset_mems),
+            io_weight: self.io_weight.filter(|_| before.io.weight == now.io.weight),
         }
     }
 }
 
 impl Resources {
-    /// What has another value in `new`, by the keys of the file; `stack` where these are those of `x-resources`.
-    pub fn changes(&self, new: &Self, stack: bool) -> Vec<LimitChange> {
-        let (old, new) = (fields(self), fields(new));
-        let names = old.keys().chain(new.keys().filter(|name| !old.contains_key(*name)));
-        let differing = names.filter(|name| {
-            let value = |fields: &Map<String, Value>| fields.get(*name).cloned().unwrap_or_default();
-            value(&old) != value(&new)
-        });
-        differing
-            .map(|name| LimitChange {
-                limit: if stack { name.replace("memory_swap", "swap") } else { key(name) },
-                from: shown(name, old.get(name)),
-                to: shown(name, new.get(name)),
-            })
-            .collect()
-    }
-
     /// Why a service with this policy cannot have these limits, or the stack with none, where it cannot.
     pub fn contradiction(&self, oom: &Oom) -> Option<String> {
         check::contradiction(self, oom)
@@ -210,45 +229,6 @@ pub fn bytes(text: &str) -> Option<u64> {
     size::parse(text).filter(|bytes| *bytes > 0 || !text.contains(|digit| ('1'..='9').contains(&digit)))
 }
 
-/// Every map of the model has string keys, so writing it cannot fail.
-fn fields(resources: &Resources) -> Map<String, Value> {
-    match serde_json::to_value(resources) {
-        Ok(Value::Object(fields)) => fields,
-        Ok(_) | Err(_) => Map::new(),
-    }
-}
-
-fn shown(name: &str, value: Option<&Value>) -> String {
-    let value = value.unwrap_or(&Value::Null);
-    match (name, value) {
-        (_, Value::Null) => "none".to_owned(),
-        ("memory" | "memory_reservation" | "memory_swap" | "memory_high", Value::Number(number)) => {
-            number.as_u64().map_or_else(|| "no limit".to_owned(), size::show)
-        }
-        ("hugetlb", Value::Object(sizes)) => listed(sizes.iter().filter_map(|(size, bytes)| {
-            Some(format!("{} of {}", size::show(bytes.as_u64()?), size::show(size.parse().ok()?)))
-        })),
-        ("io", Value::Object(io)) => {
-            let devices = io.get("devices").and_then(Value::as_array).into_iter().flatten();
-            let weight = io.get("weight").and_then(Value::as_u64).map(|weight| format!("weight {weight}"));
-            listed(weight.into_iter().chain(devices.filter_map(Value::as_object).map(device)))
-        }
-        (_, Value::String(text)) => text.clone(),
-        (_, value) => value.as_f64().map_or_else(|| value.to_string(), |number| number.to_string()),
-    }
-}
-
-/// `/dev/sda read_bps 1048576`.
-fn device(fields: &Map<String, Value>) -> String {
-    let path = fields.get("path").and_then(Value::as_str).unwrap_or_default();
-    let values = fields.iter().filter_map(|(name, value)| Some(format!(" {name} {}", value.as_u64()?)));
-    format!("{path}{}", values.collect::<String>())
-}
-
-fn listed(words: impl Iterator<Item = String>) -> String {
-    words.collect::<Vec<_>>().join(" and ")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -276,6 +256,21 @@ mod tests {
             words,
             ["cpu_quota 5000 none", "cpus none 0.5", "mem_limit 64 MiB 128 MiB", "pids_limit 5 none"]
         );
+    }
+
+    #[test]
+    fn what_the_file_says_by_itself_is_not_set_over_it() {
+        let file = resources(serde_json::json!({"memory": 64 << 20, "io": {"weight": 50, "devices": []}}));
+        let set = Setting {
+            memory: Some(64 << 20),
+            cpus: Some(0.0),
+            cpuset: Some(String::new()),
+            io_weight: Some(70),
+            ..Setting::default()
+        };
+        assert_eq!(set.beside(&file), Setting { io_weight: Some(70), ..Setting::default() });
+        assert_eq!(set.fields(), ["cpus", "cpuset", "io", "memory"]);
+        assert_eq!(set.over(&file).io.weight, Some(70));
     }
 
     #[test]

@@ -16,6 +16,25 @@ pub(crate) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) 
     near.min_by_key(|(distance, _)| *distance).map(|(_, known)| known)
 }
 
+/// The key of our own among `known` of which an `x-` key is a slip. Others have such keys too, so short ones have to be
+/// the same but for dashes and case.
+pub(crate) fn slip<'a>(key: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let bare = |key: &str| -> Option<Vec<char>> {
+        Some(letters(key.strip_prefix("x-")?).into_iter().filter(|c| *c != '_').collect())
+    };
+    let word = bare(key)?;
+    let near = known.into_iter().filter_map(|known| {
+        let letters = bare(known)?;
+        let most = match word.len().min(letters.len()) {
+            0..=3 => 0,
+            4..=7 => 1,
+            _ => 2,
+        };
+        Some((distance(&word, &letters, most)?, known))
+    });
+    near.min_by_key(|(distance, _)| *distance).map(|(_, known)| known)
+}
+
 /// As many names are told, of however many there are.
 const TOLD: usize = 20;
 
@@ -73,7 +92,27 @@ fn distance(a: &[char], b: &[char], most: usize) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
-    use super::{known_services, nearest};
+    use super::{known_services, nearest, slip};
+
+    #[test]
+    fn slips_of_our_own_keys_are_told_from_those_of_others() {
+        let known = ["x-resources", "x-oom", "x-run", "x-mem-high", "x-rootfs", "x-probe", "image"];
+        for (key, meant) in [
+            ("x-resource", "x-resources"),
+            ("x-resuorces", "x-resources"),
+            ("x-memhigh", "x-mem-high"),
+            ("x-mem_high", "x-mem-high"),
+            ("x-OOM", "x-oom"),
+            ("x-rootf", "x-rootfs"),
+        ] {
+            assert_eq!(slip(key, known), Some(meant), "{key}");
+        }
+        for others in
+            ["x-room", "x-env", "x-ran", "x-common", "x-logging", "x-image", "x-restart", "x-", "x-i"]
+        {
+            assert_eq!(slip(others, known), None, "{others}");
+        }
+    }
 
     #[test]
     fn typing_errors_are_seen_through() {

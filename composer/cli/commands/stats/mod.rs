@@ -274,8 +274,11 @@ impl<'a> Show<'a> {
     /// Draws over what was drawn last.
     fn frame(&mut self, rows: &[Row], context: &mut Context) -> Result<()> {
         let (height, width) = terminal::size();
+        // Where the kernel does not tell of pressure, its place is others'.
+        let tells_pressure = rows.iter().any(|row| row.pressure.is_some());
+        let columns = if tells_pressure { &LIVE[..] } else { &LIVE[..LIVE.len() - 1] };
         let cells: Vec<Vec<Cell>> = rows.iter().map(live).collect();
-        let lines = bars::frame(&LIVE, &cells, (width.into(), height.into()), context.out.color);
+        let lines = bars::frame(columns, &cells, (width.into(), height.into()), context.out.color);
         // To the corner, the cursor hidden, each line's rest away, and everything below (ECMA-48).
         let begin = if self.begun { "\x1b[H" } else { "\x1b[?25l\x1b[2J\x1b[H" };
         let text = format!("{begin}{}\x1b[K\x1b[J", lines.join("\x1b[K\r\n"));

@@ -328,7 +328,9 @@ mod tests {
         for (is_shown, severity) in [(true, Severity::Warning), (false, Severity::Error)] {
             let mut report = report("abc");
             report.note(Span::new(0, 2, 3), "odd");
-            report.doubting(is_shown, |report| drop(report.error(Span::new(0, 0, 1), "wrong")));
+            report.doubting(is_shown, |report| {
+                report.error(Span::new(0, 0, 1), "wrong");
+            });
             assert_eq!(report.errors(), usize::from(!is_shown));
             let label = report.found[1].label.clone();
             assert_eq!((report.found[1].severity, label.is_some()), (severity, is_shown));

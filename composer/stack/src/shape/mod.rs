@@ -22,6 +22,7 @@ use std::path::Path;
 use crate::diagnostic::{Found, REFUSED, Report};
 use crate::source::Span;
 use crate::spec::{FILE, Field, Form, Record, Shape};
+use crate::suggest::slip;
 use crate::yaml::{Map, Node, Scalar, Tag, Value};
 
 pub(crate) use checks::*;
@@ -199,6 +200,11 @@ impl Shaper<'_> {
         for (key, mut entry) in map {
             let Some(field) = record.field(&key) else {
                 if record.extensible && key.starts_with("x-") {
+                    if let Some(meant) = slip(&key, record.fields.iter().map(|field| field.key)) {
+                        self.report
+                            .warning(entry.key, format!("`{key}` says nothing to composer"))
+                            .help(format!("did you mean `{meant}`?"));
+                    }
                     shaped.insert(key, entry);
                 } else {
                     self.unknown(&key, entry.key, record, name);

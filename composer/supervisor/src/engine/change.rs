@@ -7,7 +7,7 @@ use std::io;
 use std::path::PathBuf;
 use std::rc::Rc;
 
-use composer_stack::{MountKind, Service, config_hash};
+use composer_stack::{LimitChange, MountKind, Service, config_hash};
 
 use super::container::Container;
 use super::execute::{StepError, new_record};
@@ -83,6 +83,12 @@ impl Engine {
         let name = container.name();
         let old = container.record.borrow().service.clone();
         let is_limit = old.resources.memory != service.resources.memory;
+        // What it was raised to holds on where its limit stays as it is.
+        let before = if is_limit {
+            Service { resources: container.resources_in_force(), ..old.clone() }.limits()
+        } else {
+            old.limits()
+        };
         if container.live.borrow().is_some() && old.resources != service.resources {
             let group = self.container_group(&name);
             let unchanged =
@@ -121,7 +127,7 @@ impl Engine {
         if bandwidth != service.bandwidth {
             self.tidy_bandwidth().await;
         }
-        let limits = old.resources.changes(&service.resources, false);
+        let limits = LimitChange::between(&before, &service.limits());
         self.announce_container(container, Action::Updated { limits });
         Ok(())
     }

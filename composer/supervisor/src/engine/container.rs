@@ -217,7 +217,10 @@ impl Container {
         let (mut exit_code, mut reason, mut started, mut finished) = (None, None, None, None);
         match &record.phase {
             Phase::Created { reason: why } => reason.clone_from(why),
-            Phase::Started(process) => started = Some(process.started),
+            Phase::Started(process) => {
+                started = Some(process.started);
+                reason = self.memory.short();
+            }
             Phase::Exited { code, reason: why, started: from, finished: to } => {
                 exit_code = *code;
                 reason.clone_from(why);

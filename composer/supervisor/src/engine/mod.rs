@@ -28,7 +28,7 @@ mod mounts;
 mod naming;
 mod network;
 mod oneoff;
-mod oom;
+pub(crate) mod oom;
 mod operations;
 mod overtaken;
 mod pause;

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use composer_plan::{DownOptions, Plan, Step, UpOptions};
 use composer_sandbox::pidfd;
-use composer_stack::{Stack, known_services};
+use composer_stack::{LimitChange, ShownLimit, Stack, known_services, limits_of_stack};
 use tokio::sync::watch;
 
 use super::Engine;
@@ -89,6 +89,7 @@ impl Engine {
         let _names = self.claim_names(&plan)?;
         self.take_ports(&plan, Some(&request.stack))?;
         self.make_way(&claims).map_err(|error| Failure::from(&error))?;
+        let before = self.limits_of_stack();
         let new = self.take_file(&request.stack, &request.path, overs)?;
         let stack = Rc::new(request.stack);
         for note in &plan.notes {
@@ -106,7 +107,8 @@ impl Engine {
         let late = Late::of(request.wait, request.wait_timeout);
         let failures = self.execute_until(&plan, &order, late).await;
         self.brought_up(&failures, &plan, new, &order, (&options.services, late)).await?;
-        let limits = observed.resources.changes(&stack.resources, true);
+        let now = limits_of_stack(&stack.resources, stack.bandwidth, stack.victim);
+        let limits = LimitChange::between(&before, &now);
         if observed.group && !limits.is_empty() {
             self.announce_stack(Action::Updated { limits });
         }
@@ -114,6 +116,13 @@ impl Engine {
             self.wait_until_ready(&order, &options.services, late).await?;
         }
         Ok(None)
+    }
+
+    /// What the stack may take; nothing where nothing is known of it.
+    fn limits_of_stack(&self) -> Vec<ShownLimit> {
+        let record = self.record.borrow();
+        let of = |record: &StackRecord| limits_of_stack(&record.resources, record.bandwidth, record.victim);
+        record.as_ref().map(of).unwrap_or_default()
     }
 
     /// Takes a file for the stack's from now on, with what stands over it; whether nothing was known of the stack.

@@ -23,6 +23,8 @@ struct Target {
     new: Resources,
     /// What stands over the file from now on.
     over: Option<Over>,
+    /// Whether its limit of memory was named: it is that then, whatever `raise` had made of it.
+    is_memory_named: bool,
 }
 
 /// A group whose limits are changed.
@@ -42,6 +44,18 @@ struct Changed {
     group: Group,
     old: Limits,
     new: Limits,
+}
+
+impl Target {
+    /// What a container of it has now: where its limit of memory becomes another, the one that is in force.
+    fn before(&self, container: &Container) -> Resources {
+        let given = container.record.borrow().service.resources.clone();
+        if self.is_memory_named || given.memory != self.new.memory {
+            container.resources_in_force()
+        } else {
+            given
+        }
+    }
 }
 
 impl Engine {
@@ -65,7 +79,7 @@ impl Engine {
                 if place.old == target.new {
                     continue;
                 }
-                match self.enforce(&place, &target.new, request.force).await {
+                match self.enforce(&place, target, request.force).await {
                     Ok(change) => changed.push(change),
                     Err(why) => {
                         undo(changed).await;
@@ -92,11 +106,14 @@ impl Engine {
             }
             let set = known.map(|over| over.set.clone()).unwrap_or_default().and_then(&request.limits);
             let file = known.map_or_else(|| now.clone(), |over| over.file.clone());
-            (request.limits.over(now), Some(Over { set, file }))
+            // What the file says by itself does not stand over it.
+            let set = set.beside(&file);
+            (request.limits.over(now), Some(Over { set, file }).filter(|over| !over.set.is_empty()))
         };
+        let is_memory_named = request.limits.memory.is_some();
         if request.services.is_empty() {
             let (new, over) = over(record.overs.stack.as_ref(), &record.resources);
-            return Ok(vec![Target { service: None, containers: Vec::new(), new, over }]);
+            return Ok(vec![Target { service: None, containers: Vec::new(), new, over, is_memory_named }]);
         }
         let target = |service: &String| {
             let containers = self.of_services(std::slice::from_ref(service));
@@ -108,7 +125,7 @@ impl Engine {
                 failure(format!("no such service: {service}{known}"))
             })?;
             let (new, over) = over(record.overs.services.get(service), &now);
-            Ok(Target { service: Some(service.clone()), containers, new, over })
+            Ok(Target { service: Some(service.clone()), containers, new, over, is_memory_named })
         };
         request.services.iter().map(target).collect()
     }
@@ -151,14 +168,13 @@ impl Engine {
             .values()
             .map(|(limits, _, count)| limits.memory_reservation.unwrap_or_default().saturating_mul(*count));
         let reserved = reserved.fold(0, u64::saturating_add);
-        match cap.memory.filter(|cap| reserved > *cap) {
-            Some(cap) => Err(failure(format!(
-                "the services reserve {} together, more than the stack's {}",
-                show_bytes(reserved),
-                show_bytes(cap)
-            ))),
-            None => Ok(()),
-        }
+        let above = |bound: Option<u64>| bound.filter(|bound| reserved > *bound).map(show_bytes);
+        let why = match (above(cap.memory), above(cap.memory_reservation)) {
+            (Some(cap), _) => format!("more than the stack's {cap}"),
+            (None, Some(promised)) => format!("more than the {promised} that the stack reserves"),
+            (None, None) => return Ok(()),
+        };
+        Err(failure(format!("the services reserve {} of memory together, {why}", show_bytes(reserved))))
     }
 
     /// Does something about the CPUs that services are to have.
@@ -188,7 +204,7 @@ impl Engine {
                     name: container.name(),
                     group: self.container_group(&container.name()),
                     container: Some(Rc::clone(container)),
-                    old: container.record.borrow().service.resources.clone(),
+                    old: target.before(container),
                 })
                 .collect();
         }
@@ -200,10 +216,14 @@ impl Engine {
     }
 
     /// Has the kernel take new limits for one group.
-    async fn enforce(&self, place: &Place, new: &Resources, force: bool) -> Result<Changed, String> {
+    async fn enforce(&self, place: &Place, target: &Target, force: bool) -> Result<Changed, String> {
         let words = |error: StartError| error.to_string();
+        let new = &target.new;
         let (old, limits) = match &place.container {
-            Some(container) => (container.limits(), container.limits_as(new).map_err(words)?),
+            Some(container) if !target.is_memory_named => {
+                (container.limits(), container.limits_as(new).map_err(words)?)
+            }
+            Some(container) => (container.limits(), group::limits(new).map_err(words)?),
             None => {
                 let (old, limits) = (group::limits_in_force(&place.old), group::limits(new).map_err(words)?);
                 (self.with_reservations(old, &place.old), self.with_reservations(limits, new))
@@ -238,7 +258,8 @@ impl Engine {
         let failed =
             |error: std::io::Error| failure(format!("keep the limits that are in force now: {error}"));
         for target in targets {
-            let Target { service, containers, new, over } = target;
+            let befores: Vec<Resources> = target.containers.iter().map(|one| target.before(one)).collect();
+            let Target { service, containers, new, over, .. } = target;
             let mut stack_changes = Vec::new();
             if let Some(record) = self.record.borrow_mut().as_mut() {
                 match &service {
@@ -255,13 +276,13 @@ impl Engine {
                     }
                 }
             }
-            for container in containers {
-                let changes = container.record.borrow().service.resources.changes(&new, false);
+            for (container, before) in containers.into_iter().zip(befores) {
+                let changes = before.changes(&new, false);
                 if changes.is_empty() {
                     continue;
                 }
                 let mut record = container.record.borrow_mut();
-                let is_limit = record.service.resources.memory != new.memory;
+                let is_limit = before.memory != new.memory;
                 record.service.resources.clone_from(&new);
                 record.rewrite(&container.paths).map_err(failed)?;
                 drop(record);
@@ -292,7 +313,7 @@ impl Engine {
             };
             match &target.service {
                 Some(_) => target.containers.iter().for_each(|container| {
-                    line(&container.name(), &container.record.borrow().service.resources);
+                    line(&container.name(), &target.before(container));
                 }),
                 None => {
                     let record = self.record.borrow();

@@ -169,7 +169,7 @@ impl Meters {
     }
 }
 
-fn host_memory() -> Option<u64> {
+pub(super) fn host_memory() -> Option<u64> {
     let meminfo = fs::read_to_string("/proc/meminfo").ok()?;
     keyed(&meminfo, "MemTotal:").map(|kibibytes| kibibytes * 1024)
 }

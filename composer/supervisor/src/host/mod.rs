@@ -9,6 +9,7 @@ pub mod doctor;
 mod figures;
 pub(crate) mod ids;
 pub mod images;
+mod limits;
 pub mod networks;
 pub mod nodes;
 mod processes;
@@ -19,6 +20,7 @@ pub mod volumes;
 pub use bandwidth::{Limited, Shaping};
 pub use composer_cgroup::meter::{Cpu, Device, Memory, Pids, Pressure, Reading, Stall};
 pub use figures::{Figures, Meters, Traffic};
+pub use limits::{Held, InForce, Source, limits};
 pub use processes::{Process, processes};
 pub use stacks::{Member, Summary, stack, stacks};
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use composer_cgroup::Hierarchy;
 use nix::unistd::{SysconfVar, sysconf};
 
+use super::figures::host_memory;
 use super::{Error, group, root};
 
 /// A process.
@@ -28,7 +29,7 @@ pub struct Process {
     pub cpu_share: f64,
     /// Memory in bytes: what is shared with others counts in parts (proc_pid_smaps(5), Pss).
     pub memory: u64,
-    /// The same in percent of that of all processes of its container.
+    /// The same in percent of what its container may have: its own limit, its stack's, or the host's memory.
     pub memory_share: f64,
     /// Its terminal, such as `pts/0`.
     pub terminal: Option<String>,
@@ -42,14 +43,16 @@ pub struct Process {
 /// [`Error::NotRoot`], [`Error::Cgroup`].
 pub fn processes(stack: &str, container: &str) -> Result<Vec<Process>, Error> {
     root()?;
-    let group = group(&Hierarchy::detect()?, stack, container);
+    let cgroups = Hierarchy::detect()?;
+    let group = group(&cgroups, stack, container);
+    let limits = [group.shortage()?.limit, cgroups.group(&format!("compose/{stack}")).shortage()?.limit];
+    let memory = limits.into_iter().flatten().chain(host_memory()).min().unwrap_or_default();
     let pids: BTreeSet<i32> = group.pids()?.into_iter().collect();
     let used = group.usage()?.cpu_usage_usec.map(Duration::from_micros).unwrap_or_default();
     let users = users(&fs::read_to_string("/etc/passwd").unwrap_or_default());
     let Some(clock) = Clock::read() else { return Ok(Vec::new()) };
     // One that ends meanwhile is none of them.
     let mut found: Vec<Process> = pids.into_iter().filter_map(|pid| process(pid, &users, &clock)).collect();
-    let memory: u64 = found.iter().map(|process| process.memory).sum();
     let share = |part: f64, whole: f64| if whole > 0.0 { (part / whole * 100.0).min(100.0) } else { 0.0 };
     for process in &mut found {
         process.cpu_share = share(process.cpu.as_secs_f64(), used.as_secs_f64());

@@ -151,6 +151,8 @@ pub enum Outcome {
         /// To so many.
         to: u64,
     },
+    /// The user's hook could not be run, or has failed.
+    HookFailed,
 }
 
 /// What happens to a program that `exec` runs.

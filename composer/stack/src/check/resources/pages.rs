@@ -41,6 +41,13 @@ pub(super) fn of_one(limits: &Limits, host: Option<&HostFacts>, report: &mut Rep
                     format!("{} are less than one page of {}", shown(limit.bytes.value), size::show(size)),
                 )
                 .help("0 lets none be used");
+        } else if let Some(bytes) = u64::try_from(limit.bytes.value).ok().filter(|bytes| bytes % size > 0) {
+            let whole = bytes - bytes % size;
+            let (bytes, size, whole) = (size::show(bytes), size::show(size), size::show(whole));
+            report.warning(
+                limit.bytes.span,
+                format!("{bytes} are not whole pages of {size}: the limit is {whole}"),
+            );
         }
     }
 }

@@ -22,7 +22,7 @@ impl Engine {
         if to <= from {
             return container.change_memory(|state| state.spent = true);
         }
-        let new = raised_to(group::limits_in_force(&resources), Some(to));
+        let new = group::limits_in_force(&raised_to(&resources, Some(to)));
         if let Err(error) = self.container_group(&container.name()).update(&old, &new) {
             let text = format!("its limit of memory could not be raised to {}: {error}", show_bytes(to));
             self.announce_container(container, Action::Warning(text));
@@ -40,7 +40,10 @@ impl Engine {
 
     /// Has a container held; when it stands still is seen later.
     pub(super) async fn hold(self: &Rc<Self>, container: &Rc<Container>, now: &Shortage) {
-        container.change_memory(|state| state.held = Some(Held::Pausing));
+        let short = self.what_is_short(container);
+        container.change_memory(|state| {
+            (state.held, state.short) = (Some(Held::Pausing), Some(short.clone()));
+        });
         // Probes rest from here on: one that is held tells nothing.
         container.paused.send_replace(true);
         let group = self.container_group(&container.name());
@@ -64,7 +67,7 @@ impl Engine {
         if now.waits {
             diagnose(&format!("{} had its limit reached before it could be held", container.name()));
         }
-        let text = format!("{} is being paused: {}", self.called(container), self.what_is_short(container));
+        let text = format!("{} is being paused: {short}", self.called(container));
         self.tell_shortage(container, Told { outcome: Outcome::Pausing, text });
     }
 
@@ -108,7 +111,7 @@ impl Engine {
     }
 
     /// Tells everybody that a policy has acted.
-    pub(in super::super) fn tell_shortage(&self, container: &Container, told: Told) {
+    pub(in super::super) fn tell_shortage(self: &Rc<Self>, container: &Rc<Container>, told: Told) {
         self.run_memory_hook(container, &told);
         self.announce_container(container, Action::OutOfMemory(told));
     }

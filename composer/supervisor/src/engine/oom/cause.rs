@@ -1,5 +1,7 @@
 //! Why the kernel has killed: whose limit was reached, and who had how much.
 
+use std::rc::Rc;
+
 use composer_cgroup::Shortage;
 use composer_stack::show_bytes;
 
@@ -102,7 +104,7 @@ impl Engine {
     }
 
     /// Tells of an end what nobody has been told yet.
-    pub(in super::super) fn tell_death(&self, container: &Container, death: Option<Death>) {
+    pub(in super::super) fn tell_death(self: &Rc<Self>, container: &Rc<Container>, death: Option<Death>) {
         if let Some(death) = death.filter(|death| death.is_new) {
             self.tell_shortage(container, death.told);
         }
@@ -152,12 +154,21 @@ impl Engine {
         if is_only { record.service.name.clone() } else { record.name.clone() }
     }
 
-    /// How a container stands to its limit, for one that is held.
+    /// How a container stands to its limit, for one that is held, and what lets it go on.
     pub(super) fn what_is_short(&self, container: &Container) -> String {
         let limit = container.limits().memory.unwrap_or_default();
         let now = self.shortage(container);
-        let has = show_bytes(now.fixed);
-        format!("it has {has} of its limit of {}", show_bytes(limit))
+        let (has, limit) = (show_bytes(now.fixed), show_bytes(limit));
+        let record = container.record.borrow();
+        let service = &record.service.name;
+        // `set` and `unpause` are for services; a container of `run` goes on when memory becomes free.
+        if record.oneoff.is_some() {
+            return format!("it has {has} of its limit of {limit}");
+        }
+        format!(
+            "it has {has} of its limit of {limit}; `compose set {service} --memory …` gives it more, `compose unpause \
+             {service}` lets it go on as it is"
+        )
     }
 
     fn stack_shortage(&self) -> Shortage {

@@ -37,8 +37,8 @@ impl Engine {
         Ok(())
     }
 
-    /// Runs the service's hook. Nobody waits for it; that it has failed stands in the supervisor's log.
-    pub(super) fn run_memory_hook(&self, container: &Container, told: &Told) {
+    /// Runs the service's hook. Nobody waits for it; that it has failed is told, and stands in the supervisor's log.
+    pub(super) fn run_memory_hook(self: &Rc<Self>, container: &Rc<Container>, told: &Told) {
         let service = container.record.borrow().service.clone();
         let Some((program, arguments)) = service.oom.hook.split_first() else { return };
         let record = self.record.borrow();
@@ -48,6 +48,8 @@ impl Engine {
             Outcome::Pausing => "pausing",
             Outcome::Paused => "paused",
             Outcome::Raised { .. } => "raised",
+            // Of itself it is not told.
+            Outcome::HookFailed => return,
         };
         let mut command = Command::new(program);
         command
@@ -67,10 +69,13 @@ impl Engine {
         if queue.is_running.replace(true) {
             return;
         }
+        let (engine, container) = (Rc::clone(self), Rc::clone(container));
         tokio::task::spawn_local(async move {
             while let Some((command, what)) = queue.next.take() {
                 if let Err(why) = run(command).await {
-                    diagnose(&format!("{what}: {why}"));
+                    let text = format!("{what}: {why}");
+                    diagnose(&text);
+                    engine.tell_shortage(&container, Told { outcome: Outcome::HookFailed, text });
                 }
             }
             queue.is_running.set(false);

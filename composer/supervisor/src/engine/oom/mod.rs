@@ -23,6 +23,7 @@ use tokio::task::AbortHandle;
 use super::container::Container;
 use super::start::Result;
 use super::{Engine, group};
+use crate::paths::ContainerPaths;
 use crate::{diagnose, records};
 
 pub(super) use cause::{Before, Death};
@@ -93,6 +94,8 @@ struct State {
     stack_reached: u64,
     /// Why it is held, where that is for want of memory.
     held: Option<Held>,
+    /// How it stood then, and what lets it go on.
+    short: Option<String>,
     /// Its policy has done what it can, or the user has let it go: at the limit all of it is killed.
     spent: bool,
     /// The last kill in it.
@@ -134,6 +137,11 @@ impl Memory {
     pub fn held(&self) -> Option<Held> {
         self.state.borrow().held
     }
+
+    /// Why it is held, where it is, and what lets it go on.
+    pub fn short(&self) -> Option<String> {
+        self.held().and_then(|_| self.state.borrow().short.clone())
+    }
 }
 
 impl Container {
@@ -154,7 +162,7 @@ impl Container {
     pub(super) fn limits_as(&self, resources: &Resources) -> Result<Limits> {
         let is_same = self.record.borrow().service.resources.memory == resources.memory;
         let raised = self.memory.state.borrow().raised.filter(|_| is_same);
-        Ok(raised_to(group::limits(resources)?, raised))
+        group::limits(&raised_to(resources, raised))
     }
 
     /// Somebody has written all limits anew: what happens at that of memory is to be set again.
@@ -164,20 +172,25 @@ impl Container {
 
     /// The limits that are in force: those of its service, with what `raise` has made of them.
     pub(super) fn limits(&self) -> Limits {
-        let limits = group::limits_in_force(&self.record.borrow().service.resources);
-        raised_to(limits, self.memory.state.borrow().raised)
+        group::limits_in_force(&self.resources_in_force())
+    }
+
+    /// The same as a file has them.
+    pub(super) fn resources_in_force(&self) -> Resources {
+        raised_to(&self.record.borrow().service.resources, self.memory.state.borrow().raised)
     }
 }
 
 /// Limits with memory raised to so many bytes; swap keeps its part.
-fn raised_to(mut limits: Limits, raised: Option<u64>) -> Limits {
-    if let (Some(raised), Some(memory)) = (raised, limits.memory) {
+pub(crate) fn raised_to(resources: &Resources, raised: Option<u64>) -> Resources {
+    let mut resources = resources.clone();
+    if let (Some(raised), Some(memory)) = (raised, resources.memory) {
         let more = i64::try_from(raised.saturating_sub(memory)).unwrap_or(i64::MAX);
-        limits.memory = Some(raised);
-        limits.memory_swap =
-            limits.memory_swap.map(|total| if total > 0 { total.saturating_add(more) } else { total });
+        resources.memory = Some(raised);
+        resources.memory_swap =
+            resources.memory_swap.map(|total| if total > 0 { total.saturating_add(more) } else { total });
     }
-    limits
+    resources
 }
 
 /// What the kernel is to do at the limit of a service's container that has not spent its policy.
@@ -255,6 +268,11 @@ impl Engine {
             Shortage::default()
         })
     }
+}
+
+/// What the limit of memory of a container has been raised to, as its supervisor has written it down.
+pub(crate) fn raised(paths: &ContainerPaths) -> Option<u64> {
+    records::read::<State>(&paths.memory())?.raised
 }
 
 #[cfg(test)]

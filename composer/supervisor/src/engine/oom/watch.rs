@@ -234,7 +234,7 @@ impl Engine {
     }
 
     /// Tells of a kill that is not the end of its container; what is its end is told then.
-    fn tell_survived(&self, container: &Container) {
+    fn tell_survived(self: &Rc<Self>, container: &Rc<Container>) {
         let first = container.live.borrow().as_ref().map(|live| live.pid);
         if first.is_none_or(program::is_dying) {
             return;
@@ -279,8 +279,11 @@ impl Engine {
         let group = self.container_group(&container.name());
         match group.is_still() {
             Ok(true) => {
-                container.change_memory(|state| state.held = Some(Held::Paused));
-                let text = format!("{} is paused: {}", self.called(container), self.what_is_short(container));
+                let short = self.what_is_short(container);
+                let text = format!("{} is paused: {short}", self.called(container));
+                container.change_memory(|state| {
+                    (state.held, state.short) = (Some(Held::Paused), Some(short));
+                });
                 self.tell_shortage(container, Told { outcome: Outcome::Paused, text });
                 Next::Again(NOW_AND_THEN)
             }
