@@ -142,7 +142,7 @@ fn it_shows_what_it_is_told_to() {
     };
     assert_eq!(shown(&["first"]), [true, false, false]);
     assert_eq!(shown(&["--attach-dependencies", "first"]), [true, false, true]);
-    assert_eq!(shown(&["--attach", "dep"]), [false, false, true]);
+    assert_eq!(shown(&["--attach", "dep", "first"]), [false, false, true]);
     assert_eq!(shown(&["--attach-dependencies", "--no-attach", "dep", "first"]), [true, false, false]);
     project.down();
 }
@@ -151,17 +151,52 @@ fn it_shows_what_it_is_told_to() {
 fn a_container_of_run_is_not_its_concern() {
     let project = Project::new("attached-run", THREE);
     fs::create_dir(project.folder.join("flag")).unwrap();
-    project.ok(&["run", "-d", "--no-deps", "second"]);
+    project.ok(&["run", "-d", "--no-deps", "first", "sleep", "1000"]);
     let mut up = Attached::new(&project, &["up", "--attach", "first", "first"]);
     up.until("first-1  | first");
-    project.ok(&["run", "--rm", "-T", "--no-deps", "second", "true"]);
+    project.ok(&["run", "--rm", "-T", "--no-deps", "first", "true"]);
     // Nor is one that runs on when the supervisor dies.
     project.kill_processes("compose-supervisor");
     fs::write(project.folder.join("flag/go"), "").unwrap();
     up.until("first-1 exited with code 3");
-    up.interrupt();
-    assert_eq!(up.end().0, Some(130));
+    assert_eq!(up.end().0, Some(0));
     let running = project.containers().iter().filter(|container| container["State"] == "running").count();
-    assert_eq!(running, 1, "the one-off runs on");
+    assert_eq!(running, 2, "the one-off runs on, and the dependency");
+    project.down();
+}
+
+#[test]
+fn it_is_about_what_is_named_or_shown() {
+    let file = r#"
+services:
+  one: { x-rootfs: @busybox@, command: ["sh", "-c", "echo begun; until test -e /flag/go; do sleep 0.05; done"], volumes: ["./flag:/flag"], depends_on: [dep] }
+  dep: { x-rootfs: @busybox@, command: ["sleep", "1000"], stop_grace_period: 0s }
+  other: { x-rootfs: @busybox@, command: ["sleep", "1000"], stop_grace_period: 0s }
+  brief: { x-rootfs: @busybox@, command: ["true"], attach: false }
+"#;
+    let project = Project::new("about", file);
+    fs::create_dir(project.folder.join("flag")).unwrap();
+    fs::write(project.folder.join("flag/go"), "").unwrap();
+    project.ok(&["up", "-d", "other"]);
+    for flags in [
+        &["one"][..],
+        &["--attach-dependencies", "one"],
+        &["--attach", "dep", "one"],
+        &["--no-attach", "dep", "--no-attach", "other"],
+    ] {
+        let (code, lines) = Attached::new(&project, &[&["up"], flags].concat()).end();
+        assert_eq!(code, Some(0), "{flags:?}: {lines:?}");
+        let state = |service: &str| project.field(service, "State");
+        assert!(state("other") == "running" && state("dep") == "running", "{flags:?}");
+    }
+    // Nor is the end of what is neither the end of all.
+    fs::remove_file(project.folder.join("flag/go")).unwrap();
+    let mut up = Attached::new(&project, &["up", "--abort-on-container-exit", "one"]);
+    up.until("one-1  | begun");
+    project.ok(&["kill", "dep"]);
+    assert_eq!(project.run(&["wait", "dep"]).status.code(), Some(137));
+    fs::write(project.folder.join("flag/go"), "").unwrap();
+    let (code, lines) = up.end();
+    assert_eq!(code, Some(0), "{lines:?}");
     project.down();
 }

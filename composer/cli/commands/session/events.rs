@@ -26,7 +26,7 @@ impl Session<'_> {
         }
     }
 
-    fn happened_to(&mut self, name: &str, service: &str, event: &Event) -> Result<()> {
+    fn happened_to(&mut self, name: &str, service: &String, event: &Event) -> Result<()> {
         match &event.action {
             Action::Created => self.journal.remove(name),
             Action::Started { .. } => self.has_started(name, service)?,
@@ -89,7 +89,7 @@ impl Session<'_> {
         self.show(name, service, false).map(drop)
     }
 
-    fn has_ended(&mut self, name: &str, service: &str, code: Option<i32>, time: u64) -> Result<()> {
+    fn has_ended(&mut self, name: &str, service: &String, code: Option<i32>, time: u64) -> Result<()> {
         self.running.remove(name);
         if self.view.attach.contains(service) {
             self.journal.set_ended(name, true);
@@ -102,14 +102,14 @@ impl Session<'_> {
             self.from.get_or_insert(code.unwrap_or(1));
         }
         match &mut self.unsettled {
-            Some(ended) => ended.push((name.to_owned(), service.to_owned(), code)),
+            Some(ended) => ended.push((name.to_owned(), service.clone(), code)),
             None => self.exited(service, code)?,
         }
         Ok(())
     }
 
     /// An end all the same for `--abort-on-container-exit` and the like, as in Docker Compose.
-    fn is_restarting(&mut self, name: &str, service: &str, code: Option<i32>, time: u64) -> Result<()> {
+    fn is_restarting(&mut self, name: &str, service: &String, code: Option<i32>, time: u64) -> Result<()> {
         self.running.insert(name.to_owned(), service.to_owned());
         self.restarting.insert(name.to_owned());
         if self.show(name, service, true)? {
@@ -142,7 +142,10 @@ impl Session<'_> {
     }
 
     /// Ends the session where the end of this service's container is to be the end of all.
-    fn exited(&mut self, service: &str, code: Option<i32>) -> Result<()> {
+    fn exited(&mut self, service: &String, code: Option<i32>) -> Result<()> {
+        if !self.is_about(service) {
+            return Ok(());
+        }
         let code = code.unwrap_or(1);
         let ends = match self.view.abort {
             Abort::Never => false,

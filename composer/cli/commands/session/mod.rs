@@ -88,7 +88,7 @@ struct Session<'a> {
     failed: Option<protocol::Failure>,
 }
 
-/// Runs until every container has ended, or Ctrl-C.
+/// Runs until every container that it is about has ended, or Ctrl-C.
 pub fn run(context: &mut Context, stack: &Stack, request: protocol::Up, view: View) -> Result {
     let begun = time::now();
     let services = request.options.services.clone();
@@ -228,7 +228,16 @@ impl Session<'_> {
 
     fn is_stopped(&self) -> bool {
         // What others keep running is none of an interrupted session's concern.
-        self.interrupts > 0 || self.aborted.is_some() || (self.running.is_empty() && self.unsettled.is_none())
+        self.interrupts > 0
+            || self.aborted.is_some()
+            || (self.unsettled.is_none() && !self.running.values().any(|service| self.is_about(service)))
+    }
+
+    /// Whether the end of this service is ours, as in Docker Compose: those that are named, else those whose logs are
+    /// shown, where there are such.
+    fn is_about(&self, service: &String) -> bool {
+        let (named, shown) = (&self.services, &self.view.attach);
+        if named.is_empty() { shown.is_empty() || shown.contains(service) } else { named.contains(service) }
     }
 
     /// Waits until something happens; only looks where there are `more` lines to show.
