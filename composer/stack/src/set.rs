@@ -327,7 +327,7 @@ mod tests {
             (&free, serde_json::json!({"cpu_burst": 30_000}), "needs a limit of CPU time"),
             (
                 &policy(OomPolicy::Pause),
-                serde_json::json!({"memory": 0x1_000_0000, "memory_high": 8}),
+                serde_json::json!({"memory": 256 << 20, "memory_high": 8}),
                 "`pause`",
             ),
             (&policy(OomPolicy::Pause), serde_json::json!({}), "`pause` needs a limit of memory"),
