@@ -471,13 +471,13 @@ fn a_limit_that_was_raised_is_set_from_what_it_is() {
     assert_eq!(limit(), 80);
     let shown = project.ok(&["set", "one"]);
     assert!(shown.contains("mem_limit      80 MiB") && shown.contains("  raised  "), "{shown}");
-    let told = text(&project.run(&["set", "one", "--memory", "170M", "--memory-swap", "170M"]).stderr);
-    assert!(told.contains("mem_limit 80 MiB -> 170 MiB, memswap_limit 80 MiB -> 170 MiB"), "{told}");
-    assert_eq!(limit(), 170);
+    let told = text(&project.run(&["set", "one", "--memory", "120M", "--memory-swap", "120M"]).stderr);
+    assert!(told.contains("mem_limit 80 MiB -> 120 MiB, memswap_limit 80 MiB -> 120 MiB"), "{told}");
+    assert_eq!(limit(), 120);
     // Back to the file's: it has more by now than that.
     let (_, refused) = project.fails(&["set", "one", "--memory", "32M", "--memory-swap", "32M"]);
     assert!(refused.contains("MiB are in use"), "{refused}");
-    assert_eq!(limit(), 170);
+    assert_eq!(limit(), 120);
     beats(&project, "one");
     project.down();
 }

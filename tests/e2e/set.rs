@@ -262,7 +262,7 @@ services:
         (["--blkio-weight", "5"], "10 to 1000"),
         (["--cpu-burst", "50001"], "a burst of 50001 µs is more than the quota of 50000 µs"),
         (["--cpuset-mems", "77"], "memory nodes 77 are not all online"),
-        (["--memory-reservation", "50M"], "50 MiB of memory are reserved, more than the limit of 48 MiB"),
+        (["--memory-reservation", "50M"], "more memory is reserved than the limit of 48 MiB"),
     ] {
         let (_, message) = project.fails(&[&["set", "web"], &args[..]].concat());
         assert!(message.contains(part), "{args:?}: {message}");

@@ -127,7 +127,7 @@ fn weight(text: &str) -> Result<u16, String> {
 
 fn pids(text: &str) -> Result<i64, String> {
     let count = text.parse().ok().filter(|count| (-1..=MOST_PIDS).contains(count));
-    count.ok_or_else(|| format!("it may be 1 to {MOST_PIDS}, or -1 for no limit"))
+    count.ok_or_else(|| format!("it may be -1 to {MOST_PIDS}; -1 and 0 are no limit"))
 }
 
 fn list(text: &str) -> Result<String, String> {

@@ -93,10 +93,7 @@ impl Resources {
     /// Those that are given, by the keys of the file; `stack` where these are those of `x-resources`.
     pub fn shown(&self, stack: bool) -> Vec<ShownLimit> {
         let shown = |(field, value): (String, Value)| {
-            let value = match field.as_str() {
-                "cpu_shares" if stack => reserved(value.as_u64()?),
-                _ => words(&field, &value)?,
-            };
+            let value = words(&field, &value)?;
             Some(ShownLimit { key: key_of(&field, stack), field, value })
         };
         fields(self).into_iter().filter_map(shown).collect()
@@ -142,21 +139,13 @@ impl Bandwidth {
 /// The key of the file for a limit by its name in the model; `stack` where it is one of `x-resources`.
 pub fn key_of(field: &str, stack: bool) -> String {
     match field {
-        "cpu_shares" if stack => "reservations.cpus".to_owned(),
+        "cpu_reserved" if stack => "reservations.cpus".to_owned(),
         "memory_reservation" if stack => "reservations.memory".to_owned(),
         // `limits.swap` is swap alone, and this is both: the word of the kernel's own file.
         "memory_swap" if stack => "memswap".to_owned(),
         _ if stack => field.to_owned(),
         _ => key(field),
     }
-}
-
-/// CPUs that are reserved, of the weight that they are.
-fn reserved(shares: u64) -> String {
-    #[expect(clippy::cast_precision_loss, reason = "at most 262144")]
-    let cpus = shares as f64 / 1024.0;
-    // As a file has them: no more than two places were asked for, or nobody reads them.
-    format!("{}", (cpus * 100.0).round() / 100.0)
 }
 
 /// Every map of the model has string keys, so writing it cannot fail.
@@ -241,8 +230,9 @@ mod tests {
 
     #[test]
     fn the_stacks_swap_alone_and_its_sum_with_memory_have_two_names() {
-        let old =
-            resources(serde_json::json!({"memory": 300 << 20, "memory_swap": 500 << 20, "cpu_shares": 512}));
+        let old = resources(
+            serde_json::json!({"memory": 300 << 20, "memory_swap": 500 << 20, "cpu_reserved": 0.5}),
+        );
         let new = resources(
             serde_json::json!({"memory": 300 << 20, "memory_swap": 450 << 20, "memory_reservation": 1 << 20}),
         );

@@ -115,7 +115,6 @@ impl Plot {
             let limits = limit.map(|limit| limits(&rows, &names, &shown, limit)).unwrap_or_default();
             (!is_empty).then(|| Chart { title: (*title).to_owned(), unit: *unit, lines, limits })
         });
-        let stack = names.iter().find(|name| is_stack(name)).map_or("containers", |name| name.as_str());
         let more = match hidden {
             0 => String::new(),
             1 => "; 1 more container, which takes less, is not drawn".to_owned(),

@@ -111,6 +111,7 @@ const FILES: &[(&str, Controller, &str, &str)] = &[
     ("cpu_period", Controller::Cpu, "cpu.max", "cpu.cfs_period_us"),
     ("cpu_burst", Controller::Cpu, "cpu.max.burst", "cpu.cfs_burst_us"),
     ("cpu_shares", Controller::Cpu, "cpu.weight", "cpu.shares"),
+    ("cpu_reserved", Controller::Cpu, "cpu.weight", "cpu.shares"),
     ("cpu_idle", Controller::Cpu, "cpu.idle", "cpu.idle"),
     ("cpu_rt_runtime", Controller::Cpu, "", "cpu.rt_runtime_us"),
     ("cpu_rt_period", Controller::Cpu, "", "cpu.rt_period_us"),
