@@ -186,8 +186,7 @@ impl Limits {
             high: resources.memory_high.map(At::nowhere),
             swappiness: resources.swappiness.map(At::nowhere),
             oom_kill_disable: resources.oom_kill_disable,
-            // It is among the weights already.
-            reserved_cpus: None,
+            reserved_cpus: resources.cpu_reserved.map(at),
             cpu_idle: Some(at(true)).filter(|_| resources.cpu_idle),
             rt_runtime: resources.cpu_rt_runtime.map(At::nowhere),
             rt_period: resources.cpu_rt_period.map(At::nowhere),

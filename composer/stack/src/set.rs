@@ -323,6 +323,8 @@ mod tests {
             (&free, serde_json::json!({"memory": 8 << 20, "memory_swap": 7 << 20}), "memswap_limit"),
             (&free, serde_json::json!({"memory_swap": 7 << 20}), "needs a limit of memory"),
             (&free, serde_json::json!({"cpu_shares": 100, "cpu_idle": true}), "`x-cpu-idle` is the least"),
+            (&free, serde_json::json!({"cpu_shares": 100, "cpu_reserved": 0.5}), "are both weights"),
+            (&free, serde_json::json!({"cpus": 0.2, "cpu_reserved": 0.5}), "more CPUs are reserved"),
             (&free, serde_json::json!({"cpus": 0.2, "cpu_burst": 30_000}), "more than the quota of 20000"),
             (&free, serde_json::json!({"cpu_burst": 30_000}), "needs a limit of CPU time"),
             (
