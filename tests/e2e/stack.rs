@@ -109,10 +109,12 @@ impl Project {
     /// Kills the stack's processes of this name and waits until they have gone.
     pub fn kill_processes(&self, program: &str) {
         for pid in self.processes(program) {
-            let pidfd = pidfd(pid);
-            nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL)
-                .unwrap();
-            ended(&pidfd);
+            // A child of the keeper's bears its name until its exec, and may be gone by now.
+            let Ok(process) = try_pidfd(pid) else { continue };
+            match rustix::process::pidfd_send_signal(&process, rustix::process::Signal::KILL) {
+                Ok(()) | Err(rustix::io::Errno::SRCH) => ended(&process),
+                Err(error) => panic!("kill {program} of {}: {error}", self.name),
+            }
         }
     }
 

@@ -12,7 +12,7 @@ impl Engine {
     /// Ends what is neither of the two processes nor about to become a container: when a supervisor takes up its work, as
     /// nobody waits any more for the hooks of the one before, and when the stack has gone.
     pub(super) fn end_strangers(&self) {
-        let keeper = self.link.keeper();
+        let Some(keeper) = self.link.keeper() else { return };
         let groups = |pid: &str| fs::read(format!("/proc/{pid}/cgroup")).ok();
         let own = groups("self");
         let found = self.cgroups.group(&paths::engine_group(&self.stack)).pids();
@@ -21,9 +21,9 @@ impl Engine {
             Vec::new()
         });
         for pid in found {
-            let is_ours = pid == std::process::id().cast_signed() || keeper == Some(pid);
+            let is_ours = pid == std::process::id().cast_signed() || pid == keeper;
             // On v1 a child of the keeper's is here until it joins its container's groups.
-            if is_ours || keeper.is_some_and(|keeper| program::parent(pid) == Some(keeper)) {
+            if is_ours || program::parent(pid) == Some(keeper) {
                 continue;
             }
             // It cannot be another's once it is held by its descriptor and still here.
