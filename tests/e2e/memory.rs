@@ -514,6 +514,10 @@ fn pause_holds_a_container_until_it_is_given_more() {
     says(project.field("one", "Reason").as_str().unwrap());
     says(&text(&project.run(&["ps"]).stderr));
     says(&told(&project, &["oom: pausing"]));
+    // A hook goes with its supervisor.
+    while fs::read_to_string(project.folder.join("hooked")).unwrap_or_default().is_empty() {
+        std::thread::yield_now();
+    }
     // A supervisor that comes back finds it as it was.
     project.kill_processes("compose-supervisor");
     says(project.field("one", "Reason").as_str().unwrap());
