@@ -316,6 +316,20 @@ impl Group {
         Ok(removal::processes(&self.layout, &self.path)?.into_iter().collect())
     }
 
+    /// Ids of the processes that have been in the group for a while, for whoever looks often: of one hierarchy, as they
+    /// are in all of them.
+    ///
+    /// # Errors
+    /// [`Error::Read`].
+    pub fn members(&self) -> Result<Vec<i32>, Error> {
+        self.check_name()?;
+        let mut found = std::collections::BTreeSet::new();
+        if let Some(root) = self.layout.roots().next() {
+            removal::collect(&root.group(&self.path), &mut found)?;
+        }
+        Ok(found.into_iter().collect())
+    }
+
     /// Sends SIGKILL to every process in the group and in the groups inside it. Does not wait for their end.
     ///
     /// # Errors

@@ -75,6 +75,8 @@ pub struct Meters {
     cgroups: Hierarchy,
     stack: String,
     of_stack: Meter,
+    /// Whether the stack's group had its blocks counted when it was last looked at.
+    stack_counts_blocks: bool,
     /// By name and PID 1: a container that was started again has other files.
     meters: BTreeMap<(String, i32), Meter>,
     buffer: Vec<u8>,
@@ -95,7 +97,16 @@ impl Meters {
         let of_stack = cgroups.group(&format!("compose/{stack}")).meter()?;
         let host_memory = host_memory().unwrap_or(u64::MAX);
         let (meters, buffer) = (BTreeMap::new(), Vec::new());
-        Ok(Self { cgroups, stack: stack.to_owned(), of_stack, meters, buffer, host_memory })
+        let stack_counts_blocks = true;
+        Ok(Self {
+            cgroups,
+            stack: stack.to_owned(),
+            of_stack,
+            stack_counts_blocks,
+            meters,
+            buffer,
+            host_memory,
+        })
     }
 
     /// The host's memory in bytes, the limit of whoever has no other.
@@ -120,6 +131,7 @@ impl Meters {
             return Ok(None);
         }
         let group = self.of_stack.read(details, &mut self.buffer)?;
+        self.stack_counts_blocks = group.io.is_some();
         Ok(Some(Figures { time: clock::now(), group, ..Figures::default() }))
     }
 
@@ -140,7 +152,8 @@ impl Meters {
         if !counts {
             reading.io = Some(self.of_processes(name)?);
         }
-        let has_blocks_apart = !counts && !self.is_within_stack(pid);
+        let is_counted = counts || self.stack_counts_blocks && self.is_within_stack(pid);
+        let has_blocks_apart = !is_counted;
         // Kept open, it would keep the namespace when the container has ended.
         let net = links(&fs::read_to_string(format!("/proc/{pid}/net/dev")).unwrap_or_default());
         Ok(Figures { time: clock::now(), group: reading, net, has_blocks_apart })
@@ -160,7 +173,7 @@ impl Meters {
     /// What the processes of a container that live have read and written, where its group does not count it.
     fn of_processes(&self, name: &str) -> Result<BTreeMap<String, Device>, Error> {
         let mut sum = Device::default();
-        for pid in group(&self.cgroups, &self.stack, name).pids()? {
+        for pid in group(&self.cgroups, &self.stack, name).members()? {
             let io = fs::read_to_string(format!("/proc/{pid}/io")).unwrap_or_default();
             sum.read += keyed(&io, "read_bytes:").unwrap_or(0);
             sum.written += keyed(&io, "write_bytes:").unwrap_or(0);
