@@ -135,14 +135,11 @@ impl Host {
 
     async fn make_bridge(&self, spec: &BridgeSpec, mac: &[u8]) -> Result<LinkMessage> {
         let name = &spec.name;
-        let bridge = || {
-            let message = LinkBridge::new(name).link_group(spec.group).address(mac.to_vec());
-            match spec.mtu {
-                Some(mtu) => message.mtu(mtu).build(),
-                None => message.build(),
-            }
-        };
-        match self.add(bridge).await {
+        let mut message = LinkBridge::new(name).link_group(spec.group).address(mac.to_vec());
+        if let Some(mtu) = spec.mtu {
+            message = message.mtu(mtu);
+        }
+        match self.add(message.build()).await {
             // Made by someone else since the look: what it is gets checked below as well.
             Err(error) if error.raw_os_error() != Some(libc::EEXIST) => {
                 return Err(Error::kernel("make bridge", name, error));

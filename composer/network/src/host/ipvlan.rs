@@ -6,7 +6,7 @@ use rtnetlink::LinkIpVlan;
 use rtnetlink::packet_route::link::{IpVlanFlags, IpVlanMode};
 
 use super::{Host, Plug};
-use crate::error::{Error, Result, netlink_to_io};
+use crate::error::{Error, Result};
 
 /// By what packets of such interfaces find their way; one for all that are on an interface of the host's.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -76,7 +76,7 @@ impl Host {
         if let Some(mtu) = parent.mtu {
             message = message.mtu(mtu);
         }
-        let made = self.handle.link().add(message.build()).execute().await.map_err(netlink_to_io);
+        let made = self.add(message.build()).await;
         made.map_err(|error| match error.raw_os_error() {
             Some(libc::EOPNOTSUPP) => Error::NoIpvlan,
             Some(libc::EBUSY) => Error::Occupied { parent: parent.name.clone() },

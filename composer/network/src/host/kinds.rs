@@ -16,10 +16,10 @@ impl Host {
     ///
     /// The first ones of a host: where another process, or another container's link, has the kernel load the module in this
     /// moment, modprobe(8) finds it there and returns before it is ready. Each try runs modprobe anew.
-    pub(super) async fn add(&self, link: impl Fn() -> LinkMessage) -> io::Result<()> {
+    pub(super) async fn add(&self, link: LinkMessage) -> io::Result<()> {
         let mut tries = 1;
         loop {
-            match self.handle.link().add(link()).execute().await.map_err(netlink_to_io) {
+            match self.handle.link().add(link.clone()).execute().await.map_err(netlink_to_io) {
                 Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) && tries < TRIES => tries += 1,
                 other => return other,
             }
@@ -34,24 +34,24 @@ impl Host {
         };
         let mut outcomes = Vec::new();
         for (name, kind) in [("bridge", InfoKind::Bridge), ("veth", InfoKind::Veth), ("ifb", InfoKind::Ifb)] {
-            outcomes.push((name, self.try_link(|| of(kind.clone(), &format!("try-{name}"))).await));
+            outcomes.push((name, self.try_link(of(kind, &format!("try-{name}"))).await));
         }
         let parent = match self.find("try-veth").await {
             Ok(Some(link)) => link.header.index,
             Ok(None) | Err(_) => return outcomes,
         };
-        let macvlan = || LinkMacVlan::new("try-macvlan", parent, MacVlanMode::Bridge).build();
+        let macvlan = LinkMacVlan::new("try-macvlan", parent, MacVlanMode::Bridge).build();
         outcomes.push(("macvlan", self.try_link(macvlan).await));
         // On an interface of the host's there is one of both alone.
         let vacated = LinkUnspec::new_with_name("try-macvlan").build();
         let _ = self.delete(vacated).await;
-        let ipvlan = || LinkIpVlan::new("try-ipvlan", parent, IpVlanMode::L2).build();
+        let ipvlan = LinkIpVlan::new("try-ipvlan", parent, IpVlanMode::L2).build();
         outcomes.push(("ipvlan", self.try_link(ipvlan).await));
-        outcomes.push(("vlan", self.try_link(|| LinkVlan::new("try-vlan", parent, 2).build()).await));
+        outcomes.push(("vlan", self.try_link(LinkVlan::new("try-vlan", parent, 2).build()).await));
         outcomes
     }
 
-    async fn try_link(&self, link: impl Fn() -> LinkMessage) -> Result<(), String> {
+    async fn try_link(&self, link: LinkMessage) -> Result<(), String> {
         self.add(link).await.map_err(|error| error.to_string())
     }
 }

@@ -12,7 +12,7 @@ use rtnetlink::{LinkMacVlan, LinkMessageBuilder, LinkUnspec, LinkVeth, LinkVlan}
 use super::{
     Bridge, BridgeSpec, Host, Inside, IpvlanFlag, IpvlanMode, LinkMessage, Plug, group_of, has_ipv6, is_kind,
 };
-use crate::error::{Error, Result, netlink_to_io};
+use crate::error::{Error, Result};
 use crate::netns;
 
 /// By what the containers of a network reach each other.
@@ -114,7 +114,7 @@ impl Host {
             .name(name)
             .set_info_data(InfoData::Veth(InfoVeth::Peer(peer.link_group(group).build())))
             .link_group(group);
-        match self.handle.link().add(pair.build()).execute().await.map_err(netlink_to_io) {
+        match self.add(pair.build()).await {
             // Made by somebody else since the look.
             Err(error) if error.raw_os_error() == Some(libc::EEXIST) => {}
             other => other.map_err(|error| Error::kernel("make interface", name, error))?,
@@ -143,7 +143,7 @@ impl Host {
         let (base, tag) = vlan(name).ok_or_else(missing)?;
         let base = self.find(base).await?.ok_or_else(missing)?.header.index;
         let message = LinkVlan::new(name, base, tag).link_group(group).up().build();
-        match self.handle.link().add(message).execute().await.map_err(netlink_to_io) {
+        match self.add(message).await {
             // Made by somebody else since the look.
             Err(error) if error.raw_os_error() == Some(libc::EEXIST) => Ok(()),
             Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => {
@@ -210,7 +210,7 @@ impl Host {
         if let Some(mtu) = parent.mtu {
             message = message.mtu(mtu);
         }
-        let made = self.handle.link().add(message.build()).execute().await.map_err(netlink_to_io);
+        let made = self.add(message.build()).await;
         made.map_err(|error| match (mode, error.raw_os_error()) {
             // Another has it already, or this would be another.
             (MacvlanMode::Passthru, Some(libc::EINVAL)) => Error::Alone { parent: parent.name.clone() },

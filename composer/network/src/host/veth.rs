@@ -117,7 +117,7 @@ impl Host {
         let Plug { bridge, veth, .. } = plug;
         let mut replaced = 0;
         loop {
-            let error = match self.add(|| pair(plug, netns)).await {
+            let error = match self.add(pair(plug, netns)).await {
                 Ok(()) => break,
                 Err(error) => error,
             };
