@@ -3,15 +3,14 @@
 use std::collections::BTreeSet;
 
 use composer_stack::{HostFacts, Lacking};
-use composer_supervisor::host::{cdi, cpus, disks, networks, nodes, volumes};
+use composer_supervisor::host::{cdi, cpus, disks, host_memory, networks, nodes, volumes};
 
 /// Asks the kernel; `None` where /proc or /sys does not tell, and then limits are not checked against the host.
 pub fn facts() -> Option<HostFacts> {
-    let memory = std::fs::read_to_string("/proc/meminfo").ok()?;
     Some(HostFacts {
         cpus_online: cpus::online()?,
         cores: cpus::cores(),
-        memory: total(&memory)?,
+        memory: host_memory()?,
         memory_nodes: std::fs::read_to_string("/sys/devices/system/node/online")
             .ok()
             .and_then(|nodes| cpus::list(&nodes)),
@@ -50,21 +49,4 @@ fn huge_pages() -> BTreeSet<u64> {
         Some(kibibytes << 10)
     });
     sizes.collect()
-}
-
-/// `MemTotal` in bytes (proc_meminfo(5)).
-fn total(meminfo: &str) -> Option<u64> {
-    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
-    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    kibibytes.checked_mul(1024)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_kernels_sizes_are_read() {
-        assert_eq!(total("MemTotal:        2048 kB\nMemFree: 1 kB\n"), Some(2 << 20));
-    }
 }

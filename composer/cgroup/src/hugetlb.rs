@@ -30,7 +30,8 @@ pub(crate) fn set(
     sizes: &BTreeMap<u64, u64>,
 ) -> Result<Vec<Unenforced>, Error> {
     let mut lost = Vec::new();
-    let wanted: BTreeMap<String, u64> = sizes.iter().map(|(size, bytes)| (name(*size), *bytes)).collect();
+    let wanted: BTreeMap<String, u64> =
+        sizes.iter().map(|(size, bytes)| (page_size(*size), *bytes)).collect();
     for size in known(directory, words)?.iter().filter(|size| !wanted.contains_key(*size)) {
         write(directory, words, size, None)?;
     }
@@ -87,8 +88,8 @@ fn known(directory: &Path, words: Words) -> Result<Vec<String>, Error> {
     Ok(found)
 }
 
-/// The kernel's name of a size (`mem_fmt` in mm/hugetlb_cgroup.c).
-fn name(bytes: u64) -> String {
+/// The kernel's name of a size of huge pages (`mem_fmt` in mm/hugetlb_cgroup.c).
+pub fn page_size(bytes: u64) -> String {
     match bytes {
         0..0x10_0000 => format!("{}KB", bytes >> 10),
         0x10_0000..0x4000_0000 => format!("{}MB", bytes >> 20),
@@ -102,7 +103,7 @@ mod tests {
     fn sizes_as_the_kernel_calls_them() {
         let sizes = [(64 << 10, "64KB"), (2 << 20, "2MB"), (32 << 20, "32MB"), (1 << 30, "1GB")];
         for (bytes, name) in sizes {
-            assert_eq!(super::name(bytes), name);
+            assert_eq!(super::page_size(bytes), name);
         }
     }
 }

@@ -35,6 +35,7 @@ pub use devices::{DeviceKind, DeviceRule};
 pub use error::Error;
 pub use group::Group;
 pub use hierarchy::{Controller, Hierarchy, Version};
+pub use hugetlb::page_size;
 pub use io::{BlockIo, DeviceIo};
 pub use limits::{Limits, Unenforced};
 pub use meter::Meter;

@@ -3,6 +3,11 @@
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
+/// Whether networks of a driver are on an interface of the host's, and have no bridge.
+pub(crate) fn is_on_host(driver: &str) -> bool {
+    ["macvlan", "ipvlan"].contains(&driver)
+}
+
 /// The bridge's name.
 pub(crate) const BRIDGE: &str = "com.docker.network.bridge.name";
 /// The interfaces' MTU.

@@ -2,6 +2,7 @@
 
 use super::project::{Named, Project};
 use crate::diagnostic::Report;
+use crate::driver_options::is_on_host;
 use crate::yaml::Node;
 
 pub(super) fn check(project: Project<'_>, report: &mut Report) {
@@ -57,7 +58,7 @@ fn unlimited<'a>(project: Project<'a>, service: Named<'a>) -> Option<(String, St
     });
     networks.find_map(|network| {
         let driver = network.get("driver")?;
-        let kind = driver.text_value().filter(|kind| ["macvlan", "ipvlan"].contains(kind))?;
+        let kind = driver.text_value().filter(|kind| is_on_host(kind))?;
         let why =
             format!("the network `{}` is of `{kind}`, whose packets do not pass the host", network.name);
         Some((why, "remove `x-bandwidth`, or use a bridge".to_owned(), driver))

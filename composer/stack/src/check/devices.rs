@@ -9,9 +9,7 @@ use crate::yaml::Node;
 /// What devices by themselves may not be.
 pub(super) fn each(project: Project<'_>, report: &mut Report) {
     for service in project.services() {
-        let reserved = service.at(&["deploy", "resources", "reservations", "devices"]);
-        let reserved = reserved.map(Node::items).unwrap_or_default();
-        for device in reserved.iter().chain(service.list("gpus")) {
+        for (device, _) in requests(service.node()) {
             if let (Some(count), Some(ids)) = (device.get("count"), device.get("device_ids")) {
                 report
                     .error(ids.span, "a device has both `count` and `device_ids`")

@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 use super::drivers::interface;
 use super::project::{Named, Project};
 use crate::diagnostic::Report;
-use crate::driver_options::{IPVLAN_FLAG, IPVLAN_MODE, MACVLAN_MODE, PARENT};
+use crate::driver_options::{self, IPVLAN_FLAG, IPVLAN_MODE, MACVLAN_MODE, PARENT};
 use crate::limits;
 use crate::values;
 use crate::yaml::{Entry, Node};
@@ -35,7 +35,7 @@ pub(super) fn check(project: Project<'_>, report: &mut Report) {
 
 fn is_on_host(network: &Named<'_>) -> bool {
     let kind = network.get("driver").and_then(Node::text_value).unwrap_or_default();
-    !values::flag(network.get("external")) && ["macvlan", "ipvlan"].contains(&kind)
+    !values::flag(network.get("external")) && driver_options::is_on_host(kind)
 }
 
 /// All ipvlan interfaces on one of the host's are of one mode, the last that was asked for (ipvlan_link_new in

@@ -8,7 +8,7 @@ use crate::diagnostic::Report;
 use crate::driver_options::{
     BRIDGE, ENDPOINT_SYSCTLS, FLAGS, GATEWAY_MODES, HOST_BINDING, IFNAME, INHIBIT_IPV4, IPVLAN_FLAG,
     IPVLAN_FLAGS, IPVLAN_MODE, IPVLAN_MODES, ISOLATED, LONGEST_INTERFACE, MACVLAN_MODE, MACVLAN_MODES, MODES,
-    MTU, MTUS, PARENT, PREFIX, UNDONE, boolean, gateway_mode,
+    MTU, MTUS, PARENT, PREFIX, UNDONE, boolean, gateway_mode, is_on_host,
 };
 use crate::source::Span;
 use crate::values;
@@ -21,7 +21,7 @@ const LEAST_OF_IPV6: u32 = 1280;
 pub(super) fn option(network: Named<'_>, key: &str, at: Span, node: &Node, report: &mut Report) {
     let text = values::scalar(node).unwrap_or_default();
     let kind = network.get("driver").and_then(Node::text_value).unwrap_or_default();
-    let is_on_host = ["macvlan", "ipvlan"].contains(&kind);
+    let is_on_host = is_on_host(kind);
     let of = match key {
         PARENT if !is_on_host => Some("macvlan"),
         MACVLAN_MODE => Some("macvlan"),

@@ -81,8 +81,6 @@ pub struct Mount {
     /// As those of mount(8).
     #[serde(default)]
     pub options: Vec<String>,
-    #[serde(rename = "type")]
-    kind: Option<String>,
 }
 
 /// A program of the host's, as OCI's runtime specification has its hooks.
@@ -120,7 +118,7 @@ pub fn edits(requests: &[DeviceRequest]) -> Result<Edits, (Vec<String>, String)>
     if requests.is_empty() {
         return Ok(edits);
     }
-    let catalogue = Catalogue::read(&FOLDERS.map(Path::new));
+    let catalogue = Catalogue::of_host();
     for request in requests {
         let found = catalogue.edits(request).map_err(|why| (request.at.clone(), why))?;
         found.into_iter().for_each(|found| edits.extend(found));
@@ -195,22 +193,21 @@ impl Catalogue {
     }
 
     fn edits(&self, request: &DeviceRequest) -> Result<Vec<Edits>, String> {
-        let (kind, names) = match &request.which {
-            Requested::Whole(names) => {
-                return names
-                    .iter()
-                    .map(|name| {
-                        let split = name.split_once('=');
-                        split.map_or_else(|| Err(self.none(name)), |(kind, name)| self.one(kind, name))
-                    })
-                    .collect();
-            }
-            Requested::Count(0) => return Ok(Vec::new()),
-            which => (self.kind(request)?, which),
+        let whole = |name: &String| match name.split_once('=') {
+            Some((kind, name)) => self.one(kind, name),
+            None => Err(self.none(name)),
         };
+        match &request.which {
+            Requested::Whole(names) => names.iter().map(whole).collect(),
+            Requested::Count(0) => Ok(Vec::new()),
+            which => self.of_kind(self.kind(request)?, which),
+        }
+    }
+
+    fn of_kind(&self, kind: &str, which: &Requested) -> Result<Vec<Edits>, String> {
         let devices = &self.kinds[kind];
         let all = numbered(devices);
-        match names {
+        match which {
             Requested::Named(names) => names.iter().map(|name| self.one(kind, name)).collect(),
             Requested::Count(count) => {
                 let count = usize::try_from(*count).unwrap_or(usize::MAX);

@@ -182,9 +182,14 @@ impl Meters {
     }
 }
 
-pub(super) fn host_memory() -> Option<u64> {
-    let meminfo = fs::read_to_string("/proc/meminfo").ok()?;
-    keyed(&meminfo, "MemTotal:").map(|kibibytes| kibibytes * 1024)
+/// The host's memory, in bytes (proc_meminfo(5)).
+pub fn host_memory() -> Option<u64> {
+    meminfo(&fs::read_to_string("/proc/meminfo").ok()?, "MemTotal:")
+}
+
+/// An amount in /proc/meminfo, in bytes.
+pub(super) fn meminfo(text: &str, key: &str) -> Option<u64> {
+    keyed(text, key)?.checked_mul(1024)
 }
 
 fn keyed(text: &str, key: &str) -> Option<u64> {
@@ -223,6 +228,11 @@ fn links(devices: &str) -> BTreeMap<String, Traffic> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_kernels_sizes_are_read() {
+        assert_eq!(meminfo("MemTotal:        2048 kB\nMemFree: 1 kB\n", "MemTotal:"), Some(2 << 20));
+    }
 
     #[test]
     fn traffic_is_that_of_all_links_but_the_loopback() {

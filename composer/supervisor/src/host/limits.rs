@@ -1,6 +1,6 @@
 //! The limits that are in force: what containers and their stack may take, who has said so, and what the kernel has of it.
 
-use composer_cgroup::{Controller, Group, Hierarchy};
+use composer_cgroup::{Controller, Group, Hierarchy, page_size};
 use composer_stack::{Resources, Setting, ShownLimit, limits_of_stack};
 
 use super::{Error, group, root};
@@ -137,20 +137,11 @@ const FILES: &[(&str, Controller, &str, &str)] = &[
 fn kernel(field: &str, resources: &Resources, group: &Group) -> Vec<(String, String)> {
     let files = FILES.iter().filter(|(name, ..)| *name == field);
     let read = files.filter_map(|(_, controller, v2, v1)| group.control(*controller, v2, v1));
-    let sizes = resources.hugetlb.keys().filter(|_| field == "hugetlb").map(|size| page(*size));
+    let sizes = resources.hugetlb.keys().filter(|_| field == "hugetlb").map(|size| page_size(*size));
     let pages = sizes.filter_map(|size| {
         let (v2, v1) = (format!("hugetlb.{size}.max"), format!("hugetlb.{size}.limit_in_bytes"));
         group.control(Controller::Hugetlb, &v2, &v1)
     });
     let line = |(file, text): (String, String)| (file, text.lines().collect::<Vec<_>>().join("; "));
     read.chain(pages).map(line).filter(|(_, text)| !text.is_empty()).collect()
-}
-
-/// The size of a page as the kernel's files have it.
-fn page(bytes: u64) -> String {
-    match bytes >> 20 {
-        0 => format!("{}KB", bytes >> 10),
-        mib if mib % 1024 == 0 => format!("{}GB", mib >> 10),
-        mib => format!("{mib}MB"),
-    }
 }

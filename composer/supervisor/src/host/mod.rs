@@ -19,7 +19,7 @@ pub mod volumes;
 
 pub use bandwidth::{Limited, Shaping};
 pub use composer_cgroup::meter::{Cpu, Device, Memory, Pids, Pressure, Reading, Stall};
-pub use figures::{Figures, Meters, Traffic};
+pub use figures::{Figures, Meters, Traffic, host_memory};
 pub use limits::{Held, InForce, Source, limits};
 pub use processes::{Process, processes};
 pub use stacks::{Member, Summary, stack, stacks};

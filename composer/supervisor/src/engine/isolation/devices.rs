@@ -41,14 +41,17 @@ pub fn asked(service: &Service, edits: Edits, limited: bool) -> Result<Devices> 
             }
         })?);
     }
+    let mut take = |found: Vec<DeviceSpec>, permissions: &str| {
+        rules.extend(found.iter().map(|node| rule_of(node, permissions)));
+        nodes.extend(found);
+    };
     for (place, device) in service.isolation.devices.iter().enumerate() {
         let found = nodes::of(&device.source, Path::new(&device.target)).map_err(|why| StartError {
             at: ["services", &service.name, "devices", &place.to_string()].map(str::to_owned).into(),
             help: Some("`ls -l` shows a device with `c` or `b` before its permissions".to_owned()),
             ..StartError::new(format!("the device {}: {why}", device.source.display()))
         })?;
-        rules.extend(found.iter().map(|node| rule_of(node, &device.permissions)));
-        nodes.extend(found);
+        take(found, &device.permissions);
     }
     for (device, node) in described::nodes(&edits) {
         let mut found = nodes::of(&device.source, Path::new(&device.target)).map_err(|why| {
@@ -58,8 +61,7 @@ pub fn asked(service: &Service, edits: Edits, limited: bool) -> Result<Devices> 
             own.mode = node.file_mode.map_or(own.mode, |mode| own.mode & libc::S_IFMT | mode & 0o7777);
             own.owner = (node.uid.unwrap_or(own.owner.0), node.gid.unwrap_or(own.owner.1));
         }
-        rules.extend(found.iter().map(|node| rule_of(node, &device.permissions)));
-        nodes.extend(found);
+        take(found, &device.permissions);
     }
     Ok(Devices { nodes, rules: limited.then_some(rules), edits })
 }

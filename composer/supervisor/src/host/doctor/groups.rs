@@ -5,6 +5,7 @@ use composer_cgroup::{BlockIo, Controller, Hierarchy, Limits, Unenforced, Versio
 use composer_stack::show_bytes;
 
 use super::{Finding, read};
+use crate::host::figures::meminfo;
 
 const TOPIC: &str = "Control groups";
 
@@ -60,11 +61,9 @@ pub(super) fn look(is_root: bool) -> Vec<Finding> {
 }
 
 /// How much swap there is, of which a limit could let some be used (proc_meminfo(5)).
-fn swap(meminfo: &str) -> Finding {
-    let line = meminfo.lines().find_map(|line| line.strip_prefix("SwapTotal:"));
-    let kibibytes = line.and_then(|line| line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok());
-    match kibibytes {
-        Some(kibibytes) if kibibytes > 0 => Finding::ok(TOPIC, "swap", show_bytes(kibibytes << 10)),
+fn swap(text: &str) -> Finding {
+    match meminfo(text, "SwapTotal:") {
+        Some(bytes) if bytes > 0 => Finding::ok(TOPIC, "swap", show_bytes(bytes)),
         Some(_) | None => Finding::warning(
             TOPIC,
             "swap",
