@@ -94,9 +94,9 @@ impl Engine {
             let unchanged =
                 |why: &dyn Display| StepError::Unchanged { why: as_it_was(&name, &service.name, why) };
             let limits = container.limits_as(&service.resources).map_err(|error| unchanged(&error))?;
-            self.own_doing.begins();
+            let lowering = self.own_doing.begins();
             let updated = group.update(&container.limits(), &limits);
-            self.own_doing.ends();
+            drop(lowering);
             let unenforced = updated.map_err(|error| {
                 self.limits_are_unset(container);
                 unchanged(&error)

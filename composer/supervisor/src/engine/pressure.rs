@@ -13,6 +13,7 @@ use composer_stack::show_bytes;
 use tokio::io::Interest;
 
 use super::container::Container;
+use super::oom::{NAMED, and_more};
 use super::{Engine, asyncfd};
 use crate::diagnose;
 use crate::protocol::Action;
@@ -26,8 +27,6 @@ const PACE: Duration = Duration::from_secs(1);
 const LEAST: u64 = 50_000;
 /// On cgroup v1 nobody says who waits: whoever has as much of his limit without page cache, in percent.
 const FULL: u64 = 90;
-/// How many containers are named where it is the stack's limit.
-const NAMED: usize = 4;
 
 /// Pressure that the supervisor itself has brought about, by lowering limits.
 #[derive(Default)]
@@ -36,16 +35,21 @@ pub struct OwnDoing {
     last: std::cell::Cell<Option<Instant>>,
 }
 
+/// For as long as limits are being lowered.
+pub(super) struct Lowering<'a>(&'a OwnDoing);
+
+impl Drop for Lowering<'_> {
+    fn drop(&mut self) {
+        self.0.now.set(self.0.now.get() - 1);
+        self.0.last.set(Some(Instant::now()));
+    }
+}
+
 impl OwnDoing {
     /// Limits are about to be lowered.
-    pub(super) fn begins(&self) {
+    pub(super) fn begins(&self) -> Lowering<'_> {
         self.now.set(self.now.get() + 1);
-    }
-
-    /// They have been.
-    pub(super) fn ends(&self) {
-        self.now.set(self.now.get().saturating_sub(1));
-        self.last.set(Some(Instant::now()));
+        Lowering(self)
     }
 
     fn is_it(&self) -> bool {
@@ -183,8 +187,7 @@ impl Engine {
         having.sort_by_key(|(bytes, _)| std::cmp::Reverse(*bytes));
         let more = having.len().saturating_sub(NAMED);
         let named = having.iter().take(NAMED).map(|(bytes, name)| format!("{name} {}", show_bytes(*bytes)));
-        let more = (more > 0).then(|| format!("and {more} more containers"));
-        let names: Vec<String> = named.chain(more).collect();
+        let names: Vec<String> = named.chain(and_more(more)).collect();
         format!("{}; {}", has_of_its_limit(stack), names.join(", "))
     }
 }

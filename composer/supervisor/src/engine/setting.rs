@@ -233,7 +233,7 @@ impl Engine {
         let lower = change.new.memory.filter(|new| change.old.memory.is_none_or(|old| *new < old));
         // Reclaiming takes its time; others are served meanwhile.
         let asked = change.clone();
-        self.own_doing.begins();
+        let lowering = self.own_doing.begins();
         let done = tokio::task::spawn_blocking(move || {
             if let Some(limit) = lower {
                 make_room(&asked.group, limit, force)?;
@@ -241,7 +241,7 @@ impl Engine {
             asked.group.update(&asked.old, &asked.new).map_err(|error| error.to_string())
         });
         let done = done.await;
-        self.own_doing.ends();
+        drop(lowering);
         let unenforced = done.map_err(|error| error.to_string()).flatten()?;
         let changes = place.old.changes(new, place.container.is_none());
         for limit in unenforced {

@@ -15,7 +15,7 @@ impl Engine {
         let Some(keeper) = self.link.keeper() else { return };
         let groups = |pid: &str| fs::read(format!("/proc/{pid}/cgroup")).ok();
         let own = groups("self");
-        let found = self.cgroups.group(&paths::engine_group(&self.stack)).pids();
+        let found = self.cgroups.group(&paths::engine_group(&self.stack)).members();
         let found = found.unwrap_or_else(|error| {
             diagnose(&format!("what hooks have left: {error}"));
             Vec::new()

@@ -21,8 +21,17 @@ const REMEMBERED: u64 = 10_000_000_000;
 const LATER: u64 = 50_000_000;
 /// How near to its limit the most that a group of v1 has had is where that limit was reached: the kernel charges in lots.
 pub(super) const LOT: u64 = 1 << 20;
-/// How many other containers are named.
-const NAMED: usize = 4;
+/// How many containers are named beside the one that it is about.
+pub(in super::super) const NAMED: usize = 4;
+
+/// Those that are not named.
+pub(in super::super) fn and_more(containers: usize) -> Option<String> {
+    match containers {
+        0 => None,
+        1 => Some("and 1 more container".to_owned()),
+        more => Some(format!("and {more} more containers")),
+    }
+}
 
 /// The end of a container in which the kernel has killed.
 pub(in super::super) struct Death {
@@ -87,7 +96,7 @@ impl Engine {
         if now.kills > container.memory.state.borrow().kills {
             self.note_kill(container, &now);
         }
-        container.memory.bell.take();
+        container.memory.limit.listen_to(None);
         let kill = container.memory.state.borrow().kill.clone()?;
         let is_asked = container.memory.is_leaving.get();
         if kill.is_told && (is_asked || clock::now().saturating_sub(kill.at) > BY_IT) {
@@ -231,7 +240,7 @@ impl Engine {
         let recently = |at: Option<u64>| at.is_some_and(|at| clock::now().saturating_sub(at) < REMEMBERED);
         let own = is_full(now, &format!("{}/{}", self.group_path(), container.name()));
         let of_stack = is_full(stack, &self.group_path());
-        let (own_at, stack_at) = (container.memory.alarmed(), self.memory.alarmed());
+        let (own_at, stack_at) = (container.memory.limit.last(), self.memory.limit.last());
         let is_own = matches!((own_at, stack_at), (Some(own), Some(stack)) if own > stack + LATER);
         let stack_alarmed = recently(stack_at) && !(is_own && own.is_some());
         let known = recently(own_at) || stack_alarmed;
@@ -274,11 +283,7 @@ impl Engine {
             let word = if *is_peak { "at" } else { "last had" };
             format!(", {name} {word} {}", show_bytes(*bytes))
         });
-        let more = match more {
-            0 => String::new(),
-            1 => ", and 1 more container".to_owned(),
-            more => format!(", and {more} more containers"),
-        };
+        let more = and_more(more).map(|more| format!(", {more}")).unwrap_or_default();
         format!("{own}{}{more}", named.collect::<String>())
     }
 }

@@ -26,7 +26,7 @@ use super::{Engine, group};
 use crate::paths::ContainerPaths;
 use crate::{diagnose, records};
 
-pub(super) use cause::{Before, Death};
+pub(super) use cause::{Before, Death, NAMED, and_more};
 pub(super) use victim::StackMemory;
 
 /// The least margin between the mark at which `pause` and `raise` act and the limit.
@@ -73,9 +73,7 @@ pub struct Memory {
     /// Its hooks.
     hook: Rc<hook::Queue>,
     /// What tells of its limit.
-    bell: RefCell<Option<Rc<watch::Bell>>>,
-    /// When it was last told to be short, as [`super::clock`] has it; v1 alone needs it.
-    alarmed: Cell<Option<u64>>,
+    limit: watch::Heard,
     /// When a kill that it has survived was last told of.
     told: Cell<Option<Instant>>,
 }
@@ -126,13 +124,6 @@ pub enum Held {
 }
 
 impl Memory {
-    /// When v1 has last told that it is short.
-    fn alarmed(&self) -> Option<u64> {
-        // Told before there is a kill, though whoever watches may not have come to it.
-        let rings = self.bell.borrow().as_ref().is_some_and(|bell| bell.is_ringing());
-        if rings { Some(crate::clock::now()) } else { self.alarmed.get() }
-    }
-
     /// Whether its container is held for want of memory, and how far that has come.
     pub fn held(&self) -> Option<Held> {
         self.state.borrow().held

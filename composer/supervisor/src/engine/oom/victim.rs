@@ -6,7 +6,7 @@
 //! over (`MMF_OOM_SKIP`) and may kill another for what is still short. On v2 the others are slowed down in that time, as
 //! they are past `memory.high`; on v1, which has nothing like it, they wait at the limit (`oom_kill_disable`).
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::fs;
 use std::rc::Rc;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use tokio::task::AbortHandle;
 use super::super::Engine;
 use super::super::container::{Container, Status};
 use super::cause::LOT;
-use super::watch::Bell;
+use super::watch::{Bell, Heard};
 use super::{Kill, LEAST_MARGIN, margin_of};
 use crate::{clock, diagnose};
 
@@ -42,21 +42,10 @@ const ROUNDS: usize = 20;
 pub struct StackMemory {
     /// Who watches it, and at which mark.
     watch: RefCell<Option<(AbortHandle, Watched)>>,
-    /// Rings when its limit is reached.
-    bell: RefCell<Option<Rc<Bell>>>,
+    /// What tells of its limit.
+    pub(super) limit: Heard,
     /// Who is being killed for the others, by the pid of its first process.
     killing: RefCell<Option<(Rc<Container>, i32)>>,
-    /// When its limit was last reached, as the clock has it; v1 alone needs it.
-    alarmed: Cell<Option<u64>>,
-}
-
-impl StackMemory {
-    /// When its limit was last reached, as far as v1 has told.
-    pub(super) fn alarmed(&self) -> Option<u64> {
-        // Told before there is a kill, though whoever watches may not have come to it.
-        let rings = self.bell.borrow().as_ref().is_some_and(|bell| bell.is_ringing());
-        if rings { Some(clock::now()) } else { self.alarmed.get() }
-    }
 }
 
 /// What the stack's group is watched for.
@@ -188,7 +177,7 @@ impl Engine {
     pub(in super::super) fn unwatch_stack(&self) {
         let Some((watch, watched)) = self.memory.watch.take() else { return };
         watch.abort();
-        self.memory.bell.take();
+        self.memory.limit.listen_to(None);
         if watched.mark.is_some() {
             let group = self.cgroups.group(&self.group_path());
             if let Err(error) = group.mark(None).and(group.wait_at_limit(false))
@@ -207,7 +196,7 @@ impl Engine {
             Ok(_) => return,
             Err(error) => return diagnose(&format!("watch the memory of the stack: {error}")),
         };
-        *self.memory.bell.borrow_mut() = Some(Rc::clone(&at_limit));
+        self.memory.limit.listen_to(Some(&at_limit));
         if let Err(error) = group.mark(mark).and(group.wait_at_limit(mark.is_some())) {
             diagnose(&format!("memory of the stack: {error}"));
         }
@@ -226,7 +215,7 @@ impl Engine {
             };
             has_rung = tokio::select! {
                 () = at_limit.rings() => {
-                    self.memory.alarmed.set(Some(clock::now()));
+                    self.memory.limit.now();
                     false
                 }
                 () = at_mark.rings(), if mark.is_some() => true,

@@ -1,5 +1,6 @@
 //! Waits for the kernel to say that a container is short of memory, and has done what its policy asks for.
 
+use std::cell::{Cell, RefCell};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::fs::FileExt as _;
 use std::rc::Rc;
@@ -41,8 +42,35 @@ enum Next {
     Rearm,
 }
 
+/// The bell of a group's limit, and when it was last heard; v1 alone needs that.
+#[derive(Default)]
+pub(super) struct Heard {
+    bell: RefCell<Option<Rc<Bell>>>,
+    /// As [`clock`] has it.
+    last: Cell<Option<u64>>,
+}
+
+impl Heard {
+    /// There is another bell, or none any more.
+    pub(super) fn listen_to(&self, bell: Option<&Rc<Bell>>) {
+        *self.bell.borrow_mut() = bell.map(Rc::clone);
+    }
+
+    /// It has rung in this moment.
+    pub(super) fn now(&self) {
+        self.last.set(Some(clock::now()));
+    }
+
+    /// When v1 has last told that memory is short.
+    pub(super) fn last(&self) -> Option<u64> {
+        // Told before there is a kill, though whoever watches may not have come to it.
+        let rings = self.bell.borrow().as_ref().is_some_and(|bell| bell.is_ringing());
+        if rings { Some(clock::now()) } else { self.last.get() }
+    }
+}
+
 /// An alarm in the supervisor's loop.
-pub(in super::super) struct Bell {
+pub(super) struct Bell {
     alarm: Alarm,
     fd: AsyncFd<OwnedFd>,
 }
@@ -91,7 +119,7 @@ impl Engine {
                 Ok(None) => return,
                 Err(error) => return diagnose(&format!("watch the memory of {}: {error}", container.name())),
             };
-            *container.memory.bell.borrow_mut() = Some(Rc::clone(&bell));
+            container.memory.limit.listen_to(Some(&bell));
             self.watch_at(container, mark, &bell).await;
         }
     }
@@ -140,7 +168,7 @@ impl Engine {
             };
             rung = tokio::select! {
                 () = bell.rings() => {
-                    container.memory.alarmed.set(Some(clock::now()));
+                    container.memory.limit.now();
                     soon = SOON;
                     true
                 }
