@@ -211,8 +211,9 @@ fn both_may_die_again_and_again_in_the_midst_of_restarts() {
         victims.iter().for_each(|victim| project.kill_processes(victim));
     }
     let lines = project.ok(&["logs", "--no-log-prefix", "one"]);
+    let number = |line: &str| line.strip_prefix("run ").and_then(|number| number.parse().ok());
     let starts: Vec<u32> =
-        lines.lines().map(|line| line.strip_prefix("run ").unwrap().parse().unwrap()).collect();
+        lines.lines().map(|line| number(line).unwrap_or_else(|| panic!("{line:?} among {lines}"))).collect();
     assert!(starts.is_sorted_by(|one, next| one < next), "a start is told twice: {starts:?}");
     // Last words in the pipe of a program that ends while nobody holds it are lost, once for each time both are killed.
     let lost = usize::try_from(*starts.last().unwrap()).unwrap() + 1 - starts.len();

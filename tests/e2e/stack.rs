@@ -108,9 +108,10 @@ impl Project {
 
     /// Kills the stack's processes of this name and waits until they have gone.
     pub fn kill_processes(&self, program: &str) {
-        for pid in self.processes(program) {
-            // A child of the keeper's bears its name until its exec, and may be gone by now.
-            let Ok(process) = try_pidfd(pid) else { continue };
+        // A child of the keeper's bears its name until its exec: it is a container, or will be before the signal comes.
+        let listed = self.processes(program);
+        let own = listed.iter().filter(|&&pid| parent(pid).is_some_and(|parent| !listed.contains(&parent)));
+        for process in own.filter_map(|&pid| try_pidfd(pid).ok()).collect::<Vec<_>>() {
             match rustix::process::pidfd_send_signal(&process, rustix::process::Signal::KILL) {
                 Ok(()) | Err(rustix::io::Errno::SRCH) => ended(&process),
                 Err(error) => panic!("kill {program} of {}: {error}", self.name),
@@ -199,6 +200,11 @@ impl Drop for Project {
         }
         let _ = fs::remove_dir_all(&self.folder);
     }
+}
+
+fn parent(pid: i32) -> Option<i32> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    status.lines().find_map(|line| line.strip_prefix("PPid:"))?.trim().parse().ok()
 }
 
 fn try_pidfd(pid: i32) -> rustix::io::Result<OwnedFd> {
