@@ -97,3 +97,10 @@ impl Folder {
         Error::Registry { doing, path: self.0.clone(), source }
     }
 }
+
+/// The name of a file of what belongs to the network namespace that the thread is in: stacks of others have one of their
+/// own.
+pub fn of_namespace(what: &str) -> String {
+    let namespace = fs::metadata("/proc/thread-self/ns/net").map_or(0, |metadata| metadata.ino());
+    format!("{what}-{namespace}.json")
+}

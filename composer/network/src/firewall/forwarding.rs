@@ -11,14 +11,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use super::strangers;
 use crate::error::{Error, Result};
-use crate::folder::Folder;
+use crate::folder::{Folder, of_namespace};
 
 const V4: &str = "/proc/sys/net/ipv4/ip_forward";
 const V6: &str = "/proc/sys/net/ipv6/conf/all/forwarding";
@@ -83,6 +82,8 @@ impl Forwarding {
         let mut outcome = Ok(());
         if is_new || !wanted.is_empty() {
             self.folder.write(&file, &memory)?;
+        }
+        if is_new || !wanted.is_empty() || !strangers::are_kept_out().unwrap_or(false) {
             outcome = strangers::keep_out(&memory.closed_v4, &memory.closed_v6);
         }
         for (path, value) in &wanted {
@@ -105,6 +106,27 @@ impl Forwarding {
                  told otherwise ({error}): have a firewall drop what it is not to forward"
             )
         }))
+    }
+
+    /// Puts the host's table back where somebody has taken it away who sets the host's firewall anew: the host went on
+    /// forwarding, for strangers as well.
+    ///
+    /// # Errors
+    /// When the registry cannot be read, or the kernel refuses.
+    pub fn restore(&self) -> Result<()> {
+        let file = file();
+        if !self.folder.has(&file) {
+            return Ok(());
+        }
+        let _lock = self.folder.lock()?;
+        let memory: Memory = self.folder.read(&file)?;
+        let restored = match strangers::are_kept_out() {
+            Ok(false) if !memory.stacks.is_empty() => {
+                strangers::keep_out(&memory.closed_v4, &memory.closed_v6)
+            }
+            other => other.map(drop),
+        };
+        restored.map_err(|error| nf_tables("put the host's table back into", error))
     }
 
     /// The stack needs it no more: where nobody does, everything is as it was.
@@ -134,10 +156,8 @@ impl Forwarding {
     }
 }
 
-/// The name of the file: one for each network namespace that stacks are in, as the settings are its own.
 fn file() -> String {
-    let namespace = fs::metadata("/proc/thread-self/ns/net").map_or(0, |metadata| metadata.ino());
-    format!("forwarding-{namespace}.json")
+    of_namespace("forwarding")
 }
 
 /// The settings to turn on, in order, with what to write.

@@ -17,6 +17,12 @@ const SERVICE: u32 = 13;
 const INTERFACE: u32 = 41;
 /// IFNAMSIZ.
 const NAME: usize = 16;
+/// What is said of a set of names to nft(8), which else prints empty ones, that no `nft -f` reads: NFTNL_UDATA_SET_KEYBYTEORDER
+/// (libnftnl's udata.h), its length, and BYTEORDER_HOST_ENDIAN (nft's datatype.h) as the host has it.
+const KEYS_IN_HOST_ORDER: [u8; 6] = {
+    let [a, b, c, d] = 1_u32.to_ne_bytes();
+    [0, 4, a, b, c, d]
+};
 /// Elements in one message: the length of an attribute has 16 bits.
 const ELEMENTS: usize = 256;
 
@@ -58,7 +64,7 @@ impl Set {
             Some((value, length)) => {
                 set.push_flags(SetFlags::Map as u32).push_data_type(value).push_data_len(length);
             }
-            None => drop(set.push_flags(0)),
+            None => drop(set.push_flags(0).push_userdata(&KEYS_IN_HOST_ORDER)),
         }
         drop(request);
         self.fill(batch, table);

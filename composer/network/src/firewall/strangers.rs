@@ -27,7 +27,7 @@ use super::{chains, legacy, table};
 use crate::nftables::batch_header;
 
 /// With a dot, which no stack's name has.
-const TABLE: &CStr = c"compose-host.forward";
+pub(super) const TABLE: &CStr = c"compose-host.forward";
 const CHAIN: &CStr = c"forward";
 const CONF_V4: &str = "/proc/sys/net/ipv4/conf";
 const CONF_V6: &str = "/proc/sys/net/ipv6/conf";
@@ -73,6 +73,11 @@ pub(super) fn keep_out(v4: &BTreeSet<String>, v6: &BTreeSet<String>) -> io::Resu
     }
     batch.request().op_batch_end_do(&batch_header());
     transactions.commit(batch)
+}
+
+/// Whether the table is there.
+pub(super) fn are_kept_out() -> io::Result<bool> {
+    table::is_there(&mut NetlinkSocket::new(), TABLE)
 }
 
 /// Takes the table away; that there is none is no error.

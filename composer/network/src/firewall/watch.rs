@@ -15,7 +15,7 @@ use nix::sys::socket::{
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-use super::chains;
+use super::{chains, strangers};
 use crate::error::{Error, Result};
 
 /// The group of NFNLGRP_NFTABLES (linux/netfilter/nfnetlink.h), as a bit.
@@ -53,8 +53,8 @@ impl Watch {
         Ok(Self { socket, table: table.to_owned(), own, buffer: vec![0; BUFFER] })
     }
 
-    /// Returns when a transaction has taken away the stack's table, or rules of ours that are about one of the bridges, or
-    /// has made or changed a chain that forwarded packets pass. Others may have put them back already: [`super::Firewall::has_lost`] knows.
+    /// Returns when a transaction has taken away the stack's table or that of the host, or rules of ours that are about one of the bridges, or
+    /// has made or changed a chain that forwarded packets pass. Others may have put them back already: [`super::Firewall::has_lost`] and [`super::Forwarding::restore`] know.
     ///
     /// # Errors
     /// When the kernel tells of nothing more.
@@ -75,7 +75,8 @@ impl Watch {
                 match kind {
                     TABLE_GONE if by != self.own => {
                         let (_, table) = OpGettableDo::decode_reply(payload);
-                        concerns |= table.get_name() == Ok(self.table.as_c_str());
+                        let ours = [Ok(self.table.as_c_str()), Ok(strangers::TABLE)];
+                        concerns |= ours.contains(&table.get_name());
                     }
                     // Whose chains go may make them anew later; who comes later has none of our rules.
                     CHAIN_MADE if by != self.own => {

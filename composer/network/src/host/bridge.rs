@@ -82,7 +82,12 @@ impl Host {
             None => self.make_bridge(spec, &mac).await?,
         };
         serves(&link, name, *group)?;
-        set_ipv6(name, spec.has_ipv6()).map_err(|error| {
+        let set = set_ipv6(name, spec.has_ipv6()).and_then(|()| match spec.has_ipv6() {
+            // The address by which it asks for the containers of what it forwards is in use at once: nobody else can have it.
+            true => set_of_ipv6(name, &[("accept_dad", "0")]),
+            false => Ok(()),
+        });
+        set.map_err(|error| {
             let doing = if spec.has_ipv6() { "give IPv6 to bridge" } else { "take IPv6 from bridge" };
             Error::kernel(doing, name, error)
         })?;
@@ -205,19 +210,20 @@ fn is_own(link: &LinkMessage, name: &str, group: u32) -> bool {
 pub(super) fn set_ipv6(interface: &str, on: bool) -> std::io::Result<()> {
     let settings: &[(&str, &str)] =
         if on { &[("accept_ra", "0"), ("disable_ipv6", "0")] } else { &[("disable_ipv6", "1")] };
+    set_of_ipv6(interface, settings).or_else(|error| {
+        // A kernel without IPv6, or a host whose settings are not ours to change.
+        let is_off = [std::io::ErrorKind::NotFound, std::io::ErrorKind::ReadOnlyFilesystem];
+        if !on && is_off.contains(&error.kind()) { Ok(()) } else { Err(error) }
+    })
+}
+
+fn set_of_ipv6(interface: &str, settings: &[(&str, &str)]) -> std::io::Result<()> {
     for (key, value) in settings {
         let path = format!("/proc/sys/net/ipv6/conf/{interface}/{key}");
         if std::fs::read_to_string(&path).is_ok_and(|now| now.trim() == *value) {
             continue;
         }
-        match std::fs::write(path, value) {
-            // A kernel without IPv6, or a host whose settings are not ours to change.
-            Err(error)
-                if !on
-                    && [std::io::ErrorKind::NotFound, std::io::ErrorKind::ReadOnlyFilesystem]
-                        .contains(&error.kind()) => {}
-            other => other?,
-        }
+        std::fs::write(path, value)?;
     }
     Ok(())
 }

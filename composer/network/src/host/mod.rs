@@ -6,6 +6,7 @@ mod forward;
 mod inside;
 mod ipvlan;
 mod kinds;
+mod loopback;
 mod macvlan;
 mod veth;
 
@@ -30,6 +31,7 @@ pub use bridge::{Bridge, BridgeSpec};
 pub(crate) use inside::Inside;
 pub use inside::{Gateways, Plug};
 pub use ipvlan::{IpvlanFlag, IpvlanMode};
+pub use loopback::Loopback;
 pub use macvlan::{MacvlanMode, Medium, remove_inside};
 
 /// How many containers are attached at the same time: the kernel lets one configure links at once anyway (the

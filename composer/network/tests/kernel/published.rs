@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use composer_network::firewall::{Protocol, Published};
 
+use crate::firewall::feed;
 use crate::landscape::{
     HOST, HOST_V6, Landscape, OUTSIDE, OUTSIDE_V6, PORT, ask_tcp, ask_udp, firewall, published, rules, serve,
 };
@@ -33,6 +34,34 @@ fn a_client_outside_is_led_to_the_container_and_keeps_its_address() {
         assert_eq!(land.outsider.asks_tcp((HOST, 8080)).await, Some(OUTSIDE.into()));
         assert_eq!(land.outsider.asks_tcp((HOST_V6, 8080)).await, Some(OUTSIDE_V6.into()));
         assert_eq!(land.outsider.asks_tcp((HOST, 8081)).await, None);
+    });
+}
+
+#[test]
+fn the_bridge_can_ask_for_containers_by_ipv6_at_once() {
+    on_a_host(|| async {
+        let land = Landscape::new().await;
+        let network = land.network("shop", 0).await;
+        land.container(&network, 2).await;
+        let shown = |more: &str| run("ip", &format!("-6 address show dev {}{more}", network.bridge.name));
+        // An address that is tentative is none to ask from.
+        assert!(shown("").contains("inet6 fe80:"), "{}", shown(""));
+        assert_eq!(shown(" tentative"), "");
+    });
+}
+
+#[test]
+fn the_rules_can_be_saved_and_loaded() {
+    on_a_host(|| async {
+        let land = Landscape::new().await;
+        let network = land.network("shop", 0).await;
+        let web = land.container(&network, 2).await;
+        serve(&web).await;
+        let _firewall = firewall("shop", &rules(&[&network], vec![published(&network, &web, 8080)]));
+        let saved = run("nft", "list ruleset");
+        assert!(saved.contains(&format!("elements = {{ \"{}\" }}", network.bridge.name)), "{saved}");
+        feed("nft", &["-f", "-"], &format!("flush ruleset\n{saved}"));
+        assert_eq!(land.outsider.asks_tcp((HOST, 8080)).await, Some(OUTSIDE.into()));
     });
 }
 

@@ -1,4 +1,4 @@
-//! Forwarding is turned on for stacks and put back after the last.
+//! What of the host is changed for stacks is put back after the last.
 
 use std::fs;
 use std::net::{SocketAddr, TcpStream};
@@ -7,8 +7,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use composer_network::firewall::Forwarding;
+use composer_network::{Host, Loopback};
 
 use crate::firewall::{feed, ruleset};
+use crate::plug::largest;
 use crate::world::{Container, on_a_host, run};
 
 const V4: &str = "/proc/sys/net/ipv4/ip_forward";
@@ -39,6 +41,29 @@ fn forwarding_is_put_back_after_the_last_stack_that_needs_it() {
         forwarding.release("one").expect("released");
         assert_eq!((value(V4), value(V6)), ("0".into(), "0".into()));
         assert!(!folder.exists());
+    });
+}
+
+#[test]
+fn the_loopback_takes_large_packets_while_a_stack_needs_it() {
+    on_a_host(|| async {
+        let host = Host::open().expect("a connection");
+        let before = largest("lo").await;
+        let raised = before.map(|_| 192 << 10);
+        let folder = registry("loopback");
+        let loopback = Loopback::open(&folder);
+        for stack in ["one", "other", "one"] {
+            loopback.need(&host, stack).await.expect("set");
+            assert_eq!(largest("lo").await, raised);
+        }
+        // By another supervisor, after the first has died.
+        let loopback = Loopback::open(&folder);
+        loopback.release(&host, "one").await.expect("released");
+        loopback.release(&host, "nobody").await.expect("nothing to do");
+        assert_eq!(largest("lo").await, raised);
+        loopback.release(&host, "other").await.expect("released");
+        assert_eq!(largest("lo").await, before);
+        assert!(!folder.exists(), "nothing is remembered");
     });
 }
 
@@ -151,6 +176,17 @@ fn a_host_that_forwards_for_stacks_is_no_router_for_strangers() {
         // What it drops is this table's doing.
         run("nft", "delete table inet compose-host.forward");
         assert!(answers(&one, 2).await);
+        for again in [true, false] {
+            let restored =
+                if again { forwarding.need("one", true, false).map(drop) } else { forwarding.restore() };
+            restored.expect("put back");
+            assert!(!answers(&one, 2).await && answers(&one, 3).await);
+            // With the names of interfaces, so that it can be loaded.
+            feed("nft", &["-c", "-f", "-"], &format!("flush ruleset\n{}", run("nft", "list ruleset")));
+            run("nft", "flush ruleset");
+            assert!(answers(&one, 2).await);
+        }
+        forwarding.restore().expect("put back");
         forwarding.release("one").expect("released");
         assert_eq!(value(V4), "0");
     });

@@ -62,10 +62,10 @@ use std::process::ExitCode;
 use std::rc::Rc;
 
 use composer_cgroup::Hierarchy;
-use composer_network::Host;
 use composer_network::dns::{Listener, Server, Upstreams};
 use composer_network::firewall::Forwarding;
 use composer_network::subnets::Registry;
+use composer_network::{Host, Loopback};
 use composer_plan::{Lack, Observed, ObservedContainer, ObservedState};
 use composer_sandbox::descriptor;
 use composer_stack::Stack;
@@ -101,6 +101,7 @@ struct Engine {
     spaces: RefCell<network::Spaces>,
     ports: ports::Ports,
     forwarding: Forwarding,
+    loopback: Loopback,
     /// What hides the host's secrets from containers that start now; looked at again by each `up`.
     mask: RefCell<Option<PathBuf>>,
     resolver: Server,
@@ -193,6 +194,7 @@ async fn supervise(stack: &str) -> io::Result<()> {
         spaces: RefCell::default(),
         ports: ports::Ports::new(stack),
         forwarding: Forwarding::open(&paths::registry()),
+        loopback: Loopback::open(&paths::registry()),
         mask: RefCell::default(),
         resolver: Server::new(Upstreams::host()),
         listeners: RefCell::default(),

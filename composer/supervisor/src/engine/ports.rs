@@ -4,12 +4,13 @@
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use composer_network::firewall::{Firewall, Net, Rules};
-use composer_network::names;
 use composer_network::ports::{Place, Reserved};
 use composer_network::proxy::Target;
+use composer_network::{Bridge, names};
 use composer_plan::{Plan, Step};
 use composer_stack::{Driver, GatewayMode, Port, Service, Stack};
 
@@ -21,7 +22,7 @@ use super::{Engine, taken};
 use crate::diagnose;
 use crate::protocol::{Action, Failure, Subject};
 use crate::records::PublishedPort;
-use tokio::sync::Notify;
+use tokio::sync::{Mutex, Notify};
 
 /// Descriptors in one message to the keeper.
 const AT_ONCE: usize = 8;
@@ -44,6 +45,8 @@ pub struct Ports {
     /// Ports have been given back, or will not be.
     pub(super) freed: Notify,
     firewall: RefCell<Firewall>,
+    /// The indices of bridges that have been told to take large packets; the host's loopback has before the first.
+    large: Mutex<BTreeSet<u32>>,
     /// What the kernel was last told.
     rules: RefCell<Option<Rules>>,
     /// Whether nf_tables has failed: then everything is served here.
@@ -62,6 +65,7 @@ impl Ports {
             stalled: Cell::new(false),
             freed: Notify::new(),
             firewall: RefCell::new(Firewall::new(stack)),
+            large: Mutex::default(),
             rules: RefCell::default(),
             by_hand: Cell::new(false),
             adopting: Cell::new(true),
@@ -327,8 +331,41 @@ impl Engine {
                 set.map_err(|error| StartError::doing(&format!("{name}: publish its ports"), &error))?;
             }
         }
+        if ports_of(&service).iter().any(is_at_loopback) {
+            let ways = self.ways_in(&container.record.borrow());
+            self.enlarge(&ways.networks).await;
+        }
         self.refresh_firewall(false);
         Ok(())
+    }
+
+    /// Has clients on this host get through to published ports as fast as they can. Without it they get there as well.
+    async fn enlarge(&self, networks: &BTreeSet<String>) {
+        let mut large = self.ports.large.lock().await;
+        if large.is_empty()
+            && let Err(error) = self.loopback.need(&self.host, &self.stack).await
+        {
+            diagnose(&error.to_string());
+        }
+        let bridges: Vec<Bridge> = {
+            let known = self.networks.borrow();
+            networks.iter().filter_map(|key| Some(known.get(key)?.bridge.clone())).collect()
+        };
+        for bridge in bridges {
+            if large.insert(bridge.index)
+                && let Err(error) = self.host.enlarge(&bridge).await
+            {
+                diagnose(&error.to_string());
+            }
+        }
+    }
+
+    /// The loopback is as it was, as far as this stack is concerned.
+    pub(super) async fn reduce_loopback(&self) -> Result<(), StartError> {
+        let mut large = self.ports.large.lock().await;
+        large.clear();
+        let released = self.loopback.release(&self.host, &self.stack).await;
+        released.map_err(|error| StartError::doing("set the host's loopback as it was before", &error))
     }
 
     /// The ports that a container holds lead to it from now on, and its record says which they are.
@@ -442,6 +479,9 @@ impl Engine {
             if is_ours_to_have && self.ports.firewall.borrow_mut().has_lost().unwrap_or(false) {
                 self.refresh_firewall(true);
             }
+            if let Err(error) = self.forwarding.restore() {
+                diagnose(&error.to_string());
+            }
         }
     }
 
@@ -485,6 +525,12 @@ impl Engine {
         });
         nets.collect()
     }
+}
+
+/// Whether a port is published for TCP at 127.0.0.1.
+fn is_at_loopback(port: &Port) -> bool {
+    let v4 = |address: IpAddr| address.is_ipv4() && (address.is_unspecified() || address.is_loopback());
+    port.protocol == composer_stack::Protocol::Tcp && port.host_ip.is_none_or(v4)
 }
 
 /// Where a service publishes a port.

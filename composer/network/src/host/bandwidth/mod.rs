@@ -7,7 +7,7 @@
 //! who may take apart what is on its own end, cannot reach any of it.
 //!
 //! Rates are those of IP packets: HTB counts the Ethernet header as well, which is allowed for at the size of full
-//! packets. Containers hand over packets of up to 192 KiB (GSO), of which one is more than a second at 1 Mbit/s. So each class
+//! packets. Packets come of up to 192 KiB (GSO), of which one is more than a second at 1 Mbit/s. So each class
 //! ends in a TBF that never waits, but takes what is larger than a few milliseconds of the rate apart.
 //!
 //! u32 is the classifier, as kernels have had it for longest; its filters are looked through one by one, for each packet of

@@ -301,6 +301,7 @@ impl Engine {
                 .release(&self.stack)
                 .map_err(|error| doing("have the host forward as it did before", &error)),
         );
+        outcomes.push(self.reduce_loopback().await);
         if are_gone {
             let released = self.registry.release_stack(&self.stack);
             outcomes.push(released.map_err(|error| doing("give the subnets back", &error)));
