@@ -90,6 +90,33 @@ fn one_that_another_container_still_has_is_in_use() {
 }
 
 #[test]
+fn one_that_is_lent_in_its_stack_goes_with_whoever_has_it_last() {
+    let rest = "  two: {x-rootfs: '@busybox@', command: sleep 1000, volumes_from: [one]}\n";
+    let project = Project::new("left-last", &format!("{}{rest}", file()));
+    project.ok(&["up", "-d"]);
+    write(&project, "lent");
+    project.ok(&["rm", "-sfv", "one"]);
+    assert_eq!(project.ok(&["exec", "-T", "two", "cat", "/own/file", "/two/file"]), "lent\nlent\n");
+    let label = format!("label=com.docker.compose.project={}", project.name);
+    let volumes = || project.ok(&["volume", "ls", "-q", "-f", &label]);
+    assert_eq!(volumes().lines().count(), 2);
+    assert_eq!(project.left_volumes(), [] as [String; 0]);
+    project.ok(&["rm", "-sfv", "two"]);
+    assert_eq!(volumes(), "");
+    // Both at once, and whoever had it last without `-v`, as ever.
+    project.ok(&["up", "-d"]);
+    project.ok(&["rm", "-sfv"]);
+    assert_eq!(volumes(), "");
+    project.ok(&["up", "-d"]);
+    project.ok(&["rm", "-sfv", "one"]);
+    project.ok(&["rm", "-sf", "two"]);
+    let left = project.left_volumes();
+    assert_eq!(left.len(), 2);
+    project.ok(&["volume", "rm", &left[0], &left[1]]);
+    project.down();
+}
+
+#[test]
 fn one_that_another_stack_has_is_not_removed_with_its_container() {
     let project = Project::new("left-lender", file());
     project.ok(&["up", "-d"]);

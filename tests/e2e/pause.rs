@@ -1,9 +1,15 @@
 //! `pause`, `unpause`, `kill` and `wait`: what they do, and the status they end with.
 
-use std::io::{BufRead, BufReader};
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
 use std::process::Stdio;
 
+use nix::sys::signal::{self, Signal};
+use nix::sys::stat::Mode;
+use nix::unistd::{Pid, mkfifo};
+
 use crate::stack::Project;
+use crate::terminal::Typist;
 
 const FILE: &str = r#"
 services:
@@ -60,6 +66,37 @@ fn a_paused_container_stands_still_and_goes_on() {
     project.ok(&["pause"]);
     project.ok(&["kill", "-s", "TERM", "clock"]);
     assert_eq!(project.run(&["wait", "clock"]).status.code(), Some(3));
+    project.down();
+}
+
+#[test]
+fn whoever_waits_for_a_program_that_is_held_may_leave_it() {
+    let file = "services: {one: {x-rootfs: @busybox@, command: sleep 1000, volumes: ['./go:/go']}}";
+    let project = Project::new("pause-exec", file);
+    fs::create_dir(project.folder.join("go")).unwrap();
+    let fifo = project.folder.join("go/fifo");
+    mkfifo(&fifo, Mode::S_IRWXU).unwrap();
+    project.ok(&["up", "-d"]);
+    let program = ["one", "sh", "-c", "exec 3>/go/fifo; echo ready; exec sleep 1000"];
+    let mut typist = Typist::new(&project, &[&["exec"], &program[..]].concat(), (24, 80));
+    let mut exec = project.command(&[&["exec", "-T"], &program[..]].concat());
+    // The program has pipes of ours itself; what is a file is copied to.
+    let notes = project.folder.join("notes");
+    let mut exec = exec.stdout(Stdio::piped()).stderr(fs::File::create(&notes).unwrap()).spawn().unwrap();
+    let mut held_open = fs::File::open(&fifo).unwrap();
+    typist.until("ready");
+    assert_eq!(BufReader::new(exec.stdout.take().unwrap()).lines().next().unwrap().unwrap(), "ready");
+    project.ok(&["pause", "one"]);
+    signal::kill(Pid::from_raw(exec.id().cast_signed()), Signal::SIGINT).unwrap();
+    assert_eq!(exec.wait().unwrap().code(), Some(130));
+    let notes = fs::read_to_string(notes).unwrap();
+    assert!(notes.contains("its container is paused"), "{notes}");
+    typist.types("\x03");
+    assert_eq!(typist.end(), Some(130));
+    // What they have left hears of it when it can.
+    project.ok(&["unpause", "one"]);
+    held_open.read_to_end(&mut Vec::new()).unwrap();
+    assert_eq!(project.field("one", "State"), "running");
     project.down();
 }
 

@@ -1,10 +1,12 @@
 //! Who runs out of memory while something else happens to it: it is stopped, held or killed by its user, or ends by itself.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 
+use nix::sys::signal::{Signal, kill};
 use nix::sys::stat::Mode;
-use nix::unistd::mkfifo;
+use nix::unistd::{Pid, mkfifo};
 
 use crate::stack::{Project, ended, pidfd, text};
 
@@ -53,6 +55,35 @@ fn what_is_told_to_end_is_not_held_any_more() {
     events.kill().unwrap();
     events.wait().unwrap();
     assert_eq!(project.field("one", "ExitCode"), 137);
+    project.down();
+}
+
+#[test]
+fn exec_ends_by_an_interrupt_where_its_container_is_held_and_is_refused_after() {
+    // Below its limit, so that nothing waits for memory that the kernel may find after all.
+    let takes = "dd if=/dev/zero of=/full/file bs=1M count=45; exec sleep 1000";
+    let script = format!("until [ -e /go/now ]; do sleep 0.1; done; {takes}");
+    let file = format!(
+        "services:\n  one:\n    x-rootfs: @busybox@\n    network_mode: none\n    mem_limit: 48m\n    memswap_limit: 48m\n    \
+         tmpfs: /full\n    volumes: ['./go:/go']\n    x-oom: pause\n    command: [sh, -c, '{script}']\n"
+    );
+    let project = project("short-exec", &file);
+    project.ok(&["up", "-d"]);
+    let mut exec = project.command(&["exec", "-T", "one", "sh", "-c", "echo in; exec sleep 1000"]);
+    let mut exec = exec.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let first = BufReader::new(exec.stdout.take().unwrap()).lines().next();
+    assert_eq!(first.unwrap().unwrap(), "in");
+    let mut events = project.command(&["events", "--since", "1000s"]).stdout(Stdio::piped()).spawn().unwrap();
+    go(&project);
+    let mut lines = BufReader::new(events.stdout.take().unwrap()).lines();
+    assert!(lines.any(|line| line.unwrap().contains("oom: paused")));
+    events.kill().unwrap();
+    events.wait().unwrap();
+    kill(Pid::from_raw(exec.id().cast_signed()), Signal::SIGINT).unwrap();
+    assert_eq!(exec.wait().unwrap().code(), Some(130));
+    let (code, message) = project.fails(&["exec", "-T", "one", "true"]);
+    let why = "is paused, as it has run out of memory: raise its limit, or `compose unpause one`";
+    assert!(code == 1 && message.contains(why), "{code} {message}");
     project.down();
 }
 

@@ -15,7 +15,7 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open, pidfd_send_signal};
 
 use super::context::Context;
 use super::signals::Signals;
-use super::{Error, Result, doing, wait, work};
+use super::{Error, Result, doing, wait};
 use crate::options::Exec;
 use crate::render::Output;
 use streams::Streams;
@@ -57,7 +57,10 @@ pub fn run(context: &mut Context, verb: Exec) -> Result {
     }
     match executing(&client)? {
         None => Ok(0),
-        Some(_) if verb.detach => finish(&client, &mut context.out),
+        Some(_) if verb.detach => {
+            while !Program::default().hear(&client)? {}
+            Ok(0)
+        }
         Some((_, Some(master))) => terminal::relay(&client, &master, &mut context.out),
         Some((pid, None)) => attend(&client, pid, streams.as_mut(), &mut context.out),
     }
@@ -75,6 +78,7 @@ fn executing(client: &Client) -> Result<Option<(i32, Option<OwnedFd>)>> {
                 | Reply::Plan(_)
                 | Reply::Containers { .. }
                 | Reply::Attached(_)
+                | Reply::Paused(_)
                 | Reply::Exited { .. }
                 | Reply::Waits(_)
                 | Reply::Begun { .. }
@@ -85,44 +89,82 @@ fn executing(client: &Client) -> Result<Option<(i32, Option<OwnedFd>)>> {
     }
 }
 
-/// Waits for the end of the request; the program's status, 0 where it is not waited for.
-fn finish(client: &Client, out: &mut Output) -> Result {
-    let mut code = 0;
-    work::until_done(client, |reply| {
-        if let Reply::Exited { code: of_program, starved } = reply {
-            code = of_program;
-            starved.iter().for_each(|why| out.note(why));
+/// A program that runs, by what the supervisor tells of it.
+#[derive(Default)]
+struct Program {
+    /// Its container is held: it hears nothing, and does not end.
+    is_held: bool,
+    code: i32,
+    starved: Option<String>,
+}
+
+impl Program {
+    /// Takes the next answer; whether it is the last one.
+    fn hear(&mut self, client: &Client) -> Result<bool> {
+        match client.next()?.map(|(reply, _)| reply) {
+            Some(Reply::Paused(is_held)) => self.is_held = is_held,
+            Some(Reply::Exited { code, starved }) => (self.code, self.starved) = (code, starved),
+            Some(Reply::Done) => return Ok(true),
+            Some(Reply::Failed(failure)) => return Err(Error::Refused(failure)),
+            Some(
+                Reply::Event(_)
+                | Reply::Plan(_)
+                | Reply::Containers { .. }
+                | Reply::Attached(_)
+                | Reply::Executing { .. }
+                | Reply::Waits(_)
+                | Reply::Begun { .. }
+                | Reply::Hold,
+            )
+            | None => {}
         }
-    })?;
-    Ok(status(code))
+        Ok(false)
+    }
+
+    /// Its status, 0 where it was not waited for.
+    fn status(self, out: &mut Output) -> u8 {
+        self.starved.iter().for_each(|why| out.note(why));
+        u8::try_from(self.code).unwrap_or(1)
+    }
 }
 
-fn status(code: i32) -> u8 {
-    u8::try_from(code).unwrap_or(1)
+/// The status of who leaves for a signal. The connection closes behind us, and the program is told as by a terminal that
+/// goes.
+fn left(signal: Signal, program: &Program, out: &mut Output) -> u8 {
+    if program.is_held {
+        out.note("left the program: its container is paused, and it is told to end when that goes on");
+    }
+    128 + u8::try_from(signal as i32).unwrap_or(0)
 }
 
-/// Waits for a program that has no terminal of ours, copies its output, and passes signals on.
+/// Waits for a program that has no terminal of ours, copies its output, and passes signals on. One that cannot hear them
+/// is left.
 fn attend(client: &Client, pid: i32, mut streams: Option<&mut Streams>, out: &mut Output) -> Result {
     // Whoever has ended by now needs no signal.
     let process = Pid::from_raw(pid).and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
     let signals = Signals::take(&[Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT])?;
+    let mut program = Program::default();
     loop {
         let mut fds = vec![(client.as_fd(), PollFlags::IN), (signals.as_fd(), PollFlags::IN)];
         fds.extend(streams.iter().flat_map(|streams| streams.outputs()).map(|fd| (fd, PollFlags::IN)));
         let ready = wait::any(&fds, None)?;
-        while let Some(signal) = signals.next()? {
-            let signal = rustix::process::Signal::from_named_raw(signal as i32);
-            if let (Some(process), Some(signal)) = (&process, signal) {
-                // As above.
-                let _ = pidfd_send_signal(process, signal);
-            }
-        }
         // Where the program has ended, what it has written is there.
         if let Some(streams) = &mut streams {
             streams.copy().map_err(Error::Output)?;
         }
-        if ready.first() == Some(&true) {
-            return finish(client, out);
+        if ready.first() == Some(&true) && program.hear(client)? {
+            return Ok(program.status(out));
+        }
+        // Last: what was told before they came is known.
+        while let Some(signal) = signals.next()? {
+            let number = rustix::process::Signal::from_named_raw(signal as i32);
+            if let (Some(process), Some(number)) = (&process, number) {
+                // As above.
+                let _ = pidfd_send_signal(process, number);
+            }
+            if program.is_held {
+                return Ok(left(signal, &program, out));
+            }
         }
     }
 }

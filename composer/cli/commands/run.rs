@@ -152,6 +152,7 @@ fn started(
             | Reply::Plan(_)
             | Reply::Containers { .. }
             | Reply::Executing { .. }
+            | Reply::Paused(_)
             | Reply::Exited { .. }
             | Reply::Waits(_)
             | Reply::Begun { .. }

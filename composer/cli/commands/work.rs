@@ -85,6 +85,7 @@ pub fn receive(client: &Client, progress: &mut Progress, context: &mut Context) 
             Reply::Containers { .. }
             | Reply::Attached(_)
             | Reply::Executing { .. }
+            | Reply::Paused(_)
             | Reply::Exited { .. }
             | Reply::Begun { .. }
             | Reply::Hold => {}

@@ -174,6 +174,7 @@ impl Actor {
                 | Reply::Containers { .. }
                 | Reply::Attached(_)
                 | Reply::Executing { .. }
+                | Reply::Paused(_)
                 | Reply::Waits(_)
                 | Reply::Begun { .. }
                 | Reply::Hold => {}

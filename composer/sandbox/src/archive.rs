@@ -4,6 +4,7 @@
 //! The stream's first entry is the file or folder itself, under a name of its own; the entries of a folder follow.
 
 mod pack;
+mod records;
 mod remove;
 mod sparse;
 mod unpack;

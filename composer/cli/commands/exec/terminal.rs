@@ -12,12 +12,16 @@ use rustix::termios::{OptionalActions, Termios, Winsize, tcgetattr, tcgetwinsize
 
 use super::super::signals::Signals;
 use super::super::{Error, Result, doing, wait};
+use super::Program;
 use crate::render::Output;
 
 /// Rows and columns of our terminal; the classic ones where it does not tell.
 pub fn size() -> (u16, u16) {
     tcgetwinsize(std::io::stdout()).map_or((24, 80), |size| (size.ws_row, size.ws_col))
 }
+
+/// What Ctrl-C sends.
+const INTERRUPT: u8 = 0x03;
 
 /// A terminal in raw mode, until this is dropped.
 pub struct Raw {
@@ -49,12 +53,12 @@ pub fn relay(client: &Client, master: &OwnedFd, out: &mut Output) -> Result {
     let raw = Raw::enter()?;
     non_blocking(master)?;
     resize(master);
-    let ended = copy(client, master, &signals, out);
+    let mut program = Program::default();
+    let ended = copy(client, master, &signals, &mut program, out);
     drop(raw);
     match ended? {
-        // The connection closes behind us, and the program is told as by a terminal that goes.
-        Some(signal) => Ok(128 + u8::try_from(signal as i32).unwrap_or(0)),
-        None => super::finish(client, out),
+        Ended::Program => Ok(program.status(out)),
+        Ended::Signal(signal) => Ok(super::left(signal, &program, out)),
     }
 }
 
@@ -77,8 +81,22 @@ pub fn non_blocking(fd: &OwnedFd) -> Result<()> {
     fcntl_setfl(fd, flags | OFlags::NONBLOCK).map_err(doing("set the flags of the program's input"))
 }
 
-/// Until the program has ended, or a signal says that we have to.
-fn copy(client: &Client, master: &OwnedFd, signals: &Signals, out: &mut Output) -> Result<Option<Signal>> {
+/// Why we end.
+enum Ended {
+    /// The program has.
+    Program,
+    /// A signal says so, or its key where the program cannot hear it.
+    Signal(Signal),
+}
+
+/// Until the program has ended, or we have to.
+fn copy(
+    client: &Client,
+    master: &OwnedFd,
+    signals: &Signals,
+    program: &mut Program,
+    out: &mut Output,
+) -> Result<Ended> {
     let stdin = std::io::stdin();
     let mut typed: VecDeque<u8> = VecDeque::new();
     let (mut is_open, mut reads_keys) = (true, true);
@@ -91,17 +109,25 @@ fn copy(client: &Client, master: &OwnedFd, signals: &Signals, out: &mut Output) 
         if is_open {
             fds.push((master.as_fd(), of_master));
         }
-        // Further keys wait until the program has taken these.
-        let wants_keys = reads_keys && is_open && typed.is_empty();
+        // Further keys wait until the program has taken these; one that stands still takes none, and Ctrl-C has to come.
+        let wants_keys = reads_keys && is_open && (typed.is_empty() || program.is_held);
         if wants_keys {
             fds.push((stdin.as_fd(), PollFlags::IN));
         }
         let ready = wait::any(&fds, None)?;
         let is = |place: usize| ready.get(place) == Some(&true);
+        // Before signals and keys: what was told before they came is known.
+        if is(0) && program.hear(client)? {
+            // What it has written is there.
+            if is_open {
+                show(master, out)?;
+            }
+            return Ok(Ended::Program);
+        }
         while let Some(signal) = signals.next()? {
             match signal {
                 Signal::SIGWINCH => resize(master),
-                signal => return Ok(Some(signal)),
+                signal => return Ok(Ended::Signal(signal)),
             }
         }
         if is_open && is(2) {
@@ -109,15 +135,13 @@ fn copy(client: &Client, master: &OwnedFd, signals: &Signals, out: &mut Output) 
             send(master, &mut typed)?;
         }
         if wants_keys && is(3) {
+            let before = typed.len();
             reads_keys = read_keys(&mut typed)?;
+            let interrupts = typed.iter().skip(before).any(|key| *key == INTERRUPT);
             send(master, &mut typed)?;
-        }
-        if is(0) {
-            // The program has ended; what it has written is there.
-            if is_open {
-                show(master, out)?;
+            if program.is_held && interrupts {
+                return Ok(Ended::Signal(Signal::SIGINT));
             }
-            return Ok(None);
         }
     }
 }

@@ -35,6 +35,7 @@ impl Session<'_> {
             | Reply::Containers { .. }
             | Reply::Attached(_)
             | Reply::Executing { .. }
+            | Reply::Paused(_)
             | Reply::Exited { .. }
             | Reply::Begun { .. }
             | Reply::Hold => return Ok(()),
@@ -108,6 +109,7 @@ impl Session<'_> {
             | Reply::Containers { .. }
             | Reply::Attached(_)
             | Reply::Executing { .. }
+            | Reply::Paused(_)
             | Reply::Exited { .. }
             | Reply::Waits(_)
             | Reply::Begun { .. }

@@ -34,6 +34,15 @@ pub(super) struct Wanted<'a> {
     pub credentials: Option<&'a Credentials>,
 }
 
+/// A client that has logged in.
+pub(super) struct Connection {
+    pub client: Client,
+    /// The token that it has been given.
+    pub token: Option<String>,
+    /// Whether it speaks without TLS.
+    pub http: bool,
+}
+
 /// The credentials for a registry, if there are any.
 pub(super) fn known(registries: &Registries, host: &str) -> Result<Option<Credentials>> {
     match &registries.docker_config {
@@ -42,19 +51,16 @@ pub(super) fn known(registries: &Registries, host: &str) -> Result<Option<Creden
     }
 }
 
-/// A client that has logged in, and the token it has been given. `failed` words what a failure says.
+/// A client that has logged in. `failed` words what a failure says.
 pub(super) fn connect(
     runtime: &Runtime,
     wanted: &Wanted<'_>,
     registries: &Registries,
     stop: &Stop,
     failed: impl Fn(&'static str, &str) -> Error,
-) -> Result<(Client, Option<String>)> {
+) -> Result<Connection> {
     let insecure = registries.is_insecure(wanted.host);
-    let certificates = match &registries.certificates {
-        Some(folder) => certificates::read(&folder.join(wanted.host))?,
-        None => Vec::new(),
-    };
+    let certificates = trusted(registries, wanted.host)?;
     let proxies = registries.proxies.of(wanted.host);
     let network = (&proxies, registries.silence.unwrap_or(SILENCE));
     let unmade =
@@ -101,17 +107,53 @@ pub(super) fn connect(
         None => Error::Stopped,
     };
     match log_in(&first, wanted.speech == Speech::Http) {
-        Ok(token) => Ok((first, token)),
+        Ok(token) => Ok(Connection { client: first, token, http: wanted.speech == Speech::Http }),
         Err(Some(OciDistributionError::RequestError(error)))
             if wanted.speech == Speech::Either
                 && (insecure || is_loopback(wanted.host))
                 && words::speaks_no_tls(&error) =>
         {
-            let http = make(true)?;
-            let token = log_in(&http, true).map_err(refused)?;
-            Ok((http, token))
+            let client = make(true)?;
+            let token = log_in(&client, true).map_err(refused)?;
+            Ok(Connection { client, token, http: true })
         }
         Err(error) => Err(refused(error)),
+    }
+}
+
+/// The identity token that a registry's token service gives for credentials which it has taken; `None` where it gives
+/// none.
+pub(super) fn offered(
+    runtime: &Runtime,
+    wanted: &Wanted<'_>,
+    registries: &Registries,
+    stop: &Stop,
+    http: bool,
+) -> Result<Option<String>> {
+    let Some(credentials) = wanted.credentials.filter(|found| found.identity().is_none()) else {
+        return Ok(None);
+    };
+    let certificates = trusted(registries, wanted.host)?;
+    let proxies = registries.proxies.of(wanted.host);
+    let network = (&proxies, registries.silence.unwrap_or(SILENCE));
+    let scheme = if http { "http" } else { "https" };
+    let base = format!("{scheme}://{}", wanted.image.resolve_registry());
+    let Ok(asking) = identity::http(registries.is_insecure(wanted.host), &certificates, network) else {
+        return Ok(None);
+    };
+    match run(runtime, stop, || identity::offered(&asking, &base, wanted.image, credentials)) {
+        Ok(token) => Ok(token),
+        Err(None) => Err(Error::Stopped),
+        // The password does as well.
+        Err(Some(_)) => Ok(None),
+    }
+}
+
+/// The certificates by which a registry is known beside those of the system.
+fn trusted(registries: &Registries, host: &str) -> Result<Vec<Certificate>> {
+    match &registries.certificates {
+        Some(folder) => certificates::read(&folder.join(host)),
+        None => Ok(Vec::new()),
     }
 }
 

@@ -29,6 +29,11 @@ pub(super) struct Credentials {
 }
 
 impl Credentials {
+    /// Those that an identity token is.
+    pub fn of_identity(secret: String) -> Self {
+        Self { user: TOKEN.to_owned(), secret }
+    }
+
     /// The identity token that it is, if it is one.
     pub fn identity(&self) -> Option<&str> {
         (self.user == TOKEN).then_some(self.secret.as_str())

@@ -9,13 +9,16 @@ use oci_client::errors::OciDistributionError as Failure;
 use oci_client::secrets::RegistryAuth;
 use oci_client::{Client, RegistryOperation};
 use reqwest::header::WWW_AUTHENTICATE;
-use reqwest::{NoProxy, Proxy, StatusCode};
+use reqwest::{NoProxy, Proxy, StatusCode, Url};
 use serde::Deserialize;
 use tokio::runtime::Handle;
 
+use super::credentials::Credentials;
 use super::settings::Proxies;
 use super::{AGENT, CONNECT};
 
+/// What token services know us as.
+const CLIENT: &str = "composer";
 /// How long a token holds that does not say so.
 const LIFETIME: u64 = 60;
 /// How long a client keeps a token at most: it is renewed in time, and what is kept is the last.
@@ -38,6 +41,13 @@ struct Answer {
     access_token: String,
     #[serde(default)]
     expires_in: Option<u64>,
+}
+
+/// What it answers whoever has a password and wants to have no need of it any more.
+#[derive(Deserialize)]
+struct Offer {
+    #[serde(default)]
+    refresh_token: String,
 }
 
 /// The client that asks token services, as the registry's own is.
@@ -95,13 +105,7 @@ impl Exchange {
 
     /// A token; `None` where the registry wants none.
     async fn token(&self) -> Result<Option<Answer>, Failure> {
-        let asked = self.http.get(format!("{}/v2/", self.base)).send().await?;
-        let challenges: Vec<&str> = asked
-            .headers()
-            .get_all(WWW_AUTHENTICATE)
-            .iter()
-            .filter_map(|value| value.to_str().ok())
-            .collect();
+        let challenges = challenges(&self.http, &self.base).await?;
         let Some((realm, service)) = service(&self.base, &challenges)? else { return Ok(None) };
         let actions = match self.operation {
             RegistryOperation::Pull => "pull",
@@ -112,7 +116,7 @@ impl Exchange {
             ("grant_type", "refresh_token"),
             ("service", &service),
             ("scope", &scope),
-            ("client_id", "composer"),
+            ("client_id", CLIENT),
             ("refresh_token", &self.identity),
         ];
         let answered = self.http.post(realm).form(&form).send().await?;
@@ -131,10 +135,41 @@ impl Exchange {
     }
 }
 
+/// The identity token that a registry's token service gives for a password, as Docker asks for it; `None` where it gives
+/// none.
+pub(super) async fn offered(
+    http: &reqwest::Client,
+    base: &str,
+    image: &oci_client::Reference,
+    credentials: &Credentials,
+) -> Result<Option<String>, Failure> {
+    let Some((realm, service)) = service(base, &challenges(http, base).await?)? else { return Ok(None) };
+    let Ok(mut realm) = Url::parse(&realm) else { return Ok(None) };
+    realm
+        .query_pairs_mut()
+        .append_pair("service", &service)
+        .append_pair("scope", &format!("repository:{}:pull", image.repository()))
+        .append_pair("account", &credentials.user)
+        .append_pair("client_id", CLIENT)
+        .append_pair("offline_token", "true");
+    let asking = http.get(realm).basic_auth(&credentials.user, Some(&credentials.secret));
+    let text = asking.send().await?.text().await?;
+    // Whatever else it says: it has taken the password before.
+    let offer = serde_json::from_str::<Offer>(&text).ok();
+    Ok(offer.map(|offer| offer.refresh_token).filter(|token| !token.is_empty()))
+}
+
+/// What a registry wants of whoever asks it something.
+async fn challenges(http: &reqwest::Client, base: &str) -> Result<Vec<String>, Failure> {
+    let asked = http.get(format!("{base}/v2/")).send().await?;
+    let all = asked.headers().get_all(WWW_AUTHENTICATE).iter();
+    Ok(all.filter_map(|value| value.to_str().ok()).map(str::to_owned).collect())
+}
+
 /// Which token service a registry wants a token of; `None` where it wants none.
-fn service(base: &str, challenges: &[&str]) -> Result<Option<(String, String)>, Failure> {
+fn service(base: &str, challenges: &[impl AsRef<str>]) -> Result<Option<(String, String)>, Failure> {
     let ours = |why: String| Err(Failure::GenericError(Some(why)));
-    match challenges.iter().find_map(|challenges| bearer(challenges)) {
+    match challenges.iter().find_map(|challenges| bearer(challenges.as_ref())) {
         None if challenges.is_empty() => Ok(None),
         None => ours("the registry wants a password, and there is an identity token: log in anew".to_owned()),
         Some((realm, _)) if base.starts_with("https:") && !realm.starts_with("https:") => {
@@ -179,7 +214,7 @@ mod tests {
         };
         let found = Some(("http://a.io/token".to_owned(), "a".to_owned()));
         assert_eq!(service("http://a.io", &["Basic realm=x", bearer]).unwrap(), found);
-        assert_eq!(service("https://a.io", &[]).unwrap(), None);
+        assert_eq!(service("https://a.io", &[""; 0]).unwrap(), None);
         assert!(refused("https://a.io", &[bearer]).contains("in plain text"));
         assert!(refused("https://a.io", &["Basic realm=x"]).contains("wants a password"));
     }

@@ -30,7 +30,8 @@ impl Registries {
         Ok(known.map(|found| if found.identity().is_some() { String::new() } else { found.user }))
     }
 
-    /// Has a registry look at credentials, those that are kept where none are given, and keeps them. Blocks.
+    /// Has a registry look at credentials, those that are kept where none are given, and keeps them; where it gives an
+    /// identity token for them, that one in their place, as Docker does. Blocks.
     ///
     /// # Errors
     /// When it refuses them or cannot be reached, and when they cannot be kept.
@@ -48,7 +49,8 @@ impl Registries {
             None => connection::known(self, registry)?
                 .ok_or_else(|| failed(registry, "there are no credentials of it"))?,
         };
-        self.verify(registry, &credentials, stop)?;
+        let identity = self.verify(registry, &credentials, stop)?;
+        let credentials = identity.map_or(credentials, Credentials::of_identity);
         credentials::keep(path, registry, &credentials, owner)
     }
 
@@ -63,7 +65,8 @@ impl Registries {
         }
     }
 
-    fn verify(&self, registry: &str, credentials: &Credentials, stop: &Stop) -> Result<()> {
+    /// Has a registry look at credentials; the identity token that it gives for them, if it gives one.
+    fn verify(&self, registry: &str, credentials: &Credentials, stop: &Stop) -> Result<Option<String>> {
         let runtime = runtime().map_err(|error| failed(registry, &error.to_string()))?;
         let image = oci_client::Reference::with_tag(registry.to_owned(), ANY.to_owned(), "latest".to_owned());
         let wanted = Wanted {
@@ -74,23 +77,24 @@ impl Registries {
             credentials: Some(credentials),
         };
         let refused = |_: &'static str, message: &str| failed(registry, message);
-        let (client, token) = connection::connect(&runtime, &wanted, self, stop, refused)?;
-        if token.is_some() {
+        let connection = connection::connect(&runtime, &wanted, self, stop, refused)?;
+        if connection.token.is_some() {
             // Its token service has looked at them.
-            return Ok(());
+            return connection::offered(&runtime, &wanted, self, stop, connection.http);
         }
+        let client = connection.client;
         let auth = RegistryAuth::Basic(credentials.user.clone(), credentials.secret.clone());
         match run(&runtime, stop, || client.list_tags(&image, &auth, None, None)) {
-            Ok(_) => Ok(()),
+            Ok(_) => Ok(None),
             Err(None) => Err(Error::Stopped),
             // Who is told that there is no such repository has been let in.
-            Err(Some(OciDistributionError::ImageManifestNotFoundError(_))) => Ok(()),
+            Err(Some(OciDistributionError::ImageManifestNotFoundError(_))) => Ok(None),
             Err(Some(OciDistributionError::RegistryError { envelope, .. }))
                 if envelope.errors.iter().any(|error| {
                     matches!(error.code, OciErrorCode::NameUnknown | OciErrorCode::ManifestUnknown)
                 }) =>
             {
-                Ok(())
+                Ok(None)
             }
             Err(Some(error)) => Err(failed(registry, &words::of(&error, Some(credentials)))),
         }

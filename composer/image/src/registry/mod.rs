@@ -103,7 +103,7 @@ impl Registry {
         let operation = RegistryOperation::Pull;
         let wanted = Wanted { host, speech, image: &image, operation, credentials: credentials.as_ref() };
         let failed = |doing, message: &str| failed(named, doing, message);
-        let (client, _) = connection::connect(&runtime, &wanted, registries, stop, failed)?;
+        let client = connection::connect(&runtime, &wanted, registries, stop, failed)?.client;
         let remote = Arc::new(Remote { client, image, stop: stop.clone() });
         let first = Mutex::new(None);
         Ok(Self { runtime, remote, named: named.clone(), credentials, first, in_vain: String::new() })

@@ -43,7 +43,7 @@ impl Upload {
             operation: RegistryOperation::Push,
             credentials: credentials.as_ref(),
         };
-        let (client, _) = connection::connect(&runtime, &wanted, registries, stop, failure)?;
+        let client = connection::connect(&runtime, &wanted, registries, stop, failure)?.client;
         Ok(Self { runtime, client, image, named: named.clone(), credentials, stop: stop.clone() })
     }
 

@@ -13,15 +13,17 @@ use rustix::fs::{XattrFlags, fsetxattr};
 use rustix::io::Errno;
 use tar::{Entry, EntryType};
 
-use super::{EXTENDED, Owner, Rule, at, is_portable, sparse};
+use super::records::{OfEntry, Records};
+use super::{Owner, Rule, at, sparse};
 use crate::removal;
 use crate::userns;
 
 /// Reads the stream to its end and makes what is in it at `target`. A file takes the place of one that is there in one
 /// moment. Returned are the entries that were left out, devices, which a container has no use for.
 pub fn unpack(target: &str, rule: &Rule, owner: Owner, input: impl Read) -> io::Result<Vec<String>> {
+    let (input, extended) = Records::new(input);
     let mut archive = tar::Archive::new(input);
-    let mut unpacked = Unpacked { owner, root: None, folders: Vec::new(), left_out: Vec::new() };
+    let mut unpacked = Unpacked { owner, extended, root: None, folders: Vec::new(), left_out: Vec::new() };
     for entry in archive.entries().map_err(damaged)? {
         unpacked.entry(target, rule, &mut entry.map_err(damaged)?)?;
     }
@@ -37,6 +39,8 @@ pub fn unpack(target: &str, rule: &Rule, owner: Owner, input: impl Read) -> io::
 
 struct Unpacked {
     owner: Owner,
+    /// Extended attributes of the entry that is read.
+    extended: OfEntry,
     /// Where the entries go, once the first one is known.
     root: Option<PathBuf>,
     folders: Vec<Attributes>,
@@ -63,7 +67,7 @@ impl Unpacked {
             None => self.root.insert(place(target, rule, kind)?).clone(),
         };
         let path = below(&root, rule, &name)?;
-        let extended = extended(entry)?;
+        let extended = self.extended.take();
         let header = entry.header();
         let attributes = Attributes {
             extended,
@@ -112,18 +116,6 @@ impl Unpacked {
         }
         Ok(())
     }
-}
-
-/// Extended attributes of an entry, as far as the crate reads them: it takes an end of a line in a value for its end.
-fn extended(entry: &mut Entry<'_, impl Read>) -> io::Result<Vec<(String, Vec<u8>)>> {
-    let mut found = Vec::new();
-    for extension in entry.pax_extensions().map_err(damaged)?.into_iter().flatten().map_while(Result::ok) {
-        let name = extension.key().ok().and_then(|key| key.strip_prefix(EXTENDED));
-        if let Some(name) = name.filter(|name| is_portable(name)) {
-            found.push((name.to_owned(), extension.value_bytes().to_vec()));
-        }
-    }
-    Ok(found)
 }
 
 /// Where a link leads.

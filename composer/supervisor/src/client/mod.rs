@@ -242,6 +242,7 @@ impl Client {
             Reply::Plan(_)
             | Reply::Attached(_)
             | Reply::Executing { .. }
+            | Reply::Paused(_)
             | Reply::Exited { .. }
             | Reply::Done
             | Reply::Failed(_) => false,

@@ -12,6 +12,7 @@ use composer_stack::{LimitChange, MountKind, Service, config_hash};
 use super::container::Container;
 use super::execute::{StepError, new_record};
 use super::start::{Result, StartError};
+use super::volumes::Volumes;
 use super::{Engine, removal};
 use crate::host::storage;
 use crate::identifier;
@@ -34,7 +35,8 @@ impl Engine {
             self.announce_container(&before, Action::Removing);
             self.release(&before).await;
             let kept = if renew_volumes { BTreeSet::new() } else { anonymous(&before.paths, service) };
-            self.part_with_volumes(&before, &kept, renew_volumes).await.map_err(failed)?;
+            let volumes = if renew_volumes { Volumes::Renew } else { Volumes::Leave };
+            self.part_with_volumes(&before, &kept, volumes).await.map_err(failed)?;
             // The old record goes last: a crash meanwhile leaves the old container, empty, and not as asked for.
             clear(&before.paths, &kept).await.map_err(failed)?;
             self.announce_container(&before, Action::Removed);

@@ -1,6 +1,7 @@
 //! `compose exec`: a program in a running container.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 
@@ -13,6 +14,7 @@ use super::container::{Container, Status};
 use super::link::{Born, End, Legacy};
 use super::oom::Before;
 use super::operations::{Operation, failure};
+use super::pause::held_back;
 use super::start::{self, Reported};
 use super::{Engine, asyncfd, inside};
 use crate::protocol::{Action, Exec, ExecAction, ExecStage, Failure, Reply};
@@ -66,9 +68,7 @@ impl Engine {
         }
         let container = self.target(&request.service, request.index)?;
         if *container.paused.borrow() {
-            let name = container.name();
-            let way_out = format!("let it go on with `compose unpause {}`", request.service);
-            return Err(failure(format!("exec in {name}: it is paused; {way_out}")));
+            return Err(failure(held_back(&container)));
         }
         let events = Events::new(self, &container, request.argv.clone());
         events.tell(ExecStage::Created);
@@ -82,7 +82,7 @@ impl Engine {
         if request.detach {
             return Ok(());
         }
-        let code = self.await_end(born, client).await?;
+        let code = self.await_end(born, Some(&container), client).await?;
         events.tell(|_| ExecStage::Ended(code));
         self.tell_program_end(&container, code, memory, client).await;
         Ok(())
@@ -101,7 +101,10 @@ impl Engine {
         let _ = asyncfd::send(client, &Reply::Executing { pid: *pid }, &[]).await;
         let code = match left {
             _ if request.detach => return Ok(()),
-            Left::Running(born) => self.await_end(born, client).await?,
+            Left::Running(born) => {
+                let container = self.target(&request.service, request.index).ok();
+                self.await_end(born, container.as_deref(), client).await?
+            }
             Left::Ended(_, end) => end.code.ok_or_else(unknown_code)?,
         };
         match self.beside(&request.service, request.index) {
@@ -166,11 +169,18 @@ impl Engine {
         (spec, group)
     }
 
-    /// Waits for the end of a program: its code. Where whoever waits for it goes, it is told as by a terminal that goes.
-    async fn await_end(&self, born: Born, client: &Connection) -> Result<i32, Failure> {
+    /// Waits for the end of a program: its code. Where whoever waits for it goes, it is told as by a terminal that goes;
+    /// in a container that is held it hears of it later, and who waits is told so.
+    async fn await_end(
+        &self,
+        born: Born,
+        container: Option<&Container>,
+        client: &Connection,
+    ) -> Result<i32, Failure> {
         let mut end = born.end;
         let ended = tokio::select! {
             end = &mut end => end,
+            never = tell_pauses(container, client) => match never {},
             () = hangup(client) => {
                 let _ = pidfd::signal(born.pidfd.as_fd(), libc::SIGHUP);
                 end.await
@@ -258,6 +268,20 @@ fn three(mut fds: Vec<OwnedFd>) -> std::io::Result<Vec<OwnedFd>> {
 
 fn unknown_code() -> Failure {
     failure("its code is not known: the keeper was killed".to_owned())
+}
+
+/// Tells a client whether the container of its program stands still.
+async fn tell_pauses(container: Option<&Container>, client: &Connection) -> Infallible {
+    let Some(container) = container else { return std::future::pending().await };
+    let mut paused = container.paused.subscribe();
+    let mut told = false;
+    loop {
+        // Cannot fail: the container has the other end.
+        let _ = paused.wait_for(|paused| *paused != told).await;
+        told = !told;
+        // A client that has gone is noticed by its hangup.
+        let _ = asyncfd::send(client, &Reply::Paused(told), &[]).await;
+    }
 }
 
 /// Waits until the client has closed its connection.

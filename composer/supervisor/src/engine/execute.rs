@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 
 use super::container::{Container, Status, Verdict};
 use super::start::StartError;
+use super::volumes::Volumes;
 use super::{Engine, group, pause, removal};
 use crate::host::storage;
 use crate::protocol::{Action, Health};
@@ -288,9 +289,9 @@ impl Engine {
         self.release(&container).await;
         self.unplugged(name).await;
         self.give_back_of(name)?;
-        self.part_with_volumes(&container, &BTreeSet::new(), volumes)
-            .await
-            .map_err(|error| StartError::doing(&format!("remove {name}"), &error))?;
+        let failed = |error: io::Error| StartError::doing(&format!("remove {name}"), &error);
+        let parting = if volumes { Volumes::Remove } else { Volumes::Leave };
+        self.part_with_volumes(&container, &BTreeSet::new(), parting).await.map_err(failed)?;
         storage::lift(&container.paths)
             .map_err(|error| StartError::doing(&format!("lift the quota of {name}"), &error))?;
         let folder = container.paths.folder();
@@ -298,6 +299,10 @@ impl Engine {
             removal::remove(written)
                 .await
                 .map_err(|error| StartError::doing(&format!("remove {}", written.display()), &error))?;
+        }
+        if volumes {
+            // Now that its record has gone: who lent it something may be going at the same time, and looks for that.
+            self.part_with_borrowed(&container).await.map_err(failed)?;
         }
         self.containers.borrow_mut().remove(name);
         self.give_back_ports(Some(name));

@@ -29,6 +29,17 @@ pub struct Mounter {
     pub volumes: BTreeMap<String, Volume>,
 }
 
+/// What becomes of a container's anonymous volumes when it goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Volumes {
+    /// They stay among the host's.
+    Leave,
+    /// They go with it, but for those that others have.
+    Remove,
+    /// The one in its place has new ones, and so has who shares them in its stack.
+    Renew,
+}
+
 impl Engine {
     /// The container itself.
     pub(super) fn mounter(&self, container: &Container) -> Mounter {
@@ -117,7 +128,7 @@ impl Engine {
         &self,
         container: &Container,
         kept: &BTreeSet<PathBuf>,
-        remove: bool,
+        volumes: Volumes,
     ) -> io::Result<()> {
         let record = container.record.borrow().clone();
         for folder in left::volumes(&container.paths)? {
@@ -127,19 +138,43 @@ impl Engine {
             if kept.contains(&folder) {
                 continue;
             }
-            let lent = match remove {
-                true => left::lent_elsewhere(&self.stack, &record, &container.paths, &folder),
-                false => Vec::new(),
+            let (own, others) = match volumes {
+                Volumes::Leave => Default::default(),
+                Volumes::Remove | Volumes::Renew => {
+                    left::lent(&self.stack, &record, &container.paths, &folder)
+                }
             };
-            if !lent.is_empty() {
-                let text = format!("its volume is kept: {} of another stack has it", lent.join(", "));
+            if !others.is_empty() {
+                let text = format!("its volume is kept: {} of another stack has it", others.join(", "));
                 self.announce_container(container, Action::Warning(text));
             }
-            if remove && lent.is_empty() {
+            let stays = match volumes {
+                Volumes::Leave => true,
+                // Whoever had it last takes it along.
+                Volumes::Remove => !others.is_empty() || !own.is_empty(),
+                Volumes::Renew => !others.is_empty(),
+            };
+            if !stays {
                 removal::remove(&folder).await.map_err(of_it)?;
             } else {
                 left::leave(&self.stack, &record, &container.paths, &folder).map_err(of_it)?;
             }
+        }
+        Ok(())
+    }
+
+    /// Removes what a container, which has gone, had of one that went before it, where it was the last to have it.
+    pub(super) async fn part_with_borrowed(&self, container: &Container) -> io::Result<()> {
+        let record = container.record.borrow().clone();
+        for name in left::had_last(&record) {
+            let of_it =
+                |error: io::Error| io::Error::new(error.kind(), format!("its volume {name}: {error}"));
+            removal::off_thread({
+                let name = name.clone();
+                move || volumes::take_away(&name)
+            })
+            .await
+            .map_err(of_it)?;
         }
         Ok(())
     }

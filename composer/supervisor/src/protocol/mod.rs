@@ -52,7 +52,7 @@ pub enum Request {
     Watch,
     /// Run a program in a running container. Three descriptors come along: its standard input, output and
     /// error; with `terminal` none. Answered with `Executing` (with the terminal's master as a descriptor when
-    /// one was asked for), then `Exited`, then `Done`; with `detach` `Done` after exec.
+    /// one was asked for), then `Paused` where the container is held meanwhile, `Exited`, then `Done`; with `detach` `Done` after exec.
     Exec(Box<Exec>),
     /// Run a one-off container of a service. One descriptor may come along: its standard input. Answered with events
     /// while what it depends on is started, then as `Attach`; with `detach` with `Done` once it runs. Where the
@@ -86,6 +86,8 @@ pub enum Reply {
         /// Its process id in the host's PID namespace.
         pid: i32,
     },
+    /// The container of an `Exec`'s program is held, or goes on.
+    Paused(bool),
     /// The container that is followed.
     Attached(Attached),
     /// The program of an `Exec` has ended: its code, 128 + n for signal n.

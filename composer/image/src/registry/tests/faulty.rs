@@ -25,6 +25,8 @@ pub(super) struct Faults {
     pub trouble: u32,
     /// Requests need the token that its own service gives to `ann`, whose secret is `secret`.
     token: bool,
+    /// Who has given it the secret and asks for one gets the identity token.
+    offers: bool,
     /// The same, of those that are given for the identity token `the-identity`: the last two.
     identity: bool,
     /// Manifests wait until so many have been given.
@@ -139,7 +141,11 @@ fn answer(request: &str, headers: &str, name: &str, made: &Made, faults: &mut Fa
                 .iter()
                 .any(|name| path.contains(&format!("repository%3A{name}%3Apull")))
         {
-            return reply("200 OK", "", br#"{"token":"the-token"}"#);
+            let offers = faults.offers && path.contains("offline_token=true") && path.contains("account=ann");
+            return match offers {
+                true => reply("200 OK", "", br#"{"token":"the-token","refresh_token":"the-identity"}"#),
+                false => reply("200 OK", "", br#"{"token":"the-token"}"#),
+            };
         }
         return reply("401 Unauthorized", "", br#"{"details":"incorrect username or password"}"#);
     }
@@ -348,6 +354,26 @@ fn an_identity_token() {
     let registries = Registries { docker_config: Some(path.clone()), ..Registries::default() };
     let said = registries.log_in(&server.name, None, None, &Stop::default()).unwrap_err().to_string();
     assert!(said.contains("cannot log in to") && said.contains("invalid_grant"), "{said}");
+}
+
+#[test]
+fn an_identity_token_is_kept_in_place_of_the_password_where_one_is_given() {
+    let scratch = Scratch::new();
+    for offers in [true, false] {
+        let server = Server::start(image(), Faults { token: true, offers, ..Faults::default() });
+        let path = scratch.path().join("config.json");
+        let registries = Registries { docker_config: Some(path.clone()), ..Registries::default() };
+        let given = Some(("ann".to_owned(), "secret".to_owned()));
+        registries.log_in(&server.name, given, None, &Stop::default()).unwrap();
+        let kept: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+        let wanted = match offers {
+            true => serde_json::json!({"identitytoken": "the-identity"}),
+            false => serde_json::json!({"auth": "YW5uOnNlY3JldA=="}),
+        };
+        assert_eq!(kept["auths"][&server.name], wanted);
+        let given = Some(("ann".to_owned(), "wrong".to_owned()));
+        registries.log_in(&server.name, given, None, &Stop::default()).unwrap_err();
+    }
 }
 
 #[test]

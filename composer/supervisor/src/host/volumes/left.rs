@@ -88,16 +88,36 @@ pub(crate) fn leave_all(folders: &StackPaths, stack: &str) -> io::Result<()> {
     names.try_for_each(|name| leave_unknown(stack, &folders.container(&name)))
 }
 
-/// The containers of other stacks that have a container's volume.
-pub(crate) fn lent_elsewhere(
+/// The containers that have a container's volume too, in its own stack and in others.
+pub(crate) fn lent(
     stack: &str,
     container: &ContainerRecord,
     folders: &ContainerPaths,
     folder: &Path,
-) -> Vec<String> {
-    let Some(mount) = mount_of(container, folders, folder) else { return Vec::new() };
-    let lent = borrowers(stack, container, &mount.target).into_iter();
-    lent.filter(|borrower| borrower.stack != stack).map(|borrower| borrower.container).collect()
+) -> (Vec<String>, Vec<String>) {
+    let Some(mount) = mount_of(container, folders, folder) else { return Default::default() };
+    let all = borrowers(stack, container, &mount.target).into_iter();
+    let (own, others): (Vec<_>, Vec<_>) = all.partition(|borrower| borrower.stack == stack);
+    let names = |of: Vec<Borrower>| of.into_iter().map(|borrower| borrower.container).collect();
+    (names(own), names(others))
+}
+
+/// The volumes that a container which has gone had of one that went before it, and that nobody has any more.
+pub(crate) fn had_last(borrower: &ContainerRecord) -> Vec<String> {
+    let service = &borrower.service;
+    let borrows = |mount: &Mount| matches!(mount.kind, MountKind::Borrowed { .. });
+    if service.volumes_from.is_empty() && !service.mounts.iter().any(borrows) {
+        return Vec::new();
+    }
+    let had_it = |left: &Left| left.lent.iter().any(|one| one.id == borrower.id);
+    let mut had = super::all();
+    had.retain(|volume| volume.left.as_ref().is_some_and(had_it));
+    if had.is_empty() {
+        return Vec::new();
+    }
+    // What cannot be looked through is left, for `volume prune`.
+    let unused = super::list().unwrap_or_default().into_iter().filter(|shown| shown.users.is_empty());
+    unused.map(|shown| shown.volume.name).filter(|name| had.iter().any(|one| one.name == *name)).collect()
 }
 
 /// What a container mounts of a folder of its own.
