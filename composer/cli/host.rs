@@ -23,6 +23,7 @@ pub fn facts() -> Option<HostFacts> {
         lacks: lacking(),
         interfaces: interfaces(),
         networks: networks::known(),
+        stack_with: Some(|name| networks::stack_with(name, "")),
         volumes: volumes::known(),
     })
 }

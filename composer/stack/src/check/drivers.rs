@@ -39,18 +39,22 @@ pub(super) fn check(project: Project<'_>, report: &mut Report) {
 
 /// Of those that others made the host knows.
 fn exists(project: Project<'_>, network: Named<'_>, report: &mut Report) {
-    let known = project.options.host.as_ref().and_then(|host| host.networks.as_ref());
-    let Some(known) = known else { return };
+    let Some(host) = &project.options.host else { return };
+    let Some(known) = &host.networks else { return };
     let is_used = project.services().any(|service| service.at(&["networks", network.name]).is_some());
     let name = network.get("name").and_then(Node::text_value).filter(|name| !name.is_empty());
     let name = name.unwrap_or(network.name);
     if is_used && !known.contains(name) {
         let node = network.get("name").or_else(|| network.get("external"));
+        let span = node.map_or(network.entry.key, |node| node.span);
+        if let Some(stack) = host.stack_with.and_then(|look| look(name)) {
+            report
+                .error(span, format!("the network `{name}` is that of stack `{stack}` alone"))
+                .help("make one that both share: `compose network create NAME`, and `{external: true, name: NAME}` in both files");
+            return;
+        }
         report
-            .error(
-                node.map_or(network.entry.key, |node| node.span),
-                format!("the network `{name}` is external, and there is none of that name"),
-            )
+            .error(span, format!("the network `{name}` is external, and there is none of that name"))
             .meant(
                 name,
                 known.iter().map(String::as_str),

@@ -151,6 +151,7 @@ impl Engine {
     /// What `set` has changed of the service holds for its containers of `run` too.
     fn overlay_oneoff(&self, request: &mut Run) -> Overs {
         let (overs, _) = self.overlay(&mut request.stack);
+        self.share_by_name(&mut request.stack);
         if let Some(service) = request.stack.services.get(&request.service.name) {
             request.service.resources.clone_from(&service.resources);
         }

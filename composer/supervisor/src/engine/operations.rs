@@ -55,7 +55,8 @@ impl Engine {
                 return Err(failure(format!("no such service: {service}{known}")));
             }
         }
-        let (overs, notes) = self.overlay(&mut request.stack);
+        let (overs, mut notes) = self.overlay(&mut request.stack);
+        notes.extend(self.share_by_name(&mut request.stack));
         let observed = self.observe_for(&request.stack).await;
         let options = if request.boot {
             UpOptions { services: self.of_boot(&request.stack), ..request.options }

@@ -72,6 +72,16 @@ pub fn known() -> Option<BTreeSet<String>> {
     Some(all().into_iter().map(|record| record.network.name).collect())
 }
 
+/// The stack, other than this one, that has a network of its own of this name.
+pub fn stack_with(name: &str, besides: &str) -> Option<String> {
+    let has = |stack: &String| {
+        let record = records::read::<records::StackRecord>(&paths::StackPaths::new(stack).record());
+        let made = record.into_iter().flat_map(|record| record.made.into_values());
+        stack != besides && made.into_iter().any(|network| !network.external && network.name == name)
+    };
+    paths::stacks().into_iter().find(has)
+}
+
 fn all() -> Vec<HostNetwork> {
     let files = fs::read_dir(paths::networks()).into_iter().flatten().flatten();
     let mut all: Vec<HostNetwork> = files.filter_map(|file| records::read(&file.path())).collect();

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use composer_network::BridgeSpec;
 use composer_network::dns::Neighbours;
-use composer_stack::{Attachment, Network};
+use composer_stack::{Attachment, Network, Stack};
 
 use super::super::Engine;
 use super::super::start::{Result, StartError};
@@ -28,6 +28,35 @@ impl Engine {
             .await
             .map_err(|error| doing(&format!("set up network {name}"), &error))?;
         Ok((spec, record))
+    }
+
+    /// Has a stack use networks that stacks share where its file names one of them without `external`, as Docker does; what
+    /// is to be told of those, and of names that other stacks have given their own.
+    pub(in super::super) fn share_by_name(&self, stack: &mut Stack) -> Vec<String> {
+        let is_own = |key: &str, network: &Network| {
+            let record = self.record.borrow();
+            let made = record.as_ref().and_then(|record| record.made.get(key));
+            made.is_some_and(|made| !made.external && made.name == network.name)
+        };
+        let mut notes = Vec::new();
+        for (key, network) in stack.networks.iter_mut().filter(|(_, network)| !network.external) {
+            let name = &network.name;
+            if !is_own(key, network) && networks::read(name).is_some() {
+                notes.push(format!(
+                    "network {name} is one that `compose network create` has made, and is used as it is: say so with \
+                     `external: true` at networks.{key}, or give this one another `name`"
+                ));
+                network.external = true;
+            } else if *name != format!("{}_{key}", self.stack)
+                && let Some(other) = networks::stack_with(name, &self.stack)
+            {
+                notes.push(format!(
+                    "stack {other} has a network {name} as well, which is another: neither stack's services find the other's. To \
+                     share one, make it by `compose network create`, and say `external: true` in both files"
+                ));
+            }
+        }
+        notes
     }
 
     /// An address that no container of any stack has.
