@@ -13,9 +13,8 @@ use netlink_socket2::NetlinkSocket;
 use super::rule::STATUS_DNAT;
 
 const UDP: u8 = libc::IPPROTO_UDP as u8;
-/// What of a tuple a dump is narrowed by: its protocol and its destination port (CTA_FILTER_FLAG in
-/// net/netfilter/nf_conntrack_netlink.c).
-const BY_PROTOCOL_AND_PORT: u32 = 1 << 3 | 1 << 5;
+/// What of a tuple a dump is narrowed by: its protocol (CTA_FILTER_FLAG in net/netfilter/nf_conntrack_netlink.c).
+const BY_PROTOCOL: u32 = 1 << 3;
 /// NETLINK_NETFILTER, and IPCTNL_MSG_CT_DELETE of NFNL_SUBSYS_CTNETLINK, which the bindings do not know.
 const NETLINK_NETFILTER: u16 = 12;
 const DELETE: u16 = 1 << 8 | 2;
@@ -44,7 +43,8 @@ impl NetlinkRequest for Delete {
 /// Ports of the host, and the addresses of containers that they led and lead to.
 pub(super) type Moved = BTreeMap<u16, BTreeSet<IpAddr>>;
 
-/// Forgets the flows of UDP to these ports.
+/// Forgets the flows of UDP to these ports. The kernel walks its whole table for whoever asks for a port, so it is asked
+/// for UDP, once a family: what each port costs besides is a look at the map.
 pub(super) fn forget(socket: &mut NetlinkSocket, moved: &Moved) -> io::Result<()> {
     if moved.is_empty() {
         return Ok(());
@@ -53,13 +53,11 @@ pub(super) fn forget(socket: &mut NetlinkSocket, moved: &Moved) -> io::Result<()
         nix::ifaddrs::getifaddrs()?.filter_map(|interface| address(&interface)).collect();
     for family in [libc::AF_INET, libc::AF_INET6] {
         let header = Nfgenmsg { nfgen_family: family as u8, ..Default::default() };
-        for (port, targets) in moved {
-            for request in flows(socket, &header, *port, targets, &host)? {
-                match socket.request(&request)?.recv_ack().map_err(io::Error::from) {
-                    // It has just ended by itself.
-                    Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {}
-                    other => other?,
-                }
+        for request in flows(socket, &header, moved, &host)? {
+            match socket.request(&request)?.recv_ack().map_err(io::Error::from) {
+                // It has just ended by itself.
+                Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {}
+                other => other?,
             }
         }
     }
@@ -72,22 +70,22 @@ fn address(interface: &nix::ifaddrs::InterfaceAddress) -> Option<IpAddr> {
     v4.or_else(|| address.as_sockaddr_in6().map(|address| address.ip().into()))
 }
 
-/// Requests to delete the flows to a port that went to one of the targets, or that the host itself was asked for.
+/// Requests to delete the flows to the ports that went to one of their targets, or that the host itself was asked for.
 fn flows(
     socket: &mut NetlinkSocket,
     header: &Nfgenmsg,
-    port: u16,
-    targets: &BTreeSet<IpAddr>,
+    moved: &Moved,
     host: &BTreeSet<IpAddr>,
 ) -> io::Result<Vec<Delete>> {
     let mut request = Request::new().op_get_dump(header);
     let filter = request.encode().nested_tuple_orig().nested_tuple_proto();
-    let filter = filter.push_proto_num(UDP).push_proto_dst_port(port).end_nested().end_nested();
-    filter.nested_filter().push_orig_flags(BY_PROTOCOL_AND_PORT).push_reply_flags(0).end_nested();
+    let filter = filter.push_proto_num(UDP).end_nested().end_nested();
+    filter.nested_filter().push_orig_flags(BY_PROTOCOL).push_reply_flags(0).end_nested();
     let mut reply = socket.request(&request)?;
     let mut found = Vec::new();
     while let Some(answer) = reply.recv() {
         let (_, entry) = answer?;
+        let Some(targets) = port(&entry).and_then(|port| moved.get(&port)) else { continue };
         let is_at_host = |address: IpAddr| address.is_loopback() || host.contains(&address);
         let concerns = answerer(&entry).is_some_and(|answerer| targets.contains(&answerer))
             || (!is_led_elsewhere(&entry) && asked(&entry).is_some_and(is_at_host));
@@ -96,6 +94,11 @@ fn flows(
         }
     }
     Ok(found)
+}
+
+/// The port that was asked.
+fn port(entry: &IterableConntrackAttrs<'_>) -> Option<u16> {
+    entry.get_tuple_orig().and_then(|tuple| tuple.get_tuple_proto()).ok()?.get_proto_dst_port().ok()
 }
 
 /// Who answers.

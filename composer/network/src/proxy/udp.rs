@@ -47,10 +47,13 @@ impl Drop for Flow {
     }
 }
 
-/// A socket that clients send to, and the room for a datagram of any of their containers.
-struct Listener {
-    socket: AsyncFd<OwnedFd>,
-    answer: RefCell<Vec<u8>>,
+/// A socket that clients send to.
+type Listener = AsyncFd<OwnedFd>;
+
+thread_local! {
+    /// One buffer to receive into for all ports: it is used between two waits only. Thousands of ports that nobody sends
+    /// to would have hundreds of megabytes of their own.
+    static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; LARGEST].into_boxed_slice());
 }
 
 type Flows = Rc<RefCell<HashMap<Client, Flow>>>;
@@ -58,21 +61,20 @@ type Flows = Rc<RefCell<HashMap<Client, Flow>>>;
 pub(super) fn serve(socket: OwnedFd, target: Rc<Cell<Option<Target>>>) -> io::Result<JoinHandle<()>> {
     // Deprecated for types whose AsRawFd may lie, which OwnedFd's cannot.
     #[allow(deprecated)]
-    let socket = AsyncFd::new(socket)?;
-    let listener = Rc::new(Listener { socket, answer: RefCell::new(vec![0; LARGEST]) });
+    let listener = Rc::new(AsyncFd::new(socket)?);
     let flows = Flows::default();
     Ok(tokio::task::spawn_local(async move {
-        let mut buffer = vec![0; LARGEST];
+        let mut datagram = Vec::new();
         loop {
-            let received = listener.socket.async_io(Interest::READABLE, |fd| receive(fd, &mut buffer)).await;
+            let received = listener.async_io(Interest::READABLE, |fd| receive(fd, &mut datagram)).await;
             // An error of an earlier answer (ICMP), which concerns one client.
-            let Ok((length, client)) = received else { continue };
+            let Ok(client) = received else { continue };
             let Some(to) = target.get().and_then(|target| target.address(client.0.is_ipv4())) else {
                 continue;
             };
             if let Some(socket) = flow(&listener, &flows, client, to).await {
                 // What is refused is lost, as datagrams are.
-                let _ = socket.send(&buffer[..length]).await;
+                let _ = socket.send(&datagram).await;
             }
         }
     }))
@@ -137,7 +139,7 @@ async fn answer(listener: &Listener, client: Client, from: &UdpSocket, last: &Ce
                     if let Some(bytes) = later {
                         let to_client = |fd: &OwnedFd| send(fd, &bytes, client);
                         // What cannot be delivered is lost, as datagrams are.
-                        let _ = listener.socket.async_io(Interest::WRITABLE, to_client).await;
+                        let _ = listener.async_io(Interest::WRITABLE, to_client).await;
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
@@ -151,18 +153,29 @@ async fn answer(listener: &Listener, client: Client, from: &UdpSocket, last: &Ce
     }
 }
 
-/// Passes one datagram on, by the room that all share; what has to wait for its turn is returned.
+/// Passes one datagram on; what has to wait for its turn is returned.
 fn pass_on(listener: &Listener, client: Client, from: &UdpSocket) -> io::Result<Option<Vec<u8>>> {
-    let mut buffer = listener.answer.borrow_mut();
-    let length = from.try_recv(&mut buffer)?;
-    let bytes = &buffer[..length];
-    match send(listener.socket.get_ref(), bytes, client) {
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Some(bytes.to_vec())),
-        _ => Ok(None),
-    }
+    SCRATCH.with_borrow_mut(|buffer| {
+        let length = from.try_recv(buffer)?;
+        let bytes = &buffer[..length];
+        match send(listener.get_ref(), bytes, client) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Some(bytes.to_vec())),
+            _ => Ok(None),
+        }
+    })
 }
 
-fn receive(fd: &OwnedFd, buffer: &mut [u8]) -> io::Result<(usize, Client)> {
+/// Receives what a client says into a buffer that is as large as what came.
+fn receive(fd: &OwnedFd, datagram: &mut Vec<u8>) -> io::Result<Client> {
+    SCRATCH.with_borrow_mut(|buffer| {
+        let (length, client) = receive_into(fd, buffer)?;
+        datagram.clear();
+        datagram.extend_from_slice(&buffer[..length]);
+        Ok(client)
+    })
+}
+
+fn receive_into(fd: &OwnedFd, buffer: &mut [u8]) -> io::Result<(usize, Client)> {
     let mut space = nix::cmsg_space!(libc::in6_pktinfo);
     let mut slices = [IoSliceMut::new(buffer)];
     let message =

@@ -8,6 +8,7 @@ use std::thread;
 use composer_network::firewall::Protocol;
 use composer_network::ports::{Place, Reserved, holders};
 use composer_network::proxy::{self, Target};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::landscape::{HOST, HOST_V6, Landscape, OUTSIDE, PORT, ask_udp, firewall, published, rules, serve};
 use crate::world::{PATIENCE, gateway, on_a_host};
@@ -211,4 +212,30 @@ fn bytes_are_passed_whole_and_each_ways_end_too() {
         assert_eq!(who(to).await, None);
         drop(served);
     });
+}
+
+#[test]
+fn thousands_of_udp_ports_that_nobody_sends_to_take_hardly_any_memory() {
+    const PORTS: usize = 2000;
+    on_a_host(|| async {
+        let (limit, most) = getrlimit(Resource::RLIMIT_NOFILE).expect("a limit");
+        setrlimit(Resource::RLIMIT_NOFILE, limit.max(8192).min(most), most).expect("set");
+        let socket = || OwnedFd::from(UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a socket"));
+        let sockets: Vec<_> = (0..PORTS).map(|_| socket()).collect();
+        let before = data();
+        let serve = |socket| proxy::serve(Protocol::Udp, vec![socket], None).expect("served");
+        let served: Vec<_> = sockets.into_iter().map(serve).collect();
+        // Each has its turn, in which it comes to wait for a datagram.
+        tokio::task::yield_now().await;
+        let grown = data().saturating_sub(before);
+        // What other tests do at the same time is in it; a datagram's room a port would be twice as much.
+        assert!(grown < PORTS * 32, "{grown} kB for {} ports", served.len());
+    });
+}
+
+/// The memory that this process may write to, in kB.
+fn data() -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").expect("read");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmData:")).expect("a line");
+    line.trim().trim_end_matches(" kB").parse().expect("a number")
 }

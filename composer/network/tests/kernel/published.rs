@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener, TcpStream, UdpSocket};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use composer_network::firewall::{Protocol, Published};
 
@@ -288,6 +288,45 @@ fn udp_is_led_to_the_container_that_is_there_now() {
             let gateway = gateway(&network.bridge).into();
             assert_eq!(ask(&loopback, Ipv4Addr::LOCALHOST.into()), Some((gateway, own)));
         }
+    });
+}
+
+/// The kernel's table of flows is looked through once, and not once for each port: a bound far above what that takes, and
+/// far below what it took.
+#[test]
+fn flows_of_thousands_of_udp_ports_are_forgotten_in_one_go() {
+    on_a_host(|| async {
+        let land = Landscape::new().await;
+        let network = land.network("shop", 0).await;
+        let (one, two) = (land.container(&network, 2).await, land.container(&network, 3).await);
+        serve(&one).await;
+        serve(&two).await;
+        let ports = 10_001..=13_000;
+        let to = |container| {
+            let udp = |port| Published { protocol: Protocol::Udp, ..published(&network, container, port) };
+            rules(&[&network], ports.clone().map(udp).collect())
+        };
+        let mut firewall = firewall("shop", &rules(&[&network], Vec::new()));
+        let (outside, other) = land
+            .outsider
+            .inside(|| {
+                (
+                    UdpSocket::bind("0.0.0.0:0").expect("a socket"),
+                    UdpSocket::bind("[::]:0").expect("a socket"),
+                )
+            })
+            .await;
+        let started = Instant::now();
+        for container in [&one, &two] {
+            firewall.apply(&to(container)).expect("applied");
+            for port in [10_001, 11_500, 13_000] {
+                let own = IpAddr::V4(container.address);
+                assert_eq!(ask_udp(&outside, (HOST, port)), Some((OUTSIDE.into(), own)), "{port}");
+                assert_eq!(ask_udp(&other, (HOST_V6, port)), Some((OUTSIDE_V6.into(), own)), "{port}");
+            }
+        }
+        firewall.remove(std::slice::from_ref(&network.bridge.name), &[]).expect("removed");
+        assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
     });
 }
 
