@@ -195,6 +195,24 @@ impl Engine {
 }
 
 impl Engine {
+    /// The host's addresses on the bridges of a container: of each family that of its way out, where its answers and those
+    /// of published ports pass. Where nothing leads out, those of its first bridge.
+    pub(in super::super) fn gateways_of(&self, record: &ContainerRecord) -> Vec<IpAddr> {
+        let networks = self.networks.borrow();
+        let Ok(joined) = joined(&networks, &record.service, &record.addresses) else { return Vec::new() };
+        // On others the gateway is not the host, which nobody reaches by them.
+        let bridges: Vec<Joined<'_>> = joined.into_iter().filter(|joined| joined.net.has_bridge()).collect();
+        let ways =
+            [IpAddr::is_ipv4, IpAddr::is_ipv6].into_iter().filter_map(|family| way_out(&bridges, family));
+        let ways: Vec<IpAddr> = ways.map(|(_, gateway)| gateway).collect();
+        match bridges.first() {
+            Some(first) if ways.is_empty() => {
+                first.net.bridge.subnets.iter().map(|subnet| subnet.gateway).collect()
+            }
+            _ => ways,
+        }
+    }
+
     /// What a container calls its interface on a network.
     pub(super) fn interface_on(&self, record: &ContainerRecord, key: &str) -> Option<String> {
         let networks = self.networks.borrow();
