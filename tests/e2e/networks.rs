@@ -1,5 +1,6 @@
 //! Stacks with networks of their own making: several at once, addresses by choice, modes, changes, and what is mended.
 
+use std::net::TcpListener;
 use std::path::Path;
 use std::process::Command;
 
@@ -107,6 +108,29 @@ networks:
     let [v4, v6] = &hosts("inner")[..] else { panic!("{:?}", hosts("inner")) };
     let addresses = ip(&format!("-br addr show dev {}", names::bridge(&project.name, "back")));
     assert!(addresses.contains(&format!("{v4}/")) && addresses.contains(&format!("{v6}/")), "{addresses}");
+    project.down();
+}
+
+#[test]
+fn a_service_on_internal_networks_alone_takes_no_port_of_the_host() {
+    let other = TcpListener::bind("0.0.0.0:0").unwrap();
+    let port = other.local_addr().unwrap().port();
+    let file = format!(
+        "services:\n  a: {{x-rootfs: @busybox@, command: sleep 1000, networks: [back], ports: ['{port}:80', '81']}}\n\
+         networks: {{back: {{internal: true}}}}\n"
+    );
+    let project = Project::new("internal-ports", &file);
+    let told = text(&project.run(&["up", "-d"]).stderr);
+    assert_eq!(told.matches("published").count(), 1, "{told}");
+    assert!(told.contains("no port of `a` is published: all its networks are internal"), "{told}");
+    assert!(told.contains("compose.yaml:2:"), "{told}");
+    let shown = project.ok(&["ps"]);
+    assert!(shown.contains("-a-1") && !shown.contains("->"), "{shown}");
+    // One that is not is reached, on the port that is free now.
+    drop(other);
+    project.write("compose.yaml", &file.replace("internal: true", "internal: false"));
+    project.ok(&["up", "-d", "-t", "0"]);
+    assert!(project.ok(&["ps"]).contains(&format!("{port}->80/tcp")));
     project.down();
 }
 

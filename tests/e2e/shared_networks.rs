@@ -206,6 +206,27 @@ fn networks_are_made_as_asked_and_listed_with_those_of_stacks() {
 }
 
 #[test]
+fn a_service_on_an_internal_network_of_others_takes_no_port_of_the_host() {
+    let shared = Shared::new("inward", &["--internal"]);
+    let other = std::net::TcpListener::bind("0.0.0.0:0").unwrap();
+    let port = other.local_addr().unwrap().port();
+    let file = format!(
+        "services: {{a: {{x-rootfs: @busybox@, command: sleep 1000, networks: [proxy], ports: ['{port}:80']}}}}\n\
+         networks: {{proxy: {{external: true, name: {}}}}}\n",
+        shared.name
+    );
+    let project = Project::new("inward", &file);
+    let output = project.run(&["up", "-d"]);
+    let told = text(&output.stderr);
+    let expected = "service a: none of its ports is published: all its networks are internal";
+    assert!(output.status.success() && told.matches(expected).count() == 1, "{told}");
+    let shown = project.ok(&["ps"]);
+    assert!(shown.contains("-a-1") && !shown.contains("->"), "{shown}");
+    project.down();
+    shared.remove();
+}
+
+#[test]
 fn a_link_gives_a_container_of_another_stack_a_name() {
     let shared = Shared::new("linked", &[]);
     let one = Project::new("link-to", &member(&shared.name, "web"));
