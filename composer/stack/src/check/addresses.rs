@@ -111,6 +111,11 @@ fn inside(network: Named<'_>, ranges: &[Range], address: IpAddr, node: &Node, re
             .error(node.span, format!("{address} is the gateway of the network `{name}`"))
             .help("take another address")
             .also(place, label);
+    } else if let Some((_, span)) = range.reserved.iter().find(|(reserved, _)| *reserved == address) {
+        report
+            .error(node.span, format!("{address} is kept from containers of the network `{name}`"))
+            .help("take another address, or remove this one from `aux_addresses`")
+            .also(*span, "kept free here");
     } else if address == range.subnet.first() || (address.is_ipv4() && address == range.subnet.last()) {
         report
             .error(node.span, format!("{address} is the first or the last address of the network `{name}`"))

@@ -15,6 +15,8 @@ pub(super) struct Range {
     pub subnet: Subnet,
     pub span: Span,
     pub gateway: Option<(IpAddr, Span)>,
+    /// `aux_addresses`.
+    pub reserved: Vec<(IpAddr, Span)>,
 }
 
 pub(super) fn check(project: Project<'_>, report: &mut Report) {
@@ -74,7 +76,10 @@ pub(super) fn ranges(network: Named<'_>) -> Vec<Range> {
         let subnet = Subnet::parse(node.text_value()?)?;
         let gateway = config.get("gateway");
         let gateway = gateway.and_then(|node| Some((node.text_value()?.parse().ok()?, node.span)));
-        Some(Range { subnet, span: node.span, gateway })
+        let reserved = config.get("aux_addresses").into_iter().flat_map(Node::entries);
+        let reserved =
+            reserved.filter_map(|(_, entry)| Some((entry.node.text_value()?.parse().ok()?, entry.node.span)));
+        Some(Range { subnet, span: node.span, gateway, reserved: reserved.collect() })
     });
     ranges.collect()
 }
