@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use super::networks::{self, Range};
 use super::project::{Named, Project};
 use crate::diagnostic::Report;
+use crate::model::Mac;
 use crate::source::Span;
 use crate::values;
 use crate::yaml::Node;
@@ -51,6 +52,7 @@ pub(super) fn check(project: Project<'_>, report: &mut Report) {
             if let Some(node) = mac
                 && let Some(mac) = hardware(node)
             {
+                of_one(node, &mac, report);
                 once(&mut taken, (network, mac), service, node, report);
             }
         }
@@ -166,6 +168,22 @@ fn link_local(network: &Node, report: &mut Report) {
 fn hardware(node: &Node) -> Option<String> {
     let text = node.text_value().filter(|text| !text.is_empty())?;
     Some(text.replace('-', ":").to_lowercase())
+}
+
+/// The kernel gives no interface an address that is a group's (its first byte is odd) or nobody's.
+fn of_one(node: &Node, mac: &str, report: &mut Report) {
+    let Ok(Mac(bytes)) = mac.parse::<Mac>() else { return };
+    let what = if bytes[0] & 1 == 1 {
+        "stands for many interfaces (multicast)"
+    } else if bytes == [0; 6] {
+        "stands for none"
+    } else {
+        return;
+    };
+    let own = Mac([2, bytes[1], bytes[2], bytes[3], bytes[4], bytes[5]]);
+    report
+        .error(node.span, format!("the hardware address `{mac}` {what}: no interface can have it"))
+        .help(format!("one of your own begins with 02: `{own}`"));
 }
 
 /// `dns` has addresses of name servers.
