@@ -1,5 +1,6 @@
 //! Addresses that services ask for: inside their networks, and each taken once.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::net::IpAddr;
 
@@ -24,7 +25,7 @@ pub(super) fn check(project: Project<'_>, report: &mut Report) {
         .collect();
     let mut taken = Taken::new();
     for service in project.services() {
-        for (index, (network, entry)) in service.map("networks").enumerate() {
+        for (network, entry) in service.map("networks") {
             for (key, wants_v4) in [("ipv4_address", true), ("ipv6_address", false)] {
                 let Some(node) = entry.node.get(key) else { continue };
                 let Some(address) = parse(node, key, wants_v4, report) else { continue };
@@ -35,7 +36,7 @@ pub(super) fn check(project: Project<'_>, report: &mut Report) {
             }
             link_local(&entry.node, report);
             // The service's own is for its first network.
-            let own = service.get("mac_address").filter(|_| index == 0);
+            let own = service.get("mac_address").filter(|_| first(service) == Some(network.as_str()));
             let mac = entry.node.get("mac_address").or(own);
             let kind = project.find("networks", network).and_then(|network| network.get("driver"));
             if let Some(node) = entry.node.get("mac_address")
@@ -59,6 +60,13 @@ pub(super) fn check(project: Project<'_>, report: &mut Report) {
         servers(service, report);
         hosts(service, report);
     }
+}
+
+/// The network that a service joins first: `NetworkMode::in_order`.
+pub(super) fn first(service: Named<'_>) -> Option<&str> {
+    let priority = |node: &Node| node.get("priority").and_then(values::whole).unwrap_or_default();
+    let first = service.map("networks").min_by_key(|(key, entry)| (Reverse(priority(&entry.node)), *key));
+    first.map(|(key, _)| key.as_str())
 }
 
 fn parse(node: &Node, key: &str, wants_v4: bool, report: &mut Report) -> Option<IpAddr> {
