@@ -96,6 +96,22 @@ fn entry(config: &Node, report: &mut Report) {
             .error(node.span, format!("`ip_range` {inner} is outside of the subnet {outer}"))
             .also(span, "the subnet");
     }
+    let given =
+        |key: &str| config.get(key).filter(|node| node.text_value().is_some_and(|text| !text.is_empty()));
+    if given("subnet").is_none() {
+        for key in ["ip_range", "gateway"] {
+            if let Some(node) = given(key) {
+                report
+                    .error(node.span, format!("`{key}` is of no subnet"))
+                    .help("give the entry a `subnet` that it lies in, or remove it, for a free subnet");
+            }
+        }
+        if let Some((key, entry)) = config.get("aux_addresses").into_iter().flat_map(Node::entries).next() {
+            report
+                .error(entry.node.span, format!("`{key}` of `aux_addresses` is of no subnet"))
+                .help("give the entry a `subnet` that it lies in, or remove it, for a free subnet");
+        }
+    }
     let gateway = config.get("gateway");
     let others = config.get("aux_addresses").into_iter().flat_map(Node::entries);
     let others = others.map(|(_, entry)| ("the address", &entry.node));
