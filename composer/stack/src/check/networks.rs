@@ -25,6 +25,9 @@ pub(super) fn check(project: Project<'_>, report: &mut Report) {
     }
     let mut seen = Seen::new();
     for network in project.section("networks") {
+        if let Some(node) = network.at(&["ipam", "driver"]) {
+            driver(node, report);
+        }
         for config in configs(network) {
             entry(config, report);
         }
@@ -58,6 +61,16 @@ fn single(network: Named<'_>, ranges: &[Range], report: &mut Report) {
                 .error(range.span, format!("the subnet {} has no room for a container", range.subnet))
                 .help(if is_v4 { "/30 is the smallest that has" } else { "/126 is the smallest that has" });
         }
+    }
+}
+
+/// Addresses are given out here, by no plugin.
+fn driver(node: &Node, report: &mut Report) {
+    let text = node.text_value().unwrap_or_default();
+    if !["", "default"].contains(&text) {
+        report
+            .error(node.span, format!("`{text}` is not a driver of addresses: there is `default` alone"))
+            .help("remove `driver` from `ipam`");
     }
 }
 
