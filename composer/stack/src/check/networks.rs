@@ -15,6 +15,8 @@ pub(super) struct Range {
     pub subnet: Subnet,
     pub span: Span,
     pub gateway: Option<(IpAddr, Span)>,
+    /// `ip_range`.
+    pub pool: Option<(Subnet, Span)>,
     /// `aux_addresses`.
     pub reserved: Vec<(IpAddr, Span)>,
 }
@@ -92,7 +94,9 @@ pub(super) fn ranges(network: Named<'_>) -> Vec<Range> {
         let reserved = config.get("aux_addresses").into_iter().flat_map(Node::entries);
         let reserved =
             reserved.filter_map(|(_, entry)| Some((entry.node.text_value()?.parse().ok()?, entry.node.span)));
-        Some(Range { subnet, span: node.span, gateway, reserved: reserved.collect() })
+        let pool = config.get("ip_range");
+        let pool = pool.and_then(|node| Some((Subnet::parse(node.text_value()?)?, node.span)));
+        Some(Range { subnet, span: node.span, gateway, pool, reserved: reserved.collect() })
     });
     ranges.collect()
 }
