@@ -78,7 +78,10 @@ impl Engine {
                 let limit = async { Ok(self.limit_bandwidth(container, service).await?) };
                 let attached = attach(&self.host, netns, wiring, limit).await;
                 let attached = attached.map_err(|stopped| match stopped {
-                    Stopped::Plugging(error) => failed("plug it into its networks", &error),
+                    Stopped::Plugging(error) => StartError {
+                        at: at_parameter(service, &error),
+                        ..failed("plug it into its networks", &error)
+                    },
                     Stopped::Limiting(error) => error,
                 })?;
                 for warning in &attached.warnings {
@@ -89,9 +92,12 @@ impl Engine {
                 }
                 resolver = Some((attached.dns_udp, attached.dns_tcp));
             }
-            NetworkMode::None => isolate(netns()?, of_network(service))
-                .await
-                .map_err(|error| failed("set up its network namespace", &error))?,
+            NetworkMode::None => {
+                isolate(netns()?, of_network(service)).await.map_err(|error| StartError {
+                    at: at_parameter(service, &error),
+                    ..failed("set up its network namespace", &error)
+                })?
+            }
             NetworkMode::Host | NetworkMode::Service(_) | NetworkMode::Container(_) => {}
         }
         let held: Vec<_> = held.iter().map(AsFd::as_fd).collect();
@@ -172,6 +178,16 @@ fn of_network(service: &Service) -> BTreeMap<String, String> {
     let mut sysctls = service.sysctls.clone();
     sysctls.retain(|key, _| is_of_network(key));
     sysctls
+}
+
+/// The kernel parameter of the file that the kernel has refused.
+fn at_parameter(service: &Service, error: &composer_network::Error) -> Vec<String> {
+    match error {
+        composer_network::Error::Parameter { key, .. } => {
+            ["services", &service.name, "sysctls", key].map(str::to_owned).into()
+        }
+        _ => Vec::new(),
+    }
 }
 
 impl Engine {
