@@ -286,6 +286,15 @@ fn unknown_groups_and_users_are_named() {
             "sysctls: {kernel.shmmax: many}",
             ["set kernel.shmmax to many", "Invalid argument", "compose.yaml:2:"],
         ),
+        // Those of its network are set from outside.
+        (
+            "sysctls: ['net.core.somaxconn=abc']",
+            ["set the parameter net.core.somaxconn to abc", "Invalid argument", "'net.core.somaxconn=abc'"],
+        ),
+        (
+            "network_mode: none, sysctls: {net.foo.bar: 1}",
+            ["set the parameter net.foo.bar to 1", "No such file or directory", "compose.yaml:2:"],
+        ),
     ] {
         let project = project("unknown", &[("one", keys)]);
         let (_, message) = project.fails(&["up", "-d"]);

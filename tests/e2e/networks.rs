@@ -1,5 +1,6 @@
 //! Stacks with networks of their own making: several at once, addresses by choice, modes, changes, and what is mended.
 
+use std::net::TcpListener;
 use std::path::Path;
 use std::process::Command;
 
@@ -60,6 +61,76 @@ fn a_service_on_two_networks_is_known_on_each_by_its_names_there() {
     );
     let networks = project.field("web", "Networks").as_str().unwrap().to_owned();
     assert_eq!(networks, format!("{0}_back,{0}_front", project.name));
+    project.down();
+}
+
+#[test]
+fn the_hosts_name_stands_for_the_gateway_that_its_ports_are_reached_by() {
+    let file = r#"
+services:
+  web:
+    x-rootfs: @busybox@
+    command: ["sh", "-c", "mkdir /www; echo hello > /www/index.html; exec httpd -f -p 80 -h /www"]
+    ports: ["80"]
+    x-probe: { tcp: 80 }
+    networks: [front]
+  # The internal one comes first, by its name and by its priority.
+  client:
+    x-rootfs: host
+    command: sleep 1000
+    extra_hosts: ["hh:host-gateway"]
+    networks: { back: { priority: 9 }, front: }
+  inner: { x-rootfs: @busybox@, command: sleep 1000, extra_hosts: ["hh:host-gateway"], networks: [back] }
+networks:
+  back: { internal: true, enable_ipv6: true }
+  front: { enable_ipv6: true }
+"#;
+    let project = Project::new("host-gateway", file);
+    project.ok(&["up", "-d", "--wait"]);
+    let run = |command: &[&str]| project.ok(&[&["exec", "-T"], command].concat());
+    let gateway = |routes: &str| {
+        let line = routes.lines().find(|line| line.starts_with("default via")).expect("a way out");
+        line.split_whitespace().nth(2).unwrap().to_owned()
+    };
+    let hosts = |service: &str| -> Vec<String> {
+        let hosts = run(&[service, "cat", "/etc/hosts"]);
+        let lines = hosts.lines().filter_map(|line| line.strip_suffix("\thh"));
+        lines.map(str::to_owned).collect()
+    };
+    let ways = [run(&["client", "ip", "route"]), run(&["client", "ip", "-6", "route"])]
+        .map(|routes| gateway(&routes));
+    assert_eq!(hosts("client"), ways);
+    let port = project.ok(&["port", "web", "80"]);
+    let port = port.trim().rsplit(':').next().unwrap().to_owned();
+    let page = run(&["client", "curl", "-sS", "--max-time", "20", &format!("http://hh:{port}/")]);
+    assert_eq!(page, "hello\n");
+    // Out of an internal network nothing leads: it has the bridge there.
+    let [v4, v6] = &hosts("inner")[..] else { panic!("{:?}", hosts("inner")) };
+    let addresses = ip(&format!("-br addr show dev {}", names::bridge(&project.name, "back")));
+    assert!(addresses.contains(&format!("{v4}/")) && addresses.contains(&format!("{v6}/")), "{addresses}");
+    project.down();
+}
+
+#[test]
+fn a_service_on_internal_networks_alone_takes_no_port_of_the_host() {
+    let other = TcpListener::bind("0.0.0.0:0").unwrap();
+    let port = other.local_addr().unwrap().port();
+    let file = format!(
+        "services:\n  a: {{x-rootfs: @busybox@, command: sleep 1000, networks: [back], ports: ['{port}:80', '81']}}\n\
+         networks: {{back: {{internal: true}}}}\n"
+    );
+    let project = Project::new("internal-ports", &file);
+    let told = text(&project.run(&["up", "-d"]).stderr);
+    assert_eq!(told.matches("published").count(), 1, "{told}");
+    assert!(told.contains("no port of `a` is published: all its networks are internal"), "{told}");
+    assert!(told.contains("compose.yaml:2:"), "{told}");
+    let shown = project.ok(&["ps"]);
+    assert!(shown.contains("-a-1") && !shown.contains("->"), "{shown}");
+    // One that is not is reached, on the port that is free now.
+    drop(other);
+    project.write("compose.yaml", &file.replace("internal: true", "internal: false"));
+    project.ok(&["up", "-d", "-t", "0"]);
+    assert!(project.ok(&["ps"]).contains(&format!("{port}->80/tcp")));
     project.down();
 }
 

@@ -240,6 +240,50 @@ fn networks_are_made_as_asked_and_listed_with_those_of_stacks() {
 }
 
 #[test]
+fn an_address_that_is_kept_from_containers_is_refused_before_anything_is_made() {
+    let third = std::process::id() % 250;
+    let (subnet, kept) = (format!("10.234.{third}.0/24"), format!("10.234.{third}.2"));
+    let shared = Shared::new("kept", &["--subnet", &subnet, "--aux-address", &format!("router={kept}")]);
+    let file = format!(
+        "services:\n  a:\n    x-rootfs: @busybox@\n    command: sleep 1000\n    networks:\n      proxy:\n        \
+         ipv4_address: {kept}\nnetworks: {{proxy: {{external: true, name: {}}}}}\n",
+        shared.name
+    );
+    let project = Project::new("kept", &file);
+    let (_, message) = project.fails(&["up", "-d"]);
+    assert!(message.contains(&format!("{kept} is among the addresses that are kept")), "{message}");
+    assert!(message.contains("compose.yaml:7:"), "{message}");
+    project.assert_nothing_left();
+    // Who chooses none gets the next.
+    project.write("compose.yaml", &file.replace(&format!(":\n        ipv4_address: {kept}"), ":"));
+    project.ok(&["up", "-d"]);
+    assert_eq!(project.field("a", "Address").as_str(), Some(format!("10.234.{third}.3").as_str()));
+    project.down();
+    shared.remove();
+}
+
+#[test]
+fn a_service_on_an_internal_network_of_others_takes_no_port_of_the_host() {
+    let shared = Shared::new("inward", &["--internal"]);
+    let other = std::net::TcpListener::bind("0.0.0.0:0").unwrap();
+    let port = other.local_addr().unwrap().port();
+    let file = format!(
+        "services: {{a: {{x-rootfs: @busybox@, command: sleep 1000, networks: [proxy], ports: ['{port}:80']}}}}\n\
+         networks: {{proxy: {{external: true, name: {}}}}}\n",
+        shared.name
+    );
+    let project = Project::new("inward", &file);
+    let output = project.run(&["up", "-d"]);
+    let told = text(&output.stderr);
+    let expected = "service a: none of its ports is published: all its networks are internal";
+    assert!(output.status.success() && told.matches(expected).count() == 1, "{told}");
+    let shown = project.ok(&["ps"]);
+    assert!(shown.contains("-a-1") && !shown.contains("->"), "{shown}");
+    project.down();
+    shared.remove();
+}
+
+#[test]
 fn a_link_gives_a_container_of_another_stack_a_name() {
     let shared = Shared::new("linked", &[]);
     let one = Project::new("link-to", &member(&shared.name, "web"));

@@ -105,7 +105,7 @@ fn set(sysctls: &BTreeMap<String, String>) -> Result<()> {
         } else {
             std::fs::write(format!("/proc/sys/{path}"), value)
         };
-        set.map_err(|error| Error::kernel("set the parameter", format_args!("{key} to {value}"), error))
+        set.map_err(|source| Error::Parameter { key: key.clone(), value: value.clone(), source })
     })
 }
 

@@ -22,6 +22,16 @@ pub enum Error {
         /// The operating system's error.
         source: io::Error,
     },
+    /// A parameter that the kernel does not have, or not with this value.
+    #[error("cannot set the parameter {key} to {value}: {source}")]
+    Parameter {
+        /// Its name, as it was given.
+        key: String,
+        /// What it was to be.
+        value: String,
+        /// The operating system's error.
+        source: io::Error,
+    },
     /// A file of the registry of subnets could not be read or written.
     #[error("cannot {doing} {}: {source}", path.display())]
     Registry {

@@ -38,6 +38,11 @@ impl Subnet {
         put(self.address, bits(self.first()).saturating_add(1).min(bits(self.last())))
     }
 
+    /// How many addresses there are in it.
+    pub fn size(&self) -> u128 {
+        1_u128.checked_shl(width(self.address) - u32::from(self.length)).unwrap_or(u128::MAX)
+    }
+
     pub fn contains(&self, address: IpAddr) -> bool {
         address.is_ipv4() == self.address.is_ipv4() && bits(address) & self.mask() == bits(self.first())
     }
@@ -110,6 +115,8 @@ mod tests {
         let highest = "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff";
         assert_eq!(subnet(&format!("{highest}/128")).gateway().to_string(), highest);
         assert_eq!(subnet("fd00::/64").gateway().to_string(), "fd00::1");
+        assert_eq!([subnet("10.0.0.0/30").size(), subnet("::/127").size()], [4, 2]);
+        assert_eq!([subnet("0.0.0.0/0").size(), subnet("::/0").size()], [1 << 32, u128::MAX]);
         assert_eq!(subnet("::/0").last().to_string(), highest);
         for text in ["", "10.0.0.0", "10.0.0.0/33", "10.0.0/8", "10.0.0.0/", "10.0.0.0/+8", "x/8", "::/129"] {
             assert_eq!(Subnet::parse(text), None, "{text}");

@@ -1,11 +1,13 @@
 //! Addresses that services ask for: inside their networks, and each taken once.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::net::IpAddr;
 
 use super::networks::{self, Range};
 use super::project::{Named, Project};
 use crate::diagnostic::Report;
+use crate::model::Mac;
 use crate::source::Span;
 use crate::values;
 use crate::yaml::Node;
@@ -23,7 +25,7 @@ pub(super) fn check(project: Project<'_>, report: &mut Report) {
         .collect();
     let mut taken = Taken::new();
     for service in project.services() {
-        for (index, (network, entry)) in service.map("networks").enumerate() {
+        for (network, entry) in service.map("networks") {
             for (key, wants_v4) in [("ipv4_address", true), ("ipv6_address", false)] {
                 let Some(node) = entry.node.get(key) else { continue };
                 let Some(address) = parse(node, key, wants_v4, report) else { continue };
@@ -34,7 +36,7 @@ pub(super) fn check(project: Project<'_>, report: &mut Report) {
             }
             link_local(&entry.node, report);
             // The service's own is for its first network.
-            let own = service.get("mac_address").filter(|_| index == 0);
+            let own = service.get("mac_address").filter(|_| first(service) == Some(network.as_str()));
             let mac = entry.node.get("mac_address").or(own);
             let kind = project.find("networks", network).and_then(|network| network.get("driver"));
             if let Some(node) = entry.node.get("mac_address")
@@ -51,12 +53,20 @@ pub(super) fn check(project: Project<'_>, report: &mut Report) {
             if let Some(node) = mac
                 && let Some(mac) = hardware(node)
             {
+                of_one(node, &mac, report);
                 once(&mut taken, (network, mac), service, node, report);
             }
         }
         servers(service, report);
         hosts(service, report);
     }
+}
+
+/// The network that a service joins first: `NetworkMode::in_order`.
+pub(super) fn first(service: Named<'_>) -> Option<&str> {
+    let priority = |node: &Node| node.get("priority").and_then(values::whole).unwrap_or_default();
+    let first = service.map("networks").min_by_key(|(key, entry)| (Reverse(priority(&entry.node)), *key));
+    first.map(|(key, _)| key.as_str())
 }
 
 fn parse(node: &Node, key: &str, wants_v4: bool, report: &mut Report) -> Option<IpAddr> {
@@ -111,6 +121,11 @@ fn inside(network: Named<'_>, ranges: &[Range], address: IpAddr, node: &Node, re
             .error(node.span, format!("{address} is the gateway of the network `{name}`"))
             .help("take another address")
             .also(place, label);
+    } else if let Some((_, span)) = range.reserved.iter().find(|(reserved, _)| *reserved == address) {
+        report
+            .error(node.span, format!("{address} is kept from containers of the network `{name}`"))
+            .help("take another address, or remove this one from `aux_addresses`")
+            .also(*span, "kept free here");
     } else if address == range.subnet.first() || (address.is_ipv4() && address == range.subnet.last()) {
         report
             .error(node.span, format!("{address} is the first or the last address of the network `{name}`"))
@@ -161,6 +176,22 @@ fn link_local(network: &Node, report: &mut Report) {
 fn hardware(node: &Node) -> Option<String> {
     let text = node.text_value().filter(|text| !text.is_empty())?;
     Some(text.replace('-', ":").to_lowercase())
+}
+
+/// The kernel gives no interface an address that is a group's (its first byte is odd) or nobody's.
+fn of_one(node: &Node, mac: &str, report: &mut Report) {
+    let Ok(Mac(bytes)) = mac.parse::<Mac>() else { return };
+    let what = if bytes[0] & 1 == 1 {
+        "stands for many interfaces (multicast)"
+    } else if bytes == [0; 6] {
+        "stands for none"
+    } else {
+        return;
+    };
+    let own = Mac([2, bytes[1], bytes[2], bytes[3], bytes[4], bytes[5]]);
+    report
+        .error(node.span, format!("the hardware address `{mac}` {what}: no interface can have it"))
+        .help(format!("one of your own begins with 02: `{own}`"));
 }
 
 /// `dns` has addresses of name servers.

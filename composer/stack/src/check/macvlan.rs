@@ -130,10 +130,19 @@ fn parent(project: Project<'_>, node: &Node, report: &mut Report) {
     report.error(node.span, format!("the host has no interface `{text}`")).meant(&text, others, help);
 }
 
-/// Whether a service takes ports of the host: one that is on the host's interfaces alone does not.
+fn is_internal(network: &Named<'_>) -> bool {
+    !values::flag(network.get("external")) && values::flag(network.get("internal"))
+}
+
+/// Whether ports of the host lead to services on a network, as far as the file tells.
+fn leads_in(network: &Named<'_>) -> bool {
+    !is_on_host(network) && !is_internal(network)
+}
+
+/// Whether a service takes ports of the host: one that none would lead to does not.
 pub(super) fn takes_ports(project: Project<'_>, service: Named<'_>) -> bool {
     let mut on = service.map("networks").map(|(key, _)| project.find("networks", key)).peekable();
-    on.peek().is_none() || on.any(|network| !network.as_ref().is_some_and(is_on_host))
+    on.peek().is_none() || on.any(|network| network.as_ref().is_none_or(leads_in))
 }
 
 /// Ports are led to a container by a bridge, and its answers have to come back by it.
@@ -142,18 +151,42 @@ fn published(project: Project<'_>, service: Named<'_>, port: &Node, report: &mut
         service.map("networks").map(|(key, entry)| (key, entry, project.find("networks", key))).collect();
     let on_macvlan = |network: &Option<Named<'_>>| network.as_ref().is_some_and(is_on_host);
     let name = service.name;
-    if on.is_empty() || !on.iter().any(|(.., network)| on_macvlan(network)) {
+    if on.is_empty() {
         return;
     }
-    let Some(bridge) = on.iter().find(|(.., network)| !on_macvlan(network)) else {
-        report
-            .warning(
-                port.span,
-                format!("no port of `{name}` is published: all its networks are of `macvlan` or `ipvlan`"),
-            )
-            .help("it has an address of its own there, with all its ports: remove `ports`, or add a bridge");
+    let Some(bridge) = on.iter().find(|(.., network)| network.as_ref().is_none_or(leads_in)) else {
+        let mut own = on.iter().filter_map(|(.., network)| network.as_ref());
+        let or = if on.iter().any(|(.., network)| on_macvlan(network)) {
+            ", or of `macvlan` or `ipvlan`"
+        } else {
+            ""
+        };
+        match own.find(|network| !is_on_host(network)) {
+            Some(internal) => report
+                .warning(
+                    port.span,
+                    format!("no port of `{name}` is published: all its networks are internal{or}"),
+                )
+                .help(
+                    "nothing outside reaches it there: remove `ports`, or add a network that is not internal",
+                )
+                .also(internal.get("internal").map_or(internal.entry.key, |node| node.span), "internal"),
+            None => report
+                .warning(
+                    port.span,
+                    format!(
+                        "no port of `{name}` is published: all its networks are of `macvlan` or `ipvlan`"
+                    ),
+                )
+                .help(
+                    "it has an address of its own there, with all its ports: remove `ports`, or add a bridge",
+                ),
+        };
         return;
     };
+    if !on.iter().any(|(.., network)| on_macvlan(network)) {
+        return;
+    }
     let leads_out = |network: &Option<Named<'_>>| {
         let Some(network) = network else { return true };
         let has_parent = || {

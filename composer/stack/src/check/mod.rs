@@ -30,6 +30,7 @@ mod project;
 mod references;
 mod replicas;
 mod resources;
+mod room;
 mod security;
 mod support;
 #[cfg(test)]
@@ -84,6 +85,7 @@ pub(crate) fn all(root: &Node, disabled: &Map, folder: &Path, options: &LoadOpti
     macvlan::check(project, report);
     joined::check(project, report);
     addresses::check(project, report);
+    room::check(project, report);
     bandwidth::check(project, report);
     resources::check(project, report);
     userns::check(project, report);

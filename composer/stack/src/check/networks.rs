@@ -15,6 +15,10 @@ pub(super) struct Range {
     pub subnet: Subnet,
     pub span: Span,
     pub gateway: Option<(IpAddr, Span)>,
+    /// `ip_range`.
+    pub pool: Option<(Subnet, Span)>,
+    /// `aux_addresses`.
+    pub reserved: Vec<(IpAddr, Span)>,
 }
 
 pub(super) fn check(project: Project<'_>, report: &mut Report) {
@@ -23,6 +27,9 @@ pub(super) fn check(project: Project<'_>, report: &mut Report) {
     }
     let mut seen = Seen::new();
     for network in project.section("networks") {
+        if let Some(node) = network.at(&["ipam", "driver"]) {
+            driver(node, report);
+        }
         for config in configs(network) {
             entry(config, report);
         }
@@ -59,6 +66,16 @@ fn single(network: Named<'_>, ranges: &[Range], report: &mut Report) {
     }
 }
 
+/// Addresses are given out here, by no plugin.
+fn driver(node: &Node, report: &mut Report) {
+    let text = node.text_value().unwrap_or_default();
+    if !["", "default"].contains(&text) {
+        report
+            .error(node.span, format!("`{text}` is not a driver of addresses: there is `default` alone"))
+            .help("remove `driver` from `ipam`");
+    }
+}
+
 fn configs(network: Named<'_>) -> &[Node] {
     network.at(&["ipam", "config"]).map(Node::items).unwrap_or_default()
 }
@@ -74,7 +91,12 @@ pub(super) fn ranges(network: Named<'_>) -> Vec<Range> {
         let subnet = Subnet::parse(node.text_value()?)?;
         let gateway = config.get("gateway");
         let gateway = gateway.and_then(|node| Some((node.text_value()?.parse().ok()?, node.span)));
-        Some(Range { subnet, span: node.span, gateway })
+        let reserved = config.get("aux_addresses").into_iter().flat_map(Node::entries);
+        let reserved =
+            reserved.filter_map(|(_, entry)| Some((entry.node.text_value()?.parse().ok()?, entry.node.span)));
+        let pool = config.get("ip_range");
+        let pool = pool.and_then(|node| Some((Subnet::parse(node.text_value()?)?, node.span)));
+        Some(Range { subnet, span: node.span, gateway, pool, reserved: reserved.collect() })
     });
     ranges.collect()
 }
@@ -90,6 +112,22 @@ fn entry(config: &Node, report: &mut Report) {
         report
             .error(node.span, format!("`ip_range` {inner} is outside of the subnet {outer}"))
             .also(span, "the subnet");
+    }
+    let given =
+        |key: &str| config.get(key).filter(|node| node.text_value().is_some_and(|text| !text.is_empty()));
+    if given("subnet").is_none() {
+        for key in ["ip_range", "gateway"] {
+            if let Some(node) = given(key) {
+                report
+                    .error(node.span, format!("`{key}` is of no subnet"))
+                    .help("give the entry a `subnet` that it lies in, or remove it, for a free subnet");
+            }
+        }
+        if let Some((key, entry)) = config.get("aux_addresses").into_iter().flat_map(Node::entries).next() {
+            report
+                .error(entry.node.span, format!("`{key}` of `aux_addresses` is of no subnet"))
+                .help("give the entry a `subnet` that it lies in, or remove it, for a free subnet");
+        }
     }
     let gateway = config.get("gateway");
     let others = config.get("aux_addresses").into_iter().flat_map(Node::entries);

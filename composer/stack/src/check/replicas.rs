@@ -3,7 +3,8 @@
 use super::project::{Named, Project};
 use crate::diagnostic::Report;
 use crate::limits;
-use crate::values;
+use crate::values::{self, At};
+use crate::yaml::Node;
 
 pub(super) fn check(project: Project<'_>, report: &mut Report) {
     for service in project.services() {
@@ -24,23 +25,36 @@ pub(super) fn check(project: Project<'_>, report: &mut Report) {
         if !project.running() {
             continue;
         }
+        let own = service.get("mac_address").filter(|node| node.text_value() != Some(""));
         for (network, entry) in service.map("networks") {
+            if let Some(address) = own
+                && super::addresses::first(service) == Some(network.as_str())
+                && entry.node.get("mac_address").is_none()
+            {
+                shared(service, network, ("mac_address", address), replicas, report);
+            }
             for key in ["ipv4_address", "ipv6_address", "mac_address"] {
                 if let Some(address) = entry.node.get(key) {
-                    report
-                        .error(
-                            address.span,
-                            format!(
-                                "{} replicas of `{name}` cannot have one `{key}` on `{network}`",
-                                replicas.value
-                            ),
-                        )
-                        .help(format!("remove `{key}`, or the replicas"))
-                        .also(replicas.span, "replicas given here");
+                    shared(service, network, (key, address), replicas, report);
                 }
             }
         }
     }
+}
+
+/// What one container alone can have on a network.
+fn shared(
+    service: Named<'_>,
+    network: &str,
+    (key, address): (&str, &Node),
+    replicas: At<i64>,
+    report: &mut Report,
+) {
+    let (count, name) = (replicas.value, service.name);
+    report
+        .error(address.span, format!("{count} replicas of `{name}` cannot have one `{key}` on `{network}`"))
+        .help(format!("remove `{key}`, or the replicas"))
+        .also(replicas.span, "replicas given here");
 }
 
 fn counts(service: Named<'_>, report: &mut Report) {

@@ -56,16 +56,15 @@ fn network(project: &str, key: &str, node: &Node) -> Network {
 /// Gives ports that name no address of the host the one that the network has for them by which they are reached: that of
 /// the service's way out (IPv4).
 pub(super) fn bind(service: &mut Service, networks: &BTreeMap<String, Network>) {
-    // Elsewhere a container is reached at its own address. Of what others have made nobody knows here.
-    let is_bridge = |network: &Network| network.external || network.driver == Driver::Bridge;
+    // Of what others have made nobody knows here.
+    let leads_in = |network: &Network| network.external || network.leads_in();
     let mut on =
-        service.network.attachments().map(|(key, _)| networks.get(key).is_none_or(is_bridge)).peekable();
-    if on.peek().is_some() && !on.any(|is_bridge| is_bridge) {
+        service.network.attachments().map(|(key, _)| networks.get(key).is_none_or(leads_in)).peekable();
+    if on.peek().is_some() && !on.any(|leads_in| leads_in) {
         service.ports.clear();
     }
     let ways = service.network.attachments().filter_map(|(key, at)| {
-        let network =
-            networks.get(key).filter(|network| network.ipv4 && !network.internal && is_bridge(network))?;
+        let network = networks.get(key).filter(|network| network.ipv4 && leads_in(network))?;
         Some((Reverse(at.gw_priority), key, network))
     });
     let way = ways.min_by_key(|(priority, key, _)| (*priority, *key));

@@ -302,6 +302,12 @@ impl Network {
         let bare = |network: &Self| Self { labels: BTreeMap::new(), attachable: false, ..network.clone() };
         bare(self) == bare(wanted)
     }
+
+    /// Whether ports of the host lead to the containers on it: to internal ones nothing does, and on an interface of the
+    /// host's each is reached at its own address.
+    pub fn leads_in(&self) -> bool {
+        !self.internal && self.driver == Driver::Bridge
+    }
 }
 
 impl Bandwidth {

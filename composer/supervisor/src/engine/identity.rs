@@ -64,18 +64,12 @@ impl Engine {
         lines
     }
 
-    /// The host as a container sees it: the gateways of its first bridge.
+    /// The host as a container sees it.
     fn host_gateways(&self, record: &ContainerRecord) -> Vec<IpAddr> {
-        if matches!(record.service.network, NetworkMode::Host) {
-            return vec![Ipv4Addr::LOCALHOST.into()];
+        match record.service.network {
+            NetworkMode::Host => vec![Ipv4Addr::LOCALHOST.into()],
+            _ => self.gateways_of(record),
         }
-        let networks = self.networks.borrow();
-        let on = record.service.network.in_order();
-        // On others the gateway is not the host, which nobody reaches by them.
-        let mut bridges =
-            on.into_iter().filter_map(|(key, _)| networks.get(key)).filter(|net| net.has_bridge());
-        let first = bridges.next();
-        first.map_or_else(Vec::new, |net| net.bridge.subnets.iter().map(|subnet| subnet.gateway).collect())
     }
 }
 

@@ -138,15 +138,13 @@ impl Engine {
     /// Leaves a service no ports where none would lead to it: what others have made of an external network the file does not
     /// say.
     fn keep_leading_ports(&self, service: &mut Service, stack: Option<&Stack>) {
-        if ports_of(service).is_empty() || self.can_publish(service, stack.map(|stack| &stack.networks)) {
+        if ports_of(service).is_empty() {
             return;
         }
+        let Some(why) = self.unreached(service, stack.map(|stack| &stack.networks)) else { return };
         service.ports.clear();
-        let text = format!(
-            "service {}: none of its ports is published: all its networks are of `macvlan` or `ipvlan`, where it has an address of \
-             its own with all its ports; remove `ports`, or add a bridge",
-            service.name
-        );
+        let text =
+            format!("service {}: none of its ports is published: all its networks are {why}", service.name);
         if self.warned.borrow_mut().insert(text.clone()) {
             self.announce(Subject::Group, Action::Warning(text));
         }

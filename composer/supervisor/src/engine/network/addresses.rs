@@ -153,9 +153,12 @@ fn one(
 ) -> std::result::Result<IpAddr, Refused> {
     if let Some(chosen) = chosen {
         let refused = |why| Err(Refused { why, key: Some(key_of(chosen)) });
-        // Reserved addresses may be given by choice: that is what they are reserved for.
-        let open = Subnet { reserved: BTreeSet::new(), ..subnet.clone() };
-        if !open.is_assignable(chosen) {
+        if subnet.reserved.contains(&chosen) {
+            return refused(format!(
+                "{chosen} is among the addresses that are kept from containers (`aux_addresses`)"
+            ));
+        }
+        if !subnet.is_assignable(chosen) {
             return refused(format!("{chosen} is not an address for a container in {}", subnet.net));
         }
         if used.contains(&chosen) {

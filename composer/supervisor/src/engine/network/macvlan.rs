@@ -77,34 +77,46 @@ impl Engine {
         true
     }
 
-    /// What a network is made by, as far as that is known.
-    pub(super) fn driver_of(&self, key: &str) -> Option<Driver> {
+    /// What a network is, as far as that is known.
+    fn made_of(&self, key: &str) -> Option<Network> {
         if let Some(net) = self.networks.borrow().get(key) {
-            return Some(net.made.driver.clone());
+            return Some(net.made.clone());
         }
         let made = self.record.borrow().as_ref()?.made.get(key).cloned()?;
-        if made.external {
-            return networks::read(&made.name).map(|shared| shared.network.driver);
-        }
-        Some(made.driver)
+        if made.external { networks::read(&made.name).map(|shared| shared.network) } else { Some(made) }
     }
 
-    /// Whether ports of the host lead to a service: not where it is on such networks alone. `networks` are those of a file
-    /// that is not the stack's yet.
-    pub(in super::super) fn can_publish(
+    /// What a network is made by, as far as that is known.
+    pub(super) fn driver_of(&self, key: &str) -> Option<Driver> {
+        self.made_of(key).map(|made| made.driver)
+    }
+
+    /// Why no port of the host leads to a service: all its networks are internal, or of macvlan or ipvlan. `networks` are
+    /// those of a file that is not the stack's yet.
+    pub(in super::super) fn unreached(
         &self,
         service: &Service,
         networks: Option<&BTreeMap<String, Network>>,
-    ) -> bool {
-        let driver = |key: &str| match networks.and_then(|networks| networks.get(key)) {
-            Some(config) if config.external => {
-                networks::read(&config.name).map(|shared| shared.network.driver)
-            }
-            Some(config) => Some(config.driver.clone()),
-            None => self.driver_of(key),
+    ) -> Option<&'static str> {
+        let made = |key: &str| match networks.and_then(|networks| networks.get(key)) {
+            Some(config) if config.external => networks::read(&config.name).map(|shared| shared.network),
+            Some(config) => Some(config.clone()),
+            None => self.made_of(key),
         };
-        let mut on = service.network.attachments().peekable();
-        on.peek().is_none() || on.any(|(key, _)| driver(key).is_none_or(|driver| driver == Driver::Bridge))
+        let mut on: Vec<Network> = Vec::new();
+        for (key, _) in service.network.attachments() {
+            on.push(made(key).filter(|made| !made.leads_in())?);
+        }
+        match on.iter().any(|made| made.driver == Driver::Bridge) {
+            _ if on.is_empty() => None,
+            true => {
+                Some("internal, which nothing outside reaches; remove `ports`, or add a network that is not")
+            }
+            false => Some(
+                "of `macvlan` or `ipvlan`, where it has an address of its own with all its ports; remove `ports`, or add \
+                 a bridge",
+            ),
+        }
     }
 
     /// Takes such interfaces of all containers away.

@@ -78,7 +78,10 @@ impl Engine {
                 let limit = async { Ok(self.limit_bandwidth(container, service).await?) };
                 let attached = attach(&self.host, netns, wiring, limit).await;
                 let attached = attached.map_err(|stopped| match stopped {
-                    Stopped::Plugging(error) => failed("plug it into its networks", &error),
+                    Stopped::Plugging(error) => StartError {
+                        at: at_parameter(service, &error),
+                        ..failed("plug it into its networks", &error)
+                    },
                     Stopped::Limiting(error) => error,
                 })?;
                 for warning in &attached.warnings {
@@ -89,9 +92,12 @@ impl Engine {
                 }
                 resolver = Some((attached.dns_udp, attached.dns_tcp));
             }
-            NetworkMode::None => isolate(netns()?, of_network(service))
-                .await
-                .map_err(|error| failed("set up its network namespace", &error))?,
+            NetworkMode::None => {
+                isolate(netns()?, of_network(service)).await.map_err(|error| StartError {
+                    at: at_parameter(service, &error),
+                    ..failed("set up its network namespace", &error)
+                })?
+            }
             NetworkMode::Host | NetworkMode::Service(_) | NetworkMode::Container(_) => {}
         }
         let held: Vec<_> = held.iter().map(AsFd::as_fd).collect();
@@ -174,6 +180,16 @@ fn of_network(service: &Service) -> BTreeMap<String, String> {
     sysctls
 }
 
+/// The kernel parameter of the file that the kernel has refused.
+fn at_parameter(service: &Service, error: &composer_network::Error) -> Vec<String> {
+    match error {
+        composer_network::Error::Parameter { key, .. } => {
+            ["services", &service.name, "sysctls", key].map(str::to_owned).into()
+        }
+        _ => Vec::new(),
+    }
+}
+
 impl Engine {
     /// The networks by which a container is reached from outside, as it reaches the outside, with its addresses there.
     pub(in super::super) fn ways_in(&self, record: &ContainerRecord) -> WaysIn {
@@ -195,6 +211,24 @@ impl Engine {
 }
 
 impl Engine {
+    /// The host's addresses on the bridges of a container: of each family that of its way out, where its answers and those
+    /// of published ports pass. Where nothing leads out, those of its first bridge.
+    pub(in super::super) fn gateways_of(&self, record: &ContainerRecord) -> Vec<IpAddr> {
+        let networks = self.networks.borrow();
+        let Ok(joined) = joined(&networks, &record.service, &record.addresses) else { return Vec::new() };
+        // On others the gateway is not the host, which nobody reaches by them.
+        let bridges: Vec<Joined<'_>> = joined.into_iter().filter(|joined| joined.net.has_bridge()).collect();
+        let ways =
+            [IpAddr::is_ipv4, IpAddr::is_ipv6].into_iter().filter_map(|family| way_out(&bridges, family));
+        let ways: Vec<IpAddr> = ways.map(|(_, gateway)| gateway).collect();
+        match bridges.first() {
+            Some(first) if ways.is_empty() => {
+                first.net.bridge.subnets.iter().map(|subnet| subnet.gateway).collect()
+            }
+            _ => ways,
+        }
+    }
+
     /// What a container calls its interface on a network.
     pub(super) fn interface_on(&self, record: &ContainerRecord, key: &str) -> Option<String> {
         let networks = self.networks.borrow();
