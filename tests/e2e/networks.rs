@@ -408,6 +408,21 @@ fn a_bridge_and_a_link_that_somebody_deleted_are_mended() {
 }
 
 #[test]
+fn a_link_that_somebody_set_down_is_up_again() {
+    let project = Project::new("set-down", TWO);
+    project.ok(&["up", "-d"]);
+    let web = format!("{}-web-1", project.name);
+    ip(&format!("link set {} down", names::veth(&project.name, &web, "front")));
+    let plan = project.ok(&["up", "-d", "--dry-run"]);
+    assert!(plan.contains(&format!("plug in {web}: a link of it is gone or down")), "{plan}");
+    project.ok(&["up", "-d"]);
+    let page = project.ok(&["exec", "-T", "client", "wget", "-q", "-O", "-", "http://web/"]);
+    assert_eq!(page, "hello\n");
+    assert!(project.ok(&["up", "-d", "--dry-run"]).starts_with("nothing to do"));
+    project.down();
+}
+
+#[test]
 fn a_bridge_that_somebody_renamed_is_mended_and_goes() {
     let project = Project::new("renamed", TWO);
     project.ok(&["up", "-d"]);

@@ -278,7 +278,7 @@ impl Engine {
         found.collect()
     }
 
-    /// Whether somebody has taken a link of a container that runs away, or taken one out of its bridge.
+    /// Whether somebody has taken a link of a container that runs away, taken one out of its bridge, or set one down.
     pub(super) fn is_unplugged(&self, container: &Container, links: &[LinkInfo]) -> bool {
         let record = container.record.borrow();
         let networks = self.networks.borrow();
@@ -292,7 +292,7 @@ impl Engine {
             let net = networks.get(key);
             let is_in = |link: &LinkInfo| {
                 let in_bridge = |net: &Net| net.is_there(links) && link.controller == Some(net.bridge.index);
-                link.name == veth && net.is_none_or(in_bridge)
+                link.name == veth && link.up && net.is_none_or(in_bridge)
             };
             record.addresses.contains_key(key) && !links.iter().any(is_in)
         })
