@@ -479,6 +479,52 @@ fn a_bridge_and_a_link_that_somebody_deleted_are_mended() {
 }
 
 #[test]
+fn a_link_that_somebody_set_down_is_up_again() {
+    let project = Project::new("set-down", TWO);
+    project.ok(&["up", "-d"]);
+    let web = format!("{}-web-1", project.name);
+    ip(&format!("link set {} down", names::veth(&project.name, &web, "front")));
+    let plan = project.ok(&["up", "-d", "--dry-run"]);
+    assert!(plan.contains(&format!("plug in {web}: a link of it is gone or down")), "{plan}");
+    project.ok(&["up", "-d"]);
+    let page = project.ok(&["exec", "-T", "client", "wget", "-q", "-O", "-", "http://web/"]);
+    assert_eq!(page, "hello\n");
+    assert!(project.ok(&["up", "-d", "--dry-run"]).starts_with("nothing to do"));
+    project.down();
+}
+
+#[test]
+fn a_bridge_that_somebody_renamed_is_mended_and_goes() {
+    let project = Project::new("renamed", TWO);
+    project.ok(&["up", "-d"]);
+    let front = names::bridge(&project.name, "front");
+    let (other, stranger) = (format!("re{}", std::process::id()), format!("st{}", std::process::id()));
+    let rename = || {
+        ip(&format!("link set {front} down"));
+        ip(&format!("link set {front} name {other}"));
+        ip(&format!("link set {other} up"));
+    };
+    rename();
+    let plan = project.ok(&["up", "-d", "--dry-run"]);
+    assert!(plan.contains("set up network front: it does not exist"), "{plan}");
+    assert!(plan.contains(&format!("plug in {}-web-1: a link of it is gone", project.name)), "{plan}");
+    project.ok(&["up", "-d"]);
+    assert!(exists(&front) && !exists(&other));
+    let page = project.ok(&["exec", "-T", "client", "wget", "-q", "-O", "-", "http://web/"]);
+    assert_eq!(page, "hello\n");
+    assert!(project.ok(&["up", "-d", "--dry-run"]).starts_with("nothing to do"));
+    rename();
+    let group = std::fs::read_to_string(format!("/sys/class/net/{other}/netdev_group")).unwrap();
+    ip(&format!("link add {stranger} group {} type bridge", group.trim()));
+    let told = project.run(&["down"]);
+    let stays = exists(&stranger);
+    ip(&format!("link del {stranger}"));
+    assert!(stays && told.status.success() && !exists(&other), "{}", text(&told.stderr));
+    assert!(text(&told.stderr).contains(&format!("interface {stranger} stays")), "{}", text(&told.stderr));
+    project.down();
+}
+
+#[test]
 fn a_network_of_another_configuration_takes_its_containers_along() {
     let project = Project::new("changed-network", TWO);
     project.ok(&["up", "-d"]);

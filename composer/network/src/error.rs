@@ -96,14 +96,6 @@ pub enum Error {
         /// What it should be.
         wanted: &'static str,
     },
-    /// A link group holds an interface that is none of ours; nothing was removed.
-    #[error("interface {name} is in link group {group} but is none of ours")]
-    ForeignLink {
-        /// The interface.
-        name: String,
-        /// Its group.
-        group: u32,
-    },
     /// A bridge's name, which its user chose, is that of an interface of the host's.
     #[error("the host has an interface {name} that is not this network's: give the bridge another name")]
     ForeignBridge {

@@ -49,7 +49,7 @@ pub struct ObservedContainer {
 /// What a container that runs has lost of its networks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lack {
-    /// A link, or its bridge.
+    /// A link, that it is up, or its bridge.
     Link,
     /// What limits its bandwidth.
     Limit,

@@ -3,6 +3,7 @@
 mod bandwidth;
 mod bridge;
 mod forward;
+mod group;
 mod inside;
 mod ipvlan;
 mod kinds;
@@ -15,16 +16,16 @@ use std::sync::Arc;
 
 use futures_util::{StreamExt, TryStreamExt};
 use ipnet::IpNet;
+use rtnetlink::Handle;
 use rtnetlink::packet_route::AddressFamily;
 use rtnetlink::packet_route::address::{AddressAttribute, AddressMessage};
 use rtnetlink::packet_route::link::{self, LinkAttribute, LinkFlags, LinkMessage};
 use rtnetlink::packet_route::route::{RouteAddress, RouteAttribute, RouteMessage};
-use rtnetlink::{Handle, LinkMessageBuilder, LinkUnspec};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
+use crate::dns;
 use crate::error::{Error, Result, netlink_to_io};
-use crate::{dns, names};
 
 pub use bandwidth::{Counter, Counters, Direction, FIRST_CLASS, LAST_CLASS, Rates, Shaped, Shaper, counters};
 pub use bridge::{Bridge, BridgeSpec};
@@ -40,6 +41,8 @@ const ATTACHING: usize = 4;
 /// How many links are removed at the same time, each by a thread that waits for the kernel: those that wait together
 /// wait no longer than one.
 const REMOVING: usize = 16;
+/// What every MAC of ours begins with, as Docker's.
+const MAC_PREFIX: [u8; 2] = [0x02, 0x42];
 
 /// A link of the host.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -136,36 +139,6 @@ impl Host {
             self.addresses(None).await?.into_iter().filter(|(_, at)| !own.contains(&at.header.index));
         taken.extend(others.map(|(net, _)| net));
         Ok(taken)
-    }
-
-    /// Removes every link of a group with one request: the kernel waits for its readers once, and not once for
-    /// each link. Links of a group that has none are no error. What [`Host::bring_bridge`] put into the firewall
-    /// goes first, so that whoever is stopped half-way finds the rest by the group again. `bridges` are those in it
-    /// whose names were chosen by their users.
-    ///
-    /// # Errors
-    /// [`Error::DefaultGroup`] and [`Error::ForeignLink`] before anything is removed; else the kernel's refusal.
-    pub async fn remove_group(&self, group: u32, bridges: &[&str]) -> Result<()> {
-        if group == 0 {
-            return Err(Error::DefaultGroup);
-        }
-        let members: Vec<_> = self.links().await?.into_iter().filter(|link| link.group == group).collect();
-        let is_ours = |name: &str| names::is_ours(name) || bridges.contains(&name);
-        if let Some(foreign) = members.iter().find(|link| !is_ours(&link.name)) {
-            return Err(Error::ForeignLink { name: foreign.name.clone(), group });
-        }
-        if members.is_empty() {
-            return Ok(());
-        }
-        let names: Vec<_> = members.iter().map(|link| link.name.as_str()).collect();
-        let withdrawn = forward::withdraw(&names);
-        let message = LinkMessageBuilder::<LinkUnspec>::new().link_group(group).build();
-        self.delete(message).await.map_err(|error| Error::kernel("remove link group", group, error))?;
-        // Closed only here, its socket has nothing left to wait for. A rule that could not be removed does not keep
-        // the links: without its bridge it lets nothing pass.
-        withdrawn
-            .map(drop)
-            .map_err(|error| Error::kernel("remove from the firewall the rule of link group", group, error))
     }
 
     /// Every link of the host.
@@ -303,5 +276,6 @@ pub fn mac_of(address: IpAddr) -> [u8; 6] {
             [a, b, c, d]
         }
     };
-    [0x02, 0x42, a, b, c, d]
+    let [one, two] = MAC_PREFIX;
+    [one, two, a, b, c, d]
 }

@@ -22,7 +22,8 @@ const REPLACEMENTS: usize = 3;
 
 impl Host {
     /// Brings back the link of a container that runs: one that is there is put into its bridge again, with all that goes
-    /// over it; one that is not is made anew. `limit` is done before a new one is up inside.
+    /// over it; one that is not is made anew, and what is left of it inside removed. `limit` is done before a
+    /// new one is up inside.
     ///
     /// # Errors
     /// The kernel's refusals, and those of `limit`.
@@ -64,6 +65,11 @@ impl Host {
             }
             return Ok(None);
         }
+        let entered = inside
+            .try_clone()
+            .map_err(|source| Error::kernel("keep open", "the container's network namespace", source))?;
+        let interface = plug.interface.clone();
+        netns::run(entered, move || remove_stray(&interface)).await?;
         self.make_veth(plug, netns).await?;
         Ok(Some((veth, inside)))
     }
@@ -144,6 +150,22 @@ impl Host {
         let port = LinkBridgePort::new(index).append_info_data(InfoBridgePort::Isolated(true)).build();
         let done = self.handle.link().set_port(port).execute().await;
         done.map_err(|error| Error::netlink("isolate veth", veth, error))
+    }
+}
+
+/// Removes the container's end of a pair, from within, whose other end is not found by its name any more: somebody has
+/// renamed it or moved it away, and this end is in the way of another. A pair that the container has made for itself has both
+/// ends there.
+fn remove_stray(interface: &str) -> Result<()> {
+    let mut inside = Inside::open()?;
+    let is_elsewhere = |link: &LinkMessage| {
+        link.attributes.iter().any(|attribute| matches!(attribute, LinkAttribute::LinkNetNsId(_)))
+    };
+    match inside.find(interface)? {
+        Some(link) if is_kind(&link, &InfoKind::Veth) && is_elsewhere(&link) => {
+            inside.remove(link.header.index, interface)
+        }
+        Some(_) | None => Ok(()),
     }
 }
 

@@ -1,8 +1,10 @@
 //! The bridge: made, left alone, mended; the group: removed in one go, and nothing of others with it.
 
+use std::net::TcpStream;
+
 use composer_network::{Error, Host, Ipv4Net, names};
 
-use crate::world::{Container, STACK, bridge, bring, link_group, on_a_host, run, subnet};
+use crate::world::{Container, PATIENCE, STACK, bridge, bring, link_group, on_a_host, rename, run, subnet};
 
 #[test]
 fn a_bridge_has_the_first_address_and_is_up() {
@@ -111,18 +113,61 @@ fn a_group_goes_in_one_go_and_nothing_else_does() {
 }
 
 #[test]
-fn a_group_with_a_stranger_in_it_is_left_alone() {
+fn a_stranger_in_a_group_stays_and_keeps_nothing_else() {
     on_a_host(|| async {
         let host = Host::open().expect("a connection");
         let bridge = bridge(&host).await;
-        run("ip", &format!("link add stranger group {} type bridge", bridge.group));
-        let error = host.remove_group(bridge.group, &[]).await.expect_err("the stranger forbids it");
-        assert!(matches!(&error, Error::ForeignLink { name, .. } if name == "stranger"), "{error}");
+        let _one = Container::attached("one-1", 2, &host, &bridge).await;
+        for kind in ["bridge", "ifb", "veth peer other-peer"] {
+            let name = kind.split(' ').next().expect("a kind");
+            run("ip", &format!("link add other-{name} group {} type {kind}", bridge.group));
+        }
+        let left = host.remove_group(bridge.group, &[]).await.expect("removed");
+        assert_eq!(left, ["other-bridge", "other-ifb", "other-peer", "other-veth"]);
         assert!(matches!(host.remove_group(0, &[]).await, Err(Error::DefaultGroup)));
-        let left = host.links().await.expect("links");
-        assert!(
-            left.iter().any(|link| link.name == bridge.name) && left.iter().any(|link| link.name == "lo")
-        );
+        let links = run("ip", "link");
+        assert!(left.iter().all(|name| links.contains(name)), "{links}");
+        assert!(!links.contains(&bridge.name) && !links.contains("cv"), "{links}");
+    });
+}
+
+#[test]
+fn what_somebody_renamed_goes_with_its_group() {
+    on_a_host(|| async {
+        let host = Host::open().expect("a connection");
+        let bridge = bridge(&host).await;
+        let (one, _) = Container::attached("one-1", 2, &host, &bridge).await;
+        let (two, _) = Container::attached("two-1", 3, &host, &bridge).await;
+        run("ip", &format!("link add stranger group {} type bridge", bridge.group));
+        rename(&bridge.name, "foo");
+        rename(&one.veth, "bar");
+        assert_eq!(host.remove_group(bridge.group, &[&bridge.name]).await.expect("removed"), ["stranger"]);
+        let links = run("ip", "link");
+        assert!(["foo", "bar", &two.veth].iter().all(|name| !links.contains(*name)), "{links}");
+    });
+}
+
+#[test]
+fn a_bridge_that_somebody_renamed_is_called_by_its_name_again() {
+    on_a_host(|| async {
+        let host = Host::open().expect("a connection");
+        let made = bridge(&host).await;
+        let (one, _) = Container::attached("one-1", 2, &host, &made).await;
+        let other = names::bridge(STACK, "other");
+        let subnets = [subnet().into()];
+        rename(&made.name, "foo");
+        host.recall_bridge(&other, made.group, &["172.19.4.0/22".parse().expect("a subnet")])
+            .await
+            .expect("none");
+        host.recall_bridge(&made.name, made.group + 1, &subnets).await.expect("none of that group");
+        assert!(host.has_link("foo").await.expect("an answer"), "it is no other network's");
+        host.recall_bridge(&made.name, made.group, &subnets).await.expect("renamed");
+        assert_eq!(bridge(&host).await, made, "with what is in it");
+        let _service = one.listens(80).await;
+        assert!(TcpStream::connect_timeout(&(one.address, 80).into(), PATIENCE).is_ok());
+        // One of the name is not renamed over.
+        host.recall_bridge(&made.name, made.group, &subnets).await.expect("nothing to do");
+        assert!(!host.has_link("foo").await.expect("an answer"));
     });
 }
 

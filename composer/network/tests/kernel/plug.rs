@@ -1,10 +1,11 @@
 //! Containers on a bridge: they reach each other and the host, and are replaced and removed cleanly.
 
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::os::fd::{AsFd, AsRawFd};
 
 use composer_network::{Error, Host};
 
-use crate::world::{Container, PATIENCE, address, bridge, gateway, on_a_host, run};
+use crate::world::{Container, PATIENCE, address, bridge, gateway, on_a_host, only, rename, run, unlimited};
 
 #[test]
 fn two_containers_and_the_host_reach_each_other() {
@@ -56,6 +57,37 @@ fn a_stale_veth_is_replaced() {
         // Plugged again into the namespace that has the pair already.
         new.attach(&host, &bridge).await.expect("attached again");
         assert!(two.reaches(address(2), 80).await);
+    });
+}
+
+#[test]
+fn a_link_that_somebody_renamed_or_moved_away_is_replaced() {
+    on_a_host(|| async {
+        let host = Host::open().expect("a connection");
+        let bridge = bridge(&host).await;
+        let (one, _) = Container::attached("one-1", 2, &host, &bridge).await;
+        let elsewhere = Container::new("elsewhere-1", 9);
+        let _service = one.listens(80).await;
+        for moves in [false, true] {
+            if moves {
+                let netns = format!("/proc/{}/fd/{}", std::process::id(), elsewhere.netns.as_raw_fd());
+                run("ip", &format!("link set {} netns {netns}", one.veth));
+            } else {
+                rename(&one.veth, "foo");
+            }
+            let plug = only(&bridge, &one.veth, one.address);
+            host.replug(plug, one.netns.as_fd(), unlimited()).await.expect("plugged in again");
+            assert!(TcpStream::connect_timeout(&(one.address, 80).into(), PATIENCE).is_ok(), "{moves}");
+            let left = run("ip", "link") + &elsewhere.inside(|| run("ip", "link")).await;
+            assert!(!left.contains("foo") && left.matches(&one.veth).count() == 1, "{left}");
+        }
+        // What the container has made for itself is its own.
+        run("ip", &format!("link del {}", one.veth));
+        one.inside(|| run("ip", "link add eth0 type veth peer name own")).await;
+        let plug = only(&bridge, &one.veth, one.address);
+        let error = host.replug(plug, one.netns.as_fd(), unlimited()).await.expect_err("in the way");
+        assert!(matches!(error, Error::Kernel { doing: "make veth", .. }), "{error}");
+        assert!(one.inside(|| run("ip", "link")).await.contains("own@eth0"));
     });
 }
 

@@ -50,6 +50,13 @@ pub fn run(program: &str, arguments: &str) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
+/// What somebody may do who knows better.
+pub fn rename(link: &str, name: &str) {
+    run("ip", &format!("link set {link} down"));
+    run("ip", &format!("link set {link} name {name}"));
+    run("ip", &format!("link set {name} up"));
+}
+
 pub fn subnet() -> Ipv4Net {
     "172.18.0.0/22".parse().expect("a subnet")
 }

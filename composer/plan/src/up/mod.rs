@@ -488,7 +488,7 @@ impl<'a> Up<'a> {
                 if let Some(lack) = lack {
                     let container = found.name.to_owned();
                     let cause = match lack {
-                        Lack::Link => "a link of it is gone",
+                        Lack::Link => "a link of it is gone or down",
                         Lack::Limit => "what limits its bandwidth is gone",
                     };
                     let plug = self.plan.add(Step::Plug { container }, cause);

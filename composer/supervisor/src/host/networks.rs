@@ -107,6 +107,10 @@ pub(crate) async fn spec(
     let network = &record.network;
     let bridge = bridge(network);
     let has_bridge = network.driver == Driver::Bridge;
+    if let Some(group) = registry.held_group(&group_key(&network.name))?.filter(|_| has_bridge) {
+        let subnets: Vec<IpNet> = network.ipam.iter().map(|pool| pool.subnet).collect();
+        host.recall_bridge(&bridge, group, &subnets).await?;
+    }
     let mut taken = host.taken(own(network, &bridge).as_slice()).await?;
     taken.extend(reserved(&network.name));
     let in_use = in_use || (has_bridge && host.has_link(&bridge).await?);
@@ -238,6 +242,8 @@ pub fn remove(name: &str) -> Result<(), Error> {
         let group = registry.group(&group_key(name))?;
         let host = Host::open()?;
         if found.network.driver == Driver::Bridge {
+            let subnets: Vec<IpNet> = found.subnets.iter().map(|(net, _)| *net).collect();
+            host.recall_bridge(&found.bridge, group, &subnets).await?;
             return host.remove_bridge(&found.bridge, group).await;
         }
         match heir(&registry, &found.bridge, &group_key(name)) {

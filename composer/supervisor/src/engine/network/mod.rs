@@ -48,6 +48,17 @@ pub struct Net {
 /// What the file calls the option that chooses a bridge's name.
 const BRIDGE: &str = "com.docker.network.bridge.name";
 
+impl Net {
+    /// Whether what its containers are plugged into is among these links, a bridge by its own name: no rule holds
+    /// for one that somebody has renamed.
+    fn is_there(&self, links: &[LinkInfo]) -> bool {
+        let is_it = |link: &LinkInfo| {
+            link.index == self.bridge.index && (link.name == self.bridge.name || !self.has_bridge())
+        };
+        links.iter().any(is_it)
+    }
+}
+
 fn doing(what: &str, error: &dyn std::fmt::Display) -> StartError {
     StartError::doing(what, error)
 }
@@ -166,6 +177,14 @@ impl Engine {
         let group = self.link_group()?;
         let name = interface(&self.stack, key, config);
         let has_bridge = config.driver == Driver::Bridge;
+        if has_bridge {
+            // Before anybody asks for it by its name.
+            let held = self.registry.held(&self.stack, key);
+            let held = held.map_err(|error| doing("read which subnets the stack has", &error))?;
+            let recalled = self.host.recall_bridge(&name, group, &held).await;
+            recalled
+                .map_err(|error| doing(&format!("mend the bridge of network {}", config.name), &error))?;
+        }
         // What leads to the host's interface leads to others.
         let own: &[&str] = if has_bridge { &[&name] } else { &[] };
         let mut taken =
@@ -253,14 +272,13 @@ impl Engine {
         let Some(record) = &*record else { return BTreeMap::new() };
         let networks = self.networks.borrow();
         let found = record.made.iter().map(|(key, config)| {
-            let bridge = networks.get(key).map(|net| net.bridge.index);
-            let up = bridge.is_some_and(|index| links.iter().any(|link| link.index == index));
+            let up = networks.get(key).is_some_and(|net| net.is_there(links));
             (key.clone(), ObservedNetwork { config: config.clone(), up })
         });
         found.collect()
     }
 
-    /// Whether somebody has taken a link of a container that runs away, or taken one out of its bridge.
+    /// Whether somebody has taken a link of a container that runs away, taken one out of its bridge, or set one down.
     pub(super) fn is_unplugged(&self, container: &Container, links: &[LinkInfo]) -> bool {
         let record = container.record.borrow();
         let networks = self.networks.borrow();
@@ -270,10 +288,12 @@ impl Engine {
                 return record.addresses.contains_key(key) && self.lacks_interface(&record, key, pid);
             }
             let veth = interfaces::veth(&self.stack, &record.name, key);
-            let bridge = networks.get(key).map(|net| net.bridge.index);
-            // Of one that was plugged in before there were several networks the link has another name.
-            let is_in =
-                |link: &LinkInfo| link.name == veth && (link.controller == bridge || bridge.is_none());
+            // None is known of one that nobody has looked at yet.
+            let net = networks.get(key);
+            let is_in = |link: &LinkInfo| {
+                let in_bridge = |net: &Net| net.is_there(links) && link.controller == Some(net.bridge.index);
+                link.name == veth && link.up && net.is_none_or(in_bridge)
+            };
             record.addresses.contains_key(key) && !links.iter().any(is_in)
         })
     }
@@ -324,7 +344,11 @@ impl Engine {
             let record = self.record.borrow();
             let made = || record.iter().flat_map(|record| record.made.values());
             let own = made().filter(|network| !network.external).map(|network| network.name.clone());
-            let mut chosen: Vec<String> = made().filter_map(|network| network.bridge.clone()).collect();
+            let made_by_key = record.iter().flat_map(|record| record.made.iter());
+            let is_own = |network: &Network| !network.external && network.driver == Driver::Bridge;
+            let bridges = made_by_key.filter(|(_, network)| is_own(network));
+            let mut chosen: Vec<String> =
+                bridges.map(|(key, network)| interface(&self.stack, key, network)).collect();
             chosen.extend(self.parents().into_values());
             (chosen, own.collect())
         };
@@ -337,8 +361,12 @@ impl Engine {
         let chosen: Vec<&str> = chosen.iter().map(String::as_str).collect();
         let mut outcome = Ok(());
         for group in groups {
-            let removed = self.host.remove_group(group, &chosen).await;
-            outcome = outcome.and(removed.map_err(|error| doing("remove the stack's links", &error)));
+            match self.host.remove_group(group, &chosen).await {
+                Ok(left) => left.iter().for_each(|name| {
+                    self.announce(Subject::Group, Action::Warning(stays(name, group)));
+                }),
+                Err(error) => outcome = outcome.and(Err(doing("remove the stack's links", &error))),
+            }
         }
         if outcome.is_ok() {
             own.iter().for_each(|name| self.announce(Subject::Network(name.clone()), Action::Removed));
@@ -356,6 +384,14 @@ impl Engine {
         let held = self.registry.held_group(&self.stack).ok().flatten();
         held.into_iter().chain(by_name).filter(|group| *group != 0).collect()
     }
+}
+
+/// What is told of a link that `down` leaves.
+fn stays(name: &str, group: u32) -> String {
+    format!(
+        "interface {name} stays: it is in link group {group} with the stack's links, and none of them; \
+         `ip link set {name} group default` takes it out, `ip link del {name}` removes it"
+    )
 }
 
 /// Why a network is not there, and what is to blame where it is to be on an interface of the host's.
