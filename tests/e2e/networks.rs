@@ -479,17 +479,25 @@ fn a_bridge_and_a_link_that_somebody_deleted_are_mended() {
 }
 
 #[test]
-fn a_link_that_somebody_set_down_is_up_again() {
+fn a_link_that_somebody_set_down_or_renamed_is_mended() {
     let project = Project::new("set-down", TWO);
     project.ok(&["up", "-d"]);
     let web = format!("{}-web-1", project.name);
-    ip(&format!("link set {} down", names::veth(&project.name, &web, "front")));
-    let plan = project.ok(&["up", "-d", "--dry-run"]);
-    assert!(plan.contains(&format!("plug in {web}: a link of it is gone or down")), "{plan}");
-    project.ok(&["up", "-d"]);
-    let page = project.ok(&["exec", "-T", "client", "wget", "-q", "-O", "-", "http://web/"]);
-    assert_eq!(page, "hello\n");
-    assert!(project.ok(&["up", "-d", "--dry-run"]).starts_with("nothing to do"));
+    let (veth, other) = (names::veth(&project.name, &web, "front"), format!("ve{}", std::process::id()));
+    for renames in [false, true] {
+        ip(&format!("link set {veth} down"));
+        if renames {
+            ip(&format!("link set {veth} name {other}"));
+            ip(&format!("link set {other} up"));
+        }
+        let plan = project.ok(&["up", "-d", "--dry-run"]);
+        assert!(plan.contains(&format!("plug in {web}: a link of it is gone or down")), "{plan}");
+        project.ok(&["up", "-d"]);
+        assert!(exists(&veth) && !exists(&other));
+        let page = project.ok(&["exec", "-T", "client", "wget", "-q", "-O", "-", "http://web/"]);
+        assert_eq!(page, "hello\n", "{renames}");
+        assert!(project.ok(&["up", "-d", "--dry-run"]).starts_with("nothing to do"));
+    }
     project.down();
 }
 
@@ -513,6 +521,14 @@ fn a_bridge_that_somebody_renamed_is_mended_and_goes() {
     let page = project.ok(&["exec", "-T", "client", "wget", "-q", "-O", "-", "http://web/"]);
     assert_eq!(page, "hello\n");
     assert!(project.ok(&["up", "-d", "--dry-run"]).starts_with("nothing to do"));
+    // One that goes as its network is another now.
+    rename();
+    project.write(
+        "compose.yaml",
+        &TWO.replace("front:\n", "front: { driver_opts: { com.docker.network.driver.mtu: \"1400\" } }\n"),
+    );
+    project.ok(&["up", "-d"]);
+    assert!(exists(&front) && !exists(&other));
     rename();
     let group = std::fs::read_to_string(format!("/sys/class/net/{other}/netdev_group")).unwrap();
     ip(&format!("link add {stranger} group {} type bridge", group.trim()));

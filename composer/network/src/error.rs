@@ -52,7 +52,9 @@ pub enum Error {
     },
     /// Every subnet that could be given is routed, or held by a stack.
     #[error(
-        "no subnet is free for network {network} of stack {stack}: routes of the host or other stacks cover {pools}"
+        "no subnet is free for network {network} of stack {stack}: routes of the host or other stacks cover \
+         {pools}; choose one that the host does without, as the network's `ipam.config.subnet` (`--subnet` of \
+         `compose network create`)"
     )]
     NoSubnet {
         /// The stack that asked.

@@ -5,7 +5,7 @@
 //!
 //! **Size.** A network gets a /22: 1,021 containers, about the 1,023 ports that a Linux bridge can have
 //! (BR_MAX_PORTS, net/bridge/br_private.h), so a stack never outgrows its subnet before its bridge, and the pools
-//! still hold 3,008 networks, where Docker's /16s and /20s make 31.
+//! still hold 3,072 networks, where Docker's /16s and /20s make 31.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -22,11 +22,14 @@ use crate::folder::Folder;
 /// Prefix length of the subnets that are given.
 const PREFIX: u8 = 22;
 /// First and last /22 of each pool, in the order they are used: Docker's ranges, then the last eighth of 10/8
-/// for hosts whose VPN routes all of those.
-const POOLS: [(&str, Ipv4Addr, Ipv4Addr); 3] = [
+/// for hosts whose VPN routes all of those, and for those whose VPN routes all private ones half of what is set aside for
+/// measurements of devices (RFC 2544), which nobody routes. The other half is what proxies that answer with addresses of
+/// their own take from it.
+const POOLS: [(&str, Ipv4Addr, Ipv4Addr); 4] = [
     ("172.18.0.0-172.31.255.255", Ipv4Addr::new(172, 18, 0, 0), Ipv4Addr::new(172, 31, 252, 0)),
     ("192.168.0.0/16", Ipv4Addr::new(192, 168, 0, 0), Ipv4Addr::new(192, 168, 252, 0)),
     ("10.224.0.0/11", Ipv4Addr::new(10, 224, 0, 0), Ipv4Addr::new(10, 255, 252, 0)),
+    ("198.19.0.0/16", Ipv4Addr::new(198, 19, 0, 0), Ipv4Addr::new(198, 19, 252, 0)),
 ];
 /// Routes shorter than this are ways to everywhere (the default, and VPNs' halves and eighths of it), not the
 /// place of a network that a subnet would hide.

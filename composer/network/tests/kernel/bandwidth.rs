@@ -8,7 +8,7 @@ use composer_network::{
     Direction, Error, FIRST_CLASS, Host, Rates, Shaped, Shaper, Wiring, attach, counters, names,
 };
 
-use crate::world::{Container, STACK, address, bridge, link_group, on_a_host, only, run, subnet};
+use crate::world::{Container, STACK, address, bridge, link_group, on_a_host, only, rename, run, subnet};
 
 fn shaper(cap: Rates) -> Shaper {
     Shaper { stack: STACK.into(), group: link_group(subnet()), cap }
@@ -180,7 +180,10 @@ fn devices_go_with_the_links_of_the_stack() {
         let (one, _) = Container::attached("one-1", 2, &host, &bridge).await;
         let both = Rates { ingress: Some(MEGABIT), egress: Some(MEGABIT) };
         host.shape(shaper(both), shaped(&one, FIRST_CLASS, both)).await.expect("limited");
-        host.remove_group(link_group(subnet()), &[]).await.expect("one sweep");
+        // Whatever somebody calls them.
+        rename(&Direction::Ingress.device(STACK), "foo");
+        let left = host.remove_group(link_group(subnet()), &[]).await.expect("one sweep");
+        assert_eq!(left, Vec::<String>::new());
         assert_eq!(host.links().await.expect("the links").len(), 1, "the loopback alone");
         assert!(counters(STACK).expect("none").is_empty());
     });

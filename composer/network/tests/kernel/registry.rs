@@ -66,11 +66,24 @@ fn the_own_bridge_is_no_clash_and_a_new_route_is() {
 }
 
 #[test]
+fn where_all_private_ranges_are_routed_there_is_one_more() {
+    let folder = Folder::new("private");
+    let private = ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"];
+    assert_eq!(claim(&folder.registry(), "shop", &private), "198.19.0.0/22".parse().expect("a subnet"));
+    assert_eq!(claim(&folder.registry(), "blog", &private), "198.19.4.0/22".parse().expect("a subnet"));
+    assert_eq!(claim(&folder.registry(), "news", &private[1..]), "10.224.0.0/22".parse().expect("a subnet"));
+}
+
+#[test]
 fn all_taken_is_an_error_that_says_so() {
     let folder = Folder::new("full");
-    let taken = nets(&["172.16.0.0/12", "192.168.0.0/16", "10.0.0.0/8"]);
+    let taken = nets(&["172.16.0.0/12", "192.168.0.0/16", "10.0.0.0/8", "198.18.0.0/15"]);
     let error = Registry::open(&folder.registry()).claim("shop", "default", &taken).expect_err("no room");
     assert!(matches!(error, Error::NoSubnet { .. }), "{error}");
+    assert!(
+        error.to_string().contains("198.19.0.0/16; choose one")
+            && error.to_string().contains("`ipam.config.subnet`")
+    );
     assert!(!folder.registry().exists());
 }
 

@@ -178,12 +178,7 @@ impl Engine {
         let name = interface(&self.stack, key, config);
         let has_bridge = config.driver == Driver::Bridge;
         if has_bridge {
-            // Before anybody asks for it by its name.
-            let held = self.registry.held(&self.stack, key);
-            let held = held.map_err(|error| doing("read which subnets the stack has", &error))?;
-            let recalled = self.host.recall_bridge(&name, group, &held).await;
-            recalled
-                .map_err(|error| doing(&format!("mend the bridge of network {}", config.name), &error))?;
+            self.recall_bridge(key, config, &name).await?;
         }
         // What leads to the host's interface leads to others.
         let own: &[&str] = if has_bridge { &[&name] } else { &[] };
@@ -195,6 +190,13 @@ impl Engine {
             .map_err(|error| no_subnets(key, config, error))?;
         let Network { mtu, isolated, .. } = *config;
         Ok(BridgeSpec { name, subnets, group, mtu, isolated, medium: medium(&config.driver) })
+    }
+
+    /// Has the bridge of a network be called by its name, before anybody asks for it by that.
+    async fn recall_bridge(&self, key: &str, config: &Network, name: &str) -> Result<()> {
+        let failed = |error| doing(&format!("mend the bridge of network {}", config.name), &error);
+        let held = self.registry.held(&self.stack, key).map_err(failed)?;
+        self.host.recall_bridge(name, self.link_group()?, &held).await.map_err(failed)
     }
 
     /// Whether a network stays in the subnets that it has.
@@ -233,6 +235,7 @@ impl Engine {
             self.announce(subject.clone(), Action::Removing);
             if made.driver == Driver::Bridge {
                 let name = interface(&self.stack, key, made);
+                self.recall_bridge(key, made, &name).await?;
                 self.host.remove_bridge(&name, self.link_group()?).await.map_err(|error| failed(&error))?;
             } else {
                 self.remove_parent(key).await?;
