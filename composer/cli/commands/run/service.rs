@@ -53,8 +53,8 @@ pub fn changed(
         stack.bind_ports(&mut service);
         if service.ports.is_empty() {
             context.out.warning(&format!(
-                "`--publish`: no port of `{}` is published: all its networks are internal, or of `macvlan` or `ipvlan`, where it has \
-                 an address of its own with all its ports",
+                "`--publish`: no port of `{}` is published: all its networks are internal, or of `macvlan` or \
+                 `ipvlan`, where it has an address of its own with all its ports",
                 service.name
             ));
         }

@@ -303,8 +303,8 @@ impl Network {
         bare(self) == bare(wanted)
     }
 
-    /// Whether ports of the host lead to the containers on it: to internal ones nothing does, and on an interface of the
-    /// host's each is reached at its own address.
+    /// Whether ports of the host lead to the containers on it: to internal ones nothing does, and on an interface of
+    /// the host's each is reached at its own address.
     pub fn leads_in(&self) -> bool {
         !self.internal && self.driver == Driver::Bridge
     }

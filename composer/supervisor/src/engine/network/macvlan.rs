@@ -91,8 +91,8 @@ impl Engine {
         self.made_of(key).map(|made| made.driver)
     }
 
-    /// Why no port of the host leads to a service: all its networks are internal, or of macvlan or ipvlan. `networks` are
-    /// those of a file that is not the stack's yet.
+    /// Why no port of the host leads to a service: all its networks are internal, or of macvlan or ipvlan. `networks`
+    /// are those of a file that is not the stack's yet.
     pub(in super::super) fn unreached(
         &self,
         service: &Service,
@@ -113,8 +113,8 @@ impl Engine {
                 Some("internal, which nothing outside reaches; remove `ports`, or add a network that is not")
             }
             false => Some(
-                "of `macvlan` or `ipvlan`, where it has an address of its own with all its ports; remove `ports`, or add \
-                 a bridge",
+                "of `macvlan` or `ipvlan`, where it has an address of its own with all its ports; remove `ports`, or \
+                 add a bridge",
             ),
         }
     }

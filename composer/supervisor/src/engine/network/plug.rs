@@ -211,8 +211,8 @@ impl Engine {
 }
 
 impl Engine {
-    /// The host's addresses on the bridges of a container: of each family that of its way out, where its answers and those
-    /// of published ports pass. Where nothing leads out, those of its first bridge.
+    /// The host's addresses on the bridges of a container: of each family that of its way out, where its answers and
+    /// those of published ports pass. Where nothing leads out, those of its first bridge.
     pub(in super::super) fn gateways_of(&self, record: &ContainerRecord) -> Vec<IpAddr> {
         let networks = self.networks.borrow();
         let Ok(joined) = joined(&networks, &record.service, &record.addresses) else { return Vec::new() };
