@@ -135,6 +135,27 @@ fn a_service_on_internal_networks_alone_takes_no_port_of_the_host() {
 }
 
 #[test]
+fn what_one_container_alone_can_have_keeps_a_service_from_being_scaled() {
+    for (keys, what) in [
+        ("mac_address: '02:00:00:00:00:07'", "mac_address"),
+        ("networks: {default: {ipv4_address: 10.226.1.9}}", "ipv4_address"),
+    ] {
+        let file = format!(
+            "services: {{a: {{x-rootfs: @busybox@, command: sleep 1000, {keys}}}}}\n\
+             networks: {{default: {{ipam: {{config: [{{subnet: 10.226.1.0/24}}]}}}}}}\n"
+        );
+        let project = Project::new("scaled-address", &file);
+        for command in [["up", "-d", "--scale", "a=2"].as_slice(), &["scale", "a=2"]] {
+            let (_, message) = project.fails(command);
+            let expected =
+                format!("service a has a `{what}` on network default, so it cannot have 2 containers");
+            assert!(message.contains(&expected), "{message}");
+        }
+        project.assert_nothing_left();
+    }
+}
+
+#[test]
 fn addresses_names_and_hardware_addresses_by_choice() {
     let subnet = format!("10.231.{}", std::process::id() % 250);
     let file = format!(

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use composer_plan::{Orphans, Recreate, UpOptions};
-use composer_stack::{Loaded, MOST_REPLICAS, Stack, known_services};
+use composer_stack::{Loaded, MOST_REPLICAS, Service, Stack, known_services};
 
 use super::bringing::Bring;
 use super::context::Context;
@@ -134,9 +134,28 @@ pub fn scale(stack: &mut Stack, scales: &BTreeMap<String, u32>) -> Result<()> {
                  unique; remove `container_name` to scale it"
             )));
         }
+        if let Some((what, network)) = of_one(service).filter(|_| *replicas > 1) {
+            return Err(Error::Usage(format!(
+                "service {name} has a `{what}` on network {network}, so it cannot have {replicas} containers: each has \
+                 another; remove it to scale the service"
+            )));
+        }
         service.replicas = *replicas;
     }
     Ok(())
+}
+
+/// An address that one container alone can have, and the network it is on.
+fn of_one(service: &Service) -> Option<(&'static str, &str)> {
+    let on = service.network.in_order().into_iter().enumerate();
+    let mut given = on.filter_map(|(place, (key, at))| {
+        // The service's own is that of its first network.
+        let mac = at.mac_address.or(service.mac_address.filter(|_| place == 0));
+        let v4 = at.ipv4_address.map(|_| "ipv4_address");
+        let what = v4.or(at.ipv6_address.map(|_| "ipv6_address")).or(mac.map(|_| "mac_address"))?;
+        Some((what, key))
+    });
+    given.next()
 }
 
 #[cfg(test)]
