@@ -263,6 +263,48 @@ fn an_address_that_is_kept_from_containers_is_refused_before_anything_is_made() 
 }
 
 #[test]
+fn more_containers_than_there_are_addresses_for_are_told_before_any_starts() {
+    let third = std::process::id() % 250;
+    let range = format!("10.235.{third}.16/30");
+    let flags = ["--subnet", &format!("10.235.{third}.0/24"), "--ip-range", &range];
+    let shared = Shared::new("room", &flags);
+    let file = |services: &str| {
+        format!(
+            "services:\n{services}\nnetworks:\n  proxy: {{external: true, name: {}}}\n  own: {{ipam: {{config: [{{subnet: \
+             10.236.{third}.128/30}}]}}}}\n",
+            shared.name
+        )
+    };
+    let service = |name: &str, network: &str| {
+        format!("  {name}: {{x-rootfs: @busybox@, command: sleep 1000, networks: {{{network}: }}}}")
+    };
+    let before = Project::new("room-before", &file(&service("a", "proxy")));
+    before.ok(&["up", "-d", "--scale", "a=2"]);
+    // Of the four two are another stack's.
+    let after = Project::new("room-after", &file(&service("b", "proxy")));
+    let (_, message) = after.fails(&["up", "-d", "--scale", "b=3"]);
+    let expected =
+        format!("3 containers want an address of {range} on network {}, which has 2 for", shared.name);
+    assert!(message.contains(&expected) && message.contains("compose.yaml:2:"), "{message}");
+    assert_eq!(after.ok(&["ps", "-aq"]), "");
+    after.ok(&["up", "-d", "--scale", "b=2"]);
+    // What runs counts, and what it is made anew by does not count twice.
+    after.ok(&["up", "-d", "--scale", "b=2", "--force-recreate", "-t", "0"]);
+    let (_, message) = after.fails(&["scale", "b=3"]);
+    assert!(message.contains("1 containers want an address") && message.contains("which has 0"), "{message}");
+    assert_eq!(after.ok(&["ps", "-q"]).lines().count(), 2);
+    after.down();
+    before.down();
+    // One of the stack's own, by a flag.
+    let own = Project::new("room-own", &file(&service("c", "own")));
+    let (_, message) = own.fails(&["up", "-d", "--scale", "c=2"]);
+    assert!(message.contains("2 containers want an address of 10.236."), "{message}");
+    assert!(message.contains("compose.yaml:5:"), "{message}");
+    own.assert_nothing_left();
+    shared.remove();
+}
+
+#[test]
 fn a_service_on_an_internal_network_of_others_takes_no_port_of_the_host() {
     let shared = Shared::new("inward", &["--internal"]);
     let other = std::net::TcpListener::bind("0.0.0.0:0").unwrap();

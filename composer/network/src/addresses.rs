@@ -57,6 +57,16 @@ impl Subnet {
             && !self.reserved.contains(&address)
     }
 
+    /// How many addresses of the range are free.
+    pub fn room(&self, used: &BTreeSet<IpAddr>) -> u128 {
+        let (first, last) = (bits(self.range.network()), bits(self.range.broadcast()));
+        let mut taken: BTreeSet<IpAddr> = used.union(&self.reserved).copied().collect();
+        taken.extend([self.net.network(), self.gateway]);
+        taken.extend(Some(self.net.broadcast()).filter(IpAddr::is_ipv4));
+        let taken = taken.into_iter().filter(|address| self.range.contains(address)).count();
+        (last - first).saturating_add(1).saturating_sub(taken as u128)
+    }
+
     /// The lowest address of the range that is free.
     ///
     /// # Errors
@@ -126,6 +136,7 @@ mod tests {
         let net = subnet("10.1.0.0/29");
         assert_eq!(all(&net), ["10.1.0.2", "10.1.0.3", "10.1.0.4", "10.1.0.5", "10.1.0.6"]);
         let used = all(&net).iter().map(|text| address(text)).collect();
+        assert_eq!([net.room(&BTreeSet::new()), net.room(&used)], [5, 0]);
         assert!(matches!(net.take(&used), Err(Error::NoAddress { .. })));
     }
 
@@ -138,6 +149,7 @@ mod tests {
             ..subnet("10.1.0.0/24")
         };
         assert_eq!(all(&net), ["10.1.0.8", "10.1.0.10", "10.1.0.12", "10.1.0.13", "10.1.0.14", "10.1.0.15"]);
+        assert_eq!(net.room(&[address("10.1.0.8"), address("10.1.0.11"), address("10.2.0.8")].into()), 5);
         assert!(net.is_assignable(address("10.1.0.1")) && !net.is_assignable(address("10.1.0.9")));
         assert!(!net.is_assignable(address("10.1.1.1")) && !net.is_assignable(address("10.1.0.255")));
     }

@@ -78,7 +78,7 @@ impl Engine {
 }
 
 /// The addresses that a service chooses on a network.
-fn fixed(service: &Service, key: &str) -> Vec<IpAddr> {
+pub(super) fn fixed(service: &Service, key: &str) -> Vec<IpAddr> {
     let on = service.network.attachments().find(|(other, _)| *other == key);
     let on = on.map(|(_, at)| {
         at.ipv4_address.map(IpAddr::V4).into_iter().chain(at.ipv6_address.map(IpAddr::V6)).collect()

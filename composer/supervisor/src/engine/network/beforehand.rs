@@ -41,7 +41,9 @@ impl Engine {
                 _ => None,
             })
             .collect();
-        for (name, service) in self.to_start(plan, stack) {
+        let started = self.to_start(plan, stack);
+        self.check_room(plan, stack, &started).map_err(failure)?;
+        for (name, service) in started {
             self.check_addresses(&name, &service, stack).map_err(failure)?;
             if let NetworkMode::Container(other) = &service.network
                 && !made.contains(other)

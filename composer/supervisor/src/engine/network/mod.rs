@@ -6,6 +6,7 @@ mod macvlan;
 mod modes;
 mod names;
 mod plug;
+mod room;
 mod shared;
 
 use std::collections::{BTreeMap, BTreeSet};
