@@ -240,6 +240,52 @@ fn networks_are_made_as_asked_and_listed_with_those_of_stacks() {
 }
 
 #[test]
+fn networks_are_chosen_by_what_they_are_and_those_of_nobody_go() {
+    let own = format!("chosen-by={}", std::process::id());
+    let [used, unused] =
+        ["used", "unused"].map(|name| Shared::new(name, &["--label", &own, "--label", name]));
+    let project = Project::new("chosen-by", &member(&used.name, "a"));
+    project.ok(&["up", "-d", "--wait"]);
+    let names = |filters: &[&str]| {
+        let flags = filters.iter().flat_map(|filter| ["--filter", filter]);
+        let lines =
+            project.ok(&["network", "ls", "--format", "json"].into_iter().chain(flags).collect::<Vec<_>>());
+        let name =
+            |line: &str| serde_json::from_str::<Value>(line).unwrap()["Name"].as_str().unwrap().to_owned();
+        lines.lines().map(name).collect::<Vec<_>>()
+    };
+    let label = format!("label={own}");
+    assert_eq!(names(&[&label]), [unused.name.clone(), used.name.clone()]);
+    let id = format!("id={}", &used.inspect()["Id"].as_str().unwrap()[..12]);
+    for (filter, expected) in [
+        ("label=used", &used.name),
+        ("dangling=true", &unused.name),
+        ("dangling=false", &used.name),
+        (id.as_str(), &used.name),
+    ] {
+        assert_eq!(names(&[&label, filter]), [expected.as_str()], "{filter}");
+    }
+    assert_eq!(names(&[&label, "driver=bridge", "scope=local", "name=used"]).len(), 2);
+    for filter in ["driver=macvlan", "scope=swarm", "name=nobody"] {
+        assert!(names(&[&label, filter]).is_empty(), "{filter}");
+    }
+    // All on one line.
+    let shown = project.ok(&["network", "inspect", "-f", "json", &used.name, &unused.name]);
+    let value: Value = serde_json::from_str(&shown).unwrap();
+    assert_eq!((shown.lines().count(), &value[1]["Name"]), (1, &unused.name.clone().into()));
+    // Also a stack that stands still has its network.
+    project.ok(&["stop", "-t", "0"]);
+    assert_eq!(names(&[&label, "dangling=true"]).len(), 2);
+    let prune = ["network", "prune", "--force", "--filter", &label];
+    assert_eq!(project.ok(&prune), format!("Deleted Networks:\n{}\n\n", unused.name));
+    assert_eq!(names(&[&label]), [used.name.as_str()]);
+    assert_eq!(project.ok(&prune), "");
+    project.ok(&["up", "-d", "--wait"]);
+    project.down();
+    assert_eq!(used.project.ok(&prune), format!("Deleted Networks:\n{}\n\n", used.name));
+}
+
+#[test]
 fn an_address_that_is_kept_from_containers_is_refused_before_anything_is_made() {
     let third = std::process::id() % 250;
     let (subnet, kept) = (format!("10.234.{third}.0/24"), format!("10.234.{third}.2"));
@@ -270,8 +316,8 @@ fn more_containers_than_there_are_addresses_for_are_told_before_any_starts() {
     let shared = Shared::new("room", &flags);
     let file = |services: &str| {
         format!(
-            "services:\n{services}\nnetworks:\n  proxy: {{external: true, name: {}}}\n  own: {{ipam: {{config: [{{subnet: \
-             10.236.{third}.128/30}}]}}}}\n",
+            "services:\n{services}\nnetworks:\n  proxy: {{external: true, name: {}}}\n  own: {{ipam: {{config: \
+             [{{subnet: 10.236.{third}.128/30}}]}}}}\n",
             shared.name
         )
     };

@@ -40,7 +40,9 @@ pub use image::{
 pub use lifecycle::{Remove, Restart, Start, Stop};
 pub use login::{Login, Logout};
 pub use look::{Events, ListFormat, Ls, Port, Protocol, Stats, Top, Wait};
-pub use network::{Network, NetworkCreate, NetworkInspect, NetworkLs, NetworkRm, NetworkVerb};
+pub use network::{
+    Network, NetworkCreate, NetworkFilter, NetworkInspect, NetworkLs, NetworkPrune, NetworkRm, NetworkVerb,
+};
 pub use run::Run;
 pub use set::Set;
 pub use unit::{Disable, Enable, UNITS, Unit, UnitVerb};

@@ -132,6 +132,11 @@ fn filter(text: &str) -> Result<VolumeFilter, String> {
 }
 
 fn label_filter(text: &str) -> Result<VolumeFilter, String> {
+    label(text).map(|(key, value, is_there)| VolumeFilter::Label(key, value, is_there))
+}
+
+/// `label=KEY`, `label=KEY=VALUE`, or `label!=` for those that do not have it.
+pub(super) fn label(text: &str) -> Result<(String, Option<String>, bool), String> {
     let (label, is_there) = match (text.strip_prefix("label="), text.strip_prefix("label!=")) {
         (Some(label), _) => (label, true),
         (None, Some(label)) => (label, false),
@@ -141,7 +146,7 @@ fn label_filter(text: &str) -> Result<VolumeFilter, String> {
         Some((key, value)) => (key, Some(value.to_owned())),
         None => (label, None),
     };
-    Ok(VolumeFilter::Label(key.to_owned(), value, is_there))
+    Ok((key.to_owned(), value, is_there))
 }
 
 #[cfg(test)]

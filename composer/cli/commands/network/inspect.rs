@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::super::context::Context;
 use super::super::{Error, Result, doing};
-use super::driver;
+use super::{SCOPE, driver};
 use crate::options::NetworkInspect;
 use crate::time;
 
@@ -47,7 +47,11 @@ pub fn run(context: &mut Context, verb: &NetworkInspect) -> Result {
             None => missing.push(name),
         }
     }
-    let text = serde_json::to_string_pretty(&documents).map_err(doing("write JSON"))? + "\n";
+    let written = match verb.format {
+        Some(_) => serde_json::to_string(&documents),
+        None => serde_json::to_string_pretty(&documents),
+    };
+    let text = written.map_err(doing("write JSON"))? + "\n";
     context.out.data(text.as_bytes()).map_err(Error::Output)?;
     let told =
         missing.into_iter().map(|name| context.tell(&Error::Usage(format!("network {name} not found"))));
@@ -75,7 +79,7 @@ fn document(shown: &Shown) -> Document {
         name: network.name.clone(),
         id: shown.id.clone(),
         created: shown.created.map(time::with_zone).unwrap_or_default(),
-        scope: "local",
+        scope: SCOPE,
         driver: driver(shown),
         ipv4: network.ipv4,
         ipv6: network.ipv6,

@@ -2,18 +2,22 @@
 
 mod create;
 mod inspect;
+mod prune;
 
 use composer_supervisor::host::networks::{self, Shown};
 use serde::Serialize;
 
 use super::context::Context;
 use super::{Error, Result, doing};
-use crate::options::{ListFormat, Network, NetworkLs, NetworkRm, NetworkVerb};
+use crate::options::{ListFormat, Network, NetworkFilter, NetworkLs, NetworkRm, NetworkVerb};
 use crate::render::table;
 use crate::time;
 
 /// As many digits of an id are shown as Docker shows.
 const SHORT: usize = 12;
+
+/// How far networks reach: this host.
+const SCOPE: &str = "local";
 
 /// One network, with Docker's keys.
 #[derive(Debug, Serialize)]
@@ -40,14 +44,13 @@ pub fn run(context: &mut Context, verb: Network) -> Result {
         NetworkVerb::Ls(verb) => list(context, &verb),
         NetworkVerb::Rm(verb) => remove(context, &verb),
         NetworkVerb::Inspect(verb) => inspect::run(context, &verb),
+        NetworkVerb::Prune(verb) => prune::run(context, &verb),
     }
 }
 
 fn list(context: &mut Context, verb: &NetworkLs) -> Result {
     let mut shown = networks::list()?;
-    shown.retain(|shown| {
-        verb.filter.is_empty() || verb.filter.iter().any(|part| shown.network.name.contains(part))
-    });
+    shown.retain(|shown| has_all(shown, &verb.filter));
     let id = |shown: &Shown| if verb.no_trunc { shown.id.clone() } else { shown.id[..SHORT].to_owned() };
     let text = if verb.quiet {
         shown.iter().map(|shown| format!("{}\n", id(shown))).collect()
@@ -63,7 +66,7 @@ fn list(context: &mut Context, verb: &NetworkLs) -> Result {
             }
             ListFormat::Table => {
                 let row = |shown: &Shown| {
-                    vec![id(shown), shown.network.name.clone(), driver(shown).to_owned(), "local".to_owned()]
+                    vec![id(shown), shown.network.name.clone(), driver(shown).to_owned(), SCOPE.to_owned()]
                 };
                 let rows: Vec<_> = shown.iter().map(row).collect();
                 table::render(&["NETWORK ID", "NAME", "DRIVER", "SCOPE"], &rows)
@@ -72,6 +75,36 @@ fn list(context: &mut Context, verb: &NetworkLs) -> Result {
     };
     context.out.data(text.as_bytes()).map_err(Error::Output)?;
     Ok(0)
+}
+
+/// As in Docker, one of the filters of a kind is enough, and all labels have to be there.
+fn has_all(shown: &Shown, filters: &[NetworkFilter]) -> bool {
+    let any = |holds: &dyn Fn(&NetworkFilter) -> Option<bool>| {
+        let mut known = filters.iter().filter_map(holds).peekable();
+        known.peek().is_none() || known.any(|holds| holds)
+    };
+    let labels = inspect::labels(shown);
+    any(&|filter| match filter {
+        NetworkFilter::Name(part) => Some(shown.network.name.contains(part)),
+        _ => None,
+    }) && any(&|filter| match filter {
+        NetworkFilter::Id(part) => Some(shown.id.contains(part)),
+        _ => None,
+    }) && any(&|filter| match filter {
+        NetworkFilter::Driver(name) => Some(driver(shown) == name),
+        _ => None,
+    }) && any(&|filter| match filter {
+        NetworkFilter::Scope(scope) => Some(scope == SCOPE),
+        _ => None,
+    }) && filters.iter().all(|filter| match filter {
+        NetworkFilter::Label(key, value, is_there) => {
+            let found =
+                labels.get(key).is_some_and(|known| value.as_ref().is_none_or(|value| value == known));
+            found == *is_there
+        }
+        NetworkFilter::Dangling(dangling) => shown.containers.is_empty() == *dangling,
+        _ => true,
+    })
 }
 
 fn driver(shown: &Shown) -> &'static str {
@@ -91,7 +124,7 @@ fn line(shown: &Shown, id: String) -> Line {
         internal: network.internal.to_string(),
         labels: labels.join(","),
         name: network.name.clone(),
-        scope: "local",
+        scope: SCOPE,
     }
 }
 

@@ -315,6 +315,16 @@ pub fn list() -> Result<Vec<Shown>, Error> {
     Ok(shown)
 }
 
+/// Whether a stack has containers for a network that stacks share, running or not.
+pub fn has_stacks(name: &str) -> bool {
+    paths::stacks().into_iter().any(|stack| {
+        let record = records::read::<records::StackRecord>(&paths::StackPaths::new(&stack).record());
+        record.is_some_and(|record| {
+            record.made.values().any(|network| network.external && network.name == name)
+        })
+    })
+}
+
 /// The network that is called so, has this id, or is the only one whose id begins so.
 pub fn find<'a>(all: &'a [Shown], text: &str) -> Option<&'a Shown> {
     let exactly = |shown: &&Shown| shown.network.name == text || shown.id == text;
