@@ -18,7 +18,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::message::{self, Transport};
 use super::place::Place;
-use super::question;
+use super::question::{self, Head};
 use super::stream::{read_framed, write_framed};
 use super::upstreams::{Ranking, Upstreams};
 use super::view::Forwarding;
@@ -130,7 +130,7 @@ impl Admitted {
             match waiting.pop_front() {
                 Some(server) => {
                     silent.push(server);
-                    asked.push(async move { (server, self.exchange(place, server, query, transport).await) });
+                    asked.push(async move { (server, self.reach(place, server, query, transport).await) });
                 }
                 None if asked.is_empty() => break,
                 None => {}
@@ -147,9 +147,9 @@ impl Admitted {
             match outcome {
                 Ok(answer) => match question::response_code(&answer) {
                     // Another resolver may know better.
-                    Some(RCODE::ServerFailure | RCODE::Refused | RCODE::NotImplemented) => {
-                        refused = Some(answer)
-                    }
+                    Some(
+                        RCODE::ServerFailure | RCODE::Refused | RCODE::NotImplemented | RCODE::FormatError,
+                    ) => refused = Some(answer),
                     _ => {
                         silent.iter().for_each(|server| ranking.demote(*server));
                         return Some(answer);
@@ -162,6 +162,27 @@ impl Admitted {
         }
         silent.iter().for_each(|server| ranking.demote(*server));
         refused.or_else(failure)
+    }
+
+    /// What a server answers; one that does not understand what comes after the question (EDNS) is asked for that alone
+    /// (RFC 6891, 6.2.2).
+    async fn reach(
+        &self,
+        place: &Place,
+        server: SocketAddr,
+        query: &[u8],
+        transport: Transport,
+    ) -> io::Result<Vec<u8>> {
+        let answer = self.exchange(place, server, query, transport).await?;
+        let head = Head::of(query);
+        let may_be_too_much = head.bytes().len() < query.len();
+        match question::response_code(&answer) {
+            Some(RCODE::FormatError | RCODE::NotImplemented) if may_be_too_much => {
+                // The first answer is one, where this brings none.
+                Ok(self.exchange(place, server, head.bytes(), transport).await.unwrap_or(answer))
+            }
+            _ => Ok(answer),
+        }
     }
 
     /// One question and its answer, under an id that this server alone is told.

@@ -82,8 +82,12 @@ impl Head {
         Self { bytes, length }
     }
 
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.bytes[..self.length]
+    }
+
     pub(super) fn parse(&self) -> simple_dns::Result<Packet<'_>> {
-        let bytes = &self.bytes[..self.length];
+        let bytes = self.bytes();
         if header_buffer::questions(bytes)? != 1 {
             return Err(SimpleDnsError::InvalidDnsPacket);
         }

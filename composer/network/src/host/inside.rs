@@ -19,6 +19,7 @@ use rtnetlink::packet_route::route::RouteScope;
 use rtnetlink::sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 use rtnetlink::{AddressMessageBuilder, LinkUnspec, RouteMessageBuilder};
 
+use super::announce::Announcing;
 use super::bridge::set_ipv6;
 use super::{Bridge, Medium};
 use crate::error::{Error, Result};
@@ -27,7 +28,7 @@ use crate::error::{Error, Result};
 const LOOPBACK: u32 = 1;
 /// Bytes for one read: an acknowledgement repeats its request, a link's description is below 2 kB.
 const RECEIVE: usize = 8192;
-const SET: u16 = NLM_F_REQUEST | NLM_F_ACK;
+pub(super) const SET: u16 = NLM_F_REQUEST | NLM_F_ACK;
 
 /// How a container is on one network.
 #[derive(Debug, Clone)]
@@ -94,10 +95,9 @@ impl Inside {
     /// Gives an interface its addresses, sets it up and routes everything over its gateways.
     pub(crate) fn configure(&mut self, plug: &Plug) -> Result<()> {
         let name = plug.interface.as_str();
-        let index = self
-            .find(name)?
-            .map(|link| link.header.index)
-            .ok_or_else(|| Error::kernel("look for", name, nix::errno::Errno::ENODEV))?;
+        let link =
+            self.find(name)?.ok_or_else(|| Error::kernel("look for", name, nix::errno::Errno::ENODEV))?;
+        let index = link.header.index;
         const ADD: u16 = SET | NLM_F_CREATE | NLM_F_REPLACE;
         let address = |net: &IpNet| ("address", RouteNetlinkMessage::NewAddress(address(index, *net)), ADD);
         let (v4, v6): (Vec<&IpNet>, Vec<&IpNet>) =
@@ -107,6 +107,7 @@ impl Inside {
             let doing = if v6.is_empty() { "take IPv6 from" } else { "give IPv6 to" };
             Error::kernel(doing, format_args!("{name} in the container"), error)
         })?;
+        let announcing = Announcing::of(plug);
         let up = LinkUnspec::new_with_index(index).up().build();
         // The kernel takes the messages of a request in order: a gateway is reachable once address and state are done,
         // and an address of IPv6 has a route only on an interface that is up.
@@ -128,6 +129,7 @@ impl Inside {
             ("default route", RouteNetlinkMessage::NewRoute(route), SET | NLM_F_CREATE | NLM_F_EXCL)
         }));
         self.request("configure", name, configure)?;
+        announcing.announce(self, plug, &link);
         Ok(())
     }
 
@@ -150,7 +152,7 @@ impl Inside {
     }
 
     /// Sends all messages at once and waits for the acknowledgement of each; the link among the answers, if any.
-    fn request(
+    pub(super) fn request(
         &mut self,
         doing: &'static str,
         on: &str,

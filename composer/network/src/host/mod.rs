@@ -1,5 +1,6 @@
 //! The host's side: one rtnetlink connection for all that a supervisor does to links, addresses and routes.
 
+mod announce;
 mod bandwidth;
 mod bridge;
 mod forward;

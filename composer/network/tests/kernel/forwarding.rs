@@ -21,6 +21,9 @@ pub enum Manner {
     /// After an answer to another question and one with another id.
     AnswersAfterForgeries(u8),
     Refuses,
+    Fails,
+    /// Says this to what comes with EDNS, else as [`Manner::Answers`].
+    WithoutEdns(RCODE, u8),
     Silent,
 }
 
@@ -72,7 +75,12 @@ fn respond(query: &[u8], manner: Manner, over: Over) -> Option<Vec<u8>> {
     match manner {
         Manner::Silent => return None,
         Manner::Refuses => *reply.rcode_mut() = RCODE::Refused,
-        Manner::Answers(last) | Manner::AnswersAfterForgeries(last) => {
+        Manner::Fails => *reply.rcode_mut() = RCODE::ServerFailure,
+        Manner::WithoutEdns(code, _) if query.opt().is_some() => {
+            *reply.rcode_mut() = code;
+            return reply.build_bytes_vec_compressed().ok();
+        }
+        Manner::Answers(last) | Manner::AnswersAfterForgeries(last) | Manner::WithoutEdns(_, last) => {
             let long = question.qname.to_string().starts_with("long");
             if long && over == Over::Udp {
                 reply.set_flags(PacketFlag::TRUNCATION);
@@ -156,7 +164,7 @@ fn forgeries_are_not_taken_for_the_answer() {
 fn the_next_upstream_is_asked_when_one_refuses_is_closed_or_silent() {
     on_a_host(|| async {
         let closed = UdpSocket::bind("127.0.0.1:0").expect("a socket").local_addr().expect("an address");
-        for bad in [upstream(Manner::Refuses), closed, upstream(Manner::Silent)] {
+        for bad in [upstream(Manner::Refuses), upstream(Manner::Fails), closed, upstream(Manner::Silent)] {
             let (_host, one, _listener) =
                 asking(Upstreams::Fixed(vec![bad, upstream(Manner::Answers(2))])).await;
             assert_eq!(last_octets(1, &one.asks(Over::Udp, query(1, "example.com", TYPE::A)).await), [2]);
@@ -168,6 +176,27 @@ fn the_next_upstream_is_asked_when_one_refuses_is_closed_or_silent() {
         let started = Instant::now();
         assert_eq!(last_octets(2, &one.asks(Over::Udp, query(2, "example.com", TYPE::A)).await), [2]);
         assert!(started.elapsed() < Duration::from_secs(1), "{:?}", started.elapsed());
+    });
+}
+
+#[test]
+fn an_upstream_that_knows_no_edns_is_asked_without() {
+    on_a_host(|| async {
+        for code in [RCODE::FormatError, RCODE::NotImplemented] {
+            let (_host, one, _listener) =
+                asking(Upstreams::Fixed(vec![upstream(Manner::WithoutEdns(code, 4))])).await;
+            let plain = query(7, "example.com", TYPE::A);
+            let mut packet = Packet::parse(&plain).expect("a query");
+            *packet.opt_mut() = Some(OPT { opt_codes: Vec::new(), udp_packet_size: 1400, version: 0 });
+            let with_edns = packet.build_bytes_vec().expect("a query");
+            for over in [Over::Udp, Over::Tcp] {
+                assert_eq!(
+                    last_octets(7, &one.asks(over, with_edns.clone()).await),
+                    [4],
+                    "{code:?} {over:?}"
+                );
+            }
+        }
     });
 }
 

@@ -2,6 +2,7 @@
 //! the machine's links nor its routes are touched and tests run beside each other. They need root.
 #![allow(clippy::expect_used)]
 
+mod announced;
 mod bandwidth;
 mod beside;
 mod bridge;
