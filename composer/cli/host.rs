@@ -35,10 +35,11 @@ fn lacking() -> Vec<Lacking> {
     lacks.into_iter().filter(|(_, has)| !has).map(|(what, _)| what).collect()
 }
 
-/// Their names (proc_pid_net(5)): /sys has those of the namespace that it was mounted in.
+/// The names of those that stacks have not made (proc_pid_net(5)): /sys has those of the namespace that it was mounted in.
 fn interfaces() -> Option<BTreeSet<String>> {
     let devices = std::fs::read_to_string("/proc/self/net/dev").ok()?;
-    Some(devices.lines().filter_map(|line| Some(line.split_once(':')?.0.trim().to_owned())).collect())
+    let names = devices.lines().filter_map(|line| Some(line.split_once(':')?.0.trim().to_owned()));
+    Some(names.filter(|name| !networks::is_ours(name)).collect())
 }
 
 /// The sizes of huge pages, in bytes: `hugepages-2048kB` (hugetlbpage.rst).

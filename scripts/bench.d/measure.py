@@ -264,7 +264,7 @@ services:
             print(f"{'DNS, no answer':24} {count:8} of {200_000 * self.options.rounds}  {name}")
 
     def network(self):
-        """What iperf3 gets through in two seconds: between services, and to a published port from outside and from here."""
+        """What iperf3 gets through in two seconds: between services, and to a published port from outside and from here, and back."""
         lines = "".join(f"  {name}: {{ @root@, command: sleep 1000{more} }}\n" for name, more in (("ask", ""), ("server", ", ports: ['5201']")))
         folder = self.project("network", "services:\n" + lines)
         outside = Outside()
@@ -280,6 +280,7 @@ services:
                     for title, client, to in (
                         ("service to service", inside(ask), (address, "5201")),
                         ("port, from outside", outside.inside, (outside.host, port)),
+                        ("port, to outside", outside.inside, (outside.host, port, "--reverse")),
                         ("port, by loopback", [], ("127.0.0.1", port)),
                     ):
                         rates.setdefault(title, {}).setdefault(peer.name, []).append(throughput(inside(server), client, *to))
@@ -378,11 +379,11 @@ def ip(*arguments):
     subprocess.run(["ip", *arguments], check=True)
 
 
-def throughput(server, client, address, port):
+def throughput(server, client, address, port, *more):
     """Gbit/s of one TCP connection to an iperf3 that serves it alone, from the second that the connection is fast in."""
     serving = subprocess.Popen([*server, "iperf3", "-s", "-1", "--forceflush"], stdout=subprocess.PIPE, text=True)
     next(line for line in serving.stdout if "listening" in line)
-    command = [*client, "iperf3", "-c", address, "-p", str(port), "-t", "2", "-O", "1", "-J"]
+    command = [*client, "iperf3", "-c", address, "-p", str(port), "-t", "2", "-O", "1", "-J", *more]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode != 0:
         sys.exit(f"{' '.join(command)}: {done.stdout}{done.stderr}")

@@ -49,7 +49,7 @@ pub fn egress(stack: &str) -> String {
 }
 
 /// Whether a name is one that this module makes.
-pub(crate) fn is_ours(name: &str) -> bool {
+pub fn is_ours(name: &str) -> bool {
     [BRIDGE, VETH, INNER, OTHER, INGRESS, EGRESS].iter().any(|prefix| {
         name.strip_prefix(prefix).is_some_and(|hash| {
             hash.len() == HASH_LENGTH && hash.bytes().all(|byte| ALPHABET.contains(&byte))

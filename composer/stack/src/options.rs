@@ -100,7 +100,7 @@ pub struct HostFacts {
     pub no_ipv6: Option<String>,
     /// What it lacks to limit memory or to hold processes, in words; empty where it can do both.
     pub lacks: Vec<Lacking>,
-    /// Its network interfaces, where they are known.
+    /// Its network interfaces, but those of stacks, where they are known.
     pub interfaces: Option<BTreeSet<String>>,
     /// The networks that stacks share, where they are known.
     pub networks: Option<BTreeSet<String>>,

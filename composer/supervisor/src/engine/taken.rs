@@ -61,7 +61,12 @@ impl Error {
             return Some(help.to_owned());
         }
         let other = self.elsewhere().filter(|_| self.is_taken())?;
-        Some(format!("stop it, or publish another port: `{other}`"))
+        match self.wanted {
+            Some((first, last)) if first < last => Some(format!(
+                "each replica takes one: publish a range that has as many more, or others: `{other}`"
+            )),
+            _ => Some(format!("stop it, or publish another port: `{other}`")),
+        }
     }
 
     /// What the file may say in place of what cannot be had.

@@ -15,6 +15,7 @@ use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
 
 pub use composer_network::has_ipv6;
+pub use composer_network::names::is_ours;
 
 use super::{Error, root};
 use crate::records::{self, Address, Addresses};
