@@ -270,12 +270,11 @@ services:
         outside = Outside()
         rates = {}
         try:
-            for peer in self.peers():
-                peer(folder, "up", "-d")
-            places = {peer.name: self.place(peer, folder) for peer in self.peers()}
             for _ in range(self.options.rounds):
                 for peer in self.peers():
-                    ask, server, address, port = places[peer.name]
+                    # Alone: how large the loopback's packets are, which ours raises, counts for both.
+                    peer(folder, "up", "-d")
+                    ask, server, address, port = self.place(peer, folder)
                     inside = lambda pid: ["nsenter", "-n", "-t", str(pid)]
                     for title, client, to in (
                         ("service to service", inside(ask), (address, "5201")),
@@ -284,6 +283,7 @@ services:
                         ("port, by loopback", [], ("127.0.0.1", port)),
                     ):
                         rates.setdefault(title, {}).setdefault(peer.name, []).append(throughput(inside(server), client, *to))
+                    peer(folder, "down", "-t", "0")
         finally:
             for peer in self.peers():
                 peer(folder, "down", "-t", "0")
