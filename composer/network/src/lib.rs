@@ -2,7 +2,7 @@
 //! subnets, and the resolver that answers inside each container at 127.0.0.11.
 //!
 //! Everything goes over netlink; no program is run. Of the host's sysctls only forwarding is changed, where it has to be,
-//! and put back ([`firewall::Forwarding`]). Names of interfaces
+//! and put back ([`firewall::Forwarding`]); so is how large packets its loopback takes ([`Loopback`]). Names of interfaces
 //! are functions of the names of stack, network and container ([`names`]), so that what a crash left behind is
 //! found again.
 
