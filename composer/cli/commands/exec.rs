@@ -15,7 +15,7 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open, pidfd_send_signal};
 
 use super::context::Context;
 use super::signals::Signals;
-use super::{Error, Result, doing, wait};
+use super::{Error, Result, doing, wait, work};
 use crate::options::Exec;
 use crate::render::Output;
 use streams::Streams;
@@ -57,10 +57,7 @@ pub fn run(context: &mut Context, verb: Exec) -> Result {
     }
     match executing(&client)? {
         None => Ok(0),
-        Some(_) if verb.detach => {
-            while !Program::default().hear(&client)? {}
-            Ok(0)
-        }
+        Some(_) if verb.detach => work::until_done(&client, |_| ()).map(|()| 0),
         Some((_, Some(master))) => terminal::relay(&client, &master, &mut context.out),
         Some((pid, None)) => attend(&client, pid, streams.as_mut(), &mut context.out),
     }

@@ -53,8 +53,9 @@ impl Watch {
         Ok(Self { socket, table: table.to_owned(), own, buffer: vec![0; BUFFER] })
     }
 
-    /// Returns when a transaction has taken away the stack's table or that of the host, or rules of ours that are about one of the bridges, or
-    /// has made or changed a chain that forwarded packets pass. Others may have put them back already: [`super::Firewall::has_lost`] and [`super::Forwarding::restore`] know.
+    /// Returns when a transaction has taken away the stack's table or that of the host, or rules of ours that are about one
+    /// of the bridges, or has made or changed a chain that forwarded packets pass. Others may have put them back already:
+    /// [`super::Firewall::has_lost`] and [`super::Forwarding::restore`] know.
     ///
     /// # Errors
     /// When the kernel tells of nothing more.

@@ -253,6 +253,12 @@ fn a_port_at_one_address_is_published_there_alone() {
     });
 }
 
+/// One of UDP for either family, of a client that goes on sending.
+async fn sockets_outside(land: &Landscape) -> (UdpSocket, UdpSocket) {
+    let bind = |address: &str| UdpSocket::bind(address).expect("a socket");
+    land.outsider.inside(move || (bind("0.0.0.0:0"), bind("[::]:0"))).await
+}
+
 #[test]
 fn udp_is_led_to_the_container_that_is_there_now() {
     on_a_host(|| async {
@@ -267,15 +273,7 @@ fn udp_is_led_to_the_container_that_is_there_now() {
         };
         let mut firewall = firewall("shop", &rules(&[&network], Vec::new()));
         // One socket each all along, as a client that goes on sending.
-        let (outside, here) = land
-            .outsider
-            .inside(|| {
-                (
-                    UdpSocket::bind("0.0.0.0:0").expect("a socket"),
-                    UdpSocket::bind("[::]:0").expect("a socket"),
-                )
-            })
-            .await;
+        let (outside, here) = sockets_outside(&land).await;
         let loopback = UdpSocket::bind("127.0.0.1:0").expect("a socket");
         let ask = |socket: &UdpSocket, to: IpAddr| ask_udp(socket, (to, 5353));
         assert_eq!(ask(&outside, HOST.into()), None, "before it is published");
@@ -302,15 +300,7 @@ fn flows_of_thousands_of_udp_ports_are_forgotten_in_one_go() {
         serve(&one).await;
         serve(&two).await;
         let mut firewall = firewall("shop", &rules(&[&network], Vec::new()));
-        let (outside, other) = land
-            .outsider
-            .inside(|| {
-                (
-                    UdpSocket::bind("0.0.0.0:0").expect("a socket"),
-                    UdpSocket::bind("[::]:0").expect("a socket"),
-                )
-            })
-            .await;
+        let (outside, other) = sockets_outside(&land).await;
         let mut took = Vec::new();
         for last in [10_030, 13_000] {
             let to = |container| {

@@ -328,10 +328,9 @@ impl Engine {
                 let set = self.host.return_own(&names::veth(&self.stack, &name, key)).await;
                 set.map_err(|error| StartError::doing(&format!("{name}: publish its ports"), &error))?;
             }
-        }
-        if ports_of(&service).iter().any(is_at_loopback) {
-            let ways = self.ways_in(&container.record.borrow());
-            self.enlarge(&ways.networks).await;
+            if ports_of(&service).iter().any(is_at_loopback) {
+                self.enlarge(&ways.networks).await;
+            }
         }
         self.refresh_firewall(false);
         Ok(())
