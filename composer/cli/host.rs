@@ -23,7 +23,7 @@ pub fn facts() -> Option<HostFacts> {
         lacks: lacking(),
         interfaces: interfaces(),
         networks: networks::known(),
-        stack_with: Some(|name| networks::stack_with(name, "")),
+        networks_of_stacks: Some(networks::of_stacks),
         volumes: volumes::known(),
     })
 }

@@ -39,6 +39,7 @@ mod image_beside;
 mod image_config;
 mod image_words;
 mod isolation;
+mod joined_networks;
 mod layout;
 mod left_volumes;
 mod logging;

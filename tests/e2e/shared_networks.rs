@@ -101,7 +101,7 @@ fn two_stacks_find_each_other_by_name_on_a_shared_network() {
 }
 
 #[test]
-fn a_shared_network_is_used_by_its_name_alone_and_names_that_two_stacks_use_are_told() {
+fn a_shared_network_is_used_by_its_name_alone() {
     let shared = Shared::new("by-name", &[]);
     let one = Project::new("by-name-one", &member(&shared.name, "one"));
     let file = member(&shared.name, "two").replace("external: true, ", "");
@@ -121,17 +121,6 @@ fn a_shared_network_is_used_by_its_name_alone_and_names_that_two_stacks_use_are_
     two.down();
     one.down();
     shared.remove();
-    let name = format!("twice-{}", std::process::id());
-    let own = |service: &str| member(&name, service).replace("external: true, ", "");
-    let (one, two) = (Project::new("twice-one", &own("one")), Project::new("twice-two", &own("two")));
-    one.ok(&["up", "-d"]);
-    let said = text(&two.run(&["up", "-d"]).stderr);
-    assert!(said.contains(&format!("stack {} has a network {name} as well", one.name)), "{said}");
-    let third = Project::new("twice-three", &member(&name, "three"));
-    let (_, said) = third.fails(&["up", "-d"]);
-    assert!(said.contains(&format!("the network `{name}` is that of stack `{}` alone", one.name)), "{said}");
-    two.down();
-    one.down();
 }
 
 #[test]

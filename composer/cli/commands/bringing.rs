@@ -1,14 +1,16 @@
-//! Images for the services of a verb that makes containers.
+//! What the services of a verb that makes containers need of others: images, and networks of other stacks.
 
 use std::collections::BTreeSet;
 
 use composer_stack::{PullPolicy, Stack};
+use composer_supervisor::client::Client;
 use composer_supervisor::host;
 use composer_supervisor::host::images::{self, Choice, Looked};
-use composer_supervisor::protocol::Failure;
+use composer_supervisor::host::networks;
+use composer_supervisor::protocol::{Failure, Reply, Request};
 
 use super::context::Context;
-use super::{Error, Result, pulling};
+use super::{Error, Result, pulling, work};
 use crate::options::Pull;
 use crate::render::{Step, Way};
 
@@ -28,19 +30,29 @@ pub struct Bring<'a> {
 }
 
 impl Context {
-    /// Gives the services of a stack the images that they ask for. They are kept from being removed until
-    /// [`Context::let_go`].
+    /// Gives the services of a stack the images that they ask for, which are kept from being removed until
+    /// [`Context::let_go`], and has other stacks share their networks with them.
     pub fn bring(&mut self, stack: &mut Stack, bring: Bring<'_>) -> Result<()> {
         let services: BTreeSet<String> = match (bring.services, bring.no_deps) {
             ([], _) => stack.services.keys().cloned().collect(),
             (named, true) => named.iter().cloned().collect(),
             (named, false) => needed(named, stack).into_iter().cloned().collect(),
         };
+        self.bring_images(stack, &services, bring)?;
+        if bring.is_dry { Ok(()) } else { self.join_networks(stack, &services) }
+    }
+
+    fn bring_images(
+        &mut self,
+        stack: &mut Stack,
+        services: &BTreeSet<String>,
+        bring: Bring<'_>,
+    ) -> Result<()> {
         if !stack.services.values().any(|service| !service.image_sources().is_empty()) {
             return Ok(());
         }
         host::root()?;
-        let choice = Choice { services: &services, policy: policy(bring.policy), is_dry: bring.is_dry };
+        let choice = Choice { services, policy: policy(bring.policy), is_dry: bring.is_dry };
         let registries = self.registries()?;
         let looked = Looked::find(stack, registries, &choice).map_err(host::Error::Image)?;
         let Some(looked) = looked else { return Ok(()) };
@@ -64,6 +76,37 @@ impl Context {
             }
             Err(failed) => Err(self.first(failed)),
         }
+    }
+
+    /// Has the stacks whose networks these services are to be on share them.
+    fn join_networks(&mut self, stack: &Stack, services: &BTreeSet<String>) -> Result<()> {
+        let used = services.iter().filter_map(|name| stack.services.get(name));
+        let used: BTreeSet<&str> =
+            used.flat_map(|service| service.network.attachments()).map(|(key, _)| key).collect();
+        for key in used {
+            let Some(network) = stack.networks.get(key) else { continue };
+            // Nobody else's is meant by the name that a stack's own gets by itself.
+            if !network.external && network.name == format!("{}_{key}", stack.name) {
+                continue;
+            }
+            let Some(giver) = networks::giver(&network.name, &stack.name) else { continue };
+            let Some(client) = Client::find(&giver)? else { continue };
+            client.send(&Request::Share(network.name.clone()), &[])?;
+            let mut progress = self.progress(&giver, "share", true);
+            let told = |reply| {
+                if let Reply::Waits(holder) = reply {
+                    progress.waits(&holder, &mut self.out);
+                }
+            };
+            work::until_done(&client, told).map_err(|error| match error {
+                Error::Refused(failure) => {
+                    Error::Refused(Failure { at: ["networks", key].map(str::to_owned).to_vec(), ..failure })
+                }
+                error => error,
+            })?;
+            progress.finish();
+        }
+        Ok(())
     }
 
     /// The images are in use now, or are not going to be.

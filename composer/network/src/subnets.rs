@@ -203,6 +203,19 @@ impl Registry {
         self.folder.read(GROUPS_FILE)
     }
 
+    /// Has a network of a stack's hold its subnets as one of the host's from now on; none is fine.
+    ///
+    /// # Errors
+    /// When the registry cannot be read or written.
+    pub fn give(&self, stack: &str, network: &str, name: &str) -> Result<()> {
+        let _lock = self.folder.lock()?;
+        let mut leases = self.read()?;
+        let own = leases.iter_mut().filter(|lease| lease.stack == stack && lease.network == network);
+        let given =
+            own.map(|lease| (lease.stack, lease.network) = (HOST.to_owned(), name.to_owned())).count();
+        if given == 0 { Ok(()) } else { self.write(&leases) }
+    }
+
     /// Gives back the subnets of one network; none is fine.
     ///
     /// # Errors

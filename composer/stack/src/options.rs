@@ -104,8 +104,8 @@ pub struct HostFacts {
     pub interfaces: Option<BTreeSet<String>>,
     /// The networks that stacks share, where they are known.
     pub networks: Option<BTreeSet<String>>,
-    /// The stack that has a network of its own of this name.
-    pub stack_with: Option<fn(&str) -> Option<String>>,
+    /// Those that stacks have of their own, which others join.
+    pub networks_of_stacks: Option<fn() -> BTreeSet<String>>,
     /// The volumes that there are, where they are known.
     pub volumes: Option<BTreeSet<String>>,
 }

@@ -31,7 +31,7 @@ fn options(folder: &Path, files: Vec<PathBuf>, purpose: Purpose) -> LoadOptions 
             device: Some(device),
             described: Some(described),
             no_ipv6: None,
-            stack_with: Some(|name| (name == "shop_default").then(|| "shop".to_owned())),
+            networks_of_stacks: Some(|| ["shop_default".to_owned()].into()),
             lacks: Vec::new(),
             interfaces: Some(["eth0", "eth1", "lo"].map(str::to_owned).into()),
             networks: Some(["proxy", "shared"].map(str::to_owned).into()),

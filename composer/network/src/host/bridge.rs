@@ -118,6 +118,18 @@ impl Host {
         self.find(name).await?.map_or(Ok(()), |link| serves(&link, name, group))
     }
 
+    /// Has a bridge of one link group be of another; absent is fine, and so is that it is of none of the first.
+    ///
+    /// # Errors
+    /// The kernel's refusal.
+    pub async fn pass_bridge(&self, name: &str, from: u32, to: u32) -> Result<()> {
+        let is_it = |link: &LinkMessage| group_of(link) == from && is_kind(link, &InfoKind::Bridge);
+        let Some(link) = self.find(name).await?.filter(is_it) else { return Ok(()) };
+        let message = LinkUnspec::new_with_index(link.header.index).link_group(to).build();
+        let changed = self.handle.link().change(message).execute().await;
+        changed.map_err(|error| Error::netlink("pass on bridge", name, error))
+    }
+
     /// Removes a bridge of this link group, and the rule by which the firewall let its traffic pass; absent is fine, and so
     /// is that somebody else has one of that name, which stays.
     ///

@@ -47,17 +47,15 @@ fn exists(project: Project<'_>, network: Named<'_>, report: &mut Report) {
     if is_used && !known.contains(name) {
         let node = network.get("name").or_else(|| network.get("external"));
         let span = node.map_or(network.entry.key, |node| node.span);
-        if let Some(stack) = host.stack_with.and_then(|look| look(name)) {
-            report
-                .error(span, format!("the network `{name}` is that of stack `{stack}` alone"))
-                .help("make one that both share: `compose network create NAME`, and `{external: true, name: NAME}` in both files");
+        let of_stacks = host.networks_of_stacks.map(|look| look()).unwrap_or_default();
+        if of_stacks.contains(name) {
             return;
         }
         report
             .error(span, format!("the network `{name}` is external, and there is none of that name"))
             .meant(
                 name,
-                known.iter().map(String::as_str),
+                known.iter().chain(&of_stacks).map(String::as_str),
                 format!("make it first: `compose network create {name}`"),
             );
     }

@@ -24,6 +24,9 @@ impl Engine {
     pub(super) async fn adopt(self: &Rc<Self>, mut legacy: Legacy) {
         self.know_own_names();
         let recorded = self.recorded().await;
+        if let Err(error) = self.finish_giving(&recorded) {
+            diagnose(&error.message);
+        }
         // All of them before the network is looked at: the kernel is told of them at once.
         for container in &recorded {
             let runs = matches!(container.record.borrow().phase, Phase::Started(_));

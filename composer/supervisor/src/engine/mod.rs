@@ -70,7 +70,7 @@ use composer_plan::{Lack, Observed, ObservedContainer, ObservedState};
 use composer_sandbox::descriptor;
 use composer_stack::Stack;
 use nix::fcntl::{Flock, FlockArg};
-use tokio::sync::{Mutex, Notify, broadcast, watch};
+use tokio::sync::{Mutex, Notify, RwLock, broadcast, watch};
 
 use crate::events::{self, Happening, Journal};
 use crate::keeper::protocol::{LISTENER, PEER};
@@ -97,6 +97,8 @@ struct Engine {
     registry: Registry,
     /// Those that are there, by their keys in the file.
     networks: RefCell<BTreeMap<String, network::Net>>,
+    /// Written by whoever makes one the host's, read by whoever brings one about for a container.
+    giving: RwLock<()>,
     /// What has to be taken away inside when a container's program has ended.
     spaces: RefCell<network::Spaces>,
     ports: ports::Ports,
@@ -201,6 +203,7 @@ async fn supervise(stack: &str) -> io::Result<()> {
         events: broadcast::Sender::new(1024),
         journal: RefCell::new(Journal::new(StackPaths::new(stack))),
         turn: Mutex::new(()),
+        giving: RwLock::new(()),
         programs: RefCell::default(),
         turns: Turns::new(&StackPaths::new(stack)),
         preparing: RefCell::default(),

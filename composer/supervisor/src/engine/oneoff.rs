@@ -63,7 +63,7 @@ impl Engine {
         operation: &Operation,
     ) -> Result<(), Failure> {
         if request.dry_run {
-            self.overlay_oneoff(&mut request);
+            self.overlay_oneoff(&mut request)?;
             let plan = self.plan_oneoff(&request).await?;
             // A client that has gone needs no answer.
             let _ = asyncfd::send(client, &Reply::Plan(plan.to_string()), &[]).await;
@@ -99,7 +99,7 @@ impl Engine {
             interrupt,
             made: RefCell::default(),
         });
-        let overs = self.overlay_oneoff(&mut request);
+        let overs = self.overlay_oneoff(&mut request)?;
         let stood = self.stand(&request, overs, order).await?;
         // Nothing is changed while it waits for others.
         drop(turn);
@@ -149,13 +149,13 @@ impl Engine {
     }
 
     /// What `set` has changed of the service holds for its containers of `run` too.
-    fn overlay_oneoff(&self, request: &mut Run) -> Overs {
+    fn overlay_oneoff(&self, request: &mut Run) -> Result<Overs, Failure> {
         let (overs, _) = self.overlay(&mut request.stack);
-        self.share_by_name(&mut request.stack);
+        self.share_by_name(&mut request.stack).map_err(|error| Failure::from(&error))?;
         if let Some(service) = request.stack.services.get(&request.service.name) {
             request.service.resources.clone_from(&service.resources);
         }
-        overs
+        Ok(overs)
     }
 
     /// What is planned with, and how.

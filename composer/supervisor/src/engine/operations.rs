@@ -56,7 +56,7 @@ impl Engine {
             }
         }
         let (overs, mut notes) = self.overlay(&mut request.stack);
-        notes.extend(self.share_by_name(&mut request.stack));
+        notes.extend(self.share_by_name(&mut request.stack).map_err(|error| Failure::from(&error))?);
         let observed = self.observe_for(&request.stack).await;
         let options = if request.boot {
             UpOptions { services: self.of_boot(&request.stack), ..request.options }

@@ -72,9 +72,12 @@ pub(super) fn concerned(request: &Request, known: Option<&BTreeMap<String, Servi
         Request::Kill(kill) => (kill.services.clone(), None),
         Request::Pause(pause) => (pause.services.clone(), None),
         Request::Set(set) => (set.services.clone(), None),
-        Request::Status | Request::Watch | Request::Exec(_) | Request::Attach(_) | Request::Copy(_) => {
-            (Vec::new(), None)
-        }
+        Request::Share(_)
+        | Request::Status
+        | Request::Watch
+        | Request::Exec(_)
+        | Request::Attach(_)
+        | Request::Copy(_) => (Vec::new(), None),
     };
     let mut next = 0;
     while let (Some(known), Some(service)) = (started, services.get(next)) {

@@ -202,6 +202,7 @@ impl Engine {
                 self.with_events(client, operation, self.pause_services(&pause, operation)).await
             }
             Request::Set(set) => self.with_events(client, operation, self.set_limits(set, operation)).await,
+            Request::Share(name) => self.with_events(client, operation, self.share(&name, operation)).await,
             Request::Run(request) => self.run_oneoff(*request, fds, client, operation).await.map(|()| None),
             Request::Kill(kill) => {
                 self.with_events(client, operation, async { self.kill(&kill, operation) }).await

@@ -1,10 +1,13 @@
 //! Networks of the host that stacks share: `compose network create|ls|rm|inspect`. Each has a record that a reboot does not
 //! take; its bridge is made by whoever uses it first, and stays until the network is removed.
 
+mod given;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io;
 use std::net::IpAddr;
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
 use composer_network::addresses::Subnet;
@@ -16,6 +19,8 @@ use serde::{Deserialize, Serialize};
 
 pub use composer_network::has_ipv6;
 pub use composer_network::names::is_ours;
+pub use given::{Giver, giver, of_stacks, stacks_on};
+pub(crate) use given::{entrust, give, given_by, join, sweep};
 
 use super::{Error, root};
 use crate::records::{self, Address, Addresses};
@@ -30,6 +35,9 @@ pub struct HostNetwork {
     pub created: u64,
     /// How it was asked for, with every subnet that it was given.
     pub network: Network,
+    /// Whose it was, where a stack had made it for itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub of: Option<Giver>,
 }
 
 /// A container on a network.
@@ -56,7 +64,7 @@ pub struct Shown {
     pub subnets: Vec<(IpNet, IpAddr)>,
     /// Its bridge, or what else of the host's it is on.
     pub bridge: String,
-    /// The stack that it is of, and its key in the file; `None` of one that stacks share.
+    /// The stack that has made it, and its key in the file; `None` of one that `compose network create` has made.
     pub of: Option<(String, String)>,
     /// The containers on it.
     pub containers: Vec<Endpoint>,
@@ -71,16 +79,6 @@ pub fn read(name: &str) -> Option<HostNetwork> {
 pub fn known() -> Option<BTreeSet<String>> {
     root().ok()?;
     Some(all().into_iter().map(|record| record.network.name).collect())
-}
-
-/// The stack, other than this one, that has a network of its own of this name.
-pub fn stack_with(name: &str, besides: &str) -> Option<String> {
-    let has = |stack: &String| {
-        let record = records::read::<records::StackRecord>(&paths::StackPaths::new(stack).record());
-        let made = record.into_iter().flat_map(|record| record.made.into_values());
-        stack != besides && made.into_iter().any(|network| !network.external && network.name == name)
-    };
-    paths::stacks().into_iter().find(has)
 }
 
 fn all() -> Vec<HostNetwork> {
@@ -112,12 +110,16 @@ pub(crate) async fn spec(
         let subnets: Vec<IpNet> = network.ipam.iter().map(|pool| pool.subnet).collect();
         host.recall_bridge(&bridge, group, &subnets).await?;
     }
+    let group = registry.group(&group_key(&network.name))?;
+    let before = record.of.as_ref().map(|giver| registry.held_group(&giver.stack)).transpose()?.flatten();
+    if let Some(before) = before {
+        host.pass_bridge(&bridge, before, group).await?;
+    }
     let mut taken = host.taken(own(network, &bridge).as_slice()).await?;
     taken.extend(reserved(&network.name));
     let in_use = in_use || (has_bridge && host.has_link(&bridge).await?);
     let subnets =
         crate::engine::claim_subnets(registry, subnets::HOST, &network.name, network, &taken, in_use)?;
-    let group = registry.group(&group_key(&network.name))?;
     let (Network { mtu, isolated, .. }, medium) = (network, crate::engine::medium(&network.driver));
     Ok(BridgeSpec { name: bridge, subnets, group, mtu: *mtu, isolated: *isolated, medium })
 }
@@ -170,7 +172,7 @@ pub fn create(mut network: Network) -> Result<String, Error> {
     }
     let record = |network| {
         let id = composer_stack::sha256(&format!("{name}\n{}", clock::now()));
-        HostNetwork { id, created: clock::now(), network }
+        HostNetwork { id, created: clock::now(), network, of: None }
     };
     let registry = Registry::open(&paths::registry());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build();
@@ -197,13 +199,16 @@ pub fn create(mut network: Network) -> Result<String, Error> {
         }
     };
     let record = record(network);
-    let written =
-        paths::make(&paths::networks()).and_then(|()| records::write(&paths::network(&name), &record));
-    if let Err(error) = written {
+    if let Err(error) = write(&record) {
         let _ = registry.release(subnets::HOST, &name);
         return Err(refused(error.to_string()));
     }
     Ok(record.id)
+}
+
+fn write(record: &HostNetwork) -> io::Result<()> {
+    paths::make(&paths::networks())?;
+    records::write(&paths::network(&record.network.name), record)
 }
 
 fn pool(network: &Network, subnet: &Subnet) -> Pool {
@@ -236,10 +241,16 @@ pub fn remove(name: &str) -> Result<(), Error> {
         let users: Vec<&str> = found.containers.iter().map(|endpoint| endpoint.name.as_str()).collect();
         return Err(refused(format!("network {name} has active endpoints: {}", users.join(", "))));
     }
+    take_away(found).map_err(refused)
+}
+
+/// Removes a network of the host, which nobody is on; under the lock.
+fn take_away(found: &Shown) -> Result<(), String> {
+    let name = found.network.name.as_str();
     let registry = Registry::open(&paths::registry());
-    let _parents = lock_parents().map_err(|error| refused(error.to_string()))?;
+    let _parents = lock_parents().map_err(|error| error.to_string())?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build();
-    let removed = runtime.map_err(|error| refused(error.to_string()))?.block_on(async {
+    let removed = runtime.map_err(|error| error.to_string())?.block_on(async {
         let group = registry.group(&group_key(name))?;
         let host = Host::open()?;
         if found.network.driver == Driver::Bridge {
@@ -252,14 +263,14 @@ pub fn remove(name: &str) -> Result<(), Error> {
             None => host.remove_parent(&found.bridge, group).await,
         }
     });
-    removed.map_err(|error| refused(error.to_string()))?;
+    removed.map_err(|error| error.to_string())?;
     for gone in [
         fs::remove_dir_all(paths::shared_names(name)),
         fs::remove_file(addresses_of(name)),
         fs::remove_file(paths::network(name)),
     ] {
         match gone {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(refused(error.to_string())),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.to_string()),
             Ok(()) | Err(_) => {}
         }
     }
@@ -268,7 +279,7 @@ pub fn remove(name: &str) -> Result<(), Error> {
     registry
         .release(subnets::HOST, name)
         .and_then(|()| registry.release_stack(&group_key(name)))
-        .map_err(|error| refused(error.to_string()))?;
+        .map_err(|error| error.to_string())?;
     paths::tidy();
     Ok(())
 }
@@ -280,7 +291,8 @@ pub fn remove(name: &str) -> Result<(), Error> {
 pub fn list() -> Result<Vec<Shown>, Error> {
     root()?;
     let leases = Registry::open(&paths::registry()).list().unwrap_or_default();
-    let mut shown: Vec<Shown> = all().into_iter().map(of_host).collect();
+    let shared = all();
+    let mut shown: Vec<Shown> = shared.iter().cloned().map(of_host).collect();
     for stack in paths::stacks() {
         let folder = paths::StackPaths::new(&stack);
         let Some(record) = records::read::<records::StackRecord>(&folder.record()) else { continue };
@@ -288,10 +300,11 @@ pub fn list() -> Result<Vec<Shown>, Error> {
         for (key, network) in &record.made {
             let on = on(&containers, key);
             if network.external {
-                if let Some(shared) =
-                    shown.iter_mut().find(|shown| shown.of.is_none() && shown.network.name == network.name)
-                {
-                    shared.containers.extend(on);
+                if let Some(place) = shared.iter().position(|record| record.network.name == network.name) {
+                    shown[place].containers.extend(on);
+                    if shared[place].is_of(&stack, key) {
+                        shown[place].of = Some((stack.clone(), key.clone()));
+                    }
                 }
                 continue;
             }
@@ -316,16 +329,6 @@ pub fn list() -> Result<Vec<Shown>, Error> {
     Ok(shown)
 }
 
-/// Whether a stack has containers for a network that stacks share, running or not.
-pub fn has_stacks(name: &str) -> bool {
-    paths::stacks().into_iter().any(|stack| {
-        let record = records::read::<records::StackRecord>(&paths::StackPaths::new(&stack).record());
-        record.is_some_and(|record| {
-            record.made.values().any(|network| network.external && network.name == name)
-        })
-    })
-}
-
 /// The network that is called so, has this id, or is the only one whose id begins so.
 pub fn find<'a>(all: &'a [Shown], text: &str) -> Option<&'a Shown> {
     let exactly = |shown: &&Shown| shown.network.name == text || shown.id == text;
@@ -339,7 +342,7 @@ fn created(folder: &paths::StackPaths) -> Option<u64> {
 }
 
 fn of_host(record: HostNetwork) -> Shown {
-    let HostNetwork { id, created, network } = record;
+    let HostNetwork { id, created, network, of: _ } = record;
     let subnets = network
         .ipam
         .iter()
@@ -382,6 +385,14 @@ pub(crate) fn take<E: From<String>>(
         records::write(&path, &taken).map_err(failed)?;
     }
     Ok(address)
+}
+
+/// Has whoever else is on a network know who has which address there; under the lock.
+fn known_to(name: &str, add: impl FnOnce(&mut Taken)) -> io::Result<()> {
+    let path = addresses_of(name);
+    let mut taken: Taken = records::read(&path).unwrap_or_default();
+    add(&mut taken);
+    if taken.is_empty() { Ok(()) } else { records::write(&path, &taken) }
 }
 
 fn besides(taken: &Taken, is_left_out: impl Fn(&str) -> bool) -> Vec<(IpAddr, String)> {
@@ -432,7 +443,18 @@ pub(crate) fn lock_parents() -> io::Result<Flock<File>> {
 }
 
 fn lock() -> io::Result<Flock<File>> {
-    paths::make(&paths::all_shared_names())?;
-    let folder = File::open(paths::all_shared_names())?;
-    Flock::lock(folder, FlockArg::LockExclusive).map_err(|(_, errno)| errno.into())
+    let path = paths::all_shared_names();
+    loop {
+        paths::make(&path)?;
+        let folder = match File::open(&path) {
+            // Whoever has removed the last network has removed it in this moment, here or while it was waited for.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            folder => folder?,
+        };
+        let locked = Flock::lock(folder, FlockArg::LockExclusive).map_err(|(_, errno)| errno)?;
+        let held = locked.metadata()?;
+        if fs::metadata(&path).is_ok_and(|now| (now.dev(), now.ino()) == (held.dev(), held.ino())) {
+            return Ok(locked);
+        }
+    }
 }

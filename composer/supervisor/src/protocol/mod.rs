@@ -46,6 +46,8 @@ pub enum Request {
     Pause(Pause),
     /// Give running containers, or the whole stack, other limits.
     Set(Set),
+    /// Have another stack be on a network of this one, by the network's name.
+    Share(String),
     /// Answered with one `Containers`.
     Status,
     /// Answered with events until the connection is closed.

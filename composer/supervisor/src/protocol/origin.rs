@@ -107,6 +107,7 @@ impl Request {
             Self::Pause(pause) if pause.hold => "pause",
             Self::Pause(_) => "unpause",
             Self::Set(_) => "set",
+            Self::Share(_) => "share",
             Self::Status => "ps",
             Self::Watch => "events",
             Self::Exec(_) => "exec",
@@ -129,9 +130,13 @@ impl Request {
             Self::Kill(_) => Some(Purpose::Signal),
             Self::Pause(pause) if pause.hold => Some(Purpose::Hold),
             Self::Pause(_) => Some(Purpose::Release),
-            Self::Set(_) | Self::Status | Self::Watch | Self::Exec(_) | Self::Attach(_) | Self::Copy(_) => {
-                None
-            }
+            Self::Set(_)
+            | Self::Share(_)
+            | Self::Status
+            | Self::Watch
+            | Self::Exec(_)
+            | Self::Attach(_)
+            | Self::Copy(_) => None,
         }
     }
 }

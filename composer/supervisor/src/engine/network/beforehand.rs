@@ -9,6 +9,7 @@ use composer_stack::{Driver, Network, NetworkMode, Service, Stack};
 
 use super::super::Engine;
 use super::super::start::{Result, StartError};
+use super::shared::missing;
 use super::{addresses, claimable, doing, interface, no_subnets, not_set_up, subnet};
 use crate::host::networks;
 use crate::protocol::Failure;
@@ -31,8 +32,14 @@ impl Engine {
         for key in seen_to.iter().copied() {
             let known = || self.record.borrow().as_ref()?.networks.get(key).cloned();
             let config = stack.and_then(|stack| stack.networks.get(key).cloned()).or_else(known);
-            if let Some(config) = config.filter(|config| !config.external) {
-                self.check_network(key, &config, &seen_to).await.map_err(failure)?;
+            match config {
+                Some(config) if config.external && networks::read(&config.name).is_none() => {
+                    return Err(failure(missing(key, &config.name)));
+                }
+                Some(config) if !config.external => {
+                    self.check_network(key, &config, &seen_to).await.map_err(failure)?;
+                }
+                Some(_) | None => {}
             }
         }
         let made: BTreeSet<&String> = steps()

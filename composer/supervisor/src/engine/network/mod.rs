@@ -2,6 +2,7 @@
 
 mod addresses;
 mod beforehand;
+mod given;
 mod macvlan;
 mod modes;
 mod names;
@@ -104,6 +105,7 @@ impl Engine {
     /// Has the networks of a container that a supervisor has not looked at yet, as they were made.
     pub(super) async fn ensure_networks_of(&self, container: &Container) -> Result<()> {
         let service = container.record.borrow().service.clone();
+        let _giving = self.giving.read().await;
         for (key, _) in service.network.attachments() {
             if self.networks.borrow().contains_key(key) {
                 continue;
@@ -120,7 +122,7 @@ impl Engine {
     /// Brings a network about by this configuration.
     async fn bring_network(&self, key: &str, config: Network) -> Result<()> {
         let (spec, made, id) = if config.external {
-            let (spec, record) = self.shared_spec(key, &config).await?;
+            let (spec, record) = self.join_shared(key, &config).await?;
             (spec, record.network, Some(record.id))
         } else {
             (self.own_spec(key, &config).await?, config.clone(), None)
@@ -138,11 +140,11 @@ impl Engine {
             self.tell_if_down(&made, &bridge.name).await;
         }
         let known = self.networks.borrow_mut().remove(key);
-        let (zone, neighbours) =
-            match known.filter(|net| net.bridge.subnets == bridge.subnets && net.id == id) {
-                Some(net) => (net.zone, net.neighbours),
-                None => self.new_zone(&config, &bridge)?,
-            };
+        let is_same = |net: &Net| net.bridge.subnets == bridge.subnets && net.id == id;
+        let (zone, neighbours) = match known.filter(is_same) {
+            Some(net) => (net.zone, net.neighbours),
+            None => self.new_zone(&config, &bridge)?,
+        };
         let net = Net { config: config.clone(), made, id, bridge, zone, neighbours };
         self.networks.borrow_mut().insert(key.to_owned(), net);
         self.open_network()?;
@@ -256,7 +258,8 @@ impl Engine {
         if let Some(record) = &mut *self.record.borrow_mut() {
             record.made.remove(key);
         }
-        self.save().map_err(|error| doing("write the stack's record", &error))
+        self.save().map_err(|error| doing("write the stack's record", &error))?;
+        if made.external { self.sweep_given().await } else { Ok(()) }
     }
 
     /// The names on the host of the networks with these keys.
@@ -335,8 +338,14 @@ impl Engine {
         if !failures.is_empty() {
             return Err(StartError::new(failures.join("; ")));
         }
+        let were_shared = !self.shared().is_empty();
         if let Some(record) = &mut *self.record.borrow_mut() {
             record.made.clear();
+        }
+        if were_shared {
+            // Others are to see at once that the stack has left.
+            self.save().map_err(|error| doing("write the stack's record", &error))?;
+            self.sweep_given().await?;
         }
         Ok(())
     }
@@ -382,8 +391,13 @@ impl Engine {
     fn link_groups(&self, links: &[LinkInfo]) -> BTreeSet<u32> {
         let record = self.record.borrow();
         let keys = record.iter().flat_map(|record| record.made.keys()).map(String::as_str);
-        let bridges: BTreeSet<String> =
+        let mut bridges: BTreeSet<String> =
             keys.chain(["default"]).map(|key| interfaces::bridge(&self.stack, key)).collect();
+        // Others are on these.
+        let given = crate::host::networks::given_by(&self.stack);
+        for (key, _) in given {
+            bridges.remove(&interfaces::bridge(&self.stack, &key));
+        }
         let by_name = links.iter().filter(|link| bridges.contains(&link.name)).map(|link| link.group);
         let held = self.registry.held_group(&self.stack).ok().flatten();
         held.into_iter().chain(by_name).filter(|group| *group != 0).collect()

@@ -17,22 +17,21 @@ use crate::{diagnose, paths};
 
 impl Engine {
     /// The bridge of a network of the host; whoever uses it first makes it.
-    pub(super) async fn shared_spec(&self, key: &str, config: &Network) -> Result<(BridgeSpec, HostNetwork)> {
+    pub(super) async fn join_shared(&self, key: &str, config: &Network) -> Result<(BridgeSpec, HostNetwork)> {
         let name = &config.name;
-        let record = networks::read(name).ok_or_else(|| {
-            StartError::new(format!(
-                "network {name} does not exist; as it is external, it has to be made first: `compose network create {name}`"
-            ))
-        })?;
+        let joined = networks::join(name).map_err(|error| doing(&format!("join network {name}"), &error))?;
+        let (record, lock) = joined.ok_or_else(|| missing(key, name))?;
+        self.record_made(key, config)?;
+        drop(lock);
         let spec = networks::spec(&self.host, &self.registry, &record, self.is_on(key))
             .await
             .map_err(|error| doing(&format!("set up network {name}"), &error))?;
         Ok((spec, record))
     }
 
-    /// Has a stack use networks that stacks share where its file names one of them without `external`, as Docker does; what
-    /// is to be told of those, and of names that other stacks have given their own.
-    pub(in super::super) fn share_by_name(&self, stack: &mut Stack) -> Vec<String> {
+    /// Has a stack use networks that stacks share where its file names one of them without `external`, as Docker does, and
+    /// those that it has given others; what is to be told of the first.
+    pub(in super::super) fn share_by_name(&self, stack: &mut Stack) -> Result<Vec<String>> {
         let is_own = |key: &str, network: &Network| {
             let record = self.record.borrow();
             let made = record.as_ref().and_then(|record| record.made.get(key));
@@ -41,22 +40,22 @@ impl Engine {
         let mut notes = Vec::new();
         for (key, network) in stack.networks.iter_mut().filter(|(_, network)| !network.external) {
             let name = &network.name;
-            if !is_own(key, network) && networks::read(name).is_some() {
+            let Some(shared) = networks::read(name).filter(|_| !is_own(key, network)) else { continue };
+            if shared.is_of(&self.stack, key) {
+                self.still_serves(key, network, &shared)?;
+            } else {
+                let maker = match &shared.of {
+                    Some(giver) => format!("stack {}", giver.stack),
+                    None => "`compose network create`".to_owned(),
+                };
                 notes.push(format!(
-                    "network {name} is one that `compose network create` has made, and is used as it is: say so with \
-                     `external: true` at networks.{key}, or give this one another `name`"
-                ));
-                network.external = true;
-            } else if *name != format!("{}_{key}", self.stack)
-                && let Some(other) = networks::stack_with(name, &self.stack)
-            {
-                notes.push(format!(
-                    "stack {other} has a network {name} as well, which is another: neither stack's services find the other's. To \
-                     share one, make it by `compose network create`, and say `external: true` in both files"
+                    "network {name} is one that {maker} has made, and is used as it is: say so with `external: true` at \
+                     networks.{key}, or give this one another `name`"
                 ));
             }
+            network.external = true;
         }
-        notes
+        Ok(notes)
     }
 
     /// An address that no container of any stack has.
@@ -106,7 +105,7 @@ impl Engine {
     }
 
     /// The networks of the host that the stack is on: keys and names.
-    fn shared(&self) -> Vec<(String, String)> {
+    pub(super) fn shared(&self) -> Vec<(String, String)> {
         let record = self.record.borrow();
         let made = record.iter().flat_map(|record| &record.made);
         made.filter(|(_, network)| network.external)
@@ -135,7 +134,16 @@ impl Engine {
     }
 
     /// Neither name has a slash.
-    fn owner(&self, container: &str) -> String {
+    pub(super) fn owner(&self, container: &str) -> String {
         format!("{}/{container}", self.stack)
+    }
+}
+
+/// Why an external network cannot be joined.
+pub(super) fn missing(key: &str, name: &str) -> StartError {
+    StartError {
+        at: ["networks", key].map(str::to_owned).to_vec(),
+        help: Some(format!("make it first: `compose network create {name}`")),
+        ..StartError::new(format!("network {name} is external, and there is none of that name"))
     }
 }

@@ -1,0 +1,166 @@
+//! Networks of the stack's own that others join: they become the host's.
+
+use std::rc::Rc;
+
+use composer_network::dns::Neighbours;
+use composer_stack::{Driver, Network};
+
+use super::super::Engine;
+use super::super::container::Container;
+use super::super::start::{Result, StartError};
+use super::super::turn::Operation;
+use super::doing;
+use crate::host::networks::{self, Giver, HostNetwork};
+use crate::paths;
+use crate::protocol::{Action, Failure, Reply, Subject};
+
+impl Engine {
+    /// Makes a network of the stack's the host's, as another stack is to be on it.
+    pub(in super::super) async fn share(
+        &self,
+        name: &str,
+        operation: &Operation,
+    ) -> std::result::Result<Option<Reply>, Failure> {
+        let _turn = self.take_turn(operation).await?;
+        let _giving = self.giving.write().await;
+        let own = self.record.borrow().as_ref().and_then(|record| {
+            record
+                .made
+                .iter()
+                .find(|(_, made)| !made.external && made.name == name)
+                .map(|(key, made)| (key.clone(), made.clone()))
+        });
+        let Some((key, made)) = own else {
+            // Another stack may have asked before.
+            return match networks::read(name) {
+                Some(_) => Ok(None),
+                None => Err(Failure::new(format!("stack {} has no network {name} any more", self.stack), 1)),
+            };
+        };
+        if made.driver != Driver::Bridge {
+            return Err(Failure {
+                help: Some(
+                    "make one that both share: `compose network create`, and `external: true` in both files"
+                        .to_owned(),
+                ),
+                ..Failure::new(
+                    format!(
+                        "network {name} is that of stack {} alone: it is on an interface of the host's",
+                        self.stack
+                    ),
+                    1,
+                )
+            });
+        }
+        self.give(&key, made).await.map(|()| None).map_err(|error| Failure::from(&error))
+    }
+
+    async fn give(&self, key: &str, made: Network) -> Result<()> {
+        // Whoever joins it finds it as it is to be.
+        self.bring_network(key, made.clone()).await?;
+        let record = {
+            let networks = self.networks.borrow();
+            let Some(net) = networks.get(key) else { return Ok(()) };
+            let giver = Giver { stack: self.stack.clone(), key: key.to_owned(), asked: made.clone() };
+            networks::give(giver, &net.bridge.name, &net.bridge.subnets)
+                .map_err(|error| sharing(&made.name, &error))?
+        };
+        self.entrust(key, &record, &self.of_services(&[]))?;
+        if let Some(net) = self.networks.borrow_mut().get_mut(key) {
+            let folder = paths::shared_names(&made.name);
+            let neighbours = Neighbours::join(&folder, &self.stack, Rc::clone(&net.zone));
+            let neighbours = neighbours.map_err(|error| sharing(&made.name, &error))?;
+            neighbours.publish().map_err(|error| sharing(&made.name, &error))?;
+            net.neighbours = Some(neighbours);
+            net.id = Some(record.id);
+            net.config.external = true;
+        }
+        // In the host's link group.
+        self.bring_network(key, Network { external: true, ..made }).await?;
+        self.know_own_names();
+        Ok(())
+    }
+
+    /// Takes up what a supervisor has left that died in the midst of it.
+    pub(in super::super) fn finish_giving(&self, containers: &[Rc<Container>]) -> Result<()> {
+        for (key, record) in networks::given_by(&self.stack) {
+            let made = self.record.borrow().as_ref().and_then(|record| record.made.get(&key).cloned());
+            if made.is_some_and(|made| !made.external && made.name == record.network.name) {
+                self.entrust(&key, &record, containers)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What the registry and the records know of a network is that of one of the host's.
+    fn entrust(&self, key: &str, shared: &HostNetwork, containers: &[Rc<Container>]) -> Result<()> {
+        let name = &shared.network.name;
+        let on = containers.iter().filter_map(|container| {
+            let address = *container.record.borrow().addresses.get(key)?;
+            Some((self.owner(&container.name()), address))
+        });
+        networks::entrust(&self.registry, shared, on).map_err(|error| sharing(name, &error))?;
+        let set = |external: bool| {
+            if let Some(record) = &mut *self.record.borrow_mut() {
+                let known = [record.made.get_mut(key), record.networks.get_mut(key)];
+                for network in known.into_iter().flatten().filter(|network| network.name == *name) {
+                    network.external = external;
+                }
+            }
+        };
+        set(true);
+        self.save().map_err(|error| {
+            set(false);
+            sharing(name, &error)
+        })
+    }
+
+    /// Fails where the file wants a network otherwise that others are on as well.
+    pub(super) fn still_serves(&self, key: &str, wanted: &Network, shared: &HostNetwork) -> Result<()> {
+        let (Some(giver), name) = (&shared.of, &wanted.name) else { return Ok(()) };
+        if giver.asked.serves(wanted) {
+            return Ok(());
+        }
+        let mut others = networks::stacks_on(name);
+        others.retain(|stack| *stack != self.stack);
+        let help = match others.as_slice() {
+            [] => "`compose down` removes it, and the next `up` makes it anew".to_owned(),
+            others => {
+                format!("take the other stacks down that are on it ({}), and this one", others.join(", "))
+            }
+        };
+        Err(StartError {
+            at: ["networks", key].map(str::to_owned).to_vec(),
+            help: Some(help),
+            ..StartError::new(format!(
+                "network {name} is configured otherwise now, and cannot be made anew: other stacks have joined it"
+            ))
+        })
+    }
+
+    /// Removes networks that stacks have shared and all have left, and tells of those of this one that stay. To be called when
+    /// the stack's record says that it has left.
+    pub(super) async fn sweep_given(&self) -> Result<()> {
+        let swept = tokio::task::spawn_blocking(networks::sweep).await;
+        let gone = swept.map_err(|error| error.to_string()).and_then(|gone| gone).map_err(StartError::new)?;
+        for name in gone {
+            self.announce(Subject::Network(name), Action::Removed);
+        }
+        for (_, shared) in networks::given_by(&self.stack) {
+            let name = shared.network.name;
+            let text = format!(
+                "network {name} stays: {} on it; it goes with the last stack that is",
+                match networks::stacks_on(&name).as_slice() {
+                    [one] => format!("stack {one} is"),
+                    more => format!("stacks {} are", more.join(", ")),
+                }
+            );
+            self.announce(Subject::Network(name), Action::Warning(text));
+        }
+        Ok(())
+    }
+}
+
+fn sharing(name: &str, error: &dyn std::fmt::Display) -> StartError {
+    doing(&format!("share network {name}"), error)
+}

@@ -1,0 +1,136 @@
+//! Networks that a stack has made for itself and others have joined, as Docker lets them: from then on they are the
+//! host's. Such a one goes with the last stack that is on it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io;
+
+use composer_network::addresses::Subnet;
+use composer_network::subnets::Registry;
+use composer_stack::Network;
+use nix::fcntl::Flock;
+use serde::{Deserialize, Serialize};
+
+use super::{HostNetwork, all, known_to, lock, of_host, pool, read, take_away, write};
+use crate::records::{self, Address, StackRecord};
+use crate::{clock, paths};
+
+/// Whose a network was before it was the host's.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Giver {
+    /// The stack.
+    pub stack: String,
+    /// The network's key in its file.
+    pub key: String,
+    /// What the file says of it.
+    pub asked: Network,
+}
+
+impl HostNetwork {
+    /// Whether the stack has given it, under this key.
+    pub fn is_of(&self, stack: &str, key: &str) -> bool {
+        self.of.as_ref().is_some_and(|giver| giver.stack == stack && giver.key == key)
+    }
+}
+
+/// The stack that has to share a network of its own of this name before another one can be on it.
+pub fn giver(name: &str, joining: &str) -> Option<String> {
+    let has = |stack: &str| {
+        let made = made(stack).into_iter();
+        made.flat_map(|made| made.into_values()).any(|network| !network.external && network.name == name)
+    };
+    if read(name).is_some() || has(joining) {
+        return None;
+    }
+    paths::stacks().into_iter().find(|stack| stack != joining && has(stack))
+}
+
+/// The names of the networks that stacks have of their own.
+pub fn of_stacks() -> BTreeSet<String> {
+    let made = paths::stacks().into_iter().filter_map(|stack| made(&stack));
+    let own = made.flat_map(BTreeMap::into_values).filter(|network| !network.external);
+    own.map(|network| network.name).collect()
+}
+
+fn made(stack: &str) -> Option<BTreeMap<String, Network>> {
+    records::read::<StackRecord>(&paths::StackPaths::new(stack).record()).map(|record| record.made)
+}
+
+/// The stacks that are on a network which stacks share, whether their containers run or not.
+pub fn stacks_on(name: &str) -> Vec<String> {
+    let is_on = |stack: &String| {
+        let made = made(stack).into_iter().flat_map(BTreeMap::into_values);
+        made.into_iter().any(|network| network.external && network.name == name)
+    };
+    paths::stacks().into_iter().filter(is_on).collect()
+}
+
+/// Makes a stack's network one of the host's, with its bridge and subnets.
+pub(crate) fn give(giver: Giver, bridge: &str, subnets: &[Subnet]) -> io::Result<HostNetwork> {
+    let _lock = lock()?;
+    let name = giver.asked.name.clone();
+    if let Some(known) = read(&name) {
+        // A supervisor that has died in the midst of it may have come so far.
+        return if known.is_of(&giver.stack, &giver.key) {
+            Ok(known)
+        } else {
+            Err(io::Error::other("the host has one of that name"))
+        };
+    }
+    let network = Network {
+        ipam: subnets.iter().map(|subnet| pool(&giver.asked, subnet)).collect(),
+        bridge: Some(bridge.to_owned()),
+        ..giver.asked.clone()
+    };
+    let id = composer_stack::sha256(&format!("{}\n{}", giver.stack, giver.key));
+    let record = HostNetwork { id, created: clock::now(), network, of: Some(giver) };
+    write(&record)?;
+    Ok(record)
+}
+
+/// Those that a stack has given.
+pub(crate) fn given_by(stack: &str) -> impl Iterator<Item = (String, HostNetwork)> {
+    all().into_iter().filter_map(move |record| {
+        let key = record.of.as_ref().filter(|giver| giver.stack == stack)?.key.clone();
+        Some((key, record))
+    })
+}
+
+/// Has the subnets and the addresses of a stack's containers be those of a network that it has given.
+pub(crate) fn entrust(
+    registry: &Registry,
+    record: &HostNetwork,
+    containers: impl Iterator<Item = (String, Address)>,
+) -> io::Result<()> {
+    let (Some(giver), name) = (&record.of, &record.network.name) else { return Ok(()) };
+    registry.give(&giver.stack, &giver.key, name).map_err(io::Error::other)?;
+    let _lock = lock()?;
+    known_to(name, |taken| taken.extend(containers))
+}
+
+/// The network of this name for a stack that joins it, with what keeps it: to be held until the stack's record says that it
+/// is on it.
+pub(crate) fn join(name: &str) -> io::Result<Option<(HostNetwork, Flock<File>)>> {
+    if read(name).is_none() {
+        return Ok(None);
+    }
+    let lock = lock()?;
+    Ok(read(name).map(|known| (known, lock)))
+}
+
+/// Removes the networks that stacks have given and none is on any more; their names. To be called when a stack's record says
+/// that it has left; it waits for the kernel.
+pub(crate) fn sweep() -> Result<Vec<String>, String> {
+    let is_left = |record: &HostNetwork| record.of.is_some() && stacks_on(&record.network.name).is_empty();
+    if !all().iter().any(is_left) {
+        return Ok(Vec::new());
+    }
+    let _lock = lock().map_err(|error| error.to_string())?;
+    let mut gone = Vec::new();
+    for record in all().into_iter().filter(is_left) {
+        let name = record.network.name.clone();
+        take_away(&of_host(record)).map_err(|why| format!("remove network {name}: {why}"))?;
+        gone.push(name);
+    }
+    Ok(gone)
+}

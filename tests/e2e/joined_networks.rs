@@ -1,0 +1,216 @@
+//! Networks that one stack has made for itself and others join, by `external` or by the same `name`.
+
+use std::path::Path;
+use std::process::Stdio;
+
+use crate::stack::{Project, text};
+
+/// A service that serves a page of its name, with these networks of its own and of the file.
+fn serving(service: &str, on: &str, networks: &str) -> String {
+    format!(
+        "services:\n  {service}:\n    x-rootfs: @busybox@\n    command: [sh, -c, 'mkdir /www; echo {service} > \
+         /www/index.html; exec httpd -f -p 80 -h /www']\n    networks: {on}\n    x-probe: {{tcp: 80}}\nnetworks:\n  {networks}\n"
+    )
+}
+
+fn page(from: &Project, service: &str, of: &str) -> String {
+    from.ok(&["exec", "-T", service, "wget", "-q", "-O", "-", &format!("http://{of}/")])
+}
+
+/// Nothing of a network is left.
+fn is_gone(project: &Project, network: &str, bridge: &str) {
+    let left = project.ok(&["network", "ls", "--format", "json"]);
+    assert!(!left.contains(&format!("\"{network}\"")), "{left}");
+    assert!(!Path::new("/sys/class/net").join(bridge).exists(), "its bridge {bridge} is left");
+    for path in ["/var/lib/compose/networks", "/run/compose/host/networks"] {
+        let files = std::fs::read_dir(path).into_iter().flatten().flatten();
+        let names: Vec<String> = files.map(|file| file.file_name().into_string().unwrap()).collect();
+        assert!(!names.iter().any(|name| name.starts_with(network)), "{path}: {names:?}");
+    }
+    for file in std::fs::read_dir("/run/compose/host").into_iter().flatten().flatten() {
+        let text = std::fs::read_to_string(file.path()).unwrap_or_default();
+        assert!(!text.contains(network), "{} still names it: {text}", file.path().display());
+    }
+}
+
+#[test]
+fn a_stack_joins_the_default_network_of_another() {
+    let front = Project::new("joined-front", &serving("front", "[default]", "default: {}"));
+    let network = format!("{}_default", front.name);
+    let bridge = composer_network::names::bridge(&front.name, "default");
+    front.ok(&["up", "-d", "--wait"]);
+    let before = front.field("front", "ID");
+    let joins = serving("back", "[front, default]", &format!("front: {{external: true, name: {network}}}"));
+    let back = Project::new("joined-back", &joins);
+    // Nothing is changed by a plan.
+    back.ok(&["up", "--dry-run"]);
+    assert!(!Path::new("/var/lib/compose/networks").join(format!("{network}.json")).exists());
+    back.ok(&["up", "-d", "--wait"]);
+    assert_eq!(page(&back, "back", "front"), "front\n");
+    assert_eq!(page(&front, "front", "back"), "back\n");
+    // The container of before serves on, and a change of the stack that shared it touches nothing of it.
+    front.ok(&["up", "-d", "--wait"]);
+    assert_eq!(front.field("front", "ID"), before);
+    assert_eq!(page(&back, "back", "front"), "front\n");
+    let shown: serde_json::Value =
+        serde_json::from_str(&front.ok(&["network", "inspect", &network])).unwrap();
+    assert_eq!(shown[0]["Containers"].as_object().unwrap().len(), 2, "{shown}");
+    assert_eq!(shown[0]["Labels"]["com.docker.compose.project"], front.name, "{shown}");
+    let (_, message) = front.fails(&["network", "rm", &network]);
+    assert!(message.contains("it belongs to stack"), "{message}");
+    // It stays while somebody is on it, and the stack that made it finds it again.
+    let output = front.run(&["down"]);
+    let said = text(&output.stderr);
+    let stays = format!("network {network} stays: stack {} is on it", back.name);
+    assert!(output.status.success() && said.contains(&stays), "{said}");
+    assert!(Path::new("/sys/class/net").join(&bridge).exists());
+    front.ok(&["up", "-d", "--wait"]);
+    assert_eq!(page(&back, "back", "front"), "front\n");
+    assert_eq!(page(&front, "front", "back"), "back\n");
+    front.ok(&["down"]);
+    // The last to leave takes it along.
+    let project = Project::new("joined-witness", "services: {}\n");
+    back.down();
+    is_gone(&project, &network, &bridge);
+    front.down();
+}
+
+#[test]
+fn the_stack_that_made_it_is_the_last_to_leave_and_takes_it_along() {
+    let front = Project::new("joined-first", &serving("front", "[default]", "default: {}"));
+    let network = format!("{}_default", front.name);
+    front.ok(&["up", "-d", "--wait"]);
+    let joins = serving("back", "[front]", &format!("front: {{external: true, name: {network}}}"));
+    let back = Project::new("joined-then", &joins);
+    back.ok(&["up", "-d", "--wait"]);
+    back.down();
+    assert_eq!(page(&front, "front", "front"), "front\n");
+    let bridge = composer_network::names::bridge(&front.name, "default");
+    let witness = Project::new("joined-witness-too", "services: {}\n");
+    let output = front.run(&["down"]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains(&format!("Network {network}")), "{}", text(&output.stderr));
+    is_gone(&witness, &network, &bridge);
+    front.down();
+}
+
+#[test]
+fn two_stacks_that_give_a_network_one_name_share_it() {
+    let name = format!("joint-{}", std::process::id());
+    let (shown, bridge) = (format!("joint: {{name: {name}}}"), "cmpjoint0");
+    let chosen =
+        format!("joint: {{name: {name}, driver_opts: {{com.docker.network.bridge.name: {bridge}}}}}");
+    let one = Project::new("joint-one", &serving("one", "[joint]", &chosen));
+    let two = Project::new("joint-two", &serving("two", "[joint]", &shown));
+    one.ok(&["up", "-d", "--wait"]);
+    let output = two.run(&["up", "-d", "--wait"]);
+    let said = text(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains(&format!("network {name} is one that stack {} has made", one.name)), "{said}");
+    assert_eq!(page(&one, "one", "two"), "two\n");
+    assert_eq!(page(&two, "two", "one"), "one\n");
+    let addresses = [(&one, "one"), (&two, "two")]
+        .map(|(stack, service)| stack.ok(&["exec", "-T", service, "hostname", "-i"]).trim().to_owned());
+    assert_ne!(addresses[0], addresses[1]);
+    // Neither gets an address that the other has.
+    let external = shown.replace("joint: {", "joint: {external: true, ");
+    let wants =
+        serving("two", "{joint: {ipv4_address: ADDRESS}}", &external).replace("ADDRESS", &addresses[0]);
+    two.write("compose.yaml", &wants);
+    let (_, message) = two.fails(&["up", "-d"]);
+    assert!(
+        message.contains(&format!("{} is taken by container {}-one-1", addresses[0], one.name)),
+        "{message}"
+    );
+    // Made otherwise it cannot be while another is on it.
+    one.write(
+        "compose.yaml",
+        &serving("one", "[joint]", &chosen.replace("name: joint", "internal: true, name: joint")),
+    );
+    let (_, message) = one.fails(&["up", "-d"]);
+    assert!(message.contains("is configured otherwise now") && message.contains(&two.name), "{message}");
+    assert_eq!(page(&two, "two", "one"), "one\n");
+    two.down();
+    let witness = Project::new("joint-witness", "services: {}\n");
+    one.down();
+    is_gone(&witness, &name, bridge);
+}
+
+#[test]
+fn a_shared_network_outlives_the_death_of_those_who_shared_it() {
+    let front = Project::new("joined-dying", &serving("front", "[default]", "default: {}"));
+    let network = format!("{}_default", front.name);
+    front.ok(&["up", "-d", "--wait"]);
+    // Nobody is there to ask: what runs is adopted first.
+    front.kill_processes("compose-keeper");
+    front.kill_processes("compose-supervisor");
+    let joins = serving("back", "[front]", &format!("front: {{external: true, name: {network}}}"));
+    let back = Project::new("joined-living", &joins);
+    back.ok(&["up", "-d", "--wait"]);
+    assert_eq!(page(&back, "back", "front"), "front\n");
+    for project in [&front, &back] {
+        project.kill_processes("compose-keeper");
+        project.kill_processes("compose-supervisor");
+    }
+    front.ok(&["restart"]);
+    back.ok(&["restart"]);
+    front.ok(&["up", "-d", "--wait"]);
+    back.ok(&["up", "-d", "--wait"]);
+    assert_eq!(page(&back, "back", "front"), "front\n");
+    assert_eq!(page(&front, "front", "back"), "back\n");
+    let bridge = composer_network::names::bridge(&front.name, "default");
+    let witness = Project::new("joined-dying-witness", "services: {}\n");
+    front.ok(&["down"]);
+    back.down();
+    is_gone(&witness, &network, &bridge);
+    front.down();
+}
+
+#[test]
+fn a_supervisor_that_dies_while_it_shares_leaves_nothing_wrong() {
+    let rounds: u64 =
+        std::env::var("COMPOSER_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(8);
+    for round in 0..rounds {
+        let front = Project::new(&format!("sharer-{round}"), &serving("front", "[default]", "default: {}"));
+        let network = format!("{}_default", front.name);
+        front.ok(&["up", "-d", "--wait"]);
+        let joins = serving("back", "[front]", &format!("front: {{external: true, name: {network}}}"));
+        let back = Project::new(&format!("sharer-joins-{round}"), &joins);
+        let quietly = |project: &Project, args: &[&str]| {
+            project.command(args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+        };
+        let mut joining = quietly(&back, &["up", "-d", "--wait"]);
+        // Somewhere in its course.
+        std::thread::sleep(std::time::Duration::from_millis(round * 4));
+        front.kill_processes("compose-keeper");
+        front.kill_processes("compose-supervisor");
+        joining.wait().unwrap();
+        back.ok(&["up", "-d", "--wait"]);
+        front.ok(&["up", "-d", "--wait"]);
+        assert_eq!(page(&back, "back", "front"), "front\n");
+        assert_eq!(page(&front, "front", "back"), "back\n");
+        let bridge = composer_network::names::bridge(&front.name, "default");
+        let witness = Project::new(&format!("sharer-witness-{round}"), "services: {}\n");
+        // Both at once: one of them is the last.
+        let mut ends = [&front, &back].map(|project| quietly(project, &["down"]));
+        ends.iter_mut().for_each(|end| assert!(end.wait().unwrap().success()));
+        is_gone(&witness, &network, &bridge);
+        front.down();
+        back.down();
+    }
+}
+
+#[test]
+fn a_network_on_the_hosts_interface_is_not_joined() {
+    let file = "services: {a: {x-rootfs: @busybox@, command: sleep 1000, networks: [lan]}}\nnetworks:\n  lan: {driver: macvlan}\n";
+    let one = Project::new("unjoined", file);
+    one.ok(&["up", "-d"]);
+    let network = format!("{}_lan", one.name);
+    let joins = serving("back", "[lan]", &format!("lan: {{external: true, name: {network}}}"));
+    let two = Project::new("unjoining", &joins);
+    let (_, message) = two.fails(&["up", "-d"]);
+    let why =
+        format!("network {network} is that of stack {} alone: it is on an interface of the host's", one.name);
+    assert!(message.contains(&why) && message.contains("compose.yaml:"), "{message}");
+    one.down();
+}
