@@ -22,8 +22,7 @@ pub fn facts() -> Option<HostFacts> {
         no_ipv6: networks::has_ipv6().err().map(str::to_owned),
         lacks: lacking(),
         interfaces: interfaces(),
-        networks: networks::known(),
-        networks_of_stacks: Some(networks::of_stacks),
+        networks: Some(networks::known),
         volumes: volumes::known(),
     })
 }

@@ -214,3 +214,38 @@ fn a_network_on_the_hosts_interface_is_not_joined() {
     assert!(message.contains(&why) && message.contains("compose.yaml:"), "{message}");
     one.down();
 }
+
+#[test]
+fn stacks_that_come_up_at_once_with_one_name_are_on_one_network() {
+    let name = format!("rush-{}", std::process::id());
+    let stacks: Vec<Project> = (0..5)
+        .map(|at| {
+            let file = serving(&format!("s{at}"), "[rush, default]", &format!("rush: {{name: {name}}}"));
+            Project::new(&format!("rush-{at}"), &file)
+        })
+        .collect();
+    let all = |args: &[&str]| {
+        let started = stacks
+            .iter()
+            .map(|stack| stack.command(args).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap());
+        for child in started.collect::<Vec<_>>() {
+            let output = child.wait_with_output().unwrap();
+            assert!(output.status.success(), "{args:?}: {}", text(&output.stderr));
+        }
+    };
+    let witness = Project::new("rush-witness", "services: {}\n");
+    for _ in 0..2 {
+        all(&["up", "-d", "--wait"]);
+        let shown = witness.ok(&["network", "ls", "--filter", &format!("name={name}"), "-q"]);
+        assert_eq!(shown.lines().count(), 1, "{shown}");
+        for (at, stack) in stacks.iter().enumerate() {
+            let next = format!("s{}", (at + 1) % stacks.len());
+            assert_eq!(page(stack, &format!("s{at}"), &next), format!("{next}\n"));
+        }
+        all(&["down"]);
+        for stack in &stacks {
+            is_gone(&witness, &name, &composer_network::names::bridge(&stack.name, "rush"));
+        }
+    }
+    stacks.into_iter().for_each(Project::down);
+}

@@ -102,10 +102,8 @@ pub struct HostFacts {
     pub lacks: Vec<Lacking>,
     /// Its network interfaces, but those of stacks, where they are known.
     pub interfaces: Option<BTreeSet<String>>,
-    /// The networks that stacks share, where they are known.
-    pub networks: Option<BTreeSet<String>>,
-    /// Those that stacks have of their own, which others join.
-    pub networks_of_stacks: Option<fn() -> BTreeSet<String>>,
+    /// The networks that a stack can join, where they are known.
+    pub networks: Option<fn() -> Option<BTreeSet<String>>>,
     /// The volumes that there are, where they are known.
     pub volumes: Option<BTreeSet<String>>,
 }

@@ -31,10 +31,9 @@ fn options(folder: &Path, files: Vec<PathBuf>, purpose: Purpose) -> LoadOptions 
             device: Some(device),
             described: Some(described),
             no_ipv6: None,
-            networks_of_stacks: Some(|| ["shop_default".to_owned()].into()),
             lacks: Vec::new(),
             interfaces: Some(["eth0", "eth1", "lo"].map(str::to_owned).into()),
-            networks: Some(["proxy", "shared"].map(str::to_owned).into()),
+            networks: Some(|| Some(["proxy", "shared", "shop_default"].map(str::to_owned).into())),
             volumes: Some(["archive", "shared"].map(str::to_owned).into()),
         }),
         ..LoadOptions::default()

@@ -39,23 +39,19 @@ pub(super) fn check(project: Project<'_>, report: &mut Report) {
 
 /// Of those that others made the host knows.
 fn exists(project: Project<'_>, network: Named<'_>, report: &mut Report) {
-    let Some(host) = &project.options.host else { return };
-    let Some(known) = &host.networks else { return };
     let is_used = project.services().any(|service| service.at(&["networks", network.name]).is_some());
+    let host = project.options.host.as_ref().filter(|_| is_used);
+    let Some(known) = host.and_then(|host| host.networks?()) else { return };
     let name = network.get("name").and_then(Node::text_value).filter(|name| !name.is_empty());
     let name = name.unwrap_or(network.name);
-    if is_used && !known.contains(name) {
+    if !known.contains(name) {
         let node = network.get("name").or_else(|| network.get("external"));
         let span = node.map_or(network.entry.key, |node| node.span);
-        let of_stacks = host.networks_of_stacks.map(|look| look()).unwrap_or_default();
-        if of_stacks.contains(name) {
-            return;
-        }
         report
             .error(span, format!("the network `{name}` is external, and there is none of that name"))
             .meant(
                 name,
-                known.iter().chain(&of_stacks).map(String::as_str),
+                known.iter().map(String::as_str),
                 format!("make it first: `compose network create {name}`"),
             );
     }

@@ -12,9 +12,9 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, connect, getsockopt, socket, sockopt};
 
+use crate::channel;
 use crate::paths::{self, StackPaths};
-use crate::protocol::{Again, Asked, Following, Origin, Purpose, Reply, Request, VERSION, overtaken};
-use crate::{channel, clock};
+use crate::protocol::{Again, Asked, Following, Purpose, Reply, Request, VERSION, overtaken};
 use start::{Place, lock, root, start};
 
 /// How often a request is made again. A supervisor that dies takes what queues at its listener along; one that dies of
@@ -103,6 +103,11 @@ impl Client {
         Self::connect(stack)?.ok_or_else(|| Error::Gone(stack.to_owned()))
     }
 
+    /// The supervisor's socket, for whoever talks to it in a loop of its own. `None` where none runs.
+    pub(crate) fn socket(stack: &str) -> Result<Option<OwnedFd>, Error> {
+        Ok(Self::connect(stack)?.map(|client| client.first))
+    }
+
     fn connect(stack: &str) -> Result<Option<Self>, Error> {
         let path = StackPaths::new(stack).socket();
         let failed = |errno: Errno| Error::Io(format!("connect to {}", path.display()), errno.into());
@@ -130,10 +135,8 @@ impl Client {
     /// Sends the request, with descriptors for `Exec`.
     pub fn send(&self, request: &Request, fds: &[BorrowedFd<'_>]) -> Result<(), Error> {
         let fds = fds.iter().map(BorrowedFd::try_clone_to_owned).collect::<io::Result<_>>();
-        let origin =
-            Origin { pid: std::process::id().cast_signed(), asked: clock::since_boot(), again: None };
         self.ask(Pending {
-            asked: Asked { version: VERSION.to_owned(), request: request.clone(), origin },
+            asked: Asked::now(request.clone()),
             fds: fds.map_err(doing("keep the request's descriptors"))?,
         })
     }

@@ -186,7 +186,12 @@ impl Engine {
         self.check_networks(&plan, Some(&stack)).await?;
         let _names = self.claim_names(&plan)?;
         self.take_ports(&plan, Some(&stack))?;
-        let new = self.take_file(&request.stack, &request.path, overs)?;
+        let new = self.take_file(&request.stack, &request.path, overs)?.map_err(|elsewhere| {
+            let (stack, network) = (elsewhere.stack, elsewhere.network);
+            failure(format!(
+                "stack {stack} makes the network {network} in this moment: ask again, to be on it"
+            ))
+        })?;
         let order = Rc::new(Order {
             stack: Some(Rc::new(stack)),
             timeout: order.timeout,

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
-use composer_plan::{DownOptions, Plan, Step, UpOptions};
+use composer_plan::{DownOptions, Plan, Step};
 use composer_sandbox::pidfd;
 use composer_stack::{LimitChange, ShownLimit, Stack, known_services, limits_of_stack};
 use tokio::sync::watch;
@@ -19,7 +19,8 @@ use super::cores::Claims;
 use super::ends::{self, Late};
 use super::execute::{Order, StepError};
 pub use super::turn::Operation;
-use super::{removal, restart};
+use super::{network, removal, restart};
+use crate::host::networks::{self, Elsewhere};
 use crate::host::volumes::left;
 use crate::paths;
 use crate::protocol::{Action, Down, Failure, Kill, Reply, Stop, Subject, Up};
@@ -46,7 +47,7 @@ impl Engine {
         operation: &Operation,
     ) -> Result<Option<Reply>, Failure> {
         let interrupt = self.interrupt.subscribe();
-        let _turn = self.take_turn_unless(request.dry_run, operation).await?;
+        let turn = self.take_turn_unless(request.dry_run, operation).await?;
         self.not_overtaken(&interrupt)?;
         for service in &request.options.services {
             if !request.stack.services.contains_key(service) {
@@ -58,11 +59,10 @@ impl Engine {
         let (overs, mut notes) = self.overlay(&mut request.stack);
         notes.extend(self.share_by_name(&mut request.stack).map_err(|error| Failure::from(&error))?);
         let observed = self.observe_for(&request.stack).await;
-        let options = if request.boot {
-            UpOptions { services: self.of_boot(&request.stack), ..request.options }
-        } else {
-            request.options
-        };
+        let mut options = request.options.clone();
+        if request.boot {
+            options.services = self.of_boot(&request.stack);
+        }
         if request.boot && options.services.is_empty() {
             return Ok(None);
         }
@@ -87,11 +87,20 @@ impl Engine {
             self.check_cores(&plan, &claims, &request.stack).map_err(|error| Failure::from(&error))?;
         }
         self.check_memory_hooks(&request.stack)?;
-        let _names = self.claim_names(&plan)?;
+        let names = self.claim_names(&plan)?;
         self.take_ports(&plan, Some(&request.stack))?;
         self.make_way(&claims).map_err(|error| Failure::from(&error))?;
         let before = self.limits_of_stack();
-        let new = self.take_file(&request.stack, &request.path, overs)?;
+        let new = match self.take_file(&request.stack, &request.path, overs)? {
+            Ok(new) => new,
+            Err(elsewhere) => {
+                // Two that wait for each other would wait for ever.
+                drop((turn, names));
+                self.have_shared(&elsewhere, operation).await?;
+                self.not_overtaken(&interrupt)?;
+                return Box::pin(self.up(request, operation)).await;
+            }
+        };
         let stack = Rc::new(request.stack);
         for note in &plan.notes {
             self.announce(Subject::Group, Action::Warning(note.clone()));
@@ -126,8 +135,20 @@ impl Engine {
         record.as_ref().map(of).unwrap_or_default()
     }
 
-    /// Takes a file for the stack's from now on, with what stands over it; whether nothing was known of the stack.
-    pub(super) fn take_file(&self, stack: &Stack, path: &str, overs: Overs) -> Result<bool, Failure> {
+    /// Takes a file for the stack's from now on, with what stands over it; whether nothing was known of the stack. Not where
+    /// another stack has come to make one of its networks.
+    pub(super) fn take_file(
+        &self,
+        stack: &Stack,
+        path: &str,
+        overs: Overs,
+    ) -> Result<Result<bool, Elsewhere>, Failure> {
+        let claimed = networks::claim(&network::named(stack), &self.stack)
+            .map_err(|error| failure(format!("keep the names of the stack's networks: {error}")))?;
+        let _names = match claimed {
+            Ok(names) => names,
+            Err(elsewhere) => return Ok(Err(elsewhere)),
+        };
         // A `down` that has just ended took it away.
         self.paths.make().map_err(|error| failure(format!("make the stack's folder: {error}")))?;
         let new = self.record.borrow().is_none();
@@ -150,7 +171,7 @@ impl Engine {
         self.know_own_names();
         self.stirred.notify_waiters();
         self.save().map_err(|error| failure(format!("write the stack's record: {error}")))?;
-        Ok(new)
+        Ok(Ok(new))
     }
 
     /// Words what has failed of a plan that starts what was `asked` for, and takes back what it has made where something

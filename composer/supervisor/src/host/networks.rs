@@ -19,8 +19,8 @@ use serde::{Deserialize, Serialize};
 
 pub use composer_network::has_ipv6;
 pub use composer_network::names::is_ours;
-pub use given::{Giver, giver, of_stacks, stacks_on};
-pub(crate) use given::{entrust, give, given_by, join, sweep};
+pub(crate) use given::{Elsewhere, claim, entrust, give, given_by, join, sweep};
+pub use given::{Giver, giver, stacks_on};
 
 use super::{Error, root};
 use crate::records::{self, Address, Addresses};
@@ -75,10 +75,13 @@ pub fn read(name: &str) -> Option<HostNetwork> {
     records::read(&paths::network(name)).filter(|record: &HostNetwork| record.network.name == name)
 }
 
-/// The names of all networks that stacks share; `None` where the caller may not know them.
+/// The names of all networks that a stack can join; `None` where the caller may not know them.
 pub fn known() -> Option<BTreeSet<String>> {
     root().ok()?;
-    Some(all().into_iter().map(|record| record.network.name).collect())
+    // First: what a stack gives others is the host's before it is not its own any more.
+    let mut names = given::of_stacks();
+    names.extend(all().into_iter().map(|record| record.network.name));
+    Some(names)
 }
 
 fn all() -> Vec<HostNetwork> {

@@ -16,6 +16,13 @@ pub struct Asked {
 }
 
 impl Asked {
+    /// What this process asks in this moment.
+    pub fn now(request: Request) -> Self {
+        let pid = std::process::id().cast_signed();
+        let origin = Origin { pid, asked: crate::clock::since_boot(), again: None };
+        Self { version: VERSION.to_owned(), request, origin }
+    }
+
     /// Reads what this version has asked; fails with another one's number, where it says that.
     pub fn read(text: &[u8]) -> Result<Self, Option<String>> {
         #[derive(Deserialize)]

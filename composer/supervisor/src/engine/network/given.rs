@@ -1,18 +1,20 @@
 //! Networks of the stack's own that others join: they become the host's.
 
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use composer_network::dns::Neighbours;
-use composer_stack::{Driver, Network};
+use composer_stack::{Driver, Network, Stack};
 
-use super::super::Engine;
 use super::super::container::Container;
 use super::super::start::{Result, StartError};
 use super::super::turn::Operation;
+use super::super::{Engine, asyncfd};
 use super::doing;
-use crate::host::networks::{self, Giver, HostNetwork};
+use crate::client::Client;
+use crate::host::networks::{self, Elsewhere, Giver, HostNetwork};
 use crate::paths;
-use crate::protocol::{Action, Failure, Reply, Subject};
+use crate::protocol::{Action, Asked, Failure, Reply, Request, Subject};
 
 impl Engine {
     /// Makes a network of the stack's the host's, as another stack is to be on it.
@@ -24,11 +26,11 @@ impl Engine {
         let _turn = self.take_turn(operation).await?;
         let _giving = self.giving.write().await;
         let own = self.record.borrow().as_ref().and_then(|record| {
-            record
-                .made
-                .iter()
-                .find(|(_, made)| !made.external && made.name == name)
-                .map(|(key, made)| (key.clone(), made.clone()))
+            // What has been made comes first: the file may say otherwise by now.
+            let mut known = record.made.iter().chain(&record.networks);
+            known
+                .find(|(_, network)| !network.external && network.name == name)
+                .map(|(key, network)| (key.clone(), network.clone()))
         });
         let Some((key, made)) = own else {
             // Another stack may have asked before.
@@ -53,6 +55,44 @@ impl Engine {
             });
         }
         self.give(&key, made).await.map(|()| None).map_err(|error| Failure::from(&error))
+    }
+
+    /// Asks another stack for a network that it has come to make at the same time.
+    pub(in super::super) async fn have_shared(
+        &self,
+        elsewhere: &Elsewhere,
+        operation: &Operation,
+    ) -> std::result::Result<(), Failure> {
+        let Elsewhere { stack, network } = elsewhere;
+        let failed = |error: &dyn std::fmt::Display| {
+            Failure::new(format!("ask stack {stack} to share network {network}: {error}"), 1)
+        };
+        let asking = async {
+            let socket = Client::socket(stack).map_err(|error| failed(&error))?;
+            let gone = "its supervisor has gone; the next command of that stack starts another";
+            let socket = socket.ok_or_else(|| failed(&gone))?;
+            let socket = asyncfd::new(socket).map_err(|error| failed(&error))?;
+            let asked = Asked::now(Request::Share(network.clone()));
+            asyncfd::send(&socket, &asked, &[]).await.map_err(|error| failed(&error))?;
+            // What becomes of a supervisor that dies meanwhile is seen by whoever tries again.
+            while let Ok(Some((reply, _))) = asyncfd::receive::<Reply>(&socket).await {
+                match reply {
+                    Reply::Waits(_) => operation.note(reply),
+                    // It may have gone, and its network with it.
+                    Reply::Failed(failure) if networks::giver(network, &self.stack).is_some() => {
+                        return Err(failure);
+                    }
+                    Reply::Done | Reply::Failed(_) => break,
+                    _ => {}
+                }
+            }
+            Ok(())
+        };
+        let mut cancel = operation.cancel.subscribe();
+        tokio::select! {
+            asked = asking => asked,
+            _ = cancel.wait_for(|cancel| *cancel) => Err(Failure::new("abandoned".to_owned(), 1)),
+        }
     }
 
     async fn give(&self, key: &str, made: Network) -> Result<()> {
@@ -159,6 +199,20 @@ impl Engine {
         }
         Ok(())
     }
+}
+
+/// The networks that a stack makes for itself, by names that another one may give its own: those that the file chooses.
+pub(in super::super) fn named(stack: &Stack) -> Vec<String> {
+    let used: BTreeSet<&str> = stack
+        .services
+        .values()
+        .flat_map(|service| service.network.attachments())
+        .map(|(key, _)| key)
+        .collect();
+    let named = stack.networks.iter().filter(|(key, network)| {
+        !network.external && used.contains(key.as_str()) && network.name != format!("{}_{key}", stack.name)
+    });
+    named.map(|(_, network)| network.name.clone()).collect()
 }
 
 fn sharing(name: &str, error: &dyn std::fmt::Display) -> StartError {

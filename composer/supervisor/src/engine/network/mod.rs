@@ -20,6 +20,7 @@ use composer_network::{Bridge, BridgeSpec, IpNet, LinkInfo, names as interfaces,
 use composer_plan::ObservedNetwork;
 use composer_stack::{Driver, GatewayMode, Network, Pool};
 
+pub(super) use given::named;
 pub use macvlan::Spaces;
 pub(crate) use macvlan::{interface, medium};
 pub(super) use modes::open;

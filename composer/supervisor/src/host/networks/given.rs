@@ -33,11 +33,12 @@ impl HostNetwork {
     }
 }
 
-/// The stack that has to share a network of its own of this name before another one can be on it.
+/// The stack that has to share a network of its own of this name, or one that it is about to make, before another one can
+/// be on it.
 pub fn giver(name: &str, joining: &str) -> Option<String> {
     let has = |stack: &str| {
-        let made = made(stack).into_iter();
-        made.flat_map(|made| made.into_values()).any(|network| !network.external && network.name == name)
+        let known = record(stack).into_iter().flat_map(|known| [known.made, known.networks]);
+        known.flat_map(BTreeMap::into_values).any(|network| !network.external && network.name == name)
     };
     if read(name).is_some() || has(joining) {
         return None;
@@ -46,23 +47,46 @@ pub fn giver(name: &str, joining: &str) -> Option<String> {
 }
 
 /// The names of the networks that stacks have of their own.
-pub fn of_stacks() -> BTreeSet<String> {
-    let made = paths::stacks().into_iter().filter_map(|stack| made(&stack));
-    let own = made.flat_map(BTreeMap::into_values).filter(|network| !network.external);
-    own.map(|network| network.name).collect()
-}
-
-fn made(stack: &str) -> Option<BTreeMap<String, Network>> {
-    records::read::<StackRecord>(&paths::StackPaths::new(stack).record()).map(|record| record.made)
+pub(super) fn of_stacks() -> BTreeSet<String> {
+    let known = paths::stacks().into_iter().filter_map(|stack| record(&stack));
+    let known = known.flat_map(|known| [known.made, known.networks]).flat_map(BTreeMap::into_values);
+    known.filter(|network| !network.external).map(|network| network.name).collect()
 }
 
 /// The stacks that are on a network which stacks share, whether their containers run or not.
 pub fn stacks_on(name: &str) -> Vec<String> {
     let is_on = |stack: &String| {
-        let made = made(stack).into_iter().flat_map(BTreeMap::into_values);
+        let made = record(stack).into_iter().flat_map(|known| known.made.into_values());
         made.into_iter().any(|network| network.external && network.name == name)
     };
     paths::stacks().into_iter().filter(is_on).collect()
+}
+
+fn record(stack: &str) -> Option<StackRecord> {
+    records::read(&paths::StackPaths::new(stack).record())
+}
+
+/// A network that another stack has, or is about to make.
+#[derive(Clone, Debug)]
+pub(crate) struct Elsewhere {
+    /// The stack.
+    pub stack: String,
+    /// The network's name.
+    pub network: String,
+}
+
+/// Has nobody else make networks of these names: to be held until the stack's record says that it does. Fails where another
+/// stack came first.
+pub(crate) fn claim(names: &[String], stack: &str) -> io::Result<Result<Option<Flock<File>>, Elsewhere>> {
+    if names.is_empty() {
+        return Ok(Ok(None));
+    }
+    let lock = lock()?;
+    let first = names.iter().find_map(|name| Some((giver(name, stack)?, name)));
+    Ok(match first {
+        Some((other, name)) => Err(Elsewhere { stack: other, network: name.clone() }),
+        None => Ok(Some(lock)),
+    })
 }
 
 /// Makes a stack's network one of the host's, with its bridge and subnets.
