@@ -350,8 +350,10 @@ fn despite_tidying(make: impl Fn() -> io::Result<()>) -> io::Result<()> {
     std::iter::repeat_with(&make).take(100).find(|made| !is_gone(made)).unwrap_or_else(make)
 }
 
-/// Takes away the folders above stacks and volumes where nothing is in them any more.
+/// Takes away the folders above stacks, volumes and what stacks share where nothing is in them any more.
 pub fn tidy() {
+    let _ = std::fs::remove_dir(all_shared_names());
+    let _ = std::fs::remove_dir(registry());
     for folder in ["stacks", ""] {
         // Another stack's contents keep a folder: that is what rmdir is asked for.
         let _ = std::fs::remove_dir(Path::new(RUN).join(folder));

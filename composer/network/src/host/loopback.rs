@@ -3,7 +3,8 @@
 //! A client of 127.0.0.1 makes packets as its route has them, which is the loopback's, also where the firewall leads them to
 //! a container: of 64 KiB at most, where its bridge takes 192 ([`super::veth`]). The size is raised while a stack needs it,
 //! and put back when the last that does has gone, unless somebody else has changed it meanwhile. What it was is
-//! remembered in a file of the host's registry, one a network namespace, under a lock.
+//! remembered in a file, one a network namespace, in a folder of its own: its lock is held while the kernel is asked, and
+//! whoever waited meanwhile for that of the registry, in the same loop, would wait for itself.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -34,9 +35,9 @@ struct Memory {
 }
 
 impl Loopback {
-    /// What is remembered in this folder, which is made when it is needed first.
-    pub fn open(dir: &Path) -> Self {
-        Self { folder: Folder::new(dir) }
+    /// What is remembered in a folder of the host's registry, which is made when it is needed first.
+    pub fn open(registry: &Path) -> Self {
+        Self { folder: Folder::new(&registry.join("loopback")) }
     }
 
     /// Has the loopback take large packets for as long as the stack needs it, where the kernel can (Linux 6.3).
@@ -45,7 +46,7 @@ impl Loopback {
     /// When the kernel refuses, or the registry cannot be written.
     pub async fn need(&self, host: &Host, stack: &str) -> Result<()> {
         let _lock = self.folder.lock()?;
-        let file = of_namespace("loopback");
+        let file = of_namespace("size");
         let mut memory: Memory = self.folder.read(&file)?;
         let is_first = memory.stacks.is_empty();
         // Larger by itself it is the host's own choice.
@@ -66,7 +67,7 @@ impl Loopback {
     /// # Errors
     /// As [`Loopback::need`].
     pub async fn release(&self, host: &Host, stack: &str) -> Result<()> {
-        let file = of_namespace("loopback");
+        let file = of_namespace("size");
         if !self.folder.has(&file) {
             return Ok(());
         }

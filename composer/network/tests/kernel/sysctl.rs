@@ -4,9 +4,11 @@ use std::fs;
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::AsRawFd;
 use std::path::PathBuf;
+use std::task::Poll;
 use std::time::Duration;
 
 use composer_network::firewall::Forwarding;
+use composer_network::subnets::Registry;
 use composer_network::{Host, Loopback};
 
 use crate::firewall::{feed, ruleset};
@@ -63,8 +65,34 @@ fn the_loopback_takes_large_packets_while_a_stack_needs_it() {
         assert_eq!(largest("lo").await, raised);
         loopback.release(&host, "other").await.expect("released");
         assert_eq!(largest("lo").await, before);
-        assert!(!folder.exists(), "nothing is remembered");
+        assert!(fs::read_dir(&folder).expect("the registry").next().is_none(), "nothing is remembered");
+        fs::remove_dir(&folder).expect("removed");
     });
+}
+
+#[test]
+fn the_registry_is_nobodys_while_the_loopback_is_changed() {
+    let (done, ended) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        on_a_host(|| async {
+            let host = Host::open().expect("a connection");
+            let folder = registry("loopback-lock");
+            let loopback = Loopback::open(&folder);
+            let leases = Registry::open(&folder);
+            let mut change = std::pin::pin!(loopback.need(&host, "one"));
+            // As far as to the question that it asks the kernel.
+            let asks =
+                std::future::poll_fn(|context| Poll::Ready(change.as_mut().poll(context).is_pending()));
+            assert!(asks.await);
+            leases.group("one").expect("a link group");
+            change.await.expect("set");
+            loopback.release(&host, "one").await.expect("released");
+            leases.release_stack("one").expect("released");
+            assert!(!folder.exists());
+        });
+        done.send(()).expect("somebody waits");
+    });
+    ended.recv_timeout(Duration::from_secs(30)).expect("whoever asks for the registry waits for ever");
 }
 
 #[test]

@@ -53,11 +53,12 @@ pub(super) fn of_stacks() -> BTreeSet<String> {
     known.filter(|network| !network.external).map(|network| network.name).collect()
 }
 
-/// The stacks that are on a network which stacks share, whether their containers run or not.
+/// The stacks that are on a network which stacks share, whether their containers run or not, and one that is about to share
+/// it.
 pub fn stacks_on(name: &str) -> Vec<String> {
     let is_on = |stack: &String| {
-        let made = record(stack).into_iter().flat_map(|known| known.made.into_values());
-        made.into_iter().any(|network| network.external && network.name == name)
+        let mut made = record(stack).into_iter().flat_map(|known| known.made.into_values());
+        made.any(|network| network.name == name)
     };
     paths::stacks().into_iter().filter(is_on).collect()
 }
