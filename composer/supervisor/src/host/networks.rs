@@ -251,7 +251,9 @@ pub fn remove(name: &str) -> Result<(), Error> {
 fn take_away(found: &Shown) -> Result<(), String> {
     let name = found.network.name.as_str();
     let registry = Registry::open(&paths::registry());
-    let _parents = lock_parents().map_err(|error| error.to_string())?;
+    // Nobody but who needs it: whoever has it may wait for the other lock.
+    let is_on_host = found.network.driver != Driver::Bridge;
+    let _parents = is_on_host.then(lock_parents).transpose().map_err(|error| error.to_string())?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build();
     let removed = runtime.map_err(|error| error.to_string())?.block_on(async {
         let group = registry.group(&group_key(name))?;
