@@ -57,7 +57,7 @@ fn a_stack_joins_the_default_network_of_another() {
     assert_eq!(shown[0]["Containers"].as_object().unwrap().len(), 2, "{shown}");
     assert_eq!(shown[0]["Labels"]["com.docker.compose.project"], front.name, "{shown}");
     let (_, message) = front.fails(&["network", "rm", &network]);
-    assert!(message.contains("it belongs to stack"), "{message}");
+    assert!(message.contains("is on it: `compose -p"), "{message}");
     // It stays while somebody is on it, and the stack that made it finds it again.
     let output = front.run(&["down"]);
     let said = text(&output.stderr);
@@ -132,6 +132,11 @@ fn two_stacks_that_give_a_network_one_name_share_it() {
     assert_eq!(page(&two, "two", "one"), "one\n");
     two.down();
     let witness = Project::new("joint-witness", "services: {}\n");
+    // With nobody else on it, it is made anew, with the bridge that it had.
+    one.ok(&["up", "-d", "--wait"]);
+    let shown: serde_json::Value = serde_json::from_str(&one.ok(&["network", "inspect", &name])).unwrap();
+    assert_eq!((shown.as_array().unwrap().len(), &shown[0]["Internal"]), (1, &true.into()), "{shown}");
+    assert_eq!(shown[0]["Options"]["com.docker.network.bridge.name"], bridge, "{shown}");
     one.down();
     is_gone(&witness, &name, bridge);
 }
@@ -248,4 +253,109 @@ fn stacks_that_come_up_at_once_with_one_name_are_on_one_network() {
         }
     }
     stacks.into_iter().for_each(Project::down);
+}
+
+#[test]
+fn what_a_stack_has_shared_stays_apart_from_what_it_makes_in_its_place() {
+    let front = Project::new("replaced", &serving("front", "[y]", "y: {}"));
+    let network = format!("{}_y", front.name);
+    // One that is no service's replica is on it as well.
+    let oneoff = front.ok(&["run", "-d", "front", "sleep", "1000"]);
+    let joins = serving("back", "[y]", &format!("y: {{external: true, name: {network}}}"));
+    let back = Project::new("replacing", &joins);
+    back.ok(&["up", "-d", "--wait"]);
+    let inspect = |name: &str| -> serde_json::Value {
+        serde_json::from_str(&back.ok(&["network", "inspect", name])).unwrap()
+    };
+    let shown = inspect(&network);
+    let on = shown[0]["Containers"].as_object().unwrap();
+    let addresses: std::collections::BTreeSet<&str> =
+        on.values().map(|container| container["IPv4Address"].as_str().unwrap()).collect();
+    assert_eq!((on.len(), addresses.len()), (2, 2), "{shown}");
+    front.ok(&["rm", "-sf"]);
+    let _ = front.run(&["kill", oneoff.trim()]);
+    front.ok(&["down"]);
+    let other = format!("other-{}", std::process::id());
+    front.write("compose.yaml", &serving("front", "[y]", &format!("y: {{name: {other}}}")));
+    front.ok(&["up", "-d", "--wait"]);
+    let gateway = shown[0]["IPAM"]["Config"][0]["Gateway"].as_str().unwrap();
+    back.ok(&["exec", "-T", "back", "ping", "-c", "1", "-W", "5", gateway]);
+    assert_ne!(inspect(&other)[0]["Id"], shown[0]["Id"]);
+    assert_ne!(inspect(&other)[0]["IPAM"]["Config"], shown[0]["IPAM"]["Config"]);
+    front.ok(&["down"]);
+    back.ok(&["exec", "-T", "back", "ping", "-c", "1", "-W", "5", gateway]);
+    let witness = Project::new("replaced-witness", "services: {}\n");
+    back.down();
+    is_gone(&witness, &network, &composer_network::names::bridge(&front.name, "y"));
+    front.down();
+}
+
+#[test]
+fn a_stack_that_waits_for_another_shares_its_network_meanwhile() {
+    let file = "services:\n  proxy:\n    x-rootfs: @busybox@\n    command: sleep 1000\n    healthcheck: {test: 'nslookup \
+                back', interval: 200ms, start_period: 30s, start_interval: 200ms, retries: 200}\n  after:\n    x-rootfs: @busybox@\n    \
+                command: sleep 1000\n    depends_on: {proxy: {condition: service_healthy}}\n";
+    let front = Project::new("waits-for-joiner", file);
+    front.ok(&["up", "-d", "proxy"]);
+    let mut waiting =
+        front.command(&["up", "-d"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let network = format!("{}_default", front.name);
+    let joins = serving("back", "[front]", &format!("front: {{external: true, name: {network}}}"));
+    let back = Project::new("awaited-joiner", &joins);
+    back.ok(&["up", "-d", "--wait"]);
+    assert!(waiting.wait().unwrap().success());
+    back.down();
+    front.down();
+}
+
+#[test]
+fn a_stack_that_goes_while_another_joins_keeps_it_from_nothing() {
+    let name = format!("going-{}", std::process::id());
+    let slow = "services:\n  one:\n    x-rootfs: @busybox@\n    command: [sh, -c, 'trap \"echo going\" TERM; echo here; while :; do sleep 1; \
+                done']\n    stop_grace_period: 2s\n    networks: [hub]\nnetworks:\n  hub: {name: NAME}\n";
+    let one = Project::new("going-one", &slow.replace("NAME", &name));
+    let two = Project::new("going-two", &serving("two", "[hub]", &format!("hub: {{name: {name}}}")));
+    one.ok(&["up", "-d"]);
+    one.follow_until("one", "here");
+    let mut going = one.command(&["down"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    one.follow_until("one", "going");
+    two.ok(&["up", "-d", "--wait"]);
+    assert!(going.wait().unwrap().success());
+    assert_eq!(page(&two, "two", "two"), "two\n");
+    let witness = Project::new("going-witness", "services: {}\n");
+    let bridge = composer_network::names::bridge(&two.name, &format!("={name}"));
+    two.down();
+    is_gone(&witness, &name, &bridge);
+    one.down();
+}
+
+#[test]
+fn the_last_to_leave_may_be_killed_meanwhile() {
+    let rounds: u64 =
+        std::env::var("COMPOSER_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(8);
+    let front = Project::new("left-by", &serving("front", "[default]", "default: {}"));
+    let network = format!("{}_default", front.name);
+    let joins = serving("back", "[front]", &format!("front: {{external: true, name: {network}}}"));
+    let back = Project::new("left-last", &joins);
+    let bridge = composer_network::names::bridge(&front.name, "default");
+    let witness = Project::new("left-witness", "services: {}\n");
+    for round in 0..rounds {
+        front.ok(&["up", "-d"]);
+        back.ok(&["up", "-d"]);
+        front.ok(&["down"]);
+        let quietly = (Stdio::null(), Stdio::null());
+        let mut going =
+            back.command(&["down", "-t", "0"]).stdout(quietly.0).stderr(quietly.1).spawn().unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(20 + round * 160 / rounds));
+        back.kill_processes("compose-supervisor");
+        if round % 2 == 0 {
+            back.kill_processes("compose-keeper");
+        }
+        going.wait().unwrap();
+        back.ok(&["down"]);
+        front.ok(&["down"]);
+        is_gone(&witness, &network, &bridge);
+    }
+    back.down();
+    front.down();
 }

@@ -109,10 +109,7 @@ fn a_shared_network_is_used_by_its_name_alone() {
     one.ok(&["up", "-d", "--wait"]);
     let output = two.run(&["up", "-d", "--wait"]);
     let said = text(&output.stderr);
-    assert!(
-        output.status.success() && said.contains("say so with `external: true` at networks.proxy"),
-        "{said}"
-    );
+    assert!(output.status.success() && said.contains("say `external: true` at networks.proxy"), "{said}");
     assert_eq!(two.ok(&["exec", "-T", "two", "wget", "-q", "-O", "-", "http://one/"]), "one\n");
     assert_eq!(one.ok(&["exec", "-T", "one", "wget", "-q", "-O", "-", "http://two/"]), "two\n");
     let before = two.field("two", "ID");
@@ -221,7 +218,7 @@ fn networks_are_made_as_asked_and_listed_with_those_of_stacks() {
         assert!(message.contains("overlaps") || message.contains("already exists"), "{message}");
     }
     let (_, message) = project.fails(&["network", "rm", &format!("{}_default", project.name)]);
-    assert!(message.contains("it belongs to stack"), "{message}");
+    assert!(message.contains("is on it: `compose -p"), "{message}");
     let output = project.run(&["network", "inspect", "no-such"]);
     assert_eq!((text(&output.stdout).as_str(), output.status.code()), ("[]\n", Some(1)));
     project.down();

@@ -89,23 +89,35 @@ impl Context {
             if !network.external && network.name == format!("{}_{key}", stack.name) {
                 continue;
             }
-            let Some(giver) = networks::giver(&network.name, &stack.name) else { continue };
-            let Some(client) = Client::find(&giver)? else { continue };
-            client.send(&Request::Share(network.name.clone()), &[])?;
-            let mut progress = self.progress(&giver, "share", true);
-            let told = |reply| {
-                if let Reply::Waits(holder) = reply {
-                    progress.waits(&holder, &mut self.out);
+            while let Some(giver) = networks::giver(&network.name, &stack.name) {
+                match self.have_shared(&giver, &network.name) {
+                    // The stack has gone meanwhile, and its network with it.
+                    Err(Error::Refused(failure))
+                        if networks::giver(&network.name, &stack.name) == Some(giver) =>
+                    {
+                        let at = ["networks", key].map(str::to_owned).to_vec();
+                        return Err(Error::Refused(Failure { at, ..failure }));
+                    }
+                    Ok(()) => break,
+                    Err(Error::Refused(_)) => {}
+                    Err(error) => return Err(error),
                 }
-            };
-            work::until_done(&client, told).map_err(|error| match error {
-                Error::Refused(failure) => {
-                    Error::Refused(Failure { at: ["networks", key].map(str::to_owned).to_vec(), ..failure })
-                }
-                error => error,
-            })?;
-            progress.finish();
+            }
         }
+        Ok(())
+    }
+
+    fn have_shared(&mut self, giver: &str, network: &str) -> Result<()> {
+        let Some(client) = Client::find(giver)? else { return Ok(()) };
+        client.send(&Request::Share(network.to_owned()), &[])?;
+        let mut progress = self.progress(giver, "share", true);
+        let told = |reply| {
+            if let Reply::Waits(holder) = reply {
+                progress.waits(&holder, &mut self.out);
+            }
+        };
+        work::until_done(&client, told)?;
+        progress.finish();
         Ok(())
     }
 

@@ -341,7 +341,7 @@ impl Lease {
     fn holder(&self) -> String {
         let Self { stack, network, subnet } = self;
         match stack.as_str() {
-            HOST => format!("{subnet} of network {network}, which `compose network create` made"),
+            HOST => format!("{subnet} of network {network}, which stacks share"),
             _ => format!("{subnet} of network {network} of stack {stack}"),
         }
     }

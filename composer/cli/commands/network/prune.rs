@@ -15,7 +15,7 @@ pub fn run(context: &mut Context, verb: &NetworkPrune) -> Result {
     let (mut text, mut code) = (String::new(), 0);
     for shown in networks::list()?.iter().filter(|shown| super::has_all(shown, &verb.filter)) {
         let name = &shown.network.name;
-        if shown.of.is_some() || !shown.containers.is_empty() || !networks::stacks_on(name).is_empty() {
+        if !shown.containers.is_empty() || !networks::stacks_on(name).is_empty() {
             continue;
         }
         match networks::remove(name) {

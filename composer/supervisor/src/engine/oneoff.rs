@@ -21,6 +21,7 @@ use super::execute::{Order, StepError, new_record};
 use super::operations::{Operation, failure};
 use super::{Engine, asyncfd};
 use crate::diagnose;
+use crate::host::networks::Elsewhere;
 use crate::protocol::{Attach, Attached, Failure, Following, Reply, Run};
 use crate::records::{self, ContainerRecord, Halt, OneOff, Overs, Phase};
 
@@ -100,7 +101,14 @@ impl Engine {
             made: RefCell::default(),
         });
         let overs = self.overlay_oneoff(&mut request)?;
-        let stood = self.stand(&request, overs, order).await?;
+        let stood = match self.stand(&request, overs, order).await? {
+            Ok(stood) => stood,
+            Err(elsewhere) => {
+                drop(turn);
+                self.have_shared(&elsewhere, operation).await?;
+                return Box::pin(self.begin_oneoff(request, given, operation)).await;
+            }
+        };
         // Nothing is changed while it waits for others.
         drop(turn);
         let order = &stood.order;
@@ -178,7 +186,12 @@ impl Engine {
     }
 
     /// The stack's network, the volumes, and everything that the service depends on.
-    async fn stand(self: &Rc<Self>, request: &Run, overs: Overs, order: Rc<Order>) -> Result<Stood, Failure> {
+    async fn stand(
+        self: &Rc<Self>,
+        request: &Run,
+        overs: Overs,
+        order: Rc<Order>,
+    ) -> Result<Result<Stood, Elsewhere>, Failure> {
         let (stack, observed, options) = self.without_replicas(request).await;
         let plan = composer_plan::up(&stack, &observed, &options);
         self.check_links_of(&request.service, Some(&stack));
@@ -186,12 +199,10 @@ impl Engine {
         self.check_networks(&plan, Some(&stack)).await?;
         let _names = self.claim_names(&plan)?;
         self.take_ports(&plan, Some(&stack))?;
-        let new = self.take_file(&request.stack, &request.path, overs)?.map_err(|elsewhere| {
-            let (stack, network) = (elsewhere.stack, elsewhere.network);
-            failure(format!(
-                "stack {stack} makes the network {network} in this moment: ask again, to be on it"
-            ))
-        })?;
+        let new = match self.take_file(&request.stack, &request.path, overs)? {
+            Ok(new) => new,
+            Err(elsewhere) => return Ok(Err(elsewhere)),
+        };
         let order = Rc::new(Order {
             stack: Some(Rc::new(stack)),
             timeout: order.timeout,
@@ -203,7 +214,7 @@ impl Engine {
         });
         let failures = self.execute(&plan, Rc::clone(&order)).await;
         self.brought_up(&failures, &plan, new, &order, (&options.services, None)).await?;
-        Ok(Stood { plan, order })
+        Ok(Ok(Stood { plan, order }))
     }
 
     /// Waits for the service's own conditions.

@@ -91,6 +91,8 @@ impl Engine {
         self.take_ports(&plan, Some(&request.stack))?;
         self.make_way(&claims).map_err(|error| Failure::from(&error))?;
         let before = self.limits_of_stack();
+        // What has been shared meanwhile is so.
+        self.share_by_name(&mut request.stack).map_err(|error| Failure::from(&error))?;
         let new = match self.take_file(&request.stack, &request.path, overs)? {
             Ok(new) => new,
             Err(elsewhere) => {
@@ -258,6 +260,10 @@ impl Engine {
 
     /// Removes the stack's folders and, with them, everything that a later command could find.
     async fn forget(&self, messages: &mut Vec<String>) {
+        if let Err(error) = self.sweep_shared().await {
+            messages.push(error.message);
+            return;
+        }
         let saved = left::leave_all(&self.paths, &self.stack);
         let removed = match saved {
             Ok(()) => removal::remove(&self.paths.state()).await,

@@ -46,11 +46,12 @@ impl Operation {
     pub fn of(request: &Request, origin: Origin, engine: &Engine) -> Self {
         let record = engine.record.borrow();
         let alone = match request {
-            Request::Up(_) | Request::Start(_) | Request::Run(_) | Request::Share(_) => Alone::Never,
+            Request::Up(_) | Request::Start(_) | Request::Run(_) => Alone::Never,
             Request::Restart(_) | Request::Remove(_) | Request::Pause(_) | Request::Set(_) => Alone::Begun,
             Request::Down(_) | Request::Stop(_) => Alone::Always,
             // Done at once, or seen to by whoever answers it.
             Request::Kill(_)
+            | Request::Share(_)
             | Request::Status
             | Request::Watch
             | Request::Exec(_)

@@ -19,8 +19,8 @@ use serde::{Deserialize, Serialize};
 
 pub use composer_network::has_ipv6;
 pub use composer_network::names::is_ours;
-pub(crate) use given::{Elsewhere, claim, entrust, give, given_by, join, sweep};
-pub use given::{Giver, giver, stacks_on};
+pub(crate) use given::{Elsewhere, claim, entrust, give, given_by, join};
+pub use given::{Giver, giver, stacks_on, sweep};
 
 use super::{Error, root};
 use crate::records::{self, Address, Addresses};
@@ -147,8 +147,8 @@ pub(crate) fn heir(registry: &Registry, parent: &str, besides: &str) -> Option<u
     others.filter(|other| other != besides).find_map(|other| registry.held_group(&other).ok().flatten())
 }
 
-/// No stack is called so.
-fn group_key(name: &str) -> String {
+/// What the registry has its link group by: no stack is called so.
+pub(crate) fn group_key(name: &str) -> String {
     format!("network {name}")
 }
 
@@ -237,8 +237,8 @@ pub fn remove(name: &str) -> Result<(), Error> {
         return Err(refused(format!("network {name} not found")));
     };
     let name = found.network.name.as_str();
-    if let Some((stack, _)) = &found.of {
-        return Err(refused(format!("it belongs to stack {stack}: `compose -p {stack} down` removes it")));
+    if let (Some(_), [stack, ..]) = (&found.of, stacks_on(name).as_slice()) {
+        return Err(refused(format!("stack {stack} is on it: `compose -p {stack} down` removes it")));
     }
     if !found.containers.is_empty() {
         let users: Vec<&str> = found.containers.iter().map(|endpoint| endpoint.name.as_str()).collect();
@@ -269,6 +269,11 @@ fn take_away(found: &Shown) -> Result<(), String> {
         }
     });
     removed.map_err(|error| error.to_string())?;
+    registry
+        .release(subnets::HOST, name)
+        .and_then(|()| registry.release_stack(&group_key(name)))
+        .map_err(|error| error.to_string())?;
+    // The record last: whoever is killed before it is known to have left something.
     for gone in [
         fs::remove_dir_all(paths::shared_names(name)),
         fs::remove_file(addresses_of(name)),
@@ -281,10 +286,6 @@ fn take_away(found: &Shown) -> Result<(), String> {
     }
     let _ = fs::remove_dir(paths::networks());
     let _ = fs::remove_dir(paths::all_shared_names());
-    registry
-        .release(subnets::HOST, name)
-        .and_then(|()| registry.release_stack(&group_key(name)))
-        .map_err(|error| error.to_string())?;
     paths::tidy();
     Ok(())
 }
@@ -307,9 +308,6 @@ pub fn list() -> Result<Vec<Shown>, Error> {
             if network.external {
                 if let Some(place) = shared.iter().position(|record| record.network.name == network.name) {
                     shown[place].containers.extend(on);
-                    if shared[place].is_of(&stack, key) {
-                        shown[place].of = Some((stack.clone(), key.clone()));
-                    }
                 }
                 continue;
             }
@@ -320,7 +318,7 @@ pub fn list() -> Result<Vec<Shown>, Error> {
                 (net, chosen.unwrap_or_else(|| Subnet::whole(net).gateway))
             };
             shown.push(Shown {
-                id: composer_stack::sha256(&format!("{stack}\n{key}")),
+                id: given::id_of(&stack, &network.name),
                 created: created(&folder),
                 network: network.clone(),
                 subnets: held.map(|lease| gateway(lease.subnet)).collect(),
@@ -347,7 +345,7 @@ fn created(folder: &paths::StackPaths) -> Option<u64> {
 }
 
 fn of_host(record: HostNetwork) -> Shown {
-    let HostNetwork { id, created, network, of: _ } = record;
+    let HostNetwork { id, created, network, of } = record;
     let subnets = network
         .ipam
         .iter()
@@ -358,7 +356,7 @@ fn of_host(record: HostNetwork) -> Shown {
         subnets: subnets.collect(),
         bridge: bridge(&network),
         network,
-        of: None,
+        of: of.map(|giver| (giver.stack, giver.key)),
         containers: Vec::new(),
     }
 }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use composer_network::subnets::Lease;
+use composer_network::subnets::{HOST, Lease};
 use composer_plan::{Plan, Step};
 use composer_stack::{Driver, Network, NetworkMode, Service, Stack};
 
@@ -11,7 +11,7 @@ use super::super::Engine;
 use super::super::start::{Result, StartError};
 use super::shared::missing;
 use super::{addresses, claimable, doing, interface, no_subnets, not_set_up, subnet};
-use crate::host::networks;
+use crate::host::networks::{self, HostNetwork};
 use crate::protocol::Failure;
 
 impl Engine {
@@ -64,7 +64,10 @@ impl Engine {
 
     async fn check_network(&self, key: &str, config: &Network, seen_to: &BTreeSet<&str>) -> Result<()> {
         let name = interface(&self.stack, key, config);
-        let group = self.registry.held_group(&self.stack);
+        let back = self.taken_back(key, config);
+        let had = back.as_ref().filter(|back| back.network.bridge.as_ref() == Some(&name));
+        let holder = had.map_or_else(|| self.stack.clone(), |back| networks::group_key(&back.network.name));
+        let group = self.registry.held_group(&holder);
         let group = group.map_err(|error| doing("look for the stack's link group", &error))?;
         if config.driver == Driver::Bridge {
             let free = self.host.check_bridge(&name, group.unwrap_or_default()).await;
@@ -76,10 +79,14 @@ impl Engine {
         let held = self.registry.held(&self.stack, key);
         let held = held.map_err(|error| doing("look for the stack's subnets", &error))?;
         let in_use = self.in_use(key, config, &name).await?;
-        let taken = self.in_the_way(config).await?;
+        let taken = self.in_the_way(config, back.as_ref()).await?;
         for pool in claimable(config).filter(|pool| !in_use || !held.contains(&pool.subnet)) {
             // Of one that is made anew the subnet is given back first.
-            let goes = |lease: &Lease| lease.stack == self.stack && seen_to.contains(lease.network.as_str());
+            let goes = |lease: &Lease| {
+                let goes_back = back.as_ref().is_some_and(|back| back.network.name == lease.network);
+                (lease.stack == self.stack && seen_to.contains(lease.network.as_str()))
+                    || (lease.stack == HOST && goes_back)
+            };
             let free = self.registry.check(key, pool.subnet, &taken, goes);
             free.map_err(|error| no_subnets(key, config, error))?;
         }
@@ -105,21 +112,27 @@ impl Engine {
     }
 
     /// What keeps a network from a subnet, besides other networks: routes that do not lead to one of the stack's own.
-    async fn in_the_way(&self, config: &Network) -> Result<Vec<composer_network::IpNet>> {
+    async fn in_the_way(
+        &self,
+        config: &Network,
+        back: Option<&HostNetwork>,
+    ) -> Result<Vec<composer_network::IpNet>> {
+        let reserved = networks::reserved(back.map_or("", |back| &back.network.name));
         if config.driver != Driver::Bridge {
-            return Ok(networks::reserved(""));
+            return Ok(reserved);
         }
-        let bridges: Vec<String> = {
+        let mut bridges: Vec<String> = {
             let record = self.record.borrow();
             let made = record.iter().flat_map(|record| &record.made);
             made.filter(|(_, made)| !made.external && made.driver == Driver::Bridge)
                 .map(|(key, made)| interface(&self.stack, key, made))
                 .collect()
         };
+        bridges.extend(back.and_then(|back| back.network.bridge.clone()));
         let bridges: Vec<&str> = bridges.iter().map(String::as_str).collect();
         let taken = self.host.taken(&bridges).await;
         let mut taken = taken.map_err(|error| doing("list the host's routes", &error))?;
-        taken.extend(networks::reserved(""));
+        taken.extend(reserved);
         Ok(taken)
     }
 }

@@ -17,14 +17,22 @@ use crate::paths;
 use crate::protocol::{Action, Asked, Failure, Reply, Request, Subject};
 
 impl Engine {
-    /// Makes a network of the stack's the host's, as another stack is to be on it.
+    /// Makes a network of the stack's the host's, as another stack is to be on it. It waits for nobody's turn: an `up` may wait
+    /// for what the other stack is to bring.
     pub(in super::super) async fn share(
         &self,
         name: &str,
         operation: &Operation,
     ) -> std::result::Result<Option<Reply>, Failure> {
-        let _turn = self.take_turn(operation).await?;
-        let _giving = self.giving.write().await;
+        let giving = self.giving.write().await;
+        let (_giving, _turn) = if self.sweeping.get() {
+            drop(giving);
+            // What is about to go is given to nobody.
+            let turn = self.take_turn(operation).await?;
+            (self.giving.write().await, Some(turn))
+        } else {
+            (giving, None)
+        };
         let own = self.record.borrow().as_ref().and_then(|record| {
             // What has been made comes first: the file may say otherwise by now.
             let mut known = record.made.iter().chain(&record.networks);
@@ -105,7 +113,8 @@ impl Engine {
             networks::give(giver, &net.bridge.name, &net.bridge.subnets)
                 .map_err(|error| sharing(&made.name, &error))?
         };
-        self.entrust(key, &record, &self.of_services(&[]))?;
+        let containers: Vec<_> = self.containers.borrow().values().cloned().collect();
+        self.entrust(key, &record, &containers)?;
         if let Some(net) = self.networks.borrow_mut().get_mut(key) {
             let folder = paths::shared_names(&made.name);
             let neighbours = Neighbours::join(&folder, &self.stack, Rc::clone(&net.zone));
@@ -155,49 +164,64 @@ impl Engine {
         })
     }
 
-    /// Fails where the file wants a network otherwise that others are on as well.
-    pub(super) fn still_serves(&self, key: &str, wanted: &Network, shared: &HostNetwork) -> Result<()> {
-        let (Some(giver), name) = (&shared.of, &wanted.name) else { return Ok(()) };
+    /// Whether a network that the stack has shared is still what its file wants. Where nobody else is on it any more, it is
+    /// made anew otherwise.
+    pub(super) fn still_serves(&self, key: &str, wanted: &Network, shared: &HostNetwork) -> Result<bool> {
+        let (Some(giver), name) = (&shared.of, &wanted.name) else { return Ok(true) };
         if giver.asked.serves(wanted) {
-            return Ok(());
+            return Ok(true);
         }
         let mut others = networks::stacks_on(name);
         others.retain(|stack| *stack != self.stack);
-        let help = match others.as_slice() {
-            [] => "`compose down` removes it, and the next `up` makes it anew".to_owned(),
-            others => {
-                format!("take the other stacks down that are on it ({}), and this one", others.join(", "))
-            }
-        };
+        if others.is_empty() {
+            return Ok(false);
+        }
+        let help = format!("take the other stacks down that are on it: {}", others.join(", "));
         Err(StartError {
             at: ["networks", key].map(str::to_owned).to_vec(),
             help: Some(help),
             ..StartError::new(format!(
-                "network {name} is configured otherwise now, and cannot be made anew: other stacks have joined it"
+                "network {name} is configured otherwise now, and cannot be made anew: other stacks are on it"
             ))
         })
     }
 
-    /// Removes networks that stacks have shared and all have left, and tells of those of this one that stay. To be called when
-    /// the stack's record says that it has left.
-    pub(super) async fn sweep_given(&self) -> Result<()> {
-        let swept = tokio::task::spawn_blocking(networks::sweep).await;
-        let gone = swept.map_err(|error| error.to_string()).and_then(|gone| gone).map_err(StartError::new)?;
-        for name in gone {
-            self.announce(Subject::Network(name), Action::Removed);
-        }
-        for (_, shared) in networks::given_by(&self.stack) {
-            let name = shared.network.name;
-            let text = format!(
-                "network {name} stays: {} on it; it goes with the last stack that is",
-                match networks::stacks_on(&name).as_slice() {
-                    [one] => format!("stack {one} is"),
-                    more => format!("stacks {} are", more.join(", ")),
-                }
-            );
-            self.announce(Subject::Network(name), Action::Warning(text));
+    /// The network that the stack has shared under this key and is about to make anew by another configuration, as nobody
+    /// else is on it.
+    pub(super) fn taken_back(&self, key: &str, wanted: &Network) -> Option<HostNetwork> {
+        let record = self.record.borrow();
+        let made = record.as_ref()?.made.get(key).filter(|made| made.external && !wanted.external)?;
+        let shared = networks::read(&made.name).filter(|shared| shared.is_of(&self.stack))?;
+        networks::stacks_on(&made.name).iter().all(|stack| *stack == self.stack).then_some(shared)
+    }
+
+    /// Removes networks that stacks have shared and all have left, and tells what becomes of these, which this stack has
+    /// left.
+    pub(super) async fn sweep_given(&self, left: &[String]) -> Result<()> {
+        let gone = self.sweep_shared().await?;
+        for name in left {
+            if gone.contains(name) {
+                self.announce(Subject::Network(name.clone()), Action::Removed);
+            }
+            let on = networks::stacks_on(name);
+            let stays = networks::read(name).is_some_and(|shared| shared.is_of(&self.stack));
+            if !stays || on.contains(&self.stack) {
+                continue;
+            }
+            let who = match on.as_slice() {
+                [one] => format!("stack {one} is"),
+                more => format!("stacks {} are", more.join(", ")),
+            };
+            let text = format!("network {name} stays: {who} on it; it goes with the last stack that is");
+            self.announce(Subject::Network(name.clone()), Action::Warning(text));
         }
         Ok(())
+    }
+
+    /// Removes those that all have left; their names.
+    pub(in super::super) async fn sweep_shared(&self) -> Result<Vec<String>> {
+        let swept = tokio::task::spawn_blocking(networks::sweep).await;
+        swept.map_err(|error| error.to_string()).and_then(|gone| gone).map_err(StartError::new)
     }
 }
 

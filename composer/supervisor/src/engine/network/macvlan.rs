@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
+use composer_network::subnets::HOST;
 use composer_network::{IpvlanFlag, IpvlanMode, MacvlanMode, Medium, names, remove_inside};
 use composer_stack::{Driver, MacvlanMode as Mode, Network, Service};
 use nix::fcntl::Flock;
@@ -48,8 +49,17 @@ pub(crate) fn medium(driver: &Driver) -> Medium {
 /// The host's interface that a network is: its bridge, or what its containers are on. `stack` is empty of one that stacks
 /// share, whose `key` is its name.
 pub(crate) fn interface(stack: &str, key: &str, network: &Network) -> String {
+    let bridge = || {
+        // One that others have joined keeps its bridge when the file gives another name to what is under its key.
+        if stack == HOST || network.name == format!("{stack}_{key}") {
+            names::bridge(stack, key)
+        } else {
+            // No key has this character.
+            names::bridge(stack, &format!("={}", network.name))
+        }
+    };
     match (&network.driver, network.driver.parent()) {
-        (Driver::Bridge, _) => network.bridge.clone().unwrap_or_else(|| names::bridge(stack, key)),
+        (Driver::Bridge, _) => network.bridge.clone().unwrap_or_else(bridge),
         (_, Some(parent)) => parent.to_owned(),
         (_, None) => names::inner(stack, key),
     }

@@ -29,6 +29,7 @@ pub(super) use names::{own_resolver, resolver};
 use super::Engine;
 use super::container::Container;
 use super::start::{Result, StartError};
+use crate::host::networks;
 use crate::protocol::{Action, Subject};
 use crate::records::Phase;
 
@@ -70,6 +71,11 @@ impl Engine {
     /// Makes or mends the network that the file has under this key. One that was made by another configuration goes
     /// first: nobody may be on it any more.
     pub(super) async fn ensure_network(&self, key: &str) -> Result<()> {
+        let _giving = self.giving.read().await;
+        self.ensure(key).await
+    }
+
+    async fn ensure(&self, key: &str) -> Result<()> {
         let (wanted, made) = {
             let record = self.record.borrow();
             let record = record.as_ref();
@@ -114,7 +120,7 @@ impl Engine {
             let made = self.record.borrow().as_ref().and_then(|record| record.made.get(key).cloned());
             match made {
                 Some(made) => self.bring_network(key, made).await?,
-                None => self.ensure_network(key).await?,
+                None => self.ensure(key).await?,
             }
         }
         Ok(())
@@ -188,7 +194,7 @@ impl Engine {
         let own: &[&str] = if has_bridge { &[&name] } else { &[] };
         let mut taken =
             self.host.taken(own).await.map_err(|error| doing("list the host's routes", &error))?;
-        taken.extend(crate::host::networks::reserved(""));
+        taken.extend(networks::reserved(""));
         let in_use = self.in_use(key, config, &name).await?;
         let subnets = claim_subnets(&self.registry, &self.stack, key, config, &taken, in_use)
             .map_err(|error| no_subnets(key, config, error))?;
@@ -260,7 +266,7 @@ impl Engine {
             record.made.remove(key);
         }
         self.save().map_err(|error| doing("write the stack's record", &error))?;
-        if made.external { self.sweep_given().await } else { Ok(()) }
+        if made.external { self.sweep_given(std::slice::from_ref(&made.name)).await } else { Ok(()) }
     }
 
     /// The names on the host of the networks with these keys.
@@ -310,6 +316,7 @@ impl Engine {
     /// does not keep the rest, and is in the record for the next try.
     pub(super) async fn remove_networks(&self) -> Result<()> {
         self.all_unplugged().await;
+        let _giving = self.giving.write().await;
         let rules = self.remove_firewall();
         let emptied = self.empty_spaces().await;
         let lock = if self.parents().is_empty() { None } else { Some(self.lock_parents().await?) };
@@ -339,16 +346,16 @@ impl Engine {
         if !failures.is_empty() {
             return Err(StartError::new(failures.join("; ")));
         }
-        let were_shared = !self.shared().is_empty();
+        let shared: Vec<String> = self.shared().into_iter().map(|(_, name)| name).collect();
         if let Some(record) = &mut *self.record.borrow_mut() {
             record.made.clear();
         }
-        if were_shared {
-            // Others are to see at once that the stack has left.
-            self.save().map_err(|error| doing("write the stack's record", &error))?;
-            self.sweep_given().await?;
+        if shared.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        // Others are to see at once that the stack has left.
+        self.save().map_err(|error| doing("write the stack's record", &error))?;
+        self.sweep_given(&shared).await
     }
 
     async fn remove_links(&self) -> Result<()> {
@@ -391,14 +398,15 @@ impl Engine {
     /// The link groups of the stack, by whoever knows them: the registry, or the bridges themselves.
     fn link_groups(&self, links: &[LinkInfo]) -> BTreeSet<u32> {
         let record = self.record.borrow();
-        let keys = record.iter().flat_map(|record| record.made.keys()).map(String::as_str);
+        let made = record.iter().flat_map(|record| &record.made);
         let mut bridges: BTreeSet<String> =
-            keys.chain(["default"]).map(|key| interfaces::bridge(&self.stack, key)).collect();
+            made.map(|(key, network)| interface(&self.stack, key, network)).collect();
+        bridges.insert(interfaces::bridge(&self.stack, "default"));
         // Others are on these.
-        let given = crate::host::networks::given_by(&self.stack);
-        for (key, _) in given {
-            bridges.remove(&interfaces::bridge(&self.stack, &key));
-        }
+        let given = networks::given_by(&self.stack);
+        given.filter_map(|(_, shared)| shared.network.bridge).for_each(|bridge| {
+            bridges.remove(&bridge);
+        });
         let by_name = links.iter().filter(|link| bridges.contains(&link.name)).map(|link| link.group);
         let held = self.registry.held_group(&self.stack).ok().flatten();
         held.into_iter().chain(by_name).filter(|group| *group != 0).collect()
@@ -466,7 +474,7 @@ pub(crate) fn claim_subnets(
     let mut subnets = Vec::new();
     let held = registry.held(stack, key)?;
     // A network on an interface of the host's is in the subnet of that, as it is.
-    let others = crate::host::networks::reserved(if stack == HOST { key } else { "" });
+    let others = networks::reserved(if stack == HOST { key } else { "" });
     let in_the_way = if config.driver == Driver::Bridge { taken } else { &others };
     for pool in claimable(config) {
         if !in_use || !held.contains(&pool.subnet) {

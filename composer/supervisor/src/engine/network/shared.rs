@@ -41,16 +41,18 @@ impl Engine {
         for (key, network) in stack.networks.iter_mut().filter(|(_, network)| !network.external) {
             let name = &network.name;
             let Some(shared) = networks::read(name).filter(|_| !is_own(key, network)) else { continue };
-            if shared.is_of(&self.stack, key) {
-                self.still_serves(key, network, &shared)?;
+            if shared.is_of(&self.stack) {
+                if !self.still_serves(key, network, &shared)? {
+                    continue;
+                }
             } else {
                 let maker = match &shared.of {
                     Some(giver) => format!("stack {}", giver.stack),
                     None => "`compose network create`".to_owned(),
                 };
                 notes.push(format!(
-                    "network {name} is one that {maker} has made, and is used as it is: say so with `external: true` at \
-                     networks.{key}, or give this one another `name`"
+                    "network {name} is one that {maker} has made, and is used as it is, whatever this file says of it: say \
+                     `external: true` at networks.{key}, or give this one another `name`"
                 ));
             }
             network.external = true;

@@ -27,9 +27,9 @@ pub struct Giver {
 }
 
 impl HostNetwork {
-    /// Whether the stack has given it, under this key.
-    pub fn is_of(&self, stack: &str, key: &str) -> bool {
-        self.of.as_ref().is_some_and(|giver| giver.stack == stack && giver.key == key)
+    /// Whether the stack has given it.
+    pub fn is_of(&self, stack: &str) -> bool {
+        self.of.as_ref().is_some_and(|giver| giver.stack == stack)
     }
 }
 
@@ -96,7 +96,7 @@ pub(crate) fn give(giver: Giver, bridge: &str, subnets: &[Subnet]) -> io::Result
     let name = giver.asked.name.clone();
     if let Some(known) = read(&name) {
         // A supervisor that has died in the midst of it may have come so far.
-        return if known.is_of(&giver.stack, &giver.key) {
+        return if known.is_of(&giver.stack) {
             Ok(known)
         } else {
             Err(io::Error::other("the host has one of that name"))
@@ -107,10 +107,15 @@ pub(crate) fn give(giver: Giver, bridge: &str, subnets: &[Subnet]) -> io::Result
         bridge: Some(bridge.to_owned()),
         ..giver.asked.clone()
     };
-    let id = composer_stack::sha256(&format!("{}\n{}", giver.stack, giver.key));
-    let record = HostNetwork { id, created: clock::now(), network, of: Some(giver) };
+    let created = super::created(&paths::StackPaths::new(&giver.stack)).unwrap_or_else(clock::now);
+    let record = HostNetwork { id: id_of(&giver.stack, &name), created, network, of: Some(giver) };
     write(&record)?;
     Ok(record)
+}
+
+/// The id of a network that a stack has made for itself.
+pub(super) fn id_of(stack: &str, name: &str) -> String {
+    composer_stack::sha256(&format!("{stack}\n{name}"))
 }
 
 /// Those that a stack has given.
@@ -144,8 +149,8 @@ pub(crate) fn join(name: &str) -> io::Result<Option<(HostNetwork, Flock<File>)>>
 }
 
 /// Removes the networks that stacks have given and none is on any more; their names. To be called when a stack's record says
-/// that it has left; it waits for the kernel.
-pub(crate) fn sweep() -> Result<Vec<String>, String> {
+/// that it has left, and where one may have been killed after that; it waits for the kernel.
+pub fn sweep() -> Result<Vec<String>, String> {
     let is_left = |record: &HostNetwork| record.of.is_some() && stacks_on(&record.network.name).is_empty();
     if !all().iter().any(is_left) {
         return Ok(Vec::new());
