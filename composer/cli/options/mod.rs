@@ -44,7 +44,7 @@ pub use network::{
     Network, NetworkCreate, NetworkFilter, NetworkInspect, NetworkLs, NetworkPrune, NetworkRm, NetworkVerb,
 };
 pub use run::Run;
-pub use set::Set;
+pub use set::{OnShortage, Set};
 pub use unit::{Disable, Enable, UNITS, Unit, UnitVerb};
 pub use volume::{
     Volume, VolumeCreate, VolumeFilter, VolumeInspect, VolumeLs, VolumePrune, VolumeRm, VolumeVerb, Volumes,
