@@ -290,12 +290,15 @@ struct StartedRecord {
 }
 
 impl ContainerRecord {
+    /// Those of a stack. One under another's name is what a crash has left.
+    pub fn all(stack: &StackPaths) -> impl Iterator<Item = Self> {
+        let read = |name: String| Self::read(&stack.container(&name)).filter(|record| record.name == name);
+        stack.container_names().filter_map(read)
+    }
+
     /// Those of a stack whose programs run, as far as its records know.
     pub fn running(stack: &StackPaths) -> Vec<Self> {
-        let names = fs::read_dir(stack.containers()).into_iter().flatten().flatten();
-        let names = names.filter_map(|entry| entry.file_name().into_string().ok());
-        let read = names.filter_map(|name| Self::read(&stack.container(&name)));
-        read.filter(|record| matches!(record.phase, Phase::Started(_))).collect()
+        Self::all(stack).filter(|record| matches!(record.phase, Phase::Started(_))).collect()
     }
 
     /// The addresses in the order in which its networks are joined.

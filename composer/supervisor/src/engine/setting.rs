@@ -403,7 +403,7 @@ fn make_room(group: &Group, limit: u64, force: bool) -> Result<(), String> {
         group.reclaim(limit).map_err(words)?;
     }
     let Some(used) = group.usage().map_err(words)?.memory_current else { return Ok(()) };
-    let cache = group.memory().map_err(words)?.inactive_file.min(used);
+    let cache = group.inactive_file().map_err(words)?.min(used);
     // Cache that nobody has used lately goes by itself.
     if used - cache <= limit {
         return Ok(());
