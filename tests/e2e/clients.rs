@@ -13,7 +13,7 @@ use nix::sys::socket::{
 };
 use nix::unistd::Pid;
 
-use crate::stack::{Project, ended, groups, pidfd};
+use crate::stack::{Project, ended, groups, pidfd, text};
 
 const ONE: &str = "services: {one: {x-rootfs: @busybox@, command: [sh, -c, 'echo ready; exec sleep 1000']}}";
 
@@ -81,10 +81,8 @@ fn one_that_is_stopped_with_more_unread_than_its_socket_holds_keeps_nothing() {
     is_stopped_through_a_down(project, logs);
 }
 
-/// Whoever asks for `down` is to take the last cgroup away; where that one does not come to it, the next one does that
-/// ends a stack, or brings one up.
-#[test]
-fn the_one_that_takes_the_stack_down_may_be_stopped_too() {
+/// A stack that has been taken down, and the stopped client that asked for it: it was to take the last cgroup away.
+fn not_seen_off(name: &str) -> (Project, Child) {
     let file = r#"
 services:
   one:
@@ -93,7 +91,7 @@ services:
     command: ["sh", "-c", "trap 'echo asked; read line < /shared/go; exit 0' TERM; echo ready; while true; do sleep 0.05; done"]
     volumes: ["./shared:/shared"]
 "#;
-    let project = Project::new("client-down", file);
+    let project = Project::new(name, file);
     fs::create_dir(project.folder.join("shared")).unwrap();
     let go = project.folder.join("shared/go");
     nix::unistd::mkfifo(&go, nix::sys::stat::Mode::S_IRWXU).unwrap();
@@ -104,20 +102,39 @@ services:
         .flat_map(|program| project.processes(program))
         .map(pidfd)
         .collect();
-    let mut down = project.command(&["down"]).stderr(Stdio::null()).spawn().unwrap();
+    let down = project.command(&["down"]).stderr(Stdio::null()).spawn().unwrap();
     project.follow_until("one", "asked");
     signal(&down, Signal::SIGSTOP);
     fs::write(&go, "go\n").unwrap();
     processes.iter().for_each(ended);
-    let left = |project: &Project| groups(&project.name);
+    (project, down)
+}
+
+/// The next one does that brings a stack up, or ends one.
+#[test]
+fn the_one_that_takes_the_stack_down_may_be_stopped_too() {
+    let (project, mut down) = not_seen_off("client-down");
     let next = Project::new("client-next", ONE);
     next.ok(&["up", "-d"]);
     // The keeper sweeps before it starts its supervisor. What others run at the same time may have swept before.
-    assert_eq!(left(&project), [] as [PathBuf; 0]);
+    assert_eq!(groups(&project.name), [] as [PathBuf; 0]);
     next.down();
     project.assert_nothing_left();
     signal(&down, Signal::SIGCONT);
     assert!(down.wait().unwrap().success());
+}
+
+/// Another `down` of it does, though it finds nothing else.
+#[test]
+fn the_one_that_takes_the_stack_down_may_be_killed_too() {
+    let (project, mut down) = not_seen_off("client-killed");
+    down.kill().unwrap();
+    down.wait().unwrap();
+    let said = project.run(&["down", "--dry-run"]);
+    assert!(said.status.success());
+    let said = project.run(&["down"]);
+    assert!(said.status.success() && text(&said.stderr).contains("No resource found"), "{said:?}");
+    project.assert_nothing_left();
 }
 
 #[test]

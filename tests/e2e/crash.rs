@@ -1,5 +1,7 @@
 //! The supervisor, the keeper, or both are killed: services run on, nothing is lost.
 
+mod down;
+
 use std::io::{BufRead, BufReader, Lines};
 use std::process::{Child, ChildStdout, Stdio};
 

@@ -1,5 +1,7 @@
 //! `set`: limits that change while programs run, and what becomes of them afterwards.
 
+mod oom;
+
 use std::fs;
 use std::path::PathBuf;
 

@@ -11,7 +11,7 @@ use crate::hierarchy::{Layout, Other, Root};
 use crate::limits::Setting;
 use crate::meter::{Meter, Pressure};
 use crate::pressure::{self, PressureWatch};
-use crate::usage::{self, Memory, Usage};
+use crate::usage::{self, Usage};
 use crate::{
     Alarm, AtLimit, Controller, DeviceRule, Error, Limits, Shortage, Unenforced, control, devices, freezer,
     hugetlb, io, on_demand, realtime, reclaim, removal, shortage, v1, v2,
@@ -488,13 +488,13 @@ impl Group {
         usage::read(&self.layout, &self.path)
     }
 
-    /// More about its memory.
+    /// Its page cache that nobody has used lately, in bytes; 0 where that is not told. It takes longer to find out.
     ///
     /// # Errors
-    /// [`Error::Read`], [`Error::Content`]; the figures of an absent group are absent.
-    pub fn memory(&self) -> Result<Memory, Error> {
+    /// [`Error::Read`], [`Error::Content`].
+    pub fn inactive_file(&self) -> Result<u64, Error> {
         self.check_name()?;
-        usage::memory(&self.layout, &self.path)
+        usage::inactive_file(&self.layout, &self.path)
     }
 
     /// What reads all its figures again and again.

@@ -41,4 +41,4 @@ pub use limits::{Limits, Unenforced};
 pub use meter::Meter;
 pub use pressure::PressureWatch;
 pub use shortage::{Alarm, AtLimit, Shortage};
-pub use usage::{Memory, Usage};
+pub use usage::Usage;

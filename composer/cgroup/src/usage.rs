@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::hierarchy::Layout;
+use crate::hierarchy::{Layout, Root};
 use crate::{Controller, Error, control};
 
 /// Figures of one group with all groups inside it (but for v1's `oom_kills`). `None` where the host has no
@@ -15,38 +15,21 @@ pub struct Usage {
     pub memory_peak: Option<u64>,
     /// CPU time in microseconds.
     pub cpu_usage_usec: Option<u64>,
-    /// Tasks now.
-    pub pids_current: Option<u64>,
     /// Processes that the kernel has killed for want of memory; on v1 those of this very group, without
     /// the groups inside it. Zero where memory is not accounted.
     pub oom_kills: u64,
 }
 
-/// More about a group's memory, which takes longer to find out.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Memory {
-    /// Its own limit in bytes; `None` where it has none or memory is not limited on this host.
-    pub limit: Option<u64>,
-    /// Page cache that nobody has used lately, in bytes; 0 where that is not told.
-    pub inactive_file: u64,
-}
-
-/// Reads what [`Memory`] says of the group `path`.
-pub(crate) fn memory(layout: &Layout, path: &str) -> Result<Memory, Error> {
-    let has_memory = |root: &&crate::hierarchy::Root| root.has(Controller::Memory);
-    if let Some(root) = layout.v1.iter().find(has_memory) {
-        let directory = root.group(path);
-        let limit = control::number(&directory.join("memory.limit_in_bytes"))?;
-        let inactive = control::keyed(&directory.join("memory.stat"), "total_inactive_file")?;
-        // Without a limit it reads as the greatest number of pages: more than any machine has.
-        let limit = limit.filter(|bytes| *bytes < 1 << 62);
-        return Ok(Memory { limit, inactive_file: inactive.unwrap_or_default() });
-    }
-    let Some(root) = layout.v2.as_ref().filter(has_memory) else { return Ok(Memory::default()) };
-    let directory = root.group(path);
-    let inactive = control::keyed(&directory.join("memory.stat"), "inactive_file")?;
-    let limit = control::number(&directory.join("memory.max"))?;
-    Ok(Memory { limit, inactive_file: inactive.unwrap_or_default() })
+/// Page cache of the group `path` that nobody has used lately, in bytes; 0 where that is not told.
+pub(crate) fn inactive_file(layout: &Layout, path: &str) -> Result<u64, Error> {
+    let has_memory = |root: &&Root| root.has(Controller::Memory);
+    let read = |root: &Root, key| control::keyed(&root.group(path).join("memory.stat"), key);
+    let inactive = match (layout.v1.iter().find(has_memory), layout.v2.as_ref().filter(has_memory)) {
+        (Some(root), _) => read(root, "total_inactive_file")?,
+        (None, Some(root)) => read(root, "inactive_file")?,
+        (None, None) => None,
+    };
+    Ok(inactive.unwrap_or_default())
 }
 
 /// Reads the figures of the group `path`; all are absent without the group.
@@ -77,8 +60,7 @@ fn read_v1(usage: &mut Usage, controller: Controller, directory: &Path) -> Resul
             let nanoseconds = number("cpuacct.usage")?;
             usage.cpu_usage_usec = nanoseconds.map(|time| time / 1000);
         }
-        Controller::Pids => usage.pids_current = number("pids.current")?,
-        Controller::Cpu | Controller::Cpuset | Controller::Io | Controller::Hugetlb => {}
+        Controller::Cpu | Controller::Cpuset | Controller::Pids | Controller::Io | Controller::Hugetlb => {}
     }
     Ok(())
 }
@@ -90,9 +72,6 @@ fn read_v2(usage: &mut Usage, directory: &Path, controllers: &[Controller]) -> R
         usage.memory_peak = control::number(&directory.join("memory.peak"))?;
         let kills = control::keyed(&directory.join("memory.events"), "oom_kill")?;
         usage.oom_kills = kills.unwrap_or_default();
-    }
-    if controllers.contains(&Controller::Pids) {
-        usage.pids_current = control::number(&directory.join("pids.current"))?;
     }
     if usage.cpu_usage_usec.is_none() {
         usage.cpu_usage_usec = control::keyed(&directory.join("cpu.stat"), "usage_usec")?;

@@ -29,6 +29,7 @@ pub fn run(context: &mut Context, verb: Down) -> Result {
         if verb.dry_run {
             return work::idle(context, &stack, "down", true);
         }
+        Client::sweep(&stack)?;
         context.out.warning(&format!("No resource found to remove for project \"{stack}\"."));
         return Ok(0);
     };

@@ -16,6 +16,7 @@ mod enable;
 mod events;
 mod exec;
 pub mod export;
+mod filtered;
 mod follow;
 mod graph;
 mod image;

@@ -2,19 +2,24 @@
 
 use std::collections::BTreeMap;
 
-use composer_stack::{Setting, key_of, show_bytes};
+use composer_stack::{Lacking, OomPolicy, Setting, default_of, key_of, show_bytes};
 use composer_supervisor::client::Client;
 use composer_supervisor::host::{self, Held, InForce, Source};
 use composer_supervisor::protocol::{self, Request};
 
 use super::context::Context;
 use super::{Error, Result, work};
-use crate::options::{Set, TableFormat};
+use crate::options::{OnShortage, Set, TableFormat};
 use crate::render::table;
 
 /// Changes limits.
 pub fn run(context: &mut Context, verb: Set) -> Result {
     let stack = context.project()?;
+    let (oom, victim) = match verb.oom {
+        Some(OnShortage::Policy(policy)) => (Some(policy), None),
+        Some(OnShortage::Victim(victim)) => (None, Some(victim)),
+        None => (None, None),
+    };
     let limits = Setting {
         memory: verb.memory,
         memory_reservation: verb.memory_reservation,
@@ -27,6 +32,8 @@ pub fn run(context: &mut Context, verb: Set) -> Result {
         cpu_burst: verb.cpu_burst,
         cpuset_mems: verb.cpuset_mems,
         io_weight: verb.blkio_weight,
+        oom,
+        victim,
     };
     if limits.is_empty() && !verb.reset {
         return print(context, &stack, &verb.services, verb.format);
@@ -49,7 +56,7 @@ pub fn run(context: &mut Context, verb: Set) -> Result {
     progress.finish();
     if is_changed && !reset && !dry_run {
         context.out.note(&format!(
-            "these limits stand until the file says something else of them: `compose set --reset{of}` takes the file's again"
+            "what is set stands until the file says something else of it: `compose set --reset{of}` takes the file's again"
         ));
     } else if !is_changed {
         tell_unchanged(context, &stack, &wanted, &asked)?;
@@ -67,7 +74,10 @@ fn tell_unchanged(context: &mut Context, stack: &str, services: &[String], asked
             let given = one.limits.iter().find(|limit| limit.field == *field);
             let text = match given {
                 Some(limit) => format!("{} of {name} is {} as it is", limit.key, limit.value),
-                None => format!("{} of {name} is no limit as it is", key_of(field, one.service.is_none())),
+                None => {
+                    let key = key_of(field, one.service.is_none());
+                    format!("{key} of {name} is {} as it is", default_of(&key).unwrap_or("no limit"))
+                }
             };
             if !told.contains(&text) {
                 told.push(text);
@@ -151,12 +161,36 @@ fn check(limits: &Setting, stack: bool, reset: bool) -> Result<()> {
             "--cpu-shares, --cpu-burst and --memory-high are those of services: name one".to_owned(),
         );
     }
+    if stack && limits.oom.is_some() {
+        return refuse(
+            "a policy is that of services: name one; of the stack `--oom` may be priority, biggest or newest"
+                .to_owned(),
+        );
+    }
+    if !stack && limits.victim.is_some() {
+        return refuse(
+            "whose container goes first is the stack's to say: `compose set --stack --oom …`".to_owned(),
+        );
+    }
     let Some(host) = crate::host::facts() else { return Ok(()) };
+    if (limits.oom.is_some() || limits.victim.is_some()) && host.lacks.contains(&Lacking::Memory) {
+        return refuse(
+            "this host's control groups have no memory controller: nothing goes by --oom".to_owned(),
+        );
+    }
+    if limits.oom == Some(OomPolicy::Pause) && host.lacks.contains(&Lacking::Freezer) {
+        return refuse("this host cannot do `pause`: it has no freezer".to_owned());
+    }
     #[expect(clippy::cast_precision_loss, reason = "numbers of CPUs are small")]
     if let Some(cpus) = limits.cpus.filter(|cpus| *cpus > host.cpus_online.len() as f64) {
         return refuse(format!("{cpus} CPUs are more than the {} of this host", host.cpus_online.len()));
     }
-    for bytes in [limits.memory, limits.memory_reservation, limits.memory_high].into_iter().flatten() {
+    let raised = match limits.oom {
+        Some(OomPolicy::Raise { max, .. }) => Some(max),
+        Some(OomPolicy::Kill | OomPolicy::KillGroup | OomPolicy::Pause) | None => None,
+    };
+    let amounts = [limits.memory, limits.memory_reservation, limits.memory_high, raised];
+    for bytes in amounts.into_iter().flatten() {
         if bytes > host.memory {
             let (bytes, memory) = (show_bytes(bytes), show_bytes(host.memory));
             return refuse(format!("{bytes} of memory are more than the {memory} of this host"));

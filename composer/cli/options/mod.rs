@@ -7,6 +7,7 @@ mod copy;
 mod creation;
 mod doctor;
 mod export;
+pub mod filter;
 mod global;
 mod graph;
 mod hold;
@@ -30,6 +31,7 @@ pub use copy::{Copy, Place};
 pub use creation::{Create, Creation, Pull, Renewal, Scale};
 pub use doctor::Doctor;
 pub use export::Export;
+pub use filter::Filter;
 pub use global::{Ansi, Global, ProgressStyle};
 pub use graph::{Graph, GraphFormat};
 pub use hold::{Kill, Pause};
@@ -40,15 +42,11 @@ pub use image::{
 pub use lifecycle::{Remove, Restart, Start, Stop};
 pub use login::{Login, Logout};
 pub use look::{Events, ListFormat, Ls, Port, Protocol, Stats, Top, Wait};
-pub use network::{
-    Network, NetworkCreate, NetworkFilter, NetworkInspect, NetworkLs, NetworkPrune, NetworkRm, NetworkVerb,
-};
+pub use network::{Network, NetworkCreate, NetworkInspect, NetworkLs, NetworkPrune, NetworkRm, NetworkVerb};
 pub use run::Run;
-pub use set::Set;
+pub use set::{OnShortage, Set};
 pub use unit::{Disable, Enable, UNITS, Unit, UnitVerb};
-pub use volume::{
-    Volume, VolumeCreate, VolumeFilter, VolumeInspect, VolumeLs, VolumePrune, VolumeRm, VolumeVerb, Volumes,
-};
+pub use volume::{Volume, VolumeCreate, VolumeInspect, VolumeLs, VolumePrune, VolumeRm, VolumeVerb, Volumes};
 pub use watch::Watch;
 
 /// Runs Compose files by itself: no daemon, no image needed

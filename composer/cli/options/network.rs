@@ -4,6 +4,7 @@ use clap::{Args, Subcommand};
 use composer_stack::IpNet;
 
 use super::ListFormat;
+use super::filter::{self, Filter};
 
 /// `compose network`.
 #[derive(Debug, Args)]
@@ -83,8 +84,8 @@ pub struct NetworkLs {
     pub format: ListFormat,
     /// Filter by a property: `name=PART`, `id=PART`, `label=KEY` or `label=KEY=VALUE`, `driver=NAME`, `scope=local`,
     /// `dangling=true` for those that no container is on
-    #[arg(short, long, value_name = "FILTER", value_parser = filter)]
-    pub filter: Vec<NetworkFilter>,
+    #[arg(short, long, value_name = "FILTER", value_parser = filter::network)]
+    pub filter: Vec<Filter>,
 }
 
 /// `compose network rm`.
@@ -113,48 +114,11 @@ pub struct NetworkInspect {
 #[derive(Debug, Args)]
 pub struct NetworkPrune {
     /// Only those with a label: `label=KEY`, `label=KEY=VALUE`, or without it: `label!=KEY`
-    #[arg(long, value_name = "FILTER", value_parser = label_filter)]
-    pub filter: Vec<NetworkFilter>,
+    #[arg(long, value_name = "FILTER", value_parser = filter::label_alone)]
+    pub filter: Vec<Filter>,
     /// Do not ask
     #[arg(short, long)]
     pub force: bool,
-}
-
-/// What networks are chosen by.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum NetworkFilter {
-    /// A part of the name.
-    Name(String),
-    /// A part of the id.
-    Id(String),
-    /// The driver.
-    Driver(String),
-    /// How far it reaches: all are of this host.
-    Scope(String),
-    /// A label, with its value where that counts; whether it is to be there.
-    Label(String, Option<String>, bool),
-    /// Whether no container is on it.
-    Dangling(bool),
-}
-
-fn filter(text: &str) -> Result<NetworkFilter, String> {
-    match text.split_once('=') {
-        Some(("name", part)) => Ok(NetworkFilter::Name(part.to_owned())),
-        Some(("id", part)) => Ok(NetworkFilter::Id(part.to_owned())),
-        Some(("driver", name)) => Ok(NetworkFilter::Driver(name.to_owned())),
-        Some(("scope", scope)) => Ok(NetworkFilter::Scope(scope.to_owned())),
-        Some(("dangling", "true" | "1")) => Ok(NetworkFilter::Dangling(true)),
-        Some(("dangling", "false" | "0")) => Ok(NetworkFilter::Dangling(false)),
-        Some(("label", _)) => label_filter(text),
-        _ => {
-            Err("write `name=PART`, `id=PART`, `label=KEY`, `driver=NAME`, `scope=local` or `dangling=true`"
-                .to_owned())
-        }
-    }
-}
-
-fn label_filter(text: &str) -> Result<NetworkFilter, String> {
-    super::volume::label(text).map(|(key, value, is_there)| NetworkFilter::Label(key, value, is_there))
 }
 
 pub(super) fn pair(text: &str) -> Result<(String, String), String> {
@@ -165,24 +129,4 @@ pub(super) fn pair(text: &str) -> Result<(String, String), String> {
 fn address(text: &str) -> Result<(String, std::net::IpAddr), String> {
     let (name, address) = text.split_once('=').ok_or("write `NAME=ADDRESS`")?;
     Ok((name.to_owned(), address.parse().map_err(|error| format!("{error}"))?))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn filters_are_read() {
-        for (text, expected) in [
-            ("name=x", NetworkFilter::Name("x".to_owned())),
-            ("id=0a", NetworkFilter::Id("0a".to_owned())),
-            ("scope=local", NetworkFilter::Scope("local".to_owned())),
-            ("dangling=0", NetworkFilter::Dangling(false)),
-            ("label=a=b", NetworkFilter::Label("a".to_owned(), Some("b".to_owned()), true)),
-        ] {
-            assert_eq!(filter(text), Ok(expected), "{text}");
-        }
-        assert!(filter("type=custom").is_err() && filter("dangling=x").is_err());
-        assert_eq!(label_filter("label!=a"), Ok(NetworkFilter::Label("a".to_owned(), None, false)));
-    }
 }

@@ -1,7 +1,7 @@
 //! Flags of `set`.
 
 use clap::Args;
-use composer_stack::{MOST_PIDS, bytes, cpu_list};
+use composer_stack::{MOST_PIDS, OomPolicy, Victim, bytes, cpu_list, oom_policy};
 
 use super::TableFormat;
 
@@ -24,6 +24,7 @@ Examples:
   compose set web --memory 256M --cpus 1.5     # with no restart
   compose set web --memory 64M --force         # the kernel reclaims first
   compose set --stack --memory 1G              # the cap on all services together
+  compose set web --oom raise:32M:512M         # what happens when its memory runs out
   compose set --reset web                      # the file's again"
 )]
 pub struct Set {
@@ -66,6 +67,10 @@ pub struct Set {
     /// Weight beside others when disks are busy, 10 to 1000; 0 is the usual one
     #[arg(long, value_name = "WEIGHT", value_parser = weight, allow_hyphen_values = true)]
     pub blkio_weight: Option<u16>,
+    /// What happens when memory runs out, of services: `kill`, `kill-group`, `pause`, `raise:STEP:MAX`; of the stack, whose
+    /// container goes first: `priority`, `biggest`, `newest`
+    #[arg(long, value_name = "POLICY", value_parser = oom)]
+    pub oom: Option<OnShortage>,
     /// Where more memory is in use than the new limit, have the kernel reclaim what it can
     #[arg(short, long)]
     pub force: bool,
@@ -78,6 +83,27 @@ pub struct Set {
     /// How the limits in force are printed
     #[arg(long, value_enum, default_value_t = TableFormat::Table, hide_default_value = true)]
     pub format: TableFormat,
+}
+
+/// What happens when memory runs out.
+#[derive(Clone, Copy, Debug)]
+pub enum OnShortage {
+    /// Of a service.
+    Policy(OomPolicy),
+    /// Of the stack.
+    Victim(Victim),
+}
+
+fn oom(text: &str) -> Result<OnShortage, String> {
+    match text {
+        "priority" => Ok(OnShortage::Victim(Victim::Priority)),
+        "biggest" => Ok(OnShortage::Victim(Victim::Biggest)),
+        "newest" => Ok(OnShortage::Victim(Victim::Newest)),
+        _ => {
+            let read = oom_policy(text).map(OnShortage::Policy);
+            read.map_err(|why| format!("{why}; of the stack `priority`, `biggest` or `newest`"))
+        }
+    }
 }
 
 fn amount(text: &str) -> Result<u64, String> {

@@ -86,8 +86,8 @@ pub use model::{
 };
 pub use options::{Block, HostFacts, Lacking, LoadOptions, Purpose};
 pub use schema::schema;
-pub use set::{Setting, bytes, cpu_list};
-pub use shown::{LimitChange, ShownLimit, key_of, limits_of_stack};
+pub use set::{Settable, Setting, bytes, cpu_list, oom_policy};
+pub use shown::{LimitChange, ShownLimit, default_of, key_of, limits_of_stack};
 pub use size::show as show_bytes;
 pub use source::StepKind;
 pub use stdin::Stdin;

@@ -3,8 +3,47 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::model::{Oom, Resources};
+use crate::model::{Oom, OomPolicy, Resources, Service, Victim};
 use crate::{check, cpuset, size};
+
+/// What `set` changes, of a service or of the stack.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Settable {
+    /// Its limits.
+    pub resources: Resources,
+    /// What happens when a container's memory runs out; nothing of the stack.
+    pub oom: Oom,
+    /// Who goes first when the stack's does; `None` of a service.
+    pub victim: Option<Victim>,
+}
+
+impl Settable {
+    /// Of a service.
+    pub fn of_service(service: &Service) -> Self {
+        Self { resources: service.resources.clone(), oom: service.oom.clone(), victim: None }
+    }
+
+    /// Of the stack.
+    pub fn of_stack(resources: &Resources, victim: Option<Victim>) -> Self {
+        Self { resources: resources.clone(), oom: Oom::default(), victim }
+    }
+
+    /// A service has these from now on.
+    pub fn give_to(&self, service: &mut Service) {
+        service.resources.clone_from(&self.resources);
+        service.oom.clone_from(&self.oom);
+    }
+
+    /// Why these cannot hold together, where they cannot.
+    pub fn contradiction(&self) -> Option<String> {
+        check::contradiction(self)
+    }
+
+    /// What of a service is beyond this cap of the whole stack, and both values.
+    pub fn beyond(&self, own: &Self) -> Option<String> {
+        check::beyond(&self.resources, own)
+    }
+}
 
 /// Limits over those of the file. `None` leaves what there is; zero, or an empty list, lifts a limit as in a file.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -32,6 +71,10 @@ pub struct Setting {
     pub cpuset_mems: Option<String>,
     /// `blkio_config.weight`.
     pub io_weight: Option<u16>,
+    /// `x-oom.policy` of a service.
+    pub oom: Option<OomPolicy>,
+    /// `x-oom.victim` of the stack.
+    pub victim: Option<Victim>,
 }
 
 impl Setting {
@@ -41,8 +84,8 @@ impl Setting {
     }
 
     /// These limits over others.
-    pub fn over(&self, old: &Resources) -> Resources {
-        let mut new = old.clone();
+    pub fn over(&self, old: &Settable) -> Settable {
+        let Settable { resources: mut new, mut oom, victim } = old.clone();
         if let Some(bytes) = self.memory {
             new.memory = Some(bytes).filter(|bytes| *bytes > 0);
         }
@@ -78,7 +121,10 @@ impl Setting {
         if let Some(weight) = self.io_weight {
             new.io.weight = Some(weight).filter(|weight| *weight > 0);
         }
-        new
+        if let Some(policy) = self.oom {
+            oom.policy = policy;
+        }
+        Settable { resources: new, oom, victim: self.victim.or(victim) }
     }
 
     /// What it sets, by the names of [`Resources`].
@@ -90,7 +136,7 @@ impl Setting {
     }
 
     /// These without what a file says by itself.
-    pub fn beside(&self, file: &Resources) -> Self {
+    pub fn beside(&self, file: &Settable) -> Self {
         let alone = |one: Self| if one.over(file) == *file { Self::default() } else { one };
         let parts = [
             Self { memory: self.memory, ..Self::default() },
@@ -104,6 +150,8 @@ impl Setting {
             Self { cpu_burst: self.cpu_burst, ..Self::default() },
             Self { cpuset_mems: self.cpuset_mems.clone(), ..Self::default() },
             Self { io_weight: self.io_weight, ..Self::default() },
+            Self { oom: self.oom, ..Self::default() },
+            Self { victim: self.victim, ..Self::default() },
         ];
         parts.into_iter().map(alone).fold(Self::default(), |all, one| all.and_then(&one))
     }
@@ -122,12 +170,17 @@ impl Setting {
             cpu_burst: later.cpu_burst.or(self.cpu_burst),
             cpuset_mems: later.cpuset_mems.clone().or_else(|| self.cpuset_mems.clone()),
             io_weight: later.io_weight.or(self.io_weight),
+            oom: later.oom.or(self.oom),
+            victim: later.victim.or(self.victim),
         }
     }
 
     /// What is left of these over a file that said `before` when they were set and says `now`: a limit that somebody has
     /// edited there since is the file's again.
-    pub fn where_unedited(&self, before: &Resources, now: &Resources) -> Self {
+    pub fn where_unedited(&self, before: &Settable, now: &Settable) -> Self {
+        let oom = self.oom.filter(|_| before.oom.policy == now.oom.policy);
+        let victim = self.victim.filter(|_| before.victim == now.victim);
+        let (before, now) = (&before.resources, &now.resources);
         let times = |of: &Resources| (of.cpus, of.cpu_quota, of.cpu_period);
         Self {
             memory: self.memory.filter(|_| before.memory == now.memory),
@@ -143,21 +196,13 @@ impl Setting {
             cpu_burst: self.cpu_burst.filter(|_| before.cpu_burst == now.cpu_burst),
             cpuset_mems: self.cpuset_mems.clone().filter(|_| before.cpuset_mems == now.cpuset_mems),
             io_weight: self.io_weight.filter(|_| before.io.weight == now.io.weight),
+            oom,
+            victim,
         }
     }
 }
 
 impl Resources {
-    /// Why a service with this policy cannot have these limits, or the stack with none, where it cannot.
-    pub fn contradiction(&self, oom: &Oom) -> Option<String> {
-        check::contradiction(self, oom)
-    }
-
-    /// Which of a container's limits is beyond this cap of the whole stack, and both values.
-    pub fn beyond(&self, own: &Self, oom: &Oom) -> Option<String> {
-        check::beyond(self, own, oom)
-    }
-
     /// Some limit is lower here than in `old`: what is inside has to make room first.
     pub fn tightens(&self, old: &Self) -> bool {
         old.lowest(self) != *old
@@ -229,53 +274,94 @@ pub fn bytes(text: &str) -> Option<u64> {
     size::parse(text).filter(|bytes| *bytes > 0 || !text.contains(|digit| ('1'..='9').contains(&digit)))
 }
 
+/// A policy as `set` has it: `kill`, `kill-group`, `pause` or `raise:STEP:MAX`; why it is none.
+pub fn oom_policy(text: &str) -> Result<OomPolicy, String> {
+    match text {
+        "kill" => Ok(OomPolicy::Kill),
+        "kill-group" => Ok(OomPolicy::KillGroup),
+        "pause" => Ok(OomPolicy::Pause),
+        _ => {
+            let amounts = text.strip_prefix("raise:").and_then(|amounts| amounts.split_once(':'));
+            let raise = amounts.and_then(|(step, max)| Some((bytes(step)?, bytes(max)?)));
+            let (step, max) = raise
+                .ok_or("write `kill`, `kill-group`, `pause` or `raise:STEP:MAX`, as `raise:32M:256M`")?;
+            check::step(step).map(|()| OomPolicy::Raise { step, max })
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::OomPolicy;
 
     fn resources(json: Value) -> Resources {
         serde_json::from_value(json).unwrap()
     }
 
+    fn settable(json: Value, policy: OomPolicy) -> Settable {
+        let oom = Oom { policy, ..Oom::default() };
+        Settable { resources: resources(json), oom, victim: None }
+    }
+
+    fn limited(json: Value) -> Settable {
+        settable(json, OomPolicy::default())
+    }
+
     #[test]
     fn what_is_set_stands_until_the_file_says_something_else() {
-        let file = resources(serde_json::json!({"memory": 64 << 20, "cpu_quota": 5000, "pids": 5}));
-        let set = Setting { memory: Some(128 << 20), cpus: Some(0.5), pids: Some(0), ..Setting::default() };
+        let mut file = limited(serde_json::json!({"memory": 64 << 20, "cpu_quota": 5000, "pids": 5}));
+        file.oom.priority = 3;
+        let oom = Some(OomPolicy::Pause);
+        let set =
+            Setting { memory: Some(128 << 20), cpus: Some(0.5), pids: Some(0), oom, ..Setting::default() };
         let now = set.over(&file);
-        assert_eq!((now.memory, now.cpus, now.cpu_quota, now.pids), (Some(128 << 20), Some(0.5), None, None));
+        let Resources { memory, cpus, cpu_quota, pids, .. } = now.resources;
+        assert_eq!((memory, cpus, cpu_quota, pids), (Some(128 << 20), Some(0.5), None, None));
+        assert_eq!((now.oom.policy, now.oom.priority), (OomPolicy::Pause, 3));
         assert_eq!(set.where_unedited(&file, &file), set);
-        let edited = Resources { memory: Some(32 << 20), ..file.clone() };
+        let mut edited = file.clone();
+        edited.resources.memory = Some(32 << 20);
         let left = set.where_unedited(&file, &edited);
-        assert_eq!((left.memory, left.cpus), (None, Some(0.5)));
-        assert_eq!(left.over(&edited).memory, Some(32 << 20));
+        assert_eq!((left.memory, left.cpus, left.oom), (None, Some(0.5), oom));
+        assert_eq!(left.over(&edited).resources.memory, Some(32 << 20));
+        edited.oom.policy = OomPolicy::Kill;
+        assert_eq!(set.where_unedited(&file, &edited).oom, None);
         let changes = file.changes(&now, false);
         let words: Vec<String> =
             changes.iter().map(|one| format!("{} {} {}", one.limit, one.from, one.to)).collect();
         assert_eq!(
             words,
-            ["cpu_quota 5000 none", "cpus none 0.5", "mem_limit 64 MiB 128 MiB", "pids_limit 5 none"]
+            [
+                "cpu_quota 5000 none",
+                "cpus none 0.5",
+                "mem_limit 64 MiB 128 MiB",
+                "x-oom kill-group, priority 3 pause, priority 3",
+                "pids_limit 5 none"
+            ]
         );
     }
 
     #[test]
     fn what_the_file_says_by_itself_is_not_set_over_it() {
-        let file = resources(serde_json::json!({"memory": 64 << 20, "io": {"weight": 50, "devices": []}}));
+        let file = limited(serde_json::json!({"memory": 64 << 20, "io": {"weight": 50, "devices": []}}));
         let set = Setting {
             memory: Some(64 << 20),
             cpus: Some(0.0),
             cpuset: Some(String::new()),
             io_weight: Some(70),
+            oom: Some(OomPolicy::KillGroup),
+            victim: Some(Victim::Newest),
             ..Setting::default()
         };
-        assert_eq!(set.beside(&file), Setting { io_weight: Some(70), ..Setting::default() });
-        assert_eq!(set.fields(), ["cpus", "cpuset", "io", "memory"]);
-        assert_eq!(set.over(&file).io.weight, Some(70));
+        let (io_weight, victim) = (Some(70), Some(Victim::Newest));
+        assert_eq!(set.beside(&file), Setting { io_weight, victim, ..Setting::default() });
+        assert_eq!(set.fields(), ["cpus", "cpuset", "io", "memory", "oom", "victim"]);
+        assert_eq!(set.over(&file).resources.io.weight, Some(70));
     }
 
     #[test]
     fn a_cap_is_held_against_what_is_inside() {
-        let cap = resources(serde_json::json!({"memory": 64 << 20, "cpus": 1.0, "cpuset": "0-1", "pids": 9}));
+        let cap = serde_json::json!({"memory": 64 << 20, "cpus": 1.0, "cpuset": "0-1", "pids": 9});
         for (own, part) in [
             (
                 serde_json::json!({"memory": 65 << 20}),
@@ -286,11 +372,11 @@ mod tests {
             (serde_json::json!({"cpu_quota": 150_000}), "1.5 CPUs are more than the whole stack's 1"),
             (serde_json::json!({"pids": 10}), "10 processes are more than the whole stack's 9"),
         ] {
-            assert_eq!(cap.beyond(&resources(own), &Oom::default()).as_deref(), Some(part));
+            assert_eq!(limited(cap.clone()).beyond(&limited(own)).as_deref(), Some(part));
         }
-        assert_eq!(cap.beyond(&cap, &Oom::default()), None);
-        let raised = Oom { policy: OomPolicy::Raise { step: 1 << 20, max: 65 << 20 }, ..Oom::default() };
-        assert!(cap.beyond(&cap, &raised).unwrap().contains("65 MiB"));
+        assert_eq!(limited(cap.clone()).beyond(&limited(cap.clone())), None);
+        let raised = settable(cap.clone(), OomPolicy::Raise { step: 1 << 20, max: 65 << 20 });
+        assert!(limited(cap).beyond(&raised).unwrap().contains("65 MiB"));
     }
 
     #[test]
@@ -315,36 +401,40 @@ mod tests {
     #[test]
     fn limits_that_contradict_each_other() {
         let raise = OomPolicy::Raise { step: 1 << 20, max: 64 << 20 };
-        let policy = |policy| Oom { policy, ..Oom::default() };
-        let free = policy(OomPolicy::KillGroup);
+        let free = OomPolicy::KillGroup;
         for (oom, json, part) in [
-            (&free, serde_json::json!({"memory": 8 << 20, "memory_reservation": 9 << 20}), "is reserved"),
-            (&free, serde_json::json!({"memory": 8 << 20, "memory_high": 8 << 20}), "never reached"),
-            (&free, serde_json::json!({"memory": 8 << 20, "memory_swap": 7 << 20}), "memswap_limit"),
-            (&free, serde_json::json!({"memory_swap": 7 << 20}), "needs a limit of memory"),
-            (&free, serde_json::json!({"cpu_shares": 100, "cpu_idle": true}), "`x-cpu-idle` is the least"),
-            (&free, serde_json::json!({"cpu_shares": 100, "cpu_reserved": 0.5}), "are both weights"),
-            (&free, serde_json::json!({"cpus": 0.2, "cpu_reserved": 0.5}), "more CPUs are reserved"),
-            (&free, serde_json::json!({"cpus": 0.2, "cpu_burst": 30_000}), "more than the quota of 20000"),
-            (&free, serde_json::json!({"cpu_burst": 30_000}), "needs a limit of CPU time"),
-            (
-                &policy(OomPolicy::Pause),
-                serde_json::json!({"memory": 256 << 20, "memory_high": 8}),
-                "`pause`",
-            ),
-            (&policy(OomPolicy::Pause), serde_json::json!({}), "`pause` needs a limit of memory"),
-            (&policy(raise), serde_json::json!({}), "`raise` needs a limit of memory"),
-            (
-                &policy(raise),
-                serde_json::json!({"memory": 128 << 20}),
-                "not above the limit of memory, 128 MiB",
-            ),
+            (free, serde_json::json!({"memory": 8 << 20, "memory_reservation": 9 << 20}), "is reserved"),
+            (free, serde_json::json!({"memory": 8 << 20, "memory_high": 8 << 20}), "never reached"),
+            (free, serde_json::json!({"memory": 8 << 20, "memory_swap": 7 << 20}), "memswap_limit"),
+            (free, serde_json::json!({"memory_swap": 7 << 20}), "needs a limit of memory"),
+            (free, serde_json::json!({"cpu_shares": 100, "cpu_idle": true}), "`x-cpu-idle` is the least"),
+            (free, serde_json::json!({"cpu_shares": 100, "cpu_reserved": 0.5}), "are both weights"),
+            (free, serde_json::json!({"cpus": 0.2, "cpu_reserved": 0.5}), "more CPUs are reserved"),
+            (free, serde_json::json!({"cpus": 0.2, "cpu_burst": 30_000}), "more than the quota of 20000"),
+            (free, serde_json::json!({"cpu_burst": 30_000}), "needs a limit of CPU time"),
+            (OomPolicy::Pause, serde_json::json!({"memory": 256 << 20, "memory_high": 8}), "`pause`"),
+            (OomPolicy::Pause, serde_json::json!({}), "`pause` needs a limit of memory"),
+            (raise, serde_json::json!({}), "`raise` needs a limit of memory"),
+            (raise, serde_json::json!({"memory": 128 << 20}), "not above the limit of memory, 128 MiB"),
         ] {
-            let why = resources(json).contradiction(oom).unwrap();
+            let why = settable(json, oom).contradiction().unwrap();
             assert!(why.contains(part), "{why}");
         }
-        let bare = resources(serde_json::json!({"memory": 8 << 20, "memory_swap": -1, "pids": -1}));
-        assert_eq!(bare.contradiction(&free), None);
-        assert_eq!(bare.contradiction(&policy(raise)), None);
+        let bare = serde_json::json!({"memory": 8 << 20, "memory_swap": -1, "pids": -1});
+        assert_eq!(settable(bare.clone(), free).contradiction(), None);
+        assert_eq!(settable(bare, raise).contradiction(), None);
+        let victim = Settable { victim: Some(Victim::Biggest), ..Settable::default() };
+        assert!(victim.contradiction().unwrap().contains("a victim is never chosen"));
+    }
+
+    #[test]
+    fn policies_are_read() {
+        assert_eq!(oom_policy("pause"), Ok(OomPolicy::Pause));
+        assert_eq!(oom_policy("raise:8M:1g"), Ok(OomPolicy::Raise { step: 8 << 20, max: 1 << 30 }));
+        for (text, part) in
+            [("raise", "raise:STEP:MAX"), ("raise:8M", "raise:STEP:MAX"), ("raise:1k:1g", "too small")]
+        {
+            assert!(oom_policy(text).unwrap_err().contains(part), "{text}");
+        }
     }
 }

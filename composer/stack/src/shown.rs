@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 
 use crate::hash::key;
 use crate::model::{Bandwidth, Oom, OomPolicy, Resources, Service, Victim};
+use crate::set::Settable;
 use crate::{rate, size};
 
 /// A limit or a policy that is given.
@@ -34,7 +35,7 @@ impl LimitChange {
     pub fn between(old: &[ShownLimit], new: &[ShownLimit]) -> Vec<Self> {
         let of = |all: &[ShownLimit], key: &str| {
             let found = all.iter().find(|one| one.key == key);
-            found.map_or_else(|| absent(key).to_owned(), |one| one.value.clone())
+            found.map_or_else(|| default_of(key).unwrap_or("none").to_owned(), |one| one.value.clone())
         };
         let is_new = |one: &&ShownLimit| old.iter().all(|other| other.key != one.key);
         let mut all: Vec<&ShownLimit> = old.iter().chain(new.iter().filter(is_new)).collect();
@@ -45,22 +46,15 @@ impl LimitChange {
     }
 }
 
-/// What it means that a key is not given.
-fn absent(key: &str) -> &'static str {
-    if key == "x-oom" { "kill-group" } else { "none" }
+/// What it means that a key is not given, where that is something.
+pub fn default_of(key: &str) -> Option<&'static str> {
+    (key == "x-oom").then_some("kill-group")
 }
 
 impl Service {
     /// What it may take, and what happens when it wants more.
     pub fn limits(&self) -> Vec<ShownLimit> {
-        let mut limits = self.resources.shown(false);
-        if !self.oom.is_default() {
-            limits.push(ShownLimit {
-                field: "oom".to_owned(),
-                key: "x-oom".to_owned(),
-                value: self.oom.shown(),
-            });
-        }
+        let mut limits = Settable::of_service(self).shown(false);
         limits.extend(self.bandwidth.shown("x-bandwidth"));
         limits
     }
@@ -72,21 +66,28 @@ pub fn limits_of_stack(
     bandwidth: Bandwidth,
     victim: Option<Victim>,
 ) -> Vec<ShownLimit> {
-    let mut limits = resources.shown(true);
+    let mut limits = Settable::of_stack(resources, victim).shown(true);
     limits.extend(bandwidth.shown("bandwidth"));
-    limits.extend(victim.map(|victim| {
-        ShownLimit {
-            field: "victim".to_owned(),
-            key: "x-oom.victim".to_owned(),
-            value: match victim {
-                Victim::Priority => "priority",
-                Victim::Biggest => "biggest",
-                Victim::Newest => "newest",
-            }
-            .to_owned(),
-        }
-    }));
     limits
+}
+
+impl Settable {
+    /// What is given, by the keys of the file; `stack` where it is the stack's.
+    fn shown(&self, stack: bool) -> Vec<ShownLimit> {
+        let policy = (!self.oom.is_default()).then(|| ("oom", self.oom.shown()));
+        let victim = self.victim.map(|victim| ("victim", victim.shown().to_owned()));
+        let policies = policy.into_iter().chain(victim).map(|(field, value)| ShownLimit {
+            key: key_of(field, stack),
+            field: field.to_owned(),
+            value,
+        });
+        self.resources.shown(stack).into_iter().chain(policies).collect()
+    }
+
+    /// What has another value in `new`, by the keys of the file; `stack` where it is the stack's.
+    pub fn changes(&self, new: &Self, stack: bool) -> Vec<LimitChange> {
+        LimitChange::between(&self.shown(stack), &new.shown(stack))
+    }
 }
 
 impl Resources {
@@ -98,10 +99,15 @@ impl Resources {
         };
         fields(self).into_iter().filter_map(shown).collect()
     }
+}
 
-    /// What has another value in `new`, by the keys of the file; `stack` where these are those of `x-resources`.
-    pub fn changes(&self, new: &Self, stack: bool) -> Vec<LimitChange> {
-        LimitChange::between(&self.shown(stack), &new.shown(stack))
+impl Victim {
+    fn shown(self) -> &'static str {
+        match self {
+            Self::Priority => "priority",
+            Self::Biggest => "biggest",
+            Self::Newest => "newest",
+        }
     }
 }
 
@@ -143,6 +149,7 @@ pub fn key_of(field: &str, stack: bool) -> String {
         "memory_reservation" if stack => "reservations.memory".to_owned(),
         // `limits.swap` is swap alone, and this is both: the word of the kernel's own file.
         "memory_swap" if stack => "memswap".to_owned(),
+        "victim" => "x-oom.victim".to_owned(),
         _ if stack => field.to_owned(),
         _ => key(field),
     }
@@ -237,7 +244,7 @@ mod tests {
             serde_json::json!({"memory": 300 << 20, "memory_swap": 450 << 20, "memory_reservation": 1 << 20}),
         );
         assert_eq!(
-            told(&old.changes(&new, true)),
+            told(&LimitChange::between(&old.shown(true), &new.shown(true))),
             [
                 "reservations.cpus 0.5 -> none",
                 "reservations.memory none -> 1 MiB",

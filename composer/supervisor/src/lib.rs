@@ -15,6 +15,7 @@ pub mod logs;
 pub mod paths;
 pub mod protocol;
 mod records;
+mod starting;
 pub mod words;
 
 use std::io::Write;

@@ -110,6 +110,12 @@ impl StackPaths {
         self.state().join("containers")
     }
 
+    /// The names of those of which anything is there.
+    pub fn container_names(&self) -> impl Iterator<Item = String> + use<> {
+        let folders = std::fs::read_dir(self.containers()).into_iter().flatten().flatten();
+        folders.filter_map(|entry| entry.file_name().into_string().ok())
+    }
+
     /// Makes the folders of the stack.
     pub fn make(&self) -> io::Result<()> {
         make_spread(&self.run().join("containers"))?;

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use composer_network::firewall::Protocol;
 use composer_sandbox::IdRange;
-use composer_stack::{Bandwidth, Mac, Network, Resources, Service, Setting, Victim, Volume};
+use composer_stack::{Bandwidth, Mac, Network, Oom, Resources, Service, Settable, Setting, Victim, Volume};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::paths::{ContainerPaths, StackPaths};
@@ -68,6 +68,12 @@ pub struct Over {
     pub set: Setting,
     /// What the file said then.
     pub file: Resources,
+    /// The same of what happens when memory runs out.
+    #[serde(default)]
+    pub oom: Oom,
+    /// And of the stack's victim.
+    #[serde(default)]
+    pub victim: Option<Victim>,
 }
 
 impl Overs {
@@ -81,10 +87,20 @@ impl Overs {
 }
 
 impl Over {
+    /// What stands over a file that says this; nothing where that says it all by itself.
+    pub fn new(set: Setting, file: Settable) -> Option<Self> {
+        let Settable { resources, oom, victim } = file;
+        (!set.is_empty()).then_some(Self { set, file: resources, oom, victim })
+    }
+
+    /// What the file said.
+    pub fn file(&self) -> Settable {
+        Settable { resources: self.file.clone(), oom: self.oom.clone(), victim: self.victim }
+    }
+
     /// What is left of it over a file that says `now`; nothing where that is none of it.
-    pub fn onto(&self, now: &Resources) -> Option<Self> {
-        let set = self.set.where_unedited(&self.file, now);
-        (!set.is_empty()).then(|| Self { set, file: now.clone() })
+    pub fn onto(&self, now: &Settable) -> Option<Self> {
+        Self::new(self.set.where_unedited(&self.file(), now), now.clone())
     }
 }
 
@@ -274,12 +290,15 @@ struct StartedRecord {
 }
 
 impl ContainerRecord {
+    /// Those of a stack. One under another's name is what a crash has left.
+    pub fn all(stack: &StackPaths) -> impl Iterator<Item = Self> {
+        let read = |name: String| Self::read(&stack.container(&name)).filter(|record| record.name == name);
+        stack.container_names().filter_map(read)
+    }
+
     /// Those of a stack whose programs run, as far as its records know.
     pub fn running(stack: &StackPaths) -> Vec<Self> {
-        let names = fs::read_dir(stack.containers()).into_iter().flatten().flatten();
-        let names = names.filter_map(|entry| entry.file_name().into_string().ok());
-        let read = names.filter_map(|name| Self::read(&stack.container(&name)));
-        read.filter(|record| matches!(record.phase, Phase::Started(_))).collect()
+        Self::all(stack).filter(|record| matches!(record.phase, Phase::Started(_))).collect()
     }
 
     /// The addresses in the order in which its networks are joined.

@@ -4,6 +4,7 @@ use composer_supervisor::host::images::{Name, Stored};
 use globset::{GlobBuilder, GlobMatcher};
 
 use super::super::{Error, Result};
+use crate::options::filter::{self, Label};
 use crate::time;
 
 /// What an image has to be. Several of one kind: any of them; of several kinds: all of them, but labels, which are all wanted.
@@ -14,14 +15,6 @@ pub struct Filters {
     /// Made before this: nanoseconds since the Unix epoch.
     until: Option<u64>,
     dangling: Option<bool>,
-}
-
-#[derive(Debug)]
-struct Label {
-    key: String,
-    value: Option<String>,
-    /// Whether the image has it.
-    has: bool,
 }
 
 impl Filters {
@@ -45,19 +38,12 @@ impl Filters {
                     let glob = glob.map_err(|error| Error::Usage(format!("`{text}`: {error}")))?;
                     filters.references.push(glob.compile_matcher());
                 }
-                "label" | "label!" => {
-                    let (name, wanted) = match value.split_once('=') {
-                        Some((name, wanted)) => (name, Some(wanted.to_owned())),
-                        None => (value, None),
-                    };
-                    filters.labels.push(Label { key: name.to_owned(), value: wanted, has: key == "label" });
-                }
+                "label" | "label!" => filters.labels.push(filter::label(text).ok_or_else(wrong)?),
                 "until" => filters.until = Some(time::parse(value, time::now()).map_err(Error::Usage)?),
-                "dangling" => match value {
-                    "true" | "1" => filters.dangling = Some(true),
-                    "false" | "0" => filters.dangling = Some(false),
-                    _ => return Err(Error::Usage(format!("`{text}`: write `true` or `false`"))),
-                },
+                "dangling" => {
+                    let wrong = || Error::Usage(format!("`{text}`: write `true` or `false`"));
+                    filters.dangling = Some(filter::flag(value).ok_or_else(wrong)?);
+                }
                 _ => return Err(wrong()),
             }
         }
@@ -73,19 +59,8 @@ impl Filters {
                 glob.is_match(&name.repository) || full.as_ref().is_some_and(|full| glob.is_match(full))
             });
         let is_old = self.until.is_none_or(|until| super::created(image).is_none_or(|made| made < until));
-        let is_labelled = self.labels.iter().all(|label| label.agrees(image));
+        let is_labelled = self.labels.iter().all(|label| label.agrees(&image.config.run.labels));
         is_named && is_old && is_labelled && self.dangling != Some(true)
-    }
-}
-
-impl Label {
-    fn agrees(&self, image: &Stored) -> bool {
-        let found = image.config.run.labels.get(&self.key);
-        let is_there = match &self.value {
-            Some(value) => found == Some(value),
-            None => found.is_some(),
-        };
-        is_there == self.has
     }
 }
 
@@ -100,6 +75,6 @@ mod tests {
             assert!(Filters::parse(&[text.to_owned()], &known).is_err(), "{text}");
         }
         let texts = ["label=a=b".to_owned(), "until=24h".to_owned()];
-        assert_eq!(Filters::parse(&texts, &known).unwrap().labels[0].value.as_deref(), Some("b"));
+        assert_eq!(Filters::parse(&texts, &known).unwrap().labels, [filter::label("label=a=b").unwrap()]);
     }
 }

@@ -7,8 +7,9 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::super::context::Context;
+use super::super::filtered::SCOPE;
 use super::super::{Error, Result, doing};
-use super::{SCOPE, driver};
+use super::driver;
 use crate::options::NetworkInspect;
 use crate::time;
 

@@ -8,16 +8,14 @@ use composer_supervisor::host::networks::{self, Shown};
 use serde::Serialize;
 
 use super::context::Context;
+use super::filtered::{Filtered, SCOPE};
 use super::{Error, Result, doing};
-use crate::options::{ListFormat, Network, NetworkFilter, NetworkLs, NetworkRm, NetworkVerb};
+use crate::options::{Filter, ListFormat, Network, NetworkLs, NetworkRm, NetworkVerb};
 use crate::render::table;
 use crate::time;
 
 /// As many digits of an id are shown as Docker shows.
 const SHORT: usize = 12;
-
-/// How far networks reach: this host.
-const SCOPE: &str = "local";
 
 /// One network, with Docker's keys.
 #[derive(Debug, Serialize)]
@@ -50,7 +48,7 @@ pub fn run(context: &mut Context, verb: Network) -> Result {
 
 fn list(context: &mut Context, verb: &NetworkLs) -> Result {
     let mut shown = networks::list()?;
-    shown.retain(|shown| has_all(shown, &verb.filter));
+    shown.retain(|shown| is_wanted(shown, &verb.filter));
     let id = |shown: &Shown| if verb.no_trunc { shown.id.clone() } else { shown.id[..SHORT].to_owned() };
     let text = if verb.quiet {
         shown.iter().map(|shown| format!("{}\n", id(shown))).collect()
@@ -77,34 +75,15 @@ fn list(context: &mut Context, verb: &NetworkLs) -> Result {
     Ok(0)
 }
 
-/// As in Docker, one of the filters of a kind is enough, and all labels have to be there.
-fn has_all(shown: &Shown, filters: &[NetworkFilter]) -> bool {
-    let any = |holds: &dyn Fn(&NetworkFilter) -> Option<bool>| {
-        let mut known = filters.iter().filter_map(holds).peekable();
-        known.peek().is_none() || known.any(|holds| holds)
+fn is_wanted(shown: &Shown, filters: &[Filter]) -> bool {
+    let filtered = Filtered {
+        name: &shown.network.name,
+        id: &shown.id,
+        driver: driver(shown),
+        labels: inspect::labels(shown),
+        dangling: shown.containers.is_empty(),
     };
-    let labels = inspect::labels(shown);
-    any(&|filter| match filter {
-        NetworkFilter::Name(part) => Some(shown.network.name.contains(part)),
-        _ => None,
-    }) && any(&|filter| match filter {
-        NetworkFilter::Id(part) => Some(shown.id.contains(part)),
-        _ => None,
-    }) && any(&|filter| match filter {
-        NetworkFilter::Driver(name) => Some(driver(shown) == name),
-        _ => None,
-    }) && any(&|filter| match filter {
-        NetworkFilter::Scope(scope) => Some(scope == SCOPE),
-        _ => None,
-    }) && filters.iter().all(|filter| match filter {
-        NetworkFilter::Label(key, value, is_there) => {
-            let found =
-                labels.get(key).is_some_and(|known| value.as_ref().is_none_or(|value| value == known));
-            found == *is_there
-        }
-        NetworkFilter::Dangling(dangling) => shown.containers.is_empty() == *dangling,
-        _ => true,
-    })
+    filtered.agrees(filters)
 }
 
 fn driver(shown: &Shown) -> &'static str {

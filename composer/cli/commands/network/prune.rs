@@ -13,7 +13,7 @@ pub fn run(context: &mut Context, verb: &NetworkPrune) -> Result {
         return Ok(0);
     }
     let (mut text, mut code) = (String::new(), 0);
-    for shown in networks::list()?.iter().filter(|shown| super::has_all(shown, &verb.filter)) {
+    for shown in networks::list()?.iter().filter(|shown| super::is_wanted(shown, &verb.filter)) {
         let name = &shown.network.name;
         if !shown.containers.is_empty() || !networks::stacks_on(name).is_empty() {
             continue;

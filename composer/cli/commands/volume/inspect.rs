@@ -4,6 +4,7 @@ use composer_supervisor::host::volumes::{self, Shown};
 use serde_json::{Value, json};
 
 use super::super::context::Context;
+use super::super::filtered::SCOPE;
 use super::super::{Error, Result, doing};
 use super::DRIVER;
 use crate::options::VolumeInspect;
@@ -37,6 +38,6 @@ fn document(shown: &Shown) -> Value {
         "Mountpoint": shown.place.display().to_string(),
         "Name": shown.volume.name,
         "Options": if options.is_empty() { Value::Null } else { json!(options) },
-        "Scope": "local",
+        "Scope": SCOPE,
     })
 }

@@ -8,8 +8,9 @@ use composer_supervisor::host::volumes::{self, Shown};
 use serde::Serialize;
 
 use super::context::Context;
+use super::filtered::{Filtered, SCOPE};
 use super::{Error, Result, doing};
-use crate::options::{ListFormat, Volume, VolumeFilter, VolumeLs, VolumeRm, VolumeVerb, Volumes};
+use crate::options::{Filter, ListFormat, Volume, VolumeLs, VolumeRm, VolumeVerb, Volumes};
 use crate::render::table;
 
 /// The one driver there is.
@@ -63,32 +64,19 @@ pub fn of_stack(context: &mut Context, verb: &Volumes) -> Result {
 
 fn list(context: &mut Context, verb: &VolumeLs) -> Result {
     let mut shown = volumes::list()?;
-    shown.retain(|shown| has_all(shown, &verb.filter));
+    shown.retain(|shown| is_wanted(shown, &verb.filter));
     show(context, &shown, verb.quiet, verb.format)
 }
 
-/// As in Docker, one of the filters of a kind is enough, and all labels have to be there.
-fn has_all(shown: &Shown, filters: &[VolumeFilter]) -> bool {
-    let any = |holds: &dyn Fn(&VolumeFilter) -> Option<bool>| {
-        let mut known = filters.iter().filter_map(holds).peekable();
-        known.peek().is_none() || known.any(|holds| holds)
+fn is_wanted(shown: &Shown, filters: &[Filter]) -> bool {
+    let filtered = Filtered {
+        name: &shown.volume.name,
+        id: "",
+        driver: DRIVER,
+        labels: shown.labels(),
+        dangling: shown.users.is_empty(),
     };
-    let labels = shown.labels();
-    any(&|filter| match filter {
-        VolumeFilter::Name(part) => Some(shown.volume.name.contains(part)),
-        _ => None,
-    }) && any(&|filter| match filter {
-        VolumeFilter::Driver(driver) => Some(driver == DRIVER),
-        _ => None,
-    }) && filters.iter().all(|filter| match filter {
-        VolumeFilter::Label(key, value, is_there) => {
-            let found =
-                labels.get(key).is_some_and(|known| value.as_ref().is_none_or(|value| value == known));
-            found == *is_there
-        }
-        VolumeFilter::Dangling(dangling) => shown.users.is_empty() == *dangling,
-        VolumeFilter::Name(_) | VolumeFilter::Driver(_) => true,
-    })
+    filtered.agrees(filters)
 }
 
 fn show(context: &mut Context, shown: &[Shown], quiet: bool, format: ListFormat) -> Result {
@@ -125,7 +113,7 @@ fn line(shown: &Shown) -> Line<'_> {
         links: "N/A",
         mountpoint: shown.place.display().to_string(),
         name: &shown.volume.name,
-        scope: "local",
+        scope: SCOPE,
         size: "N/A",
         status: "N/A",
     }

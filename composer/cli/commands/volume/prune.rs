@@ -14,11 +14,11 @@ pub fn run(context: &mut Context, verb: &VolumePrune) -> Result {
     if !verb.force && !agreed(context, &what)? {
         return Ok(0);
     }
-    let is_wanted = |shown: &Shown| {
-        shown.users.is_empty() && (verb.all || shown.anonymous) && super::has_all(shown, &verb.filter)
+    let goes = |shown: &Shown| {
+        shown.users.is_empty() && (verb.all || shown.anonymous) && super::is_wanted(shown, &verb.filter)
     };
     let (mut text, mut freed, mut code) = (String::new(), 0, 0);
-    for shown in volumes::list()?.iter().filter(|shown| is_wanted(shown)) {
+    for shown in volumes::list()?.iter().filter(|shown| goes(shown)) {
         let size = volumes::size(&shown.volume.name);
         match volumes::remove(&shown.volume.name) {
             Ok(()) => {

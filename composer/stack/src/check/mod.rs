@@ -40,6 +40,7 @@ mod userns;
 mod volumes;
 mod words;
 
+pub(crate) use oom::step;
 pub use ports::same_address;
 pub(crate) use resources::{beyond, contradiction};
 

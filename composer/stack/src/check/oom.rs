@@ -5,6 +5,7 @@ use crate::diagnostic::Report;
 use crate::limits::Limits;
 use crate::model::{Oom, OomPolicy};
 use crate::options::{HostFacts, Lacking};
+use crate::set::Settable;
 use crate::size;
 use crate::source::Span;
 use crate::values::{self, At};
@@ -46,10 +47,8 @@ impl<'a> Stack<'a> {
     }
 
     fn check(&self, report: &mut Report) {
-        if let Some(victim) = self.victim().filter(|_| self.cap.is_none()) {
-            report
-                .error(victim.span, "a victim is never chosen: the stack has no limit of memory")
-                .help("set `x-resources.limits.memory`, which is what it is chosen at");
+        if let Some(victim) = self.victim() {
+            needs_cap(victim.span, self.cap, report);
         }
         if let Some(policy) = self.own.and_then(|own| own.get("policy")) {
             self.can_do(policy, report);
@@ -145,7 +144,7 @@ impl<'a> Own<'a> {
         }
         if let Some(step) = self.bytes("step").filter(|step| step.value < LEAST_STEP) {
             report
-                .error(step.span, format!("a step of {} is too small", shown(step.value)))
+                .error(step.span, too_small(step.value))
                 .help(format!("the least is {}", shown(LEAST_STEP)));
         }
         let Some(max) = self.bytes("max") else { return };
@@ -195,9 +194,20 @@ fn within(max: At<i64>, cap: Option<At<i64>>, host: Option<&HostFacts>, report: 
     }
 }
 
-/// What a policy wants of limits that are changed.
-pub(super) fn of_changed(oom: &Oom, limits: &Limits, report: &mut Report) {
-    match oom.policy {
+fn needs_cap(victim: Span, cap: Option<At<i64>>, report: &mut Report) {
+    if cap.is_none() {
+        report
+            .error(victim, "a victim is never chosen: the stack has no limit of memory")
+            .help("set `x-resources.limits.memory`, which is what it is chosen at");
+    }
+}
+
+/// What policies want of limits that are changed.
+pub(super) fn of_changed(settable: &Settable, limits: &Limits, report: &mut Report) {
+    if settable.victim.is_some() {
+        needs_cap(Span::NOWHERE, limits.memory, report);
+    }
+    match settable.oom.policy {
         OomPolicy::Pause => needs_limit(("pause", Span::NOWHERE), limits, None, report),
         OomPolicy::Raise { max, .. } => {
             needs_limit(("raise", Span::NOWHERE), limits, None, report);
@@ -216,6 +226,20 @@ pub(super) fn changed_within(oom: &Oom, cap: &Limits, report: &mut Report) {
 
 /// Below it, one raise follows the other faster than they are worth.
 const LEAST_STEP: i64 = 1 << 20;
+
+fn too_small(step: i64) -> String {
+    format!("a step of {} is too small", shown(step))
+}
+
+/// Why a step is refused that is in no file.
+pub(crate) fn step(bytes: u64) -> Result<(), String> {
+    match i64::try_from(bytes) {
+        Ok(step) if step < LEAST_STEP => {
+            Err(format!("{}: the least is {}", too_small(step), shown(LEAST_STEP)))
+        }
+        Ok(_) | Err(_) => Ok(()),
+    }
+}
 
 /// An amount of bytes for users.
 fn shown(bytes: i64) -> String {

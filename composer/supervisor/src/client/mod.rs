@@ -15,11 +15,15 @@ use nix::sys::socket::{AddressFamily, SockFlag, SockType, connect, getsockopt, s
 use crate::channel;
 use crate::paths::{self, StackPaths};
 use crate::protocol::{Again, Asked, Following, Purpose, Reply, Request, VERSION, overtaken};
-use start::{Place, lock, root, start};
+use crate::starting::StartLock;
+use start::{Place, root, start};
 
 /// How often a request is made again. A supervisor that dies takes what queues at its listener along; one that dies of
 /// the request itself is to be heard of.
 const TRIES: usize = 4;
+/// How many milliseconds processes are waited for that are about to end: a supervisor takes a second for clients that are
+/// stopped.
+const PATIENCE: u16 = 5000;
 
 /// A connection to a stack's supervisor. One request a connection: where that ends before the answer, the request is
 /// made again on a new one.
@@ -68,6 +72,31 @@ pub enum Error {
     Overtaken(&'static str),
 }
 
+fn start_lock(paths: &StackPaths) -> Result<StartLock, Error> {
+    StartLock::take(paths).map_err(doing(format!("lock {}", paths.start_lock().display())))
+}
+
+fn cgroups() -> Result<Hierarchy, Error> {
+    Hierarchy::detect().map_err(|error| Error::Io(error.to_string(), io::ErrorKind::Other.into()))
+}
+
+/// Returns when the process has ended, or has not in this time.
+fn ended(process: &OwnedFd, within: PollTimeout) {
+    while poll(&mut [PollFd::new(process.as_fd(), PollFlags::POLLIN)], within) == Err(Errno::EINTR) {}
+}
+
+/// What is left of a stack's two processes that have ended, and of others' that nobody has seen off.
+fn remove_groups(stack: &str) -> Result<(), Error> {
+    let hierarchy = cgroups()?;
+    // What cannot be removed now is by whoever sees the next stack off, and by the keeper of the next one that comes up.
+    let _ = hierarchy.group_everywhere(&paths::engine_group(stack)).remove();
+    let _ = hierarchy.group_everywhere(paths::ENGINE_GROUPS).remove_empty_inside();
+    for shared in [paths::ENGINE_GROUPS, "compose"] {
+        let _ = hierarchy.group_everywhere(shared).remove_if_empty();
+    }
+    Ok(())
+}
+
 fn doing(what: impl Into<String>) -> impl FnOnce(io::Error) -> Error {
     let what = what.into();
     move |error| Error::Io(what, error)
@@ -94,7 +123,7 @@ impl Client {
             return Ok(client);
         }
         let paths = StackPaths::new(stack);
-        let _lock = lock(&paths)?;
+        let _lock = start_lock(&paths)?;
         // Somebody else may have started it while we waited for the lock.
         if let Some(client) = Self::connect(stack)? {
             return Ok(client);
@@ -106,6 +135,26 @@ impl Client {
     /// The supervisor's socket, for whoever talks to it in a loop of its own. `None` where none runs.
     pub(crate) fn socket(stack: &str) -> Result<Option<OwnedFd>, Error> {
         Ok(Self::connect(stack)?.map(|client| client.first))
+    }
+
+    /// Takes away what a command that was killed has left of a stack of which nothing is known any more: the lock, and
+    /// the cgroup of the two processes, which stays where they ended and nobody saw them off.
+    pub fn sweep(stack: &str) -> Result<(), Error> {
+        let paths = StackPaths::new(stack);
+        let lock = start_lock(&paths)?;
+        // Somebody may have brought it up meanwhile.
+        if !paths::stacks().iter().any(|known| known == stack) {
+            let group = cgroups()?.group_everywhere(&paths::engine_group(stack));
+            // They may be about to end, and no client waits for them.
+            let pids = group.pids().unwrap_or_default();
+            let processes = pids.into_iter().filter_map(|pid| pidfd::open(pid).ok());
+            processes.for_each(|process| ended(&process, PATIENCE.into()));
+            let _ = group.kill();
+            remove_groups(stack)?;
+            lock.end();
+            paths::tidy();
+        }
+        Ok(())
     }
 
     fn connect(stack: &str) -> Result<Option<Self>, Error> {
@@ -272,19 +321,8 @@ impl Client {
         // They end when their last client has gone: this one.
         nix::sys::socket::shutdown(self.as_fd().as_raw_fd(), nix::sys::socket::Shutdown::Both)
             .map_err(|errno| Error::Io("close the connection".to_owned(), errno.into()))?;
-        for process in processes {
-            let mut fds = [PollFd::new(process.as_fd(), PollFlags::POLLIN)];
-            while poll(&mut fds, PollTimeout::NONE) == Err(Errno::EINTR) {}
-        }
-        let hierarchy =
-            Hierarchy::detect().map_err(|error| Error::Io(error.to_string(), io::ErrorKind::Other.into()))?;
-        // What is left of them is swept as what others have left is here: by whoever sees the next stack off, and by
-        // the keeper of the next one that comes up.
-        let _ = hierarchy.group_everywhere(&paths::engine_group(&self.stack)).remove();
-        let _ = hierarchy.group_everywhere(paths::ENGINE_GROUPS).remove_empty_inside();
-        for shared in [paths::ENGINE_GROUPS, "compose"] {
-            let _ = hierarchy.group_everywhere(shared).remove_if_empty();
-        }
+        processes.iter().for_each(|process| ended(process, PollTimeout::NONE));
+        remove_groups(&self.stack)?;
         paths::tidy();
         Ok(())
     }

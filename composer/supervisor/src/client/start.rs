@@ -1,21 +1,21 @@
 //! Where a stack's supervisor listens, and how it and its keeper are started.
 
 use std::ffi::{CString, OsString};
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 use composer_sandbox as sandbox;
 use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg, OFlag, open};
+use nix::fcntl::{OFlag, open};
 use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, listen, socket};
 use nix::sys::stat::Mode;
 
 use super::{Error, doing};
 use crate::keeper::protocol::LISTENER;
-use crate::paths::{self, StackPaths};
+use crate::paths::StackPaths;
 
 /// The folder of a socket, by descriptor: a stack's name may be longer than the 108 bytes that a socket's path has
 /// room for (unix(7)).
@@ -44,29 +44,6 @@ impl Place {
 
 pub(super) fn root() -> Result<(), Error> {
     if nix::unistd::geteuid().is_root() { Ok(()) } else { Err(Error::NotRoot) }
-}
-
-/// Locks the starting of this stack's processes. Whoever ends a stack unlinks the file: one that has been
-/// unlinked while we waited for it locks nothing any more.
-pub(super) fn lock(paths: &StackPaths) -> Result<Flock<File>, Error> {
-    let path = paths.start_lock();
-    let failed = || doing(format!("lock {}", path.display()));
-    loop {
-        if let Some(folder) = path.parent() {
-            paths::make(folder).map_err(failed())?;
-        }
-        let opened = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
-        let file = match opened {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            other => other.map_err(failed())?,
-        };
-        let file = Flock::lock(file, FlockArg::LockExclusive)
-            .map_err(|(_, errno)| failed()(io::Error::from(errno)))?;
-        let ours = file.metadata().map_err(failed())?;
-        if fs::metadata(&path).is_ok_and(|there| (there.dev(), there.ino()) == (ours.dev(), ours.ino())) {
-            return Ok(file);
-        }
-    }
 }
 
 /// Starts the keeper, which starts the supervisor. The listening socket is made here: a client can connect at

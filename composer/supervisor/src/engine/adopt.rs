@@ -85,10 +85,7 @@ impl Engine {
     /// The containers that have a readable record; folders without one are what a crash left half-made.
     async fn recorded(&self) -> Vec<Rc<Container>> {
         let mut found = Vec::new();
-        for entry in fs::read_dir(self.paths.containers()).into_iter().flatten().flatten() {
-            let Ok(name) = entry.file_name().into_string() else {
-                continue;
-            };
+        for name in self.paths.container_names() {
             let paths = self.paths.container(&name);
             match ContainerRecord::read(&paths) {
                 Some(record) if record.name == name => found.push(Container::new(record, paths)),

@@ -5,7 +5,7 @@
 //! the rest of the stack's. Other programs of the host, and services of other stacks that ask for none, are not kept off.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File};
+use std::fs::File;
 use std::io;
 use std::rc::Rc;
 
@@ -328,9 +328,7 @@ impl Engine {
         let mut found = Vec::new();
         for stack in paths::stacks() {
             let paths = StackPaths::new(&stack);
-            let Ok(containers) = fs::read_dir(paths.containers()) else { continue };
-            let names = containers.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-            for name in names.filter(|name| is_asked(&stack, name)) {
+            for name in paths.container_names().filter(|name| is_asked(&stack, name)) {
                 let Some(record) = ContainerRecord::read(&paths.container(&name)) else { continue };
                 if !record.cores.is_empty() && self.cgroups.group(&format!("compose/{stack}/{name}")).exists()
                 {

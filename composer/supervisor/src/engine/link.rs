@@ -244,7 +244,12 @@ impl Link {
         Born { pid, pidfd, end }
     }
 
-    /// The present keeper.
+    /// The present keeper by its pidfd, so that others can see it end.
+    pub fn keeper_process(&self) -> Option<OwnedFd> {
+        self.keeper.borrow().as_ref().and_then(|fd| fd.try_clone().ok())
+    }
+
+    /// The number of the present keeper.
     pub fn keeper(&self) -> Option<i32> {
         self.keeper.borrow().as_ref().and_then(|keeper| program::number(keeper.as_fd()))
     }
@@ -383,20 +388,14 @@ impl Link {
         held
     }
 
-    /// The number of the keeper, where there is one.
-    pub fn keeper_number(&self) -> Option<i32> {
-        self.keeper.borrow().as_ref().and_then(|keeper| program::number(keeper.as_fd()))
-    }
-
-    /// Tells the keeper to end when this process does; its pidfd, so that others can see it end.
-    pub async fn quit(&self) -> Option<OwnedFd> {
+    /// Tells the keeper to end when this process does.
+    pub async fn quit(&self) {
         self.quitting.set(true);
         let (sent, when_sent) = oneshot::channel();
         let queued = self.orders.borrow().send((Order::Quit, Vec::new(), Some(sent))).is_ok();
         if queued {
             let _ = when_sent.await;
         }
-        self.keeper.borrow().as_ref().and_then(|fd| fd.try_clone().ok())
     }
 }
 

@@ -70,7 +70,7 @@ use composer_plan::{Lack, Observed, ObservedContainer, ObservedState};
 use composer_sandbox::descriptor;
 use composer_stack::Stack;
 use nix::fcntl::{Flock, FlockArg};
-use tokio::sync::{Mutex, Notify, RwLock, broadcast, watch};
+use tokio::sync::{Mutex, Notify, OnceCell, RwLock, broadcast, watch};
 
 use crate::events::{self, Happening, Journal};
 use crate::keeper::protocol::{LISTENER, PEER};
@@ -150,6 +150,8 @@ struct Engine {
     stirred: Notify,
     /// Whether this process is about to end: watchers are told so.
     leaving: watch::Sender<bool>,
+    /// What it stood on has been taken away.
+    left: OnceCell<()>,
     finished: Notify,
     /// Held for as long as this process lives: one writer a stack.
     _lock: Flock<File>,
@@ -224,6 +226,7 @@ async fn supervise(stack: &str) -> io::Result<()> {
         parting: Cell::new(0),
         stirred: Notify::new(),
         leaving: watch::Sender::new(false),
+        left: OnceCell::new(),
         finished: Notify::new(),
         _lock: lock,
     });

@@ -247,10 +247,8 @@ impl Maker<'_> {
 
 /// The first container of a service, by its records.
 fn first_of(stack: &StackPaths, service: &str) -> Option<String> {
-    let names = fs::read_dir(stack.containers()).into_iter().flatten().flatten();
-    let names = names.filter_map(|entry| entry.file_name().into_string().ok());
-    let records = names.filter_map(|name| crate::records::ContainerRecord::read(&stack.container(&name)));
-    let own = records.filter(|record| record.service.name == service && record.oneoff.is_none());
+    let own = crate::records::ContainerRecord::all(stack)
+        .filter(|record| record.service.name == service && record.oneoff.is_none());
     own.min_by_key(|record| record.index).map(|record| record.name)
 }
 

@@ -72,9 +72,7 @@ impl Engine {
     /// Fails where another stack has a container of one of these names.
     pub(super) fn not_taken(&self, names: &BTreeSet<String>) -> Result<(), Failure> {
         for stack in paths::stacks().into_iter().filter(|stack| *stack != self.stack) {
-            let Ok(containers) = fs::read_dir(StackPaths::new(&stack).containers()) else { continue };
-            let taken = containers.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-            if let Some(name) = taken.into_iter().find(|name| names.contains(name)) {
+            if let Some(name) = StackPaths::new(&stack).container_names().find(|name| names.contains(name)) {
                 return Err(failure(format!(
                     "the container name {name:?} is already in use by stack {stack}: give one of them another \
                      `container_name`, or take the other away with `compose -p {stack} down`"

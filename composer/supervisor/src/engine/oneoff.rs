@@ -12,7 +12,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use composer_plan::{Observed, Orphans, Plan, UpOptions};
-use composer_stack::Stack;
+use composer_stack::{Settable, Stack};
 use tokio::io::unix::AsyncFd;
 use tokio::sync::watch;
 
@@ -161,7 +161,7 @@ impl Engine {
         let (overs, _) = self.overlay(&mut request.stack);
         self.share_by_name(&mut request.stack).map_err(|error| Failure::from(&error))?;
         if let Some(service) = request.stack.services.get(&request.service.name) {
-            request.service.resources.clone_from(&service.resources);
+            Settable::of_service(service).give_to(&mut request.service);
         }
         Ok(overs)
     }

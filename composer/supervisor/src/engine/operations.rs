@@ -25,6 +25,7 @@ use crate::host::volumes::left;
 use crate::paths;
 use crate::protocol::{Action, Down, Failure, Kill, Reply, Stop, Subject, Up};
 use crate::records::{self, Halt, Overs, StackRecord};
+use crate::starting::StartLock;
 
 /// A failure with the usual exit status.
 pub fn failure(message: String) -> Failure {
@@ -404,14 +405,16 @@ impl Engine {
         containers.values().map(|container| container.record.borrow().service.name.clone()).collect()
     }
 
-    /// Takes away what only these two processes stood on. The start lock keeps a new pair from being started
-    /// meanwhile; it is let go with this process.
-    pub(super) fn clear_run_folder(&self) {
+    /// Takes away what only these two processes stood on, under the lock that keeps the next two from being started
+    /// meanwhile. Where somebody else has it, who finds nobody any more, the folders are for those two.
+    pub(super) fn clear_folders(&self, starting: Option<StartLock>) {
+        let _ = fs::remove_file(self.paths.socket());
+        let Some(starting) = starting else { return };
         let _ = composer_sandbox::remove(&self.paths.run());
         if left::leave_all(&self.paths, &self.stack).is_ok() {
             let _ = composer_sandbox::remove(&self.paths.state());
         }
-        let _ = fs::remove_file(self.paths.start_lock());
+        starting.end();
         paths::tidy();
     }
 }

@@ -13,6 +13,7 @@ use tokio::sync::broadcast::error::RecvError;
 use super::operations::Operation;
 use super::{Engine, asyncfd, exec, operations};
 use crate::protocol::{Asked, Failure, Origin, Reply, Request, VERSION};
+use crate::starting::StartLock;
 use crate::{channel, clock, diagnose};
 use composer_sandbox::{descriptor, pidfd};
 
@@ -101,9 +102,9 @@ impl Engine {
         let leaving = parting.is_some() && self.is_deserted();
         let mut fds = Vec::new();
         if leaving {
-            self.leave();
+            self.leave().await;
             fds.extend(pidfd::open(std::process::id().cast_signed()).ok());
-            fds.extend(self.link.quit().await);
+            fds.extend(self.link.keeper_process());
         }
         let fds: Vec<_> = fds.iter().map(AsFd::as_fd).collect();
         // A client that has gone needs no answer.
@@ -115,7 +116,7 @@ impl Engine {
     /// What a client of another version is told.
     fn foreign(&self, version: Option<&str>) -> Failure {
         let (stack, own) = (&self.stack, std::process::id());
-        let keeper = self.link.keeper_number().map(|keeper| format!(" {keeper}")).unwrap_or_default();
+        let keeper = self.link.keeper().map(|keeper| format!(" {keeper}")).unwrap_or_default();
         operations::failure(format!(
             "stack {stack} was started by compose {VERSION}, this is {}: take it down with that one, or end its processes with `kill -9 {own}{keeper}` and use this one",
             version.unwrap_or("another version")
@@ -156,22 +157,26 @@ impl Engine {
         }
     }
 
-    /// From here on whoever asks is left to the next supervisor.
-    fn leave(&self) {
-        if !self.leaving.send_replace(true) {
+    /// From here on whoever asks is left to the next supervisor. The keeper is told to end before anything goes: should
+    /// this process be killed meanwhile, it would start one that nobody can find any more.
+    async fn leave(&self) {
+        let leave = async {
+            let starting = StartLock::take_if_free(&self.paths);
+            self.leaving.send_replace(true);
+            self.link.quit().await;
             self.end_strangers();
-            self.clear_run_folder();
-        }
+            self.clear_folders(starting);
+        };
+        self.left.get_or_init(|| leave).await;
     }
 
     /// The stack has gone, and whoever wanted something of it is answered.
     async fn farewell(&self) {
-        self.leave();
+        self.leave().await;
         // Each of them gives up in time.
         while self.parting.get() > 0 {
             self.stirred.notified().await;
         }
-        self.link.quit().await;
         self.finished.notify_one();
     }
 

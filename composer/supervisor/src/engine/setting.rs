@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::rc::Rc;
 
 use composer_cgroup::{Group, Limits};
-use composer_stack::{LimitChange, Oom, Resources, Stack, known_services, show_bytes};
+use composer_stack::{LimitChange, Resources, Settable, Stack, known_services, show_bytes};
 
 use super::container::Container;
 use super::cores::Claims;
@@ -20,7 +20,7 @@ struct Target {
     /// `None` is the stack.
     service: Option<String>,
     containers: Vec<Rc<Container>>,
-    new: Resources,
+    new: Settable,
     /// What stands over the file from now on.
     over: Option<Over>,
     /// Whether its limit of memory was named: it is that then, whatever `raise` had made of it.
@@ -35,7 +35,7 @@ struct Place {
     /// `None` is the stack.
     container: Option<Rc<Container>>,
     /// What is recorded of its limits.
-    old: Resources,
+    old: Settable,
 }
 
 /// A group whose limits have been changed, and what they were.
@@ -48,13 +48,12 @@ struct Changed {
 
 impl Target {
     /// What a container of it has now: where its limit of memory becomes another, the one that is in force.
-    fn before(&self, container: &Container) -> Resources {
-        let given = container.record.borrow().service.resources.clone();
-        if self.is_memory_named || given.memory != self.new.memory {
-            container.resources_in_force()
-        } else {
-            given
+    fn before(&self, container: &Container) -> Settable {
+        let mut given = Settable::of_service(&container.record.borrow().service);
+        if self.is_memory_named || given.resources.memory != self.new.resources.memory {
+            given.resources = container.resources_in_force();
         }
+        given
     }
 }
 
@@ -76,7 +75,8 @@ impl Engine {
         let mut changed: Vec<Changed> = Vec::new();
         for target in &targets {
             for place in self.places(target) {
-                if place.old == target.new {
+                // What happens when memory runs out is for whoever watches it.
+                if place.old.resources == target.new.resources {
                     continue;
                 }
                 match self.enforce(&place, target, request.force).await {
@@ -100,26 +100,27 @@ impl Engine {
     fn targets(&self, request: &Set) -> Result<Vec<Target>, Failure> {
         let record = self.record.borrow();
         let record = record.as_ref().ok_or_else(|| failure(format!("stack {} is not up", self.stack)))?;
-        let over = |known: Option<&Over>, now: &Resources| {
+        let over = |known: Option<&Over>, now: &Settable| {
+            let file = known.map_or_else(|| now.clone(), Over::file);
             if request.reset {
-                return (known.map_or_else(|| now.clone(), |over| over.file.clone()), None);
+                return (file, None);
             }
             let set = known.map(|over| over.set.clone()).unwrap_or_default().and_then(&request.limits);
-            let file = known.map_or_else(|| now.clone(), |over| over.file.clone());
             // What the file says by itself does not stand over it.
-            let set = set.beside(&file);
-            (request.limits.over(now), Some(Over { set, file }).filter(|over| !over.set.is_empty()))
+            (request.limits.over(now), Over::new(set.beside(&file), file))
         };
         let is_memory_named = request.limits.memory.is_some();
         if request.services.is_empty() {
-            let (new, over) = over(record.overs.stack.as_ref(), &record.resources);
+            let now = Settable::of_stack(&record.resources, record.victim);
+            let (new, over) = over(record.overs.stack.as_ref(), &now);
             return Ok(vec![Target { service: None, containers: Vec::new(), new, over, is_memory_named }]);
         }
         let target = |service: &String| {
             let containers = self.of_services(std::slice::from_ref(service));
-            let now = record.services.get(service).map(|service| service.resources.clone());
-            let of_container =
-                || containers.first().map(|container| container.record.borrow().service.resources.clone());
+            let now = record.services.get(service).map(Settable::of_service);
+            let of_container = || {
+                containers.first().map(|container| Settable::of_service(&container.record.borrow().service))
+            };
             let now = now.or_else(of_container).ok_or_else(|| {
                 let known = known_services("the stack", service, record.services.keys().map(String::as_str));
                 failure(format!("no such service: {service}{known}"))
@@ -135,28 +136,33 @@ impl Engine {
         let record = self.record.borrow();
         let Some(record) = record.as_ref() else { return Ok(()) };
         let of_stack = targets.iter().find(|target| target.service.is_none());
-        let cap = of_stack.map_or(&record.resources, |target| &target.new);
-        let mut services: BTreeMap<&str, (&Resources, &Oom, u64)> = record
+        let cap = of_stack.map_or_else(
+            || Settable::of_stack(&record.resources, record.victim),
+            |target| target.new.clone(),
+        );
+        let mut services: BTreeMap<&str, (Settable, u64)> = record
             .services
             .values()
-            .map(|own| (own.name.as_str(), (&own.resources, &own.oom, u64::from(own.replicas))))
+            .map(|own| (own.name.as_str(), (Settable::of_service(own), u64::from(own.replicas))))
             .collect();
-        let none = Oom::default();
         for target in targets {
             let name = target.service.as_deref().unwrap_or("the stack");
-            let mut policy = &none;
             if let Some(service) = &target.service {
-                let (limits, oom, _) = services.entry(service).or_insert((&target.new, &none, 1));
-                (*limits, policy) = (&target.new, *oom);
+                services.entry(service).or_insert_with(|| (Settable::default(), 1)).0 = target.new.clone();
             }
-            if let Some(why) = target.new.contradiction(policy) {
+            if let Some(why) = target.new.contradiction() {
                 return Err(failure(format!("{name}: {why}")));
             }
+            let is_policy_set = target.over.as_ref().is_some_and(|over| over.set.oom.is_some());
+            if is_policy_set && target.new.resources.oom_kill_disable {
+                let why = "it has `oom_kill_disable`, beside which nothing goes by `x-oom`";
+                return Err(failure(format!("{name}: {why}: remove it from the file first")));
+            }
         }
-        for (name, (limits, oom, _)) in &services {
+        for (name, (own, _)) in &services {
             let concerned =
                 of_stack.is_some() || targets.iter().any(|one| one.service.as_deref() == Some(name));
-            let Some(why) = cap.beyond(limits, oom).filter(|_| concerned) else { continue };
+            let Some(why) = cap.beyond(own).filter(|_| concerned) else { continue };
             let way_out = if of_stack.is_some() {
                 format!("lower that service's first, with `compose set {name} …`")
             } else {
@@ -166,10 +172,10 @@ impl Engine {
         }
         let reserved = services
             .values()
-            .map(|(limits, _, count)| limits.memory_reservation.unwrap_or_default().saturating_mul(*count));
+            .map(|(own, count)| own.resources.memory_reservation.unwrap_or_default().saturating_mul(*count));
         let reserved = reserved.fold(0, u64::saturating_add);
         let above = |bound: Option<u64>| bound.filter(|bound| reserved > *bound).map(show_bytes);
-        let why = match (above(cap.memory), above(cap.memory_reservation)) {
+        let why = match (above(cap.resources.memory), above(cap.resources.memory_reservation)) {
             (Some(cap), _) => format!("more than the stack's {cap}"),
             (None, Some(promised)) => format!("more than the {promised} that the stack reserves"),
             (None, None) => return Ok(()),
@@ -184,12 +190,12 @@ impl Engine {
         act: impl FnOnce(&Claims<'_>) -> Result<T, StartError>,
     ) -> Result<T, Failure> {
         let (record, none) = (self.record.borrow(), Resources::default());
-        let cap = targets.iter().find(|target| target.service.is_none()).map(|target| &target.new);
+        let cap = targets.iter().find(|target| target.service.is_none()).map(|target| &target.new.resources);
         let cap = cap.or(record.as_ref().map(|record| &record.resources)).unwrap_or(&none);
         let mut claims = Claims::new(cap, record.iter().flat_map(|record| record.services.values()));
         for target in targets {
             if let Some(service) = &target.service {
-                claims.change(service, &target.new);
+                claims.change(service, &target.new.resources);
             }
         }
         act(&claims).map_err(|error| failure(format!("{error}; nothing has been changed")))
@@ -209,24 +215,31 @@ impl Engine {
                 .collect();
         }
         let group = self.cgroups.group(&self.group_path());
-        let record = self.record.borrow();
-        let old = record.as_ref().map(|record| record.resources.clone()).unwrap_or_default();
+        let old = self.settable_of_stack();
         let stack = Place { name: format!("stack {}", self.stack), group, container: None, old };
         if stack.group.exists() { vec![stack] } else { Vec::new() }
+    }
+
+    /// What the stack has now.
+    fn settable_of_stack(&self) -> Settable {
+        let record = self.record.borrow();
+        let of = |record: &StackRecord| Settable::of_stack(&record.resources, record.victim);
+        record.as_ref().map(of).unwrap_or_default()
     }
 
     /// Has the kernel take new limits for one group.
     async fn enforce(&self, place: &Place, target: &Target, force: bool) -> Result<Changed, String> {
         let words = |error: StartError| error.to_string();
-        let new = &target.new;
+        let new = &target.new.resources;
         let (old, limits) = match &place.container {
             Some(container) if !target.is_memory_named => {
                 (container.limits(), container.limits_as(new).map_err(words)?)
             }
             Some(container) => (container.limits(), group::limits(new).map_err(words)?),
             None => {
-                let (old, limits) = (group::limits_in_force(&place.old), group::limits(new).map_err(words)?);
-                (self.with_reservations(old, &place.old), self.with_reservations(limits, new))
+                let was = &place.old.resources;
+                let (old, limits) = (group::limits_in_force(was), group::limits(new).map_err(words)?);
+                (self.with_reservations(old, was), self.with_reservations(limits, new))
             }
         };
         let change = Changed { group: place.group.clone(), old, new: limits };
@@ -243,7 +256,7 @@ impl Engine {
         let done = done.await;
         drop(lowering);
         let unenforced = done.map_err(|error| error.to_string()).flatten()?;
-        let changes = place.old.changes(new, place.container.is_none());
+        let changes = place.old.changes(&target.new, place.container.is_none());
         for limit in unenforced {
             if changes.iter().any(|change| change.limit == limit.limit) {
                 let text = format!("{}: {} is not in force: {}", place.name, limit.limit, limit.reason);
@@ -258,20 +271,22 @@ impl Engine {
         let failed =
             |error: std::io::Error| failure(format!("keep the limits that are in force now: {error}"));
         for target in targets {
-            let befores: Vec<Resources> = target.containers.iter().map(|one| target.before(one)).collect();
+            let befores: Vec<Settable> = target.containers.iter().map(|one| target.before(one)).collect();
             let Target { service, containers, new, over, .. } = target;
             let mut stack_changes = Vec::new();
             if let Some(record) = self.record.borrow_mut().as_mut() {
                 match &service {
                     Some(service) => {
                         if let Some(known) = record.services.get_mut(service) {
-                            known.resources.clone_from(&new);
+                            new.give_to(known);
                         }
                         record.overs.put(service, over);
                     }
                     None => {
-                        stack_changes = record.resources.changes(&new, true);
-                        record.resources.clone_from(&new);
+                        let before = Settable::of_stack(&record.resources, record.victim);
+                        stack_changes = before.changes(&new, true);
+                        record.resources.clone_from(&new.resources);
+                        record.victim = new.victim;
                         record.overs.stack = over;
                     }
                 }
@@ -282,8 +297,8 @@ impl Engine {
                     continue;
                 }
                 let mut record = container.record.borrow_mut();
-                let is_limit = before.memory != new.memory;
-                record.service.resources.clone_from(&new);
+                let is_limit = before.resources.memory != new.resources.memory;
+                new.give_to(&mut record.service);
                 record.rewrite(&container.paths).map_err(failed)?;
                 drop(record);
                 self.memory_has_changed(&container, is_limit);
@@ -305,7 +320,7 @@ impl Engine {
     fn as_plan(&self, targets: &[Target]) -> String {
         let mut lines = Vec::new();
         for target in targets {
-            let mut line = |name: &str, old: &Resources| {
+            let mut line = |name: &str, old: &Settable| {
                 let changes = old.changes(&target.new, target.service.is_none());
                 if !changes.is_empty() {
                     lines.push(format!("update {name}: {}", worded(&changes)));
@@ -315,11 +330,7 @@ impl Engine {
                 Some(_) => target.containers.iter().for_each(|container| {
                     line(&container.name(), &target.before(container));
                 }),
-                None => {
-                    let record = self.record.borrow();
-                    let old = record.as_ref().map(|record| record.resources.clone()).unwrap_or_default();
-                    line("the stack's cgroup", &old);
-                }
+                None => line("the stack's cgroup", &self.settable_of_stack()),
             }
         }
         if lines.is_empty() {
@@ -349,27 +360,29 @@ impl Engine {
                 }
             ));
         };
-        if let Some(over) = known.stack.and_then(|over| over.onto(&stack.resources)) {
-            let new = over.set.over(&stack.resources);
-            if stack.services.values().all(|service| new.beyond(&service.resources, &service.oom).is_none()) {
-                note(stack.resources.changes(&new, true), "the stack");
-                stack.resources = new;
+        let file = Settable::of_stack(&stack.resources, stack.victim);
+        if let Some(over) = known.stack.and_then(|over| over.onto(&file)) {
+            let new = over.set.over(&file);
+            let has_room = |service| new.beyond(&Settable::of_service(service)).is_none();
+            if new.contradiction().is_none() && stack.services.values().all(has_room) {
+                note(file.changes(&new, true), "the stack");
+                (stack.resources, stack.victim) = (new.resources, new.victim);
                 overs.stack = Some(over);
             }
         }
+        let cap = Settable::of_stack(&stack.resources, stack.victim);
         for (name, over) in known.services {
             let Some(service) = stack.services.get_mut(&name) else {
                 overs.services.insert(name, over);
                 continue;
             };
-            let Some(over) = over.onto(&service.resources) else { continue };
-            let new = over.set.over(&service.resources);
+            let file = Settable::of_service(service);
+            let Some(over) = over.onto(&file) else { continue };
+            let new = over.set.over(&file);
             // What an edited file leaves no room for is the file's again.
-            if new.contradiction(&service.oom).is_none()
-                && stack.resources.beyond(&new, &service.oom).is_none()
-            {
-                note(service.resources.changes(&new, false), &name);
-                service.resources = new;
+            if new.contradiction().is_none() && cap.beyond(&new).is_none() {
+                note(file.changes(&new, false), &name);
+                new.give_to(service);
                 overs.services.insert(name, over);
             }
         }
@@ -390,7 +403,7 @@ fn make_room(group: &Group, limit: u64, force: bool) -> Result<(), String> {
         group.reclaim(limit).map_err(words)?;
     }
     let Some(used) = group.usage().map_err(words)?.memory_current else { return Ok(()) };
-    let cache = group.memory().map_err(words)?.inactive_file.min(used);
+    let cache = group.inactive_file().map_err(words)?.min(used);
     // Cache that nobody has used lately goes by itself.
     if used - cache <= limit {
         return Ok(());

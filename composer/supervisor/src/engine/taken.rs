@@ -146,13 +146,10 @@ fn shown(argv: &[String]) -> String {
 /// The service of a stack that publishes a port, by the stack's records.
 fn publisher(stack: &str, protocol: Protocol, port: u16) -> Option<String> {
     let paths = StackPaths::new(stack);
-    let containers = std::fs::read_dir(paths.containers()).ok()?.flatten();
-    let records =
-        containers.filter_map(|entry| ContainerRecord::read(&paths.container(entry.file_name().to_str()?)));
     let publishes = |record: &ContainerRecord| {
         record.published.iter().any(|published| (published.protocol, published.port) == (protocol, port))
     };
-    records.into_iter().find(publishes).map(|record| record.service.name)
+    ContainerRecord::all(&paths).find(publishes).map(|record| record.service.name)
 }
 
 /// Where it is published, for `ps` and `port`: all addresses where none is given.

@@ -49,10 +49,7 @@ fn classes(stack: &str) -> Vec<(String, u16, Bandwidth)> {
     let paths = StackPaths::new(stack);
     let record: Option<StackRecord> = records::read(&paths.record());
     let cap = record.map(|record| record.bandwidth).unwrap_or_default();
-    let folders = std::fs::read_dir(paths.containers()).into_iter().flatten().flatten();
-    let names = folders.filter_map(|entry| entry.file_name().into_string().ok());
-    let records = names.filter_map(|name| ContainerRecord::read(&paths.container(&name)));
-    records
+    ContainerRecord::all(&paths)
         .filter_map(|record| Some((record.name, record.class?, lower(record.service.bandwidth, cap))))
         .filter(|(_, _, rates)| !rates.is_none())
         .collect()

@@ -61,17 +61,10 @@ pub fn limits(stack: &str, services: &[String]) -> Result<Option<Vec<Held>>, Err
         let limits = in_force(shown, record.overs.stack.as_ref(), &record.resources, &group);
         return Ok(Some(vec![Held { name: stack.to_owned(), service: None, limits }]));
     }
-    let folders = std::fs::read_dir(paths.containers()).into_iter().flatten().flatten();
-    let names = folders.filter_map(|entry| entry.file_name().into_string().ok());
-    let mut all: Vec<Held> = names
-        .filter_map(|name| {
-            let paths = paths.container(&name);
-            let known = ContainerRecord::read(&paths)?;
-            let mut service = known.service;
-            if !services.contains(&service.name) || known.name != name {
-                return None;
-            }
-            let raised = oom::raised(&paths).filter(|_| service.resources.memory.is_some());
+    let mut all: Vec<Held> = ContainerRecord::all(&paths)
+        .filter(|record| services.contains(&record.service.name))
+        .map(|ContainerRecord { name, mut service, .. }| {
+            let raised = oom::raised(&paths.container(&name)).filter(|_| service.resources.memory.is_some());
             service.resources = oom::raised_to(&service.resources, raised);
             let over = record.overs.services.get(&service.name);
             let mut limits =
@@ -79,7 +72,7 @@ pub fn limits(stack: &str, services: &[String]) -> Result<Option<Vec<Held>>, Err
             for limit in limits.iter_mut().filter(|limit| raised.is_some() && limit.field == "memory") {
                 limit.source = Source::Raised;
             }
-            Some(Held { name, service: Some(service.name), limits })
+            Held { name, service: Some(service.name), limits }
         })
         .collect();
     all.sort_by(|a, b| a.name.cmp(&b.name));

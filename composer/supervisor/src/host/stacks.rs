@@ -56,18 +56,12 @@ pub fn stack(name: &str) -> Result<Summary, Error> {
 fn summary(name: &str, cgroups: &Hierarchy) -> Summary {
     let paths = StackPaths::new(name);
     let record: Option<StackRecord> = records::read(&paths.record());
-    let folders = std::fs::read_dir(paths.containers()).into_iter().flatten().flatten();
-    let names = folders.filter_map(|entry| entry.file_name().into_string().ok());
-    let mut containers: Vec<Member> = names
-        .filter_map(|container| {
-            let record = ContainerRecord::read(&paths.container(&container))?;
-            let state = state(&record, name, cgroups);
-            (record.name == container).then_some(Member {
-                name: container,
-                service: record.service.name,
-                index: record.index,
-                state,
-            })
+    let mut containers: Vec<Member> = ContainerRecord::all(&paths)
+        .map(|record| Member {
+            state: state(&record, name, cgroups),
+            name: record.name,
+            service: record.service.name,
+            index: record.index,
         })
         .collect();
     containers.sort_by(|a, b| a.name.cmp(&b.name));

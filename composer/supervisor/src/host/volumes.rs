@@ -247,7 +247,7 @@ pub fn list() -> Result<Vec<Shown>, Error> {
         let folders = StackPaths::new(&stack);
         let volumes =
             records::read::<StackRecord>(&folders.record()).map(|record| record.volumes).unwrap_or_default();
-        for container in containers(&folders) {
+        for container in ContainerRecord::all(&folders) {
             let user = User {
                 stack: stack.clone(),
                 service: container.service.name.clone(),
@@ -287,15 +287,9 @@ pub(crate) fn used_elsewhere(name: &str, own: &str) -> Vec<String> {
                 .named_volumes()
                 .any(|key| volumes.get(key).is_some_and(|volume| volume.name == name))
         };
-        containers(&folders).into_iter().filter(has_it).map(|container| container.name).collect::<Vec<_>>()
+        ContainerRecord::all(&folders).filter(has_it).map(|container| container.name).collect::<Vec<_>>()
     });
     users.collect()
-}
-
-fn containers(folders: &StackPaths) -> Vec<ContainerRecord> {
-    let names = fs::read_dir(folders.containers()).into_iter().flatten().flatten();
-    let names = names.filter_map(|entry| entry.file_name().into_string().ok());
-    names.filter_map(|name| ContainerRecord::read(&folders.container(&name))).collect()
 }
 
 /// The volumes without a name that a container has.

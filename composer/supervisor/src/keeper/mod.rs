@@ -192,12 +192,12 @@ impl Keeper {
     }
 
     /// Takes a supervisor for dead with which nothing can be exchanged any more, and sees to it that it is: the next one
-    /// waits for its end.
+    /// waits for its end. One that has gone is known to be by the end of what it has ordered.
     fn lose(&mut self, what: &str, error: &io::Error) {
-        let Some(peer) = self.peer.take() else { return };
         if channel::is_gone(error) {
             return;
         }
+        let Some(peer) = self.peer.take() else { return };
         crate::diagnose(&format!("keeper of {}: {what}: {error}; it is replaced", self.stack));
         if let Some(process) = peer.process {
             let _ = sandbox::pidfd::signal(process.as_fd(), libc::SIGKILL);
@@ -327,6 +327,32 @@ mod tests {
 
     use super::*;
 
+    fn keeper(peer: Peer) -> Keeper {
+        Keeper {
+            stack: "unit".to_owned(),
+            binary: std::fs::File::open("/proc/self/exe").unwrap().into(),
+            own: sandbox::pidfd::open(std::process::id().cast_signed()).unwrap(),
+            signals: SignalFd::new(&SigSet::empty()).unwrap(),
+            peer: Some(peer),
+            children: BTreeMap::new(),
+            ended: BTreeMap::new(),
+            held: BTreeMap::new(),
+            launched: None,
+            quitting: false,
+        }
+    }
+
+    #[test]
+    fn what_a_supervisor_that_has_gone_had_ordered_is_done() {
+        let (socket, theirs) = channel::pair().unwrap();
+        let mut keeper = keeper(Peer { socket, process: None });
+        channel::send(theirs.as_fd(), &Order::Quit, &[]).unwrap();
+        drop(theirs);
+        // It would start another one for ever.
+        keeper.run().unwrap();
+        assert!(keeper.quitting);
+    }
+
     #[test]
     fn a_supervisor_that_cannot_be_told_anything_is_made_to_end() {
         let (socket, _theirs) = channel::pair().unwrap();
@@ -334,18 +360,7 @@ mod tests {
         setsockopt(&socket, SndBuf, &1).unwrap();
         let mut supervisor = Command::new("sleep").arg("1000").spawn().unwrap();
         let process = sandbox::pidfd::open(supervisor.id().cast_signed()).unwrap();
-        let mut keeper = Keeper {
-            stack: "unit".to_owned(),
-            binary: std::fs::File::open("/proc/self/exe").unwrap().into(),
-            own: sandbox::pidfd::open(std::process::id().cast_signed()).unwrap(),
-            signals: SignalFd::new(&SigSet::empty()).unwrap(),
-            peer: Some(Peer { socket, process: Some(process) }),
-            children: BTreeMap::new(),
-            ended: BTreeMap::new(),
-            held: BTreeMap::new(),
-            launched: None,
-            quitting: false,
-        };
+        let mut keeper = keeper(Peer { socket, process: Some(process) });
         keeper.tell(&Notice::Refused { tag: "a".to_owned(), message: "x".repeat(20_000) }, &[]);
         assert!(keeper.peer.is_none());
         assert_eq!(supervisor.wait().unwrap().signal(), Some(libc::SIGKILL));

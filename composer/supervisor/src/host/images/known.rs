@@ -92,11 +92,7 @@ pub fn in_use() -> Result<Vec<Use>, host::Error> {
     let mut found = Vec::new();
     for stack in paths::stacks() {
         let paths = StackPaths::new(&stack);
-        let folders = std::fs::read_dir(paths.containers()).into_iter().flatten().flatten();
-        for name in folders.filter_map(|entry| entry.file_name().into_string().ok()) {
-            let record = ContainerRecord::read(&paths.container(&name));
-            found.extend(record.iter().flat_map(|record| of_container(&stack, record)));
-        }
+        found.extend(ContainerRecord::all(&paths).flat_map(|record| of_container(&stack, &record)));
     }
     found.sort_by(|a, b| (&a.stack, &a.container).cmp(&(&b.stack, &b.container)));
     Ok(found)

@@ -83,9 +83,7 @@ pub(crate) fn leave_unknown(stack: &str, folders: &ContainerPaths) -> io::Result
 
 /// The same of whatever is left in a stack's folder: it is about to be removed.
 pub(crate) fn leave_all(folders: &StackPaths, stack: &str) -> io::Result<()> {
-    let containers = fs::read_dir(folders.containers()).into_iter().flatten().flatten();
-    let mut names = containers.filter_map(|entry| entry.file_name().into_string().ok());
-    names.try_for_each(|name| leave_unknown(stack, &folders.container(&name)))
+    folders.container_names().try_for_each(|name| leave_unknown(stack, &folders.container(&name)))
 }
 
 /// The containers that have a container's volume too, in its own stack and in others.
@@ -181,9 +179,9 @@ fn borrowers(stack: &str, lender: &ContainerRecord, target: &str) -> Vec<Borrowe
             || service.volumes_from.iter().any(|from| from.container == lender.name)
     };
     let of_stack = |of: String| {
-        let containers = super::containers(&StackPaths::new(&of)).into_iter();
-        let users = containers.filter(|container| has_it(&of, &container.service));
-        users
+        let folders = StackPaths::new(&of);
+        ContainerRecord::all(&folders)
+            .filter(|container| has_it(&of, &container.service))
             .map(|user| Borrower { stack: of.clone(), container: user.name, id: user.id })
             .collect::<Vec<_>>()
     };
