@@ -49,6 +49,13 @@ pub struct Rules {
     pub networks: Vec<Net>,
     /// The published ports of containers that run.
     pub published: Vec<Published>,
+    /// Whether frames within a bridge pass the firewall, of IPv4 and of IPv6: see [`bridged`].
+    pub bridged: [bool; 2],
+}
+
+/// Whether frames within a bridge pass the firewall as if they were routed, in the thread's namespace.
+pub fn bridged() -> [bool; 2] {
+    acceptance::CALLS.map(|(_, path)| fs::read_to_string(path).is_ok_and(|value| value.trim() != "0"))
 }
 
 /// A network, as the firewall sees it.
@@ -182,13 +189,15 @@ impl Firewall {
         Watch::new(&self.table, own)
     }
 
-    /// Whether something of what was last applied is not there any more.
+    /// Whether something of what was last applied is not there any more, or does not suit the host any more.
     ///
     /// # Errors
     /// When the kernel refuses to list it.
     pub fn has_lost(&mut self) -> Result<bool> {
         let failed = |error| failed("list the stack's rules in", error);
-        if !table::is_there(&mut self.socket, &self.table).map_err(failed)? {
+        if self.applied.bridged != bridged()
+            || !table::is_there(&mut self.socket, &self.table).map_err(failed)?
+        {
             return Ok(true);
         }
         let lacking = acceptance::lacking(&mut self.socket, &open(&self.applied)).map_err(failed)?;

@@ -110,6 +110,14 @@ impl<'a> Rule<'a> {
         self.meta(MetaKeys::Iifname, 0).meta(MetaKeys::Oifname, NAME).lookup(pairs, Lookup::Absent)
     }
 
+    /// From an interface to a protocol and port that are in the set together.
+    pub(super) fn asks_by(self, entries: &CStr) -> Self {
+        self.meta(MetaKeys::Iifname, 0)
+            .meta(MetaKeys::L4Proto, NAME)
+            .payload(PayloadBase::TransportHeader, DESTINATION_PORT, 2, NAME + 1)
+            .in_set(entries)
+    }
+
     pub(super) fn saddr(self, net: IpNet) -> Self {
         let (source, ..) = Family::of(&net).layout();
         self.address(source, CmpOps::Eq, net)

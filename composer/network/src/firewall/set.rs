@@ -35,6 +35,9 @@ pub(super) struct Kind {
 
 pub(super) const NAMES: Kind = Kind { key: (INTERFACE, NAME as u32), value: None };
 pub(super) const PAIRS: Kind = Kind { key: (INTERFACE << 6 | INTERFACE, 2 * NAME as u32), value: None };
+/// An interface, and a protocol and port.
+pub(super) const ENTRIES: Kind =
+    Kind { key: (INTERFACE << 12 | PROTOCOL << 6 | SERVICE, NAME as u32 + 8), value: None };
 const TO_V4: Option<(u32, u32)> = Some((ADDRESS_V4 << 6 | SERVICE, 8));
 const TO_V6: Option<(u32, u32)> = Some((ADDRESS_V6 << 6 | SERVICE, 20));
 pub(super) const PORTS_V4: Kind = Kind { key: (PROTOCOL << 6 | SERVICE, 8), value: TO_V4 };
@@ -94,6 +97,11 @@ pub(super) fn name(interface: &str) -> Element {
 /// The way from an interface to itself.
 pub(super) fn itself(interface: &str) -> Element {
     ([padded_name(interface), padded_name(interface)].concat(), None)
+}
+
+/// A published port, asked for by what comes in by an interface.
+pub(super) fn asked_by(interface: &str, port: &Published) -> Element {
+    ([padded_name(interface), padded_port(port.protocol, port.host_port).to_vec()].concat(), None)
 }
 
 fn padded_name(interface: &str) -> Vec<u8> {

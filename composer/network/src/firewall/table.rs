@@ -2,9 +2,9 @@
 //!
 //! ```text
 //! table inet compose-STACK {
-//!     set bridges / internal / isolated / masquerading / within / unprotected4 / unprotected6, map any4 / any6 / on4 / on6
+//!     set bridges / internal / isolated / masquerading / within / unprotected4 / unprotected6 / back4 / back6, map any4 / any6 / on4 / on6
 //!     chain raw         { prerouting, raw;      iifname @bridges ip daddr 127.0.0.0/8 drop }
-//!     chain prerouting  { prerouting, dstnat;   dnat by on4, any4, on6, any6 }
+//!     chain prerouting  { prerouting, dstnat;   accept what back4, back6 have; dnat by on4, any4, on6, any6 }
 //!     chain output      { output, dstnat;       the same, for what the host itself asks for }
 //!     chain postrouting { postrouting, srcnat;  masquerade }
 //!     chain forward     { forward, filter;      who may reach whom }
@@ -13,8 +13,11 @@
 //!
 //! 127.0.0.1 is led to the container like any other address: a bridge with `route_localnet` lets the packets out,
 //! `postrouting` gives them the bridge's address, and `raw` keeps containers from using it the other way round to
-//! reach what the host has on its loopback. ::1 cannot be led anywhere; [`crate::proxy`] serves it.
+//! reach what the host has on its loopback. ::1 cannot be led anywhere; [`crate::proxy`] serves it. It serves as well what
+//! comes from an isolated bridge and would be led back into it, where frames pass the firewall: they are led there within
+//! the bridge, whose isolated ports send each other, and themselves, nothing.
 
+use std::collections::BTreeSet;
 use std::ffi::{CStr, CString};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -55,7 +58,7 @@ pub(super) fn replace(transactions: &mut Transactions, table: &CStr, rules: &Rul
     }
     let mut made = Table { batch: &mut batch, name: table };
     made.guard_loopback();
-    made.destinations();
+    made.destinations(rules);
     made.sources(rules);
     made.forward();
     batch.request().op_batch_end_do(&batch_header());
@@ -125,6 +128,8 @@ fn sets(rules: &Rules) -> Vec<Set> {
         set(c"isolated", set::PAIRS, pairs(|net| net.isolated)),
         set(c"unprotected4", set::NAMES, names(|net| net.unprotected[0])),
         set(c"unprotected6", set::NAMES, names(|net| net.unprotected[1])),
+        set(c"back4", set::ENTRIES, led_back(rules, |port| port.to_v4.map(IpAddr::V4))),
+        set(c"back6", set::ENTRIES, led_back(rules, |port| port.to_v6.map(IpAddr::V6))),
         set(c"any4", set::PORTS_V4, v4.0),
         set(c"on4", set::ENDPOINTS_V4, v4.1),
         set(c"any6", set::PORTS_V6, v6.0),
@@ -143,10 +148,17 @@ impl Table<'_> {
         self.rule(GUARD).iifname(BRIDGES).daddr(loopback_v4()).drop();
     }
 
-    fn destinations(&mut self) {
+    fn destinations(&mut self, rules: &Rules) {
         for (chain, hook) in [(c"prerouting", PREROUTING), (c"output", OUTPUT)] {
             self.chain(chain, c"nat", hook, DSTNAT);
             let outside = hook == PREROUTING;
+            for (family, set, bridged) in
+                [(Family::V4, c"back4", rules.bridged[0]), (Family::V6, c"back6", rules.bridged[1])]
+            {
+                if outside && bridged {
+                    self.rule(chain).family(family).asks_by(set).accept();
+                }
+            }
             let on4 = self.rule(chain).family(Family::V4);
             // Nobody but the host itself has business at its loopback, whatever its settings let in.
             let on4 = if outside { on4.not_daddr(loopback_v4()) } else { on4 };
@@ -200,6 +212,19 @@ impl Table<'_> {
     fn rule(&mut self, chain: &CStr) -> Rule<'_> {
         Rule::append(self.batch, self.name, chain)
     }
+}
+
+/// The ports of containers on isolated bridges, as asked for from there.
+fn led_back(rules: &Rules, to: impl Fn(&Published) -> Option<IpAddr>) -> Vec<set::Element> {
+    let isolated = rules.networks.iter().filter(|net| net.isolated);
+    let entries: BTreeSet<set::Element> = isolated
+        .flat_map(|net| {
+            let is_on = |address: &IpAddr| net.subnets.iter().any(|subnet| subnet.contains(address));
+            let ports = rules.published.iter().filter(|port| to(port).as_ref().is_some_and(is_on));
+            ports.map(|port| set::asked_by(&net.bridge, port)).collect::<Vec<_>>()
+        })
+        .collect();
+    entries.into_iter().collect()
 }
 
 /// Ports of every address, and those of one address.

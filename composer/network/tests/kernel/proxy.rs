@@ -5,12 +5,13 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, Tc
 use std::os::fd::OwnedFd;
 use std::thread;
 
-use composer_network::firewall::Protocol;
+use composer_network::firewall::{Protocol, Published};
 use composer_network::ports::{Place, Reserved, holders};
 use composer_network::proxy::{self, Target};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::landscape::{HOST, HOST_V6, Landscape, OUTSIDE, PORT, ask_udp, firewall, published, rules, serve};
+use crate::published::bridged_calls;
 use crate::world::{PATIENCE, gateway, on_a_host};
 
 fn everywhere(protocol: Protocol) -> Place {
@@ -116,6 +117,43 @@ fn the_host_reaches_it_by_the_loopback_of_ipv6_beside_the_rules() {
         assert_eq!(who((Ipv6Addr::LOCALHOST, 8080)).await, None);
         served.lead(Some(Target { v4: None, v6: Some(network.v6(2)), port: PORT }));
         assert_eq!(who((Ipv6Addr::LOCALHOST, 8080)).await, Some("fd00::1".parse().expect("an address")));
+    });
+}
+
+#[test]
+fn isolated_containers_reach_published_ports_alone_their_own_too() {
+    on_a_host(|| async {
+        let land = Landscape::new().await;
+        let mut network = land.network("shop", 0).await;
+        network.bridge.isolated = true;
+        let (web, neighbour) = (land.container(&network, 2).await, land.container(&network, 3).await);
+        land.host.return_own(&web.veth).await.expect("a port of the bridge");
+        serve(&web).await;
+        let target = Target { v4: Some(web.address), v6: Some(network.v6(2)), port: PORT };
+        let _served = [Protocol::Tcp, Protocol::Udp].map(|protocol| {
+            let reserved = everywhere(protocol).take(8080).expect("free");
+            proxy::serve(protocol, reserved.sockets, Some(target)).expect("served")
+        });
+        let tcp = published(&network, &web, 8080);
+        let udp = Published { protocol: Protocol::Udp, ..tcp.clone() };
+        let at_host: [IpAddr; 3] = [HOST.into(), HOST_V6.into(), gateway(&network.bridge).into()];
+        for calls in [false, true] {
+            bridged_calls(calls);
+            let _firewall = firewall("shop", &rules(&[&network], vec![tcp.clone(), udp.clone()]));
+            for direct in [IpAddr::V4(web.address), network.v6(2).into()] {
+                assert_eq!(neighbour.asks_tcp((direct, PORT)).await, None, "{direct}, bridged {calls}");
+            }
+            for (who, from) in [("itself", &web), ("its neighbour", &neighbour)] {
+                for to in at_host {
+                    assert!(from.asks_tcp((to, 8080)).await.is_some(), "{who} at {to}, bridged {calls}");
+                    let asked = from.inside(move || {
+                        let any: IpAddr = if to.is_ipv4() { [0; 4].into() } else { [0; 16].into() };
+                        ask_udp(&UdpSocket::bind((any, 0)).expect("a socket"), (to, 8080))
+                    });
+                    assert!(asked.await.is_some(), "UDP of {who} at {to}, bridged {calls}");
+                }
+            }
+        }
     });
 }
 

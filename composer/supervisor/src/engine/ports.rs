@@ -7,7 +7,7 @@ use std::io;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use composer_network::firewall::{Firewall, Net, Rules};
+use composer_network::firewall::{Firewall, Net, Rules, bridged};
 use composer_network::ports::{Place, Reserved};
 use composer_network::proxy::Target;
 use composer_network::{Bridge, names};
@@ -74,7 +74,8 @@ impl Ports {
 
     fn firewall_rules(&self, networks: Vec<Net>) -> Rules {
         let held = self.held.borrow();
-        Rules { networks, published: held.values().flatten().filter_map(Held::published).collect() }
+        let published = held.values().flatten().filter_map(Held::published).collect();
+        Rules { networks, published, bridged: bridged() }
     }
 
     fn holds(&self, place: Place, port: u16) -> bool {
