@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::strangers;
+use super::strangers::{self, Closed};
 use crate::error::{Error, Result};
 use crate::folder::{Folder, of_namespace};
 
@@ -41,10 +41,10 @@ struct Memory {
     routers: BTreeSet<String>,
     /// Interfaces that did not forward IPv4 before.
     #[serde(default)]
-    closed_v4: BTreeSet<String>,
+    closed_v4: Closed,
     /// The same of IPv6.
     #[serde(default)]
-    closed_v6: BTreeSet<String>,
+    closed_v6: Closed,
 }
 
 impl Forwarding {
@@ -72,10 +72,10 @@ impl Forwarding {
         }
         for (path, _) in &wanted {
             if path == Path::new(V4) && memory.closed_v4.is_empty() {
-                memory.closed_v4 = strangers::closed_v4();
+                memory.closed_v4 = Closed::of_v4();
             }
             if path == Path::new(V6) && memory.closed_v6.is_empty() {
-                memory.closed_v6 = strangers::closed_v6();
+                memory.closed_v6 = Closed::of_v6();
             }
         }
         let is_new = memory.stacks.insert(stack.to_owned());

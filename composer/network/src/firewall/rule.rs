@@ -88,6 +88,16 @@ impl<'a> Rule<'a> {
         self.meta(MetaKeys::Oifname, 0).in_set(set)
     }
 
+    /// By an interface whose index is in the set.
+    pub(super) fn iif(self, indices: &CStr) -> Self {
+        self.meta(MetaKeys::Iif, 0).in_set(indices)
+    }
+
+    /// The same of the one that it leaves by.
+    pub(super) fn oif(self, indices: &CStr) -> Self {
+        self.meta(MetaKeys::Oif, 0).in_set(indices)
+    }
+
     /// With its NUL, or every longer name that begins with it would match.
     pub(super) fn oifname_is(self, name: &CStr) -> Self {
         Self(compare(load_meta(self.0, MetaKeys::Oifname), CmpOps::Eq, name.to_bytes_with_nul()))

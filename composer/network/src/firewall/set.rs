@@ -14,10 +14,11 @@ const ADDRESS_V4: u32 = 7;
 const ADDRESS_V6: u32 = 8;
 const PROTOCOL: u32 = 12;
 const SERVICE: u32 = 13;
+const INDEX: u32 = 20;
 const INTERFACE: u32 = 41;
 /// IFNAMSIZ.
 const NAME: usize = 16;
-/// What is said of a set of names to nft(8), which else prints empty ones, that no `nft -f` reads: NFTNL_UDATA_SET_KEYBYTEORDER
+/// What is said of a set of names or indices to nft(8), which else prints empty names, that no `nft -f` reads: NFTNL_UDATA_SET_KEYBYTEORDER
 /// (libnftnl's udata.h), its length, and BYTEORDER_HOST_ENDIAN (nft's datatype.h) as the host has it.
 const KEYS_IN_HOST_ORDER: [u8; 6] = {
     let [a, b, c, d] = 1_u32.to_ne_bytes();
@@ -34,6 +35,7 @@ pub(super) struct Kind {
 }
 
 pub(super) const NAMES: Kind = Kind { key: (INTERFACE, NAME as u32), value: None };
+pub(super) const INDICES: Kind = Kind { key: (INDEX, 4), value: None };
 pub(super) const PAIRS: Kind = Kind { key: (INTERFACE << 6 | INTERFACE, 2 * NAME as u32), value: None };
 /// An interface, and a protocol and port.
 pub(super) const ENTRIES: Kind =
@@ -92,6 +94,11 @@ impl Set {
 /// An interface.
 pub(super) fn name(interface: &str) -> Element {
     (padded_name(interface), None)
+}
+
+/// An interface, however it is called.
+pub(super) fn index(interface: u32) -> Element {
+    (interface.to_ne_bytes().to_vec(), None)
 }
 
 /// The way from an interface to itself.
