@@ -181,7 +181,7 @@ fn change(
 ) -> io::Result<()> {
     for attempt in 1.. {
         let Some(generation) = chains::generation(socket)? else { break };
-        let decided = Chains::list(socket).and_then(|mut chains| decide(&mut chains));
+        let decided = Chains::list(socket, chains::FORWARD_HOOK).and_then(|mut chains| decide(&mut chains));
         let outcome = decided.and_then(|changes| {
             // What was listed while it changed may be incomplete, which a transaction would be refused for.
             if changes.is_empty() && chains::generation(socket)? != Some(generation) {

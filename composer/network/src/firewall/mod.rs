@@ -6,6 +6,7 @@ mod chains;
 mod forwarding;
 mod legacy;
 mod legacy_rules;
+mod outgoing;
 mod rule;
 mod set;
 mod sharing;
@@ -27,6 +28,7 @@ use sha2::{Digest, Sha256};
 use crate::error::{Error, Result};
 
 pub use forwarding::Forwarding;
+pub use outgoing::{Dropping, dropping};
 use transaction::Transactions;
 pub use watch::Watch;
 
@@ -131,6 +133,14 @@ impl Net {
     }
 }
 
+impl Published {
+    /// Whether it is published at ::1, where the proxy serves it.
+    fn is_at_loopback_v6(&self) -> bool {
+        let v6 = |address: IpAddr| address.is_ipv6() && (address.is_unspecified() || address.is_loopback());
+        self.host_ip.is_none_or(v6)
+    }
+}
+
 impl Firewall {
     /// For this stack; nothing is done yet.
     pub fn new(stack: &str) -> Self {
@@ -174,6 +184,10 @@ impl Firewall {
         };
         warnings.extend(refusals.into_iter().map(|(chain, error)| unpassed(&chain, &error, &open)));
         warnings.extend(legacy_rules::beyond(&open));
+        if rules.published.iter().any(Published::is_at_loopback_v6) {
+            let dropping = open.iter().flat_map(|(bridge, v4, v6)| dropping(bridge, [*v4, *v6]));
+            warnings.extend(dropping.map(|dropping| dropping.to_string()));
+        }
         let moved = moved(&self.applied.published, &rules.published);
         warnings.extend(self.forget(&moved));
         self.applied = rules.clone();
