@@ -22,7 +22,6 @@ use std::{fs, io};
 use netlink_bindings::nftables::{MetaKeys, Request};
 use netlink_socket2::NetlinkSocket;
 use nix::net::if_::if_nametoindex;
-use serde::{Deserialize, Serialize};
 
 use super::rule::{Family, INET, Rule};
 use super::set::{self, Set};
@@ -38,36 +37,22 @@ const CONF_V6: &str = "/proc/sys/net/ipv6/conf";
 /// Forwarding and source addresses are changed there (NF_INET_FORWARD and NF_INET_POST_ROUTING, linux/netfilter.h).
 const ROUTERS: [u32; 2] = [2, 4];
 
-/// Interfaces that the host did not forward from.
-#[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
-pub(super) struct Closed {
-    names: BTreeSet<String>,
-    indices: BTreeSet<u32>,
+/// The interfaces that packets of IPv4 are not forwarded from.
+pub(super) fn closed_v4() -> BTreeSet<String> {
+    let is_closed = |name: &String| {
+        fs::read_to_string(format!("{CONF_V4}/{name}/forwarding")).is_ok_and(|value| value.trim() == "0")
+    };
+    interfaces(CONF_V4).filter(is_closed).collect()
 }
 
-impl Closed {
-    /// Those that packets of IPv4 are not forwarded from.
-    pub(super) fn of_v4() -> Self {
-        let is_closed = |name: &String| {
-            fs::read_to_string(format!("{CONF_V4}/{name}/forwarding")).is_ok_and(|value| value.trim() == "0")
-        };
-        Self::new(interfaces(CONF_V4).filter(is_closed))
-    }
+/// The same of IPv6, where the host does not forward: all.
+pub(super) fn closed_v6() -> BTreeSet<String> {
+    interfaces(CONF_V6).collect()
+}
 
-    /// The same of IPv6, where the host does not forward: all.
-    pub(super) fn of_v6() -> Self {
-        Self::new(interfaces(CONF_V6))
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.names.is_empty()
-    }
-
-    fn new(names: impl Iterator<Item = String>) -> Self {
-        let names: BTreeSet<String> = names.collect();
-        let indices = names.iter().filter_map(|name| if_nametoindex(name.as_str()).ok()).collect();
-        Self { names, indices }
-    }
+/// What interfaces are known by however they come to be called.
+pub(super) fn indices(names: &BTreeSet<String>) -> BTreeSet<u32> {
+    names.iter().filter_map(|name| if_nametoindex(name.as_str()).ok()).collect()
 }
 
 fn interfaces(folder: &str) -> impl Iterator<Item = String> {
@@ -76,8 +61,11 @@ fn interfaces(folder: &str) -> impl Iterator<Item = String> {
     names.filter(|name| !["all", "default", "lo"].contains(&name.as_str()))
 }
 
+/// Names and indices of interfaces.
+type Closed<'a> = (&'a BTreeSet<String>, &'a BTreeSet<u32>);
+
 /// Lets nothing pass between these interfaces.
-pub(super) fn keep_out(v4: &Closed, v6: &Closed) -> io::Result<()> {
+pub(super) fn keep_out(v4: Closed<'_>, v6: Closed<'_>) -> io::Result<()> {
     let mut transactions = Transactions::default();
     let mut batch = transactions.begin();
     batch.request().op_batch_begin_do(&batch_header());
@@ -86,7 +74,7 @@ pub(super) fn keep_out(v4: &Closed, v6: &Closed) -> io::Result<()> {
         (Family::V4, v4, [c"closed4", c"index4"], [1, 2]),
         (Family::V6, v6, [c"closed6", c"index6"], [3, 4]),
     ];
-    for (_, Closed { names, indices }, sets, ids) in &closed {
+    for (_, (names, indices), sets, ids) in &closed {
         let names = names.iter().map(|interface| set::name(interface)).collect();
         let indices = indices.iter().map(|interface| set::index(*interface)).collect();
         Set { name: sets[0], kind: set::NAMES, elements: names }.make(&mut batch, TABLE, ids[0]);
