@@ -51,6 +51,8 @@ pub struct Rules {
     pub networks: Vec<Net>,
     /// The published ports of containers that run.
     pub published: Vec<Published>,
+    /// The ports of containers that run that are open at their own addresses.
+    pub direct: Vec<Direct>,
     /// Whether frames within a bridge pass the firewall, of IPv4 and of IPv6: see [`bridged`].
     pub bridged: [bool; 2],
 }
@@ -75,6 +77,20 @@ pub struct Net {
     pub isolated: bool,
     /// Whether those who know the way reach its containers at their own addresses, over IPv4 and over IPv6.
     pub unprotected: [bool; 2],
+    /// Whether its containers are known outside by their own addresses, at which published ports are open, over IPv4 and
+    /// over IPv6.
+    pub routed: [bool; 2],
+}
+
+/// A port that is open at a container's own address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Direct {
+    /// The container's address.
+    pub address: IpAddr,
+    /// The protocol.
+    pub protocol: Protocol,
+    /// The container's port.
+    pub port: u16,
 }
 
 /// A published port and where it leads.
@@ -124,6 +140,11 @@ impl std::fmt::Display for Protocol {
 }
 
 impl Net {
+    /// Whether what leaves it gets the host's address, of IPv4 (0) or IPv6 (1).
+    fn masquerades(&self, family: usize) -> bool {
+        self.masquerade && !self.internal && !self.routed[family]
+    }
+
     fn has_v4(&self) -> bool {
         self.subnets.iter().any(|subnet| subnet.addr().is_ipv4())
     }

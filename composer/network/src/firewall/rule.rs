@@ -120,6 +120,20 @@ impl<'a> Rule<'a> {
         self.meta(MetaKeys::Iifname, 0).meta(MetaKeys::Oifname, NAME).lookup(pairs, Lookup::Absent)
     }
 
+    /// To an address, protocol and port that are in the set together.
+    pub(super) fn goes_to(self, family: Family, set: &CStr) -> Self {
+        self.family(family).endpoint(family).in_set(set)
+    }
+
+    /// Of the protocol by which a family tells of errors, and is asked whether anybody is there.
+    pub(super) fn icmp(self, family: Family) -> Self {
+        let protocol = match family {
+            Family::V4 => libc::IPPROTO_ICMP,
+            Family::V6 => libc::IPPROTO_ICMPV6,
+        };
+        Self(compare(load_meta(self.0, MetaKeys::L4Proto), CmpOps::Eq, &[protocol as u8]))
+    }
+
     /// From an interface to a protocol and port that are in the set together.
     pub(super) fn asks_by(self, entries: &CStr) -> Self {
         self.meta(MetaKeys::Iifname, 0)
@@ -179,12 +193,15 @@ impl<'a> Rule<'a> {
 
     /// The same by address, protocol and port.
     pub(super) fn dnat_by_address(self, family: Family, map: &CStr) {
+        self.endpoint(family).lookup(map, Lookup::Value).dnat(family);
+    }
+
+    /// Makes a key of address, protocol and port.
+    fn endpoint(self, family: Family) -> Self {
         let (_, destination, registers) = family.layout();
-        let key = self
-            .payload(PayloadBase::NetworkHeader, destination, registers * 4, 0)
+        self.payload(PayloadBase::NetworkHeader, destination, registers * 4, 0)
             .meta(MetaKeys::L4Proto, registers)
-            .payload(PayloadBase::TransportHeader, DESTINATION_PORT, 2, registers + 1);
-        key.lookup(map, Lookup::Value).dnat(family);
+            .payload(PayloadBase::TransportHeader, DESTINATION_PORT, 2, registers + 1)
     }
 
     fn dnat(self, family: Family) {

@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use netlink_bindings::nftables::{Chained, SetFlags};
 
 use super::rule::{header, octets};
-use super::{Protocol, Published};
+use super::{Direct, Protocol, Published};
 
 /// nft(8)'s numbers of data types (datatype.h), by which it prints elements; 6 bits each, the first highest.
 const ADDRESS_V4: u32 = 7;
@@ -40,6 +40,11 @@ pub(super) const PAIRS: Kind = Kind { key: (INTERFACE << 6 | INTERFACE, 2 * NAME
 /// An interface, and a protocol and port.
 pub(super) const ENTRIES: Kind =
     Kind { key: (INTERFACE << 12 | PROTOCOL << 6 | SERVICE, NAME as u32 + 8), value: None };
+/// An address, and a protocol and port.
+pub(super) const DIRECT_V4: Kind =
+    Kind { key: (ADDRESS_V4 << 12 | PROTOCOL << 6 | SERVICE, 12), value: None };
+pub(super) const DIRECT_V6: Kind =
+    Kind { key: (ADDRESS_V6 << 12 | PROTOCOL << 6 | SERVICE, 24), value: None };
 const TO_V4: Option<(u32, u32)> = Some((ADDRESS_V4 << 6 | SERVICE, 8));
 const TO_V6: Option<(u32, u32)> = Some((ADDRESS_V6 << 6 | SERVICE, 20));
 pub(super) const PORTS_V4: Kind = Kind { key: (PROTOCOL << 6 | SERVICE, 8), value: TO_V4 };
@@ -104,6 +109,11 @@ pub(super) fn index(interface: u32) -> Element {
 /// The way from an interface to itself.
 pub(super) fn itself(interface: &str) -> Element {
     ([padded_name(interface), padded_name(interface)].concat(), None)
+}
+
+/// A port of a container at its own address.
+pub(super) fn direct(port: &Direct) -> Element {
+    ([octets(port.address), padded_port(port.protocol, port.port).to_vec()].concat(), None)
 }
 
 /// A published port, asked for by what comes in by an interface.

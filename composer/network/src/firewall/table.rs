@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! table inet compose-STACK {
-//!     set bridges / internal / isolated / masquerading / within / unprotected4 / unprotected6 / back4 / back6, map any4 / any6 / on4 / on6
+//!     set bridges / internal / isolated / within, and for each family masquerading, routed, unprotected, back and direct,
+//!     map any4 / any6 / on4 / on6
 //!     chain raw         { prerouting, raw;      iifname @bridges ip daddr 127.0.0.0/8 drop }
 //!     chain prerouting  { prerouting, dstnat;   accept what back4, back6 have; dnat by on4, any4, on6, any6 }
 //!     chain output      { output, dstnat;       the same, for what the host itself asks for }
@@ -118,16 +119,26 @@ fn sets(rules: &Rules) -> Vec<Set> {
         let nets = rules.networks.iter().filter(|net| chosen(net));
         nets.map(|net| set::itself(&net.bridge)).collect::<Vec<_>>()
     };
+    let direct = |is_of: fn(&IpAddr) -> bool| {
+        let ports: BTreeSet<_> =
+            rules.direct.iter().filter(|port| is_of(&port.address)).map(set::direct).collect();
+        ports.into_iter().collect()
+    };
     let (v4, v6) = (published_v4(&rules.published), published_v6(&rules.published));
     let set = |name, kind, elements| Set { name, kind, elements };
     vec![
         set(BRIDGES, set::NAMES, names(|_| true)),
         set(c"internal", set::NAMES, names(|net| net.internal)),
-        set(c"masquerading", set::NAMES, names(|net| net.masquerade && !net.internal)),
+        set(c"masquerading4", set::NAMES, names(|net| net.masquerades(0))),
+        set(c"masquerading6", set::NAMES, names(|net| net.masquerades(1))),
         set(c"within", set::PAIRS, pairs(|_| true)),
         set(c"isolated", set::PAIRS, pairs(|net| net.isolated)),
         set(c"unprotected4", set::NAMES, names(|net| net.unprotected[0])),
         set(c"unprotected6", set::NAMES, names(|net| net.unprotected[1])),
+        set(c"routed4", set::NAMES, names(|net| net.routed[0])),
+        set(c"routed6", set::NAMES, names(|net| net.routed[1])),
+        set(c"direct4", set::DIRECT_V4, direct(IpAddr::is_ipv4)),
+        set(c"direct6", set::DIRECT_V6, direct(IpAddr::is_ipv6)),
         set(c"back4", set::ENTRIES, led_back(rules, |port| port.to_v4.map(IpAddr::V4))),
         set(c"back6", set::ENTRIES, led_back(rules, |port| port.to_v6.map(IpAddr::V6))),
         set(c"any4", set::PORTS_V4, v4.0),
@@ -184,7 +195,9 @@ impl Table<'_> {
                 rule.ct(CtKeys::Status, STATUS_DNAT).masquerade();
             }
         }
-        self.rule(chain).iifname(c"masquerading").not_between(c"within").masquerade();
+        for (family, set) in [(Family::V4, c"masquerading4"), (Family::V6, c"masquerading6")] {
+            self.rule(chain).family(family).iifname(set).not_between(c"within").masquerade();
+        }
     }
 
     fn forward(&mut self) {
@@ -197,8 +210,14 @@ impl Table<'_> {
         self.rule(chain).iifname(c"internal").drop();
         self.rule(chain).oifname(c"internal").drop();
         self.rule(chain).oifname(BRIDGES).ct(CtKeys::Status, STATUS_DNAT).accept();
-        self.rule(chain).family(Family::V4).oifname(c"unprotected4").accept();
-        self.rule(chain).family(Family::V6).oifname(c"unprotected6").accept();
+        for (family, unprotected, routed, direct) in [
+            (Family::V4, c"unprotected4", c"routed4", c"direct4"),
+            (Family::V6, c"unprotected6", c"routed6", c"direct6"),
+        ] {
+            self.rule(chain).family(family).oifname(unprotected).accept();
+            self.rule(chain).goes_to(family, direct).accept();
+            self.rule(chain).icmp(family).oifname(routed).accept();
+        }
         self.rule(chain).oifname(BRIDGES).drop();
     }
 

@@ -114,6 +114,7 @@ impl Network {
             internal: false,
             isolated: self.bridge.isolated,
             unprotected: [false; 2],
+            routed: [false; 2],
         }
     }
 
@@ -131,7 +132,7 @@ pub fn published(network: &Network, container: &Container, host_port: u16) -> Pu
 
 pub fn rules(networks: &[&Network], published: Vec<Published>) -> Rules {
     let networks = networks.iter().map(|network| network.net()).collect();
-    Rules { networks, published, bridged: bridged() }
+    Rules { networks, published, direct: Vec::new(), bridged: bridged() }
 }
 
 pub fn firewall(stack: &str, rules: &Rules) -> Firewall {
