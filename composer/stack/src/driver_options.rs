@@ -25,22 +25,12 @@ pub(crate) const INHIBIT_IPV4: &str = "com.docker.network.bridge.inhibit_ipv4";
 pub(crate) const IFNAME: &str = "com.docker.network.endpoint.ifname";
 /// Parameters of such an interface.
 pub(crate) const ENDPOINT_SYSCTLS: &str = "com.docker.network.endpoint.sysctls";
-/// Others that Docker knows, and why they do nothing here.
-pub(crate) const UNDONE: [(&str, &str); 4] = [
-    (
-        "com.docker.network.bridge.trusted_host_interfaces",
-        "no interface of the host has more of a way in than others",
-    ),
-    ("com.docker.network.bridge.default_bridge", "there is no bridge that all stacks are on"),
-    (
-        "com.docker.network.host_ipv4",
-        "what leaves the host has the address of the interface that it leaves by",
-    ),
-    (
-        "com.docker.network.host_ipv6",
-        "what leaves the host has the address of the interface that it leaves by",
-    ),
-];
+/// The address of the host that what leaves it has, of IPv4 and of IPv6; that of the interface which it leaves by.
+pub(crate) const SOURCES: [&str; 2] = ["com.docker.network.host_ipv4", "com.docker.network.host_ipv6"];
+/// The host's interfaces, with colons between, by which published ports are reached at the containers' own addresses.
+pub(crate) const TRUSTED: &str = "com.docker.network.bridge.trusted_host_interfaces";
+/// One that Docker knows for its own bridge, which there is none of here.
+pub(crate) const DEFAULT_BRIDGE: &str = "com.docker.network.bridge.default_bridge";
 
 /// What reaches containers from outside at their own addresses.
 pub(crate) const NAT_UNPROTECTED: &str = "nat-unprotected";
@@ -136,6 +126,12 @@ pub(crate) fn wrong(key: &str, value: &str) -> Option<String> {
         MACVLAN_MODE => no_word(value, &MACVLAN_MODES),
         IPVLAN_MODE => no_word(value, &IPVLAN_MODES),
         IPVLAN_FLAG => no_word(value, &IPVLAN_FLAGS),
+        TRUSTED => trusted(value).find_map(wrong_interface),
+        _ if SOURCES.contains(&key) => {
+            let of = SOURCES.iter().position(|source| *source == key).unwrap_or_default();
+            (!value.is_empty() && source(value, of == 0).is_none())
+                .then(|| format!("`{value}` is not an address of {}", ["IPv4", "IPv6"][of]))
+        }
         INHIBIT_IPV4 => boolean(value).is_none().then(|| format!("`{value}` is neither true nor false")),
         _ if GATEWAY_MODES.contains(&key) && !value.is_empty() => no_word(value, &MODES),
         _ => None,
@@ -152,6 +148,17 @@ fn no_word(value: &str, words: &[&str]) -> Option<String> {
 pub(crate) fn host_binding(options: &BTreeMap<String, String>) -> Option<IpAddr> {
     let address: IpAddr = options.get(HOST_BINDING)?.parse().ok()?;
     (address.is_ipv6() || !address.is_unspecified()).then_some(address)
+}
+
+/// An address that packets of IPv4, or of IPv6, can come from.
+pub(crate) fn source(text: &str, v4: bool) -> Option<IpAddr> {
+    let address: IpAddr = text.parse().ok()?;
+    (address.is_ipv4() == v4 && !address.is_unspecified() && !address.is_multicast()).then_some(address)
+}
+
+/// The interfaces of a list.
+pub(crate) fn trusted(text: &str) -> impl Iterator<Item = &str> {
+    text.split(':').filter(|name| !name.is_empty())
 }
 
 /// What stands for an interface's name in its parameters; the second as Docker's command line leaves it.

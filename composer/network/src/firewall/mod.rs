@@ -80,6 +80,10 @@ pub struct Net {
     /// Whether its containers are known outside by their own addresses, at which published ports are open, over IPv4 and
     /// over IPv6.
     pub routed: [bool; 2],
+    /// The addresses that what leaves it gets in place of that of the interface it leaves by, of IPv4 and of IPv6.
+    pub source: [Option<IpAddr>; 2],
+    /// The host's interfaces by which published ports are reached at the containers' own addresses.
+    pub trusted: Vec<String>,
 }
 
 /// A port that is open at a container's own address.
@@ -140,9 +144,19 @@ impl std::fmt::Display for Protocol {
 }
 
 impl Net {
-    /// Whether what leaves it gets the host's address, of IPv4 (0) or IPv6 (1).
+    /// Whether what leaves it gets the address of the interface it leaves by, of IPv4 (0) or IPv6 (1).
     fn masquerades(&self, family: usize) -> bool {
+        self.hides(family) && self.source[family].is_none()
+    }
+
+    /// Whether what leaves it gets an address of the host's.
+    fn hides(&self, family: usize) -> bool {
         self.masquerade && !self.internal && !self.routed[family]
+    }
+
+    /// The address that it gets, of each family, where one is chosen.
+    fn sources(&self) -> [Option<IpAddr>; 2] {
+        [0, 1].map(|family| self.source[family].filter(|_| self.hides(family)))
     }
 
     fn has_v4(&self) -> bool {

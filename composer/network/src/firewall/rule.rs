@@ -20,6 +20,8 @@ const LOCAL: u32 = 2;
 const FIB_ADDRTYPE: u32 = 3;
 /// NFT_NAT_DNAT (linux/netfilter/nf_tables.h).
 const DNAT: u32 = 1;
+/// NFT_NAT_SNAT (the same).
+const SNAT: u32 = 0;
 /// Bits of a connection's state as nf_tables has them (NF_CT_STATE_BIT of nf_conntrack_common.h), and of its status.
 pub(super) const ESTABLISHED_OR_RELATED: u32 = 1 << 1 | 1 << 2;
 pub(super) const STATUS_DNAT: u32 = 1 << 5;
@@ -96,6 +98,11 @@ impl<'a> Rule<'a> {
     /// The same of the one that it leaves by.
     pub(super) fn oif(self, indices: &CStr) -> Self {
         self.meta(MetaKeys::Oif, 0).in_set(indices)
+    }
+
+    /// By the interface of this name.
+    pub(super) fn iifname_is(self, name: &CStr) -> Self {
+        Self(compare(load_meta(self.0, MetaKeys::Iifname), CmpOps::Eq, name.to_bytes_with_nul()))
     }
 
     /// With its NUL, or every longer name that begins with it would match.
@@ -210,6 +217,21 @@ impl<'a> Rule<'a> {
             .push_family(family.number())
             .push_reg_addr_min(FIELD)
             .push_reg_proto_min(FIELD + family.registers())
+            .end_nested()
+            .end_nested()
+            .end_nested();
+    }
+
+    /// Gives the connection this source address.
+    pub(super) fn snat(self, address: IpAddr) {
+        let family = Family::of(&address.into());
+        let immediate = self.0.nested_elem().nested_data_immediate().push_dreg(FIELD);
+        let rule =
+            immediate.nested_data().push_value(&octets(address)).end_nested().end_nested().end_nested();
+        let nat = rule.nested_elem().nested_data_nat();
+        nat.push_type(SNAT)
+            .push_family(family.number())
+            .push_reg_addr_min(FIELD)
             .end_nested()
             .end_nested()
             .end_nested();

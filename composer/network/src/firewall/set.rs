@@ -106,14 +106,14 @@ pub(super) fn index(interface: u32) -> Element {
     (interface.to_ne_bytes().to_vec(), None)
 }
 
-/// The way from an interface to itself.
-pub(super) fn itself(interface: &str) -> Element {
-    ([padded_name(interface), padded_name(interface)].concat(), None)
+/// The way from an interface to another.
+pub(super) fn way(from: &str, to: &str) -> Element {
+    ([padded_name(from), padded_name(to)].concat(), None)
 }
 
 /// A port of a container at its own address.
-pub(super) fn direct(port: &Direct) -> Element {
-    ([octets(port.address), padded_port(port.protocol, port.port).to_vec()].concat(), None)
+pub(super) fn direct(Direct { address, protocol, port }: &Direct) -> Element {
+    ([octets(*address), padded_port(*protocol, *port).to_vec()].concat(), None)
 }
 
 /// A published port, asked for by what comes in by an interface.

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! table inet compose-STACK {
-//!     set bridges / internal / isolated / within, and for each family masquerading, routed, unprotected, back and direct,
+//!     set bridges / internal / isolated / trusted / within, and for each family masquerading, routed, unprotected, back, direct and behind,
 //!     map any4 / any6 / on4 / on6
 //!     chain raw         { prerouting, raw;      iifname @bridges ip daddr 127.0.0.0/8 drop }
 //!     chain prerouting  { prerouting, dstnat;   accept what back4, back6 have; dnat by on4, any4, on6, any6 }
@@ -30,7 +30,7 @@ use netlink_socket2::NetlinkSocket;
 use super::rule::{ESTABLISHED_OR_RELATED, Family, Rule, STATUS_DNAT, header};
 use super::set::{self, Set};
 use super::transaction::Transactions;
-use super::{Published, Rules};
+use super::{Direct, Published, Rules};
 use crate::nftables::batch_header;
 
 /// NF_ACCEPT as a chain's policy.
@@ -117,11 +117,14 @@ fn sets(rules: &Rules) -> Vec<Set> {
     };
     let pairs = |chosen: fn(&super::Net) -> bool| {
         let nets = rules.networks.iter().filter(|net| chosen(net));
-        nets.map(|net| set::itself(&net.bridge)).collect::<Vec<_>>()
+        nets.map(|net| set::way(&net.bridge, &net.bridge)).collect::<Vec<_>>()
     };
-    let direct = |is_of: fn(&IpAddr) -> bool| {
-        let ports: BTreeSet<_> =
-            rules.direct.iter().filter(|port| is_of(&port.address)).map(set::direct).collect();
+    let ways =
+        rules.networks.iter().flat_map(|net| net.trusted.iter().map(|from| set::way(from, &net.bridge)));
+    let trusted: BTreeSet<_> = ways.collect();
+    let behind = behind(rules);
+    let direct = |ports: &[Direct], is_of: fn(&IpAddr) -> bool| {
+        let ports: BTreeSet<_> = ports.iter().filter(|port| is_of(&port.address)).map(set::direct).collect();
         ports.into_iter().collect()
     };
     let (v4, v6) = (published_v4(&rules.published), published_v6(&rules.published));
@@ -137,8 +140,11 @@ fn sets(rules: &Rules) -> Vec<Set> {
         set(c"unprotected6", set::NAMES, names(|net| net.unprotected[1])),
         set(c"routed4", set::NAMES, names(|net| net.routed[0])),
         set(c"routed6", set::NAMES, names(|net| net.routed[1])),
-        set(c"direct4", set::DIRECT_V4, direct(IpAddr::is_ipv4)),
-        set(c"direct6", set::DIRECT_V6, direct(IpAddr::is_ipv6)),
+        set(c"direct4", set::DIRECT_V4, direct(&rules.direct, IpAddr::is_ipv4)),
+        set(c"direct6", set::DIRECT_V6, direct(&rules.direct, IpAddr::is_ipv6)),
+        set(c"trusted", set::PAIRS, trusted.into_iter().collect()),
+        set(c"behind4", set::DIRECT_V4, direct(&behind, IpAddr::is_ipv4)),
+        set(c"behind6", set::DIRECT_V6, direct(&behind, IpAddr::is_ipv6)),
         set(c"back4", set::ENTRIES, led_back(rules, |port| port.to_v4.map(IpAddr::V4))),
         set(c"back6", set::ENTRIES, led_back(rules, |port| port.to_v6.map(IpAddr::V6))),
         set(c"any4", set::PORTS_V4, v4.0),
@@ -195,6 +201,14 @@ impl Table<'_> {
                 rule.ct(CtKeys::Status, STATUS_DNAT).masquerade();
             }
         }
+        for net in &rules.networks {
+            let Ok(bridge) = CString::new(net.bridge.as_str()) else { continue };
+            for (family, address) in [Family::V4, Family::V6].into_iter().zip(net.sources()) {
+                if let Some(address) = address {
+                    self.rule(chain).family(family).iifname_is(&bridge).not_between(c"within").snat(address);
+                }
+            }
+        }
         for (family, set) in [(Family::V4, c"masquerading4"), (Family::V6, c"masquerading6")] {
             self.rule(chain).family(family).iifname(set).not_between(c"within").masquerade();
         }
@@ -210,10 +224,11 @@ impl Table<'_> {
         self.rule(chain).iifname(c"internal").drop();
         self.rule(chain).oifname(c"internal").drop();
         self.rule(chain).oifname(BRIDGES).ct(CtKeys::Status, STATUS_DNAT).accept();
-        for (family, unprotected, routed, direct) in [
-            (Family::V4, c"unprotected4", c"routed4", c"direct4"),
-            (Family::V6, c"unprotected6", c"routed6", c"direct6"),
+        for (family, unprotected, routed, direct, behind) in [
+            (Family::V4, c"unprotected4", c"routed4", c"direct4", c"behind4"),
+            (Family::V6, c"unprotected6", c"routed6", c"direct6", c"behind6"),
         ] {
+            self.rule(chain).between(c"trusted").goes_to(family, behind).accept();
             self.rule(chain).family(family).oifname(unprotected).accept();
             self.rule(chain).goes_to(family, direct).accept();
             self.rule(chain).icmp(family).oifname(routed).accept();
@@ -231,6 +246,20 @@ impl Table<'_> {
     fn rule(&mut self, chain: &CStr) -> Rule<'_> {
         Rule::append(self.batch, self.name, chain)
     }
+}
+
+/// What is published of containers on networks that trust interfaces of the host, at the containers' own addresses.
+fn behind(rules: &Rules) -> Vec<Direct> {
+    let trusting: Vec<_> = rules.networks.iter().filter(|net| !net.trusted.is_empty()).collect();
+    let is_behind = |address: &IpAddr| {
+        trusting.iter().flat_map(|net| &net.subnets).any(|subnet| subnet.contains(address))
+    };
+    let ports = rules.published.iter().flat_map(|port| {
+        let addresses = [port.to_v4.map(IpAddr::V4), port.to_v6.map(IpAddr::V6)];
+        let behind = addresses.into_iter().flatten().filter(is_behind);
+        behind.map(|address| Direct { address, protocol: port.protocol, port: port.port }).collect::<Vec<_>>()
+    });
+    ports.collect()
 }
 
 /// The ports of containers on isolated bridges, as asked for from there.

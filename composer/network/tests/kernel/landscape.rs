@@ -115,6 +115,8 @@ impl Network {
             isolated: self.bridge.isolated,
             unprotected: [false; 2],
             routed: [false; 2],
+            source: [None; 2],
+            trusted: Vec::new(),
         }
     }
 

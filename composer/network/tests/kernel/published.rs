@@ -247,6 +247,60 @@ fn what_leaves_a_network_has_the_hosts_address_where_it_masquerades() {
 }
 
 #[test]
+fn what_leaves_a_network_has_the_address_that_is_chosen_for_it() {
+    on_a_host(|| async {
+        let land = Landscape::new().await;
+        run("ip", "address add 198.51.100.9/24 dev up0");
+        run("ip", "address add 2001:db8::9/64 dev up0 nodad preferred_lft 0");
+        let network = land.network("shop", 0).await;
+        let (client, neighbour) = (land.container(&network, 2).await, land.container(&network, 3).await);
+        serve(&land.outsider).await;
+        serve(&neighbour).await;
+        let (v4, v6): (IpAddr, IpAddr) =
+            ("198.51.100.9".parse().expect("it"), "2001:db8::9".parse().expect("it"));
+        let mut rules = rules(&[&network], Vec::new());
+        for source in [[Some(v4), None], [None, Some(v6)]] {
+            rules.networks[0].source = source;
+            let _firewall = firewall("shop", &rules);
+            let expected = [source[0].unwrap_or(HOST.into()), source[1].unwrap_or(HOST_V6.into())];
+            assert_eq!(client.asks_tcp((OUTSIDE, PORT)).await, Some(expected[0]));
+            assert_eq!(client.asks_tcp((OUTSIDE_V6, PORT)).await, Some(expected[1]));
+            for calls in [true, false] {
+                bridged_calls(calls);
+                let seen = client.asks_tcp((neighbour.address, PORT)).await;
+                assert_eq!(seen, Some(client.address.into()), "within");
+            }
+        }
+    });
+}
+
+#[test]
+fn interfaces_that_are_trusted_reach_published_ports_at_the_containers_addresses() {
+    on_a_host(|| async {
+        let land = Landscape::new().await;
+        let network = land.network("shop", 0).await;
+        let web = land.container(&network, 2).await;
+        serve(&web).await;
+        let _hidden = web.listens(81).await;
+        let here = Published { host_ip: Some(Ipv4Addr::LOCALHOST.into()), ..published(&network, &web, 8080) };
+        let mut rules = rules(&[&network], vec![here]);
+        for (trusted, is_open) in [("up0", true), ("up", false), ("up00", false)] {
+            rules.networks[0].trusted = vec!["other".to_owned(), trusted.to_owned()];
+            let _firewall = firewall("shop", &rules);
+            for own in [IpAddr::V4(web.address), network.v6(2).into()] {
+                assert_eq!(
+                    land.outsider.asks_tcp((own, PORT)).await.is_some(),
+                    is_open,
+                    "{own} by {trusted}"
+                );
+                assert_eq!(land.outsider.asks_tcp((own, 81)).await, None, "{own}");
+            }
+            assert_eq!(land.outsider.asks_tcp((HOST, 8080)).await, None);
+        }
+    });
+}
+
+#[test]
 fn an_internal_network_reaches_no_published_port_of_another_and_itself_all_the_same() {
     on_a_host(|| async {
         let land = Landscape::new().await;

@@ -6,9 +6,10 @@ use super::drivers::interface;
 use super::project::Named;
 use crate::diagnostic::Report;
 use crate::driver_options::{
-    BRIDGE, ENDPOINT_SYSCTLS, FLAGS, GATEWAY_MODES, HOST_BINDING, IFNAME, INHIBIT_IPV4, IPVLAN_FLAG,
-    IPVLAN_FLAGS, IPVLAN_MODE, IPVLAN_MODES, ISOLATED, LONGEST_INTERFACE, MACVLAN_MODE, MACVLAN_MODES, MODES,
-    MTU, MTUS, PARENT, PREFIX, UNDONE, boolean, interface_sysctls, is_on_host,
+    BRIDGE, DEFAULT_BRIDGE, ENDPOINT_SYSCTLS, FLAGS, GATEWAY_MODES, HOST_BINDING, IFNAME, INHIBIT_IPV4,
+    IPVLAN_FLAG, IPVLAN_FLAGS, IPVLAN_MODE, IPVLAN_MODES, ISOLATED, LONGEST_INTERFACE, MACVLAN_MODE,
+    MACVLAN_MODES, MODES, MTU, MTUS, PARENT, PREFIX, SOURCES, TRUSTED, boolean, interface_sysctls,
+    is_on_host, source, trusted,
 };
 use crate::source::Span;
 use crate::values;
@@ -29,11 +30,9 @@ pub(super) fn option(network: Named<'_>, key: &str, at: Span, node: &Node, repor
         _ => None,
     };
     let is_flag = FLAGS.iter().any(|flag| flag.key() == key);
-    let undone = UNDONE.iter().find(|(name, _)| *name == key);
     let is_of_bridges = is_flag
-        || [BRIDGE, HOST_BINDING, INHIBIT_IPV4].contains(&key)
-        || GATEWAY_MODES.contains(&key)
-        || undone.is_some();
+        || [BRIDGE, HOST_BINDING, INHIBIT_IPV4, TRUSTED, DEFAULT_BRIDGE].contains(&key)
+        || [GATEWAY_MODES, SOURCES].concat().contains(&key);
     if is_on_host && is_of_bridges {
         report.warning(at, format!("`{key}` is an option of bridges: with `{kind}` it has no effect"));
     } else if let Some(of) = of.filter(|of| *of != kind) {
@@ -46,8 +45,8 @@ pub(super) fn option(network: Named<'_>, key: &str, at: Span, node: &Node, repor
             .error(node.span, format!("`{text}` is neither true nor false"))
             .help("write `\"true\"` or `\"false\"`");
     } else if is_flag || key == INHIBIT_IPV4 {
-    } else if let Some((_, why)) = undone {
-        report.warning(at, format!("`{key}` has no effect yet: {why}"));
+    } else if key == DEFAULT_BRIDGE {
+        report.warning(at, format!("`{key}` has no effect: there is no bridge that all stacks are on"));
     } else {
         value(network, key, &text, at, node, report);
     }
@@ -61,6 +60,15 @@ fn value(network: Named<'_>, key: &str, text: &str, at: Span, node: &Node, repor
                 report
                     .error(node.span, format!("`{text}` is not an address"))
                     .help("an address of this host, for the ports that name none: `127.0.0.1`");
+            }
+        }
+        TRUSTED => trusted(text).for_each(|name| interface(node, name, report)),
+        _ if SOURCES.contains(&key) => {
+            let of = usize::from(key == SOURCES[1]);
+            if !text.is_empty() && source(text, of == 0).is_none() {
+                report
+                    .error(node.span, format!("`{text}` is not an address of {}", ["IPv4", "IPv6"][of]))
+                    .help("the address of this host that what leaves it is to have");
             }
         }
         BRIDGE => interface(node, text, report),

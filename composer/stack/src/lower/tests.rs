@@ -94,7 +94,7 @@ fn a_network_with_everything() {
          priority: 5\n        gw_priority: -1\n        interface_name: lan\nnetworks:\n  n:\n    enable_ipv6: true\n    \
          internal: true\n    attachable: true\n    labels: {a: b}\n    driver_opts:\n      \
          com.docker.network.bridge.name: br-n\n      com.docker.network.driver.mtu: 1400\n      \
-         com.docker.network.bridge.enable_ip_masquerade: 'false'\n      com.docker.network.bridge.enable_icc: '0'\n    ipam:\n      \
+         com.docker.network.bridge.enable_ip_masquerade: 'false'\n      com.docker.network.bridge.enable_icc: '0'\n      com.docker.network.host_ipv4: 192.0.2.1\n      com.docker.network.bridge.trusted_host_interfaces: 'vxlan.1:eth3'\n    ipam:\n      \
          config:\n        - {subnet: 10.1.0.9/24, gateway: 10.1.0.254, ip_range: 10.1.0.128/25, aux_addresses: {r: 10.1.0.7}}\n        \
          - {subnet: 'fd01::/64'}\n",
     );
@@ -103,6 +103,8 @@ fn a_network_with_everything() {
         network.ipv6 && network.internal && network.attachable && network.isolated && !network.masquerade
     );
     assert_eq!((network.bridge.as_deref(), network.mtu), (Some("br-n"), Some(1400)));
+    assert_eq!((network.source(true), network.source(false)), ("192.0.2.1".parse().ok(), None));
+    assert_eq!(network.trusted(), ["vxlan.1", "eth3"]);
     let [first, second] = network.ipam.as_slice() else { panic!("{:?}", network.ipam) };
     assert_eq!(
         (first.subnet.to_string(), first.ip_range.unwrap().to_string()),

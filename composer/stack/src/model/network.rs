@@ -7,6 +7,7 @@ use std::str::FromStr;
 
 use crate::driver_options::{
     self as options, ENDPOINT_SYSCTLS, GATEWAY_MODES, INHIBIT_IPV4, ISOLATED, NAT_UNPROTECTED, ROUTED,
+    SOURCES, TRUSTED,
 };
 pub use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
@@ -76,6 +77,18 @@ impl Network {
     pub fn has_bare_bridge(&self, v4: bool) -> bool {
         let inhibited = || self.options.get(INHIBIT_IPV4).and_then(|text| options::boolean(text));
         self.gateway_mode(v4) == GatewayMode::Isolated || (v4 && inhibited() == Some(true))
+    }
+
+    /// The address that what leaves the host has, of IPv4 or of IPv6; that of the interface which it leaves by where none is
+    /// chosen.
+    pub fn source(&self, v4: bool) -> Option<IpAddr> {
+        options::source(self.options.get(SOURCES[usize::from(!v4)])?, v4)
+    }
+
+    /// The interfaces of the host by which published ports are reached at the containers' own addresses.
+    pub fn trusted(&self) -> Vec<String> {
+        let text = self.options.get(TRUSTED).map(String::as_str).unwrap_or_default();
+        options::trusted(text).map(str::to_owned).collect()
     }
 
     /// The address of the host that ports are published on which name none; all of them where none is chosen.

@@ -531,6 +531,8 @@ impl Engine {
             isolated: net.made.isolated,
             unprotected: [true, false].map(|v4| net.made.gateway_mode(v4) == GatewayMode::Unprotected),
             routed: [true, false].map(|v4| net.made.gateway_mode(v4) == GatewayMode::Routed),
+            source: [true, false].map(|v4| net.made.source(v4)),
+            trusted: net.made.trusted(),
         });
         nets.collect()
     }
