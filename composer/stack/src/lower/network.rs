@@ -62,15 +62,15 @@ pub(super) fn bind(service: &mut Service, networks: &BTreeMap<String, Network>) 
     if on.peek().is_some() && !on.any(|leads_in| leads_in) {
         service.ports.clear();
     }
-    let binding = |has: fn(&Network) -> bool| {
+    let way = |has: fn(&Network) -> bool| {
         let ways = service.network.attachments().filter_map(|(key, at)| {
             let network = networks.get(key).filter(|network| has(network) && leads_in(network))?;
             Some((Reverse(at.gw_priority), key, network))
         });
-        ways.min_by_key(|(priority, key, _)| (*priority, *key))
-            .and_then(|(.., network)| network.host_binding())
+        ways.min_by_key(|(priority, key, _)| (*priority, *key)).map(|(.., network)| network)
     };
-    let chosen = binding(|network| network.ipv4).or_else(|| binding(|network| network.ipv6));
+    let way = way(|network| network.ipv4).or_else(|| way(|network| network.ipv6));
+    let chosen = way.and_then(Network::host_binding);
     for port in &mut service.ports {
         port.host_ip = port.host_ip.or(chosen);
     }

@@ -130,13 +130,15 @@ fn ports_without_an_address_have_that_of_the_way_out() {
     };
     let stack = lowered(&format!(
         "services:\n  a:\n    x-rootfs: host\n    networks: {{b: , c: {{gw_priority: 1}}, d: {{gw_priority: 2}}}}\n    ports: \
-         [{{target: 80, published: '80'}}, {{host_ip: 192.0.2.1, target: 81, published: '81'}}]\n  b:\n    x-rootfs: host\n    networks: {{e: }}\n    ports: [{{target: 82, published: '82'}}]\n  c:\n    x-rootfs: host\n    networks: {{f: }}\n    ports: [{{target: 83}}]\nnetworks:\n  b: \
-         {}\n  c: {}\n  d: {}\n  e: {}\n  f: {}\n",
+         [{{target: 80, published: '80'}}, {{host_ip: 192.0.2.1, target: 81, published: '81'}}]\n  b:\n    x-rootfs: host\n    networks: {{e: }}\n    ports: [{{target: 82, published: '82'}}]\n  c:\n    x-rootfs: host\n    networks: {{f: }}\n    ports: [{{target: 83}}]\n  \
+         d:\n    x-rootfs: host\n    networks: {{e: , g: }}\n    ports: [{{target: 84}}]\nnetworks:\n  b: \
+         {}\n  c: {}\n  d: {}\n  e: {}\n  f: {}\n  g: {}\n",
         network("127.0.0.2", ""),
         network("127.0.0.3", ""),
         network("127.0.0.4", ", internal: true"),
         network("0.0.0.0", ""),
         network("'::'", ""),
+        network("'::1'", ", enable_ipv6: true"),
     ));
     let at = |service: &str| -> Vec<Option<String>> {
         stack.services[service].ports.iter().map(|port| port.host_ip.map(|ip| ip.to_string())).collect()
@@ -144,6 +146,8 @@ fn ports_without_an_address_have_that_of_the_way_out() {
     assert_eq!(at("a"), [Some("127.0.0.3".to_owned()), Some("192.0.2.1".to_owned())]);
     assert_eq!(at("b"), [None]);
     assert_eq!(at("c"), [Some("::".to_owned())]);
+    // The way out of IPv4 decides, also where it has none.
+    assert_eq!(at("d"), [None]);
 }
 
 #[test]

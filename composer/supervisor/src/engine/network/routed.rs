@@ -87,8 +87,8 @@ impl Engine {
 
     /// Gives ports that name no address of the host the one of a network that stacks share, which a file does not know.
     fn bind_shared(&self, service: &mut Service, networks: Option<&BTreeMap<String, Network>>) {
-        let chosen =
-            [true, false].into_iter().find_map(|v4| self.way_in(service, v4, networks)?.host_binding());
+        let way = [true, false].into_iter().find_map(|v4| self.way_in(service, v4, networks));
+        let chosen = way.and_then(|network| network.host_binding());
         for port in &mut service.ports {
             port.host_ip = port.host_ip.or(chosen);
         }
