@@ -426,6 +426,76 @@ networks:
 }
 
 #[test]
+fn a_bridge_that_gets_no_address_keeps_the_one_that_somebody_gives_it() {
+    let file = r#"
+services:
+  a: { x-rootfs: @busybox@, command: sleep 1000, networks: [lan] }
+  b: { x-rootfs: @busybox@, command: sleep 1000, networks: [lan] }
+networks:
+  lan:
+    enable_ipv6: true
+    driver_opts: { com.docker.network.bridge.inhibit_ipv4: "true" }
+    ipam: { config: [{ subnet: 10.78.0.0/24, gateway: 10.78.0.254 }] }
+"#;
+    let project = Project::new("inhibited", file);
+    project.ok(&["up", "-d"]);
+    let bridge = names::bridge(&project.name, "lan");
+    let shown = |family: &str| ip(&format!("{family} -br addr show dev {bridge} scope global"));
+    assert!(!shown("-4").contains('/'), "{}", shown("-4"));
+    assert!(shown("-6").contains('/'), "{}", shown("-6"));
+    project.ok(&["exec", "-T", "a", "ping", "-c", "1", "b"]);
+    let routes = project.ok(&["exec", "-T", "a", "ip", "route"]);
+    assert!(routes.contains("default via 10.78.0.254"), "{routes}");
+    // Whoever is the gateway there may be this host after all.
+    ip(&format!("addr add 10.78.0.254/24 dev {bridge}"));
+    project.ok(&["exec", "-T", "a", "ping", "-c", "1", "10.78.0.254"]);
+    project.ok(&["up", "-d", "--force-recreate", "-t", "1"]);
+    assert!(shown("-4").contains("10.78.0.254/24"), "{}", shown("-4"));
+    project.down();
+}
+
+#[test]
+fn an_interface_has_the_parameters_that_its_network_is_given_for_it() {
+    let file = r#"
+services:
+  a:
+    x-rootfs: @busybox@
+    command: sleep 1000
+    sysctls: { net.ipv4.conf.all.log_martians: 0 }
+    networks:
+      lan:
+        interface_name: lan0.7
+        driver_opts:
+          com.docker.network.endpoint.sysctls: net.ipv4.conf.IFNAME.log_martians=1,net.ipv6.conf.ifname.hop_limit=7
+      other:
+networks:
+  lan: { enable_ipv6: true }
+  other:
+"#;
+    let project = Project::new("interface-sysctls", file);
+    project.ok(&["up", "-d"]);
+    let values = |interface: &str| {
+        let read = format!(
+            "cat /proc/sys/net/ipv4/conf/{interface}/log_martians /proc/sys/net/ipv6/conf/{interface}/hop_limit"
+        );
+        project.ok(&["exec", "-T", "a", "sh", "-c", &read])
+    };
+    assert_eq!(values("lan0.7"), "1\n7\n");
+    assert_eq!(values("eth0"), "0\n64\n");
+    // A link that is made anew has them again.
+    ip(&format!("link del {}", names::veth(&project.name, &format!("{}-a-1", project.name), "lan")));
+    project.ok(&["up", "-d"]);
+    assert_eq!(values("lan0.7"), "1\n7\n");
+    project.write("compose.yaml", &file.replace("IFNAME.log_martians", "IFNAME.no_such"));
+    let (_, error) = project.fails(&["up", "-d"]);
+    assert!(
+        error.contains("net/ipv4/conf/lan0.7/no_such") && error.contains("compose.yaml:11:48"),
+        "{error}"
+    );
+    project.down();
+}
+
+#[test]
 fn another_stacks_container_lends_its_network() {
     let lender = Project::new("lender", "services: { a: { x-rootfs: @busybox@, command: sleep 1000 } }\n");
     lender.ok(&["up", "-d"]);

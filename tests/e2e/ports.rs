@@ -584,3 +584,133 @@ fn services_reach_the_outside_beside_a_firewall_that_drops() {
     world.host.inside(|| project.down());
     assert_eq!(world.ruleset(), rules);
 }
+
+/// Whether a port takes a connection before long.
+fn is_open(to: SocketAddr) -> bool {
+    TcpStream::connect_timeout(&to, Duration::from_millis(300)).is_ok()
+}
+
+/// The addresses of the service `web` on its only network.
+fn addresses(project: &Project) -> [IpAddr; 2] {
+    let shown =
+        project.ok(&["exec", "-T", "web", "ip", "-o", "addr", "show", "dev", "eth0", "scope", "global"]);
+    let words: Vec<&str> = shown.split_whitespace().collect();
+    ["inet", "inet6"].map(|family| {
+        let at = words.iter().position(|word| *word == family).unwrap();
+        words[at + 1].split('/').next().unwrap().parse().unwrap()
+    })
+}
+
+#[test]
+fn routed_services_are_reached_at_their_own_addresses_and_take_no_port_of_the_host() {
+    let world = World::new();
+    world.outside.inside(|| {
+        ip(&format!("route add 10.79.0.0/24 via {HOST}"));
+        ip("route add fd79::/64 via 2001:db8::1");
+    });
+    let file = format!(
+        r#"
+services:{WEB}    ports: ["8080:80"]
+    networks: [own]
+  hidden: {{ x-rootfs: @busybox@, command: httpd -f -p 81, network_mode: "service:web" }}
+  other: {{ x-rootfs: @busybox@, command: sleep 1000, networks: [plain] }}
+networks:
+  plain:
+  own:
+    enable_ipv6: true
+    driver_opts:
+      com.docker.network.bridge.gateway_mode_ipv4: routed
+      com.docker.network.bridge.gateway_mode_ipv6: routed
+    ipam: {{ config: [{{ subnet: 10.79.0.0/24 }}, {{ subnet: "fd79::/64" }}] }}
+"#
+    );
+    let project = Project::new("routed", &file);
+    let taken = world.host.inside(|| TcpListener::bind((HOST, 8080)).unwrap());
+    world.host.inside(|| project.ok(&["up", "-d", "--wait"]));
+    let reached = |open: bool| {
+        let at = world.host.inside(|| addresses(&project));
+        for (own, outside) in at.into_iter().zip([OUTSIDE, "2001:db8::2"]) {
+            let to = SocketAddr::new(own, 80);
+            assert_eq!(world.outside.inside(|| is_open(to)), open, "{to}");
+            assert!(!world.outside.inside(|| is_open(SocketAddr::new(own, 81))), "{own}");
+            if open {
+                assert_eq!(world.outside.inside(|| who(&to.to_string())), Some(outside.parse().unwrap()));
+            }
+        }
+    };
+    reached(true);
+    world.host.inside(|| {
+        assert!(!is_open("127.0.0.1:8080".parse().unwrap()));
+        assert_eq!(project.field("web", "Ports"), "80/tcp");
+        let (_, error) = project.fails(&["port", "web", "80"]);
+        assert!(error.contains("no port 80/tcp for container"), "{error}");
+        let [v4, _] = addresses(&project);
+        let url = format!("http://{v4}/");
+        assert_eq!(project.ok(&["exec", "-T", "other", "wget", "-q", "-O", "-", &url]), "hello\n");
+        project.ok(&["up", "-d", "--wait", "--scale", "web=2", "web"]);
+        project.ok(&["up", "-d", "--wait", "--scale", "web=1", "web"]);
+        // What is stopped is open no more.
+        project.ok(&["stop", "-t", "1"]);
+    });
+    assert!(!world.ruleset().contains(" . tcp . 80"), "{}", world.ruleset());
+    world.host.inside(|| project.ok(&["up", "-d", "--wait"]));
+    reached(true);
+    // By the next supervisor as well, whoever has taken the rules away meanwhile.
+    project.kill_processes("compose-keeper");
+    project.kill_processes("compose-supervisor");
+    world.host.inside(|| {
+        output("nft", "flush ruleset");
+        project.ok(&["ps"]);
+    });
+    reached(true);
+    // Of IPv4 alone they are led to again.
+    drop(taken);
+    project.write("compose.yaml", &file.replace("gateway_mode_ipv4: routed", "gateway_mode_ipv4: nat"));
+    world.host.inside(|| project.ok(&["up", "-d", "--wait"]));
+    let [v4, v6] = world.host.inside(|| addresses(&project)).map(|own| SocketAddr::new(own, 80));
+    assert!(!world.outside.inside(|| is_open(v4)));
+    assert!(world.outside.inside(|| is_open(v6)));
+    assert_eq!(world.outside.inside(|| who("198.51.100.1:8080")), Some(OUTSIDE.parse().unwrap()));
+    assert!(!world.outside.inside(|| is_open("[2001:db8::1]:8080".parse().unwrap())));
+    world.host.inside(|| assert_eq!(project.field("web", "Ports"), "0.0.0.0:8080->80/tcp"));
+    world.down(project);
+}
+
+#[test]
+fn networks_that_stacks_share_say_where_ports_are_published() {
+    let world = World::new();
+    world.outside.inside(|| ip(&format!("route add 10.77.0.0/24 via {HOST}")));
+    let creator = Project::new("of-ways", "services: {}\n");
+    let [bound, way] = ["bound", "way"].map(|name| format!("{name}-{}", std::process::id()));
+    let option = |option: &str| format!("com.docker.network.bridge.{option}");
+    world.host.inside(|| {
+        let binding = option("host_binding_ipv4=127.0.0.1");
+        creator.ok(&["network", "create", "-o", &binding, &bound]);
+        let routed = option("gateway_mode_ipv4=routed");
+        creator.ok(&["network", "create", "-o", &routed, "--subnet", "10.77.0.0/24", &way]);
+    });
+    let file = format!(
+        r#"
+services:{WEB}    ports: ["8080:80"]
+    networks: [bound]
+  far: {{ x-rootfs: @busybox@, command: httpd -f -p 80, ports: ["8081:80"], networks: [way] }}
+networks:
+  bound: {{ external: true, name: {bound} }}
+  way: {{ external: true, name: {way} }}
+"#
+    );
+    let project = Project::new("ways", &file);
+    world.host.inside(|| project.ok(&["up", "-d", "--wait"]));
+    let (here, there) = world.host.inside(|| {
+        let far = project.field("far", "Address").as_str().unwrap().parse().unwrap();
+        assert_eq!(project.field("web", "Ports"), "127.0.0.1:8080->80/tcp");
+        assert_eq!(project.field("far", "Ports"), "80/tcp");
+        (is_open("127.0.0.1:8080".parse().unwrap()), SocketAddr::new(far, 80))
+    });
+    assert!(here && world.outside.inside(|| is_open(there)));
+    for port in [8080, 8081] {
+        assert!(!world.outside.inside(|| is_open(SocketAddr::new(HOST.parse().unwrap(), port))), "{port}");
+    }
+    world.down(project);
+    world.host.inside(|| creator.ok(&["network", "rm", &bound, &way]));
+}

@@ -148,9 +148,15 @@ fn a_bridge_of_the_host_cannot_be_a_networks() {
     let (_, message) = project.fails(&again);
     assert!(message.contains("has the bridge cmptest0"), "{message}");
     shared.remove();
-    let binding = "com.docker.network.bridge.host_binding_ipv4=127.0.0.1";
-    let (_, message) = project.fails(&["network", "create", "-o", binding, "bound"]);
-    assert!(message.contains("not supported yet on a network that stacks share"), "{message}");
+    for (option, wrong) in [
+        ("host_binding_ipv4=localhost", "`localhost` is not an address"),
+        ("gateway_mode_ipv4=routd", "`routd` is not a value of this option"),
+        ("inhibit_ipv4=perhaps", "`perhaps` is neither true nor false"),
+    ] {
+        let option = format!("com.docker.network.bridge.{option}");
+        let (_, message) = project.fails(&["network", "create", "-o", &option, "wrong"]);
+        assert!(message.contains(wrong), "{message}");
+    }
 }
 
 fn front_again(shared: &Shared, back: &Project) {

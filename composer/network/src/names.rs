@@ -6,7 +6,8 @@
 
 use sha2::{Digest, Sha256};
 
-const BRIDGE: &str = "cb";
+/// What the names of bridges begin with.
+pub(crate) const BRIDGE: &str = "cb";
 const VETH: &str = "cv";
 const INNER: &str = "cd";
 const OTHER: &str = "ce";

@@ -1,7 +1,7 @@
 //! Options that Docker's drivers of networks know, by Docker's names.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 /// Whether networks of a driver are on an interface of the host's, and have no bridge.
 pub(crate) fn is_on_host(driver: &str) -> bool {
@@ -25,40 +25,21 @@ pub(crate) const INHIBIT_IPV4: &str = "com.docker.network.bridge.inhibit_ipv4";
 pub(crate) const IFNAME: &str = "com.docker.network.endpoint.ifname";
 /// Parameters of such an interface.
 pub(crate) const ENDPOINT_SYSCTLS: &str = "com.docker.network.endpoint.sysctls";
-/// Others that Docker knows, and why they do nothing here.
-pub(crate) const UNDONE: [(&str, &str); 4] = [
-    (
-        "com.docker.network.bridge.trusted_host_interfaces",
-        "no interface of the host has more of a way in than others",
-    ),
-    ("com.docker.network.bridge.default_bridge", "there is no bridge that all stacks are on"),
-    (
-        "com.docker.network.host_ipv4",
-        "what leaves the host has the address of the interface that it leaves by",
-    ),
-    (
-        "com.docker.network.host_ipv6",
-        "what leaves the host has the address of the interface that it leaves by",
-    ),
-];
+/// The address of the host that what leaves it has, of IPv4 and of IPv6; that of the interface which it leaves by.
+pub(crate) const SOURCES: [&str; 2] = ["com.docker.network.host_ipv4", "com.docker.network.host_ipv6"];
+/// The host's interfaces, with colons between, by which published ports are reached at the containers' own addresses.
+pub(crate) const TRUSTED: &str = "com.docker.network.bridge.trusted_host_interfaces";
+/// One that Docker knows for its own bridge, which there is none of here.
+pub(crate) const DEFAULT_BRIDGE: &str = "com.docker.network.bridge.default_bridge";
 
 /// What reaches containers from outside at their own addresses.
 pub(crate) const NAT_UNPROTECTED: &str = "nat-unprotected";
+/// What is published is reached at the containers' own addresses, which are known outside.
+pub(crate) const ROUTED: &str = "routed";
 /// A bridge without an address.
 pub(crate) const ISOLATED: &str = "isolated";
-/// The modes that are done.
-pub(crate) const MODES: [&str; 3] = ["nat", NAT_UNPROTECTED, ISOLATED];
-
-/// Why a mode that Docker knows is not taken, and what may be written in its place.
-pub(crate) fn gateway_mode(mode: &str) -> Option<(&'static str, &'static str)> {
-    match mode {
-        "routed" => Some((
-            "`routed` is not supported yet: others would have to be told the way to the containers' addresses",
-            "`nat`, or `nat-unprotected`, which lets in all who know the way",
-        )),
-        _ => None,
-    }
-}
+/// All modes.
+pub(crate) const MODES: [&str; 4] = ["nat", NAT_UNPROTECTED, ROUTED, ISOLATED];
 
 /// The interface of the host that macvlan interfaces are on.
 pub(crate) const PARENT: &str = "parent";
@@ -138,25 +119,21 @@ pub(crate) fn wrong(key: &str, value: &str) -> Option<String> {
         MTU => {
             (!value.parse().is_ok_and(|mtu| MTUS.contains(&mtu))).then(|| format!("`{value}` is not an MTU"))
         }
-        HOST_BINDING => Some(
-            "it is not supported yet on a network that stacks share: give each port its address of the host"
-                .to_owned(),
-        ),
+        HOST_BINDING if !value.is_empty() => {
+            value.parse::<IpAddr>().is_err().then(|| format!("`{value}` is not an address"))
+        }
         PARENT if !value.is_empty() => wrong_interface(value),
         MACVLAN_MODE => no_word(value, &MACVLAN_MODES),
         IPVLAN_MODE => no_word(value, &IPVLAN_MODES),
         IPVLAN_FLAG => no_word(value, &IPVLAN_FLAGS),
-        INHIBIT_IPV4 if boolean(value) != Some(false) => {
-            Some("it is not supported yet: a bridge has its gateway's address".to_owned())
+        TRUSTED => trusted(value).find_map(wrong_interface),
+        _ if SOURCES.contains(&key) => {
+            let of = SOURCES.iter().position(|source| *source == key).unwrap_or_default();
+            (!value.is_empty() && source(value, of == 0).is_none())
+                .then(|| format!("`{value}` is not an address of {}", ["IPv4", "IPv6"][of]))
         }
-        _ if GATEWAY_MODES.contains(&key) => match value {
-            "" => None,
-            mode if MODES.contains(&mode) => None,
-            _ => Some(gateway_mode(value).map_or_else(
-                || format!("`{value}` is not a value of this option: it may be `{}`", MODES.join("`, `")),
-                |(why, way)| format!("{why}: {way}"),
-            )),
-        },
+        INHIBIT_IPV4 => boolean(value).is_none().then(|| format!("`{value}` is neither true nor false")),
+        _ if GATEWAY_MODES.contains(&key) && !value.is_empty() => no_word(value, &MODES),
         _ => None,
     }
 }
@@ -166,8 +143,43 @@ fn no_word(value: &str, words: &[&str]) -> Option<String> {
     (!words.contains(&value)).then(list)
 }
 
-/// The address of the host that a network publishes ports on; all of them where none is chosen.
-pub(crate) fn host_binding(options: &BTreeMap<String, String>) -> Option<Ipv4Addr> {
-    let address: Ipv4Addr = options.get(HOST_BINDING)?.parse().ok()?;
-    (!address.is_unspecified()).then_some(address)
+/// The address of the host that a network publishes ports on; all of them where none is chosen. `::` is all of IPv6 alone,
+/// as Docker has it.
+pub(crate) fn host_binding(options: &BTreeMap<String, String>) -> Option<IpAddr> {
+    let address: IpAddr = options.get(HOST_BINDING)?.parse().ok()?;
+    (address.is_ipv6() || !address.is_unspecified()).then_some(address)
+}
+
+/// An address that packets of IPv4, or of IPv6, can come from.
+pub(crate) fn source(text: &str, v4: bool) -> Option<IpAddr> {
+    let address: IpAddr = text.parse().ok()?;
+    (address.is_ipv4() == v4 && !address.is_unspecified() && !address.is_multicast()).then_some(address)
+}
+
+/// The interfaces of a list.
+pub(crate) fn trusted(text: &str) -> impl Iterator<Item = &str> {
+    text.split(':').filter(|name| !name.is_empty())
+}
+
+/// What stands for an interface's name in its parameters; the second as Docker's command line leaves it.
+const ANY_INTERFACE: [&str; 2] = ["IFNAME", "ifname"];
+const OF_INTERFACES: [&str; 3] = ["ipv4", "ipv6", "mpls"];
+
+/// The parameters of an interface, as `net.FAMILY.KIND.IFNAME.KEY=VALUE` between commas; the one that is none.
+///
+/// Their names have slashes, so that one of an interface may have a dot.
+pub(crate) fn interface_sysctls(text: &str, interface: &str) -> Result<Vec<(String, String)>, String> {
+    let parameter = |item: &str| {
+        let (key, value) = item.split_once('=')?;
+        let parts: Vec<&str> = key.split('.').collect();
+        let ["net", family, kind, name, key] = parts[..] else { return None };
+        let is_word = |word: &str| !word.is_empty() && !word.contains('/');
+        let is_one = OF_INTERFACES.contains(&family)
+            && ANY_INTERFACE.contains(&name)
+            && is_word(kind)
+            && is_word(key)
+            && !value.is_empty();
+        is_one.then(|| (format!("net/{family}/{kind}/{interface}/{key}"), value.to_owned()))
+    };
+    text.split(',').map(|item| parameter(item).ok_or_else(|| item.to_owned())).collect()
 }

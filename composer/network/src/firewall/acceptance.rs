@@ -43,7 +43,7 @@ use crate::nftables::{batch_header, compare, header, load_meta, verdict};
 
 /// Whether bridged packets pass the firewall; per network namespace, absent without br_netfilter
 /// (Documentation/networking/ip-sysctl.rst).
-const CALLS: [(u8, &str); 2] = [
+pub(super) const CALLS: [(u8, &str); 2] = [
     (IPV4, "/proc/sys/net/bridge/bridge-nf-call-iptables"),
     (IPV6, "/proc/sys/net/bridge/bridge-nf-call-ip6tables"),
 ];
@@ -81,7 +81,7 @@ enum Change {
 
 /// Lets traffic within the bridge pass, unless it does already, in the thread's namespace.
 pub(crate) fn within(bridge: &str) -> io::Result<()> {
-    let calls = CALLS.map(|(_, path)| fs::read_to_string(path).is_ok_and(|value| value.trim() != "0"));
+    let calls = super::bridged();
     let called = CALLS.into_iter().zip(calls).filter(|(_, calls)| *calls);
     let wanted: Vec<_> = called
         .map(|((family, _), _)| Wanted { bridge: bridge.to_owned(), way: Way::Within, family })
@@ -181,7 +181,7 @@ fn change(
 ) -> io::Result<()> {
     for attempt in 1.. {
         let Some(generation) = chains::generation(socket)? else { break };
-        let decided = Chains::list(socket).and_then(|mut chains| decide(&mut chains));
+        let decided = Chains::list(socket, chains::FORWARD_HOOK).and_then(|mut chains| decide(&mut chains));
         let outcome = decided.and_then(|changes| {
             // What was listed while it changed may be incomplete, which a transaction would be refused for.
             if changes.is_empty() && chains::generation(socket)? != Some(generation) {

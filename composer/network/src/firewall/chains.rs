@@ -1,11 +1,12 @@
-//! The chains of others that forwarded packets pass, as far as it has to be known where a rule among theirs helps.
+//! The chains of others that packets pass which are forwarded, or which the host sends, as far as it has to be known where
+//! a rule among theirs helps.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{CStr, CString};
 use std::{fmt, io};
 
 use netlink_bindings::nftables::{
-    Chained, ExprOps, IterableChainAttrs, IterableRuleAttrs, Request, VerdictCode,
+    Chained, CmpOps, ExprOps, IterableChainAttrs, IterableRuleAttrs, MetaKeys, Request, VerdictCode,
 };
 use netlink_socket2::NetlinkSocket;
 
@@ -14,8 +15,9 @@ use crate::nftables::{batch_header, header};
 
 pub(super) const IPV4: u8 = libc::AF_INET as u8;
 pub(super) const IPV6: u8 = libc::AF_INET6 as u8;
-/// NF_INET_FORWARD (linux/netfilter.h).
+/// NF_INET_FORWARD and NF_INET_LOCAL_OUT (linux/netfilter.h).
 pub(super) const FORWARD_HOOK: u32 = 2;
+pub(super) const OUTPUT_HOOK: u32 = 3;
 /// Names that iptables and Docker give.
 const FILTER: &CStr = c"filter";
 const FORWARD: &CStr = c"FORWARD";
@@ -28,7 +30,7 @@ pub(super) const COMMENT: u8 = 0;
 /// How deep chains that lead to each other are followed.
 const DEPTH: usize = 16;
 
-/// A chain of a table that a base chain of the forward hook is in.
+/// A chain of a table that a base chain of the hook is in.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Chain {
     pub(super) family: u8,
@@ -49,6 +51,9 @@ pub(super) struct Rule {
     /// What the rule's comment says after our tag, if it is one of ours.
     pub(super) tag: Option<String>,
     fate: Fate,
+    /// What it does with every packet that leaves by an interface, where that is all it asks: its name, with a NUL, or what
+    /// its name begins with.
+    leaving: Option<(Vec<u8>, Fate)>,
 }
 
 /// What a rule does with every packet that comes to it.
@@ -71,7 +76,7 @@ pub(super) enum Place {
     End,
 }
 
-/// What others have in the forward hook, and the connection that it was read by.
+/// What others have in a hook, and the connection that it was read by.
 pub(super) struct Chains<'a> {
     socket: &'a mut NetlinkSocket,
     pub(super) all: Vec<Chain>,
@@ -79,11 +84,11 @@ pub(super) struct Chains<'a> {
 }
 
 impl Chain {
-    fn new(family: u8, attributes: &IterableChainAttrs<'_>) -> Option<Self> {
+    fn new(wanted: u32, family: u8, attributes: &IterableChainAttrs<'_>) -> Option<Self> {
         let hook = attributes.get_hook().and_then(|hook| hook.get_num()).ok();
         let table = attributes.get_table().ok()?;
         let own = table.to_bytes().starts_with(OWN.as_bytes());
-        let concerns = hook.is_none_or(|hook| hook == FORWARD_HOOK) && !own;
+        let concerns = hook.is_none_or(|hook| hook == wanted) && !own;
         (concerns && [IPV4, IPV6, INET].contains(&family)).then_some(Self {
             family,
             table: table.to_owned(),
@@ -100,7 +105,7 @@ impl Chain {
         (self.family, &self.table, &self.name) == (other.family, &other.table, &other.name)
     }
 
-    fn is_of_iptables(&self) -> bool {
+    pub(super) fn is_of_iptables(&self) -> bool {
         [IPV4, IPV6].contains(&self.family) && self.table.as_c_str() == FILTER
     }
 
@@ -109,22 +114,28 @@ impl Chain {
     }
 }
 
-impl fmt::Display for Chain {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let family = match self.family {
+impl Chain {
+    /// The family of its table, as nft(8) calls it.
+    pub(super) fn kind(&self) -> &'static str {
+        match self.family {
             IPV4 => "ip",
             IPV6 => "ip6",
             _ => "inet",
-        };
+        }
+    }
+}
+
+impl fmt::Display for Chain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (table, name) = (self.table.to_string_lossy(), self.name.to_string_lossy());
-        write!(f, "chain {name} of nf_tables' table {family} {table}")
+        write!(f, "chain {name} of nf_tables' table {} {table}", self.kind())
     }
 }
 
 impl<'a> Chains<'a> {
-    /// Lists the chains; rules are read as they are asked for.
-    pub(super) fn list(socket: &'a mut NetlinkSocket) -> io::Result<Self> {
-        let all = list_chains(socket)?;
+    /// Lists the chains of a hook; rules are read as they are asked for.
+    pub(super) fn list(socket: &'a mut NetlinkSocket, hook: u32) -> io::Result<Self> {
+        let all = list_chains(socket, hook)?;
         Ok(Self { socket, all, rules: BTreeMap::new() })
     }
 
@@ -135,8 +146,24 @@ impl<'a> Chains<'a> {
             // iptables' chain may also have rules that drop what they know, among which ours has to be early enough.
             let may = chain.drops
                 || (chain.is_of_iptables() && chain.uses > 0)
-                || self.ends(&chain, DEPTH)?.is_some_and(|(_, fate)| fate == Fate::Drop);
+                || self.ends(&chain, None, DEPTH)?.is_some_and(|(_, fate)| fate == Fate::Drop);
             if may {
+                found.push(chain);
+            }
+        }
+        Ok(found)
+    }
+
+    /// The base chains that drop what leaves by this interface, unless a rule lets it pass that asks for more.
+    pub(super) fn that_drop_leaving(&mut self, interface: &str) -> io::Result<Vec<Chain>> {
+        let mut found = Vec::new();
+        for chain in self.all.clone().into_iter().filter(|chain| chain.base) {
+            let drops = match self.ends(&chain, Some(interface), DEPTH)? {
+                Some((_, Fate::Drop)) => true,
+                Some((_, Fate::Return)) | None => chain.drops,
+                Some((_, Fate::Accept | Fate::Open | Fate::Jump(_) | Fate::Goto(_))) => false,
+            };
+            if drops {
                 found.push(chain);
             }
         }
@@ -163,24 +190,33 @@ impl<'a> Chains<'a> {
     /// Where a rule is passed by as few packets as may be that others' rules have decided on, and is not behind one
     /// that decides on all.
     pub(super) fn last_place(&mut self, chain: &Chain) -> io::Result<Place> {
-        Ok(match self.ends(chain, DEPTH)? {
+        Ok(match self.ends(chain, None, DEPTH)? {
             Some((handle, _)) => Place::Before(handle),
             None => Place::End,
         })
     }
 
-    /// The first rule that no packet comes by, and what becomes of those that come to it.
-    fn ends(&mut self, chain: &Chain, depth: usize) -> io::Result<Option<(u64, Fate)>> {
+    /// The first rule that no packet comes by, or none that leaves by an interface, and what becomes of those that come to it.
+    fn ends(
+        &mut self,
+        chain: &Chain,
+        leaving: Option<&str>,
+        depth: usize,
+    ) -> io::Result<Option<(u64, Fate)>> {
         for rule in self.rules(chain)?.to_vec() {
-            let fate = match rule.fate {
+            let fate = match (rule.leaving, leaving) {
+                (Some((name, fate)), Some(interface)) if is_called(interface, &name) => fate,
+                _ => rule.fate,
+            };
+            let fate = match fate {
                 Fate::Open => continue,
-                Fate::Accept | Fate::Drop | Fate::Return => rule.fate,
+                Fate::Accept | Fate::Drop | Fate::Return => fate,
                 // The kernel lets no chain lead to itself, nor deeper than this.
                 Fate::Jump(_) | Fate::Goto(_) if depth == 0 => continue,
                 Fate::Jump(ref to) | Fate::Goto(ref to) => {
                     let to = Chain { name: to.clone(), base: false, drops: false, ..chain.clone() };
-                    let end = self.ends(&to, depth - 1)?.map(|(_, fate)| fate);
-                    match (end, &rule.fate) {
+                    let end = self.ends(&to, leaving, depth - 1)?.map(|(_, fate)| fate);
+                    match (end, &fate) {
                         (Some(fate @ (Fate::Accept | Fate::Drop)), _) => fate,
                         (_, Fate::Goto(_)) => Fate::Return,
                         _ => continue,
@@ -229,15 +265,15 @@ pub(super) fn begin(socket: &mut NetlinkSocket, messages: usize, generation: u32
     batch
 }
 
-fn list_chains(socket: &mut NetlinkSocket) -> io::Result<Vec<Chain>> {
+fn list_chains(socket: &mut NetlinkSocket, hook: u32) -> io::Result<Vec<Chain>> {
     let request = Request::new().op_getchain_dump(&header(0));
     let mut reply = socket.request(&request)?;
     let mut chains = Vec::new();
     while let Some(answer) = reply.recv() {
         let (header, attributes) = answer?;
-        chains.extend(Chain::new(header.nfgen_family, &attributes));
+        chains.extend(Chain::new(hook, header.nfgen_family, &attributes));
     }
-    // Tables that no forwarded packet passes are nobody's business here.
+    // Tables that none of the hook's packets passes are nobody's business here.
     let concerned: BTreeSet<_> =
         chains.iter().filter(|chain| chain.base).map(|chain| (chain.family, chain.table.clone())).collect();
     chains.retain(|chain: &Chain| concerned.contains(&(chain.family, chain.table.clone())));
@@ -257,7 +293,11 @@ fn list_rules(
         let (_, attributes) = answer?;
         let handle = attributes.get_handle().map_err(io::Error::other)?;
         let Ok(chain) = attributes.get_chain() else { continue };
-        let rule = Rule { handle, tag: tag_of(&attributes), fate: fate_of(&attributes) };
+        let (leaving, fate) = match fate_of(&attributes) {
+            (Some(name), fate) => (Some((name, fate)), Fate::Open),
+            (None, fate) => (None, fate),
+        };
+        let rule = Rule { handle, tag: tag_of(&attributes), fate, leaving };
         rules.entry(chain.to_owned()).or_default().push(rule);
     }
     Ok(rules)
@@ -297,19 +337,36 @@ pub(super) fn tagged(tag: &str) -> io::Result<Vec<u8>> {
     Ok([&[COMMENT, length], comment].concat())
 }
 
-fn fate_of(rule: &IterableRuleAttrs<'_>) -> Fate {
-    let Ok(expressions) = rule.get_expressions() else { return Fate::Open };
-    let mut fate = Fate::Open;
+/// What becomes of every packet that comes to a rule, or of all that leave by the interface that it asks for alone.
+fn fate_of(rule: &IterableRuleAttrs<'_>) -> (Option<Vec<u8>>, Fate) {
+    let open = (None, Fate::Open);
+    let Ok(expressions) = rule.get_expressions() else { return open };
+    let (mut leaving, mut fate, mut is_name) = (None, Fate::Open, false);
     for expression in expressions.get_elem() {
         fate = match expression.get_data() {
             Ok(ExprOps::Counter(_) | ExprOps::Log(_)) => continue,
             // Says nothing about the packet.
             Ok(ExprOps::Match(matching)) if matching.get_name() == Ok(c"comment") => continue,
+            Ok(ExprOps::Meta(meta)) if !is_name && leaving.is_none() => {
+                is_name = meta.get_key() == Ok(MetaKeys::Oifname as u32);
+                match is_name {
+                    true => continue,
+                    false => return open,
+                }
+            }
+            Ok(ExprOps::Cmp(compared)) if is_name && compared.get_op() == Ok(CmpOps::Eq as u32) => {
+                is_name = false;
+                leaving = compared.get_data().and_then(|data| data.get_value()).ok().map(<[u8]>::to_vec);
+                match leaving {
+                    Some(_) => continue,
+                    None => return open,
+                }
+            }
             Ok(ExprOps::Reject(_)) => Fate::Drop,
             Ok(ExprOps::Target(target)) if target.get_name() == Ok(c"REJECT") => Fate::Drop,
             Ok(ExprOps::Immediate(immediate)) => {
                 let verdict = immediate.get_data().and_then(|data| data.get_verdict());
-                let Ok(verdict) = verdict else { return Fate::Open };
+                let Ok(verdict) = verdict else { return open };
                 let chain = || verdict.get_chain().map(CStr::to_owned);
                 match verdict.get_code() {
                     Ok(code) if code == VerdictCode::Accept as u32 => Fate::Accept,
@@ -320,10 +377,18 @@ fn fate_of(rule: &IterableRuleAttrs<'_>) -> Fate {
                     _ => Fate::Open,
                 }
             }
-            _ => return Fate::Open,
+            _ => return open,
         };
     }
-    fate
+    (leaving, fate)
+}
+
+/// Whether an interface has the name that a rule compares, as far as it compares.
+fn is_called(interface: &str, compared: &[u8]) -> bool {
+    match compared.iter().position(|byte| *byte == 0) {
+        Some(end) => interface.as_bytes() == &compared[..end],
+        None => interface.as_bytes().starts_with(compared),
+    }
 }
 
 /// Whether a tag names this bridge: `BRIDGE`, or `BRIDGE PURPOSE`.

@@ -39,12 +39,25 @@ struct Memory {
     /// Who else routed when the first was changed.
     #[serde(default)]
     routers: BTreeSet<String>,
-    /// Interfaces that did not forward IPv4 before.
+    /// Interfaces that did not forward IPv4 before, by their names.
     #[serde(default)]
     closed_v4: BTreeSet<String>,
     /// The same of IPv6.
     #[serde(default)]
     closed_v6: BTreeSet<String>,
+    /// The same interfaces by their indices; a file that is older has none.
+    #[serde(default)]
+    indices_v4: BTreeSet<u32>,
+    /// The same of IPv6.
+    #[serde(default)]
+    indices_v6: BTreeSet<u32>,
+}
+
+impl Memory {
+    /// Lets nothing pass between interfaces that did not forward before.
+    fn keep_out(&self) -> io::Result<()> {
+        strangers::keep_out((&self.closed_v4, &self.indices_v4), (&self.closed_v6, &self.indices_v6))
+    }
 }
 
 impl Forwarding {
@@ -73,9 +86,11 @@ impl Forwarding {
         for (path, _) in &wanted {
             if path == Path::new(V4) && memory.closed_v4.is_empty() {
                 memory.closed_v4 = strangers::closed_v4();
+                memory.indices_v4 = strangers::indices(&memory.closed_v4);
             }
             if path == Path::new(V6) && memory.closed_v6.is_empty() {
                 memory.closed_v6 = strangers::closed_v6();
+                memory.indices_v6 = strangers::indices(&memory.closed_v6);
             }
         }
         let is_new = memory.stacks.insert(stack.to_owned());
@@ -84,7 +99,7 @@ impl Forwarding {
             self.folder.write(&file, &memory)?;
         }
         if is_new || !wanted.is_empty() || !strangers::are_kept_out().unwrap_or(false) {
-            outcome = strangers::keep_out(&memory.closed_v4, &memory.closed_v6);
+            outcome = memory.keep_out();
         }
         for (path, value) in &wanted {
             let before = match fs::read_to_string(path) {
@@ -121,9 +136,7 @@ impl Forwarding {
         let _lock = self.folder.lock()?;
         let memory: Memory = self.folder.read(&file)?;
         let restored = match strangers::are_kept_out() {
-            Ok(false) if !memory.stacks.is_empty() => {
-                strangers::keep_out(&memory.closed_v4, &memory.closed_v6)
-            }
+            Ok(false) if !memory.stacks.is_empty() => memory.keep_out(),
             other => other.map(drop),
         };
         restored.map_err(|error| nf_tables("put the host's table back into", error))

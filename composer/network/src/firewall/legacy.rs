@@ -1,5 +1,4 @@
-//! The table of filters of iptables-legacy, as far as it can drop forwarded packets: nf_tables does not see it. It is
-//! read as iptables(8) does, over the options of a socket (linux/netfilter_ipv4/ip_tables.h, and the same of IPv6).
+//! The table of filters of iptables-legacy, as far as it can drop packets: nf_tables does not see it. It is read as iptables(8) does, over the options of a socket (linux/netfilter_ipv4/ip_tables.h, and the same of IPv6).
 #![allow(unsafe_code)]
 
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -16,10 +15,12 @@ const GET_INFO: i32 = 64;
 const GET_ENTRIES: i32 = 65;
 /// Words of ipt_getinfo: a name, the valid hooks, where each hook's chain begins and where its policy is, and sizes.
 const INFO: usize = 84;
-const BEGINS: usize = 36 + 4 * FORWARD;
-const POLICY: usize = 56 + 4 * FORWARD;
+const BEGINS: usize = 36;
+const POLICY: usize = 56;
 const SIZE: usize = 80;
-const FORWARD: usize = 2;
+/// NF_INET_FORWARD and NF_INET_LOCAL_OUT (linux/netfilter.h).
+pub(super) const FORWARD: usize = 2;
+pub(super) const OUTPUT: usize = 3;
 /// ipt_get_entries: a name, a size, and after it the entries, which are aligned to eight.
 const ENTRIES: usize = 40;
 /// Where in an entry the offset of its target is, of IPv4 and IPv6; what a target has before its verdict.
@@ -28,10 +29,10 @@ const VERDICT: usize = 32;
 /// NF_ACCEPT, as a standard target has it.
 const ACCEPT: i32 = -2;
 
-/// Whether packets of IPv4 and IPv6 may be dropped: there is a rule, or a policy that does. What cannot be read may.
-pub(super) fn may_drop() -> (bool, bool) {
-    let [v4, v6] = [0, 1].map(|family| is_there(family) && !passes_all(family).unwrap_or(false));
-    (v4, v6)
+/// Whether packets of IPv4 and IPv6 may be dropped in a hook: there is a rule, or a policy that does. What cannot be read
+/// may.
+pub(super) fn may_drop(hook: usize) -> [bool; 2] {
+    [0, 1].map(|family| is_there(family) && !passes_all(family, hook).unwrap_or(false))
 }
 
 /// Whether there is such a table of IPv4 (0) or IPv6 (1).
@@ -39,14 +40,15 @@ pub(super) fn is_there(family: usize) -> bool {
     fs::read_to_string(NAMES[family]).is_ok_and(|names| names.lines().any(|name| name == FILTER))
 }
 
-fn passes_all(family: usize) -> io::Result<bool> {
+fn passes_all(family: usize, hook: usize) -> io::Result<bool> {
     let (domain, level) =
         [(AddressFamily::Inet, libc::SOL_IP), (AddressFamily::Inet6, libc::SOL_IPV6)][family];
     let socket = socket(domain, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::Raw)?;
     let mut info = vec![0; INFO];
     info[..FILTER.len()].copy_from_slice(FILTER.as_bytes());
     get(&socket, level, GET_INFO, &mut info)?;
-    let (begins, policy, size) = (word(&info, BEGINS)?, word(&info, POLICY)?, word(&info, SIZE)?);
+    let of_hook = |table: usize| word(&info, table + 4 * hook);
+    let (begins, policy, size) = (of_hook(BEGINS)?, of_hook(POLICY)?, word(&info, SIZE)?);
     if begins != policy {
         return Ok(false);
     }

@@ -14,6 +14,7 @@ const FOLDERS: &str = "/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/
 /// How long another of these programs is waited for, in seconds.
 const PATIENCE: &str = "5";
 const FORWARD: &str = "FORWARD";
+const OUTPUT: &str = "OUTPUT";
 const DOCKER_USER: &str = "DOCKER-USER";
 const TAG: &str = "composer:";
 /// How deep chains that lead to each other are followed.
@@ -21,7 +22,7 @@ const DEPTH: usize = 16;
 
 /// Lets pass what is within a bridge, where bridged frames pass the firewall: `families` are those of which they do.
 pub(super) fn within(bridge: &str, families: [bool; 2]) -> io::Result<()> {
-    let may_drop = may_drop();
+    let may_drop = legacy::may_drop(legacy::FORWARD);
     for family in (0..2).filter(|family| families[*family] && may_drop[*family]) {
         let rule = rule(&["-i", bridge, "-o", bridge], &format!("{TAG}{bridge}"), "ACCEPT");
         if run(family, &[&["-C", FORWARD], &words(&rule)[..]].concat()).is_err() {
@@ -33,7 +34,7 @@ pub(super) fn within(bridge: &str, families: [bool; 2]) -> io::Result<()> {
 
 /// Lets pass what the bridges' containers ask for outside, and what is let in to them; what could not be done, for users.
 pub(super) fn beyond(bridges: &[(&str, bool, bool)]) -> Vec<String> {
-    let may_drop = may_drop();
+    let may_drop = legacy::may_drop(legacy::FORWARD);
     let mut warnings = Vec::new();
     for family in (0..2).filter(|family| may_drop[*family]) {
         let has = |(_, v4, v6): &&(&str, bool, bool)| [*v4, *v6][family];
@@ -41,6 +42,36 @@ pub(super) fn beyond(bridges: &[(&str, bool, bool)]) -> Vec<String> {
         warnings.extend(outcome.err().map(|error| untold(PROGRAMS[family], &error)));
     }
     warnings
+}
+
+/// The programs whose tables drop what the host sends out by an interface, unless a rule lets it pass that asks for more;
+/// `families` are those that are asked about.
+pub(super) fn that_drop_leaving(interface: &str, families: [bool; 2]) -> Vec<&'static str> {
+    let may_drop = legacy::may_drop(legacy::OUTPUT);
+    let asked = (0..2).filter(|family| families[*family] && may_drop[*family]);
+    // Who cannot be asked is not spoken of.
+    let drop =
+        asked.filter(|family| run(*family, &["-S"]).is_ok_and(|listed| drops_leaving(&listed, interface)));
+    drop.map(|family| PROGRAMS[family]).collect()
+}
+
+fn drops_leaving(listed: &str, interface: &str) -> bool {
+    let rules = rules(listed, OUTPUT);
+    let fate = rules.iter().find_map(|rule| fate(listed, leaving(rule, interface), DEPTH));
+    match fate {
+        None | Some("RETURN") => listed.lines().any(|line| line == format!("-P {OUTPUT} DROP")),
+        Some(fate) => ["DROP", "REJECT"].contains(&fate),
+    }
+}
+
+/// The rest of a rule that asks for an interface that packets leave by, for those that leave by it.
+fn leaving<'a>(rule: &'a [String], interface: &str) -> &'a [String] {
+    let [option, name, rest @ ..] = rule else { return rule };
+    let is_it = match name.strip_suffix('+') {
+        Some(start) => interface.starts_with(start),
+        None => interface == name,
+    };
+    if option == "-o" && is_it { rest } else { rule }
 }
 
 /// Removes the rules for which `is_gone` holds, told the bridge and whether they are about what is within it.
@@ -68,11 +99,6 @@ fn withdraw_of(family: usize, is_gone: impl Fn(&str, bool) -> bool) -> io::Resul
         }
     }
     outcome
-}
-
-fn may_drop() -> [bool; 2] {
-    let (v4, v6) = legacy::may_drop();
-    [v4, v6]
 }
 
 /// A rule without its chain.
@@ -218,6 +244,17 @@ mod tests {
         assert_eq!(places, [4, 1, 1, 2]);
         assert_eq!(home(LISTED), FORWARD);
         assert_eq!(home(&format!("{LISTED}\n-A FORWARD -j DOCKER-USER")), DOCKER_USER);
+    }
+
+    #[test]
+    fn what_the_host_sends_is_dropped_unless_a_rule_lets_it_out() {
+        let drops = |rules: &str| drops_leaving(&format!("-P OUTPUT DROP\n{rules}"), "cbx");
+        assert!(drops("") && drops("-A OUTPUT -o lo -j ACCEPT") && drops("-A OUTPUT -j RETURN"));
+        assert!(drops("-A OUTPUT -o cby -j ACCEPT"));
+        assert!(!drops("-A OUTPUT -o cb+ -j ACCEPT") && !drops("-A OUTPUT -o cbx -j ACCEPT"));
+        assert!(!drops("-A OUTPUT -j ACCEPT"));
+        assert!(!drops_leaving("-P OUTPUT ACCEPT", "cbx"));
+        assert!(drops_leaving("-P OUTPUT ACCEPT\n-A OUTPUT -j REJECT", "cbx"));
     }
 
     #[test]

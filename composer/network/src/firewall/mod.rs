@@ -6,6 +6,7 @@ mod chains;
 mod forwarding;
 mod legacy;
 mod legacy_rules;
+mod outgoing;
 mod rule;
 mod set;
 mod sharing;
@@ -27,6 +28,7 @@ use sha2::{Digest, Sha256};
 use crate::error::{Error, Result};
 
 pub use forwarding::Forwarding;
+pub use outgoing::{Dropping, dropping};
 use transaction::Transactions;
 pub use watch::Watch;
 
@@ -49,6 +51,15 @@ pub struct Rules {
     pub networks: Vec<Net>,
     /// The published ports of containers that run.
     pub published: Vec<Published>,
+    /// The ports of containers that run that are open at their own addresses.
+    pub direct: Vec<Direct>,
+    /// Whether frames within a bridge pass the firewall, of IPv4 and of IPv6: see [`bridged`].
+    pub bridged: [bool; 2],
+}
+
+/// Whether frames within a bridge pass the firewall as if they were routed, in the thread's namespace.
+pub fn bridged() -> [bool; 2] {
+    acceptance::CALLS.map(|(_, path)| fs::read_to_string(path).is_ok_and(|value| value.trim() != "0"))
 }
 
 /// A network, as the firewall sees it.
@@ -66,6 +77,24 @@ pub struct Net {
     pub isolated: bool,
     /// Whether those who know the way reach its containers at their own addresses, over IPv4 and over IPv6.
     pub unprotected: [bool; 2],
+    /// Whether its containers are known outside by their own addresses, at which published ports are open, over IPv4 and
+    /// over IPv6.
+    pub routed: [bool; 2],
+    /// The addresses that what leaves it gets in place of that of the interface it leaves by, of IPv4 and of IPv6.
+    pub source: [Option<IpAddr>; 2],
+    /// The host's interfaces by which published ports are reached at the containers' own addresses.
+    pub trusted: Vec<String>,
+}
+
+/// A port that is open at a container's own address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Direct {
+    /// The container's address.
+    pub address: IpAddr,
+    /// The protocol.
+    pub protocol: Protocol,
+    /// The container's port.
+    pub port: u16,
 }
 
 /// A published port and where it leads.
@@ -115,12 +144,35 @@ impl std::fmt::Display for Protocol {
 }
 
 impl Net {
+    /// Whether what leaves it gets the address of the interface it leaves by, of IPv4 (0) or IPv6 (1).
+    fn masquerades(&self, family: usize) -> bool {
+        self.hides(family) && self.source[family].is_none()
+    }
+
+    /// Whether what leaves it gets an address of the host's.
+    fn hides(&self, family: usize) -> bool {
+        self.masquerade && !self.internal && !self.routed[family]
+    }
+
+    /// The address that it gets, of each family, where one is chosen.
+    fn sources(&self) -> [Option<IpAddr>; 2] {
+        [0, 1].map(|family| self.source[family].filter(|_| self.hides(family)))
+    }
+
     fn has_v4(&self) -> bool {
         self.subnets.iter().any(|subnet| subnet.addr().is_ipv4())
     }
 
     fn has_v6(&self) -> bool {
         self.subnets.iter().any(|subnet| subnet.addr().is_ipv6())
+    }
+}
+
+impl Published {
+    /// Whether it is published at ::1, where the proxy serves it.
+    fn is_at_loopback_v6(&self) -> bool {
+        let v6 = |address: IpAddr| address.is_ipv6() && (address.is_unspecified() || address.is_loopback());
+        self.host_ip.is_none_or(v6)
     }
 }
 
@@ -167,6 +219,10 @@ impl Firewall {
         };
         warnings.extend(refusals.into_iter().map(|(chain, error)| unpassed(&chain, &error, &open)));
         warnings.extend(legacy_rules::beyond(&open));
+        if rules.published.iter().any(Published::is_at_loopback_v6) {
+            let dropping = open.iter().flat_map(|(bridge, v4, v6)| dropping(bridge, [*v4, *v6]));
+            warnings.extend(dropping.map(|dropping| dropping.to_string()));
+        }
         let moved = moved(&self.applied.published, &rules.published);
         warnings.extend(self.forget(&moved));
         self.applied = rules.clone();
@@ -182,13 +238,15 @@ impl Firewall {
         Watch::new(&self.table, own)
     }
 
-    /// Whether something of what was last applied is not there any more.
+    /// Whether something of what was last applied is not there any more, or does not suit the host any more.
     ///
     /// # Errors
     /// When the kernel refuses to list it.
     pub fn has_lost(&mut self) -> Result<bool> {
         let failed = |error| failed("list the stack's rules in", error);
-        if !table::is_there(&mut self.socket, &self.table).map_err(failed)? {
+        if self.applied.bridged != bridged()
+            || !table::is_there(&mut self.socket, &self.table).map_err(failed)?
+        {
             return Ok(true);
         }
         let lacking = acceptance::lacking(&mut self.socket, &open(&self.applied)).map_err(failed)?;

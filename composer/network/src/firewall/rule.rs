@@ -20,6 +20,8 @@ const LOCAL: u32 = 2;
 const FIB_ADDRTYPE: u32 = 3;
 /// NFT_NAT_DNAT (linux/netfilter/nf_tables.h).
 const DNAT: u32 = 1;
+/// NFT_NAT_SNAT (the same).
+const SNAT: u32 = 0;
 /// Bits of a connection's state as nf_tables has them (NF_CT_STATE_BIT of nf_conntrack_common.h), and of its status.
 pub(super) const ESTABLISHED_OR_RELATED: u32 = 1 << 1 | 1 << 2;
 pub(super) const STATUS_DNAT: u32 = 1 << 5;
@@ -88,6 +90,21 @@ impl<'a> Rule<'a> {
         self.meta(MetaKeys::Oifname, 0).in_set(set)
     }
 
+    /// By an interface whose index is in the set.
+    pub(super) fn iif(self, indices: &CStr) -> Self {
+        self.meta(MetaKeys::Iif, 0).in_set(indices)
+    }
+
+    /// The same of the one that it leaves by.
+    pub(super) fn oif(self, indices: &CStr) -> Self {
+        self.meta(MetaKeys::Oif, 0).in_set(indices)
+    }
+
+    /// By the interface of this name.
+    pub(super) fn iifname_is(self, name: &CStr) -> Self {
+        Self(compare(load_meta(self.0, MetaKeys::Iifname), CmpOps::Eq, name.to_bytes_with_nul()))
+    }
+
     /// With its NUL, or every longer name that begins with it would match.
     pub(super) fn oifname_is(self, name: &CStr) -> Self {
         Self(compare(load_meta(self.0, MetaKeys::Oifname), CmpOps::Eq, name.to_bytes_with_nul()))
@@ -108,6 +125,28 @@ impl<'a> Rule<'a> {
     /// From and to a pair that is not in the set.
     pub(super) fn not_between(self, pairs: &CStr) -> Self {
         self.meta(MetaKeys::Iifname, 0).meta(MetaKeys::Oifname, NAME).lookup(pairs, Lookup::Absent)
+    }
+
+    /// To an address, protocol and port that are in the set together.
+    pub(super) fn goes_to(self, family: Family, set: &CStr) -> Self {
+        self.family(family).endpoint(family).in_set(set)
+    }
+
+    /// Of the protocol by which a family tells of errors, and is asked whether anybody is there.
+    pub(super) fn icmp(self, family: Family) -> Self {
+        let protocol = match family {
+            Family::V4 => libc::IPPROTO_ICMP,
+            Family::V6 => libc::IPPROTO_ICMPV6,
+        };
+        Self(compare(load_meta(self.0, MetaKeys::L4Proto), CmpOps::Eq, &[protocol as u8]))
+    }
+
+    /// From an interface to a protocol and port that are in the set together.
+    pub(super) fn asks_by(self, entries: &CStr) -> Self {
+        self.meta(MetaKeys::Iifname, 0)
+            .meta(MetaKeys::L4Proto, NAME)
+            .payload(PayloadBase::TransportHeader, DESTINATION_PORT, 2, NAME + 1)
+            .in_set(entries)
     }
 
     pub(super) fn saddr(self, net: IpNet) -> Self {
@@ -161,12 +200,15 @@ impl<'a> Rule<'a> {
 
     /// The same by address, protocol and port.
     pub(super) fn dnat_by_address(self, family: Family, map: &CStr) {
+        self.endpoint(family).lookup(map, Lookup::Value).dnat(family);
+    }
+
+    /// Makes a key of address, protocol and port.
+    fn endpoint(self, family: Family) -> Self {
         let (_, destination, registers) = family.layout();
-        let key = self
-            .payload(PayloadBase::NetworkHeader, destination, registers * 4, 0)
+        self.payload(PayloadBase::NetworkHeader, destination, registers * 4, 0)
             .meta(MetaKeys::L4Proto, registers)
-            .payload(PayloadBase::TransportHeader, DESTINATION_PORT, 2, registers + 1);
-        key.lookup(map, Lookup::Value).dnat(family);
+            .payload(PayloadBase::TransportHeader, DESTINATION_PORT, 2, registers + 1)
     }
 
     fn dnat(self, family: Family) {
@@ -175,6 +217,21 @@ impl<'a> Rule<'a> {
             .push_family(family.number())
             .push_reg_addr_min(FIELD)
             .push_reg_proto_min(FIELD + family.registers())
+            .end_nested()
+            .end_nested()
+            .end_nested();
+    }
+
+    /// Gives the connection this source address.
+    pub(super) fn snat(self, address: IpAddr) {
+        let family = Family::of(&address.into());
+        let immediate = self.0.nested_elem().nested_data_immediate().push_dreg(FIELD);
+        let rule =
+            immediate.nested_data().push_value(&octets(address)).end_nested().end_nested().end_nested();
+        let nat = rule.nested_elem().nested_data_nat();
+        nat.push_type(SNAT)
+            .push_family(family.number())
+            .push_reg_addr_min(FIELD)
             .end_nested()
             .end_nested()
             .end_nested();

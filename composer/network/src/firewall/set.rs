@@ -7,17 +7,18 @@ use std::net::{IpAddr, SocketAddr};
 use netlink_bindings::nftables::{Chained, SetFlags};
 
 use super::rule::{header, octets};
-use super::{Protocol, Published};
+use super::{Direct, Protocol, Published};
 
 /// nft(8)'s numbers of data types (datatype.h), by which it prints elements; 6 bits each, the first highest.
 const ADDRESS_V4: u32 = 7;
 const ADDRESS_V6: u32 = 8;
 const PROTOCOL: u32 = 12;
 const SERVICE: u32 = 13;
+const INDEX: u32 = 20;
 const INTERFACE: u32 = 41;
 /// IFNAMSIZ.
 const NAME: usize = 16;
-/// What is said of a set of names to nft(8), which else prints empty ones, that no `nft -f` reads: NFTNL_UDATA_SET_KEYBYTEORDER
+/// What is said of a set of names or indices to nft(8), which else prints empty names, that no `nft -f` reads: NFTNL_UDATA_SET_KEYBYTEORDER
 /// (libnftnl's udata.h), its length, and BYTEORDER_HOST_ENDIAN (nft's datatype.h) as the host has it.
 const KEYS_IN_HOST_ORDER: [u8; 6] = {
     let [a, b, c, d] = 1_u32.to_ne_bytes();
@@ -34,7 +35,16 @@ pub(super) struct Kind {
 }
 
 pub(super) const NAMES: Kind = Kind { key: (INTERFACE, NAME as u32), value: None };
+pub(super) const INDICES: Kind = Kind { key: (INDEX, 4), value: None };
 pub(super) const PAIRS: Kind = Kind { key: (INTERFACE << 6 | INTERFACE, 2 * NAME as u32), value: None };
+/// An interface, and a protocol and port.
+pub(super) const ENTRIES: Kind =
+    Kind { key: (INTERFACE << 12 | PROTOCOL << 6 | SERVICE, NAME as u32 + 8), value: None };
+/// An address, and a protocol and port.
+pub(super) const DIRECT_V4: Kind =
+    Kind { key: (ADDRESS_V4 << 12 | PROTOCOL << 6 | SERVICE, 12), value: None };
+pub(super) const DIRECT_V6: Kind =
+    Kind { key: (ADDRESS_V6 << 12 | PROTOCOL << 6 | SERVICE, 24), value: None };
 const TO_V4: Option<(u32, u32)> = Some((ADDRESS_V4 << 6 | SERVICE, 8));
 const TO_V6: Option<(u32, u32)> = Some((ADDRESS_V6 << 6 | SERVICE, 20));
 pub(super) const PORTS_V4: Kind = Kind { key: (PROTOCOL << 6 | SERVICE, 8), value: TO_V4 };
@@ -91,9 +101,24 @@ pub(super) fn name(interface: &str) -> Element {
     (padded_name(interface), None)
 }
 
-/// The way from an interface to itself.
-pub(super) fn itself(interface: &str) -> Element {
-    ([padded_name(interface), padded_name(interface)].concat(), None)
+/// An interface, however it is called.
+pub(super) fn index(interface: u32) -> Element {
+    (interface.to_ne_bytes().to_vec(), None)
+}
+
+/// The way from an interface to another.
+pub(super) fn way(from: &str, to: &str) -> Element {
+    ([padded_name(from), padded_name(to)].concat(), None)
+}
+
+/// A port of a container at its own address.
+pub(super) fn direct(Direct { address, protocol, port }: &Direct) -> Element {
+    ([octets(*address), padded_port(*protocol, *port).to_vec()].concat(), None)
+}
+
+/// A published port, asked for by what comes in by an interface.
+pub(super) fn asked_by(interface: &str, port: &Published) -> Element {
+    ([padded_name(interface), padded_port(port.protocol, port.host_port).to_vec()].concat(), None)
 }
 
 fn padded_name(interface: &str) -> Vec<u8> {

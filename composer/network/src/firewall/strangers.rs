@@ -3,13 +3,15 @@
 //! Where composer has turned forwarding on, one table for the whole host lets nothing pass between interfaces that were
 //! there before and did not forward: between them all is as it was. What comes from or goes to a bridge passes, and
 //! what comes from or goes to an interface that was made later, as whoever makes one (Docker, a VPN) may rely on
-//! forwarding that is on already:
+//! forwarding that is on already. An interface is known by its name, which it has again when it is made anew, and by its
+//! index, which it keeps when it is renamed:
 //!
 //! ```text
 //! table inet compose-host.forward {
-//!     set closed4 / closed6
+//!     set closed4 / index4 / closed6 / index6
 //!     chain forward { forward, filter; iifkind bridge accept; oifkind bridge accept;
-//!                     iifname @closed4 oifname @closed4 drop, for IPv4; the same for IPv6 }
+//!                     iifname @closed4 oifname @closed4 drop, for IPv4; the same with iif @index4, with oif @index4 and
+//!                     with both, and all of it for IPv6 }
 //! }
 //! ```
 
@@ -19,6 +21,7 @@ use std::{fs, io};
 
 use netlink_bindings::nftables::{MetaKeys, Request};
 use netlink_socket2::NetlinkSocket;
+use nix::net::if_::if_nametoindex;
 
 use super::rule::{Family, INET, Rule};
 use super::set::{self, Set};
@@ -47,29 +50,47 @@ pub(super) fn closed_v6() -> BTreeSet<String> {
     interfaces(CONF_V6).collect()
 }
 
+/// What interfaces are known by however they come to be called.
+pub(super) fn indices(names: &BTreeSet<String>) -> BTreeSet<u32> {
+    names.iter().filter_map(|name| if_nametoindex(name.as_str()).ok()).collect()
+}
+
 fn interfaces(folder: &str) -> impl Iterator<Item = String> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
     names.filter(|name| !["all", "default", "lo"].contains(&name.as_str()))
 }
 
+/// Names and indices of interfaces.
+type Closed<'a> = (&'a BTreeSet<String>, &'a BTreeSet<u32>);
+
 /// Lets nothing pass between these interfaces.
-pub(super) fn keep_out(v4: &BTreeSet<String>, v6: &BTreeSet<String>) -> io::Result<()> {
+pub(super) fn keep_out(v4: Closed<'_>, v6: Closed<'_>) -> io::Result<()> {
     let mut transactions = Transactions::default();
     let mut batch = transactions.begin();
     batch.request().op_batch_begin_do(&batch_header());
     table::begin_anew(&mut batch, TABLE);
-    let closed = [(c"closed4", Family::V4, v4), (c"closed6", Family::V6, v6)];
-    for ((name, _, interfaces), id) in closed.iter().zip(1..) {
-        let elements = interfaces.iter().map(|interface| set::name(interface)).collect();
-        Set { name, kind: set::NAMES, elements }.make(&mut batch, TABLE, id);
+    let closed = [
+        (Family::V4, v4, [c"closed4", c"index4"], [1, 2]),
+        (Family::V6, v6, [c"closed6", c"index6"], [3, 4]),
+    ];
+    for (_, (names, indices), sets, ids) in &closed {
+        let names = names.iter().map(|interface| set::name(interface)).collect();
+        let indices = indices.iter().map(|interface| set::index(*interface)).collect();
+        Set { name: sets[0], kind: set::NAMES, elements: names }.make(&mut batch, TABLE, ids[0]);
+        Set { name: sets[1], kind: set::INDICES, elements: indices }.make(&mut batch, TABLE, ids[1]);
     }
     table::forward_chain(&mut batch, TABLE, CHAIN);
     for kind in [MetaKeys::Iifkind, MetaKeys::Oifkind] {
         Rule::append(&mut batch, TABLE, CHAIN).kind(kind, "bridge").accept();
     }
-    for (name, family, _) in closed {
-        Rule::append(&mut batch, TABLE, CHAIN).family(family).iifname(name).oifname(name).drop();
+    for (family, _, [names, indices], _) in closed {
+        for (from_index, to_index) in [(false, false), (false, true), (true, false), (true, true)] {
+            let rule = Rule::append(&mut batch, TABLE, CHAIN).family(family);
+            let rule = if from_index { rule.iif(indices) } else { rule.iifname(names) };
+            let rule = if to_index { rule.oif(indices) } else { rule.oifname(names) };
+            rule.drop();
+        }
     }
     batch.request().op_batch_end_do(&batch_header());
     transactions.commit(batch)

@@ -2,9 +2,10 @@
 //!
 //! ```text
 //! table inet compose-STACK {
-//!     set bridges / internal / isolated / masquerading / within / unprotected4 / unprotected6, map any4 / any6 / on4 / on6
+//!     set bridges / internal / isolated / trusted / within, and for each family masquerading, routed, unprotected, back, direct and behind,
+//!     map any4 / any6 / on4 / on6
 //!     chain raw         { prerouting, raw;      iifname @bridges ip daddr 127.0.0.0/8 drop }
-//!     chain prerouting  { prerouting, dstnat;   dnat by on4, any4, on6, any6 }
+//!     chain prerouting  { prerouting, dstnat;   accept what back4, back6 have; dnat by on4, any4, on6, any6 }
 //!     chain output      { output, dstnat;       the same, for what the host itself asks for }
 //!     chain postrouting { postrouting, srcnat;  masquerade }
 //!     chain forward     { forward, filter;      who may reach whom }
@@ -13,8 +14,11 @@
 //!
 //! 127.0.0.1 is led to the container like any other address: a bridge with `route_localnet` lets the packets out,
 //! `postrouting` gives them the bridge's address, and `raw` keeps containers from using it the other way round to
-//! reach what the host has on its loopback. ::1 cannot be led anywhere; [`crate::proxy`] serves it.
+//! reach what the host has on its loopback. ::1 cannot be led anywhere; [`crate::proxy`] serves it. It serves as well what
+//! comes from an isolated bridge and would be led back into it, where frames pass the firewall: they are led there within
+//! the bridge, whose isolated ports send each other, and themselves, nothing.
 
+use std::collections::BTreeSet;
 use std::ffi::{CStr, CString};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -26,7 +30,7 @@ use netlink_socket2::NetlinkSocket;
 use super::rule::{ESTABLISHED_OR_RELATED, Family, Rule, STATUS_DNAT, header};
 use super::set::{self, Set};
 use super::transaction::Transactions;
-use super::{Published, Rules};
+use super::{Direct, Published, Rules};
 use crate::nftables::batch_header;
 
 /// NF_ACCEPT as a chain's policy.
@@ -55,7 +59,7 @@ pub(super) fn replace(transactions: &mut Transactions, table: &CStr, rules: &Rul
     }
     let mut made = Table { batch: &mut batch, name: table };
     made.guard_loopback();
-    made.destinations();
+    made.destinations(rules);
     made.sources(rules);
     made.forward();
     batch.request().op_batch_end_do(&batch_header());
@@ -113,18 +117,36 @@ fn sets(rules: &Rules) -> Vec<Set> {
     };
     let pairs = |chosen: fn(&super::Net) -> bool| {
         let nets = rules.networks.iter().filter(|net| chosen(net));
-        nets.map(|net| set::itself(&net.bridge)).collect::<Vec<_>>()
+        nets.map(|net| set::way(&net.bridge, &net.bridge)).collect::<Vec<_>>()
+    };
+    let ways =
+        rules.networks.iter().flat_map(|net| net.trusted.iter().map(|from| set::way(from, &net.bridge)));
+    let trusted: BTreeSet<_> = ways.collect();
+    let behind = behind(rules);
+    let direct = |ports: &[Direct], is_of: fn(&IpAddr) -> bool| {
+        let ports: BTreeSet<_> = ports.iter().filter(|port| is_of(&port.address)).map(set::direct).collect();
+        ports.into_iter().collect()
     };
     let (v4, v6) = (published_v4(&rules.published), published_v6(&rules.published));
     let set = |name, kind, elements| Set { name, kind, elements };
     vec![
         set(BRIDGES, set::NAMES, names(|_| true)),
         set(c"internal", set::NAMES, names(|net| net.internal)),
-        set(c"masquerading", set::NAMES, names(|net| net.masquerade && !net.internal)),
+        set(c"masquerading4", set::NAMES, names(|net| net.masquerades(0))),
+        set(c"masquerading6", set::NAMES, names(|net| net.masquerades(1))),
         set(c"within", set::PAIRS, pairs(|_| true)),
         set(c"isolated", set::PAIRS, pairs(|net| net.isolated)),
         set(c"unprotected4", set::NAMES, names(|net| net.unprotected[0])),
         set(c"unprotected6", set::NAMES, names(|net| net.unprotected[1])),
+        set(c"routed4", set::NAMES, names(|net| net.routed[0])),
+        set(c"routed6", set::NAMES, names(|net| net.routed[1])),
+        set(c"direct4", set::DIRECT_V4, direct(&rules.direct, IpAddr::is_ipv4)),
+        set(c"direct6", set::DIRECT_V6, direct(&rules.direct, IpAddr::is_ipv6)),
+        set(c"trusted", set::PAIRS, trusted.into_iter().collect()),
+        set(c"behind4", set::DIRECT_V4, direct(&behind, IpAddr::is_ipv4)),
+        set(c"behind6", set::DIRECT_V6, direct(&behind, IpAddr::is_ipv6)),
+        set(c"back4", set::ENTRIES, led_back(rules, |port| port.to_v4.map(IpAddr::V4))),
+        set(c"back6", set::ENTRIES, led_back(rules, |port| port.to_v6.map(IpAddr::V6))),
         set(c"any4", set::PORTS_V4, v4.0),
         set(c"on4", set::ENDPOINTS_V4, v4.1),
         set(c"any6", set::PORTS_V6, v6.0),
@@ -143,10 +165,17 @@ impl Table<'_> {
         self.rule(GUARD).iifname(BRIDGES).daddr(loopback_v4()).drop();
     }
 
-    fn destinations(&mut self) {
+    fn destinations(&mut self, rules: &Rules) {
         for (chain, hook) in [(c"prerouting", PREROUTING), (c"output", OUTPUT)] {
             self.chain(chain, c"nat", hook, DSTNAT);
             let outside = hook == PREROUTING;
+            for (family, set, bridged) in
+                [(Family::V4, c"back4", rules.bridged[0]), (Family::V6, c"back6", rules.bridged[1])]
+            {
+                if outside && bridged {
+                    self.rule(chain).family(family).asks_by(set).accept();
+                }
+            }
             let on4 = self.rule(chain).family(Family::V4);
             // Nobody but the host itself has business at its loopback, whatever its settings let in.
             let on4 = if outside { on4.not_daddr(loopback_v4()) } else { on4 };
@@ -172,7 +201,17 @@ impl Table<'_> {
                 rule.ct(CtKeys::Status, STATUS_DNAT).masquerade();
             }
         }
-        self.rule(chain).iifname(c"masquerading").not_between(c"within").masquerade();
+        for net in &rules.networks {
+            let Ok(bridge) = CString::new(net.bridge.as_str()) else { continue };
+            for (family, address) in [Family::V4, Family::V6].into_iter().zip(net.sources()) {
+                if let Some(address) = address {
+                    self.rule(chain).family(family).iifname_is(&bridge).not_between(c"within").snat(address);
+                }
+            }
+        }
+        for (family, set) in [(Family::V4, c"masquerading4"), (Family::V6, c"masquerading6")] {
+            self.rule(chain).family(family).iifname(set).not_between(c"within").masquerade();
+        }
     }
 
     fn forward(&mut self) {
@@ -185,8 +224,15 @@ impl Table<'_> {
         self.rule(chain).iifname(c"internal").drop();
         self.rule(chain).oifname(c"internal").drop();
         self.rule(chain).oifname(BRIDGES).ct(CtKeys::Status, STATUS_DNAT).accept();
-        self.rule(chain).family(Family::V4).oifname(c"unprotected4").accept();
-        self.rule(chain).family(Family::V6).oifname(c"unprotected6").accept();
+        for (family, unprotected, routed, direct, behind) in [
+            (Family::V4, c"unprotected4", c"routed4", c"direct4", c"behind4"),
+            (Family::V6, c"unprotected6", c"routed6", c"direct6", c"behind6"),
+        ] {
+            self.rule(chain).between(c"trusted").goes_to(family, behind).accept();
+            self.rule(chain).family(family).oifname(unprotected).accept();
+            self.rule(chain).goes_to(family, direct).accept();
+            self.rule(chain).icmp(family).oifname(routed).accept();
+        }
         self.rule(chain).oifname(BRIDGES).drop();
     }
 
@@ -200,6 +246,33 @@ impl Table<'_> {
     fn rule(&mut self, chain: &CStr) -> Rule<'_> {
         Rule::append(self.batch, self.name, chain)
     }
+}
+
+/// What is published of containers on networks that trust interfaces of the host, at the containers' own addresses.
+fn behind(rules: &Rules) -> Vec<Direct> {
+    let trusting: Vec<_> = rules.networks.iter().filter(|net| !net.trusted.is_empty()).collect();
+    let is_behind = |address: &IpAddr| {
+        trusting.iter().flat_map(|net| &net.subnets).any(|subnet| subnet.contains(address))
+    };
+    let ports = rules.published.iter().flat_map(|port| {
+        let addresses = [port.to_v4.map(IpAddr::V4), port.to_v6.map(IpAddr::V6)];
+        let behind = addresses.into_iter().flatten().filter(is_behind);
+        behind.map(|address| Direct { address, protocol: port.protocol, port: port.port }).collect::<Vec<_>>()
+    });
+    ports.collect()
+}
+
+/// The ports of containers on isolated bridges, as asked for from there.
+fn led_back(rules: &Rules, to: impl Fn(&Published) -> Option<IpAddr>) -> Vec<set::Element> {
+    let isolated = rules.networks.iter().filter(|net| net.isolated);
+    let entries: BTreeSet<set::Element> = isolated
+        .flat_map(|net| {
+            let is_on = |address: &IpAddr| net.subnets.iter().any(|subnet| subnet.contains(address));
+            let ports = rules.published.iter().filter(|port| to(port).as_ref().is_some_and(is_on));
+            ports.map(|port| set::asked_by(&net.bridge, port)).collect::<Vec<_>>()
+        })
+        .collect();
+    entries.into_iter().collect()
 }
 
 /// Ports of every address, and those of one address.

@@ -170,7 +170,14 @@ impl Host {
     async fn ensure_addresses(&self, name: &str, index: u32, subnets: &[Subnet]) -> Result<()> {
         let mut wanted: Vec<IpNet> =
             subnets.iter().filter(|subnet| !subnet.bare).map(Subnet::of_bridge).collect();
+        // What somebody has given it where it is to have none by itself is not ours.
+        let is_others = |net: &IpNet| {
+            subnets.iter().any(|subnet| subnet.bare && subnet.net.addr().is_ipv4() == net.addr().is_ipv4())
+        };
         for (net, message) in self.addresses(Some(index)).await? {
+            if is_others(&net) {
+                continue;
+            }
             if wanted.contains(&net) {
                 wanted.retain(|other| *other != net);
                 continue;

@@ -7,7 +7,7 @@ use std::os::fd::AsRawFd;
 use std::thread;
 use std::time::Duration;
 
-use composer_network::firewall::{Firewall, Net, Protocol, Published, Rules};
+use composer_network::firewall::{Firewall, Net, Protocol, Published, Rules, bridged};
 use composer_network::{Bridge, Host, Ipv4Net, names};
 
 use crate::world::{Container, PATIENCE, bring, link_group, run};
@@ -107,7 +107,17 @@ impl Network {
         let bridge = self.bridge.name.clone();
         let v6 = format!("fd00:{}::/64", self.index).parse().expect("a subnet");
         let subnets = vec![self.bridge.subnets[0].net, v6];
-        Net { bridge, subnets, masquerade: true, internal: false, isolated: false, unprotected: [false; 2] }
+        Net {
+            bridge,
+            subnets,
+            masquerade: true,
+            internal: false,
+            isolated: self.bridge.isolated,
+            unprotected: [false; 2],
+            routed: [false; 2],
+            source: [None; 2],
+            trusted: Vec::new(),
+        }
     }
 
     pub fn v6(&self, last: u8) -> Ipv6Addr {
@@ -123,7 +133,8 @@ pub fn published(network: &Network, container: &Container, host_port: u16) -> Pu
 }
 
 pub fn rules(networks: &[&Network], published: Vec<Published>) -> Rules {
-    Rules { networks: networks.iter().map(|network| network.net()).collect(), published }
+    let networks = networks.iter().map(|network| network.net()).collect();
+    Rules { networks, published, direct: Vec::new(), bridged: bridged() }
 }
 
 pub fn firewall(stack: &str, rules: &Rules) -> Firewall {

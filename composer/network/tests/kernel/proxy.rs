@@ -4,14 +4,17 @@ use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::thread;
+use std::time::Duration;
 
-use composer_network::firewall::Protocol;
+use composer_network::firewall::{Firewall, Protocol, Published};
 use composer_network::ports::{Place, Reserved, holders};
 use composer_network::proxy::{self, Target};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
+use crate::firewall::{feed, ruleset};
 use crate::landscape::{HOST, HOST_V6, Landscape, OUTSIDE, PORT, ask_udp, firewall, published, rules, serve};
-use crate::world::{PATIENCE, gateway, on_a_host};
+use crate::published::bridged_calls;
+use crate::world::{PATIENCE, gateway, on_a_host, run};
 
 fn everywhere(protocol: Protocol) -> Place {
     Place { host_ip: None, protocol }
@@ -116,6 +119,111 @@ fn the_host_reaches_it_by_the_loopback_of_ipv6_beside_the_rules() {
         assert_eq!(who((Ipv6Addr::LOCALHOST, 8080)).await, None);
         served.lead(Some(Target { v4: None, v6: Some(network.v6(2)), port: PORT }));
         assert_eq!(who((Ipv6Addr::LOCALHOST, 8080)).await, Some("fd00::1".parse().expect("an address")));
+    });
+}
+
+/// Beside what keeps the host from sending by the stack's bridge: it is told of this chain, and of the command that lets it
+/// pass, which does.
+async fn is_told(others: impl FnOnce(), chain: &str, command: &str) {
+    let land = Landscape::new().await;
+    let network = land.network("shop", 0).await;
+    let web = land.container(&network, 2).await;
+    serve(&web).await;
+    let reserved = everywhere(Protocol::Tcp).take(8080).expect("free");
+    let target = Target { v4: Some(web.address), v6: Some(network.v6(2)), port: PORT };
+    let _served = proxy::serve(Protocol::Tcp, reserved.sockets, Some(target)).expect("served");
+    let wanted = rules(&[&network], vec![published(&network, &web, 8080)]);
+    let mut firewall = Firewall::new("shop");
+    others();
+    let before = ruleset();
+    let told = firewall.apply(&wanted).expect("applied");
+    assert!(!ruleset().contains("composer:") && ruleset().starts_with(before.trim_end()), "{}", ruleset());
+    assert!(told.len() == 1 && told[0].starts_with(chain), "{told:?}");
+    assert!(told[0].contains(&format!("`{command}`")), "{told:?}");
+    // To the chain what the kernel leads leaves by the loopback.
+    assert!(who((Ipv4Addr::LOCALHOST, 8080)).await.is_some());
+    let is_answered = beside(|| {
+        let mut stream = TcpStream::connect((Ipv6Addr::LOCALHOST, 8080)).expect("the proxy's");
+        stream.set_read_timeout(Some(Duration::from_millis(250))).expect("a time-out");
+        stream.read(&mut [0]).is_ok()
+    });
+    assert!(!is_answered.await);
+    let done = std::process::Command::new("sh").args(["-c", command]).status();
+    assert!(done.is_ok_and(|done| done.success()), "{command}");
+    assert!(who((Ipv6Addr::LOCALHOST, 8080)).await.is_some(), "{command}");
+    assert_eq!(firewall.apply(&wanted).expect("applied"), Vec::<String>::new());
+}
+
+#[test]
+fn who_keeps_the_host_from_sending_to_containers_is_told_what_lets_it_pass() {
+    for (table, to) in [("inet site", "oifname"), ("ip6 filter", "-o")] {
+        on_a_host(move || async move {
+            let others = format!(
+                "table {table} {{ chain OUTPUT {{
+                    type filter hook output priority filter; policy drop;
+                    oifname \"lo\" accept
+                    oifname \"cbz*\" accept
+                    ct state established,related accept
+                    meta l4proto icmpv6 accept
+                }}; }}"
+            );
+            let command = match to {
+                "-o" => "ip6tables -I OUTPUT -o cb+ -j ACCEPT".to_owned(),
+                _ => format!("nft insert rule {table} OUTPUT oifname '\"cb*\"' accept"),
+            };
+            let chain = format!("chain OUTPUT of nf_tables' table {table}");
+            is_told(|| feed("nft", &["-f", "-"], &others), &chain, &command).await;
+        });
+    }
+    on_a_host(|| async {
+        let program = "ip6tables-legacy";
+        let made =
+            std::process::Command::new(program).args(["-A", "OUTPUT", "-o", "lo", "-j", "ACCEPT"]).output();
+        // A kernel without its modules has no such rules.
+        if !made.is_ok_and(|made| made.status.success()) {
+            return;
+        }
+        run(program, "-A OUTPUT -p icmpv6 -j ACCEPT");
+        let drop = || drop(run(program, "-P OUTPUT DROP"));
+        let command = format!("{program} -I OUTPUT -o cb+ -j ACCEPT");
+        is_told(drop, &format!("chain OUTPUT of {program}"), &command).await;
+    });
+}
+
+#[test]
+fn isolated_containers_reach_published_ports_alone_their_own_too() {
+    on_a_host(|| async {
+        let land = Landscape::new().await;
+        let mut network = land.network("shop", 0).await;
+        network.bridge.isolated = true;
+        let (web, neighbour) = (land.container(&network, 2).await, land.container(&network, 3).await);
+        land.host.return_own(&web.veth).await.expect("a port of the bridge");
+        serve(&web).await;
+        let target = Target { v4: Some(web.address), v6: Some(network.v6(2)), port: PORT };
+        let _served = [Protocol::Tcp, Protocol::Udp].map(|protocol| {
+            let reserved = everywhere(protocol).take(8080).expect("free");
+            proxy::serve(protocol, reserved.sockets, Some(target)).expect("served")
+        });
+        let tcp = published(&network, &web, 8080);
+        let udp = Published { protocol: Protocol::Udp, ..tcp.clone() };
+        let at_host: [IpAddr; 3] = [HOST.into(), HOST_V6.into(), gateway(&network.bridge).into()];
+        for calls in [false, true] {
+            bridged_calls(calls);
+            let _firewall = firewall("shop", &rules(&[&network], vec![tcp.clone(), udp.clone()]));
+            for direct in [IpAddr::V4(web.address), network.v6(2).into()] {
+                assert_eq!(neighbour.asks_tcp((direct, PORT)).await, None, "{direct}, bridged {calls}");
+            }
+            for (who, from) in [("itself", &web), ("its neighbour", &neighbour)] {
+                for to in at_host {
+                    assert!(from.asks_tcp((to, 8080)).await.is_some(), "{who} at {to}, bridged {calls}");
+                    let asked = from.inside(move || {
+                        let any: IpAddr = if to.is_ipv4() { [0; 4].into() } else { [0; 16].into() };
+                        ask_udp(&UdpSocket::bind((any, 0)).expect("a socket"), (to, 8080))
+                    });
+                    assert!(asked.await.is_some(), "UDP of {who} at {to}, bridged {calls}");
+                }
+            }
+        }
     });
 }
 

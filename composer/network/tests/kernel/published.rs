@@ -5,7 +5,8 @@ use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener, TcpStream, UdpSocket};
 use std::time::{Duration, Instant};
 
-use composer_network::firewall::{Protocol, Published};
+use composer_network::firewall::{Direct, Protocol, Published};
+use nix::sys::socket::{AddressFamily, SockFlag, SockProtocol, SockType, socket};
 
 use crate::firewall::feed;
 use crate::landscape::{
@@ -17,7 +18,7 @@ const CALLS: [&str; 2] =
     ["/proc/sys/net/bridge/bridge-nf-call-iptables", "/proc/sys/net/bridge/bridge-nf-call-ip6tables"];
 
 /// Whether frames within a bridge pass the firewall.
-fn bridged_calls(on: bool) {
+pub fn bridged_calls(on: bool) {
     for path in CALLS {
         fs::write(path, if on { "1" } else { "0" }).expect("a kernel with br_netfilter");
     }
@@ -157,6 +158,73 @@ fn unprotected_containers_are_reached_at_their_own_addresses() {
     });
 }
 
+/// Whether an echo comes back.
+fn is_there(address: IpAddr) -> bool {
+    fs::write("/proc/sys/net/ipv4/ping_group_range", "0 0").expect("set");
+    let (family, protocol, echo) = match address {
+        IpAddr::V4(_) => (AddressFamily::Inet, SockProtocol::Icmp, 8),
+        IpAddr::V6(_) => (AddressFamily::Inet6, SockProtocol::IcmpV6, 128),
+    };
+    let opened = socket(family, SockType::Datagram, SockFlag::SOCK_CLOEXEC, protocol).expect("a socket");
+    let socket = UdpSocket::from(opened);
+    socket.set_read_timeout(Some(Duration::from_millis(250))).expect("a time-out");
+    socket.send_to(&[echo, 0, 0, 0, 0, 0, 0, 1], (address, 0)).expect("sent");
+    socket.recv(&mut [0; 64]).is_ok()
+}
+
+#[test]
+fn routed_containers_are_reached_at_their_own_addresses_by_published_ports_alone() {
+    on_a_host(|| async {
+        let land = Landscape::new().await;
+        let (network, other) = (land.network("shop", 0).await, land.network("other", 1).await);
+        let (web, stranger) = (land.container(&network, 2).await, land.container(&other, 2).await);
+        serve(&web).await;
+        serve(&land.outsider).await;
+        let _hidden = web.listens(81).await;
+        let _other = firewall("other", &rules(&[&other], Vec::new()));
+        for routed in [[true, false], [false, true], [true, true]] {
+            let published = Published {
+                to_v4: (!routed[0]).then_some(web.address),
+                to_v6: (!routed[1]).then_some(network.v6(2)),
+                ..published(&network, &web, 8080)
+            };
+            let mut wanted = rules(&[&network], vec![published]);
+            wanted.networks[0].routed = routed;
+            let families: [(IpAddr, IpAddr, IpAddr, IpAddr); 2] = [
+                (web.address.into(), HOST.into(), OUTSIDE.into(), web.address.into()),
+                (network.v6(2).into(), HOST_V6.into(), OUTSIDE_V6.into(), network.v6(2).into()),
+            ];
+            let direct = families.iter().zip(routed).filter(|(_, is_routed)| *is_routed);
+            let direct = direct.flat_map(|((own, ..), _)| {
+                [Protocol::Tcp, Protocol::Udp].map(|protocol| Direct { address: *own, protocol, port: PORT })
+            });
+            wanted.direct = direct.collect();
+            let _shop = firewall("shop", &wanted);
+            for ((own, host, outside, source), is_routed) in families.into_iter().zip(routed) {
+                let seen = land.outsider.asks_tcp((own, PORT)).await;
+                assert_eq!(seen, is_routed.then_some(outside), "{own} {routed:?}");
+                assert_eq!(land.outsider.asks_tcp((own, 81)).await, None, "{own}");
+                assert_eq!(
+                    stranger.asks_tcp((own, PORT)).await.is_some(),
+                    is_routed,
+                    "{own} from another stack"
+                );
+                let at_host = land.outsider.asks_tcp((host, 8080)).await;
+                assert_eq!(at_host.is_some(), !is_routed, "{host} {routed:?}");
+                let asked = land.outsider.inside(move || {
+                    let any: IpAddr = if own.is_ipv4() { [0; 4].into() } else { [0; 16].into() };
+                    ask_udp(&UdpSocket::bind((any, 0)).expect("a socket"), (own, PORT))
+                });
+                assert_eq!(asked.await.is_some(), is_routed, "UDP to {own}");
+                let expected = if is_routed { source } else { host };
+                assert_eq!(web.asks_tcp((outside, PORT)).await, Some(expected), "out of {own}");
+                let pinged = land.outsider.inside(move || is_there(own));
+                assert_eq!(pinged.await, is_routed, "ping {own}");
+            }
+        }
+    });
+}
+
 #[test]
 fn what_leaves_a_network_has_the_hosts_address_where_it_masquerades() {
     on_a_host(|| async {
@@ -175,6 +243,60 @@ fn what_leaves_a_network_has_the_hosts_address_where_it_masquerades() {
         firewall.apply(&rules).expect("applied");
         assert_eq!(client.asks_tcp((OUTSIDE, PORT)).await, None);
         assert_eq!(client.asks_tcp((OUTSIDE_V6, PORT)).await, None);
+    });
+}
+
+#[test]
+fn what_leaves_a_network_has_the_address_that_is_chosen_for_it() {
+    on_a_host(|| async {
+        let land = Landscape::new().await;
+        run("ip", "address add 198.51.100.9/24 dev up0");
+        run("ip", "address add 2001:db8::9/64 dev up0 nodad preferred_lft 0");
+        let network = land.network("shop", 0).await;
+        let (client, neighbour) = (land.container(&network, 2).await, land.container(&network, 3).await);
+        serve(&land.outsider).await;
+        serve(&neighbour).await;
+        let (v4, v6): (IpAddr, IpAddr) =
+            ("198.51.100.9".parse().expect("it"), "2001:db8::9".parse().expect("it"));
+        let mut rules = rules(&[&network], Vec::new());
+        for source in [[Some(v4), None], [None, Some(v6)]] {
+            rules.networks[0].source = source;
+            let _firewall = firewall("shop", &rules);
+            let expected = [source[0].unwrap_or(HOST.into()), source[1].unwrap_or(HOST_V6.into())];
+            assert_eq!(client.asks_tcp((OUTSIDE, PORT)).await, Some(expected[0]));
+            assert_eq!(client.asks_tcp((OUTSIDE_V6, PORT)).await, Some(expected[1]));
+            for calls in [true, false] {
+                bridged_calls(calls);
+                let seen = client.asks_tcp((neighbour.address, PORT)).await;
+                assert_eq!(seen, Some(client.address.into()), "within");
+            }
+        }
+    });
+}
+
+#[test]
+fn interfaces_that_are_trusted_reach_published_ports_at_the_containers_addresses() {
+    on_a_host(|| async {
+        let land = Landscape::new().await;
+        let network = land.network("shop", 0).await;
+        let web = land.container(&network, 2).await;
+        serve(&web).await;
+        let _hidden = web.listens(81).await;
+        let here = Published { host_ip: Some(Ipv4Addr::LOCALHOST.into()), ..published(&network, &web, 8080) };
+        let mut rules = rules(&[&network], vec![here]);
+        for (trusted, is_open) in [("up0", true), ("up", false), ("up00", false)] {
+            rules.networks[0].trusted = vec!["other".to_owned(), trusted.to_owned()];
+            let _firewall = firewall("shop", &rules);
+            for own in [IpAddr::V4(web.address), network.v6(2).into()] {
+                assert_eq!(
+                    land.outsider.asks_tcp((own, PORT)).await.is_some(),
+                    is_open,
+                    "{own} by {trusted}"
+                );
+                assert_eq!(land.outsider.asks_tcp((own, 81)).await, None, "{own}");
+            }
+            assert_eq!(land.outsider.asks_tcp((HOST, 8080)).await, None);
+        }
     });
 }
 
@@ -204,12 +326,11 @@ fn isolated_containers_do_not_reach_each_other_where_frames_pass_the_firewall() 
         let network = land.network("shop", 0).await;
         let (one, two) = (land.container(&network, 2).await, land.container(&network, 3).await);
         serve(&one).await;
-        let mut rules = rules(&[&network], vec![published(&network, &one, 8080)]);
+        bridged_calls(true);
+        let mut rules = rules(&[&network], Vec::new());
         rules.networks[0].isolated = true;
         let _firewall = firewall("shop", &rules);
-        bridged_calls(true);
         assert_eq!(two.asks_tcp((one.address, PORT)).await, None);
-        assert!(two.asks_tcp((HOST, 8080)).await.is_some());
     });
 }
 

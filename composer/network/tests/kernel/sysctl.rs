@@ -13,7 +13,7 @@ use composer_network::{Host, Loopback};
 
 use crate::firewall::{feed, ruleset};
 use crate::plug::largest;
-use crate::world::{Container, on_a_host, run};
+use crate::world::{Container, on_a_host, rename, run};
 
 const V4: &str = "/proc/sys/net/ipv4/ip_forward";
 const V6: &str = "/proc/sys/net/ipv6/conf/all/forwarding";
@@ -201,6 +201,10 @@ fn a_host_that_forwards_for_stacks_is_no_router_for_strangers() {
         assert!(answers(&one, 3).await && answers(&bridged, 2).await);
         let later = outsider("up4", 4).await;
         assert!(answers(&later, 1).await && answers(&one, 4).await);
+        // By whatever name it is called.
+        rename("up2", "renamed");
+        assert!(!answers(&one, 2).await && !answers(&two, 1).await, "renamed");
+        rename("renamed", "up2");
         // What it drops is this table's doing.
         run("nft", "delete table inet compose-host.forward");
         assert!(answers(&one, 2).await);

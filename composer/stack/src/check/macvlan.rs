@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 use super::drivers::interface;
 use super::project::{Named, Project};
 use crate::diagnostic::Report;
-use crate::driver_options::{self, IPVLAN_FLAG, IPVLAN_MODE, MACVLAN_MODE, PARENT};
+use crate::driver_options::{self, GATEWAY_MODES, IPVLAN_FLAG, IPVLAN_MODE, MACVLAN_MODE, PARENT, ROUTED};
 use crate::limits;
 use crate::values;
 use crate::yaml::{Entry, Node};
@@ -139,10 +139,28 @@ fn leads_in(network: &Named<'_>) -> bool {
     !is_on_host(network) && !is_internal(network)
 }
 
+/// Whether containers are reached at their own addresses, over all families that a network has.
+fn is_routed(network: &Named<'_>) -> bool {
+    let options = network.get("driver_opts");
+    let is_on = |key: &str, default: bool| network.get(key).and_then(Node::bool_value).unwrap_or(default);
+    let families = [is_on("enable_ipv4", true), is_on("enable_ipv6", false)];
+    let modes =
+        GATEWAY_MODES.map(|key| options.and_then(|options| options.get(key)).and_then(values::scalar));
+    let mut on = families.into_iter().zip(modes).filter(|(is_on, _)| *is_on);
+    on.all(|(_, mode)| mode.as_deref() == Some(ROUTED))
+}
+
+/// A network by which a service is reached at its own addresses.
+pub(super) fn routes<'a>(project: Project<'a>, service: Named<'a>) -> Option<Named<'a>> {
+    let mut on = service.map("networks").filter_map(|(key, _)| project.find("networks", key));
+    on.find(|network| leads_in(network) && is_routed(network))
+}
+
 /// Whether a service takes ports of the host: one that none would lead to does not.
 pub(super) fn takes_ports(project: Project<'_>, service: Named<'_>) -> bool {
     let mut on = service.map("networks").map(|(key, _)| project.find("networks", key)).peekable();
-    on.peek().is_none() || on.any(|network| network.as_ref().is_none_or(leads_in))
+    let takes = |network: &Named<'_>| leads_in(network) && !is_routed(network);
+    on.peek().is_none() || on.any(|network| network.as_ref().is_none_or(takes))
 }
 
 /// Ports are led to a container by a bridge, and its answers have to come back by it.

@@ -1,14 +1,15 @@
 //! Options of networks' drivers, by Docker's names: what each may be, and which are known and not done.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use super::drivers::interface;
 use super::project::Named;
 use crate::diagnostic::Report;
 use crate::driver_options::{
-    BRIDGE, ENDPOINT_SYSCTLS, FLAGS, GATEWAY_MODES, HOST_BINDING, IFNAME, INHIBIT_IPV4, IPVLAN_FLAG,
-    IPVLAN_FLAGS, IPVLAN_MODE, IPVLAN_MODES, ISOLATED, LONGEST_INTERFACE, MACVLAN_MODE, MACVLAN_MODES, MODES,
-    MTU, MTUS, PARENT, PREFIX, UNDONE, boolean, gateway_mode, is_on_host,
+    BRIDGE, DEFAULT_BRIDGE, ENDPOINT_SYSCTLS, FLAGS, GATEWAY_MODES, HOST_BINDING, IFNAME, INHIBIT_IPV4,
+    IPVLAN_FLAG, IPVLAN_FLAGS, IPVLAN_MODE, IPVLAN_MODES, ISOLATED, LONGEST_INTERFACE, MACVLAN_MODE,
+    MACVLAN_MODES, MODES, MTU, MTUS, PARENT, PREFIX, SOURCES, TRUSTED, boolean, interface_sysctls,
+    is_on_host, source, trusted,
 };
 use crate::source::Span;
 use crate::values;
@@ -29,11 +30,9 @@ pub(super) fn option(network: Named<'_>, key: &str, at: Span, node: &Node, repor
         _ => None,
     };
     let is_flag = FLAGS.iter().any(|flag| flag.key() == key);
-    let undone = UNDONE.iter().find(|(name, _)| *name == key);
     let is_of_bridges = is_flag
-        || [BRIDGE, HOST_BINDING, INHIBIT_IPV4].contains(&key)
-        || GATEWAY_MODES.contains(&key)
-        || undone.is_some();
+        || [BRIDGE, HOST_BINDING, INHIBIT_IPV4, TRUSTED, DEFAULT_BRIDGE].contains(&key)
+        || [GATEWAY_MODES, SOURCES].concat().contains(&key);
     if is_on_host && is_of_bridges {
         report.warning(at, format!("`{key}` is an option of bridges: with `{kind}` it has no effect"));
     } else if let Some(of) = of.filter(|of| *of != kind) {
@@ -45,9 +44,9 @@ pub(super) fn option(network: Named<'_>, key: &str, at: Span, node: &Node, repor
         report
             .error(node.span, format!("`{text}` is neither true nor false"))
             .help("write `\"true\"` or `\"false\"`");
-    } else if is_flag {
-    } else if let Some((_, why)) = undone {
-        report.warning(at, format!("`{key}` has no effect yet: {why}"));
+    } else if is_flag || key == INHIBIT_IPV4 {
+    } else if key == DEFAULT_BRIDGE {
+        report.warning(at, format!("`{key}` has no effect: there is no bridge that all stacks are on"));
     } else {
         value(network, key, &text, at, node, report);
     }
@@ -55,17 +54,21 @@ pub(super) fn option(network: Named<'_>, key: &str, at: Span, node: &Node, repor
 
 fn value(network: Named<'_>, key: &str, text: &str, at: Span, node: &Node, report: &mut Report) {
     match key {
-        INHIBIT_IPV4 if boolean(text) == Some(true) => {
-            report
-                .error(node.span, format!("`{key}` is not supported yet: a bridge has its gateway's address"))
-                .help("`internal: true` keeps containers from what is outside");
-        }
-        INHIBIT_IPV4 | PARENT => {}
+        PARENT => {}
         HOST_BINDING => {
-            if !text.is_empty() && text.parse::<Ipv4Addr>().is_err() {
+            if !text.is_empty() && text.parse::<IpAddr>().is_err() {
                 report
-                    .error(node.span, format!("`{text}` is not an IPv4 address"))
+                    .error(node.span, format!("`{text}` is not an address"))
                     .help("an address of this host, for the ports that name none: `127.0.0.1`");
+            }
+        }
+        TRUSTED => trusted(text).for_each(|name| interface(node, name, report)),
+        _ if SOURCES.contains(&key) => {
+            let of = usize::from(key == SOURCES[1]);
+            if !text.is_empty() && source(text, of == 0).is_none() {
+                report
+                    .error(node.span, format!("`{text}` is not an address of {}", ["IPv4", "IPv6"][of]))
+                    .help("the address of this host that what leaves it is to have");
             }
         }
         BRIDGE => interface(node, text, report),
@@ -74,15 +77,15 @@ fn value(network: Named<'_>, key: &str, text: &str, at: Span, node: &Node, repor
         MACVLAN_MODE => word(node, text, &MACVLAN_MODES, report),
         IPVLAN_MODE => word(node, text, &IPVLAN_MODES, report),
         IPVLAN_FLAG => word(node, text, &IPVLAN_FLAGS, report),
-        _ if GATEWAY_MODES.contains(&key) => match gateway_mode(text) {
-            Some((why, way)) => drop(report.error(node.span, why).help(way)),
-            None if text == ISOLATED && !values::flag(network.get("internal")) => {
+        _ if GATEWAY_MODES.contains(&key) => {
+            if text == ISOLATED && !values::flag(network.get("internal")) {
                 report
                     .error(node.span, "`isolated` takes the way out from a network that is to have one")
                     .help("add `internal: true`");
+            } else {
+                word(node, text, &MODES, report);
             }
-            None => word(node, text, &MODES, report),
-        },
+        }
         _ => drop(report.warning(at, format!("the driver has no option `{key}`: it has no effect"))),
     }
 }
@@ -92,9 +95,11 @@ pub(super) fn of_endpoint(key: &str, at: Span, node: &Node, report: &mut Report)
     match key {
         IFNAME => interface(node, &values::scalar(node).unwrap_or_default(), report),
         ENDPOINT_SYSCTLS => {
-            report
-                .warning(at, format!("`{key}` has no effect yet"))
-                .help("set them with `sysctls` of the service: `net.ipv4.conf.eth0.KEY: VALUE`");
+            if let Err(wrong) = interface_sysctls(&values::scalar(node).unwrap_or_default(), "IFNAME") {
+                report
+                    .error(node.span, format!("`{wrong}` is not a parameter of an interface"))
+                    .help("`net.ipv4.conf.IFNAME.KEY=VALUE`, several with commas between; `ipv4` may be `ipv6` or `mpls`");
+            }
         }
         _ => drop(
             report.warning(at, format!("no driver has an option `{key}` for a container: it has no effect")),

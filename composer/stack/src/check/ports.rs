@@ -30,7 +30,10 @@ pub(super) fn check(project: Project<'_>, report: &mut Report) {
             wanted.extend(ports);
         } else {
             // What is wrong in them is told; none of the host's is taken.
-            ports.for_each(drop);
+            let ports: Vec<Wanted<'_>> = ports.collect();
+            if let Some(network) = super::macvlan::routes(project, service) {
+                ports.iter().for_each(|port| untaken(port, network, report));
+            }
         }
         without_network(service, report);
     }
@@ -63,6 +66,20 @@ fn read<'a>(service: Named<'a>, port: &'a Node, report: &mut Report) -> Option<W
     let protocol = port.get("protocol").and_then(Node::text_value).unwrap_or("tcp");
     // Zero is any free port.
     (first > 0).then_some(Wanted { service, address, protocol, first, last, span: port.span })
+}
+
+/// A port of the host that nothing leads from.
+fn untaken(port: &Wanted<'_>, network: Named<'_>, report: &mut Report) {
+    let Wanted { service, first, span, .. } = port;
+    report
+        .warning(
+            *span,
+            format!(
+                "port {first} of the host is not published: `{}` is reached at its own addresses, as network `{}` is `routed`",
+                service.name, network.name
+            ),
+        )
+        .help("name the container's port alone");
 }
 
 /// Every replica needs a port of its own.

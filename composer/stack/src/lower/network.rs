@@ -54,23 +54,25 @@ fn network(project: &str, key: &str, node: &Node) -> Network {
 }
 
 /// Gives ports that name no address of the host the one that the network has for them by which they are reached: that of
-/// the service's way out (IPv4).
+/// the service's way out, of IPv4 or else of IPv6. Of what others have made nobody knows here.
 pub(super) fn bind(service: &mut Service, networks: &BTreeMap<String, Network>) {
-    // Of what others have made nobody knows here.
     let leads_in = |network: &Network| network.external || network.leads_in();
     let mut on =
         service.network.attachments().map(|(key, _)| networks.get(key).is_none_or(leads_in)).peekable();
     if on.peek().is_some() && !on.any(|leads_in| leads_in) {
         service.ports.clear();
     }
-    let ways = service.network.attachments().filter_map(|(key, at)| {
-        let network = networks.get(key).filter(|network| network.ipv4 && leads_in(network))?;
-        Some((Reverse(at.gw_priority), key, network))
-    });
-    let way = ways.min_by_key(|(priority, key, _)| (*priority, *key));
-    let chosen = way.and_then(|(.., network)| options::host_binding(&network.options));
+    let way = |has: fn(&Network) -> bool| {
+        let ways = service.network.attachments().filter_map(|(key, at)| {
+            let network = networks.get(key).filter(|network| has(network) && leads_in(network))?;
+            Some((Reverse(at.gw_priority), key, network))
+        });
+        ways.min_by_key(|(priority, key, _)| (*priority, *key)).map(|(.., network)| network)
+    };
+    let way = way(|network| network.ipv4).or_else(|| way(|network| network.ipv6));
+    let chosen = way.and_then(Network::host_binding);
     for port in &mut service.ports {
-        port.host_ip = port.host_ip.or(chosen.map(IpAddr::V4));
+        port.host_ip = port.host_ip.or(chosen);
     }
 }
 

@@ -94,7 +94,7 @@ fn a_network_with_everything() {
          priority: 5\n        gw_priority: -1\n        interface_name: lan\nnetworks:\n  n:\n    enable_ipv6: true\n    \
          internal: true\n    attachable: true\n    labels: {a: b}\n    driver_opts:\n      \
          com.docker.network.bridge.name: br-n\n      com.docker.network.driver.mtu: 1400\n      \
-         com.docker.network.bridge.enable_ip_masquerade: 'false'\n      com.docker.network.bridge.enable_icc: '0'\n    ipam:\n      \
+         com.docker.network.bridge.enable_ip_masquerade: 'false'\n      com.docker.network.bridge.enable_icc: '0'\n      com.docker.network.host_ipv4: 192.0.2.1\n      com.docker.network.bridge.trusted_host_interfaces: 'vxlan.1:eth3'\n    ipam:\n      \
          config:\n        - {subnet: 10.1.0.9/24, gateway: 10.1.0.254, ip_range: 10.1.0.128/25, aux_addresses: {r: 10.1.0.7}}\n        \
          - {subnet: 'fd01::/64'}\n",
     );
@@ -103,6 +103,8 @@ fn a_network_with_everything() {
         network.ipv6 && network.internal && network.attachable && network.isolated && !network.masquerade
     );
     assert_eq!((network.bridge.as_deref(), network.mtu), (Some("br-n"), Some(1400)));
+    assert_eq!((network.source(true), network.source(false)), ("192.0.2.1".parse().ok(), None));
+    assert_eq!(network.trusted(), ["vxlan.1", "eth3"]);
     let [first, second] = network.ipam.as_slice() else { panic!("{:?}", network.ipam) };
     assert_eq!(
         (first.subnet.to_string(), first.ip_range.unwrap().to_string()),
@@ -128,18 +130,24 @@ fn ports_without_an_address_have_that_of_the_way_out() {
     };
     let stack = lowered(&format!(
         "services:\n  a:\n    x-rootfs: host\n    networks: {{b: , c: {{gw_priority: 1}}, d: {{gw_priority: 2}}}}\n    ports: \
-         [{{target: 80, published: '80'}}, {{host_ip: 192.0.2.1, target: 81, published: '81'}}]\n  b:\n    x-rootfs: host\n    networks: [e]\n    ports: [{{target: 82, published: '82'}}]\nnetworks:\n  b: \
-         {}\n  c: {}\n  d: {}\n  e: {}\n",
+         [{{target: 80, published: '80'}}, {{host_ip: 192.0.2.1, target: 81, published: '81'}}]\n  b:\n    x-rootfs: host\n    networks: {{e: }}\n    ports: [{{target: 82, published: '82'}}]\n  c:\n    x-rootfs: host\n    networks: {{f: }}\n    ports: [{{target: 83}}]\n  \
+         d:\n    x-rootfs: host\n    networks: {{e: , g: }}\n    ports: [{{target: 84}}]\nnetworks:\n  b: \
+         {}\n  c: {}\n  d: {}\n  e: {}\n  f: {}\n  g: {}\n",
         network("127.0.0.2", ""),
         network("127.0.0.3", ""),
         network("127.0.0.4", ", internal: true"),
         network("0.0.0.0", ""),
+        network("'::'", ""),
+        network("'::1'", ", enable_ipv6: true"),
     ));
     let at = |service: &str| -> Vec<Option<String>> {
         stack.services[service].ports.iter().map(|port| port.host_ip.map(|ip| ip.to_string())).collect()
     };
     assert_eq!(at("a"), [Some("127.0.0.3".to_owned()), Some("192.0.2.1".to_owned())]);
     assert_eq!(at("b"), [None]);
+    assert_eq!(at("c"), [Some("::".to_owned())]);
+    // The way out of IPv4 decides, also where it has none.
+    assert_eq!(at("d"), [None]);
 }
 
 #[test]

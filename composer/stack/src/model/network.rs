@@ -5,7 +5,10 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
-use crate::driver_options::{GATEWAY_MODES, ISOLATED, NAT_UNPROTECTED};
+use crate::driver_options::{
+    self as options, ENDPOINT_SYSCTLS, GATEWAY_MODES, INHIBIT_IPV4, ISOLATED, NAT_UNPROTECTED, ROUTED,
+    SOURCES, TRUSTED,
+};
 pub use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
@@ -50,6 +53,9 @@ pub enum GatewayMode {
     Nat,
     /// So is everything else, at the containers' own addresses.
     Unprotected,
+    /// From outside published ports are reached at the containers' own addresses, by which what they send is known: others
+    /// have the way there. No port of the host leads to them.
+    Routed,
     /// Nothing: the bridge has no address, and the host is not reached either. Of internal networks alone.
     Isolated,
 }
@@ -60,9 +66,34 @@ impl Network {
         let key = GATEWAY_MODES[usize::from(!v4)];
         match self.options.get(key).map(String::as_str) {
             Some(NAT_UNPROTECTED) => GatewayMode::Unprotected,
+            Some(ROUTED) => GatewayMode::Routed,
             Some(ISOLATED) if self.internal => GatewayMode::Isolated,
             _ => GatewayMode::Nat,
         }
+    }
+
+    /// Whether its bridge has no address of a family, or none but those that somebody gives it: the host does not reach
+    /// the containers then.
+    pub fn has_bare_bridge(&self, v4: bool) -> bool {
+        let inhibited = || self.options.get(INHIBIT_IPV4).and_then(|text| options::boolean(text));
+        self.gateway_mode(v4) == GatewayMode::Isolated || (v4 && inhibited() == Some(true))
+    }
+
+    /// The address that what leaves the host has, of IPv4 or of IPv6; that of the interface which it leaves by where none is
+    /// chosen.
+    pub fn source(&self, v4: bool) -> Option<IpAddr> {
+        options::source(self.options.get(SOURCES[usize::from(!v4)])?, v4)
+    }
+
+    /// The interfaces of the host by which published ports are reached at the containers' own addresses.
+    pub fn trusted(&self) -> Vec<String> {
+        let text = self.options.get(TRUSTED).map(String::as_str).unwrap_or_default();
+        options::trusted(text).map(str::to_owned).collect()
+    }
+
+    /// The address of the host that ports are published on which name none; all of them where none is chosen.
+    pub fn host_binding(&self) -> Option<IpAddr> {
+        options::host_binding(&self.options)
     }
 }
 
@@ -202,6 +233,14 @@ pub struct Attachment {
     pub interface_name: Option<String>,
     /// `driver_opts`.
     pub driver_opts: BTreeMap<String, String>,
+}
+
+impl Attachment {
+    /// The parameters of its interface, where that has this name.
+    pub fn sysctls(&self, interface: &str) -> Vec<(String, String)> {
+        let text = self.driver_opts.get(ENDPOINT_SYSCTLS);
+        text.and_then(|text| options::interface_sysctls(text, interface).ok()).unwrap_or_default()
+    }
 }
 
 /// One item of `ports`.

@@ -9,7 +9,8 @@ impl Engine {
     pub(super) fn close_ports(&self, name: &str) {
         let comes_again =
             self.container(name).is_some_and(|known| known.record.borrow().history.due.is_some());
-        let (mut was_led, mut is_free) = (false, false);
+        let mut was_led = self.ports.direct.borrow_mut().remove(name).is_some();
+        let mut is_free = false;
         if let Some(held) = self.ports.held.borrow_mut().get_mut(name) {
             for held in held {
                 was_led |= held.led.is_some();
@@ -67,8 +68,10 @@ impl Engine {
         let names: Vec<String> = self.ports.held.borrow().keys().cloned().collect();
         for name in names.iter().filter(|name| self.needs_ports(name)) {
             let Some(container) = self.container(name) else { continue };
+            let mut service = container.record.borrow().service.clone();
+            self.leave_leading_ports(&mut service, None);
             if let Some(held) = self.ports.held.borrow_mut().get_mut(name) {
-                let (own, _) = matched(held, ports_of(&container.record.borrow().service));
+                let (own, _) = matched(held, ports_of(&service));
                 for (at, held) in held.iter_mut().enumerate() {
                     held.tenure = if own.contains(&at) { Tenure::Lasting } else { Tenure::Free };
                 }

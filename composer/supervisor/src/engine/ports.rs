@@ -7,7 +7,7 @@ use std::io;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use composer_network::firewall::{Firewall, Net, Rules};
+use composer_network::firewall::{Direct, Firewall, Net, Rules, bridged};
 use composer_network::ports::{Place, Reserved};
 use composer_network::proxy::Target;
 use composer_network::{Bridge, names};
@@ -38,6 +38,8 @@ pub fn key(name: &str, part: usize) -> String {
 /// Everything of a stack's ports.
 pub struct Ports {
     pub(super) held: RefCell<BTreeMap<String, Vec<Held>>>,
+    /// The ports that are open at containers' own addresses.
+    pub(super) direct: RefCell<BTreeMap<String, Vec<Direct>>>,
     /// What containers publish that the operation under way is about to start.
     pub(super) awaited: RefCell<BTreeMap<String, Vec<Port>>>,
     /// The operation under way ends no more programs: nobody waits for their ports.
@@ -61,6 +63,7 @@ impl Ports {
     pub fn new(stack: &str) -> Self {
         Self {
             held: RefCell::default(),
+            direct: RefCell::default(),
             awaited: RefCell::default(),
             stalled: Cell::new(false),
             freed: Notify::new(),
@@ -74,7 +77,9 @@ impl Ports {
 
     fn firewall_rules(&self, networks: Vec<Net>) -> Rules {
         let held = self.held.borrow();
-        Rules { networks, published: held.values().flatten().filter_map(Held::published).collect() }
+        let published = held.values().flatten().filter_map(Held::published).collect();
+        let direct = self.direct.borrow().values().flatten().cloned().collect();
+        Rules { networks, published, direct, bridged: bridged() }
     }
 
     fn holds(&self, place: Place, port: u16) -> bool {
@@ -116,7 +121,7 @@ impl Engine {
         });
         let mut started = self.to_start(plan, stack);
         for (_, service) in &mut started {
-            self.keep_leading_ports(service, stack);
+            self.leave_leading_ports(service, stack);
         }
         let ports = |(name, service): &(String, Service)| (name.clone(), ports_of(service).to_vec());
         *self.ports.awaited.borrow_mut() = started.iter().map(ports).collect();
@@ -135,13 +140,16 @@ impl Engine {
         Ok(())
     }
 
-    /// Leaves a service no ports where none would lead to it: what others have made of an external network the file does not
-    /// say.
-    fn keep_leading_ports(&self, service: &mut Service, stack: Option<&Stack>) {
+    /// Leaves a service the ports of the host that are to lead to it, and none where none would: what others have made of an
+    /// external network the file does not say.
+    pub(super) fn leave_leading_ports(&self, service: &mut Service, stack: Option<&Stack>) {
         if ports_of(service).is_empty() {
             return;
         }
-        let Some(why) = self.unreached(service, stack.map(|stack| &stack.networks)) else { return };
+        let networks = stack.map(|stack| &stack.networks);
+        let Some(why) = self.unreached(service, networks) else {
+            return self.leave_host_ports(service, networks);
+        };
         service.ports.clear();
         let text =
             format!("service {}: none of its ports is published: all its networks are {why}", service.name);
@@ -311,7 +319,7 @@ impl Engine {
     pub(super) async fn open_ports(&self, container: &Container) -> Result<(), StartError> {
         let name = container.name();
         let mut service = container.record.borrow().service.clone();
-        self.keep_leading_ports(&mut service, None);
+        self.leave_leading_ports(&mut service, None);
         loop {
             let freed = self.ports.freed.notified();
             tokio::pin!(freed);
@@ -321,7 +329,7 @@ impl Engine {
             }
             freed.await;
         }
-        self.lead_ports(container)?;
+        self.lead_ports(container, &service)?;
         if !ports_of(&service).is_empty() {
             let ways = self.ways_in(&container.record.borrow());
             for key in &ways.networks {
@@ -366,12 +374,13 @@ impl Engine {
     }
 
     /// The ports that a container holds lead to it from now on, and its record says which they are.
-    fn lead_ports(&self, container: &Container) -> Result<(), StartError> {
+    fn lead_ports(&self, container: &Container, service: &Service) -> Result<(), StartError> {
         let name = container.name();
+        self.open_directly(container);
         let ways = self.ways_in(&container.record.borrow());
         let mut published = Vec::new();
         if let Some(held) = self.ports.held.borrow_mut().get_mut(&name) {
-            let (own, _) = matched(held, ports_of(&container.record.borrow().service));
+            let (own, _) = matched(held, ports_of(service));
             for at in own {
                 let held = &mut held[at];
                 held.lead(Some(Target { v4: ways.v4, v6: ways.v6, port: held.target }));
@@ -428,6 +437,8 @@ impl Engine {
 
     /// All that an earlier supervisor left has been taken up.
     pub(super) fn ports_adopted(&self) {
+        let live = self.of_services(&[]).into_iter().filter(|container| container.live.borrow().is_some());
+        live.for_each(|container| self.open_directly(&container));
         self.ports.adopting.set(false);
         self.refresh_firewall(true);
         self.give_back_ports(None);
@@ -519,6 +530,9 @@ impl Engine {
             internal: net.made.internal,
             isolated: net.made.isolated,
             unprotected: [true, false].map(|v4| net.made.gateway_mode(v4) == GatewayMode::Unprotected),
+            routed: [true, false].map(|v4| net.made.gateway_mode(v4) == GatewayMode::Routed),
+            source: [true, false].map(|v4| net.made.source(v4)),
+            trusted: net.made.trusted(),
         });
         nets.collect()
     }

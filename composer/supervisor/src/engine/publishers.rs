@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::held::{place, ports_of};
 use super::taken;
 use crate::protocol::Publisher;
 use crate::records::ContainerRecord;
@@ -22,7 +23,11 @@ pub fn of(record: &ContainerRecord) -> Vec<Publisher> {
         }));
     }
     let none = BTreeSet::new();
-    for (protocol, ranges) in exposed(&record.service.expose) {
+    // Those that are open at the container's own address alone are said to be there, as in Docker.
+    let ports =
+        ports_of(&record.service).iter().map(|port| format!("{}/{}", port.target, place(port).protocol));
+    let words: Vec<String> = record.service.expose.iter().cloned().chain(ports).collect();
+    for (protocol, ranges) in exposed(&words) {
         let published = published.get(protocol).unwrap_or(&none);
         let free = ranges.into_iter().flat_map(|range| without(range, published));
         publishers.extend(free.filter_map(|(first, end)| {

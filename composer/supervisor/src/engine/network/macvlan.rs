@@ -96,6 +96,19 @@ impl Engine {
         if made.external { networks::read(&made.name).map(|shared| shared.network) } else { Some(made) }
     }
 
+    /// The same where `networks` are those of a file that is not the stack's yet.
+    pub(super) fn made_among(
+        &self,
+        key: &str,
+        networks: Option<&BTreeMap<String, Network>>,
+    ) -> Option<Network> {
+        match networks.and_then(|networks| networks.get(key)) {
+            Some(config) if config.external => networks::read(&config.name).map(|shared| shared.network),
+            Some(config) => Some(config.clone()),
+            None => self.made_of(key),
+        }
+    }
+
     /// What a network is made by, as far as that is known.
     pub(super) fn driver_of(&self, key: &str) -> Option<Driver> {
         self.made_of(key).map(|made| made.driver)
@@ -108,14 +121,9 @@ impl Engine {
         service: &Service,
         networks: Option<&BTreeMap<String, Network>>,
     ) -> Option<&'static str> {
-        let made = |key: &str| match networks.and_then(|networks| networks.get(key)) {
-            Some(config) if config.external => networks::read(&config.name).map(|shared| shared.network),
-            Some(config) => Some(config.clone()),
-            None => self.made_of(key),
-        };
         let mut on: Vec<Network> = Vec::new();
         for (key, _) in service.network.attachments() {
-            on.push(made(key).filter(|made| !made.leads_in())?);
+            on.push(self.made_among(key, networks).filter(|made| !made.leads_in())?);
         }
         match on.iter().any(|made| made.driver == Driver::Bridge) {
             _ if on.is_empty() => None,

@@ -8,6 +8,7 @@ mod modes;
 mod names;
 mod plug;
 mod room;
+mod routed;
 mod shared;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,7 +19,7 @@ use composer_network::dns::{Neighbours, Zone};
 use composer_network::subnets::HOST;
 use composer_network::{Bridge, BridgeSpec, IpNet, LinkInfo, names as interfaces, resolvers};
 use composer_plan::ObservedNetwork;
-use composer_stack::{Driver, GatewayMode, Network, Pool};
+use composer_stack::{Driver, Network, Pool};
 
 pub(super) use given::named;
 pub use macvlan::Spaces;
@@ -503,7 +504,7 @@ pub(crate) fn claim_subnets(
         subnets.push(Subnet::whole(net));
     }
     for subnet in &mut subnets {
-        subnet.bare = config.gateway_mode(subnet.net.addr().is_ipv4()) == GatewayMode::Isolated;
+        subnet.bare = config.has_bare_bridge(subnet.net.addr().is_ipv4());
     }
     Ok(subnets)
 }

@@ -20,6 +20,8 @@ use crate::records::{Address, Addresses, ContainerRecord};
 
 /// What an endpoint's driver options call the interface.
 const IFNAME: &str = "com.docker.network.endpoint.ifname";
+/// What they call its parameters.
+const ENDPOINT_SYSCTLS: &str = "com.docker.network.endpoint.sysctls";
 /// What a network's driver options have interfaces called, before their number.
 const PREFIX: &str = "com.docker.network.container_iface_prefix";
 
@@ -169,7 +171,12 @@ impl Engine {
                 gateways,
             }
         });
-        Ok(Wiring { plugs: plugs.collect(), sysctls: of_network(service) })
+        let plugs: Vec<Plug> = plugs.collect();
+        let mut sysctls = of_network(service);
+        // After the service's own, which say the same of all interfaces.
+        let own = joined.iter().zip(&plugs).flat_map(|(joined, plug)| joined.at.sysctls(&plug.interface));
+        sysctls.extend(own);
+        Ok(Wiring { plugs, sysctls })
     }
 }
 
@@ -183,8 +190,18 @@ fn of_network(service: &Service) -> BTreeMap<String, String> {
 /// The kernel parameter of the file that the kernel has refused.
 fn at_parameter(service: &Service, error: &composer_network::Error) -> Vec<String> {
     match error {
-        composer_network::Error::Parameter { key, .. } => {
+        composer_network::Error::Parameter { key, .. } if service.sysctls.contains_key(key) => {
             ["services", &service.name, "sysctls", key].map(str::to_owned).into()
+        }
+        composer_network::Error::Parameter { key, .. } => {
+            let interface = key.split('/').nth(3).unwrap_or_default();
+            let has = |at: &Attachment| at.sysctls(interface).iter().any(|(own, _)| own == key);
+            let found = service.network.attachments().find(|(_, at)| has(at));
+            let path = found.map(|(network, _)| {
+                ["services", &service.name, "networks", network, "driver_opts", ENDPOINT_SYSCTLS]
+                    .map(str::to_owned)
+            });
+            path.map(Vec::from).unwrap_or_default()
         }
         _ => Vec::new(),
     }

@@ -4,6 +4,9 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
+use composer_network::firewall::{Dropping, dropping};
+use composer_network::names;
+
 use super::{Finding, read};
 
 const ENGINES: &str = "Other engines";
@@ -73,6 +76,12 @@ fn firewalls(running: &BTreeSet<String>) -> Vec<Finding> {
             "where they may drop forwarded packets, `iptables-legacy` and `ip6tables-legacy` let the stacks' bridges pass: \
              install them where they are missing; what somebody flushes there is put back by the next `up`",
         ));
+    }
+    let bridge = names::bridge("doctor", "default");
+    for Dropping { chain, command } in dropping(&bridge, [true, true]) {
+        let found = format!("{chain} drops what the host sends, unless one of its rules knows better");
+        let help = format!("`{command}` has the host itself reach published ports at ::1");
+        findings.push(Finding::warning(FIREWALLS, "outgoing", found, help));
     }
     if findings.is_empty() {
         findings.push(Finding::ok(FIREWALLS, "firewalls", "none that is known"));
