@@ -44,6 +44,8 @@ impl Loopback {
     ///
     /// # Errors
     /// When the kernel refuses, or the registry cannot be written.
+    // In one process it is asked for by one task at a time.
+    #[allow(clippy::await_holding_invalid_type)]
     pub async fn need(&self, host: &Host, stack: &str) -> Result<()> {
         let _lock = self.folder.lock()?;
         let file = of_namespace("size");
@@ -66,6 +68,7 @@ impl Loopback {
     ///
     /// # Errors
     /// As [`Loopback::need`].
+    #[allow(clippy::await_holding_invalid_type)] // as above
     pub async fn release(&self, host: &Host, stack: &str) -> Result<()> {
         let file = of_namespace("size");
         if !self.folder.has(&file) {

@@ -173,6 +173,8 @@ pub(crate) fn run(stack: &str) -> ExitCode {
     }
 }
 
+// The lock of whoever writes the stack's files is taken once, and held to the end.
+#[allow(clippy::await_holding_invalid_type)]
 async fn supervise(stack: &str) -> io::Result<()> {
     let missing = || io::Error::other("started without its keeper");
     let listener = descriptor::inherited(LISTENER).ok_or_else(missing)?;

@@ -104,8 +104,13 @@ impl Engine {
     }
 
     async fn give(&self, key: &str, made: Network) -> Result<()> {
-        // Whoever joins it finds it as it is to be.
-        self.bring_network(key, made.clone()).await?;
+        // Whoever joins it finds it as it is to be. What the file says of one that is made decides at the next `up`.
+        let is_made = self.record.borrow().as_ref().is_some_and(|record| record.made.get(key) == Some(&made));
+        if is_made {
+            self.bring_network(key, made.clone()).await?;
+        } else {
+            self.ensure(key).await?;
+        }
         let record = {
             let networks = self.networks.borrow();
             let Some(net) = networks.get(key) else { return Ok(()) };

@@ -201,6 +201,7 @@ impl Engine {
     }
 
     /// Removes what a network of the stack is on, where it was made for it and nobody else is on it.
+    #[allow(clippy::await_holding_invalid_type)] // whoever waits for it does on a thread
     pub(super) async fn remove_parent(&self, key: &str) -> Result<()> {
         let mut parents = self.parents();
         let Some(parent) = parents.remove(key) else { return Ok(()) };

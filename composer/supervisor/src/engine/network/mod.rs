@@ -76,6 +76,7 @@ impl Engine {
         self.ensure(key).await
     }
 
+    /// The same, for whoever has the lock.
     async fn ensure(&self, key: &str) -> Result<()> {
         let (wanted, made) = {
             let record = self.record.borrow();
