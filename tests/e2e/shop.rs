@@ -24,7 +24,10 @@ fn buy(project: &Project, path: &str) -> serde_json::Value {
 fn a_purchase_passes_through_all_of_it_and_is_remembered() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let programs = Path::new(env!("CARGO_BIN_EXE_compose")).parent().unwrap();
-    assert!(programs.join("shop-front").exists(), "build the shop first: cargo build --workspace");
+    assert!(
+        programs.join("shop-front").exists(),
+        "build the shop first: cargo build --workspace --all-targets"
+    );
     let file = std::fs::read_to_string(root.join("examples/shop/compose.yaml")).unwrap();
     let project = Project::new("shop", &file.replace("name: shop", ""));
     std::fs::copy(root.join("examples/shop/products.json"), project.folder.join("products.json")).unwrap();
