@@ -359,3 +359,61 @@ fn the_last_to_leave_may_be_killed_meanwhile() {
     back.down();
     front.down();
 }
+
+#[test]
+fn a_stack_comes_up_while_the_last_other_one_leaves_what_it_had_shared() {
+    let front = Project::new("returning", &serving("front", "[default]", "default: {}"));
+    let network = format!("{}_default", front.name);
+    let joins = serving("back", "[front]", &format!("front: {{external: true, name: {network}}}"));
+    let back = Project::new("leaving", &joins);
+    let witness = Project::new("returning-witness", "services: {}\n");
+    for round in 0..6 {
+        front.ok(&["up", "-d"]);
+        back.ok(&["up", "-d"]);
+        front.ok(&["down", "-t", "0"]);
+        let leaving = back.command(&["down", "-t", "0"]).stderr(Stdio::null()).spawn();
+        std::thread::sleep(std::time::Duration::from_millis(20 + round * 10));
+        front.ok(&["up", "-d", "--wait"]);
+        assert!(leaving.unwrap().wait().unwrap().success());
+        assert_eq!(page(&front, "front", "front"), "front\n");
+        front.ok(&["down", "-t", "0"]);
+        is_gone(&witness, &network, &composer_network::names::bridge(&front.name, "default"));
+    }
+    front.down();
+    back.down();
+}
+
+#[test]
+fn one_that_is_to_be_made_anew_stays_as_it_is_where_another_stack_joins_meanwhile() {
+    let slow = |more: &str| {
+        format!(
+            "services:\n  one:\n    x-rootfs: @busybox@\n    command: [sh, -c, 'trap \"echo going; sleep 2; exit\" TERM; echo here; \
+             while :; do sleep 0.1; done']\nnetworks:\n  default: {{{more}}}\n"
+        )
+    };
+    let one = Project::new("remaking", &slow(""));
+    let network = format!("{}_default", one.name);
+    let joins = serving("two", "[hub]", &format!("hub: {{external: true, name: {network}}}"));
+    let two = Project::new("joining-then", &joins);
+    one.ok(&["up", "-d"]);
+    two.ok(&["up", "-d"]);
+    two.ok(&["down"]);
+    one.write("compose.yaml", &slow("internal: true"));
+    one.follow_until("one", "here");
+    let remaking = one.command(&["up", "-d"]).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    one.follow_until("one", "going");
+    two.ok(&["up", "-d", "--wait"]);
+    let output = remaking.wait_with_output().unwrap();
+    let said = text(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains(&format!("network {network} stays as it was made")), "{said}");
+    assert!(two.ok(&["exec", "-T", "two", "nslookup", "one"]).contains("Address"));
+    let listed = two.ok(&["network", "ls", "--filter", &format!("name={network}"), "-q"]);
+    assert_eq!(listed.lines().count(), 1, "{listed}");
+    two.down();
+    // Alone on it, the stack has it as its file says.
+    one.ok(&["up", "-d"]);
+    let shown: serde_json::Value = serde_json::from_str(&one.ok(&["network", "inspect", &network])).unwrap();
+    assert_eq!(shown[0]["Internal"], true, "{shown}");
+    one.down();
+}

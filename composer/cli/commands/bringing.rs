@@ -14,6 +14,9 @@ use super::{Error, Result, pulling, work};
 use crate::options::Pull;
 use crate::render::{Step, Way};
 
+/// How often another stack is asked to share a network.
+const TRIES: usize = 4;
+
 /// Which images, and how.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Bring<'a> {
@@ -89,11 +92,12 @@ impl Context {
             if !network.external && network.name == format!("{}_{key}", stack.name) {
                 continue;
             }
-            while let Some(giver) = networks::giver(&network.name, &stack.name) {
+            for tries in 1.. {
+                let Some(giver) = networks::giver(&network.name, &stack.name) else { break };
                 match self.have_shared(&giver, &network.name) {
-                    // The stack has gone meanwhile, and its network with it.
+                    // The stack may have gone meanwhile, and its network with it, and have come back.
                     Err(Error::Refused(failure))
-                        if networks::giver(&network.name, &stack.name) == Some(giver) =>
+                        if tries == TRIES && networks::giver(&network.name, &stack.name).is_some() =>
                     {
                         let at = ["networks", key].map(str::to_owned).to_vec();
                         return Err(Error::Refused(Failure { at, ..failure }));

@@ -69,6 +69,7 @@ fn network(name: &str) -> Network {
     Network {
         name: name.to_owned(),
         external: false,
+        by_name: false,
         driver: Default::default(),
         internal: false,
         attachable: false,

@@ -153,7 +153,13 @@ pub(crate) fn host_binding(options: &BTreeMap<String, String>) -> Option<IpAddr>
 /// An address that packets of IPv4, or of IPv6, can come from.
 pub(crate) fn source(text: &str, v4: bool) -> Option<IpAddr> {
     let address: IpAddr = text.parse().ok()?;
-    (address.is_ipv4() == v4 && !address.is_unspecified() && !address.is_multicast()).then_some(address)
+    // Nobody answers to the others beyond the host.
+    let is_near = match address {
+        IpAddr::V4(v4) => v4.is_loopback() || v4.is_link_local() || v4.is_broadcast(),
+        IpAddr::V6(v6) => v6.is_loopback() || v6.is_unicast_link_local(),
+    };
+    let is_whole = address.is_unspecified() || address.is_multicast();
+    (address.is_ipv4() == v4 && !is_near && !is_whole).then_some(address)
 }
 
 /// The interfaces of a list.

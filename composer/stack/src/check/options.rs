@@ -67,7 +67,13 @@ fn value(network: Named<'_>, key: &str, text: &str, at: Span, node: &Node, repor
             let of = usize::from(key == SOURCES[1]);
             if !text.is_empty() && source(text, of == 0).is_none() {
                 report
-                    .error(node.span, format!("`{text}` is not an address of {}", ["IPv4", "IPv6"][of]))
+                    .error(
+                        node.span,
+                        format!(
+                            "`{text}` is not an address of {} that others could answer to",
+                            ["IPv4", "IPv6"][of]
+                        ),
+                    )
                     .help("the address of this host that what leaves it is to have");
             }
         }

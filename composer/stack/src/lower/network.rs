@@ -82,6 +82,7 @@ fn bare(name: &str, options: BTreeMap<String, String>) -> Network {
     Network {
         name: name.to_owned(),
         external: false,
+        by_name: false,
         driver: Driver::Bridge,
         internal: false,
         attachable: false,

@@ -19,6 +19,9 @@ pub struct Network {
     pub name: String,
     /// `external`: made and removed by somebody else; then nothing but the name means anything.
     pub external: bool,
+    /// Somebody else has one of that name, without the file saying so: what it says of it holds once there is none.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub by_name: bool,
     /// `driver`.
     pub driver: Driver,
     /// `internal`: nothing outside of the network is reached from it, nor it from outside.
@@ -338,7 +341,12 @@ impl Network {
     /// Whether one that was made by this configuration serves as it is for another. What is for people alone does not
     /// count.
     pub fn serves(&self, wanted: &Self) -> bool {
-        let bare = |network: &Self| Self { labels: BTreeMap::new(), attachable: false, ..network.clone() };
+        let bare = |network: &Self| Self {
+            labels: BTreeMap::new(),
+            attachable: false,
+            by_name: false,
+            ..network.clone()
+        };
         bare(self) == bare(wanted)
     }
 

@@ -77,7 +77,7 @@ fn start_lock(paths: &StackPaths) -> Result<StartLock, Error> {
 }
 
 fn cgroups() -> Result<Hierarchy, Error> {
-    Hierarchy::detect().map_err(|error| Error::Io(error.to_string(), io::ErrorKind::Other.into()))
+    Hierarchy::detect().map_err(|error| Error::Io("use cgroups".to_owned(), io::Error::other(error)))
 }
 
 /// Returns when the process has ended, or has not in this time.
@@ -128,6 +128,8 @@ impl Client {
         if let Some(client) = Self::connect(stack)? {
             return Ok(client);
         }
+        // A supervisor that cannot be without them would be started again for ever, and nobody heard of it.
+        cgroups()?;
         start(stack, &paths)?;
         Self::connect(stack)?.ok_or_else(|| Error::Gone(stack.to_owned()))
     }

@@ -251,11 +251,11 @@ impl Engine {
     async fn take_down(self: &Rc<Self>, plan: &Plan) -> Vec<String> {
         self.sweeping.set(true);
         let failures = self.execute(plan, self.down_order(None)).await;
-        self.sweeping.set(false);
         let mut messages = worded(failures);
         if messages.is_empty() {
             self.forget(&mut messages).await;
         }
+        self.sweeping.set(false);
         messages
     }
 
@@ -301,11 +301,11 @@ impl Engine {
         self.sweeping.set(whole);
         let plan = composer_plan::down(&observe().await, &options);
         let failures = self.execute(&plan, self.down_order(request.timeout)).await;
-        self.sweeping.set(false);
         let mut messages = worded(failures);
         if whole && messages.is_empty() {
             self.forget(&mut messages).await;
         }
+        self.sweeping.set(false);
         if messages.is_empty() { Ok(None) } else { Err(failure(messages.join("\n"))) }
     }
 

@@ -231,9 +231,12 @@ fn pool(network: &Network, subnet: &Subnet) -> Pool {
 pub fn remove(name: &str) -> Result<(), Error> {
     root()?;
     let refused = |why: String| Error::Network { doing: "remove", name: name.to_owned(), why };
+    // In this order: a supervisor that has the first goes on to want the second.
+    let _parents = lock_parents().map_err(|error| refused(error.to_string()))?;
     let _lock = lock().map_err(|error| refused(error.to_string()))?;
     let all = list()?;
     let Some(found) = find(&all, name) else {
+        paths::tidy();
         return Err(refused(format!("network {name} not found")));
     };
     let name = found.network.name.as_str();
@@ -247,13 +250,11 @@ pub fn remove(name: &str) -> Result<(), Error> {
     take_away(found).map_err(refused)
 }
 
-/// Removes a network of the host, which nobody is on; under the lock.
+/// Removes a network of the host, which nobody is on; under the lock, and where it is on an interface of the host's under
+/// [`lock_parents`].
 fn take_away(found: &Shown) -> Result<(), String> {
     let name = found.network.name.as_str();
     let registry = Registry::open(&paths::registry());
-    // Nobody but who needs it: whoever has it may wait for the other lock.
-    let is_on_host = found.network.driver != Driver::Bridge;
-    let _parents = is_on_host.then(lock_parents).transpose().map_err(|error| error.to_string())?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build();
     let removed = runtime.map_err(|error| error.to_string())?.block_on(async {
         let group = registry.group(&group_key(name))?;
@@ -423,7 +424,7 @@ pub(crate) fn give_back(name: &str, is_ours: impl Fn(&str) -> bool) -> io::Resul
         return Ok(());
     }
     let _lock = lock()?;
-    let mut taken: Taken = records::read(&path).unwrap_or_default();
+    let Some(mut taken): Option<Taken> = records::read(&path) else { return Ok(()) };
     let before = taken.len();
     taken.retain(|owner, _| !is_ours(owner));
     match taken.len() {

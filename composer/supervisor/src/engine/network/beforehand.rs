@@ -33,7 +33,9 @@ impl Engine {
             let known = || self.record.borrow().as_ref()?.networks.get(key).cloned();
             let config = stack.and_then(|stack| stack.networks.get(key).cloned()).or_else(known);
             match config {
-                Some(config) if config.external && networks::read(&config.name).is_none() => {
+                Some(config)
+                    if config.external && !config.by_name && networks::read(&config.name).is_none() =>
+                {
                     return Err(failure(missing(key, &config.name)));
                 }
                 Some(config) if !config.external => {

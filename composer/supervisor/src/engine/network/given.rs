@@ -127,10 +127,10 @@ impl Engine {
             neighbours.publish().map_err(|error| sharing(&made.name, &error))?;
             net.neighbours = Some(neighbours);
             net.id = Some(record.id);
-            net.config.external = true;
+            (net.config.external, net.config.by_name) = (true, true);
         }
         // In the host's link group.
-        self.bring_network(key, Network { external: true, ..made }).await?;
+        self.bring_network(key, Network { external: true, by_name: true, ..made }).await?;
         self.know_own_names();
         Ok(())
     }
@@ -154,11 +154,11 @@ impl Engine {
             Some((self.owner(&container.name()), address))
         });
         networks::entrust(&self.registry, shared, on).map_err(|error| sharing(name, &error))?;
-        let set = |external: bool| {
+        let set = |shared: bool| {
             if let Some(record) = &mut *self.record.borrow_mut() {
                 let known = [record.made.get_mut(key), record.networks.get_mut(key)];
                 for network in known.into_iter().flatten().filter(|network| network.name == *name) {
-                    network.external = external;
+                    (network.external, network.by_name) = (shared, shared);
                 }
             }
         };

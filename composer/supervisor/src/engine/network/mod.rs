@@ -32,7 +32,7 @@ use super::container::Container;
 use super::start::{Result, StartError};
 use crate::host::networks;
 use crate::protocol::{Action, Subject};
-use crate::records::Phase;
+use crate::records::{Phase, StackRecord};
 
 /// A network that is there.
 pub struct Net {
@@ -129,12 +129,10 @@ impl Engine {
     }
 
     /// Brings a network about by this configuration.
-    async fn bring_network(&self, key: &str, config: Network) -> Result<()> {
-        let (spec, made, id) = if config.external {
-            let (spec, record) = self.join_shared(key, &config).await?;
-            (spec, record.network, Some(record.id))
-        } else {
-            (self.own_spec(key, &config).await?, config.clone(), None)
+    async fn bring_network(&self, key: &str, mut config: Network) -> Result<()> {
+        let (spec, made, id) = match self.join_shared(key, &mut config).await? {
+            Some((spec, record)) => (spec, record.network, Some(record.id)),
+            None => (self.own_spec(key, &config).await?, config.clone(), None),
         };
         let on_host = made.driver != Driver::Bridge;
         let lock = if on_host { Some(self.lock_parents().await?) } else { None };
@@ -164,6 +162,7 @@ impl Engine {
         let is_recorded = {
             let mut record = self.record.borrow_mut();
             let Some(record) = &mut *record else { return Ok(()) };
+            set_whose(record, key, config);
             record.made.insert(key.to_owned(), config.clone()).as_ref() == Some(config)
         };
         if is_recorded {
@@ -268,7 +267,10 @@ impl Engine {
             record.made.remove(key);
         }
         self.save().map_err(|error| doing("write the stack's record", &error))?;
-        if made.external { self.sweep_given(std::slice::from_ref(&made.name)).await } else { Ok(()) }
+        if made.external && self.sweep_shared().await?.contains(&made.name) {
+            self.announce(Subject::Network(made.name.clone()), Action::Removed);
+        }
+        Ok(())
     }
 
     /// The names on the host of the networks with these keys.
@@ -455,6 +457,13 @@ fn no_subnets(key: &str, config: &Network, error: composer_network::Error) -> St
         help: Some(help),
         at: at.map(str::to_owned).into(),
         ..StartError::new(format!("the subnet {subnet} of network {} overlaps {holder}", config.name))
+    }
+}
+
+/// What the stack's file wants is somebody else's network, or its own, as what is made by it.
+fn set_whose(record: &mut StackRecord, key: &str, made: &Network) {
+    if let Some(wanted) = record.networks.get_mut(key).filter(|wanted| wanted.name == made.name) {
+        (wanted.external, wanted.by_name) = (made.external, made.by_name);
     }
 }
 

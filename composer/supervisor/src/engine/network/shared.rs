@@ -12,35 +12,87 @@ use super::super::start::{Result, StartError};
 use super::addresses::Refused;
 use super::{Net, addresses, doing};
 use crate::host::networks::{self, HostNetwork};
+use crate::protocol::{Action, Subject};
 use crate::records::Address;
 use crate::{diagnose, paths};
 
 impl Engine {
-    /// The bridge of a network of the host; whoever uses it first makes it.
-    pub(super) async fn join_shared(&self, key: &str, config: &Network) -> Result<(BridgeSpec, HostNetwork)> {
-        let name = &config.name;
-        let joined = networks::join(name).map_err(|error| doing(&format!("join network {name}"), &error))?;
-        let (record, lock) = joined.ok_or_else(|| missing(key, name))?;
+    /// The bridge of a network of the host, where this is one or is called as one; whoever uses it first makes it. `None` of
+    /// one that is the stack's own.
+    pub(super) async fn join_shared(
+        &self,
+        key: &str,
+        config: &mut Network,
+    ) -> Result<Option<(BridgeSpec, HostNetwork)>> {
+        let name = config.name.clone();
+        let failed = |error: &dyn std::fmt::Display| doing(&format!("join network {name}"), error);
+        if !config.external && self.has_own(key, config) {
+            return Ok(None);
+        }
+        let joined = networks::join(&name).map_err(|error| failed(&error))?;
+        let Some((record, lock)) = joined else {
+            return match config.external {
+                true if config.by_name => self.make_own(key, config).map(|()| None),
+                true => Err(missing(key, &name)),
+                false => Ok(None),
+            };
+        };
+        if !config.external {
+            (config.external, config.by_name) = (true, true);
+        }
         self.record_made(key, config)?;
         drop(lock);
-        let spec = networks::spec(&self.host, &self.registry, &record, self.is_on(key))
-            .await
-            .map_err(|error| doing(&format!("set up network {name}"), &error))?;
-        Ok((spec, record))
+        if record.is_of(&self.stack)
+            && record.of.as_ref().is_some_and(|giver| !giver.asked.serves(&own(config)))
+        {
+            let text = format!(
+                "network {name} stays as it was made: other stacks have joined it; what the file says of it now takes effect \
+                 by the first `up` that finds this stack alone on it"
+            );
+            self.announce(Subject::Network(name.clone()), Action::Warning(text));
+        }
+        let spec = networks::spec(&self.host, &self.registry, &record, self.is_on(key)).await;
+        let spec = spec.map_err(|error| doing(&format!("set up network {name}"), &error))?;
+        Ok(Some((spec, record)))
+    }
+
+    /// The last of those who shared a network of this name has gone meanwhile: it is the stack's own now.
+    fn make_own(&self, key: &str, config: &mut Network) -> Result<()> {
+        let name = &config.name;
+        let claimed = networks::claim(std::slice::from_ref(name), &self.stack);
+        let claimed = claimed.map_err(|error| doing(&format!("keep the name of network {name}"), &error))?;
+        let _names = claimed.map_err(|elsewhere| {
+            let stack = elsewhere.stack;
+            StartError::new(format!(
+                "stack {stack} makes the network {name} in this moment: `up` again to be on it"
+            ))
+        })?;
+        *config = own(config);
+        self.record_made(key, config)?;
+        self.know_own_names();
+        Ok(())
+    }
+
+    /// Whether the stack has made a network of its own by this name under this key.
+    fn has_own(&self, key: &str, network: &Network) -> bool {
+        let record = self.record.borrow();
+        let made = record.as_ref().and_then(|record| record.made.get(key));
+        made.is_some_and(|made| !made.external && made.name == network.name)
     }
 
     /// Has a stack use networks that stacks share where its file names one of them without `external`, as Docker does, and
     /// those that it has given others; what is to be told of the first.
     pub(in super::super) fn share_by_name(&self, stack: &mut Stack) -> Result<Vec<String>> {
-        let is_own = |key: &str, network: &Network| {
-            let record = self.record.borrow();
-            let made = record.as_ref().and_then(|record| record.made.get(key));
-            made.is_some_and(|made| !made.external && made.name == network.name)
-        };
         let mut notes = Vec::new();
-        for (key, network) in stack.networks.iter_mut().filter(|(_, network)| !network.external) {
+        for (key, network) in stack.networks.iter_mut() {
+            if network.by_name {
+                *network = own(network);
+            }
+            if network.external {
+                continue;
+            }
             let name = &network.name;
-            let Some(shared) = networks::read(name).filter(|_| !is_own(key, network)) else { continue };
+            let Some(shared) = networks::read(name).filter(|_| !self.has_own(key, network)) else { continue };
             if shared.is_of(&self.stack) {
                 if !self.still_serves(key, network, &shared)? {
                     continue;
@@ -55,7 +107,7 @@ impl Engine {
                      `external: true` at networks.{key}, or give this one another `name`"
                 ));
             }
-            network.external = true;
+            (network.external, network.by_name) = (true, true);
         }
         Ok(notes)
     }
@@ -139,6 +191,11 @@ impl Engine {
     pub(super) fn owner(&self, container: &str) -> String {
         format!("{}/{container}", self.stack)
     }
+}
+
+/// What the file says of a network that is another's by its name.
+fn own(network: &Network) -> Network {
+    Network { external: false, by_name: false, ..network.clone() }
 }
 
 /// Why an external network cannot be joined.

@@ -36,11 +36,18 @@ impl HostNetwork {
 /// The stack that has to share a network of its own of this name, or one that it is about to make, before another one can
 /// be on it.
 pub fn giver(name: &str, joining: &str) -> Option<String> {
+    let is_it = |network: &Network| !network.external && network.name == name;
+    if let Some(shared) = read(name) {
+        // Whoever was killed in the midst of it goes on when asked.
+        let giver = shared.of?.stack;
+        let made = record(&giver).map(|known| known.made).unwrap_or_default();
+        return (giver != joining && made.values().any(is_it)).then_some(giver);
+    }
     let has = |stack: &str| {
         let known = record(stack).into_iter().flat_map(|known| [known.made, known.networks]);
-        known.flat_map(BTreeMap::into_values).any(|network| !network.external && network.name == name)
+        known.flat_map(BTreeMap::into_values).any(|network| is_it(&network))
     };
-    if read(name).is_some() || has(joining) {
+    if has(joining) {
         return None;
     }
     paths::stacks().into_iter().find(|stack| stack != joining && has(stack))
