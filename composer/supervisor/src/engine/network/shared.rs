@@ -1,4 +1,4 @@
-//! Networks that are no stack's own: `external` ones, which `compose network create` has made.
+//! Networks that are no stack's own: those that `compose network create` has made, or another stack.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
