@@ -13,6 +13,11 @@ fn serving(service: &str, on: &str, networks: &str) -> String {
     )
 }
 
+/// How often a death is tried; more of them by hand.
+fn rounds() -> u64 {
+    std::env::var("COMPOSER_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(8)
+}
+
 fn page(from: &Project, service: &str, of: &str) -> String {
     from.ok(&["exec", "-T", service, "wget", "-q", "-O", "-", &format!("http://{of}/")])
 }
@@ -173,9 +178,7 @@ fn a_shared_network_outlives_the_death_of_those_who_shared_it() {
 
 #[test]
 fn a_supervisor_that_dies_while_it_shares_leaves_nothing_wrong() {
-    let rounds: u64 =
-        std::env::var("COMPOSER_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(8);
-    for round in 0..rounds {
+    for round in 0..rounds() {
         let front = Project::new(&format!("sharer-{round}"), &serving("front", "[default]", "default: {}"));
         let network = format!("{}_default", front.name);
         front.ok(&["up", "-d", "--wait"]);
@@ -331,8 +334,7 @@ fn a_stack_that_goes_while_another_joins_keeps_it_from_nothing() {
 
 #[test]
 fn the_last_to_leave_may_be_killed_meanwhile() {
-    let rounds: u64 =
-        std::env::var("COMPOSER_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(8);
+    let rounds = rounds();
     let front = Project::new("left-by", &serving("front", "[default]", "default: {}"));
     let network = format!("{}_default", front.name);
     let joins = serving("back", "[front]", &format!("front: {{external: true, name: {network}}}"));

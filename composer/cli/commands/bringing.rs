@@ -88,8 +88,7 @@ impl Context {
             used.flat_map(|service| service.network.attachments()).map(|(key, _)| key).collect();
         for key in used {
             let Some(network) = stack.networks.get(key) else { continue };
-            // Nobody else's is meant by the name that a stack's own gets by itself.
-            if !network.external && network.name == format!("{}_{key}", stack.name) {
+            if !network.external && network.is_named_by_itself(&stack.name, key) {
                 continue;
             }
             for tries in 1.. {

@@ -350,6 +350,11 @@ impl Network {
         bare(self) == bare(wanted)
     }
 
+    /// Whether it is called as a stack's own under this key is by itself: another stack's is never meant by that.
+    pub fn is_named_by_itself(&self, stack: &str, key: &str) -> bool {
+        self.name == format!("{stack}_{key}")
+    }
+
     /// Whether ports of the host lead to the containers on it: to internal ones nothing does, and on an interface of
     /// the host's each is reached at its own address.
     pub fn leads_in(&self) -> bool {

@@ -239,7 +239,7 @@ pub(in super::super) fn named(stack: &Stack) -> Vec<String> {
         .map(|(key, _)| key)
         .collect();
     let named = stack.networks.iter().filter(|(key, network)| {
-        !network.external && used.contains(key.as_str()) && network.name != format!("{}_{key}", stack.name)
+        !network.external && used.contains(key.as_str()) && !network.is_named_by_itself(&stack.name, key)
     });
     named.map(|(_, network)| network.name.clone()).collect()
 }

@@ -51,7 +51,7 @@ pub(crate) fn medium(driver: &Driver) -> Medium {
 pub(crate) fn interface(stack: &str, key: &str, network: &Network) -> String {
     let bridge = || {
         // One that others have joined keeps its bridge when the file gives another name to what is under its key.
-        if stack == HOST || network.name == format!("{stack}_{key}") {
+        if stack == HOST || network.is_named_by_itself(stack, key) {
             names::bridge(stack, key)
         } else {
             // No key has this character.
