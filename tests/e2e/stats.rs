@@ -228,11 +228,14 @@ services:
   files: { x-rootfs: @busybox@, command: sleep 1000, mem_limit: 64m, volumes: ["./files:/files"] }
 "#;
     let project = Project::new("cache", file);
-    std::fs::create_dir(project.folder.join("files")).unwrap();
+    let files = project.folder.join("files");
+    std::fs::create_dir(&files).unwrap();
     project.ok(&["up", "-d"]);
     for number in 0..3 {
-        let of = format!("of=/files/{number}");
-        project.ok(&["exec", "-T", "files", "dd", "if=/dev/zero", &of, "bs=1M", "count=100"]);
+        // Of holes alone: what waits for a busy disk to be written to, v1 kills for.
+        std::fs::File::create(files.join(number.to_string())).unwrap().set_len(100 << 20).unwrap();
+        let from = format!("if=/files/{number}");
+        project.ok(&["exec", "-T", "files", "dd", &from, "of=/dev/null", "bs=1M"]);
     }
     project.ok(&["set", "--force", "files", "--memory", "16M"]);
     if !std::fs::exists("/sys/fs/cgroup/cgroup.controllers").unwrap() {
