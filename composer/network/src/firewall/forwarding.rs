@@ -9,10 +9,13 @@
 //! its own way out.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
+use nix::net::if_::{if_indextoname, if_nametoindex};
 use serde::{Deserialize, Serialize};
 
 use super::strangers;
@@ -36,6 +39,9 @@ struct Memory {
     stacks: BTreeSet<String>,
     /// Settings that were changed, by path, and what they were.
     before: BTreeMap<PathBuf, String>,
+    /// The interfaces that such a setting is of, by their indices: what it is called by its name now may be another's.
+    #[serde(default)]
+    interfaces: BTreeMap<PathBuf, u32>,
     /// Who else routed when the first was changed.
     #[serde(default)]
     routers: BTreeSet<String>,
@@ -108,6 +114,9 @@ impl Forwarding {
                 other => other.map_err(|error| kernel("read", path, error))?,
             };
             memory.before.entry(path.clone()).or_insert_with(|| before.trim().to_owned());
+            if let Some(index) = interface_of(path) {
+                memory.interfaces.insert(path.clone(), index);
+            }
             // Before the change: a crash in between puts back what is there.
             self.folder.write(&file, &memory)?;
             match fs::write(path, value) {
@@ -192,10 +201,16 @@ fn put_back(memory: &Memory) -> Result<()> {
     let (forwarding, others): (Vec<_>, Vec<_>) =
         memory.before.iter().partition(|(path, _)| [V4, V6].iter().any(|known| path == &Path::new(known)));
     for (path, value) in forwarding.into_iter().chain(others) {
-        match fs::write(path, value) {
+        let path = match memory.interfaces.get(path).map(|index| if_indextoname(*index)) {
+            None => path.clone(),
+            Some(Ok(name)) => accept_ra(OsStr::from_bytes(name.as_bytes())),
             // The interface has gone.
+            Some(Err(_)) => continue,
+        };
+        match fs::write(&path, value) {
+            // As above, in this moment.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            other => other.map_err(|error| kernel("write", path, error))?,
+            other => other.map_err(|error| kernel("write", &path, error))?,
         }
     }
     Ok(())
@@ -219,6 +234,16 @@ fn is_off(path: &str) -> bool {
 fn advertised() -> Vec<PathBuf> {
     let interfaces = fs::read_dir(V6_INTERFACES).into_iter().flatten().flatten();
     let paths = interfaces.filter(|entry| entry.file_name() != "all");
-    let paths = paths.map(|entry| entry.path().join("accept_ra"));
+    let paths = paths.map(|entry| accept_ra(&entry.file_name()));
     paths.filter(|path| fs::read_to_string(path).is_ok_and(|value| value.trim() == "1")).collect()
+}
+
+fn accept_ra(interface: &OsStr) -> PathBuf {
+    Path::new(V6_INTERFACES).join(interface).join("accept_ra")
+}
+
+/// Of a path of [`accept_ra`]: what is meant for interfaces that come later is none's.
+fn interface_of(path: &Path) -> Option<u32> {
+    let name = path.parent()?.file_name()?;
+    if_nametoindex(name).ok().filter(|_| path.starts_with(V6_INTERFACES) && path != Path::new(V6))
 }

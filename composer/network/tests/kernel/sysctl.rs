@@ -116,12 +116,20 @@ fn an_interface_that_takes_routes_from_advertisements_goes_on_doing_so() {
         fs::write(later, "1").expect("set");
         let accept = "/proc/sys/net/ipv6/conf/up0/accept_ra";
         fs::write(accept, "1").expect("set");
+        fs::write("/proc/sys/net/ipv6/conf/up1/accept_ra", "0").expect("set");
         let folder = registry("advertised");
         let forwarding = Forwarding::open(&folder);
         forwarding.need("one", false, true).expect("turned on");
         assert_eq!((value(V6), value(accept), value(later)), ("1".into(), "2".into(), "2".into()));
         forwarding.release("one").expect("released");
         assert_eq!((value(V6), value(accept), value(later)), ("0".into(), "1".into(), "1".into()));
+        // By whatever name it is called; that name may be another's by then.
+        forwarding.need("one", false, true).expect("turned on");
+        rename("up0", "renamed");
+        rename("up1", "up0");
+        forwarding.release("one").expect("released");
+        let renamed = "/proc/sys/net/ipv6/conf/renamed/accept_ra";
+        assert_eq!((value(renamed), value(accept)), ("1".into(), "0".into()));
         forwarding.need("one", false, true).expect("turned on");
         run("ip", "link del up0");
         forwarding.release("one").expect("its interface has gone");
@@ -175,7 +183,7 @@ async fn answers(from: &Container, net: u8) -> bool {
     let to = SocketAddr::from(([10, 9, net, 2], 9));
     from.inside(move || {
         let refused =
-            TcpStream::connect_timeout(&to, Duration::from_millis(500)).expect_err("nobody listens");
+            TcpStream::connect_timeout(&to, Duration::from_millis(1500)).expect_err("nobody listens");
         refused.kind() == std::io::ErrorKind::ConnectionRefused
     })
     .await
