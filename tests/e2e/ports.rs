@@ -730,7 +730,7 @@ networks:
     assert!(world.outside.inside(|| is_open(v6)));
     assert_eq!(world.outside.inside(|| who("198.51.100.1:8080")), Some(OUTSIDE.parse().unwrap()));
     assert!(!world.outside.inside(|| is_open("[2001:db8::1]:8080".parse().unwrap())));
-    world.host.inside(|| assert_eq!(project.field("web", "Ports"), "0.0.0.0:8080->80/tcp"));
+    world.host.inside(|| assert_eq!(project.field("web", "Ports"), "80/tcp, 0.0.0.0:8080->80/tcp"));
     world.down(project);
 }
 

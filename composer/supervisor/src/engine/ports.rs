@@ -38,8 +38,6 @@ pub fn key(name: &str, part: usize) -> String {
 /// Everything of a stack's ports.
 pub struct Ports {
     pub(super) held: RefCell<BTreeMap<String, Vec<Held>>>,
-    /// The ports that are open at containers' own addresses.
-    pub(super) direct: RefCell<BTreeMap<String, Vec<Direct>>>,
     /// What containers publish that the operation under way is about to start.
     pub(super) awaited: RefCell<BTreeMap<String, Vec<Port>>>,
     /// The operation under way ends no more programs: nobody waits for their ports.
@@ -63,7 +61,6 @@ impl Ports {
     pub fn new(stack: &str) -> Self {
         Self {
             held: RefCell::default(),
-            direct: RefCell::default(),
             awaited: RefCell::default(),
             stalled: Cell::new(false),
             freed: Notify::new(),
@@ -75,10 +72,9 @@ impl Ports {
         }
     }
 
-    fn firewall_rules(&self, networks: Vec<Net>) -> Rules {
+    fn firewall_rules(&self, networks: Vec<Net>, direct: Vec<Direct>) -> Rules {
         let held = self.held.borrow();
         let published = held.values().flatten().filter_map(Held::published).collect();
-        let direct = self.direct.borrow().values().flatten().cloned().collect();
         Rules { networks, published, direct, bridged: bridged() }
     }
 
@@ -450,7 +446,11 @@ impl Engine {
         if networks.is_empty() || self.ports.adopting.get() {
             return;
         }
-        let rules = self.ports.firewall_rules(networks);
+        let direct = {
+            let containers = self.containers.borrow();
+            containers.values().flat_map(|known| known.direct.borrow().clone()).collect()
+        };
+        let rules = self.ports.firewall_rules(networks, direct);
         if !mend && self.ports.rules.borrow().as_ref() == Some(&rules) {
             return;
         }
