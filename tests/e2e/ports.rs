@@ -586,6 +586,29 @@ fn services_reach_the_outside_beside_a_firewall_that_drops() {
 }
 
 #[test]
+fn every_up_tells_what_keeps_the_host_from_its_ports() {
+    let world = World::new();
+    let file = format!("services:{WEB}    ports: [\"8080:80\"]\n");
+    let project = Project::new("unsent", &file);
+    world.host.inside(|| {
+        output("nft", "add table ip mine");
+        output("nft", "add chain ip mine out { type filter hook output priority 0 ; policy drop ; }");
+        // The second has nothing to do.
+        for _ in 0..2 {
+            let ran = project.run(&["up", "-d", "--wait"]);
+            let said = String::from_utf8_lossy(&ran.stderr);
+            assert!(ran.status.success(), "{said}");
+            assert_eq!(said.matches("drops what this host sends to containers").count(), 1, "{said}");
+        }
+        output("nft", "delete table ip mine");
+        let ran = project.run(&["up", "-d", "--wait"]);
+        let said = String::from_utf8_lossy(&ran.stderr);
+        assert!(!said.contains("drops what this host"), "{said}");
+    });
+    world.down(project);
+}
+
+#[test]
 fn rules_of_a_network_change_under_containers_that_run_on() {
     let world = World::new();
     world.outside.inside(|| ip(&format!("route add 10.76.0.0/24 via {HOST}")));

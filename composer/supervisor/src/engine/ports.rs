@@ -49,6 +49,8 @@ pub struct Ports {
     large: Mutex<BTreeSet<u32>>,
     /// What the kernel was last told.
     rules: RefCell<Option<Rules>>,
+    /// What has been told of them since the last `up` began.
+    pub(super) told: RefCell<BTreeSet<String>>,
     /// Whether nf_tables has failed: then everything is served here.
     by_hand: Cell<bool>,
     /// What an earlier supervisor left is being taken up: until all of it is known, its rules are right, and ours would
@@ -67,6 +69,7 @@ impl Ports {
             firewall: RefCell::new(Firewall::new(stack)),
             large: Mutex::default(),
             rules: RefCell::default(),
+            told: RefCell::default(),
             by_hand: Cell::new(false),
             adopting: Cell::new(true),
         }
@@ -423,9 +426,7 @@ impl Engine {
         if v4 || v6 {
             let needed = self.forwarding.need(&self.stack, v4, v6);
             let told = needed.map_err(|error| StartError::doing("have the host forward packets", &error))?;
-            if let Some(told) = told.filter(|told| self.warned.borrow_mut().insert(told.clone())) {
-                self.announce(Subject::Group, Action::Warning(told));
-            }
+            self.warn_of_rules(told);
         }
         self.refresh_firewall(true);
         Ok(())
@@ -458,11 +459,7 @@ impl Engine {
             Ok(warnings) => {
                 *self.ports.rules.borrow_mut() = Some(rules);
                 self.ports.by_hand.set(false);
-                for warning in warnings {
-                    if self.warned.borrow_mut().insert(warning.clone()) {
-                        self.announce(Subject::Group, Action::Warning(warning));
-                    }
-                }
+                self.warn_of_rules(warnings);
             }
             Err(error) => {
                 *self.ports.rules.borrow_mut() = None;
@@ -473,6 +470,16 @@ impl Engine {
                     );
                     self.announce(Subject::Group, Action::Warning(text));
                 }
+            }
+        }
+    }
+
+    /// Tells what of the host keeps rules from doing all that they should; once, and again by the next `up`, also where that
+    /// has nothing else to do.
+    fn warn_of_rules(&self, warnings: impl IntoIterator<Item = String>) {
+        for warning in warnings {
+            if self.ports.told.borrow_mut().insert(warning.clone()) {
+                self.announce(Subject::Group, Action::Warning(warning));
             }
         }
     }
