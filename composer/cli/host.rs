@@ -22,6 +22,7 @@ pub fn facts() -> Option<HostFacts> {
         no_ipv6: networks::has_ipv6().err().map(str::to_owned),
         lacks: lacking(),
         interfaces: interfaces(),
+        addresses: Some(|| networks::addresses_of_host().ok()),
         networks: Some(networks::known),
         volumes: volumes::known(),
     })

@@ -1,8 +1,9 @@
 //! Stacks with networks of their own making: several at once, addresses by choice, modes, changes, and what is mended.
 
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use composer_network::names;
 
@@ -446,8 +447,22 @@ networks:
     project.ok(&["exec", "-T", "a", "ping", "-c", "1", "b"]);
     let routes = project.ok(&["exec", "-T", "a", "ip", "route"]);
     assert!(routes.contains("default via 10.78.0.254"), "{routes}");
+    // The host knows no way to what it publishes there, and says so.
+    let web = "a: { x-rootfs: @busybox@, command: httpd -f -p 80, ports: [\"127.0.0.1::80\"]";
+    project.write("compose.yaml", &file.replace("a: { x-rootfs: @busybox@, command: sleep 1000", web));
+    let ran = project.run(&["up", "-d", "-t", "1"]);
+    let said = text(&ran.stderr);
+    assert!(ran.status.success(), "{said}");
+    assert!(
+        said.contains("no port of `a` is reached over IPv4") && said.contains("compose.yaml:3:"),
+        "{said}"
+    );
+    let at: SocketAddr = project.ok(&["port", "a", "80"]).trim().parse().unwrap();
+    let is_reached = || TcpStream::connect_timeout(&at, Duration::from_millis(500)).is_ok();
+    assert!(!is_reached());
     // Whoever is the gateway there may be this host after all.
     ip(&format!("addr add 10.78.0.254/24 dev {bridge}"));
+    assert!(is_reached());
     project.ok(&["exec", "-T", "a", "ping", "-c", "1", "10.78.0.254"]);
     project.ok(&["up", "-d", "--force-recreate", "-t", "1"]);
     assert!(shown("-4").contains("10.78.0.254/24"), "{}", shown("-4"));

@@ -585,6 +585,87 @@ fn services_reach_the_outside_beside_a_firewall_that_drops() {
     assert_eq!(world.ruleset(), rules);
 }
 
+#[test]
+fn every_up_tells_what_keeps_the_host_from_its_ports() {
+    let world = World::new();
+    let file = format!("services:{WEB}    ports: [\"8080:80\"]\n");
+    let project = Project::new("unsent", &file);
+    world.host.inside(|| {
+        output("nft", "add table ip mine");
+        output("nft", "add chain ip mine out { type filter hook output priority 0 ; policy drop ; }");
+        // The second has nothing to do.
+        for _ in 0..2 {
+            let ran = project.run(&["up", "-d", "--wait"]);
+            let said = String::from_utf8_lossy(&ran.stderr);
+            assert!(ran.status.success(), "{said}");
+            assert_eq!(said.matches("drops what this host sends to containers").count(), 1, "{said}");
+        }
+        output("nft", "delete table ip mine");
+        let ran = project.run(&["up", "-d", "--wait"]);
+        let said = String::from_utf8_lossy(&ran.stderr);
+        assert!(!said.contains("drops what this host"), "{said}");
+    });
+    world.down(project);
+}
+
+#[test]
+fn rules_of_a_network_change_under_containers_that_run_on() {
+    let world = World::new();
+    world.outside.inside(|| ip(&format!("route add 10.76.0.0/24 via {HOST}")));
+    world.host.inside(|| ip("address add 198.51.100.9/24 dev up0"));
+    let file = |options: &str| {
+        format!(
+            r#"
+services:{WEB}    ports: ["8080:80"]
+    networks: [own]
+networks:
+  own:
+    driver_opts: {{ {options} }}
+    ipam: {{ config: [{{ subnet: 10.76.0.0/24 }}] }}
+"#
+        )
+    };
+    let _server = world.outside.inside(|| {
+        let listener = TcpListener::bind("0.0.0.0:80").unwrap();
+        thread::spawn(move || {
+            while let Ok((mut stream, from)) = listener.accept() {
+                let mut some = [0; 1000];
+                let _ = stream.read(&mut some);
+                let _ = write!(stream, "HTTP/1.0 200 OK\r\n\r\n{}\n", from.ip());
+            }
+        })
+    });
+    let project = Project::new("rules-anew", &file(""));
+    world.host.inside(|| project.ok(&["up", "-d", "--wait"]));
+    let pid = || world.host.inside(|| project.field("web", "Pid"));
+    let before = pid();
+    let seen = || {
+        let url = format!("http://{OUTSIDE}/");
+        world.host.inside(|| project.ok(&["exec", "-T", "web", "wget", "-q", "-O", "-", &url]))
+    };
+    let at = world.host.inside(|| project.field("web", "Address"));
+    let own = SocketAddr::new(at.as_str().unwrap().parse().unwrap(), 80);
+    let from_outside = || world.outside.inside(|| is_open(own));
+    assert_eq!(seen(), format!("{HOST}\n"));
+    assert!(!from_outside());
+    for (options, source, open) in [
+        ("com.docker.network.host_ipv4: 198.51.100.9", "198.51.100.9", false),
+        ("com.docker.network.bridge.trusted_host_interfaces: up0", HOST, true),
+        ("com.docker.network.bridge.gateway_mode_ipv4: nat-unprotected", HOST, true),
+        ("", HOST, false),
+    ] {
+        project.write("compose.yaml", &file(options));
+        let planned = world.host.inside(|| project.ok(&["up", "-d", "--dry-run"]));
+        assert!(planned.contains("set up network own: its rules have changed"), "{planned}");
+        world.host.inside(|| project.ok(&["up", "-d", "--wait"]));
+        assert_eq!(seen(), format!("{source}\n"), "{options}");
+        assert_eq!(from_outside(), open, "{options}");
+        assert_eq!(pid(), before, "{options}");
+        assert_eq!(world.outside.inside(|| who("198.51.100.1:8080")), Some(OUTSIDE.parse().unwrap()));
+    }
+    world.down(project);
+}
+
 /// Whether a port takes a connection before long.
 fn is_open(to: SocketAddr) -> bool {
     TcpStream::connect_timeout(&to, Duration::from_millis(300)).is_ok()
@@ -672,7 +753,7 @@ networks:
     assert!(world.outside.inside(|| is_open(v6)));
     assert_eq!(world.outside.inside(|| who("198.51.100.1:8080")), Some(OUTSIDE.parse().unwrap()));
     assert!(!world.outside.inside(|| is_open("[2001:db8::1]:8080".parse().unwrap())));
-    world.host.inside(|| assert_eq!(project.field("web", "Ports"), "0.0.0.0:8080->80/tcp"));
+    world.host.inside(|| assert_eq!(project.field("web", "Ports"), "80/tcp, 0.0.0.0:8080->80/tcp"));
     world.down(project);
 }
 

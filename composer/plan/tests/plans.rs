@@ -608,6 +608,38 @@ fn what_only_people_read_of_a_network_changes_nothing() {
 }
 
 #[test]
+fn rules_of_a_network_that_have_changed_leave_whoever_is_on_it() {
+    let stack = shop();
+    let observed = running(&stack);
+    let with = |option: &str, value: &str| {
+        let mut stack = shop();
+        let network = stack.networks.get_mut("default").unwrap();
+        network.options.insert(format!("com.docker.network.{option}"), value.to_owned());
+        up(&stack, &observed, &UpOptions::default()).to_string()
+    };
+    for (option, value) in [
+        ("host_ipv4", "192.0.2.1"),
+        ("host_ipv6", "2001:db8::1"),
+        ("bridge.trusted_host_interfaces", "eth0"),
+        ("bridge.gateway_mode_ipv4", "nat-unprotected"),
+        ("bridge.enable_ip_masquerade", "false"),
+    ] {
+        let plan = with(option, value);
+        assert!(plan.contains("set up network default: its rules have changed"), "{option}: {plan}");
+        assert!(touched(&plan).is_empty(), "{option}: {plan}");
+    }
+    // Containers are started with what these bring about.
+    for (option, value) in [
+        ("bridge.gateway_mode_ipv4", "routed"),
+        ("bridge.gateway_mode_ipv6", "isolated"),
+        ("bridge.inhibit_ipv4", "true"),
+    ] {
+        let plan = with(option, value);
+        assert!(plan.contains("recreate shop-store-1"), "{option}: {plan}");
+    }
+}
+
+#[test]
 fn links_that_are_gone_are_plugged_in_again() {
     let stack = shop();
     let mut observed = running(&stack);

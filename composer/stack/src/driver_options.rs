@@ -1,6 +1,7 @@
 //! Options that Docker's drivers of networks know, by Docker's names.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::IpAddr;
 
 /// Whether networks of a driver are on an interface of the host's, and have no bridge.
@@ -39,7 +40,7 @@ pub(crate) const ROUTED: &str = "routed";
 /// A bridge without an address.
 pub(crate) const ISOLATED: &str = "isolated";
 /// All modes.
-pub(crate) const MODES: [&str; 4] = ["nat", NAT_UNPROTECTED, ROUTED, ISOLATED];
+const MODES: [&str; 4] = ["nat", NAT_UNPROTECTED, ROUTED, ISOLATED];
 
 /// The interface of the host that macvlan interfaces are on.
 pub(crate) const PARENT: &str = "parent";
@@ -48,13 +49,13 @@ pub(crate) const MACVLAN_MODE: &str = "macvlan_mode";
 /// By what packets of ipvlan interfaces find their way.
 pub(crate) const IPVLAN_MODE: &str = "ipvlan_mode";
 /// Its values.
-pub(crate) const IPVLAN_MODES: [&str; 3] = ["l2", "l3", "l3s"];
+const IPVLAN_MODES: [&str; 3] = ["l2", "l3", "l3s"];
 /// How ipvlan interfaces reach each other.
 pub(crate) const IPVLAN_FLAG: &str = "ipvlan_flag";
 /// Its values.
-pub(crate) const IPVLAN_FLAGS: [&str; 3] = ["bridge", "private", "vepa"];
+const IPVLAN_FLAGS: [&str; 3] = ["bridge", "private", "vepa"];
 /// Its values.
-pub(crate) const MACVLAN_MODES: [&str; 4] = ["bridge", "vepa", "private", "passthru"];
+const MACVLAN_MODES: [&str; 4] = ["bridge", "vepa", "private", "passthru"];
 
 /// Options that are true or false, and true by themselves.
 #[derive(Clone, Copy)]
@@ -93,54 +94,118 @@ pub(crate) fn flag(options: &BTreeMap<String, String>, flag: Flag) -> bool {
 }
 
 /// IFNAMSIZ of linux/if.h, less the NUL.
-pub(crate) const LONGEST_INTERFACE: usize = 15;
+const LONGEST_INTERFACE: usize = 15;
 /// The least that IPv4 takes, and the most that the kernel gives a bridge or veth (ETH_MAX_MTU).
-pub(crate) const MTUS: std::ops::RangeInclusive<u32> = 68..=65_535;
+const MTUS: std::ops::RangeInclusive<u32> = 68..=65_535;
+/// The least that IPv6 takes (RFC 8200).
+const LEAST_OF_IPV6: u32 = 1280;
+
+/// What is wrong with a value, for users.
+pub(crate) struct Wrong {
+    pub(crate) what: String,
+    /// What it may be.
+    pub(crate) help: String,
+    /// The words of which it was to be one.
+    pub(crate) words: &'static [&'static str],
+}
+
+impl Wrong {
+    fn new(what: String, help: impl Into<String>) -> Self {
+        Self { what, help: help.into(), words: &[] }
+    }
+}
+
+impl fmt::Display for Wrong {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.what, self.help)
+    }
+}
 
 /// What is wrong with a name for an interface (dev_valid_name in net/core/dev.c).
-pub(crate) fn wrong_interface(name: &str) -> Option<String> {
+pub(crate) fn wrong_interface(name: &str) -> Option<Wrong> {
     if name.len() > LONGEST_INTERFACE {
-        return Some(format!("the interface name `{name}` has {} characters", name.len()));
+        let what = format!("the interface name `{name}` has {} characters", name.len());
+        return Some(Wrong::new(what, format!("{LONGEST_INTERFACE} fit")));
     }
     let bad = name.is_empty()
         || [".", "..", "lo"].contains(&name)
         || name.contains(['/', ':', '%'])
         || name.contains(char::is_whitespace);
-    bad.then(|| format!("`{name}` is not a name for an interface"))
+    let wrong = || {
+        Wrong::new(
+            format!("`{name}` is not a name for an interface"),
+            "letters, digits, `-`, `_` and `.`: for example `lan0`",
+        )
+    };
+    bad.then(wrong)
 }
 
-/// What is wrong with the value of an option, as far as the option alone shows it.
-pub(crate) fn wrong(key: &str, value: &str) -> Option<String> {
-    if FLAGS.iter().any(|flag| flag.key() == key) {
-        return boolean(value).is_none().then(|| format!("`{value}` is neither true nor false"));
-    }
+/// What is wrong with the value of an option of a network that has IPv6 and is internal, or not: whoever makes one says it
+/// in these words, in a file or by `network create`.
+pub(crate) fn wrong(key: &str, value: &str, ipv6: bool, internal: bool) -> Option<Wrong> {
+    let unless = |is_right: bool, what: &str, help: &str| {
+        (!is_right).then(|| Wrong::new(format!("`{value}` is {what}"), help))
+    };
     match key {
         BRIDGE => wrong_interface(value),
+        PREFIX => wrong_prefix(value),
         MTU => {
-            (!value.parse().is_ok_and(|mtu| MTUS.contains(&mtu))).then(|| format!("`{value}` is not an MTU"))
+            let least = if ipv6 { LEAST_OF_IPV6 } else { *MTUS.start() };
+            let is_one = value.parse().is_ok_and(|mtu: u32| (least..=*MTUS.end()).contains(&mtu));
+            let help = format!("a number of bytes from {least} to {}", MTUS.end());
+            unless(is_one, "not an MTU for this network", &help)
         }
-        HOST_BINDING if !value.is_empty() => {
-            value.parse::<IpAddr>().is_err().then(|| format!("`{value}` is not an address"))
-        }
-        PARENT if !value.is_empty() => wrong_interface(value),
+        HOST_BINDING => unless(
+            value.is_empty() || value.parse::<IpAddr>().is_ok(),
+            "not an address",
+            "an address of this host, for the ports that name none: `127.0.0.1`",
+        ),
+        PARENT if value.is_empty() => None,
+        PARENT => wrong_interface(value),
         MACVLAN_MODE => no_word(value, &MACVLAN_MODES),
         IPVLAN_MODE => no_word(value, &IPVLAN_MODES),
         IPVLAN_FLAG => no_word(value, &IPVLAN_FLAGS),
         TRUSTED => trusted(value).find_map(wrong_interface),
         _ if SOURCES.contains(&key) => {
-            let of = SOURCES.iter().position(|source| *source == key).unwrap_or_default();
-            (!value.is_empty() && source(value, of == 0).is_none())
-                .then(|| format!("`{value}` is not an address of {}", ["IPv4", "IPv6"][of]))
+            let v4 = key == SOURCES[0];
+            let family = if v4 { "IPv4" } else { "IPv6" };
+            unless(
+                value.is_empty() || source(value, v4).is_some(),
+                &format!("not an address of {family} that others could answer to"),
+                "the address of this host that what leaves it is to have",
+            )
         }
-        INHIBIT_IPV4 => boolean(value).is_none().then(|| format!("`{value}` is neither true nor false")),
-        _ if GATEWAY_MODES.contains(&key) && !value.is_empty() => no_word(value, &MODES),
+        _ if key == INHIBIT_IPV4 || FLAGS.iter().any(|flag| flag.key() == key) => {
+            unless(boolean(value).is_some(), "neither true nor false", "write `\"true\"` or `\"false\"`")
+        }
+        _ if GATEWAY_MODES.contains(&key) && value == ISOLATED => unless(
+            internal,
+            "for internal networks alone: it takes the way out",
+            "make the network internal: `internal: true`, or `--internal`",
+        ),
+        _ if GATEWAY_MODES.contains(&key) => no_word(value, &MODES),
         _ => None,
     }
 }
 
-fn no_word(value: &str, words: &[&str]) -> Option<String> {
-    let list = || format!("`{value}` is not a value of this option: it may be `{}`", words.join("`, `"));
-    (!words.contains(&value)).then(list)
+/// A number of up to three digits comes behind it.
+fn wrong_prefix(text: &str) -> Option<Wrong> {
+    if text.len() + 3 <= LONGEST_INTERFACE {
+        return wrong_interface(text);
+    }
+    let what = format!("`{text}` is too long to begin names of interfaces with");
+    Some(Wrong::new(what, format!("{} characters fit", LONGEST_INTERFACE - 3)))
+}
+
+fn no_word(value: &str, words: &'static [&'static str]) -> Option<Wrong> {
+    let wrong = || Wrong {
+        words,
+        ..Wrong::new(
+            format!("`{value}` is not a value of this option"),
+            format!("it may be `{}`", words.join("`, `")),
+        )
+    };
+    (!words.contains(&value)).then(wrong)
 }
 
 /// The address of the host that a network publishes ports on; all of them where none is chosen. `::` is all of IPv6 alone,

@@ -1,6 +1,7 @@
 //! What to load, and with which surroundings: nothing is read from the process itself.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use crate::model::DeviceRequest;
@@ -102,6 +103,8 @@ pub struct HostFacts {
     pub lacks: Vec<Lacking>,
     /// Its network interfaces, but those of stacks, where they are known.
     pub interfaces: Option<BTreeSet<String>>,
+    /// The addresses that it has, where they are known.
+    pub addresses: Option<fn() -> Option<BTreeSet<IpAddr>>>,
     /// The networks that a stack can join, where they are known.
     pub networks: Option<fn() -> Option<BTreeSet<String>>>,
     /// The volumes that there are, where they are known.

@@ -33,6 +33,9 @@ fn options(folder: &Path, files: Vec<PathBuf>, purpose: Purpose) -> LoadOptions 
             no_ipv6: None,
             lacks: Vec::new(),
             interfaces: Some(["eth0", "eth1", "lo"].map(str::to_owned).into()),
+            addresses: Some(|| {
+                Some(["198.51.100.1", "2001:db8::1"].map(|text| text.parse().unwrap()).into())
+            }),
             networks: Some(|| Some(["proxy", "shared", "shop_default"].map(str::to_owned).into())),
             volumes: Some(["archive", "shared"].map(str::to_owned).into()),
         }),

@@ -29,7 +29,9 @@ fn network(verb: NetworkCreate) -> std::result::Result<Network, String> {
         return Err("a network needs IPv4 or IPv6: give it `--ipv6`, or leave `--ipv4=false` out".to_owned());
     }
     let options: BTreeMap<String, String> = verb.options.into_iter().collect();
-    let mut network = Network::with_options(&verb.name, &verb.driver, options)?;
+    // As Docker has it, a subnet of IPv6 alone does not turn it on; nobody means that.
+    let ipv6 = verb.ipv6 || verb.subnets.iter().any(|subnet| subnet.addr().is_ipv6());
+    let mut network = Network::with_options(&verb.name, &verb.driver, options, (ipv6, verb.internal))?;
     let mut pools: Vec<Pool> = Vec::new();
     for subnet in verb.subnets {
         let subnet = subnet.trunc();
@@ -54,15 +56,7 @@ fn network(verb: NetworkCreate) -> std::result::Result<Network, String> {
         pool.ok_or_else(|| missing(&address))?.aux_addresses.insert(name, address);
     }
     network.ipv4 = verb.ipv4;
-    // As Docker has it, a subnet of IPv6 alone does not turn it on; nobody means that.
-    network.ipv6 = verb.ipv6 || pools.iter().any(|pool| pool.subnet.addr().is_ipv6());
     network.ipam = pools;
-    network.internal |= verb.internal;
-    let is_isolated =
-        network.options.iter().any(|(key, mode)| key.contains("gateway_mode") && mode == "isolated");
-    if is_isolated && !network.internal {
-        return Err("gateway mode `isolated` is for internal networks alone: add --internal".to_owned());
-    }
     network.attachable = verb.attachable;
     network.labels = verb.labels.into_iter().collect();
     Ok(network)

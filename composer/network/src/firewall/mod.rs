@@ -29,6 +29,7 @@ use crate::error::{Error, Result};
 
 pub use forwarding::Forwarding;
 pub use outgoing::{Dropping, dropping};
+pub use tracked::addresses_of_host;
 use transaction::Transactions;
 pub use watch::Watch;
 

@@ -229,6 +229,8 @@ impl Table<'_> {
             (Family::V6, c"unprotected6", c"routed6", c"direct6", c"behind6"),
         ] {
             self.rule(chain).between(c"trusted").goes_to(family, behind).accept();
+            // From other networks of the host as from anywhere: Docker has had it so since 29 (moby's "Drop DOCKER-ISOLATION
+            // rules"). Those that are internal are held by the table of their own stack.
             self.rule(chain).family(family).oifname(unprotected).accept();
             self.rule(chain).goes_to(family, direct).accept();
             self.rule(chain).icmp(family).oifname(routed).accept();

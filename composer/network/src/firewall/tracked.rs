@@ -49,8 +49,7 @@ pub(super) fn forget(socket: &mut NetlinkSocket, moved: &Moved) -> io::Result<()
     if moved.is_empty() {
         return Ok(());
     }
-    let host: BTreeSet<IpAddr> =
-        nix::ifaddrs::getifaddrs()?.filter_map(|interface| address(&interface)).collect();
+    let host = addresses_of_host()?;
     for family in [libc::AF_INET, libc::AF_INET6] {
         let header = Nfgenmsg { nfgen_family: family as u8, ..Default::default() };
         for request in flows(socket, &header, moved, &host)? {
@@ -62,6 +61,14 @@ pub(super) fn forget(socket: &mut NetlinkSocket, moved: &Moved) -> io::Result<()
         }
     }
     Ok(())
+}
+
+/// The addresses of all interfaces of the thread's namespace.
+///
+/// # Errors
+/// When the kernel does not list them.
+pub fn addresses_of_host() -> io::Result<BTreeSet<IpAddr>> {
+    Ok(nix::ifaddrs::getifaddrs()?.filter_map(|interface| address(&interface)).collect())
 }
 
 fn address(interface: &nix::ifaddrs::InterfaceAddress) -> Option<IpAddr> {

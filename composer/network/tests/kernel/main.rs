@@ -12,6 +12,7 @@ mod forwarding;
 mod landscape;
 mod macvlan;
 mod measure;
+mod modes;
 mod neighbours;
 mod networks;
 mod plug;

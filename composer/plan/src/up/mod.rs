@@ -126,7 +126,7 @@ fn planned(stack: &Stack, observed: &Observed, options: &UpOptions, oneoff: Opti
 /// The networks that have to be made anew.
 fn changed<'a>(stack: &'a Stack, observed: &Observed) -> BTreeSet<&'a str> {
     let differs = |(key, network): &(&String, &Network)| {
-        observed.networks.get(*key).is_some_and(|found| !found.config.serves(network))
+        observed.networks.get(*key).is_some_and(|found| !found.config.becomes(network))
     };
     stack.networks.iter().filter(differs).map(|(key, _)| key.as_str()).collect()
 }
@@ -233,8 +233,11 @@ impl<'a> Up<'a> {
             Some((
                 key,
                 match self.observed.networks.get(key) {
-                    Some(found) if !found.config.serves(wanted) => {
+                    Some(found) if !found.config.becomes(wanted) => {
                         self.plan.add(step, "its configuration has changed")
+                    }
+                    Some(found) if found.up && !wanted.external && !found.config.serves(wanted) => {
+                        self.plan.add(step, "its rules have changed")
                     }
                     Some(found) if found.up => self.plan.add_check(step, "it is brought up to date"),
                     Some(_) | None => self.plan.add(step, "it does not exist"),

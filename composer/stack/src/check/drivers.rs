@@ -3,26 +3,34 @@
 use super::options;
 use super::project::{Named, Project};
 use crate::diagnostic::Report;
-use crate::driver_options::{BRIDGE, IFNAME, LONGEST_INTERFACE as LONGEST, wrong_interface};
+use crate::driver_options::{BRIDGE, IFNAME, wrong_interface};
 use crate::source::Span;
 use crate::values;
 use crate::yaml::Node;
 
 pub(super) fn check(project: Project<'_>, report: &mut Report) {
+    // The options are the driver's, which is not asked where nothing is started.
+    report.doubting(!project.running(), |report| all_options(project, report));
     if !project.running() {
         return;
     }
-    let mut bridges: Vec<(&str, Span)> = Vec::new();
     for network in project.section("networks") {
         if values::flag(network.get("external")) {
             exists(project, network, report);
-            continue;
+        } else {
+            driver(network, report);
+            families(project, network, report);
         }
-        driver(network, report);
-        families(project, network, report);
+    }
+    interfaces(project, report);
+}
+
+fn all_options(project: Project<'_>, report: &mut Report) {
+    let mut bridges: Vec<(&str, Span)> = Vec::new();
+    for network in project.section("networks").filter(|network| !values::flag(network.get("external"))) {
         for (key, entry) in network.map("driver_opts") {
             let text = values::scalar(&entry.node).unwrap_or_default();
-            options::option(network, key, entry.key, &entry.node, report);
+            options::option(project, network, (key, entry.key), &entry.node, report);
             if key == BRIDGE
                 && let Some((_, first)) = bridges.iter().find(|(name, _)| *name == text)
             {
@@ -34,7 +42,6 @@ pub(super) fn check(project: Project<'_>, report: &mut Report) {
             }
         }
     }
-    interfaces(project, report);
 }
 
 /// Of those that others made the host knows.
@@ -110,13 +117,7 @@ fn families(project: Project<'_>, network: Named<'_>, report: &mut Report) {
 
 pub(super) fn interface(node: &Node, text: &str, report: &mut Report) {
     if let Some(wrong) = wrong_interface(text) {
-        let long = text.len() > LONGEST;
-        let help = if long {
-            format!("{LONGEST} fit")
-        } else {
-            "letters, digits, `-`, `_` and `.`: for example `lan0`".to_owned()
-        };
-        report.error(node.span, wrong).help(help);
+        options::refuse(node, text, wrong, report);
     }
 }
 

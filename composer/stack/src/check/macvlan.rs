@@ -2,10 +2,11 @@
 
 use std::cmp::Reverse;
 
-use super::drivers::interface;
 use super::project::{Named, Project};
 use crate::diagnostic::Report;
-use crate::driver_options::{self, GATEWAY_MODES, IPVLAN_FLAG, IPVLAN_MODE, MACVLAN_MODE, PARENT, ROUTED};
+use crate::driver_options::{
+    self, GATEWAY_MODES, IPVLAN_FLAG, IPVLAN_MODE, MACVLAN_MODE, PARENT, ROUTED, wrong_interface,
+};
 use crate::limits;
 use crate::values;
 use crate::yaml::{Entry, Node};
@@ -99,10 +100,10 @@ fn alone(project: Project<'_>, network: Named<'_>, report: &mut Report) {
 /// The host has it, or has what it is to be a VLAN of.
 fn parent(project: Project<'_>, node: &Node, report: &mut Report) {
     let text = values::scalar(node).unwrap_or_default();
-    if text.is_empty() {
+    // What is no name for one is told with the other options.
+    if text.is_empty() || wrong_interface(&text).is_some() {
         return;
     }
-    interface(node, &text, report);
     let Some(known) = project.options.host.as_ref().and_then(|host| host.interfaces.as_ref()) else { return };
     let is_tag = |tag: &str| {
         tag.bytes().all(|b| b.is_ascii_digit()) && tag.parse().is_ok_and(|tag: u16| (1..4095).contains(&tag))
@@ -148,6 +149,24 @@ fn is_routed(network: &Named<'_>) -> bool {
         GATEWAY_MODES.map(|key| options.and_then(|options| options.get(key)).and_then(values::scalar));
     let mut on = families.into_iter().zip(modes).filter(|(is_on, _)| *is_on);
     on.all(|(_, mode)| mode.as_deref() == Some(ROUTED))
+}
+
+/// The network by which ports of the host are led to a service over IPv4, where the file says what it is.
+pub(super) fn way_in<'a>(project: Project<'a>, service: Named<'a>) -> Option<Named<'a>> {
+    let leads = |network: &Option<Named<'_>>| {
+        let has_v4 = |network: &Named<'_>| {
+            network.get("enable_ipv4").and_then(Node::bool_value).unwrap_or(true) && leads_in(network)
+        };
+        network.as_ref().is_none_or(|network| values::flag(network.get("external")) || has_v4(network))
+    };
+    let on = service.map("networks").map(|(key, entry)| (key, entry, project.find("networks", key)));
+    let way = on.filter(|(.., network)| leads(network)).min_by_key(|(key, entry, _)| order(key, entry));
+    way.and_then(|(.., network)| network).filter(|network| !values::flag(network.get("external")))
+}
+
+/// In which order a service's networks are its way out.
+fn order<'a>(key: &'a str, at: &Entry) -> (Reverse<i64>, &'a str) {
+    (Reverse(at.node.get("gw_priority").and_then(values::whole).unwrap_or_default()), key)
 }
 
 /// A network by which a service is reached at its own addresses.
@@ -213,9 +232,7 @@ fn published(project: Project<'_>, service: Named<'_>, port: &Node, report: &mut
         !values::flag(network.get("internal")) && (!is_on_host(network) || has_parent())
     };
     let ways = on.iter().filter(|(.., network)| leads_out(network));
-    let way = ways.min_by_key(|(key, entry, _)| {
-        (Reverse(entry.node.get("gw_priority").and_then(values::whole).unwrap_or_default()), *key)
-    });
+    let way = ways.min_by_key(|(key, entry, _)| order(key, entry));
     if let Some((key, entry, network)) = way
         && on_macvlan(network)
     {

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use super::edges;
 use super::project::{Named, Project};
 use crate::diagnostic::Report;
+use crate::driver_options::{INHIBIT_IPV4, boolean};
 use crate::limits;
 use crate::source::Span;
 use crate::yaml::Node;
@@ -25,6 +26,7 @@ pub(super) fn check(project: Project<'_>, report: &mut Report) {
     }
     let mut wanted = Vec::new();
     for service in project.services() {
+        without_address(project, service, report);
         let ports = service.list("ports").iter().filter_map(|port| read(service, port, report));
         if super::macvlan::takes_ports(project, service) {
             wanted.extend(ports);
@@ -80,6 +82,30 @@ fn untaken(port: &Wanted<'_>, network: Named<'_>, report: &mut Report) {
             ),
         )
         .help("name the container's port alone");
+}
+
+/// The host has no route to containers on a bridge without an address, and leads no port to them.
+fn without_address(project: Project<'_>, service: Named<'_>, report: &mut Report) {
+    let is_v4 = |port: &&Node| {
+        let address = port.get("host_ip").and_then(Node::text_value).unwrap_or_default();
+        address.parse().is_ok_and(|address: IpAddr| address.is_ipv4()) || address.is_empty()
+    };
+    let Some(port) = service.list("ports").iter().find(is_v4) else { return };
+    let Some(network) = super::macvlan::way_in(project, service) else { return };
+    let option = network.entry("driver_opts").and_then(|options| options.node.as_map()?.get(INHIBIT_IPV4));
+    let inhibited = option.and_then(|option| boolean(&crate::values::scalar(&option.node)?));
+    if let Some(option) = option.filter(|_| inhibited == Some(true)) {
+        report
+            .warning(
+                port.span,
+                format!(
+                    "no port of `{}` is reached over IPv4: the bridge of `{}` has no address by which the host knows the way",
+                    service.name, network.name
+                ),
+            )
+            .help("they are as soon as somebody gives the bridge an address of its subnet; else remove the option, or `ports`")
+            .also(option.key, "no address");
+    }
 }
 
 /// Every replica needs a port of its own.

@@ -106,18 +106,24 @@ impl Stack {
 }
 
 impl Network {
-    /// A network of this name, with the driver of this kind and its options.
+    /// A network of this name, with the driver of this kind and its options, of IPv6 or internal where that is asked for.
     ///
     /// # Errors
     /// What is wrong with an option.
-    pub fn with_options(name: &str, kind: &str, options: BTreeMap<String, String>) -> Result<Self, String> {
+    pub fn with_options(
+        name: &str,
+        kind: &str,
+        options: BTreeMap<String, String>,
+        (ipv6, internal): (bool, bool),
+    ) -> Result<Self, String> {
         for (key, value) in &options {
-            if let Some(wrong) = options::wrong(key, value) {
+            if let Some(wrong) = options::wrong(key, value, ipv6, internal) {
                 return Err(format!("the option {key}: {wrong}"));
             }
         }
         let driver = driver(kind, &options);
-        Ok(Self { internal: leads_nowhere(&driver), driver, ..bare(name, options) })
+        let internal = internal || leads_nowhere(&driver);
+        Ok(Self { internal, driver, ipv6, ..bare(name, options) })
     }
 }
 

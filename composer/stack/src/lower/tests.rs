@@ -1,13 +1,14 @@
 //! What becomes of a file's networks; the canonical tree is given as it is after normalizing.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::stack;
 use crate::contents::Contents;
 use crate::diagnostic::Report;
 use crate::model::{
-    Bandwidth, Driver, ExternalLink, ExtraHost, HostAddress, MacvlanMode, MountKind, Namespace, NetworkMode,
-    Port, PortMode, Protocol, Recursion, Seccomp, Service, ServiceLink, Stack, Ulimit,
+    Bandwidth, Driver, ExternalLink, ExtraHost, HostAddress, MacvlanMode, MountKind, Namespace, Network,
+    NetworkMode, Port, PortMode, Protocol, Recursion, Seccomp, Service, ServiceLink, Stack, Ulimit,
 };
 use crate::yaml;
 
@@ -121,6 +122,22 @@ fn a_network_with_everything() {
     // It survives its way through a record.
     let text = serde_json::to_string(&stack).unwrap();
     assert_eq!(serde_json::from_str::<Stack>(&text).unwrap(), stack);
+}
+
+#[test]
+fn what_is_wrong_with_an_option_is_said_without_a_file_as_well() {
+    let refused = |key: &str, value: &str, of: (bool, bool)| {
+        let options = BTreeMap::from([(key.to_owned(), value.to_owned())]);
+        Network::with_options("n", "bridge", options, of).err()
+    };
+    let (mtu, mode) = ("com.docker.network.driver.mtu", "com.docker.network.bridge.gateway_mode_ipv4");
+    assert_eq!(refused(mtu, "1000", (false, false)), None);
+    let expected = format!(
+        "the option {mtu}: `1000` is not an MTU for this network: a number of bytes from 1280 to 65535"
+    );
+    assert_eq!(refused(mtu, "1000", (true, false)), Some(expected));
+    assert_eq!(refused(mode, "isolated", (false, true)), None);
+    assert!(refused(mode, "isolated", (false, false)).is_some_and(|told| told.contains("`--internal`")));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
 use crate::driver_options::{
-    self as options, ENDPOINT_SYSCTLS, GATEWAY_MODES, INHIBIT_IPV4, ISOLATED, NAT_UNPROTECTED, ROUTED,
+    self as options, ENDPOINT_SYSCTLS, Flag, GATEWAY_MODES, INHIBIT_IPV4, ISOLATED, NAT_UNPROTECTED, ROUTED,
     SOURCES, TRUSTED,
 };
 pub use ipnet::IpNet;
@@ -341,13 +341,30 @@ impl Network {
     /// Whether one that was made by this configuration serves as it is for another. What is for people alone does not
     /// count.
     pub fn serves(&self, wanted: &Self) -> bool {
-        let bare = |network: &Self| Self {
-            labels: BTreeMap::new(),
-            attachable: false,
-            by_name: false,
-            ..network.clone()
-        };
-        bare(self) == bare(wanted)
+        self.bare() == wanted.bare()
+    }
+
+    /// Whether one that was made by this configuration becomes another by other rules of the firewall alone: whoever is on
+    /// it stays.
+    pub fn becomes(&self, wanted: &Self) -> bool {
+        self.without_rules() == wanted.without_rules()
+    }
+
+    fn bare(&self) -> Self {
+        Self { labels: BTreeMap::new(), attachable: false, by_name: false, ..self.clone() }
+    }
+
+    /// Without what rules alone depend on. By `routed` ports of the host are taken or not, which containers are started
+    /// with, and `isolated` is the bridge's.
+    fn without_rules(&self) -> Self {
+        let mut bare = Self { masquerade: true, ..self.bare() };
+        bare.options.retain(|key, value| {
+            let key = key.as_str();
+            let is_rule = [Flag::Masquerade.key(), TRUSTED, SOURCES[0], SOURCES[1]].contains(&key)
+                || (GATEWAY_MODES.contains(&key) && ![ROUTED, ISOLATED].contains(&value.as_str()));
+            !is_rule
+        });
+        bare
     }
 
     /// Whether it is called as a stack's own under this key is by itself: another stack's is never meant by that.

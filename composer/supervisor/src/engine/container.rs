@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use composer_network::firewall::Direct;
 use composer_sandbox::ProcessSpec;
 use composer_stack::{Condition, ImageUse};
 use tokio::sync::{Mutex, MutexGuard, mpsc, oneshot, watch};
@@ -118,6 +119,8 @@ pub struct Container {
     pub replaces: Cell<bool>,
     /// Whether what its last program stood on (link, cgroup, pipes) may still be there.
     pub standing: Cell<bool>,
+    /// The ports that are open at its own addresses.
+    pub direct: RefCell<Vec<Direct>>,
     /// The restart that is waited for; dropped, it does not come.
     pub restart: RefCell<Option<oneshot::Sender<()>>>,
     /// Held by whoever starts its program or takes away what it stood on. One who has the engine's turn may wait for
@@ -150,6 +153,7 @@ impl Container {
             doomed: Cell::new(false),
             replaces: Cell::new(false),
             standing: Cell::new(standing),
+            direct: RefCell::default(),
             restart: RefCell::default(),
             gate: Mutex::new(()),
             asked: watch::Sender::new(0),
@@ -266,7 +270,11 @@ impl Container {
             pid: self.live.borrow().as_ref().map(|live| live.pid),
             address: record.all_addresses().first().copied(),
             networks: service.network.attachments().map(|(key, _)| key.to_owned()).collect(),
-            publishers: if self.live.borrow().is_some() { publishers::of(&record) } else { Vec::new() },
+            publishers: if self.live.borrow().is_some() {
+                publishers::of(&record, &self.direct.borrow())
+            } else {
+                Vec::new()
+            },
             created: record.created,
             started,
             finished,

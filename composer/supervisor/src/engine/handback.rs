@@ -7,9 +7,9 @@ use super::held::{Held, Tenure, matched, ports_of};
 impl Engine {
     /// The ports of a container lead nowhere from now on; those that it is not to have again are for others.
     pub(super) fn close_ports(&self, name: &str) {
-        let comes_again =
-            self.container(name).is_some_and(|known| known.record.borrow().history.due.is_some());
-        let mut was_led = self.ports.direct.borrow_mut().remove(name).is_some();
+        let container = self.container(name);
+        let comes_again = container.as_ref().is_some_and(|known| known.record.borrow().history.due.is_some());
+        let mut was_led = container.is_some_and(|known| !known.direct.take().is_empty());
         let mut is_free = false;
         if let Some(held) = self.ports.held.borrow_mut().get_mut(name) {
             for held in held {

@@ -105,6 +105,7 @@ impl Engine {
             }
         };
         let stack = Rc::new(request.stack);
+        self.ports.told.borrow_mut().clear();
         for note in &plan.notes {
             self.announce(Subject::Group, Action::Warning(note.clone()));
         }

@@ -38,8 +38,6 @@ pub fn key(name: &str, part: usize) -> String {
 /// Everything of a stack's ports.
 pub struct Ports {
     pub(super) held: RefCell<BTreeMap<String, Vec<Held>>>,
-    /// The ports that are open at containers' own addresses.
-    pub(super) direct: RefCell<BTreeMap<String, Vec<Direct>>>,
     /// What containers publish that the operation under way is about to start.
     pub(super) awaited: RefCell<BTreeMap<String, Vec<Port>>>,
     /// The operation under way ends no more programs: nobody waits for their ports.
@@ -51,6 +49,8 @@ pub struct Ports {
     large: Mutex<BTreeSet<u32>>,
     /// What the kernel was last told.
     rules: RefCell<Option<Rules>>,
+    /// What has been told of them since the last `up` began.
+    pub(super) told: RefCell<BTreeSet<String>>,
     /// Whether nf_tables has failed: then everything is served here.
     by_hand: Cell<bool>,
     /// What an earlier supervisor left is being taken up: until all of it is known, its rules are right, and ours would
@@ -63,22 +63,21 @@ impl Ports {
     pub fn new(stack: &str) -> Self {
         Self {
             held: RefCell::default(),
-            direct: RefCell::default(),
             awaited: RefCell::default(),
             stalled: Cell::new(false),
             freed: Notify::new(),
             firewall: RefCell::new(Firewall::new(stack)),
             large: Mutex::default(),
             rules: RefCell::default(),
+            told: RefCell::default(),
             by_hand: Cell::new(false),
             adopting: Cell::new(true),
         }
     }
 
-    fn firewall_rules(&self, networks: Vec<Net>) -> Rules {
+    fn firewall_rules(&self, networks: Vec<Net>, direct: Vec<Direct>) -> Rules {
         let held = self.held.borrow();
         let published = held.values().flatten().filter_map(Held::published).collect();
-        let direct = self.direct.borrow().values().flatten().cloned().collect();
         Rules { networks, published, direct, bridged: bridged() }
     }
 
@@ -427,9 +426,7 @@ impl Engine {
         if v4 || v6 {
             let needed = self.forwarding.need(&self.stack, v4, v6);
             let told = needed.map_err(|error| StartError::doing("have the host forward packets", &error))?;
-            if let Some(told) = told.filter(|told| self.warned.borrow_mut().insert(told.clone())) {
-                self.announce(Subject::Group, Action::Warning(told));
-            }
+            self.warn_of_rules(told);
         }
         self.refresh_firewall(true);
         Ok(())
@@ -450,7 +447,11 @@ impl Engine {
         if networks.is_empty() || self.ports.adopting.get() {
             return;
         }
-        let rules = self.ports.firewall_rules(networks);
+        let direct = {
+            let containers = self.containers.borrow();
+            containers.values().flat_map(|known| known.direct.borrow().clone()).collect()
+        };
+        let rules = self.ports.firewall_rules(networks, direct);
         if !mend && self.ports.rules.borrow().as_ref() == Some(&rules) {
             return;
         }
@@ -458,11 +459,7 @@ impl Engine {
             Ok(warnings) => {
                 *self.ports.rules.borrow_mut() = Some(rules);
                 self.ports.by_hand.set(false);
-                for warning in warnings {
-                    if self.warned.borrow_mut().insert(warning.clone()) {
-                        self.announce(Subject::Group, Action::Warning(warning));
-                    }
-                }
+                self.warn_of_rules(warnings);
             }
             Err(error) => {
                 *self.ports.rules.borrow_mut() = None;
@@ -473,6 +470,16 @@ impl Engine {
                     );
                     self.announce(Subject::Group, Action::Warning(text));
                 }
+            }
+        }
+    }
+
+    /// Tells what of the host keeps rules from doing all that they should; once, and again by the next `up`, also where that
+    /// has nothing else to do.
+    fn warn_of_rules(&self, warnings: impl IntoIterator<Item = String>) {
+        for warning in warnings {
+            if self.ports.told.borrow_mut().insert(warning.clone()) {
+                self.announce(Subject::Group, Action::Warning(warning));
             }
         }
     }

@@ -2,13 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use composer_network::firewall::Direct;
+
 use super::held::{place, ports_of};
 use super::taken;
 use crate::protocol::Publisher;
 use crate::records::ContainerRecord;
 
-/// Those of a container that runs. What is exposed stays in ranges: an image may say it of every port that there is.
-pub fn of(record: &ContainerRecord) -> Vec<Publisher> {
+/// Those of a container that runs, of which these are open at its own addresses. What is exposed stays in ranges: an image may say it of every port that there is.
+pub fn of(record: &ContainerRecord, direct: &[Direct]) -> Vec<Publisher> {
     let mut publishers = Vec::new();
     let mut published: BTreeMap<String, BTreeSet<u32>> = BTreeMap::new();
     for port in &record.published {
@@ -22,8 +24,14 @@ pub fn of(record: &ContainerRecord) -> Vec<Publisher> {
             protocol: protocol.clone(),
         }));
     }
+    // Those that are open at the container's own address are said to be there, as in Docker; also where the other family
+    // is led to them from the host.
+    for port in direct {
+        if let Some(published) = published.get_mut(&port.protocol.to_string()) {
+            published.remove(&port.port.into());
+        }
+    }
     let none = BTreeSet::new();
-    // Those that are open at the container's own address alone are said to be there, as in Docker.
     let ports =
         ports_of(&record.service).iter().map(|port| format!("{}/{}", port.target, place(port).protocol));
     let words: Vec<String> = record.service.expose.iter().cloned().chain(ports).collect();

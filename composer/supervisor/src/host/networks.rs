@@ -17,6 +17,7 @@ use composer_stack::{Driver, Network, Pool};
 use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
 
+pub use composer_network::firewall::addresses_of_host;
 pub use composer_network::has_ipv6;
 pub use composer_network::names::is_ours;
 pub(crate) use given::{Elsewhere, claim, entrust, give, given_by, join};

@@ -89,7 +89,7 @@ impl Engine {
         let missing = || StartError::new(format!("network {key} is not known to the stack"));
         let wanted = wanted.or_else(|| made.clone()).ok_or_else(missing)?;
         let subject = Subject::Network(wanted.name.clone());
-        if let Some(made) = made.filter(|made| !made.serves(&wanted)) {
+        if let Some(made) = made.filter(|made| !made.becomes(&wanted)) {
             let users = self.users(key);
             if !users.is_empty() {
                 let (name, users) = (&made.name, users.join(", "));

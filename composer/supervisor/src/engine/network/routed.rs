@@ -57,12 +57,7 @@ impl Engine {
     /// The ports of a container are open at its own addresses from now on, where these are known outside.
     pub(in super::super) fn open_directly(&self, container: &Container) {
         let direct = self.direct_ports(&container.record.borrow());
-        let mut all = self.ports.direct.borrow_mut();
-        if direct.is_empty() {
-            all.remove(&container.name());
-        } else {
-            all.insert(container.name(), direct);
-        }
+        *container.direct.borrow_mut() = direct;
     }
 
     /// The ports of a container that are open at its own addresses.
