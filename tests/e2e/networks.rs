@@ -528,8 +528,10 @@ fn another_stacks_container_lends_its_network() {
         let pid = project.field(service, "Pid");
         std::fs::read_link(format!("/proc/{pid}/ns/net")).unwrap()
     };
-    for verb in [&["restart", "-t", "0"][..], &["up", "-d", "--force-recreate", "-t", "0"]] {
-        lender.ok(verb);
+    for verb in ["restart -t 0", "up -d --force-recreate -t 0", "down -t 0; up -d"] {
+        for verb in verb.split("; ") {
+            lender.ok(&verb.split(' ').collect::<Vec<_>>());
+        }
         assert_eq!(network(&lender, "a"), network(&borrower, "b"), "after {verb:?}");
         let address = lender.field("a", "Address");
         let seen = borrower.ok(&["exec", "-T", "b", "ip", "addr"]);

@@ -76,7 +76,7 @@ use crate::events::{self, Happening, Journal};
 use crate::keeper::protocol::{LISTENER, PEER};
 use crate::paths::{self, StackPaths};
 use crate::protocol::{Action, Event, Subject};
-use crate::records::{self, StackRecord};
+use crate::records::{self, Process, StackRecord};
 use crate::{clock, diagnose};
 use container::{Container, Status};
 use link::Link;
@@ -97,6 +97,8 @@ struct Engine {
     registry: Registry,
     /// Those that are there, by their keys in the file.
     networks: RefCell<BTreeMap<String, network::Net>>,
+    /// Programs of other stacks in the networks of this stack's containers, as each operation finds them.
+    guests: RefCell<Vec<(String, Process)>>,
     /// Written by whoever makes one the host's, read by whoever brings one about for a container.
     giving: RwLock<()>,
     /// What has to be taken away inside when a container's program has ended.
@@ -201,6 +203,7 @@ async fn supervise(stack: &str) -> io::Result<()> {
         ports: ports::Ports::new(stack),
         forwarding: Forwarding::open(&paths::registry()),
         loopback: Loopback::open(&paths::registry()),
+        guests: RefCell::default(),
         mask: RefCell::default(),
         resolver: Server::new(Upstreams::host()),
         listeners: RefCell::default(),

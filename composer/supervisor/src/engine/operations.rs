@@ -173,6 +173,7 @@ impl Engine {
         });
         self.keep_contents(stack).map_err(|error| failure(format!("keep secrets and configs: {error}")))?;
         self.know_own_names();
+        self.know_guests();
         self.stirred.notify_waiters();
         self.save().map_err(|error| failure(format!("write the stack's record: {error}")))?;
         Ok(Ok(new))

@@ -121,23 +121,39 @@ impl Engine {
 }
 
 impl Engine {
-    /// The programs of other stacks that have joined a container's network by its name. One that has never run has been
-    /// joined by nobody.
+    /// Looks for programs of other stacks that are in the networks of containers which are to be made now: their names may
+    /// have been those of others, that are gone.
+    pub(in super::super) fn know_guests(&self) {
+        *self.guests.borrow_mut() = guests(&self.stack);
+    }
+
+    /// The programs of other stacks that have joined a container's network by its name. One that has never run is joined by
+    /// nobody since [`Engine::know_guests`].
     fn joiners_elsewhere(&self, container: &Container) -> Vec<Process> {
         let name = container.name();
         let is_first =
             matches!(container.record.borrow().phase, Phase::Created { .. }) && !container.replaces.get();
-        if is_first {
-            return Vec::new();
-        }
-        let stacks = paths::stacks().into_iter().filter(|stack| *stack != self.stack);
-        let records = stacks.flat_map(|stack| ContainerRecord::running(&StackPaths::new(&stack)));
-        let joined = records.filter_map(|record| match (record.service.network, record.phase) {
-            (NetworkMode::Container(other), Phase::Started(process)) if other == name => Some(process),
-            _ => None,
-        });
-        joined.collect()
+        let guests = if is_first { self.guests.borrow().clone() } else { guests(&self.stack) };
+        guests.into_iter().filter(|(of, _)| *of == name).map(|(_, process)| process).collect()
     }
+}
+
+/// The programs of other stacks than this that have joined the network of a container, each with that one's name.
+fn guests(own: &str) -> Vec<(String, Process)> {
+    let others =
+        paths::stacks().into_iter().filter(|stack| stack != own).map(|stack| StackPaths::new(&stack));
+    let records = others.filter(may_be_guest).flat_map(|stack| ContainerRecord::running(&stack));
+    let joined = records.filter_map(|record| match (record.service.network, record.phase) {
+        (NetworkMode::Container(of), Phase::Started(process)) => Some((of, process)),
+        _ => None,
+    });
+    joined.collect()
+}
+
+/// Whether a stack's services may be in other containers' networks, by the text of its record: as every `up` asks it of
+/// every other stack, not all of them are read for it.
+fn may_be_guest(stack: &StackPaths) -> bool {
+    fs::read(stack.record()).is_ok_and(|text| memchr::memmem::find(&text, br#""container":"#).is_some())
 }
 
 fn has_own(mode: &NetworkMode) -> bool {
