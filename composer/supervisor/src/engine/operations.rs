@@ -220,6 +220,7 @@ impl Engine {
                 | Step::Group
                 | Step::Widen(_)
                 | Step::Network(_)
+                | Step::LeaveNetwork(_)
                 | Step::Plug { .. }
                 | Step::Volume(_)
                 | Step::Start { .. }
@@ -429,6 +430,7 @@ fn ends_of(plan: &Plan) -> Vec<&String> {
         | Step::Group
         | Step::Widen(_)
         | Step::Network(_)
+        | Step::LeaveNetwork(_)
         | Step::Plug { .. }
         | Step::Volume(_)
         | Step::Start { .. }
