@@ -19,8 +19,8 @@ use serde::{Deserialize, Serialize};
 
 pub use composer_network::has_ipv6;
 pub use composer_network::names::is_ours;
-pub(crate) use given::{Elsewhere, claim, entrust, give, given_by, join};
-pub use given::{Giver, giver, stacks_on, sweep};
+pub use given::{Elsewhere, Giver, elsewhere, stacks_on, sweep};
+pub(crate) use given::{claim, entrust, give, given_by, join};
 
 use super::{Error, root};
 use crate::records::{self, Address, Addresses};
