@@ -6,7 +6,7 @@ use std::process::Stdio;
 use crate::stack::{Project, text};
 
 /// A service that serves a page of its name, with these networks of its own and of the file.
-fn serving(service: &str, on: &str, networks: &str) -> String {
+pub fn serving(service: &str, on: &str, networks: &str) -> String {
     format!(
         "services:\n  {service}:\n    x-rootfs: @busybox@\n    command: [sh, -c, 'mkdir /www; echo {service} > \
          /www/index.html; exec httpd -f -p 80 -h /www']\n    networks: {on}\n    x-probe: {{tcp: 80}}\nnetworks:\n  {networks}\n"
@@ -18,12 +18,12 @@ fn rounds() -> u64 {
     std::env::var("COMPOSER_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(8)
 }
 
-fn page(from: &Project, service: &str, of: &str) -> String {
+pub fn page(from: &Project, service: &str, of: &str) -> String {
     from.ok(&["exec", "-T", service, "wget", "-q", "-O", "-", &format!("http://{of}/")])
 }
 
 /// Nothing of a network is left.
-fn is_gone(project: &Project, network: &str, bridge: &str) {
+pub fn is_gone(project: &Project, network: &str, bridge: &str) {
     let left = project.ok(&["network", "ls", "--format", "json"]);
     assert!(!left.contains(&format!("\"{network}\"")), "{left}");
     assert!(!Path::new("/sys/class/net").join(bridge).exists(), "its bridge {bridge} is left");

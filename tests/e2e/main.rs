@@ -51,6 +51,7 @@ mod mounts;
 mod names;
 mod namespace;
 mod network;
+mod network_names;
 mod networks;
 mod pause;
 mod peers;

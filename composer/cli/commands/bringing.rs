@@ -7,15 +7,12 @@ use composer_supervisor::client::Client;
 use composer_supervisor::host;
 use composer_supervisor::host::images::{self, Choice, Looked};
 use composer_supervisor::host::networks;
-use composer_supervisor::protocol::{Failure, Reply, Request};
+use composer_supervisor::protocol::Failure;
 
 use super::context::Context;
-use super::{Error, Result, pulling, work};
+use super::{Error, Result, pulling};
 use crate::options::Pull;
 use crate::render::{Step, Way};
-
-/// How often another stack is asked to share a network.
-const TRIES: usize = 4;
 
 /// Which images, and how.
 #[derive(Clone, Copy, Debug, Default)]
@@ -34,7 +31,7 @@ pub struct Bring<'a> {
 
 impl Context {
     /// Gives the services of a stack the images that they ask for, which are kept from being removed until
-    /// [`Context::let_go`], and has other stacks share their networks with them.
+    /// [`Context::let_go`], and other stacks be there that share their networks with them.
     pub fn bring(&mut self, stack: &mut Stack, bring: Bring<'_>) -> Result<()> {
         let services: BTreeSet<String> = match (bring.services, bring.no_deps) {
             ([], _) => stack.services.keys().cloned().collect(),
@@ -42,7 +39,7 @@ impl Context {
             (named, false) => needed(named, stack).into_iter().cloned().collect(),
         };
         self.bring_images(stack, &services, bring)?;
-        if bring.is_dry { Ok(()) } else { self.join_networks(stack, &services) }
+        if bring.is_dry { Ok(()) } else { Self::wake_givers(stack, &services) }
     }
 
     fn bring_images(
@@ -81,46 +78,17 @@ impl Context {
         }
     }
 
-    /// Has the stacks whose networks these services are to be on share them.
-    fn join_networks(&mut self, stack: &Stack, services: &BTreeSet<String>) -> Result<()> {
+    /// Has somebody there to be asked in the stacks that are to share networks with these services, where a crash has left
+    /// what runs to itself.
+    fn wake_givers(stack: &Stack, services: &BTreeSet<String>) -> Result<()> {
         let used = services.iter().filter_map(|name| stack.services.get(name));
-        let used: BTreeSet<&str> =
+        let keys: BTreeSet<&str> =
             used.flat_map(|service| service.network.attachments()).map(|(key, _)| key).collect();
-        for key in used {
-            let Some(network) = stack.networks.get(key) else { continue };
-            if !network.external && network.is_named_by_itself(&stack.name, key) {
-                continue;
-            }
-            for tries in 1.. {
-                let Some(giver) = networks::giver(&network.name, &stack.name) else { break };
-                match self.have_shared(&giver, &network.name) {
-                    // The stack may have gone meanwhile, and its network with it, and have come back.
-                    Err(Error::Refused(failure))
-                        if tries == TRIES && networks::giver(&network.name, &stack.name).is_some() =>
-                    {
-                        let at = ["networks", key].map(str::to_owned).to_vec();
-                        return Err(Error::Refused(Failure { at, ..failure }));
-                    }
-                    Ok(()) => break,
-                    Err(Error::Refused(_)) => {}
-                    Err(error) => return Err(error),
-                }
-            }
+        let used = keys.into_iter().filter_map(|key| stack.networks.get(key));
+        let names: Vec<String> = used.map(|network| network.name.clone()).collect();
+        for elsewhere in networks::elsewhere(&names, &stack.name) {
+            Client::find(&elsewhere.stack)?;
         }
-        Ok(())
-    }
-
-    fn have_shared(&mut self, giver: &str, network: &str) -> Result<()> {
-        let Some(client) = Client::find(giver)? else { return Ok(()) };
-        client.send(&Request::Share(network.to_owned()), &[])?;
-        let mut progress = self.progress(giver, "share", true);
-        let told = |reply| {
-            if let Reply::Waits(holder) = reply {
-                progress.waits(&holder, &mut self.out);
-            }
-        };
-        work::until_done(&client, told)?;
-        progress.finish();
         Ok(())
     }
 

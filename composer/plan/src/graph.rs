@@ -17,6 +17,8 @@ pub enum Step {
     Widen(Box<Resources>),
     /// Make the network with this key in the file, or mend it; one that was made by another configuration goes first.
     Network(String),
+    /// Be on a network no more that stacks share, by the key that it had in the file.
+    LeaveNetwork(String),
     /// Bring back the links of a container that runs.
     Plug {
         /// The container's name.
@@ -93,6 +95,7 @@ impl fmt::Display for Step {
             Self::Group => write!(f, "set up the stack's cgroup"),
             Self::Widen(_) => write!(f, "give the stack's cgroup room"),
             Self::Network(key) => write!(f, "set up network {key}"),
+            Self::LeaveNetwork(key) => write!(f, "leave network {key}"),
             Self::Plug { container } => write!(f, "plug in {container}"),
             Self::Volume(key) => write!(f, "create volume {key}"),
             Self::Create { container, .. } => write!(f, "create {container}"),

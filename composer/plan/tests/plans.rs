@@ -8,8 +8,8 @@ use composer_plan::{
     RemoveOptions, UpOptions, down, remove, restart, run, start, stop, up,
 };
 use composer_stack::{
-    Condition, Dependency, Mount, MountKind, MountOptions, Network, Resources, Rootfs, Run, Service, Stack,
-    Volume,
+    Attachment, Condition, Dependency, Mount, MountKind, MountOptions, Network, NetworkMode, Resources,
+    Rootfs, Run, Service, Stack, Volume,
 };
 
 fn service(name: &str, depends_on: &[(&str, Condition)]) -> Service {
@@ -596,6 +596,42 @@ fn a_network_that_has_changed_goes_once_nobody_is_on_it() {
     let plan = up(&stack, &observed, &options).to_string();
     assert!(plan.contains("start shop-api-1") && !plan.contains("recreate shop-api-1"), "{plan}");
     assert!(plan.contains("recreate shop-store-1"), "{plan}");
+}
+
+#[test]
+fn a_network_that_stacks_share_is_left_once_nobody_is_on_it() {
+    let on = |keys: &[&str]| {
+        let networks = keys.iter().map(|key| ((*key).to_owned(), Attachment::default()));
+        NetworkMode::Networks(networks.collect())
+    };
+    let mut before = shop();
+    before.services.get_mut("api").unwrap().network = on(&["default", "hub", "own"]);
+    before.services.get_mut("store").unwrap().network = on(&["default", "hub"]);
+    before.networks.insert("hub".to_owned(), Network { external: true, ..network("hub") });
+    before.networks.insert("own".to_owned(), network("shop_own"));
+    let observed = running(&before);
+    let mut after = before.clone();
+    after.services.values_mut().for_each(|service| service.network = NetworkMode::default());
+    after.networks.retain(|key, _| key == "default");
+    let plan = up(&after, &observed, &UpOptions::default()).to_string();
+    let left = "leave network hub: no service is on it any more";
+    for service in ["store", "api"] {
+        assert!(place(&plan, &format!("recreate shop-{service}-1")) < place(&plan, left), "{plan}");
+    }
+    assert!(!plan.contains("network own"), "{plan}");
+    // Somebody is on it still, or may be again.
+    let only = UpOptions { services: vec!["store".to_owned()], ..UpOptions::default() };
+    let plan = up(&after, &observed, &only).to_string();
+    assert!(plan.contains("recreate shop-store-1") && !plan.contains("leave"), "{plan}");
+    after.services.remove("api");
+    let plan = up(&after, &observed, &UpOptions::default()).to_string();
+    assert!(!plan.contains("leave"), "{plan}");
+    let orphans = UpOptions { orphans: Orphans::Remove, ..UpOptions::default() };
+    let plan = up(&after, &observed, &orphans).to_string();
+    assert!(place(&plan, "remove shop-api-1") < place(&plan, left), "{plan}");
+    // As long as the file has it it is not left.
+    let plan = up(&before, &observed, &UpOptions { recreate: Recreate::Always, ..UpOptions::default() });
+    assert!(!plan.to_string().contains("leave"), "{plan}");
 }
 
 #[test]

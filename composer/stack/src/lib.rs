@@ -26,6 +26,7 @@ mod image;
 mod images;
 mod include;
 mod interpolate;
+mod keys;
 mod limits;
 mod links;
 mod load;
@@ -72,6 +73,7 @@ pub use diagnostic::{Diagnostic, Diagnostics, Link, Place, Related, Severity, on
 pub use error::LoadError;
 pub use hash::{Changes, config_hash, sha256};
 pub use images::ServiceImage;
+pub use keys::NetworkKeys;
 pub use limits::{MOST_PIDS, MOST_REPLICAS};
 pub use load::{load, project_name_only};
 pub use loaded::{Loaded, Variable};

@@ -15,13 +15,17 @@ use crate::names;
 impl Host {
     /// Has the bridge of a network that somebody has renamed be called by its name again: the links in it stay where they
     /// are, and no second bridge has its addresses. It is the one of this group, under a name of nobody else's of ours, that
-    /// has an address in `subnets`. Where there is one of the name, or no such bridge, nothing is done.
+    /// has an address in `subnets`. Where there is one of the name, or no such bridge, nothing is done. Whether there is one
+    /// of the name then.
     ///
     /// # Errors
     /// The kernel's refusal.
-    pub async fn recall_bridge(&self, name: &str, group: u32, subnets: &[IpNet]) -> Result<()> {
-        if group == 0 || subnets.is_empty() || self.find(name).await?.is_some() {
-            return Ok(());
+    pub async fn recall_bridge(&self, name: &str, group: u32, subnets: &[IpNet]) -> Result<bool> {
+        if self.find(name).await?.is_some() {
+            return Ok(true);
+        }
+        if group == 0 || subnets.is_empty() {
+            return Ok(false);
         }
         for link in self.members(group).await? {
             let renamed = name_of(&link).is_some_and(|name| !names::is_ours(name));
@@ -41,9 +45,9 @@ impl Host {
                 let changed = self.handle.link().change(message.build()).execute().await;
                 changed.map_err(|error| Error::netlink("call by its name again bridge", name, error))?;
             }
-            break;
+            return Ok(true);
         }
-        Ok(())
+        Ok(false)
     }
 
     /// Removes every link of a group with one request: the kernel waits for its readers once, and not once for

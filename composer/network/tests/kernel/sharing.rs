@@ -3,8 +3,10 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 
-use composer_network::firewall::Firewall;
+use composer_network::firewall::{Firewall, Net, Rules};
 
 use crate::firewall::{feed, ruleset};
 use crate::landscape::{Landscape, firewall, rules};
@@ -68,6 +70,48 @@ fn who_leaves_a_shared_network_leaves_the_others_what_they_need() {
         assert_eq!(route_localnet(&bridge), "0");
         assert!(!ruleset().contains(&format!("composer:{bridge} ")));
         two.remove(&[], &[bridge]).expect("removed");
+    });
+}
+
+#[test]
+fn who_leaves_while_others_come_and_go_sees_who_stays() {
+    on_a_host(|| async {
+        let land = Landscape::new().await;
+        let network = land.network("shared", 0).await;
+        let bridge = network.bridge.name.clone();
+        let wanted = rules(&[&network], Vec::new());
+        let _stays = firewall("stays", &wanted);
+        // So many that the kernel tells of them in several parts.
+        let net = || Net { internal: true, ..network.net() };
+        let elsewhere = (0..2048).map(|number| Net { bridge: format!("none{number:04}"), ..net() });
+        let others = Rules { networks: elsewhere.collect(), ..Rules::default() };
+        let over = AtomicBool::new(false);
+        let failures: Vec<String> = thread::scope(|scope| {
+            for number in 0..3 {
+                let (others, over) = (&others, &over);
+                scope.spawn(move || {
+                    let mut firewall = Firewall::new(&format!("others-{number}"));
+                    while !over.load(Ordering::Relaxed) {
+                        let _ = firewall.apply(others);
+                    }
+                    let _ = firewall.remove(&[], &[]);
+                });
+            }
+            let mut failures = Vec::new();
+            for _ in 0..150 {
+                let left = Firewall::new("leaves").remove(&[], std::slice::from_ref(&bridge));
+                failures.extend(left.err().map(|error| error.to_string()));
+                if route_localnet(&bridge) != "1" {
+                    failures.push("nobody has seen who stays".to_owned());
+                }
+                if !failures.is_empty() {
+                    break;
+                }
+            }
+            over.store(true, Ordering::Relaxed);
+            failures
+        });
+        assert_eq!(failures, [""; 0]);
     });
 }
 

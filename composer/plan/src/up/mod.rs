@@ -99,6 +99,7 @@ fn planned(stack: &Stack, observed: &Observed, options: &UpOptions, oneoff: Opti
         gates: Gates::default(),
         stops: BTreeMap::new(),
         removes: BTreeMap::new(),
+        renewals: BTreeMap::new(),
         restarted: restarted(&edges, &choices, options),
         yielding: Vec::new(),
         updates: Vec::new(),
@@ -114,6 +115,9 @@ fn planned(stack: &Stack, observed: &Observed, options: &UpOptions, oneoff: Opti
         up.oneoff(choice.service, container, &base, &wanted);
     }
     up.vacate(&changed, &base);
+    if oneoff.is_none() {
+        up.leave();
+    }
     stop_dependents_first(&mut up.plan, &edges, &up.stops);
     // On cgroup v1 a group may never have more CPU time or other cores than its parent.
     if up.tightens() {
@@ -175,6 +179,8 @@ struct Up<'a> {
     stops: BTreeMap<&'a str, Vec<StepId>>,
     /// The steps that remove containers, by their names.
     removes: BTreeMap<&'a str, StepId>,
+    /// The steps that make containers anew, by the names of those in whose place they are.
+    renewals: BTreeMap<&'a str, StepId>,
     /// Services that are made anew, or restarted with others.
     restarted: BTreeSet<&'a str>,
     /// The steps after which containers that exist stand no more in the way of the parent's new limits.
@@ -267,6 +273,30 @@ impl<'a> Up<'a> {
                     self.plan.order(*stop, *step);
                 }
             }
+        }
+    }
+
+    /// Leaves what stacks share and no container of this one is on any more: it is there for as long as one of them is on
+    /// it. What it has alone goes with `down`, as in Docker Compose.
+    fn leave(&mut self) {
+        let observed = self.observed;
+        let left = observed
+            .networks
+            .iter()
+            .filter(|(key, found)| found.config.external && !self.stack.networks.contains_key(*key));
+        for (key, _) in left {
+            let on = observed.containers.iter().filter(|(_, container)| {
+                container.config.network.attachments().any(|(other, _)| other == key)
+            });
+            let gone: Option<Vec<StepId>> = on
+                .map(|(name, _)| {
+                    let name = name.as_str();
+                    self.removes.get(name).or_else(|| self.renewals.get(name)).copied()
+                })
+                .collect();
+            let Some(gone) = gone else { continue };
+            let leave = self.plan.add(Step::LeaveNetwork(key.clone()), "no service is on it any more");
+            gone.into_iter().for_each(|step| self.plan.order(step, leave));
         }
     }
 
@@ -470,6 +500,7 @@ impl<'a> Up<'a> {
             renew_volumes: self.options.renew_volumes,
         };
         let recreate = self.plan.add(step, cause);
+        self.renewals.insert(found.name, recreate);
         let before = stop.into_iter().chain(self.removes.get(slot.name.as_str()).copied());
         before.for_each(|step| self.plan.order(step, recreate));
         self.yielding.push(recreate);

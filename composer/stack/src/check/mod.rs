@@ -21,6 +21,7 @@ mod logging;
 mod macvlan;
 mod mounts;
 mod names;
+mod namesakes;
 mod networks;
 mod oom;
 mod options;
@@ -82,6 +83,7 @@ pub(crate) fn all(root: &Node, disabled: &Map, folder: &Path, options: &LoadOpti
     security::check(project, folder, report);
     ports::check(project, report);
     networks::check(project, report);
+    namesakes::check(project, report);
     drivers::check(project, report);
     macvlan::check(project, report);
     joined::check(project, report);

@@ -1,14 +1,14 @@
 //! Networks of the file: subnets that are ones, do not overlap, and have their gateways inside.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use super::project::{Named, Project};
 use crate::diagnostic::Report;
 use crate::source::Span;
 use crate::subnet::Subnet;
-use crate::values;
 use crate::yaml::Node;
+use crate::{lower, values};
 
 /// A subnet of a network, with what else its entry under `ipam` says.
 pub(super) struct Range {
@@ -25,7 +25,7 @@ pub(super) fn check(project: Project<'_>, report: &mut Report) {
     if !project.running() {
         return;
     }
-    let mut seen = Seen::new();
+    let (mut seen, mut called) = (Seen::new(), BTreeSet::new());
     for network in project.section("networks") {
         if let Some(node) = network.at(&["ipam", "driver"]) {
             driver(node, report);
@@ -35,6 +35,10 @@ pub(super) fn check(project: Project<'_>, report: &mut Report) {
         }
         let ranges = ranges(network);
         single(network, &ranges, report);
+        // What is said of one network under several keys is the same: see `namesakes`.
+        if !called.insert(lower::network(project.name(), network.name, network.node()).name) {
+            continue;
+        }
         for range in ranges {
             overlap(&seen, network.name, &range, report);
             let key = (range.subnet.first(), range.subnet.length);

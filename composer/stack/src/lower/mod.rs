@@ -22,6 +22,7 @@ use crate::yaml::Node;
 use crate::{cpuset, logging, restart, signal, values};
 
 pub(crate) use graph::graph;
+pub(crate) use network::network;
 pub(crate) use ports::published;
 
 /// The stack of what can be run: services with a root filesystem.

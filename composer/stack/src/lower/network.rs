@@ -33,7 +33,8 @@ pub(super) fn used(
     .collect()
 }
 
-fn network(project: &str, key: &str, node: &Node) -> Network {
+/// What a file says of a network.
+pub(crate) fn network(project: &str, key: &str, node: &Node) -> Network {
     let external = values::flag(node.get("external"));
     let named = values::text(node.get("name")).filter(|name| !name.is_empty());
     let derived = || if external { key.to_owned() } else { format!("{project}_{key}") };

@@ -367,7 +367,7 @@ impl Network {
         bare
     }
 
-    /// Whether it is called as a stack's own under this key is by itself: another stack's is never meant by that.
+    /// Whether it is called as a stack's own under this key is by itself.
     pub fn is_named_by_itself(&self, stack: &str, key: &str) -> bool {
         self.name == format!("{stack}_{key}")
     }

@@ -223,6 +223,7 @@ impl Engine {
                 Step::Group
                 | Step::Widen(_)
                 | Step::Network(_)
+                | Step::LeaveNetwork(_)
                 | Step::Plug { .. }
                 | Step::Volume(_)
                 | Step::Await { .. }

@@ -166,6 +166,7 @@ impl Engine {
             }
             Step::Widen(resources) => self.widen_group(&resources)?,
             Step::Network(key) => self.ensure_network(&key).await?,
+            Step::LeaveNetwork(key) => self.leave_network(&key).await?,
             Step::Plug { container } => {
                 if let Some(container) = self.container(&container) {
                     self.replug(&container).await?;

@@ -64,6 +64,8 @@ impl Engine {
         operation: &Operation,
     ) -> Result<(), Failure> {
         if request.dry_run {
+            let keys = self.unite_networks(&mut request.stack);
+            keys.rename_in(&mut request.service.network);
             self.overlay_oneoff(&mut request)?;
             let plan = self.plan_oneoff(&request).await?;
             // A client that has gone needs no answer.
@@ -81,36 +83,39 @@ impl Engine {
     /// What the service depends on, then the container itself.
     async fn begin_oneoff(
         self: &Rc<Self>,
-        mut request: Run,
+        request: Run,
         given: Given,
         operation: &Operation,
     ) -> Result<Rc<Container>, Failure> {
         let interrupt = self.interrupt.subscribe();
-        let turn = self.take_turn(operation).await?;
-        self.not_overtaken(&interrupt)?;
-        if let Some(known) = self.claim_name(&request).await? {
-            return Ok(known);
-        }
-        let order = Rc::new(Order {
-            stack: None,
-            timeout: None,
-            halt: Halt::User,
-            stop_at_failure: true,
-            cancel: operation.cancel.clone(),
-            interrupt,
-            made: RefCell::default(),
-        });
-        let overs = self.overlay_oneoff(&mut request)?;
-        let stood = match self.stand(&request, overs, order).await? {
-            Ok(stood) => stood,
-            Err(elsewhere) => {
-                drop(turn);
-                self.have_shared(&elsewhere, operation).await?;
-                return Box::pin(self.begin_oneoff(request, given, operation)).await;
+        let (request, keys, stood) = loop {
+            let turn = self.take_turn(operation).await?;
+            self.not_overtaken(&interrupt)?;
+            let mut request = request.clone();
+            if let Some(known) = self.claim_name(&request).await? {
+                return Ok(known);
             }
+            let order = Rc::new(Order {
+                stack: None,
+                timeout: None,
+                halt: Halt::User,
+                stop_at_failure: true,
+                cancel: operation.cancel.clone(),
+                interrupt: interrupt.clone(),
+                made: RefCell::default(),
+            });
+            let keys = self.unite_networks(&mut request.stack);
+            keys.rename_in(&mut request.service.network);
+            let stood = self.stand(&mut request, order).await;
+            // Nothing is changed while it waits for others.
+            drop(turn);
+            let asked = match stood {
+                Ok(Ok(stood)) => break (request, keys, stood),
+                Ok(Err(elsewhere)) => self.have_shared(&elsewhere, &request.stack.networks, operation).await,
+                Err(failure) => Err(failure),
+            };
+            asked.map_err(|failure| failure.in_file(&keys))?;
         };
-        // Nothing is changed while it waits for others.
-        drop(turn);
         let order = &stood.order;
         if let Err(error) = self.meet(&request.stack, &request.service, order).await {
             let services = std::slice::from_ref(&request.service.name);
@@ -123,7 +128,7 @@ impl Engine {
         // Another one may have been given the name meanwhile.
         match self.claim_name(&request).await? {
             Some(known) => Ok(known),
-            None => self.start_oneoff(request, given).await,
+            None => self.start_oneoff(request, given).await.map_err(|failure| failure.in_file(&keys)),
         }
     }
 
@@ -188,12 +193,15 @@ impl Engine {
     /// The stack's network, the volumes, and everything that the service depends on.
     async fn stand(
         self: &Rc<Self>,
-        request: &Run,
-        overs: Overs,
+        request: &mut Run,
         order: Rc<Order>,
     ) -> Result<Result<Stood, Elsewhere>, Failure> {
+        let overs = self.overlay_oneoff(request)?;
         let (stack, observed, options) = self.without_replicas(request).await;
         let plan = composer_plan::up(&stack, &observed, &options);
+        if let Some(elsewhere) = self.elsewhere(&plan, &stack) {
+            return Ok(Err(elsewhere));
+        }
         self.check_links_of(&request.service, Some(&stack));
         self.check_external_links(&plan, Some(&stack));
         self.check_networks(&plan, Some(&stack)).await?;

@@ -44,12 +44,35 @@ impl Engine {
     /// `compose up`. The plan of a dry run is the answer.
     pub(super) async fn up(
         self: &Rc<Self>,
-        mut request: Up,
+        request: Up,
         operation: &Operation,
     ) -> Result<Option<Reply>, Failure> {
         let interrupt = self.interrupt.subscribe();
-        let turn = self.take_turn_unless(request.dry_run, operation).await?;
-        self.not_overtaken(&interrupt)?;
+        loop {
+            let turn = self.take_turn_unless(request.dry_run, operation).await?;
+            self.not_overtaken(&interrupt)?;
+            let mut request = request.clone();
+            let keys = self.unite_networks(&mut request.stack);
+            let networks = request.stack.networks.clone();
+            let done = self.bring_up(request, operation, interrupt.clone()).await;
+            // Before another stack is asked for something.
+            drop(turn);
+            let asked = match done {
+                Ok(Ok(reply)) => return Ok(reply),
+                Ok(Err(elsewhere)) => self.have_shared(&elsewhere, &networks, operation).await,
+                Err(failure) => Err(failure),
+            };
+            asked.map_err(|failure| failure.in_file(&keys))?;
+        }
+    }
+
+    /// Its turn; not where another stack has to share a network first.
+    async fn bring_up(
+        self: &Rc<Self>,
+        mut request: Up,
+        operation: &Operation,
+        interrupt: watch::Receiver<u64>,
+    ) -> Result<Result<Option<Reply>, Elsewhere>, Failure> {
         for service in &request.options.services {
             if !request.stack.services.contains_key(service) {
                 let known = request.stack.services.keys().map(String::as_str);
@@ -65,12 +88,15 @@ impl Engine {
             options.services = self.of_boot(&request.stack);
         }
         if request.boot && options.services.is_empty() {
-            return Ok(None);
+            return Ok(Ok(None));
         }
         let mut plan = composer_plan::up(&request.stack, &observed, &options);
         plan.notes.extend(notes);
         if request.dry_run {
-            return Ok(Some(Reply::Plan(plan.to_string())));
+            return Ok(Ok(Some(Reply::Plan(plan.to_string()))));
+        }
+        if let Some(elsewhere) = self.elsewhere(&plan, &request.stack) {
+            return Ok(Err(elsewhere));
         }
         if !options.no_start {
             let wanted = (options.services.as_slice(), !options.no_deps);
@@ -88,7 +114,7 @@ impl Engine {
             self.check_cores(&plan, &claims, &request.stack).map_err(|error| Failure::from(&error))?;
         }
         self.check_memory_hooks(&request.stack)?;
-        let names = self.claim_names(&plan)?;
+        let _names = self.claim_names(&plan)?;
         self.take_ports(&plan, Some(&request.stack))?;
         self.make_way(&claims).map_err(|error| Failure::from(&error))?;
         let before = self.limits_of_stack();
@@ -96,13 +122,7 @@ impl Engine {
         self.share_by_name(&mut request.stack).map_err(|error| Failure::from(&error))?;
         let new = match self.take_file(&request.stack, &request.path, overs)? {
             Ok(new) => new,
-            Err(elsewhere) => {
-                // Two that wait for each other would wait for ever.
-                drop((turn, names));
-                self.have_shared(&elsewhere, operation).await?;
-                self.not_overtaken(&interrupt)?;
-                return Box::pin(self.up(request, operation)).await;
-            }
+            Err(elsewhere) => return Ok(Err(elsewhere)),
         };
         let stack = Rc::new(request.stack);
         self.ports.told.borrow_mut().clear();
@@ -129,7 +149,7 @@ impl Engine {
         if request.wait {
             self.wait_until_ready(&order, &options.services, late).await?;
         }
-        Ok(None)
+        Ok(Ok(None))
     }
 
     /// What the stack may take; nothing where nothing is known of it.
@@ -222,6 +242,7 @@ impl Engine {
                 | Step::Group
                 | Step::Widen(_)
                 | Step::Network(_)
+                | Step::LeaveNetwork(_)
                 | Step::Plug { .. }
                 | Step::Volume(_)
                 | Step::Start { .. }
@@ -431,6 +452,7 @@ fn ends_of(plan: &Plan) -> Vec<&String> {
         | Step::Group
         | Step::Widen(_)
         | Step::Network(_)
+        | Step::LeaveNetwork(_)
         | Step::Plug { .. }
         | Step::Volume(_)
         | Step::Start { .. }

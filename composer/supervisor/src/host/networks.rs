@@ -20,8 +20,8 @@ use serde::{Deserialize, Serialize};
 pub use composer_network::firewall::addresses_of_host;
 pub use composer_network::has_ipv6;
 pub use composer_network::names::is_ours;
-pub(crate) use given::{Elsewhere, claim, entrust, give, given_by, join};
-pub use given::{Giver, giver, stacks_on, sweep};
+pub use given::{Elsewhere, Giver, elsewhere, stacks_on, sweep};
+pub(crate) use given::{claim, entrust, give, given_by, join};
 
 use super::{Error, root};
 use crate::records::{self, Address, Addresses};
@@ -110,10 +110,9 @@ pub(crate) async fn spec(
     let network = &record.network;
     let bridge = bridge(network);
     let has_bridge = network.driver == Driver::Bridge;
-    if let Some(group) = registry.held_group(&group_key(&network.name))?.filter(|_| has_bridge) {
-        let subnets: Vec<IpNet> = network.ipam.iter().map(|pool| pool.subnet).collect();
-        host.recall_bridge(&bridge, group, &subnets).await?;
-    }
+    let known = registry.held_group(&group_key(&network.name))?.unwrap_or_default();
+    let subnets: Vec<IpNet> = network.ipam.iter().map(|pool| pool.subnet).collect();
+    let is_there = has_bridge && host.recall_bridge(&bridge, known, &subnets).await?;
     let group = registry.group(&group_key(&network.name))?;
     let before = record.of.as_ref().map(|giver| registry.held_group(&giver.stack)).transpose()?.flatten();
     if let Some(before) = before {
@@ -121,9 +120,9 @@ pub(crate) async fn spec(
     }
     let mut taken = host.taken(own(network, &bridge).as_slice()).await?;
     taken.extend(reserved(&network.name));
-    let in_use = in_use || (has_bridge && host.has_link(&bridge).await?);
-    let subnets =
-        crate::engine::claim_subnets(registry, subnets::HOST, &network.name, network, &taken, in_use)?;
+    let held = registry.held(subnets::HOST, &network.name)?;
+    let (of, held) = ((subnets::HOST, network.name.as_str()), (held.as_slice(), in_use || is_there));
+    let subnets = crate::engine::claim_subnets(registry, of, network, held, &taken)?;
     let (Network { mtu, isolated, .. }, medium) = (network, crate::engine::medium(&network.driver));
     Ok(BridgeSpec { name: bridge, subnets, group, mtu: *mtu, isolated: *isolated, medium })
 }
@@ -192,7 +191,8 @@ pub fn create(mut network: Network) -> Result<String, Error> {
         }
         let mut taken = host.taken(own(&network, &bridge).as_slice()).await?;
         taken.extend(reserved(&name));
-        crate::engine::claim_subnets(&registry, subnets::HOST, &name, &network, &taken, false)
+        let held = registry.held(subnets::HOST, &name)?;
+        crate::engine::claim_subnets(&registry, (subnets::HOST, &name), &network, (&held, false), &taken)
     });
     // The subnets are its own from now on, also after a reboot.
     network.ipam = match claimed {

@@ -18,6 +18,7 @@ pub use status::{ContainerStatus, Health, Publisher, State};
 
 use std::fmt;
 
+use composer_stack::NetworkKeys;
 use serde::{Deserialize, Serialize};
 
 /// Both sides must be of the same version: the protocol is private. Two things stay as they are for ever, so that each
@@ -136,6 +137,13 @@ impl Failure {
     /// One that no value of the file is to blame for.
     pub fn new(message: String, code: i32) -> Self {
         Self { message, help: None, at: Vec::new(), code, more: Vec::new() }
+    }
+
+    /// The same with the networks' keys as the file has them.
+    pub(crate) fn in_file(mut self, keys: &NetworkKeys) -> Self {
+        keys.in_file(&mut self.at);
+        self.more.iter_mut().for_each(|failure| keys.in_file(&mut failure.at));
+        self
     }
 }
 

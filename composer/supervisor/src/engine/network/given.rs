@@ -1,9 +1,10 @@
 //! Networks of the stack's own that others join: they become the host's.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use composer_network::dns::Neighbours;
+use composer_plan::{Plan, Step};
 use composer_stack::{Driver, Network, Stack};
 
 use super::super::container::Container;
@@ -15,6 +16,9 @@ use crate::client::Client;
 use crate::host::networks::{self, Elsewhere, Giver, HostNetwork};
 use crate::paths;
 use crate::protocol::{Action, Asked, Failure, Reply, Request, Subject};
+
+/// How often another stack is asked to share a network.
+const TRIES: usize = 4;
 
 impl Engine {
     /// Makes a network of the stack's the host's, as another stack is to be on it. It waits for nobody's turn: an `up` may wait
@@ -65,42 +69,73 @@ impl Engine {
         self.give(&key, made).await.map(|()| None).map_err(|error| Failure::from(&error))
     }
 
-    /// Asks another stack for a network that it has come to make at the same time.
+    /// The first of the networks that a plan sees to which another stack has to share before this one is on it.
+    pub(in super::super) fn elsewhere(&self, plan: &Plan, stack: &Stack) -> Option<Elsewhere> {
+        let steps = plan.steps().into_iter().filter_map(|id| match &plan.get(id).step {
+            Step::Network(key) => stack.networks.get(key).map(|network| network.name.clone()),
+            _ => None,
+        });
+        networks::elsewhere(&steps.collect::<Vec<_>>(), &self.stack).into_iter().next()
+    }
+
+    /// Asks another stack for one of the networks that are wanted. Whoever asks has no turn: two that wait for each other
+    /// would wait for ever.
     pub(in super::super) async fn have_shared(
         &self,
         elsewhere: &Elsewhere,
+        wanting: &BTreeMap<String, Network>,
         operation: &Operation,
     ) -> std::result::Result<(), Failure> {
-        let Elsewhere { stack, network } = elsewhere;
-        let failed = |error: &dyn std::fmt::Display| {
-            Failure::new(format!("ask stack {stack} to share network {network}: {error}"), 1)
-        };
+        let mut cancel = operation.cancel.subscribe();
         let asking = async {
-            let socket = Client::socket(stack).map_err(|error| failed(&error))?;
-            let gone = "its supervisor has gone; the next command of that stack starts another";
-            let socket = socket.ok_or_else(|| failed(&gone))?;
-            let socket = asyncfd::new(socket).map_err(|error| failed(&error))?;
-            let asked = Asked::now(Request::Share(network.clone()));
-            asyncfd::send(&socket, &asked, &[]).await.map_err(|error| failed(&error))?;
-            // What becomes of a supervisor that dies meanwhile is seen by whoever tries again.
-            while let Ok(Some((reply, _))) = asyncfd::receive::<Reply>(&socket).await {
-                match reply {
-                    Reply::Waits(_) => operation.note(reply),
-                    // It may have gone, and its network with it.
-                    Reply::Failed(failure) if networks::giver(network, &self.stack).is_some() => {
-                        return Err(failure);
-                    }
-                    Reply::Done | Reply::Failed(_) => break,
-                    _ => {}
+            for tries in 1.. {
+                match self.ask_for(elsewhere, operation).await {
+                    // The stack may have gone meanwhile, and its network with it, and have come back.
+                    Err(failure) if tries == TRIES && self.is_still(elsewhere) => return Err(failure),
+                    Err(_) if self.is_still(elsewhere) => {}
+                    Ok(()) | Err(_) => break,
                 }
             }
             Ok(())
         };
-        let mut cancel = operation.cancel.subscribe();
-        tokio::select! {
+        let asked = tokio::select! {
             asked = asking => asked,
             _ = cancel.wait_for(|cancel| *cancel) => Err(Failure::new("abandoned".to_owned(), 1)),
+        };
+        let key = wanting.iter().find(|(_, network)| network.name == elsewhere.network);
+        let at = key.map(|(key, _)| vec!["networks".to_owned(), key.clone()]).unwrap_or_default();
+        asked.map_err(|failure| Failure { at, ..failure })
+    }
+
+    fn is_still(&self, elsewhere: &Elsewhere) -> bool {
+        networks::elsewhere(std::slice::from_ref(&elsewhere.network), &self.stack).contains(elsewhere)
+    }
+
+    async fn ask_for(
+        &self,
+        Elsewhere { stack, network }: &Elsewhere,
+        operation: &Operation,
+    ) -> std::result::Result<(), Failure> {
+        let failed = |error: &dyn std::fmt::Display| {
+            Failure::new(format!("ask stack {stack} to share network {network}: {error}"), 1)
+        };
+        let socket = Client::socket(stack).map_err(|error| failed(&error))?;
+        let gone = "its supervisor has gone; the next command of that stack starts another";
+        let socket = socket.ok_or_else(|| failed(&gone))?;
+        let socket = asyncfd::new(socket).map_err(|error| failed(&error))?;
+        let asked = Asked::now(Request::Share(network.clone()));
+        asyncfd::send(&socket, &asked, &[]).await.map_err(|error| failed(&error))?;
+        while let Some((reply, _)) =
+            asyncfd::receive::<Reply>(&socket).await.map_err(|error| failed(&error))?
+        {
+            match reply {
+                Reply::Waits(_) => operation.note(reply),
+                Reply::Failed(failure) => return Err(failure),
+                Reply::Done => return Ok(()),
+                _ => {}
+            }
         }
+        Err(failed(&gone))
     }
 
     async fn give(&self, key: &str, made: Network) -> Result<()> {
@@ -230,18 +265,10 @@ impl Engine {
     }
 }
 
-/// The networks that a stack makes for itself, by names that another one may give its own: those that the file chooses.
+/// The names of the networks that a stack makes for itself.
 pub(in super::super) fn named(stack: &Stack) -> Vec<String> {
-    let used: BTreeSet<&str> = stack
-        .services
-        .values()
-        .flat_map(|service| service.network.attachments())
-        .map(|(key, _)| key)
-        .collect();
-    let named = stack.networks.iter().filter(|(key, network)| {
-        !network.external && used.contains(key.as_str()) && !network.is_named_by_itself(&stack.name, key)
-    });
-    named.map(|(_, network)| network.name.clone()).collect()
+    let own = stack.networks.values().filter(|network| !network.external);
+    own.map(|network| network.name.clone()).collect()
 }
 
 fn sharing(name: &str, error: &dyn std::fmt::Display) -> StartError {

@@ -187,27 +187,27 @@ impl Engine {
     async fn own_spec(&self, key: &str, config: &Network) -> Result<BridgeSpec> {
         let group = self.link_group()?;
         let name = interface(&self.stack, key, config);
+        let held = self.registry.held(&self.stack, key);
+        let held = held.map_err(|error| doing("look for the stack's subnets", &error))?;
         let has_bridge = config.driver == Driver::Bridge;
-        if has_bridge {
-            self.recall_bridge(key, config, &name).await?;
-        }
+        let is_there = has_bridge && self.recall_bridge(config, &name, &held).await?;
         // What leads to the host's interface leads to others.
         let own: &[&str] = if has_bridge { &[&name] } else { &[] };
         let mut taken =
             self.host.taken(own).await.map_err(|error| doing("list the host's routes", &error))?;
         taken.extend(networks::reserved(""));
-        let in_use = self.in_use(key, config, &name).await?;
-        let subnets = claim_subnets(&self.registry, &self.stack, key, config, &taken, in_use)
+        let in_use = is_there || self.is_on(key);
+        let subnets = claim_subnets(&self.registry, (&self.stack, key), config, (&held, in_use), &taken)
             .map_err(|error| no_subnets(key, config, error))?;
         let Network { mtu, isolated, .. } = *config;
         Ok(BridgeSpec { name, subnets, group, mtu, isolated, medium: medium(&config.driver) })
     }
 
-    /// Has the bridge of a network be called by its name, before anybody asks for it by that.
-    async fn recall_bridge(&self, key: &str, config: &Network, name: &str) -> Result<()> {
+    /// Has the bridge of a network that holds these subnets be called by its name, before anybody asks for it by that;
+    /// whether there is one.
+    async fn recall_bridge(&self, config: &Network, name: &str, held: &[IpNet]) -> Result<bool> {
         let failed = |error| doing(&format!("mend the bridge of network {}", config.name), &error);
-        let held = self.registry.held(&self.stack, key).map_err(failed)?;
-        self.host.recall_bridge(name, self.link_group()?, &held).await.map_err(failed)
+        self.host.recall_bridge(name, self.link_group()?, held).await.map_err(failed)
     }
 
     /// Whether a network stays in the subnets that it has.
@@ -246,7 +246,8 @@ impl Engine {
             self.announce(subject.clone(), Action::Removing);
             if made.driver == Driver::Bridge {
                 let name = interface(&self.stack, key, made);
-                self.recall_bridge(key, made, &name).await?;
+                let held = self.registry.held(&self.stack, key).map_err(|error| failed(&error))?;
+                self.recall_bridge(made, &name, &held).await?;
                 self.host.remove_bridge(&name, self.link_group()?).await.map_err(|error| failed(&error))?;
             } else {
                 self.remove_parent(key).await?;
@@ -472,21 +473,25 @@ fn leave(net: Net) -> std::result::Result<(), composer_network::Error> {
     net.neighbours.map_or(Ok(()), Neighbours::leave)
 }
 
-/// The subnets of a network, held in the registry. Of one that is in use they stay what they are, whatever routes the host
-/// has come to: its containers keep their addresses, and another subnet on its bridge would cut them off.
+/// The subnets of a network, held in the registry, where it `held` these before. Of one that is in use they stay what they
+/// are, whatever routes the host has come to: its containers keep their addresses, and another subnet on its bridge would cut
+/// them off.
 pub(crate) fn claim_subnets(
     registry: &composer_network::subnets::Registry,
-    stack: &str,
-    key: &str,
+    (stack, key): (&str, &str),
     config: &Network,
+    (held, in_use): (&[IpNet], bool),
     taken: &[IpNet],
-    in_use: bool,
 ) -> std::result::Result<Vec<Subnet>, composer_network::Error> {
     let mut subnets = Vec::new();
-    let held = registry.held(stack, key)?;
     // A network on an interface of the host's is in the subnet of that, as it is.
-    let others = networks::reserved(if stack == HOST { key } else { "" });
-    let in_the_way = if config.driver == Driver::Bridge { taken } else { &others };
+    let others = match config.driver {
+        Driver::Bridge => None,
+        Driver::Macvlan { .. } | Driver::Ipvlan { .. } => {
+            Some(networks::reserved(if stack == HOST { key } else { "" }))
+        }
+    };
+    let in_the_way = others.as_deref().unwrap_or(taken);
     for pool in claimable(config) {
         if !in_use || !held.contains(&pool.subnet) {
             registry.claim_exactly(stack, key, pool.subnet, in_the_way)?;

@@ -2,12 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::rc::Rc;
 
 use composer_network::BridgeSpec;
 use composer_network::dns::Neighbours;
-use composer_stack::{Attachment, Network, Stack};
+use composer_stack::{Attachment, Network, NetworkKeys, Stack};
 
 use super::super::Engine;
+use super::super::container::Container;
 use super::super::start::{Result, StartError};
 use super::addresses::Refused;
 use super::{Net, addresses, doing};
@@ -80,6 +82,15 @@ impl Engine {
         made.is_some_and(|made| !made.external && made.name == network.name)
     }
 
+    /// Has the networks of a stack have the keys that those have which it has made: by their names they are the same ones.
+    pub(in super::super) fn unite_networks(&self, stack: &mut Stack) -> NetworkKeys {
+        let record = self.record.borrow();
+        stack.unite_networks(|name| {
+            let mut made = record.as_ref()?.made.iter();
+            made.find(|(_, network)| network.name == name).map(|(key, _)| key.clone())
+        })
+    }
+
     /// Has a stack use networks that stacks share where its file names one of them without `external`, as Docker does, and
     /// those that it has given others; what is to be told of the first.
     pub(in super::super) fn share_by_name(&self, stack: &mut Stack) -> Result<Vec<String>> {
@@ -110,6 +121,28 @@ impl Engine {
             (network.external, network.by_name) = (true, true);
         }
         Ok(notes)
+    }
+
+    /// Has the stack be on a network that stacks share no more. A container of `run` that is on it keeps it: plans know
+    /// nothing of these.
+    pub(in super::super) async fn leave_network(&self, key: &str) -> Result<()> {
+        self.all_unplugged().await;
+        let _giving = self.giving.read().await;
+        let made = self.record.borrow().as_ref().and_then(|record| record.made.get(key).cloned());
+        let Some(made) = made.filter(|made| made.external) else { return Ok(()) };
+        let asks_for_it = |container: &Rc<Container>| {
+            container.record.borrow().service.network.attachments().any(|(other, _)| other == key)
+        };
+        if self.containers.borrow().values().any(asks_for_it) {
+            return Ok(());
+        }
+        // As long as it is known which bridges the rules are about.
+        let is_last = self.networks.borrow().keys().all(|other| other == key);
+        if is_last {
+            self.remove_firewall()?;
+        }
+        self.unmake_network(key, &made).await?;
+        if is_last { Ok(()) } else { self.open_network() }
     }
 
     /// An address that no container of any stack has.

@@ -2,7 +2,7 @@
 //! host's. Such a one goes with the last stack that is on it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
+use std::fs::{self, File};
 use std::io;
 
 use composer_network::addresses::Subnet;
@@ -33,24 +33,56 @@ impl HostNetwork {
     }
 }
 
-/// The stack that has to share a network of its own of this name, or one that it is about to make, before another one can
-/// be on it.
-pub fn giver(name: &str, joining: &str) -> Option<String> {
-    let is_it = |network: &Network| !network.external && network.name == name;
-    if let Some(shared) = read(name) {
+/// A network that another stack has of its own, or is about to make: it has to share it before another one can be on it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Elsewhere {
+    /// The stack.
+    pub stack: String,
+    /// The network's name.
+    pub network: String,
+}
+
+/// Those of these names that a stack which is to be on them has to ask others for first.
+pub fn elsewhere(names: &[String], joining: &str) -> Vec<Elsewhere> {
+    let (mut found, mut open) = (Vec::new(), BTreeSet::new());
+    for name in names {
+        let Some(shared) = read(name) else {
+            open.insert(name.as_str());
+            continue;
+        };
         // Whoever was killed in the midst of it goes on when asked.
-        let giver = shared.of?.stack;
-        let made = record(&giver).map(|known| known.made).unwrap_or_default();
-        return (giver != joining && made.values().any(is_it)).then_some(giver);
+        let giver = shared.of.map(|giver| giver.stack).filter(|giver| giver != joining);
+        let made = giver.as_deref().and_then(record).map(|known| known.made).unwrap_or_default();
+        if let Some(stack) = giver.filter(|_| made.values().any(|own| !own.external && own.name == *name)) {
+            found.push(Elsewhere { stack, network: name.clone() });
+        }
     }
-    let has = |stack: &str| {
-        let known = record(stack).into_iter().flat_map(|known| [known.made, known.networks]);
-        known.flat_map(BTreeMap::into_values).any(|network| is_it(&network))
-    };
-    if has(joining) {
-        return None;
+    let own = own_among(joining, &open);
+    open.retain(|name| !own.contains(*name));
+    for stack in paths::stacks() {
+        if open.is_empty() {
+            break;
+        }
+        for network in own_among(&stack, &open) {
+            open.remove(network.as_str());
+            found.push(Elsewhere { stack: stack.clone(), network });
+        }
     }
-    paths::stacks().into_iter().find(|stack| stack != joining && has(stack))
+    found
+}
+
+/// The networks of these names that a stack has of its own, or is about to make. Each `up` asks for those of every stack:
+/// a record is taken apart only where it has the name.
+fn own_among(stack: &str, names: &BTreeSet<&str>) -> BTreeSet<String> {
+    let text = fs::read_to_string(paths::StackPaths::new(stack).record()).unwrap_or_default();
+    let is_there = |name: &&str| serde_json::to_string(name).is_ok_and(|name| text.contains(&name));
+    if !names.iter().any(is_there) {
+        return BTreeSet::new();
+    }
+    let record: Option<StackRecord> = serde_json::from_str(&text).ok();
+    let known = record.into_iter().flat_map(|known| [known.made, known.networks]);
+    let own = known.flat_map(BTreeMap::into_values).filter(|network| !network.external);
+    own.map(|network| network.name).filter(|name| names.contains(name.as_str())).collect()
 }
 
 /// The names of the networks that stacks have of their own.
@@ -74,15 +106,6 @@ fn record(stack: &str) -> Option<StackRecord> {
     records::read(&paths::StackPaths::new(stack).record())
 }
 
-/// A network that another stack has, or is about to make.
-#[derive(Clone, Debug)]
-pub(crate) struct Elsewhere {
-    /// The stack.
-    pub stack: String,
-    /// The network's name.
-    pub network: String,
-}
-
 /// Has nobody else make networks of these names: to be held until the stack's record says that it does. Fails where another
 /// stack came first.
 pub(crate) fn claim(names: &[String], stack: &str) -> io::Result<Result<Option<Flock<File>>, Elsewhere>> {
@@ -90,9 +113,8 @@ pub(crate) fn claim(names: &[String], stack: &str) -> io::Result<Result<Option<F
         return Ok(Ok(None));
     }
     let lock = lock()?;
-    let first = names.iter().find_map(|name| Some((giver(name, stack)?, name)));
-    Ok(match first {
-        Some((other, name)) => Err(Elsewhere { stack: other, network: name.clone() }),
+    Ok(match elsewhere(names, stack).into_iter().next() {
+        Some(elsewhere) => Err(elsewhere),
         None => Ok(Some(lock)),
     })
 }
