@@ -47,11 +47,10 @@ impl Engine {
         Ok(())
     }
 
-    /// What a container is called on a network.
+    /// What a container is called on a network, in the order in which its addresses lead back to one of these.
     fn names(&self, record: &ContainerRecord, at: &Attachment) -> Vec<String> {
         let service = &record.service;
-        let mut known = vec![record.name.clone(), record.id[..12.min(record.id.len())].to_owned()];
-        known.extend(service.hostname.clone());
+        let mut known = vec![record.name.clone()];
         if record.oneoff.is_none_or(|oneoff| oneoff.aliases) {
             known.push(service.name.clone());
             known.extend(at.aliases.iter().cloned());
@@ -59,6 +58,8 @@ impl Engine {
         if record.oneoff.is_none() {
             known.push(self.derived_name(service, record.index));
         }
+        known.extend(service.hostname.clone());
+        known.push(record.id[..12.min(record.id.len())].to_owned());
         known
     }
 
