@@ -5,7 +5,8 @@ use simple_dns::{
 };
 
 use super::answer::{self, Answer, Content, Limit};
-use super::question::{HEADER, Head, RESPONSE, edns_size};
+use super::question::{HEADER, Head, RESPONSE};
+use super::records::edns_size;
 use super::reverse;
 use super::view::{Found, View};
 
