@@ -183,3 +183,51 @@ fn a_service_is_known_in_the_moment_its_first_dependent_starts() {
     }
     project.down();
 }
+
+#[test]
+fn the_network_that_leads_out_in_both_families_answers_for_a_name_that_is_on_several() {
+    let file = r#"
+services:
+  web: { x-rootfs: @busybox@, command: sleep 1000, networks: [a, b, c] }
+  ask: { x-rootfs: host, command: sleep 1000, networks: { a: { priority: 100 }, b: , c: } }
+  pick: { x-rootfs: host, command: sleep 1000, networks: { a: { gw_priority: 1 }, b: , c: } }
+networks:
+  a: { internal: true, ipam: { config: [{ subnet: 10.91.1.0/24 }] } }
+  b: { ipam: { config: [{ subnet: 10.91.2.0/24 }] } }
+  c: { enable_ipv6: true, ipam: { config: [{ subnet: 10.91.3.0/24 }] } }
+"#;
+    let project = Project::new("names-order", file);
+    project.ok(&["up", "-d"]);
+    let digs = |service: &str, kind: &str| project.ok(&["exec", "-T", service, "dig", "+short", "web", kind]);
+    assert!(digs("ask", "A").starts_with("10.91.3."), "{}", digs("ask", "A"));
+    assert!(digs("ask", "AAAA").starts_with("fd"), "{}", digs("ask", "AAAA"));
+    // One network answers, also where it has the name in the other family alone.
+    assert!(digs("pick", "A").starts_with("10.91.1."), "{}", digs("pick", "A"));
+    assert_eq!(digs("pick", "AAAA"), "");
+    project.down();
+}
+
+#[test]
+fn a_container_whose_name_is_longer_than_a_label_is_found_and_leads_back_to_its_service() {
+    let long = "n".repeat(68);
+    let service = "s".repeat(60);
+    let file = format!(
+        "
+services:
+  web: {{ x-rootfs: @busybox@, command: sleep 1000, container_name: {long} }}
+  {service}: {{ x-rootfs: @busybox@, command: sleep 1000 }}
+  ask: {{ x-rootfs: host, command: sleep 1000 }}
+"
+    );
+    let project = Project::new("names-long", &file);
+    project.ok(&["up", "-d"]);
+    let digs = |args: &[&str]| project.ok(&[&["exec", "-T", "ask", "dig", "+short"], args].concat());
+    for name in ["web", service.as_str()] {
+        let address = digs(&[name]);
+        for over in ["+notcp", "+tcp"] {
+            let back = digs(&[over, "-x", address.trim()]);
+            assert_eq!(back, format!("{name}.{}_default.\n", project.name), "{over}");
+        }
+    }
+    project.down();
+}

@@ -586,6 +586,50 @@ fn services_reach_the_outside_beside_a_firewall_that_drops() {
 }
 
 #[test]
+fn an_internal_network_works_on_when_a_firewall_comes_later_or_is_loaded_anew() {
+    let world = World::new();
+    let bridged = |on: &str| {
+        for family in ["iptables", "ip6tables"] {
+            fs::write(format!("/proc/sys/net/bridge/bridge-nf-call-{family}"), on).unwrap();
+        }
+    };
+    let file = r#"
+services:
+  a: { x-rootfs: @busybox@, command: sleep 1000, networks: [i] }
+  b:
+    x-rootfs: @busybox@
+    command: ["sh", "-c", "mkdir /www; echo hello > /www/index.html; exec httpd -f -p 80 -h /www"]
+    healthcheck: { test: ["CMD", "wget", "-q", "-O", "/dev/null", "http://127.0.0.1/"], interval: 5s }
+    networks: [i]
+networks: { i: { internal: true } }
+"#;
+    let project = Project::new("inner", file);
+    // Until the rule is there its packets are dropped, and sent again.
+    let reaches = || project.ok(&["exec", "-T", "a", "wget", "-q", "-O", "-", "http://b/"]);
+    world.host.inside(|| {
+        bridged("0");
+        project.ok(&["up", "-d", "--wait"]);
+        reaches();
+        bridged("1");
+        output("nft", "add table inet other");
+        let chain = "add chain inet other c { type filter hook forward priority 0 ; policy drop ; }";
+        output("nft", chain);
+        reaches();
+        output("nft", "delete table inet other");
+        output("nft", "add table inet other");
+        output("nft", chain);
+        reaches();
+    });
+    let rules = world.ruleset();
+    assert_eq!(rules.matches("comment \"composer:").count(), 1, "{rules}");
+    world.host.inside(|| {
+        project.down();
+        output("nft", "delete table inet other")
+    });
+    assert_eq!(world.ruleset(), "");
+}
+
+#[test]
 fn every_up_tells_what_keeps_the_host_from_its_ports() {
     let world = World::new();
     let file = format!("services:{WEB}    ports: [\"8080:80\"]\n");

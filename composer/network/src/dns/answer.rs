@@ -8,7 +8,8 @@ use simple_dns::rdata::{A, AAAA, OPT, PTR, RData};
 use simple_dns::{CLASS, Name, Packet, PacketFlag, Question, RCODE, ResourceRecord};
 
 use super::message::Transport;
-use super::question::{HEADER, OPT_RECORD, edns_size};
+use super::question::{HEADER, OPT_RECORD};
+use super::records::edns_size;
 use super::zone::{Named, next_turn};
 
 /// Seconds that an answer may be kept. Docker's are 600, for which an nginx goes on asking a container that has long
@@ -16,7 +17,7 @@ use super::zone::{Named, next_turn};
 /// take that for an error.
 const TTL: u32 = 1;
 /// Bytes of an answer that every client takes over UDP (RFC 1035, 4.2.1).
-const PLAIN_LIMIT: u16 = 512;
+pub(super) const PLAIN_LIMIT: u16 = 512;
 /// Bytes that we take and at most send over UDP with EDNS: on the loopback nothing is fragmented.
 pub(super) const EDNS_LIMIT: u16 = 4096;
 /// Bytes of a compressed record before its data: pointer, type, class, TTL, length.

@@ -5,7 +5,8 @@ use simple_dns::{
 };
 
 use super::answer::{self, Answer, Content, Limit};
-use super::question::{HEADER, Head, RESPONSE, edns_size};
+use super::question::{HEADER, Head, RESPONSE};
+use super::records::edns_size;
 use super::reverse;
 use super::view::{Found, View};
 
@@ -74,9 +75,10 @@ pub(super) fn examine(view: &View, message: &[u8], transport: Transport) -> Verd
         _ => None,
     };
     match found {
+        // What cannot be written is told at once: nobody waits for it.
         Some(found) => content(found, question)
             .encode(&packet, question, Limit::of(message, transport))
-            .map_or(Verdict::Drop, Verdict::Answer),
+            .map_or_else(|| refuse(message, RCODE::ServerFailure), Verdict::Answer),
         None => Verdict::Forward(Asked {
             wants_address: matches!(question.qtype, QTYPE::TYPE(TYPE::A | TYPE::AAAA)),
             name,
@@ -100,7 +102,7 @@ fn content(found: Found, question: &Question<'_>) -> Content {
         Found::Addresses(named) => {
             Content::Addresses { v4: asks_for(TYPE::A), v6: asks_for(TYPE::AAAA), named }
         }
-        Found::Pointer(name) if asks_for(TYPE::PTR) => Content::Pointer(name),
+        Found::Pointer(Some(name)) if asks_for(TYPE::PTR) => Content::Pointer(name),
         Found::Pointer(_) => Content::NoData,
         Found::NoName => Content::NoName,
     }
@@ -271,6 +273,19 @@ mod tests {
         assert_eq!(Packet::parse(&answer.bytes).expect("an answer").answers.len(), 2);
         let reverse = format!("2.{}d.f.ip6.arpa", "0.".repeat(29));
         assert_eq!(answers(&reverse, TYPE::PTR).len(), 1);
+    }
+
+    #[test]
+    fn an_address_of_which_no_name_can_be_written_has_an_answer_too() {
+        let zone = Zone::new("shop_default", ["10.1.0.0/24".parse().expect("a subnet")]);
+        zone.set("long-1", Entry { names: vec!["a".repeat(68)], ipv4: Some(ADDRESS), ipv6: None });
+        let view = View { zones: vec![Rc::new(zone)], ..View::default() };
+        for transport in [Transport::Udp, Transport::Tcp] {
+            let asked = query("2.0.1.10.in-addr.arpa", TYPE::PTR);
+            let Verdict::Answer(answer) = examine(&view, &asked, transport) else { panic!("no answer") };
+            let answer = Packet::parse(&answer.bytes).expect("an answer");
+            assert_eq!((answer.rcode(), answer.answers.len()), (RCODE::NoError, 0));
+        }
     }
 
     #[test]

@@ -13,6 +13,7 @@ mod forward;
 mod message;
 mod place;
 mod question;
+mod records;
 mod redirect;
 mod resolv;
 mod reverse;

@@ -38,7 +38,8 @@ pub enum Forwarding {
 #[derive(Debug, Clone)]
 pub(super) enum Found {
     Addresses(Rc<Named>),
-    Pointer(String),
+    /// None where it has no name that can be written.
+    Pointer(Option<String>),
     /// The name would be in one of the zones, but nobody has it.
     NoName,
 }
@@ -153,7 +154,9 @@ mod tests {
         let alone = View { zones: vec![zone("shop_front", 1, &["api"])], ..View::default() };
         assert!(alone.find("store").is_none() && alone.find("store.shop_back").is_none());
         let address = Ipv4Addr::new(10, 1, 2, 2).into();
-        assert!(matches!(other.find_reverse(address), Some(Found::Pointer(name)) if name == "api.shop_back"));
+        assert!(
+            matches!(other.find_reverse(address), Some(Found::Pointer(Some(name))) if name == "api.shop_back")
+        );
         assert!(alone.find_reverse(address).is_none());
     }
 

@@ -7,6 +7,7 @@ use std::rc::Rc;
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
+use simple_dns::Name;
 
 /// What parts the stack from the container in the key of a neighbour's: no container's own key has one.
 const OF: char = '/';
@@ -24,8 +25,8 @@ pub struct Zone {
     version: Cell<u64>,
 }
 
-/// A container on a network: its names, of which the first is the one that its addresses lead back to, and its
-/// addresses there.
+/// A container on a network: its names, of which the first that DNS can write is the one that its addresses lead back to,
+/// and its addresses there.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
     /// Without the network's name; case does not matter.
@@ -52,8 +53,9 @@ struct Content {
     containers: BTreeMap<String, Entry>,
     /// By lower-case name.
     names: HashMap<String, Rc<Named>>,
-    /// The first name of who has it.
-    owners: HashMap<IpAddr, String>,
+    /// The full name of who has it; none where no name of theirs can be written in a message (RFC 1035, 2.3.4): one of a
+    /// container may be longer than a label.
+    owners: HashMap<IpAddr, Option<String>>,
     /// Names without a dot that containers of other stacks had: nobody else is asked for them, as for the stack's own.
     gone: HashSet<String>,
     /// The containers have changed since names and owners were made: done with the next question, as hundreds may come
@@ -74,8 +76,8 @@ pub(super) enum Lookup {
 /// What a zone knows of an address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum ReverseLookup {
-    /// The full name of the container that has it.
-    Known(String),
+    /// The full name of the container that has it, where there is one that can be told.
+    Known(Option<String>),
     /// In one of the network's subnets, but nobody's.
     Unknown,
     Foreign,
@@ -157,7 +159,7 @@ impl Zone {
 
     fn indexed(&self) -> Ref<'_, Content> {
         if self.content.borrow().is_stale {
-            self.content.borrow_mut().index();
+            self.content.borrow_mut().index(&self.domain);
         }
         self.content.borrow()
     }
@@ -185,7 +187,7 @@ impl Zone {
     /// Whose address it is.
     pub(super) fn reverse(&self, address: IpAddr) -> ReverseLookup {
         match self.indexed().owners.get(&address) {
-            Some(name) => ReverseLookup::Known(format!("{name}.{}", self.domain)),
+            Some(name) => ReverseLookup::Known(name.clone()),
             None if self.subnets.iter().any(|subnet| subnet.contains(&address)) => ReverseLookup::Unknown,
             None => ReverseLookup::Foreign,
         }
@@ -194,7 +196,7 @@ impl Zone {
 
 impl Content {
     /// Makes the ways in anew. Whose turn it is stays.
-    fn index(&mut self) {
+    fn index(&mut self, domain: &str) {
         self.is_stale = false;
         let before = std::mem::take(&mut self.names);
         self.owners.clear();
@@ -207,11 +209,11 @@ impl Content {
                 named.v4.extend(entry.ipv4.filter(|address| !named.v4.contains(address)));
                 named.v6.extend(entry.ipv6.filter(|address| !named.v6.contains(address)));
             }
-            let first = entry.names.first().map(|name| name.to_ascii_lowercase());
+            let full = |name: &String| format!("{}.{domain}", name.to_ascii_lowercase());
+            let mut writable = entry.names.iter().map(full).filter(|name| Name::new(name).is_ok());
+            let first = writable.next();
             for address in entry.ipv4.map(IpAddr::from).into_iter().chain(entry.ipv6.map(IpAddr::from)) {
-                if let Some(first) = &first {
-                    self.owners.entry(address).or_insert_with(|| first.clone());
-                }
+                self.owners.entry(address).or_insert_with(|| first.clone());
             }
         }
         for (name, named) in &names {
@@ -318,12 +320,23 @@ mod tests {
 
     #[test]
     fn an_address_leads_to_its_first_name() {
-        let name = ReverseLookup::Known("shop-api-1.shop_default".into());
+        let name = ReverseLookup::Known(Some("shop-api-1.shop_default".into()));
         assert_eq!(zone().reverse(ONE.into()), name);
         assert_eq!(zone().reverse(SIX.into()), name);
         assert_eq!(zone().reverse(Ipv4Addr::new(10, 1, 0, 9).into()), ReverseLookup::Unknown);
         assert_eq!(zone().reverse("fd00::9".parse().expect("an address")), ReverseLookup::Unknown);
         assert_eq!(zone().reverse(Ipv4Addr::new(10, 2, 0, 2).into()), ReverseLookup::Foreign);
+    }
+
+    #[test]
+    fn an_address_leads_to_a_name_that_can_be_written_if_there_is_one() {
+        let (zone, long) = (zone(), "a".repeat(64));
+        zone.set("api-3", entry(&[&long, "Service"], Ipv4Addr::new(10, 1, 0, 5)));
+        zone.set("api-4", entry(&[&long], Ipv4Addr::new(10, 1, 0, 6)));
+        let reverse = |last| zone.reverse(Ipv4Addr::new(10, 1, 0, last).into());
+        assert_eq!(reverse(5), ReverseLookup::Known(Some("service.shop_default".into())));
+        assert_eq!(reverse(6), ReverseLookup::Known(None));
+        assert_eq!(known(&zone, "service"), [IpAddr::from(Ipv4Addr::new(10, 1, 0, 5))]);
     }
 
     #[test]

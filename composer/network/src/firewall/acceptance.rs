@@ -23,7 +23,8 @@
 //! it does not know `meta oifkind`); an uplink is a default route's interface of such a name.
 //!
 //! The first is at the head, and only where bridged frames pass the firewall as if they were routed (br_netfilter):
-//! nobody else has a say in what one container tells another. The others are as far down as they help: before the
+//! nobody else has a say in what one container tells another. It is the only one that a network has which is internal. The
+//! others are as far down as they help: before the
 //! first rule that decides on every packet, so that what others have forbidden stays forbidden. They may be this wide,
 //! as the stack's own table is passed too, and drops what is neither an answer nor published.
 //!
@@ -38,7 +39,7 @@ use netlink_bindings::nftables::{Chained, CmpOps, MetaKeys, VerdictCode};
 use netlink_socket2::NetlinkSocket;
 
 use super::chains::{self, Chain, Chains, IPV4, IPV6, Place};
-use super::legacy_rules;
+use super::{Rules, legacy_rules, open};
 use crate::nftables::{batch_header, compare, header, load_meta, verdict};
 
 /// Whether bridged packets pass the firewall; per network namespace, absent without br_netfilter
@@ -82,10 +83,7 @@ enum Change {
 /// Lets traffic within the bridge pass, unless it does already, in the thread's namespace.
 pub(crate) fn within(bridge: &str) -> io::Result<()> {
     let calls = super::bridged();
-    let called = CALLS.into_iter().zip(calls).filter(|(_, calls)| *calls);
-    let wanted: Vec<_> = called
-        .map(|((family, _), _)| Wanted { bridge: bridge.to_owned(), way: Way::Within, family })
-        .collect();
+    let wanted: Vec<_> = of_within(bridge, calls).collect();
     if wanted.is_empty() {
         return Ok(());
     }
@@ -94,13 +92,10 @@ pub(crate) fn within(bridge: &str) -> io::Result<()> {
     change(&mut NetlinkSocket::new(), |chains| missing(chains, &wanted))
 }
 
-/// Lets pass what the bridges' containers ask for outside, and what is let in to them. A bridge comes with the
-/// families that are routed to it. Returned are the chains that take no rule of ours, and why.
-pub(super) fn beyond(
-    socket: &mut NetlinkSocket,
-    bridges: &[(&str, bool, bool)],
-) -> io::Result<Vec<(String, io::Error)>> {
-    let wanted = wanted(bridges);
+/// Lets pass what the networks' containers say to each other, where that passes the firewall, and what those of networks
+/// that are not internal ask for outside and are let in to. Returned are the chains that take no rule of ours, and why.
+pub(super) fn pass(socket: &mut NetlinkSocket, rules: &Rules) -> io::Result<Vec<(String, io::Error)>> {
+    let wanted = wanted(rules);
     if wanted.is_empty() || change(socket, |chains| missing(chains, &wanted)).is_ok() {
         return Ok(Vec::new());
     }
@@ -127,9 +122,9 @@ pub(super) fn beyond(
     Ok(refusals)
 }
 
-/// How many rules for what is forwarded are not there.
-pub(super) fn lacking(socket: &mut NetlinkSocket, bridges: &[(&str, bool, bool)]) -> io::Result<usize> {
-    let wanted = wanted(bridges);
+/// How many rules that are wanted for these are not there.
+pub(super) fn lacking(socket: &mut NetlinkSocket, rules: &Rules) -> io::Result<usize> {
+    let wanted = wanted(rules);
     let mut lacking = 0;
     change(socket, |chains| {
         lacking = missing(chains, &wanted)?.len();
@@ -138,22 +133,28 @@ pub(super) fn lacking(socket: &mut NetlinkSocket, bridges: &[(&str, bool, bool)]
     Ok(lacking)
 }
 
-fn wanted(bridges: &[(&str, bool, bool)]) -> Vec<Wanted> {
-    let mut wanted = Vec::new();
+fn wanted(rules: &Rules) -> Vec<Wanted> {
+    let mut wanted: Vec<Wanted> =
+        rules.networks.iter().flat_map(|net| of_within(&net.bridge, rules.bridged)).collect();
     let mut ways: Vec<Way> = uplinks().into_iter().map(Way::Uplink).collect();
     ways.extend(OF_DOCKER.map(Way::Docker));
     ways.extend([Way::Out, Way::In]);
-    for (bridge, v4, v6) in bridges {
-        for family in [(IPV4, v4), (IPV6, v6)].into_iter().filter(|(_, has)| **has).map(|(family, _)| family)
-        {
+    for (bridge, v4, v6) in open(rules) {
+        for family in [(IPV4, v4), (IPV6, v6)].into_iter().filter(|(_, has)| *has).map(|(family, _)| family) {
             wanted.extend(ways.iter().map(|way| Wanted {
-                bridge: (*bridge).to_owned(),
+                bridge: bridge.to_owned(),
                 way: way.clone(),
                 family,
             }));
         }
     }
     wanted
+}
+
+/// The rules for what is within a bridge, of the families whose frames pass the firewall.
+fn of_within(bridge: &str, bridged: [bool; 2]) -> impl Iterator<Item = Wanted> {
+    let called = CALLS.into_iter().zip(bridged).filter(|(_, calls)| *calls);
+    called.map(move |((family, _), _)| Wanted { bridge: bridge.to_owned(), way: Way::Within, family })
 }
 
 /// Removes the rules of these bridges, in whichever chain they are; that there are none is no error. The socket is

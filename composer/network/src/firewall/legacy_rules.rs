@@ -32,8 +32,20 @@ pub(super) fn within(bridge: &str, families: [bool; 2]) -> io::Result<()> {
     Ok(())
 }
 
-/// Lets pass what the bridges' containers ask for outside, and what is let in to them; what could not be done, for users.
-pub(super) fn beyond(bridges: &[(&str, bool, bool)]) -> Vec<String> {
+/// Lets pass what is within the bridges, and what the containers of those that are open ask for outside and are let in to;
+/// what could not be done, for users.
+pub(super) fn pass(bridges: &[String], bridged: [bool; 2], open: &[(&str, bool, bool)]) -> Vec<String> {
+    let within = bridges.iter().try_for_each(|bridge| within(bridge, bridged));
+    let mut warnings = beyond(open);
+    if let Err(error) = within
+        && warnings.is_empty()
+    {
+        warnings.push(untold("iptables-legacy or ip6tables-legacy", &error));
+    }
+    warnings
+}
+
+fn beyond(bridges: &[(&str, bool, bool)]) -> Vec<String> {
     let may_drop = legacy::may_drop(legacy::FORWARD);
     let mut warnings = Vec::new();
     for family in (0..2).filter(|family| may_drop[*family]) {

@@ -209,17 +209,17 @@ impl Firewall {
                 ));
             }
         }
-        let open = open(rules);
-        let refusals = match acceptance::beyond(&mut self.socket, &open) {
+        let refusals = match acceptance::pass(&mut self.socket, rules) {
             Ok(refusals) => refusals,
             Err(error) => vec![("a chain of others".to_owned(), error)],
         };
         self.refused = match refusals.is_empty() {
             true => 0,
-            false => acceptance::lacking(&mut self.socket, &open).unwrap_or(usize::MAX),
+            false => acceptance::lacking(&mut self.socket, rules).unwrap_or(usize::MAX),
         };
-        warnings.extend(refusals.into_iter().map(|(chain, error)| unpassed(&chain, &error, &open)));
-        warnings.extend(legacy_rules::beyond(&open));
+        warnings.extend(refusals.into_iter().map(|(chain, error)| unpassed(&chain, &error, rules)));
+        let open = open(rules);
+        warnings.extend(legacy_rules::pass(&bridges(rules, |_| true), rules.bridged, &open));
         if rules.published.iter().any(Published::is_at_loopback_v6) {
             let dropping = open.iter().flat_map(|(bridge, v4, v6)| dropping(bridge, [*v4, *v6]));
             warnings.extend(dropping.map(|dropping| dropping.to_string()));
@@ -250,7 +250,7 @@ impl Firewall {
         {
             return Ok(true);
         }
-        let lacking = acceptance::lacking(&mut self.socket, &open(&self.applied)).map_err(failed)?;
+        let lacking = acceptance::lacking(&mut self.socket, &self.applied).map_err(failed)?;
         Ok(lacking > self.refused)
     }
 
@@ -339,8 +339,9 @@ fn loopback(bridge: &str, may: bool) -> io::Result<()> {
 }
 
 /// What users are told of chains that take no rules of ours.
-fn unpassed(chain: &str, error: &io::Error, bridges: &[(&str, bool, bool)]) -> String {
-    let names: Vec<&str> = bridges.iter().map(|(bridge, ..)| *bridge).collect();
+fn unpassed(chain: &str, error: &io::Error, rules: &Rules) -> String {
+    // What stays within an internal network passes the firewall only where bridged frames do.
+    let names = bridges(rules, |net| !net.internal || rules.bridged.contains(&true));
     let commands: Vec<String> = names
         .iter()
         .map(|bridge| format!("`firewall-cmd --zone=trusted --add-interface={bridge}`"))

@@ -35,6 +35,8 @@ pub struct Watch {
     table: CString,
     /// Whom the kernel names where the stack itself has made its table anew.
     own: u32,
+    /// Whether frames within bridges passed the firewall at the last change: the kernel tells nobody that they do.
+    bridged: [bool; 2],
     buffer: Vec<u8>,
 }
 
@@ -50,11 +52,12 @@ impl Watch {
             AsyncFd::new(socket)
         };
         let socket = open().map_err(|error| Error::kernel("watch the rules of", "nf_tables", error))?;
-        Ok(Self { socket, table: table.to_owned(), own, buffer: vec![0; BUFFER] })
+        Ok(Self { socket, table: table.to_owned(), own, bridged: super::bridged(), buffer: vec![0; BUFFER] })
     }
 
     /// Returns when a transaction has taken away the stack's table or that of the host, or rules of ours that are about one
-    /// of the bridges, or has made or changed a chain that forwarded packets pass. Others may have put them back already:
+    /// of the bridges, or has made or changed a chain that forwarded packets pass; or any has, where frames within bridges have
+    /// come to pass the firewall since (Docker sets that as it starts). Others may have put them back already:
     /// [`super::Firewall::has_lost`] and [`super::Forwarding::restore`] know.
     ///
     /// # Errors
@@ -91,7 +94,12 @@ impl Watch {
                         concerns |= tag.is_some_and(|tag| bridges().contains(chains::bridge_of(&tag)));
                     }
                     // The end of a transaction.
-                    THROUGH if concerns => return Ok(()),
+                    THROUGH => {
+                        let bridged = super::bridged();
+                        if std::mem::replace(&mut self.bridged, bridged) != bridged || concerns {
+                            return Ok(());
+                        }
+                    }
                     _ => {}
                 }
             }

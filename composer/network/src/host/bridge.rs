@@ -7,7 +7,7 @@ use rtnetlink::packet_route::address::{AddressHeaderFlags, AddressMessage};
 use rtnetlink::packet_route::link::{InfoKind, LinkAttribute, LinkFlags, LinkMessage};
 use rtnetlink::{LinkBridge, LinkUnspec};
 
-use super::{Host, Medium, forward, group_of, has_ipv6, is_kind, mac_of};
+use super::{Host, Medium, forward, group_of, has_ipv6, is_by_itself, is_kind, link_local_of, mac_of};
 use crate::addresses::Subnet;
 use crate::error::{Error, Result, netlink_to_io};
 use crate::names;
@@ -76,7 +76,8 @@ impl Host {
         // containers' ARP entries whenever a port comes or goes.
         let first =
             spec.subnets.first().map_or(IpAddr::V4(Ipv4Addr::from_bits(*group)), |subnet| subnet.gateway);
-        let mac = mac_of(first).to_vec();
+        let own = mac_of(first);
+        let mac = own.to_vec();
         let link = match self.find(name).await? {
             Some(link) => link,
             None => self.make_bridge(spec, &mac).await?,
@@ -103,6 +104,11 @@ impl Host {
             changed.map_err(|error| Error::netlink("mend bridge", name, error))?;
         }
         self.ensure_addresses(name, index, &spec.subnets).await?;
+        // The kernel makes one when the first port comes, and never again while it stays: without it, it asks for nobody
+        // whom it forwards to.
+        if spec.has_ipv6() && link.header.flags.contains(LinkFlags::Running) {
+            self.ensure_link_local(name, index, link_local_of(own)).await?;
+        }
         forward::allow(name).map_err(|error| {
             Error::kernel("have the firewall let pass the traffic of bridge", name, error)
         })?;
@@ -185,17 +191,28 @@ impl Host {
             self.remove_address(name, message).await?;
         }
         for net in wanted {
-            let mut added = self.handle.address().add(index, net.addr(), net.prefix_len()).replace();
-            if net.addr().is_ipv6() {
-                // It is there at once: nobody else can have it behind a bridge of our own.
-                added.message_mut().header.flags |= AddressHeaderFlags::Nodad;
-            }
-            added
-                .execute()
-                .await
-                .map_err(|error| Error::netlink("add the address of bridge", name, error))?;
+            self.add_address(name, index, net).await?;
         }
         Ok(())
+    }
+
+    /// Whichever it has: the host may have the kernel choose it otherwise (addr_gen_mode).
+    async fn ensure_link_local(&self, name: &str, index: u32, wanted: IpNet) -> Result<()> {
+        let there = self.all_addresses(Some(index)).await?;
+        if there.iter().any(|(net, _)| is_by_itself(net)) {
+            return Ok(());
+        }
+        self.add_address(name, index, wanted).await
+    }
+
+    async fn add_address(&self, name: &str, index: u32, net: IpNet) -> Result<()> {
+        let mut added = self.handle.address().add(index, net.addr(), net.prefix_len()).replace();
+        if net.addr().is_ipv6() {
+            // It is there at once: nobody else can have it behind a bridge of our own.
+            added.message_mut().header.flags |= AddressHeaderFlags::Nodad;
+        }
+        let added = added.execute().await;
+        added.map_err(|error| Error::netlink("add the address of bridge", name, error))
     }
 
     async fn remove_address(&self, name: &str, message: AddressMessage) -> Result<()> {

@@ -12,11 +12,11 @@ mod loopback;
 mod macvlan;
 mod veth;
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 
 use futures_util::{StreamExt, TryStreamExt};
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv6Net};
 use rtnetlink::Handle;
 use rtnetlink::packet_route::AddressFamily;
 use rtnetlink::packet_route::address::{AddressAttribute, AddressMessage};
@@ -195,6 +195,12 @@ impl Host {
     /// The addresses of one link, or of all, each with the message that names it to the kernel. Those that the kernel
     /// makes of an interface by itself (link-local ones of IPv6) are left out.
     async fn addresses(&self, index: Option<u32>) -> Result<Vec<(IpNet, AddressMessage)>> {
+        let mut all = self.all_addresses(index).await?;
+        all.retain(|(net, _)| !is_by_itself(net));
+        Ok(all)
+    }
+
+    async fn all_addresses(&self, index: Option<u32>) -> Result<Vec<(IpNet, AddressMessage)>> {
         let mut request = self.handle.address().get();
         if let Some(index) = index {
             request = request.set_link_index_filter(index);
@@ -206,11 +212,14 @@ impl Host {
             .map_err(|error| Error::netlink("list", "the addresses of the host", error))?;
         let nets = messages.into_iter().filter_map(|message| {
             let net = IpNet::new(own_address(&message)?, message.header.prefix_len).ok()?;
-            let by_itself = matches!(net.addr(), IpAddr::V6(address) if address.is_unicast_link_local());
-            (!by_itself).then_some((net, message))
+            Some((net, message))
         });
         Ok(nets.collect())
     }
+}
+
+fn is_by_itself(net: &IpNet) -> bool {
+    matches!(net.addr(), IpAddr::V6(address) if address.is_unicast_link_local())
 }
 
 /// IFA_LOCAL is the interface's own address; on point-to-point links IFA_ADDRESS is the peer's. IPv6 has the latter alone
@@ -279,4 +288,14 @@ pub fn mac_of(address: IpAddr) -> [u8; 6] {
     };
     let [one, two] = MAC_PREFIX;
     [one, two, a, b, c, d]
+}
+
+/// The link-local address that the kernel makes of a MAC (RFC 4291, appendix A).
+fn link_local_of(mac: [u8; 6]) -> IpNet {
+    let [a, b, c, d, e, f] = mac;
+    let pairs = [[a ^ 2, b], [c, 0xff], [0xfe, d], [e, f]].map(u16::from_be_bytes);
+    let [one, two, three, four] = pairs;
+    let address = Ipv6Addr::new(0xfe80, 0, 0, 0, one, two, three, four);
+    // As wide as its network is (RFC 4291, 2.5.6).
+    Ipv6Net::new_assert(address, 64).into()
 }

@@ -5,9 +5,10 @@ use std::net::TcpStream;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use composer_network::firewall::{Firewall, Net, Rules, bridged};
 use composer_network::{Bridge, Host, Ipv4Net, names};
 
-use crate::world::{Container, bridge, bring, link_group, on_a_host, run};
+use crate::world::{Container, PATIENCE, bridge, bring, link_group, on_a_host, run};
 
 const CALLS_IPTABLES: &str = "/proc/sys/net/bridge/bridge-nf-call-iptables";
 const CALLS_IP6TABLES: &str = "/proc/sys/net/bridge/bridge-nf-call-ip6tables";
@@ -95,6 +96,78 @@ fn containers_reach_each_other_through_a_firewall_that_drops() {
         let blocked = two.inside(move || TcpStream::connect_timeout(&to, Duration::from_millis(200))).await;
         assert_eq!(blocked.expect_err("dropped").kind(), std::io::ErrorKind::TimedOut);
         bridge(&host).await;
+        assert!(two.reaches(one.address, 80).await);
+    });
+}
+
+/// What a stack has the kernel do for this network, which is internal, where bridged frames pass as they do now.
+fn internal(bridge: &Bridge) -> Rules {
+    let net = Net {
+        bridge: bridge.name.clone(),
+        subnets: vec![bridge.subnets[0].net],
+        masquerade: true,
+        internal: true,
+        isolated: false,
+        unprotected: [false; 2],
+        routed: [false; 2],
+        source: [None; 2],
+        trusted: Vec::new(),
+    };
+    Rules { networks: vec![net], published: Vec::new(), direct: Vec::new(), bridged: bridged() }
+}
+
+#[test]
+fn an_internal_network_lives_through_a_firewall_that_is_loaded_anew() {
+    on_a_host(|| async {
+        let other = "add table inet other
+            delete table inet other
+            table inet other {
+                chain forward { type filter hook forward priority filter; policy drop; }
+            }";
+        let host = guarded(other);
+        let made = bridge(&host).await;
+        let (one, _) = Container::attached("one-1", 2, &host, &made).await;
+        let (two, _) = Container::attached("two-1", 3, &host, &made).await;
+        let _service = one.listens(80).await;
+        let mut firewall = Firewall::new("shop");
+        assert!(firewall.apply(&internal(&made)).expect("applied").is_empty());
+        let own = || [made.name.clone()].into();
+        let mut watch = firewall.watch().expect("a watch");
+        feed("nft", &["-f", "-"], other);
+        watch.taken_away(own).await.expect("told");
+        assert!(firewall.has_lost().expect("listed"));
+        firewall.apply(&internal(&made)).expect("applied");
+        assert!(!firewall.has_lost().expect("listed"));
+        assert_eq!(split(&made).0, ["table inet other/chain forward/0"]);
+        assert!(two.reaches(one.address, 80).await);
+        remove(&host, &made).await;
+        assert!(!ruleset().contains("composer:"));
+    });
+}
+
+#[test]
+fn frames_that_come_to_pass_the_firewall_later_are_let_pass_with_the_next_change_of_anybodys() {
+    on_a_host(|| async {
+        for path in [CALLS_IPTABLES, CALLS_IP6TABLES] {
+            std::fs::write(path, "0").expect("a kernel with br_netfilter");
+        }
+        feed("nft", &["-f", "-"], PLAIN);
+        let host = Host::open().expect("a connection");
+        let made = bridge(&host).await;
+        let (one, _) = Container::attached("one-1", 2, &host, &made).await;
+        let (two, _) = Container::attached("two-1", 3, &host, &made).await;
+        let _service = one.listens(80).await;
+        let mut firewall = Firewall::new("shop");
+        firewall.apply(&internal(&made)).expect("applied");
+        let mut watch = firewall.watch().expect("a watch");
+        let own = || [made.name.clone()].into();
+        run("nft", "add table ip unconcerned");
+        let told = tokio::time::timeout(Duration::from_millis(200), watch.taken_away(own)).await;
+        assert!(told.is_err(), "what nobody minds");
+        let _host = guarded("add table ip docker");
+        tokio::time::timeout(PATIENCE, watch.taken_away(own)).await.expect("in time").expect("told");
+        assert!(firewall.has_lost().expect("listed"));
+        firewall.apply(&internal(&made)).expect("applied");
         assert!(two.reaches(one.address, 80).await);
     });
 }

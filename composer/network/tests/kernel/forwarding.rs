@@ -11,12 +11,13 @@ use simple_dns::rdata::{A, OPT, RData};
 use simple_dns::{CLASS, Packet, PacketFlag, RCODE, ResourceRecord, TYPE};
 
 use crate::dns::{entry, serve, zone};
-use crate::world::{Container, Over, addresses, bridge, on_a_host, query, read_framed, write_framed};
+use crate::world::{Container, Over, addresses, bridge, on_a_host, query, read_framed, run, write_framed};
 
 /// How an upstream of a test answers.
 #[derive(Clone, Copy)]
 pub enum Manner {
-    /// With this last octet of 192.0.2.0/24; truncated over UDP for names that start with `long`.
+    /// With this last octet of 192.0.2.0/24; for names that start with `long` truncated over UDP, and for those that start
+    /// with `wide` with more than many take.
     Answers(u8),
     /// After an answer to another question and one with another id.
     AnswersAfterForgeries(u8),
@@ -85,7 +86,8 @@ fn respond(query: &[u8], manner: Manner, over: Over) -> Option<Vec<u8>> {
             if long && over == Over::Udp {
                 reply.set_flags(PacketFlag::TRUNCATION);
             } else {
-                for _ in 0..if long { 1000 } else { 1 } {
+                let wide = question.qname.to_string().starts_with("wide");
+                for _ in 0..if long { 1000 } else { 1 + usize::from(wide) * 99 } {
                     let data = RData::A(A::from(std::net::Ipv4Addr::new(192, 0, 2, last)));
                     reply.answers.push(ResourceRecord::new(question.qname.clone(), CLASS::IN, 5, data));
                 }
@@ -127,6 +129,31 @@ fn foreign_names_are_asked_of_the_upstream_over_udp_and_tcp() {
             }
             assert_eq!(addresses(5, &one.asks(over, query(5, "api", TYPE::A)).await), [one.address]);
         }
+    });
+}
+
+#[test]
+fn an_answer_over_udp_is_no_larger_than_its_asker_takes() {
+    on_a_host(|| async {
+        let (_host, one, _listener) = asking(Upstreams::Fixed(vec![upstream(Manner::Answers(1))])).await;
+        for size in [None, Some(100), Some(1000), Some(4000)] {
+            let plain = query(6, "wide.example.com", TYPE::A);
+            let mut asked = Packet::parse(&plain).expect("a query");
+            if let Some(udp_packet_size) = size {
+                *asked.opt_mut() = Some(OPT { opt_codes: Vec::new(), udp_packet_size, version: 0 });
+            }
+            let asked = asked.build_bytes_vec().expect("a query");
+            let answer = one.asks(Over::Udp, asked.clone()).await;
+            let packet = Packet::parse(&answer).expect("an answer");
+            let limit = size.unwrap_or(512).max(512);
+            assert!(answer.len() <= limit.into(), "{} of {size:?}", answer.len());
+            assert_eq!(packet.has_flags(PacketFlag::TRUNCATION), limit < 4000, "{size:?}");
+            assert_eq!(packet.opt().is_some(), size.is_some(), "{size:?}");
+            let over_tcp = one.asks(Over::Tcp, asked).await;
+            assert_eq!(addresses(6, &over_tcp).len(), 100);
+        }
+        let short = one.inside(|| run("dig", "@127.0.0.11 +noedns +short wide.example.com")).await;
+        assert_eq!(short.lines().count(), 100, "it asks again over TCP");
     });
 }
 

@@ -48,6 +48,55 @@ fn plug(bridge: &Bridge, container: &str, interface: &str, last: u8, gateways: G
 }
 
 #[test]
+fn a_bridge_whose_addresses_were_flushed_asks_for_whom_it_forwards_to_again() {
+    on_a_host(|| async {
+        let host = Host::open().expect("a connection");
+        let back = second(&host, false).await;
+        let one = Container::new("one-1", 9);
+        let gateways = Gateways { v4: None, v6: Some("fd07::1".parse().expect("it")) };
+        let plugs = vec![plug(&back, "one-1", "lan", 9, gateways)];
+        attach(&host, one.netns(), Wiring { plugs, ..Wiring::default() }, unlimited())
+            .await
+            .expect("attached");
+        let listed = || run("ip", &format!("-6 -br addr show dev {}", back.name));
+        // The host's end of the cable has it once the kernel has seen that the cable is in.
+        let _service = one.inside(|| TcpListener::bind("[::]:80").expect("a listener")).await;
+        TcpStream::connect_timeout(&(ip("fd07::9"), 80).into(), PATIENCE).expect("a container");
+        let before = listed();
+        assert!(before.contains(" fe80::"), "{before}");
+        run("ip", &format!("-6 addr flush dev {}", back.name));
+        second(&host, false).await;
+        let words = |text: &str| {
+            text.split_whitespace().map(str::to_owned).collect::<std::collections::BTreeSet<_>>()
+        };
+        assert_eq!(words(&listed()), words(&before), "as the kernel had made it");
+        // One that somebody has chosen is as good.
+        run("ip", &format!("-6 addr flush dev {} scope link", back.name));
+        run("ip", &format!("addr add fe80::7/64 dev {} nodad", back.name));
+        second(&host, false).await;
+        assert_eq!(listed().matches("fe80::").count(), 1, "{}", listed());
+        // From somebody beyond the host.
+        run("ip", &format!("-6 addr flush dev {}", back.name));
+        second(&host, false).await;
+        std::fs::write("/proc/sys/net/ipv6/conf/all/forwarding", "1").expect("set");
+        let beyond = Container::new("beyond-1", 2);
+        beyond.plugged(&host, &bridge(&host).await).await;
+        run("ip", "neigh flush all");
+        let front = bridge(&host).await.name;
+        std::fs::write(format!("/proc/sys/net/ipv6/conf/{front}/disable_ipv6"), "0").expect("set");
+        run("ip", &format!("addr add fd08::1/64 dev {front} nodad"));
+        beyond
+            .inside(|| {
+                std::fs::write("/proc/sys/net/ipv6/conf/eth0/disable_ipv6", "0").expect("set");
+                run("ip", "addr add fd08::2/64 dev eth0 nodad");
+                run("ip", "route add default via fd08::1");
+                TcpStream::connect_timeout(&(ip("fd07::9"), 80).into(), PATIENCE).expect("forwarded");
+            })
+            .await;
+    });
+}
+
+#[test]
 fn a_container_on_two_networks() {
     on_a_host(|| async {
         let host = Host::open().expect("a connection");

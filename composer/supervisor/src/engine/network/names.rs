@@ -1,11 +1,12 @@
 //! What the containers of a stack are called on its networks, and what each of them sees of that.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 
 use composer_network::dns::{Entry, Forwarding, ResolvConf, View};
-use composer_stack::{Attachment, Service};
+use composer_stack::{Attachment, Network, Service};
 
 use super::super::Engine;
 use super::super::container::Container;
@@ -25,8 +26,11 @@ impl Engine {
         let networks = self.networks.borrow();
         let mut view = View::default();
         let mut leads_out = false;
-        for (key, at) in record.service.network.in_order() {
-            let (Some(net), Some(address)) = (networks.get(key), record.addresses.get(key)) else { continue };
+        let on = record.service.network.attachments();
+        let on = on.filter_map(|(key, at)| Some((at, networks.get(key)?, record.addresses.get(key)?)));
+        let mut on: Vec<_> = on.collect();
+        on.sort_by_key(|(at, net, _)| answering(at.gw_priority, &net.made, &net.config.name));
+        for (at, net, address) in on {
             let names = self.names(&record, at);
             net.zone.set(&record.name, Entry { names, ipv4: address.ipv4, ipv6: address.ipv6 });
             if let Some(neighbours) = &net.neighbours {
@@ -47,11 +51,10 @@ impl Engine {
         Ok(())
     }
 
-    /// What a container is called on a network.
+    /// What a container is called on a network, in the order in which its addresses lead back to one of these.
     fn names(&self, record: &ContainerRecord, at: &Attachment) -> Vec<String> {
         let service = &record.service;
-        let mut known = vec![record.name.clone(), record.id[..12.min(record.id.len())].to_owned()];
-        known.extend(service.hostname.clone());
+        let mut known = vec![record.name.clone()];
         if record.oneoff.is_none_or(|oneoff| oneoff.aliases) {
             known.push(service.name.clone());
             known.extend(at.aliases.iter().cloned());
@@ -59,6 +62,8 @@ impl Engine {
         if record.oneoff.is_none() {
             known.push(self.derived_name(service, record.index));
         }
+        known.extend(service.hostname.clone());
+        known.push(record.id[..12.min(record.id.len())].to_owned());
         known
     }
 
@@ -93,6 +98,15 @@ impl Engine {
         let own = record.networks.values().filter(|network| !network.external);
         self.resolver.set_own(names, own.map(|network| network.name.clone()));
     }
+}
+
+/// The place of a network among those that a container is on: the first that has a name answers for it, in both families.
+/// As in Docker (libnetwork, `Endpoint.Less`): `gw_priority`, then what leads out, in both families rather than in one, then
+/// by name. In which order they are joined (`priority`) has no part in it.
+fn answering(gw_priority: i64, made: &Network, name: &str) -> impl Ord + use<> {
+    let families = usize::from(made.ipv4) + usize::from(made.ipv6);
+    let ways_out = if made.internal { 0 } else { families };
+    (Reverse(gw_priority), made.internal, Reverse(ways_out), name.to_owned())
 }
 
 /// The names that a service gives to others for itself alone. Those without an alias are names of the network already.
