@@ -8,8 +8,7 @@ use simple_dns::rdata::{A, AAAA, OPT, PTR, RData};
 use simple_dns::{CLASS, Name, Packet, PacketFlag, Question, RCODE, ResourceRecord};
 
 use super::message::Transport;
-use super::question::{HEADER, OPT_RECORD};
-use super::records::edns_size;
+use super::question::{HEADER, OPT_RECORD, edns_size};
 use super::zone::{Named, next_turn};
 
 /// Seconds that an answer may be kept. Docker's are 600, for which an nginx goes on asking a container that has long

@@ -8,11 +8,9 @@ use tokio::io::Interest;
 use tokio::net::UdpSocket;
 use tokio::task::{JoinSet, yield_now};
 
-use super::answer::PLAIN_LIMIT;
 use super::burst::{BURST, Burst};
 use super::forward::Admitted;
-use super::message::Transport;
-use super::records::{edns_size, fitting};
+use super::message::{Transport, fitting};
 use super::server::{Client, Next};
 
 /// Answers datagrams until it is dropped.
@@ -60,8 +58,7 @@ fn turn(
 async fn forward(admitted: Admitted, query: Vec<u8>, from: SocketAddrV4, socket: Rc<UdpSocket>) {
     if let Some(answer) = admitted.ask(&query, Transport::Udp).await {
         // Upstreams may send more than was asked for.
-        let size = edns_size(&query);
-        let answer = fitting(answer, size.unwrap_or(PLAIN_LIMIT).max(PLAIN_LIMIT), size.is_some());
+        let Some(answer) = fitting(answer, &query) else { return };
         let _ = socket.try_send_to(&answer, from.into());
     }
 }

@@ -5,8 +5,7 @@ use simple_dns::{
 };
 
 use super::answer::{self, Answer, Content, Limit};
-use super::question::{HEADER, Head, RESPONSE};
-use super::records::edns_size;
+use super::question::{HEADER, Head, RESPONSE, edns_size};
 use super::reverse;
 use super::view::{Found, View};
 
@@ -127,6 +126,23 @@ pub(super) fn refusal(message: &[u8], code: RCODE) -> Option<Vec<u8>> {
         return reply.build_bytes_vec_compressed().ok();
     }
     reply.build_bytes_vec_compressed().ok()
+}
+
+/// Somebody's answer as its asker takes it over UDP: one that is too long says that there is more, and nothing of it, as the
+/// library does not know all types of records (RFC 1035, 4.2.1; RFC 6891, 7).
+pub(super) fn fitting(answer: Vec<u8>, query: &[u8]) -> Option<Vec<u8>> {
+    if answer.len() <= answer::PLAIN_LIMIT.into() {
+        return Some(answer);
+    }
+    let size = edns_size(query);
+    if answer.len() <= usize::from(size.unwrap_or_default().max(answer::PLAIN_LIMIT)) {
+        return Some(answer);
+    }
+    let head = Head::of(&answer);
+    let Ok(mut packet) = head.parse() else { return refusal(query, RCODE::ServerFailure) };
+    packet.set_flags(PacketFlag::TRUNCATION);
+    *packet.opt_mut() = size.map(|_| answer::our_opt());
+    packet.build_bytes_vec_compressed().ok()
 }
 
 /// The name as text in lower case, when each label is some: a label with a dot in it is none of ours.

@@ -13,7 +13,6 @@ mod forward;
 mod message;
 mod place;
 mod question;
-mod records;
 mod redirect;
 mod resolv;
 mod reverse;

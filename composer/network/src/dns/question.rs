@@ -38,8 +38,21 @@ pub(super) fn response_code(message: &[u8]) -> Option<RCODE> {
     header_buffer::rcode(message).ok()
 }
 
+/// Bytes of an answer that the asker takes over UDP, from the query's OPT record (RFC 6891, 6.2.3). The rest of a
+/// query that cannot be parsed counts as not being there. (The version is not looked at: simple-dns 0.13 reads
+/// it from the place of the flags.)
+pub(super) fn edns_size(message: &[u8]) -> Option<u16> {
+    let records = [header_buffer::answers, header_buffer::name_servers, header_buffer::additional_records];
+    let claimed: usize = records.iter().filter_map(|count| count(message).ok()).map(usize::from).sum();
+    // The library reserves room for as many records as the header claims: only for what can be there.
+    if claimed == 0 || claimed > message.len() / OPT_RECORD {
+        return None;
+    }
+    Packet::parse(message).ok()?.opt().map(|opt| opt.udp_packet_size)
+}
+
 /// Where the question ends; the length of the message when it has no end.
-pub(super) fn question_end(message: &[u8]) -> usize {
+fn question_end(message: &[u8]) -> usize {
     let mut place = HEADER;
     while let Some(length) = message.get(place) {
         match length {
