@@ -185,7 +185,7 @@ fn a_service_is_known_in_the_moment_its_first_dependent_starts() {
 }
 
 #[test]
-fn the_network_that_leads_out_in_both_families_answers_for_a_name_that_is_on_several() {
+fn the_network_that_leads_out_in_both_families_goes_before_others() {
     let file = r#"
 services:
   web: { x-rootfs: @busybox@, command: sleep 1000, networks: [a, b, c] }
@@ -204,6 +204,9 @@ networks:
     // One network answers, also where it has the name in the other family alone.
     assert!(digs("pick", "A").starts_with("10.91.1."), "{}", digs("pick", "A"));
     assert_eq!(digs("pick", "AAAA"), "");
+    // As do the ways out.
+    let route = project.ok(&["exec", "-T", "web", "ip", "route", "show", "default"]);
+    assert!(route.starts_with("default via 10.91.3."), "{route}");
     project.down();
 }
 

@@ -372,6 +372,12 @@ impl Network {
         self.name == format!("{stack}_{key}")
     }
 
+    /// In how many families it leads out. Of networks with one `gw_priority` Docker has that first which does in both, for
+    /// routes as for names (libnetwork, `Endpoint.Less`).
+    pub fn ways_out(&self) -> usize {
+        if self.internal { 0 } else { usize::from(self.ipv4) + usize::from(self.ipv6) }
+    }
+
     /// Whether ports of the host lead to the containers on it: to internal ones nothing does, and on an interface of
     /// the host's each is reached at its own address.
     pub fn leads_in(&self) -> bool {

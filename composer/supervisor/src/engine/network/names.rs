@@ -104,9 +104,7 @@ impl Engine {
 /// As in Docker (libnetwork, `Endpoint.Less`): `gw_priority`, then what leads out, in both families rather than in one, then
 /// by name. In which order they are joined (`priority`) has no part in it.
 fn answering(gw_priority: i64, made: &Network, name: &str) -> impl Ord + use<> {
-    let families = usize::from(made.ipv4) + usize::from(made.ipv6);
-    let ways_out = if made.internal { 0 } else { families };
-    (Reverse(gw_priority), made.internal, Reverse(ways_out), name.to_owned())
+    (Reverse(gw_priority), made.internal, Reverse(made.ways_out()), name.to_owned())
 }
 
 /// The names that a service gives to others for itself alone. Those without an alias are names of the network already.

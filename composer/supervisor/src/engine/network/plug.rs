@@ -307,15 +307,16 @@ fn interface_names(joined: &[Joined<'_>]) -> Vec<String> {
     joined.iter().map(name).collect()
 }
 
-/// The network that a family's default route goes over, and the gateway there: the highest `gw_priority`, then the first
-/// by name, as in Docker. Over one that is internal nothing leads out.
+/// The network that a family's default route goes over, and the gateway there: the highest `gw_priority`, then one
+/// that leads out in both families, then the first by name, as in Docker. Over one that is internal nothing leads out.
 fn way_out<'a>(joined: &[Joined<'a>], family: impl Fn(&IpAddr) -> bool) -> Option<(&'a str, IpAddr)> {
     let mut ways: Vec<_> = joined
         .iter()
         .filter(|joined| !joined.net.made.internal)
         .filter_map(|joined| {
             let subnet = joined.net.bridge.subnets.iter().find(|subnet| family(&subnet.gateway))?;
-            Some((Reverse(joined.at.gw_priority), joined.key, subnet.gateway))
+            let rank = (Reverse(joined.at.gw_priority), Reverse(joined.net.made.ways_out()));
+            Some((rank, joined.key, subnet.gateway))
         })
         .collect();
     ways.sort();

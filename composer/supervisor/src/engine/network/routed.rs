@@ -107,8 +107,9 @@ impl Engine {
         let ways = service.network.attachments().filter_map(|(key, at)| {
             let made = self.made_among(key, networks)?;
             let has = if v4 { made.ipv4 } else { made.ipv6 };
-            (has && made.leads_in()).then_some((Reverse(at.gw_priority), key, made))
+            let rank = (Reverse(at.gw_priority), Reverse(made.ways_out()));
+            (has && made.leads_in()).then_some((rank, key, made))
         });
-        ways.min_by_key(|(priority, key, _)| (*priority, *key)).map(|(.., made)| made)
+        ways.min_by_key(|(rank, key, _)| (*rank, *key)).map(|(.., made)| made)
     }
 }
