@@ -23,6 +23,7 @@ pub fn facts() -> Option<HostFacts> {
         lacks: lacking(),
         interfaces: interfaces(),
         addresses: Some(|| networks::addresses_of_host().ok()),
+        route: Some(networks::route_around),
         networks: Some(networks::known),
         volumes: volumes::known(),
     })

@@ -17,7 +17,10 @@ fn two_stacks_have_no_container_of_the_same_name() {
         let (code, message) = two.fails(&arguments);
         assert!(code == 1 && message.contains(&reason), "{arguments:?}: {message}");
     }
-    // Found before anything is made.
+    // At its line, and before anything is made.
+    let (_, message) = two.fails(&["up", "-d"]);
+    let place = format!("{reason}\n --> compose.yaml:2:");
+    assert!(message.contains(&place), "{message}");
     two.assert_nothing_left();
     // A name that a service comes to have later is no other.
     two.write("compose.yaml", &file.replace(&format!(", container_name: {name}"), ""));

@@ -140,8 +140,14 @@ fn services_have_addresses_of_their_own_on_the_hosts_interface_by_ipvlan() {
     let project = Project::new("ipvlan", &file("l2"));
     if !has_ipvlan() {
         let (_, message) = world.host.inside(|| project.fails(&["up", "-d"]));
-        assert!(message.contains("the kernel has no ipvlan: load it with `modprobe ipvlan`"), "{message}");
-        world.host.inside(|| project.down());
+        // At its line, once, and before anything is made.
+        let why = "the kernel has no ipvlan: load it with `modprobe ipvlan`, or use `driver: macvlan`";
+        assert!(message.starts_with("error: ") && message.matches(why).count() == 1, "{message}");
+        assert!(message.contains("    driver: ipvlan\n"), "{message}");
+        let create = ["network", "create", "-d", "ipvlan", "-o", "parent=lan0", "no-ipvlan"];
+        let (_, message) = world.host.inside(|| project.fails(&create));
+        assert!(message.contains(why), "{message}");
+        project.assert_nothing_left();
         return;
     }
     let run = |args: &[&str]| world.host.inside(|| project.ok(args));

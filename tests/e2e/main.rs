@@ -75,6 +75,7 @@ mod stack;
 mod stats;
 mod stopping;
 mod storage;
+mod subnets;
 mod terminal;
 mod top;
 mod turns;

@@ -206,6 +206,39 @@ fn a_taken_port_is_told_with_its_holder_before_anything_is_made() {
 }
 
 #[test]
+fn all_taken_ports_are_told_at_once_with_ports_that_are_free() {
+    let world = World::new();
+    let ports = r#"["8080:80", "8090:90", "127.0.0.1:8084:84"]"#;
+    let file = format!(
+        "services:{WEB}    ports: {ports}\n  other: {{ x-rootfs: @busybox@, command: sleep 1000, ports: [\"8082:80\", \"8085-8086:80\"] }}\n"
+    );
+    let project = Project::new("all-taken", &file);
+    world.host.inside(|| {
+        let _taken =
+            [8080, 8081, 8084, 8085, 8086, 8090].map(|port| TcpListener::bind(("0.0.0.0", port)).unwrap());
+        let (code, error) = project.fails(&["up", "-d"]);
+        assert_eq!(code, 1, "{error}");
+        for (what, way_out) in [
+            ("service web: port 8080/tcp of the host is taken: process", "publish another port: `8083:80`"),
+            ("service web: port 8090/tcp of the host is taken: process", "publish another port: `8091:90`"),
+            (
+                "service web: port 8084/tcp of the host at 127.0.0.1 is taken",
+                "another port: `127.0.0.1:8088:84`",
+            ),
+            ("service other: ports 8085-8086/tcp of the host are all taken", "or others: `8087:80`"),
+        ] {
+            assert!(
+                error.matches(what).count() == 1 && error.contains(way_out),
+                "{error}\nand not {what}: {way_out}"
+            );
+        }
+        assert_eq!(error.matches("--> compose.yaml").count(), 4, "{error}");
+        project.assert_nothing_left();
+    });
+    world.down(project);
+}
+
+#[test]
 fn run_publishes_what_it_is_asked_to() {
     let world = World::new();
     let project = Project::new("run-ports", &format!("services:{WEB}    ports: [\"8080:80\"]\n"));
@@ -219,10 +252,12 @@ fn run_publishes_what_it_is_asked_to() {
         assert!(TcpStream::connect("127.0.0.1:8080").is_err(), "the file's are not published");
         // What the file says is not to blame.
         let (code, error) = project.fails(&run);
-        assert!(
-            code == 1 && error.contains("port 8085/tcp of the host is taken: service web of stack"),
-            "{error}"
+        let holder = project.containers()[0]["Name"].as_str().unwrap().to_owned();
+        let expected = format!(
+            "port 8085/tcp of the host is taken: container {holder} of stack {} publishes it",
+            project.name
         );
+        assert!(code == 1 && error.contains(&expected), "{error}");
         assert!(
             error.contains("; stop it, or publish another port: `8086:80`") && !error.contains("-->"),
             "{error}"

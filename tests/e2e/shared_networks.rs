@@ -258,17 +258,19 @@ fn networks_are_chosen_by_what_they_are_and_those_of_nobody_go() {
         assert_eq!(names(&[&label, filter]), [expected.as_str()], "{filter}");
     }
     assert_eq!(names(&[&label, "driver=bridge", "scope=local", "name=used"]).len(), 2);
-    for filter in ["driver=macvlan", "scope=swarm", "name=nobody"] {
+    assert_eq!(names(&[&label, "type=custom"]).len(), 2);
+    for filter in ["driver=macvlan", "scope=swarm", "name=nobody", "type=builtin"] {
         assert!(names(&[&label, filter]).is_empty(), "{filter}");
     }
     // All on one line.
-    let shown = project.ok(&["network", "inspect", "-f", "json", &used.name, &unused.name]);
+    let shown = project.ok(&["network", "inspect", "-v", "-f", "json", &used.name, &unused.name]);
     let value: Value = serde_json::from_str(&shown).unwrap();
     assert_eq!((shown.lines().count(), &value[1]["Name"]), (1, &unused.name.clone().into()));
     // Also a stack that stands still has its network.
     project.ok(&["stop", "-t", "0"]);
     assert_eq!(names(&[&label, "dangling=true"]).len(), 2);
     let prune = ["network", "prune", "--force", "--filter", &label];
+    assert_eq!(project.ok(&[&prune[..], &["--filter", "until=1h"]].concat()), "", "none is so old");
     assert_eq!(project.ok(&prune), format!("Deleted Networks:\n{}\n\n", unused.name));
     assert_eq!(names(&[&label]), [used.name.as_str()]);
     assert_eq!(project.ok(&prune), "");

@@ -17,6 +17,10 @@ pub enum Filter {
     Label(Label),
     /// Whether no container is on it, or has it.
     Dangling(bool),
+    /// Whether somebody has made it, or it has always been there: of those there are none here.
+    Custom(bool),
+    /// Made before this moment.
+    Until(u64),
 }
 
 /// A label that is to be there, or not.
@@ -38,8 +42,21 @@ impl Label {
 
 /// Of networks.
 pub fn network(text: &str) -> Result<Filter, String> {
-    let what = "write `name=PART`, `id=PART`, `label=KEY`, `driver=NAME`, `scope=local` or `dangling=true`";
-    read(text).ok_or_else(|| what.to_owned())
+    let what = "write `name=PART`, `id=PART`, `label=KEY`, `driver=NAME`, `type=custom`, `scope=local` or `dangling=true`";
+    let kind = match text.strip_prefix("type=") {
+        Some("custom") => Some(Filter::Custom(true)),
+        Some("builtin") => Some(Filter::Custom(false)),
+        Some(_) | None => None,
+    };
+    kind.or_else(|| read(text)).ok_or_else(|| what.to_owned())
+}
+
+/// Of networks that are pruned.
+pub fn old_network(text: &str) -> Result<Filter, String> {
+    match text.strip_prefix("until=") {
+        Some(time) => crate::time::parse(time, crate::time::now()).map(Filter::Until),
+        None => label_alone(text).map_err(|what| format!("{what}, or `until=TIME`")),
+    }
 }
 
 /// Of volumes, which have no id and no scope to choose by.
@@ -109,7 +126,12 @@ mod tests {
         assert_eq!(network("id=0a"), Ok(Filter::Id("0a".to_owned())));
         assert_eq!(network("scope=local"), Ok(Filter::Scope("local".to_owned())));
         assert_eq!(label_alone("label!=a=b"), Ok(label(Some("b"), false)));
-        for text in ["type=custom", "dangling=x", "name"] {
+        assert_eq!(network("type=custom"), Ok(Filter::Custom(true)));
+        assert_eq!(network("type=builtin"), Ok(Filter::Custom(false)));
+        assert_eq!(old_network("until=7"), Ok(Filter::Until(7_000_000_000)));
+        assert_eq!(old_network("label=a"), label_alone("label=a"));
+        assert!(old_network("until=soon").is_err() && old_network("name=a").is_err());
+        for text in ["type=other", "until=24h", "dangling=x", "name"] {
             assert!(network(text).is_err() && volume(text).is_err() && label_alone(text).is_err(), "{text}");
         }
         assert!(volume("id=0a").is_err() && volume("scope=local").is_err() && label_alone("name=a").is_err());

@@ -82,8 +82,8 @@ pub struct NetworkLs {
     /// How to print
     #[arg(long, value_name = "FORMAT", default_value = "table")]
     pub format: ListFormat,
-    /// Filter by a property: `name=PART`, `id=PART`, `label=KEY` or `label=KEY=VALUE`, `driver=NAME`, `scope=local`,
-    /// `dangling=true` for those that no container is on
+    /// Filter by a property: `name=PART`, `id=PART`, `label=KEY` or `label=KEY=VALUE`, `driver=NAME`, `type=custom`
+    /// (none is `builtin`), `scope=local`, `dangling=true` for those that no container is on
     #[arg(short, long, value_name = "FILTER", value_parser = filter::network)]
     pub filter: Vec<Filter>,
 }
@@ -108,13 +108,17 @@ pub struct NetworkInspect {
     /// How to print: `json` is all on one line
     #[arg(short, long, value_name = "FORMAT", value_parser = ["json"])]
     pub format: Option<String>,
+    /// Tell more of networks that span a cluster: there are none
+    #[arg(short, long, hide = true)]
+    pub verbose: bool,
 }
 
 /// `compose network prune`.
 #[derive(Debug, Args)]
 pub struct NetworkPrune {
-    /// Only those with a label: `label=KEY`, `label=KEY=VALUE`, or without it: `label!=KEY`
-    #[arg(long, value_name = "FILTER", value_parser = filter::label_alone)]
+    /// Only those with a label: `label=KEY`, `label=KEY=VALUE`, or without it: `label!=KEY`; or that were made before a time:
+    /// `until=24h`
+    #[arg(long, value_name = "FILTER", value_parser = filter::old_network)]
     pub filter: Vec<Filter>,
     /// Do not ask
     #[arg(short, long)]

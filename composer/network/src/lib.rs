@@ -26,7 +26,7 @@ pub use error::{Error, Result};
 pub use folder::Folder;
 pub use host::{
     Bridge, BridgeSpec, Gateways, Host, IpvlanFlag, IpvlanMode, LinkInfo, Loopback, MacvlanMode, Medium,
-    Plug, has_ipv6, mac_of, remove_inside, resolvers,
+    Plug, Taken, has_ipv6, mac_of, remove_inside, resolvers,
 };
 pub use host::{Counter, Counters, Direction, FIRST_CLASS, LAST_CLASS, Rates, Shaped, Shaper, counters};
 pub use ipnet::{IpNet, Ipv4Net, Ipv6Net};

@@ -317,7 +317,8 @@ fn overlap(one: IpNet, other: IpNet) -> bool {
     same_family(one, other) && (one.contains(&other.network()) || other.contains(&one.network()))
 }
 
-fn clashes(subnet: IpNet, taken: IpNet) -> bool {
+/// Whether a subnet is in the way of a route.
+pub(crate) fn clashes(subnet: IpNet, taken: IpNet) -> bool {
     taken.prefix_len() >= SHORTEST_ROUTE && overlap(subnet, taken)
 }
 

@@ -93,6 +93,7 @@ pub use shown::{LimitChange, ShownLimit, default_of, key_of, limits_of_stack};
 pub use size::show as show_bytes;
 pub use source::StepKind;
 pub use stdin::Stdin;
+pub use subnet::{hidden_by, unusable_subnet};
 pub use suggest::known_services;
 pub use variables::{json as variables_json, yaml as variables_yaml};
 pub use volume_options::wrong_volume_options;

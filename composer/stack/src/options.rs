@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use crate::model::DeviceRequest;
+use crate::model::{DeviceRequest, IpNet};
 use crate::stdin::Stdin;
 
 /// What to load and with which surroundings.
@@ -105,6 +105,8 @@ pub struct HostFacts {
     pub interfaces: Option<BTreeSet<String>>,
     /// The addresses that it has, where they are known.
     pub addresses: Option<fn() -> Option<BTreeSet<IpAddr>>>,
+    /// The narrowest route by somebody else of which a subnet is a part.
+    pub route: Option<fn(IpNet) -> Option<IpNet>>,
     /// The networks that a stack can join, where they are known.
     pub networks: Option<fn() -> Option<BTreeSet<String>>>,
     /// The volumes that there are, where they are known.

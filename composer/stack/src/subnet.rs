@@ -3,6 +3,8 @@
 use std::fmt;
 use std::net::IpAddr;
 
+use ipnet::IpNet;
+
 /// A range of addresses with a common prefix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Subnet {
@@ -69,6 +71,51 @@ impl fmt::Display for Subnet {
     }
 }
 
+impl From<Subnet> for IpNet {
+    fn from(subnet: Subnet) -> Self {
+        let net = Self::new(subnet.address, subnet.length);
+        net.unwrap_or_else(|_| subnet.address.into())
+    }
+}
+
+/// What no network of containers can be in, and what it is.
+const UNUSABLE: [(&str, &str); 6] = [
+    ("127.0.0.0/8", "every container's own (loopback)"),
+    ("224.0.0.0/4", "for groups (multicast)"),
+    ("255.255.255.255/32", "everybody (broadcast)"),
+    ("fe80::/10", "what each interface gives itself (link-local)"),
+    ("ff00::/8", "for groups (multicast)"),
+    ("::ffff:0.0.0.0/96", "IPv4's"),
+];
+
+/// Why no network can have a subnet, and what to do.
+pub fn unusable_subnet(subnet: IpNet) -> Option<(String, String)> {
+    let private = match subnet {
+        IpNet::V4(_) => "10.0.0.0/8, 172.16.0.0/12 or 192.168.0.0/16",
+        IpNet::V6(_) => "fd00::/8",
+    };
+    if subnet.network().is_unspecified() {
+        let why = format!("the subnet {subnet} begins with {}, which is no address", subnet.network());
+        let help = format!(
+            "what Docker takes for any free subnet of that size is none here: name no subnet, for a free one, or one of {private}"
+        );
+        return Some((why, help));
+    }
+    let overlaps = |other: IpNet| other.contains(&subnet) || subnet.contains(&other);
+    let (special, what) = UNUSABLE.into_iter().find(|(special, _)| special.parse().is_ok_and(overlaps))?;
+    let why = format!("no container can have addresses of the subnet {subnet}: {special} is {what}");
+    Some((why, format!("choose one of {private}, or none, for a free one")))
+}
+
+/// What it means that a subnet is a part of what the host has a route to.
+pub fn hidden_by(subnet: IpNet, route: IpNet) -> (String, &'static str) {
+    let what = format!(
+        "the subnet {subnet} is a part of {route}, which the host has a route to: for what is in that part it leads to this \
+         network now"
+    );
+    (what, "nothing is to be done where nobody is there; else choose another subnet, or none, for a free one")
+}
+
 fn width(address: IpAddr) -> u32 {
     if address.is_ipv4() { 32 } else { 128 }
 }
@@ -98,6 +145,31 @@ mod tests {
 
     fn subnet(text: &str) -> Subnet {
         Subnet::parse(text).unwrap()
+    }
+
+    #[test]
+    fn what_no_container_can_have() {
+        let why = |text: &str| unusable_subnet(text.parse().unwrap()).map(|(why, _)| why);
+        for text in
+            ["10.0.0.0/8", "0.1.0.0/16", "169.254.0.0/16", "240.1.0.0/16", "fd00::/64", "2001:db8::/64"]
+        {
+            assert_eq!(why(text), None, "{text}");
+        }
+        for (text, what) in [
+            ("0.0.0.0/26", "which is no address"),
+            ("::/64", "which is no address"),
+            ("127.5.0.0/24", "loopback"),
+            ("64.0.0.0/2", "loopback"),
+            ("224.0.5.0/24", "multicast"),
+            ("224.0.0.0/3", "multicast"),
+            ("240.0.0.0/4", "broadcast"),
+            ("fe80::/64", "link-local"),
+            ("fe90::/64", "link-local"),
+            ("ff02::/64", "multicast"),
+            ("::ffff:10.0.0.0/112", "IPv4"),
+        ] {
+            assert!(why(text).is_some_and(|why| why.contains(what)), "{text}");
+        }
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use composer_stack::{Block, DeviceRequest, HostFacts, LoadOptions, Purpose, Requested, load};
+use composer_stack::{Block, DeviceRequest, HostFacts, IpNet, LoadOptions, Purpose, Requested, load};
 
 /// A host of two CPUs, 4 GiB and two networks and volumes, whatever machine the test runs on.
 fn options(folder: &Path, files: Vec<PathBuf>, purpose: Purpose) -> LoadOptions {
@@ -35,6 +35,10 @@ fn options(folder: &Path, files: Vec<PathBuf>, purpose: Purpose) -> LoadOptions 
             interfaces: Some(["eth0", "eth1", "lo"].map(str::to_owned).into()),
             addresses: Some(|| {
                 Some(["198.51.100.1", "2001:db8::1"].map(|text| text.parse().unwrap()).into())
+            }),
+            route: Some(|subnet| {
+                let route = "100.64.0.0/10".parse::<IpNet>().unwrap();
+                route.contains(&subnet).then_some(route)
             }),
             networks: Some(|| Some(["proxy", "shared", "shop_default"].map(str::to_owned).into())),
             volumes: Some(["archive", "shared"].map(str::to_owned).into()),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use composer_stack::{IpNet, Network, Pool};
+use composer_stack::{Driver, IpNet, Network, Pool, hidden_by, unusable_subnet};
 use composer_supervisor::host::networks;
 
 use super::super::context::Context;
@@ -12,7 +12,14 @@ use crate::options::NetworkCreate;
 /// Makes the record, and prints its id.
 pub fn run(context: &mut Context, verb: NetworkCreate) -> Result {
     let network = network(verb).map_err(Error::Usage)?;
+    let is_bridge = network.driver == Driver::Bridge;
+    let parts = network.ipam.iter().filter(|_| is_bridge).map(|pool| pool.subnet);
+    let parts: Vec<_> = parts.filter_map(|subnet| Some((subnet, networks::route_around(subnet)?))).collect();
     let id = networks::create(network)?;
+    for (subnet, route) in parts {
+        let (what, help) = hidden_by(subnet, route);
+        context.out.warning(&format!("{what}; {help}"));
+    }
     context.out.data(format!("{id}\n").as_bytes()).map_err(Error::Output)?;
     Ok(0)
 }
@@ -34,7 +41,10 @@ fn network(verb: NetworkCreate) -> std::result::Result<Network, String> {
     let mut network = Network::with_options(&verb.name, &verb.driver, options, (ipv6, verb.internal))?;
     let mut pools: Vec<Pool> = Vec::new();
     for subnet in verb.subnets {
-        let subnet = subnet.trunc();
+        has_no_rest("--subnet", subnet)?;
+        if let Some((why, help)) = unusable_subnet(subnet) {
+            return Err(format!("{why}: {help}"));
+        }
         let is_v4 = |net: IpNet| net.addr().is_ipv4();
         if pools.iter().any(|pool| is_v4(pool.subnet) == is_v4(subnet)) {
             return Err(format!("{subnet}: a network has one subnet of each address family"));
@@ -49,7 +59,8 @@ fn network(verb: NetworkCreate) -> std::result::Result<Network, String> {
     }
     for range in verb.ranges {
         let pool = pools.iter_mut().find(|pool| pool.subnet.contains(&range));
-        pool.ok_or_else(|| missing(&range))?.ip_range = Some(range.trunc());
+        has_no_rest("--ip-range", range)?;
+        pool.ok_or_else(|| missing(&range))?.ip_range = Some(range);
     }
     for (name, address) in verb.aux_addresses {
         let pool = pools.iter_mut().find(|pool| pool.subnet.contains(&address));
@@ -60,4 +71,12 @@ fn network(verb: NetworkCreate) -> std::result::Result<Network, String> {
     network.attachable = verb.attachable;
     network.labels = verb.labels.into_iter().collect();
     Ok(network)
+}
+
+/// As in a file, and in Docker.
+fn has_no_rest(flag: &str, net: IpNet) -> std::result::Result<(), String> {
+    if net == net.trunc() {
+        return Ok(());
+    }
+    Err(format!("`{flag} {net}` has bits set beyond its prefix: write `{}`", net.trunc()))
 }

@@ -81,6 +81,7 @@ fn is_wanted(shown: &Shown, filters: &[Filter]) -> bool {
         id: &shown.id,
         driver: driver(shown),
         labels: inspect::labels(shown),
+        created: shown.created,
         dangling: shown.containers.is_empty(),
     };
     filtered.agrees(filters)

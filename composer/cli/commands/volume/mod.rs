@@ -74,6 +74,7 @@ fn is_wanted(shown: &Shown, filters: &[Filter]) -> bool {
         id: "",
         driver: DRIVER,
         labels: shown.labels(),
+        created: None,
         dangling: shown.users.is_empty(),
     };
     filtered.agrees(filters)

@@ -13,7 +13,7 @@ use layout::gv::parser::ast::Stmt;
 use super::diagram::Diagram;
 use super::{dot, mermaid, text};
 
-const CASES: [&str; 3] = ["everything", "names", "shop"];
+const CASES: [&str; 4] = ["bridge", "everything", "names", "shop"];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).to_owned()

@@ -63,6 +63,19 @@ impl From<IpvlanFlag> for IpVlanFlags {
 }
 
 impl Host {
+    /// Whether the kernel makes such interfaces.
+    ///
+    /// # Errors
+    /// [`Error::NoIpvlan`].
+    pub async fn check_ipvlan(&self) -> Result<()> {
+        // One on no interface: whoever knows the kind misses that, and makes nothing (ipvlan_link_new).
+        let on_nothing = LinkIpVlan::new("try-ipvlan", 0, IpVlanMode::L2);
+        match self.add(on_nothing.build()).await {
+            Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => Err(Error::NoIpvlan),
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
     pub(super) async fn make_ipvlan(
         &self,
         plug: &Plug,

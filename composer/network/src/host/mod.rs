@@ -10,6 +10,7 @@ mod ipvlan;
 mod kinds;
 mod loopback;
 mod macvlan;
+mod taken;
 mod veth;
 
 use std::net::{IpAddr, Ipv6Addr};
@@ -18,10 +19,8 @@ use std::sync::Arc;
 use futures_util::{StreamExt, TryStreamExt};
 use ipnet::{IpNet, Ipv6Net};
 use rtnetlink::Handle;
-use rtnetlink::packet_route::AddressFamily;
 use rtnetlink::packet_route::address::{AddressAttribute, AddressMessage};
 use rtnetlink::packet_route::link::{self, LinkAttribute, LinkFlags, LinkMessage};
-use rtnetlink::packet_route::route::{RouteAddress, RouteAttribute, RouteMessage};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
@@ -35,6 +34,7 @@ pub use inside::{Gateways, Plug};
 pub use ipvlan::{IpvlanFlag, IpvlanMode};
 pub use loopback::Loopback;
 pub use macvlan::{MacvlanMode, Medium, remove_inside};
+pub use taken::Taken;
 
 /// How many containers are attached at the same time: the kernel lets one configure links at once anyway (the
 /// rtnl mutex), and each takes a thread.
@@ -108,38 +108,6 @@ impl Host {
             removals: Arc::new(Semaphore::new(REMOVING)),
             shaping: Semaphore::new(1),
         })
-    }
-
-    /// What a new subnet must keep clear of: every route of every table and every address. Default routes are left out,
-    /// and what interfaces of these names have.
-    ///
-    /// # Errors
-    /// When the kernel refuses to list them.
-    pub async fn taken(&self, besides: &[&str]) -> Result<Vec<IpNet>> {
-        let mut own = Vec::new();
-        for name in besides {
-            own.extend(self.find(name).await?.map(|link| link.header.index));
-        }
-        let mut taken = Vec::new();
-        for family in [AddressFamily::Inet, AddressFamily::Inet6] {
-            let mut all_routes = RouteMessage::default();
-            all_routes.header.address_family = family;
-            let mut routes = std::pin::pin!(self.handle.route().get(all_routes).execute());
-            while let Some(route) = routes.next().await {
-                let route = route.map_err(|error| Error::netlink("list", "the routes of the host", error))?;
-                let is_own = route
-                    .attributes
-                    .iter()
-                    .any(|attribute| matches!(attribute, RouteAttribute::Oif(index) if own.contains(index)));
-                if !is_own {
-                    taken.extend(destination(&route));
-                }
-            }
-        }
-        let others =
-            self.addresses(None).await?.into_iter().filter(|(_, at)| !own.contains(&at.header.index));
-        taken.extend(others.map(|(net, _)| net));
-        Ok(taken)
     }
 
     /// Every link of the host.
@@ -234,20 +202,6 @@ fn own_address(message: &AddressMessage) -> Option<IpAddr> {
             AddressAttribute::Address(address @ IpAddr::V6(_)) => Some(*address),
             _ => None,
         })
-    })
-}
-
-/// Where a route leads to; `None` of one to everywhere.
-fn destination(route: &RouteMessage) -> Option<IpNet> {
-    let length = route.header.destination_prefix_length;
-    route.attributes.iter().find_map(|attribute| match attribute {
-        RouteAttribute::Destination(RouteAddress::Inet(address)) => {
-            IpNet::new((*address).into(), length).ok()
-        }
-        RouteAttribute::Destination(RouteAddress::Inet6(address)) => {
-            IpNet::new((*address).into(), length).ok()
-        }
-        _ => None,
     })
 }
 

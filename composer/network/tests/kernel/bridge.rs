@@ -181,10 +181,55 @@ fn what_is_taken_covers_every_table_and_address() {
         run("ip", "route add 172.18.0.0/16 dev vpn table 77");
         run("ip", "route add blackhole 192.168.7.0/24");
         run("ip", "route add default dev vpn");
-        let taken = host.taken(&[]).await.expect("routes");
+        let taken = host.taken(&[]).await.expect("routes").all();
         for wanted in ["172.18.0.0/16", "192.168.7.0/24", "10.8.0.0/24", "10.8.0.5/24"] {
             assert!(taken.contains(&wanted.parse().expect("a subnet")), "{wanted} in {taken:?}");
         }
         assert!(taken.iter().all(|net| net.prefix_len() > 0));
+    });
+}
+
+#[test]
+fn a_part_of_what_lies_behind_others_may_be_chosen() {
+    on_a_host(|| async {
+        let host = Host::open().expect("a connection");
+        run("ip", "link add lan type bridge");
+        run("ip", "link set lan up");
+        run("ip", "addr add 192.0.2.5/24 dev lan");
+        run("ip", "addr add 2001:db8::5/64 dev lan nodad");
+        for route in [
+            "10.0.0.0/8 via 192.0.2.1",
+            "10.66.0.0/16 nexthop via 192.0.2.1 nexthop via 192.0.2.2",
+            "10.66.7.0/24 via 192.0.2.1",
+            "172.20.0.0/14 dev lan",
+            "unreachable 172.24.0.0/13",
+            "192.0.0.0/6 via 192.0.2.1",
+            "fd00::/8 via 2001:db8::1",
+        ] {
+            run("ip", &format!("route add {route}"));
+        }
+        let taken = host.taken(&[]).await.expect("routes");
+        let net = |text: &str| -> composer_network::IpNet { text.parse().expect("a subnet") };
+        for (subnet, in_the_way, around) in [
+            ("10.1.0.0/24", None, Some("10.0.0.0/8")),
+            ("10.66.0.0/24", None, Some("10.66.0.0/16")),
+            ("172.25.0.0/16", None, Some("172.24.0.0/13")),
+            ("fd07::/64", None, Some("fd00::/8")),
+            // What all of it would hide, or a part of which leads elsewhere already.
+            ("10.66.7.0/24", Some("10.66.7.0/24"), Some("10.66.0.0/16")),
+            ("10.66.0.0/20", Some("10.66.7.0/24"), Some("10.66.0.0/16")),
+            // What is on a link of the host is somebody's for certain.
+            ("172.21.0.0/16", Some("172.20.0.0/14"), None),
+            ("192.0.2.64/26", Some("192.0.2.0/24"), None),
+            // Ways to everywhere are no matter.
+            ("193.0.0.0/24", None, None),
+        ] {
+            let subnet = net(subnet);
+            let clash = |other: &composer_network::IpNet| {
+                other.prefix_len() > 7 && (other.contains(&subnet) || subnet.contains(other))
+            };
+            let found = taken.in_the_way_of(subnet).into_iter().find(clash);
+            assert_eq!((found, taken.around(subnet)), (in_the_way.map(net), around.map(net)), "{subnet}");
+        }
     });
 }

@@ -209,9 +209,9 @@ fn a_bridge_of_both_families_is_mended() {
         );
         assert!(seen.contains("10.7.0.254/24"), "{seen}");
         // What it adds to the host is its own, and nobody else's to clash with.
-        let taken = host.taken(&[&made.name]).await.expect("a list");
+        let taken = host.taken(&[&made.name]).await.expect("a list").all();
         assert!(!taken.contains(&net("10.7.0.0/24")) && !taken.contains(&net("fd07::/64")), "{taken:?}");
-        let all: BTreeSet<IpNet> = host.taken(&[]).await.expect("a list").into_iter().collect();
+        let all: BTreeSet<IpNet> = host.taken(&[]).await.expect("a list").all().into_iter().collect();
         assert!(all.contains(&net("10.7.0.0/24")) && all.contains(&net("fd07::/64")), "{all:?}");
     });
 }

@@ -74,6 +74,11 @@ fn say(circle: &[Visit<'_>], report: &mut Report) {
     let Some(((from, first), others)) = edges.split_first() else {
         return;
     };
+    if others.is_empty() {
+        let who = format!("{} itself", to_whom(from, first));
+        report.error(first.span, who).help("name another service, or remove it");
+        return;
+    }
     let names: Vec<&str> = edges.iter().map(|(name, _)| *name).chain([*from]).collect();
     let mut found = report
         .error(first.span, format!("services wait for each other: {}", shown(&names)))
@@ -87,8 +92,12 @@ fn say(circle: &[Visit<'_>], report: &mut Report) {
 }
 
 fn sentence(from: &str, edge: &Edge<'_>) -> String {
+    format!("{} `{}`", to_whom(from, edge), edge.to)
+}
+
+fn to_whom(from: &str, edge: &Edge<'_>) -> String {
     let verb = if edge.kind == Kind::DependsOn { "waits for" } else { edge.kind.verb() };
-    format!("`{from}` {verb} `{}`", edge.to)
+    format!("`{from}` {verb}")
 }
 
 /// The way around; of a long one both ends.

@@ -23,15 +23,9 @@ pub(super) fn check(project: Project<'_>, report: &mut Report) {
                 )
                 .help("remove `network_mode`");
         }
-        let Some((kind, other)) = text.split_once(':') else { continue };
+        let Some((_, other)) = text.split_once(':') else { continue };
         for key in OWNERS {
             owned(service, key, other, mode, report);
-        }
-        let target = project.service(other).filter(|_| kind == "service");
-        if let Some(target) = target.filter(|target| target.name == service.name) {
-            report
-                .error(mode.span, "a service cannot have its own network from itself")
-                .also(target.entry.key, "it");
         }
     }
 }

@@ -5,8 +5,9 @@ use std::net::IpAddr;
 
 use super::project::{Named, Project};
 use crate::diagnostic::Report;
+use crate::driver_options::is_on_host;
 use crate::source::Span;
-use crate::subnet::Subnet;
+use crate::subnet::{Subnet, hidden_by, unusable_subnet};
 use crate::yaml::Node;
 use crate::{lower, values};
 
@@ -40,6 +41,7 @@ pub(super) fn check(project: Project<'_>, report: &mut Report) {
             continue;
         }
         for range in ranges {
+            special(project, network, &range, report);
             overlap(&seen, network.name, &range, report);
             let key = (range.subnet.first(), range.subnet.length);
             seen.entry(key).or_insert((network.name, range.span));
@@ -67,6 +69,22 @@ fn single(network: Named<'_>, ranges: &[Range], report: &mut Report) {
                 .error(range.span, format!("the subnet {} has no room for a container", range.subnet))
                 .help(if is_v4 { "/30 is the smallest that has" } else { "/126 is the smallest that has" });
         }
+    }
+}
+
+/// What no container can have; and a part of what the host has a route to, which as in Docker may be chosen. One on an
+/// interface of the host's is in the subnet of that.
+fn special(project: Project<'_>, network: Named<'_>, range: &Range, report: &mut Report) {
+    let subnet = range.subnet.into();
+    if let Some((why, help)) = unusable_subnet(subnet) {
+        report.error(range.span, why).help(help);
+        return;
+    }
+    let kind = network.get("driver").and_then(Node::text_value).unwrap_or_default();
+    let find = project.options.host.as_ref().and_then(|host| host.route).filter(|_| !is_on_host(kind));
+    if let Some(route) = find.and_then(|find| find(subnet)) {
+        let (what, help) = hidden_by(subnet, route);
+        report.warning(range.span, what).help(help);
     }
 }
 

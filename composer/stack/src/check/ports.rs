@@ -27,8 +27,9 @@ pub(super) fn check(project: Project<'_>, report: &mut Report) {
     let mut wanted = Vec::new();
     for service in project.services() {
         without_address(project, service, report);
+        let has_network = !without_network(service, report);
         let ports = service.list("ports").iter().filter_map(|port| read(service, port, report));
-        if super::macvlan::takes_ports(project, service) {
+        if has_network && super::macvlan::takes_ports(project, service) {
             wanted.extend(ports);
         } else {
             // What is wrong in them is told; none of the host's is taken.
@@ -37,7 +38,6 @@ pub(super) fn check(project: Project<'_>, report: &mut Report) {
                 ports.iter().for_each(|port| untaken(port, network, report));
             }
         }
-        without_network(service, report);
     }
     for port in &wanted {
         replicas(port, report);
@@ -181,33 +181,31 @@ fn follows(one: Named<'_>, other: Named<'_>) -> bool {
     waits(one, other) || waits(other, one)
 }
 
-/// A service without a network of its own has nothing to publish.
-fn without_network(service: Named<'_>, report: &mut Report) {
-    let Some(mode) = service.get("network_mode") else { return };
-    let Some(port) = service.list("ports").first() else { return };
-    match mode.text_value().unwrap_or_default() {
-        "host" => {
-            report
-                .warning(port.span, "published ports have no effect with `network_mode: host`")
-                .help("what the container listens on is the host's already: remove `ports`")
-                .also(mode.span, "the host's own network");
-        }
-        "none" => {
-            report
-                .error(port.span, "a container without a network can publish no ports")
-                .help("remove `ports`, or `network_mode`")
-                .also(mode.span, "no network");
-        }
-        text if text.starts_with("service:") || text.starts_with("container:") => {
-            let other = text.split_once(':').map_or("", |(_, other)| other);
-            report
-                .error(
-                    port.span,
-                    format!("the network is that of `{other}`, so ports cannot be published here"),
-                )
-                .help(format!("move `ports` to `{other}`"))
-                .also(mode.span, "the other's network");
-        }
-        _ => {}
+/// Whether a service has no network of its own, and so nothing to publish.
+fn without_network(service: Named<'_>, report: &mut Report) -> bool {
+    let Some(mode) = service.get("network_mode") else { return false };
+    let text = mode.text_value().unwrap_or_default();
+    let other = text.strip_prefix("service:").or_else(|| text.strip_prefix("container:"));
+    let is_without = other.is_some() || ["host", "none"].contains(&text);
+    let Some(port) = service.list("ports").first().filter(|_| is_without) else { return is_without };
+    if let Some(other) = other {
+        report
+            .error(port.span, format!("the network is that of `{other}`, so ports cannot be published here"))
+            .help(format!("move `ports` to `{other}`"))
+            .also(mode.span, "the other's network");
+        return true;
     }
+    let (help, label) = match text {
+        "host" => {
+            ("what the container listens on is the host's already: remove `ports`", "the host's own network")
+        }
+        _ => {
+            ("nothing reaches a container without a network: remove `ports`, or `network_mode`", "no network")
+        }
+    };
+    report
+        .warning(port.span, format!("published ports have no effect with `network_mode: {text}`"))
+        .help(help)
+        .also(mode.span, label);
+    true
 }

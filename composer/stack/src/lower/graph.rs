@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use super::network::DEFAULT;
 use crate::graph::{
     Content, FileMount, Graph, Mount, Need, Network, Port, Root, Service, Source, Use, Volume,
 };
@@ -14,15 +15,28 @@ use crate::{limits, model};
 
 /// All services of the tree and what they have.
 pub(crate) fn graph(root: &Node, project: &str, directory: &Path) -> Graph {
+    let mut networks = section(root, "networks", |key, node| network(&name(project, key, node), node));
+    if on_default(root) {
+        let nothing = Node::null(root.span);
+        let default = || network(&name(project, DEFAULT, &nothing), &nothing);
+        networks.entry(DEFAULT.to_owned()).or_insert_with(default);
+    }
     Graph {
         name: project.to_owned(),
         directory: directory.display().to_string(),
         services: section(root, "services", |_, node| service(node)),
-        networks: section(root, "networks", |key, node| network(&name(project, key, node), node)),
+        networks,
         volumes: section(root, "volumes", |key, node| volume(&name(project, key, node), node)),
         configs: section(root, "configs", content),
         secrets: section(root, "secrets", content),
     }
+}
+
+/// Whether a service is on the stack's own network by its `network_mode`, which the tree does not say otherwise.
+fn on_default(root: &Node) -> bool {
+    let services = root.get("services").into_iter().flat_map(Node::entries);
+    let mut modes = services.filter(|(_, entry)| text(&entry.node, "network_mode").is_some());
+    modes.any(|(_, entry)| super::network::mode(&entry.node).attachments().any(|(key, _)| key == DEFAULT))
 }
 
 fn section<T>(root: &Node, key: &str, make: impl Fn(&str, &Node) -> T) -> BTreeMap<String, T> {

@@ -15,7 +15,7 @@ use crate::yaml::Node;
 use crate::{rate, values};
 
 /// The network of a service that names none.
-const DEFAULT: &str = "default";
+pub(super) const DEFAULT: &str = "default";
 
 /// The networks that a service is on; nobody else's are made.
 pub(super) fn used(

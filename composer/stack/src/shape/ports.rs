@@ -149,18 +149,10 @@ pub(crate) fn parse(text: &str) -> Result<Vec<Port>, String> {
 }
 
 fn address(text: &str) -> Result<String, String> {
-    let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
-    let good = match bare {
-        Some(bare) => bare.parse::<IpAddr>().is_ok(),
-        None => text.parse::<std::net::Ipv4Addr>().is_ok(),
-    };
-    match bare {
-        _ if !good && text.contains(':') && bare.is_none() => {
-            Err(format!("an IPv6 address is written in brackets: `[{text}]`"))
-        }
-        _ if !good => Err(format!("`{text}` is not an IP address")),
-        Some(bare) => Ok(bare.to_owned()),
-        None => Ok(text.to_owned()),
+    let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
+    match bare.parse::<IpAddr>() {
+        Ok(_) => Ok(bare.to_owned()),
+        Err(_) => Err(format!("`{text}` is not an IP address")),
     }
 }
 
@@ -208,6 +200,8 @@ mod tests {
             ("127.0.0.1:8001:8001", &["127.0.0.1|8001|8001|tcp"]),
             ("127.0.0.1::53/udp", &["127.0.0.1||53|udp"]),
             ("[::1]:80:80", &["::1|80|80|tcp"]),
+            ("::1:8080:80/udp", &["::1|8080|80|udp"]),
+            ("::::80", &["::||80|tcp"]),
             ("9-10", &["||10|tcp", "||9|tcp"]),
         ] {
             assert_eq!(
@@ -223,7 +217,8 @@ mod tests {
             "80/foo",
             "99999:80",
             "a:80",
-            "::1:80:80",
+            "::1:80",
+            "[::1:80:80",
             "x:1:2",
             "1-2:1-3",
             "2-1",

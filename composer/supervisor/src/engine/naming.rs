@@ -1,6 +1,6 @@
 //! Names of containers: no two stacks of a host have the same one, as in Docker.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io;
 use std::path::PathBuf;
@@ -28,26 +28,36 @@ impl Drop for Claims {
     }
 }
 
+/// Names of containers, with the services of the file that are to have them.
+pub(super) type Names = BTreeMap<String, Option<String>>;
+
 impl Engine {
     /// Takes the names of the containers that a plan makes. Fails where another stack or a container
     /// of `run` has one, before anything is made.
     pub(super) fn claim_names(&self, plan: &Plan) -> Result<Claims, Failure> {
-        let names = plan.steps().into_iter().filter_map(|id| match &plan.get(id).step {
-            Step::Create { container, .. } | Step::Recreate { container, .. } => Some(container.clone()),
+        let made = plan.steps().into_iter().filter_map(|id| match &plan.get(id).step {
+            Step::Create { container, service, .. } | Step::Recreate { container, service, .. } => {
+                Some((container.clone(), Some(service.clone())))
+            }
             _ => None,
         });
-        self.claim(names.collect())
+        self.claim(&made.collect())
     }
 
     /// The same of any names.
-    pub(super) fn claim(&self, mut names: BTreeSet<String>) -> Result<Claims, Failure> {
+    pub(super) fn claim(&self, made: &Names) -> Result<Claims, Failure> {
+        let mut names: BTreeSet<&String> = made.keys().collect();
         let known: Vec<_> = names.iter().filter_map(|name| self.container(name)).collect();
         if let Some(oneoff) = known.iter().find(|container| container.oneoff().is_some()) {
             let (name, service) = (oneoff.name(), oneoff.record.borrow().service.name.clone());
-            return Err(failure(format!(
-                "the container name {name:?} is already in use by a container of `compose run`: wait for its end where \
-                 that has `--rm`, or take it away with `compose down {service}`"
-            )));
+            return Err(in_use(
+                made,
+                &name,
+                "a container of `compose run`",
+                format!(
+                    "wait for its end where that has `--rm`, or take it away with `compose down {service}`"
+                ),
+            ));
         }
         names.retain(|name| self.container(name).is_none());
         if names.is_empty() {
@@ -59,9 +69,10 @@ impl Engine {
         let stacks = File::open(paths::stacks_folder()).map_err(failed)?;
         let _lock =
             Flock::lock(stacks, FlockArg::LockExclusive).map_err(|(_, errno)| failed(errno.into()))?;
+        let names: Names = names.into_iter().map(|name| (name.clone(), made[name].clone())).collect();
         self.not_taken(&names)?;
         let mut claims = Claims::default();
-        for name in &names {
+        for name in names.keys() {
             let folder = self.paths.container(name).folder().to_owned();
             paths::make(&folder).map_err(failed)?;
             claims.0.push(folder);
@@ -70,15 +81,27 @@ impl Engine {
     }
 
     /// Fails where another stack has a container of one of these names.
-    pub(super) fn not_taken(&self, names: &BTreeSet<String>) -> Result<(), Failure> {
+    pub(super) fn not_taken(&self, names: &Names) -> Result<(), Failure> {
         for stack in paths::stacks().into_iter().filter(|stack| *stack != self.stack) {
-            if let Some(name) = StackPaths::new(&stack).container_names().find(|name| names.contains(name)) {
-                return Err(failure(format!(
-                    "the container name {name:?} is already in use by stack {stack}: give one of them another \
-                     `container_name`, or take the other away with `compose -p {stack} down`"
-                )));
+            let mut theirs = StackPaths::new(&stack).container_names();
+            if let Some(name) = theirs.find(|name| names.contains_key(name)) {
+                let help = format!(
+                    "give one of them another `container_name`, or take the other away with `compose -p {stack} down`"
+                );
+                return Err(in_use(names, &name, &format!("stack {stack}"), help));
             }
         }
         Ok(())
+    }
+}
+
+/// Why a name cannot be had; the line is that of the service that is to have it, whether it has chosen it or not.
+fn in_use(made: &Names, name: &str, holder: &str, help: String) -> Failure {
+    let service = made.get(name).and_then(Option::as_ref);
+    let at = service.map(|service| ["services", service, "container_name"].map(str::to_owned).to_vec());
+    Failure {
+        help: Some(help),
+        at: at.unwrap_or_default(),
+        ..failure(format!("the container name {name:?} is already in use by {holder}"))
     }
 }

@@ -4,7 +4,6 @@
 //! byte of it. Input goes past the supervisor.
 
 use std::cell::RefCell;
-use std::collections::BTreeSet;
 use std::fs::OpenOptions;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
@@ -18,6 +17,7 @@ use tokio::sync::watch;
 
 use super::container::{Container, Given, Status};
 use super::execute::{Order, StepError, new_record};
+use super::naming::Names;
 use super::operations::{Operation, failure};
 use super::{Engine, asyncfd};
 use crate::diagnose;
@@ -137,7 +137,7 @@ impl Engine {
     async fn claim_name(self: &Rc<Self>, request: &Run) -> Result<Option<Rc<Container>>, Failure> {
         let Some(known) = self.container(&request.name) else {
             // Taken for good when it is made; told before others are started for it.
-            self.not_taken(&BTreeSet::from([request.name.clone()]))?;
+            self.not_taken(&Names::from([(request.name.clone(), None)]))?;
             return Ok(None);
         };
         if known.record.borrow().id != request.id {
@@ -156,7 +156,7 @@ impl Engine {
         if self.container(&request.name).is_some() {
             return Err(in_use(&request.name));
         }
-        self.not_taken(&BTreeSet::from([request.name.clone()]))?;
+        self.not_taken(&Names::from([(request.name.clone(), None)]))?;
         let (stack, observed, options) = self.without_replicas(request).await;
         Ok(composer_plan::run(&stack, &observed, &options, &request.name))
     }
@@ -254,7 +254,7 @@ impl Engine {
             oneoff: Some(oneoff),
             ..new_record(request.id, &request.name, &request.service, 1)
         };
-        let _name = self.claim(BTreeSet::from([request.name.clone()]))?;
+        let _name = self.claim(&Names::from([(request.name.clone(), None)]))?;
         self.make(record).map_err(|error| Failure::from(&error))?;
         let container = self.container(&request.name);
         let container = container.ok_or_else(|| failure(format!("{} is gone already", request.name)))?;

@@ -24,6 +24,9 @@ use crate::protocol::{Action, Failure, Subject};
 use crate::records::PublishedPort;
 use tokio::sync::{Mutex, Notify};
 
+/// Ports of the host that are named, and so are no way out for others: first and last of each range.
+type Named = Vec<(u16, u16)>;
+
 /// Descriptors in one message to the keeper.
 const AT_ONCE: usize = 8;
 
@@ -133,10 +136,34 @@ impl Engine {
                 lost.for_each(|(_, held)| held.tenure = Tenure::Going);
             }
         }
+        let mut named = self.named_ports(stack);
+        let mut failures: Vec<Failure> = Vec::new();
         for (name, service) in started {
-            self.reserve(&name, &service).map_err(|error| Failure { code: 1, ..Failure::from(&error) })?;
+            let Err(errors) = self.reserve(&name, &service, &mut named) else { continue };
+            let errors = errors.iter().map(|error| Failure { code: 1, ..Failure::from(error) });
+            for failure in errors {
+                // Of several replicas it is the same.
+                if failures.iter().all(|other| other.message != failure.message) {
+                    failures.push(failure);
+                }
+            }
         }
-        Ok(())
+        let mut failures = failures.into_iter();
+        failures.next().map_or(Ok(()), |first| Err(Failure { more: failures.collect(), ..first }))
+    }
+
+    /// The ports of the host that the file names, whoever has them; without a file, those of the containers that there are.
+    fn named_ports(&self, stack: Option<&Stack>) -> Named {
+        let of = |service: &Service| -> Named {
+            ports_of(service).iter().filter_map(|port| port.published).collect()
+        };
+        match stack {
+            Some(stack) => stack.services.values().flat_map(of).collect(),
+            None => {
+                let containers = self.containers.borrow();
+                containers.values().flat_map(|container| of(&container.record.borrow().service)).collect()
+            }
+        }
     }
 
     /// Leaves a service the ports of the host that are to lead to it, and none where none would: what others have made of an
@@ -177,8 +204,9 @@ impl Engine {
         started.collect()
     }
 
-    /// Takes what a container publishes and does not have yet; whether that is all, or something is to be waited for.
-    fn reserve(&self, name: &str, service: &Service) -> Result<bool, StartError> {
+    /// Takes what a container publishes and does not have yet; whether that is all, or something is to be waited for. All
+    /// that somebody else has is told.
+    fn reserve(&self, name: &str, service: &Service, named: &mut Named) -> Result<bool, Vec<StartError>> {
         let recorded = self.container(name).map(|known| known.record.borrow().published.clone());
         let missing = {
             let mut all = self.ports.held.borrow_mut();
@@ -193,7 +221,7 @@ impl Engine {
             }
             missing
         };
-        let (mut outcome, mut changed) = (Ok(true), false);
+        let (mut is_whole, mut changed, mut errors) = (true, false, Vec::new());
         let (recorded, mut losers) = (recorded.unwrap_or_default(), BTreeSet::new());
         for port in missing {
             match self.obtain(name, (service, port), &recorded, &mut losers) {
@@ -201,36 +229,39 @@ impl Engine {
                     self.ports.held.borrow_mut().entry(name.to_owned()).or_default().push(taken);
                     changed = true;
                 }
-                Ok(None) => outcome = Ok(false),
-                Err(error) => {
-                    outcome = Err(error);
-                    break;
+                Ok(None) => is_whole = false,
+                Err((error, given_up)) => {
+                    let (help, at) = (error.help(named), path(service, port));
+                    errors.push(StartError { help, at, given_up, ..StartError::new(error.to_string()) });
+                    // What is nobody's fault is that of all others too.
+                    if !error.is_taken() {
+                        break;
+                    }
                 }
             }
         }
         let kept = if changed { self.keep_ports(name) } else { Ok(()) };
         losers.iter().for_each(|name| self.keep_rest(name));
-        let whole = outcome?;
-        kept.map_err(|error| StartError::doing(&format!("{name}: have its ports kept"), &error))?;
-        Ok(whole)
+        if !errors.is_empty() {
+            return Err(errors);
+        }
+        kept.map_err(|error| vec![StartError::doing(&format!("{name}: have its ports kept"), &error)])?;
+        Ok(is_whole)
     }
 
     /// Takes a port, from another of our containers where that has no more need of it, which is then among the `losers`;
-    /// `None` where one will have none soon.
+    /// `None` where one will have none soon. Why not, and whether it has been waited for.
     fn obtain(
         &self,
         name: &str,
         (service, port): (&Service, &Port),
         recorded: &[PublishedPort],
         losers: &mut BTreeSet<String>,
-    ) -> Result<Option<Held>, StartError> {
+    ) -> Result<Option<Held>, (taken::Error, bool)> {
         let error = match self.take_port(service, port, recorded) {
             Ok(taken) => return Ok(Some(taken)),
             Err(error) if error.is_taken() => error,
-            Err(error) => {
-                let (help, at) = (error.help(), path(service, port));
-                return Err(StartError { help, at, ..StartError::new(error.to_string()) });
-            }
+            Err(error) => return Err((error, false)),
         };
         if let Some((before, mut held)) = self.ports.take_free(|held| held.would_do_for(port)) {
             // Handed over as it is: the keeper has copies of the sockets, so they cannot be made anew at once.
@@ -250,9 +281,7 @@ impl Engine {
         if is_going && !stalled && self.ports.awaited.borrow().contains_key(name) {
             return Ok(None);
         }
-        let error = error.with_holder();
-        let (help, at, given_up) = (error.help(), path(service, port), is_going && stalled);
-        Err(StartError { help, at, given_up, ..StartError::new(error.to_string()) })
+        Err((error.with_holder(), is_going && stalled))
     }
 
     /// The port that a container had before, else the first that is free among those asked for.
@@ -323,7 +352,8 @@ impl Engine {
             let freed = self.ports.freed.notified();
             tokio::pin!(freed);
             freed.as_mut().enable();
-            if self.reserve(&name, &service)? {
+            let reserved = self.reserve(&name, &service, &mut self.named_ports(None));
+            if reserved.map_err(|mut errors| errors.swap_remove(0))? {
                 break;
             }
             freed.await;

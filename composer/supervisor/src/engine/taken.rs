@@ -53,14 +53,16 @@ impl Error {
         self
     }
 
-    /// What to do where somebody has it, or there are too many.
-    pub fn help(&self) -> Option<String> {
+    /// What to do where somebody has it, or there are too many. What is proposed is free, and not among the `named` ports,
+    /// of which it is one from now on.
+    pub fn help(&self, named: &mut Vec<(u16, u16)>) -> Option<String> {
         if self.reason.raw_os_error() == Some(libc::EMFILE) {
             let help = "each port takes several of the files that a process may have open: raise `ulimit -Hn`, or \
                         publish fewer";
             return Some(help.to_owned());
         }
-        let other = self.elsewhere().filter(|_| self.is_taken())?;
+        let wanted = self.wanted.filter(|_| self.is_taken())?;
+        let Some(other) = self.elsewhere(wanted, named) else { return Some("stop it".to_owned()) };
         match self.wanted {
             Some((first, last)) if first < last => Some(format!(
                 "each replica takes one: publish a range that has as many more, or others: `{other}`"
@@ -69,10 +71,15 @@ impl Error {
         }
     }
 
-    /// What the file may say in place of what cannot be had.
-    fn elsewhere(&self) -> Option<String> {
-        let (first, last) = self.wanted?;
-        let other = last.checked_add(1).or_else(|| first.checked_sub(1))?;
+    /// What the file may say in place of what cannot be had: the next port that is free.
+    fn elsewhere(&self, (first, last): (u16, u16), named: &mut Vec<(u16, u16)>) -> Option<String> {
+        let is_free = |port: &u16| {
+            !named.iter().any(|(first, last)| (first..=last).contains(&port))
+                && self.place.take(*port).is_ok()
+        };
+        let above = last.checked_add(1).into_iter().flat_map(|next| next..=u16::MAX);
+        let other = above.chain((1..first).rev()).find(is_free)?;
+        named.push((other, other));
         let address = match self.place.host_ip {
             Some(IpAddr::V6(address)) => format!("[{address}]:"),
             Some(IpAddr::V4(address)) => format!("{address}:"),
@@ -122,7 +129,7 @@ fn describe(holder: &Holder, protocol: Protocol, port: u16) -> String {
         && ["compose-keeper", "compose-supervisor"].contains(&program.as_str())
     {
         return match publisher(stack, protocol, port) {
-            Some(service) => format!("service {service} of stack {stack} publishes it"),
+            Some(publisher) => format!("{publisher} of stack {stack} publishes it"),
             None => format!("stack {stack} publishes it"),
         };
     }
@@ -143,13 +150,19 @@ fn shown(argv: &[String]) -> String {
     if argv.len() > WORDS || text.len() < line.len() { format!("{text} …") } else { text }
 }
 
-/// The service of a stack that publishes a port, by the stack's records.
+/// Who of a stack publishes a port, by its records: a service, or a container of `run`, which is none's replica.
 fn publisher(stack: &str, protocol: Protocol, port: u16) -> Option<String> {
     let paths = StackPaths::new(stack);
     let publishes = |record: &ContainerRecord| {
         record.published.iter().any(|published| (published.protocol, published.port) == (protocol, port))
     };
-    ContainerRecord::all(&paths).find(publishes).map(|record| record.service.name)
+    // What has ended keeps in its record what it had.
+    let running = ContainerRecord::running(&paths).into_iter().find(publishes);
+    let record = running.or_else(|| ContainerRecord::all(&paths).find(publishes))?;
+    Some(match record.oneoff {
+        Some(_) => format!("container {}", record.name),
+        None => format!("service {}", record.service.name),
+    })
 }
 
 /// Where it is published, for `ps` and `port`: all addresses where none is given.
@@ -174,9 +187,9 @@ mod tests {
 
     #[test]
     fn a_taken_port_comes_with_a_way_out() {
-        let text = |host_ip: Option<&str>, protocol, published| {
+        let text = |host_ip: &str, protocol, published, named: &mut Vec<(u16, u16)>| {
             let port = Port {
-                host_ip: host_ip.map(|ip| ip.parse().expect("an address")),
+                host_ip: Some(host_ip.parse().expect("an address")),
                 published: Some(published),
                 target: 53,
                 protocol,
@@ -184,11 +197,20 @@ mod tests {
                 name: None,
                 app_protocol: None,
             };
-            Error::new("dns", &port, io::ErrorKind::AddrInUse.into()).help().expect("a way out")
+            Error::new("dns", &port, io::ErrorKind::AddrInUse.into()).help(named).expect("a way out")
         };
-        let tcp = text(None, composer_stack::Protocol::Tcp, (65535, 65535));
-        assert_eq!(tcp, "stop it, or publish another port: `65534:53`");
-        let udp = text(Some("::1"), composer_stack::Protocol::Udp, (8080, 8081));
-        assert!(udp.ends_with("`[::1]:8082:53/udp`"), "{udp}");
+        // Addresses that nobody else is at.
+        let (tcp, udp) = (composer_stack::Protocol::Tcp, composer_stack::Protocol::Udp);
+        let highest = text("127.82.7.1", tcp, (65535, 65535), &mut Vec::new());
+        assert_eq!(highest, "stop it, or publish another port: `127.82.7.1:65534:53`");
+        let mut named = vec![(8080, 8081), (8083, 8090)];
+        let range = text("127.82.7.1", udp, (8080, 8081), &mut named);
+        assert!(range.ends_with("`127.82.7.1:8082:53/udp`"), "{range}");
+        // Neither what was proposed for another, nor what somebody has.
+        let _taken = std::net::UdpSocket::bind("127.82.7.1:8091").expect("a socket");
+        let next = text("127.82.7.1", udp, (8080, 8081), &mut named);
+        assert!(next.ends_with("`127.82.7.1:8092:53/udp`"), "{next}");
+        let six = text("::1", tcp, (18080, 18080), &mut Vec::new());
+        assert!(six.contains("`[::1]:180"), "{six}");
     }
 }

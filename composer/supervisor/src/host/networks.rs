@@ -152,6 +152,12 @@ pub(crate) fn group_key(name: &str) -> String {
     format!("network {name}")
 }
 
+/// The narrowest route of the host, by somebody else, of which a subnet is a part.
+pub fn route_around(subnet: IpNet) -> Option<IpNet> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().ok()?;
+    runtime.block_on(async { Host::open().ok()?.taken(&[]).await.ok()?.around(subnet) })
+}
+
 /// Makes a network; its id.
 ///
 /// # Errors
@@ -184,6 +190,9 @@ pub fn create(mut network: Network) -> Result<String, Error> {
         let bridge = bridge(&network);
         if let Some(parent) = network.driver.parent() {
             host.check_parent(parent).await?;
+        }
+        if matches!(network.driver, Driver::Ipvlan { .. }) {
+            host.check_ipvlan().await?;
         }
         // None of its own is there before it is used.
         if network.driver == Driver::Bridge && network.bridge.is_some() && host.has_link(&bridge).await? {

@@ -102,8 +102,8 @@ fn each_mistake_has_its_own_message() {
             r#"`80/foo` is not a port: `foo` is not a protocol (`tcp`, `udp` and `sctp` are)"#,
         ),
         (
-            r#"ports: ["::1:80:80", "0.0.0.0:80:80/UDP"]"#,
-            r#"`::1:80:80` is not a port: an IPv6 address is written in brackets: `[::1]`"#,
+            r#"ports: ["[::1:80:80", "::1:80:80"]"#,
+            r#"`[::1:80:80` is not a port: `[::1` is not an IP address"#,
         ),
         (r#"ports: [""]"#, r#"`` is not a port: the port of the container is missing"#),
         (r#"ports: ["1-2:1-3"]"#, r#"`1-2:1-3` is not a port: 2 ports of the host for 3 of the container"#),

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use composer_network::Taken;
 use composer_network::subnets::{HOST, Lease};
 use composer_plan::{Plan, Step};
 use composer_stack::{Driver, Network, NetworkMode, Service, Stack};
@@ -75,6 +76,10 @@ impl Engine {
             let free = self.host.check_bridge(&name, group.unwrap_or_default()).await;
             free.map_err(|error| not_set_up(key, config, config, &error))?;
         }
+        if matches!(config.driver, Driver::Ipvlan { .. }) {
+            let can = self.host.check_ipvlan().await;
+            can.map_err(|error| not_set_up(key, config, config, &error))?;
+        }
         if config.ipam.is_empty() {
             return Ok(());
         }
@@ -89,7 +94,7 @@ impl Engine {
                 (lease.stack == self.stack && seen_to.contains(lease.network.as_str()))
                     || (lease.stack == HOST && goes_back)
             };
-            let free = self.registry.check(key, pool.subnet, &taken, goes);
+            let free = self.registry.check(key, pool.subnet, &taken.in_the_way_of(pool.subnet), goes);
             free.map_err(|error| no_subnets(key, config, error))?;
         }
         Ok(())
@@ -114,14 +119,10 @@ impl Engine {
     }
 
     /// What keeps a network from a subnet, besides other networks: routes that do not lead to one of the stack's own.
-    async fn in_the_way(
-        &self,
-        config: &Network,
-        back: Option<&HostNetwork>,
-    ) -> Result<Vec<composer_network::IpNet>> {
+    async fn in_the_way(&self, config: &Network, back: Option<&HostNetwork>) -> Result<Taken> {
         let reserved = networks::reserved(back.map_or("", |back| &back.network.name));
         if config.driver != Driver::Bridge {
-            return Ok(reserved);
+            return Ok(reserved.into_iter().collect());
         }
         let mut bridges: Vec<String> = {
             let record = self.record.borrow();

@@ -17,7 +17,7 @@ use std::rc::Rc;
 use composer_network::addresses::Subnet;
 use composer_network::dns::{Neighbours, Zone};
 use composer_network::subnets::HOST;
-use composer_network::{Bridge, BridgeSpec, IpNet, LinkInfo, names as interfaces, resolvers};
+use composer_network::{Bridge, BridgeSpec, IpNet, LinkInfo, Taken, names as interfaces, resolvers};
 use composer_plan::ObservedNetwork;
 use composer_stack::{Driver, Network, Pool};
 
@@ -435,7 +435,11 @@ fn not_set_up(key: &str, config: &Network, made: &Network, error: &composer_netw
     };
     // What nobody has chosen is not to blame.
     let is_chosen = made.driver != Driver::Bridge || made.bridge.is_some();
-    let at = if config.external || !is_chosen { &[][..] } else { &["networks", key, "driver_opts", option] };
+    let at = match error {
+        _ if config.external || !is_chosen => &[][..],
+        composer_network::Error::NoIpvlan => &["networks", key, "driver"],
+        _ => &["networks", key, "driver_opts", option],
+    };
     StartError { at: at.iter().map(|part| (*part).to_owned()).collect(), ..doing(&what, error) }
 }
 
@@ -481,20 +485,20 @@ pub(crate) fn claim_subnets(
     (stack, key): (&str, &str),
     config: &Network,
     (held, in_use): (&[IpNet], bool),
-    taken: &[IpNet],
+    taken: &Taken,
 ) -> std::result::Result<Vec<Subnet>, composer_network::Error> {
     let mut subnets = Vec::new();
     // A network on an interface of the host's is in the subnet of that, as it is.
-    let others = match config.driver {
+    let others: Option<Taken> = match config.driver {
         Driver::Bridge => None,
         Driver::Macvlan { .. } | Driver::Ipvlan { .. } => {
-            Some(networks::reserved(if stack == HOST { key } else { "" }))
+            Some(networks::reserved(if stack == HOST { key } else { "" }).into_iter().collect())
         }
     };
-    let in_the_way = others.as_deref().unwrap_or(taken);
+    let chosen = others.as_ref().unwrap_or(taken);
     for pool in claimable(config) {
         if !in_use || !held.contains(&pool.subnet) {
-            registry.claim_exactly(stack, key, pool.subnet, in_the_way)?;
+            registry.claim_exactly(stack, key, pool.subnet, &chosen.in_the_way_of(pool.subnet))?;
         }
         subnets.push(subnet(pool));
     }
@@ -506,7 +510,7 @@ pub(crate) fn claim_subnets(
         let net = match held.iter().find(|net| net.addr().is_ipv4() == v4) {
             Some(net) if in_use => *net,
             known => {
-                let mut taken = taken.to_vec();
+                let mut taken = taken.all();
                 // Of one that it has already a container may be the host's resolver.
                 taken.extend(resolvers().filter(|_| known.is_none()));
                 if v4 {
