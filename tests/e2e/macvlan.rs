@@ -1,8 +1,8 @@
 //! Networks on an interface of the host's. Each test has a host of its own, with a cable to a machine outside.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::namespace::{Namespace, ip, output};
 use crate::stack::{Project, ended, pidfd};
@@ -60,7 +60,16 @@ fn at(lan: &str, last: u8, port: u16) -> SocketAddr {
 }
 
 fn page(server: SocketAddr) -> String {
-    let mut stream = TcpStream::connect_timeout(&server, PATIENCE).unwrap();
+    let begin = Instant::now();
+    let mut stream = loop {
+        match TcpStream::connect_timeout(&server, PATIENCE) {
+            // Its program runs, but may not listen yet.
+            Err(error) if error.kind() == ErrorKind::ConnectionRefused && begin.elapsed() < PATIENCE => {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            other => break other.unwrap(),
+        }
+    };
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     stream.write_all(b"GET / HTTP/1.0\r\n\r\n").unwrap();
     let mut answer = String::new();

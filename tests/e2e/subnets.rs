@@ -13,7 +13,7 @@ fn file(subnet: &str) -> String {
 #[test]
 fn a_part_of_what_a_vpn_routes_may_be_chosen() {
     let host = Namespace::unshared();
-    let part = format!("10.241.{}", std::process::id() % 250);
+    let part = format!("10.246.{}", std::process::id() % 250);
     host.inside(|| {
         ip("link set lo up");
         ip("link add lan0 type veth peer name lan1");

@@ -204,7 +204,8 @@ services:
   db:
     x-rootfs: @busybox@
     command: ["sh", "-c", "test -e /out/bad && { echo no such table; exit 3; }; exec sleep 1000"]
-    healthcheck: { test: ["CMD", "true"] }
+    # Not before it is known to stay.
+    healthcheck: { test: ["CMD", "test", "!", "-e", "/out/bad"] }
     volumes: ["./out:/out"]
   app: { x-rootfs: @busybox@, command: sleep 1000, depends_on: { db: { condition: service_healthy } } }
 "#;

@@ -245,7 +245,10 @@ impl Engine {
         if !errors.is_empty() {
             return Err(errors);
         }
-        kept.map_err(|error| vec![StartError::doing(&format!("{name}: have its ports kept"), &error)])?;
+        kept.map_err(|error| {
+            let failed = StartError::doing(&format!("{name}: have its ports kept"), &error);
+            vec![StartError { help: taken::too_many(&error), ..failed }]
+        })?;
         Ok(is_whole)
     }
 

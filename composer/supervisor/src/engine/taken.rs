@@ -56,10 +56,8 @@ impl Error {
     /// What to do where somebody has it, or there are too many. What is proposed is free, and not among the `named` ports,
     /// of which it is one from now on.
     pub fn help(&self, named: &mut Vec<(u16, u16)>) -> Option<String> {
-        if self.reason.raw_os_error() == Some(libc::EMFILE) {
-            let help = "each port takes several of the files that a process may have open: raise `ulimit -Hn`, or \
-                        publish fewer";
-            return Some(help.to_owned());
+        if let Some(help) = too_many(&self.reason) {
+            return Some(help);
         }
         let wanted = self.wanted.filter(|_| self.is_taken())?;
         let Some(other) = self.elsewhere(wanted, named) else { return Some("stop it".to_owned()) };
@@ -91,6 +89,12 @@ impl Error {
         };
         Some(format!("{address}{other}:{}{protocol}", self.target))
     }
+}
+
+/// What to do where a process may not have more files open.
+pub fn too_many(error: &io::Error) -> Option<String> {
+    let help = "each port takes several of the files that a process may have open: raise `ulimit -Hn`, or publish fewer";
+    (error.raw_os_error() == Some(libc::EMFILE)).then(|| help.to_owned())
 }
 
 impl fmt::Display for Error {
