@@ -15,7 +15,7 @@ const FILE: &str = r#"
 services:
   clock:
     x-rootfs: @busybox@
-    command: ["sh", "-c", "trap 'exit 3' TERM; while :; do date +%s%N; (true); done"]
+    command: ["sh", "-c", "trap 'exit 3' TERM; i=1000000; while :; do i=$$((i + 1)); echo $$i; (true); done"]
     healthcheck: { test: ["CMD", "true"], interval: 10ms, timeout: 20s, retries: 1 }
     logging: { options: { max-size: 100k, max-file: "2" } }
   job: { x-rootfs: @busybox@, command: ["sh", "-c", "until test -e /end; do sleep 0.05; done; exit 4"] }
@@ -59,7 +59,8 @@ fn a_paused_container_stands_still_and_goes_on() {
         .spawn()
         .unwrap();
     let mut lines = BufReader::new(follower.stdout.take().unwrap()).lines();
-    assert!(lines.next().unwrap().unwrap().as_str() > first.trim_end(), "it does not go on");
+    let next = lines.next().unwrap().unwrap();
+    assert!(next.as_str() > first.trim_end(), "it does not go on: {next} after {first}");
     follower.kill().unwrap();
     follower.wait().unwrap();
     // What is held can be stopped in its own way, and be killed.
