@@ -590,21 +590,24 @@ fn without_nf_tables_everything_is_served_and_it_is_said() {
     world.down(project);
 }
 
+/// A server in the thread's namespace, at port 80, that tells whoever asks what address that comes from.
+fn tells_who_asks() {
+    let listener = TcpListener::bind("0.0.0.0:80").unwrap();
+    thread::spawn(move || {
+        while let Ok((mut stream, from)) = listener.accept() {
+            let mut some = [0; 1000];
+            let _ = stream.read(&mut some);
+            let _ = write!(stream, "HTTP/1.0 200 OK\r\n\r\n{}\n", from.ip());
+        }
+    });
+}
+
 #[test]
 fn services_reach_the_outside_beside_a_firewall_that_drops() {
     let world = World::new();
     let file = format!("services:{WEB}    ports: [\"8080:80\"]\n");
     let project = Project::new("dropping", &file);
-    let _server = world.outside.inside(|| {
-        let listener = TcpListener::bind("0.0.0.0:80").unwrap();
-        thread::spawn(move || {
-            while let Ok((mut stream, from)) = listener.accept() {
-                let mut some = [0; 1000];
-                let _ = stream.read(&mut some);
-                let _ = write!(stream, "HTTP/1.0 200 OK\r\n\r\n{}\n", from.ip());
-            }
-        })
-    });
+    world.outside.inside(tells_who_asks);
     let rules = world.host.inside(|| {
         output("nft", "add table ip filter");
         output("nft", "add chain ip filter FORWARD { type filter hook forward priority 0 ; policy drop ; }");
@@ -704,16 +707,7 @@ networks:
 "#
         )
     };
-    let _server = world.outside.inside(|| {
-        let listener = TcpListener::bind("0.0.0.0:80").unwrap();
-        thread::spawn(move || {
-            while let Ok((mut stream, from)) = listener.accept() {
-                let mut some = [0; 1000];
-                let _ = stream.read(&mut some);
-                let _ = write!(stream, "HTTP/1.0 200 OK\r\n\r\n{}\n", from.ip());
-            }
-        })
-    });
+    world.outside.inside(tells_who_asks);
     let project = Project::new("rules-anew", &file(""));
     world.host.inside(|| project.ok(&["up", "-d", "--wait"]));
     let pid = || world.host.inside(|| project.field("web", "Pid"));

@@ -1,5 +1,6 @@
 //! What a file says of networks: those there are, how a service is on them, and what it publishes.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -372,10 +373,12 @@ impl Network {
         self.name == format!("{stack}_{key}")
     }
 
-    /// In how many families it leads out. Of networks with one `gw_priority` Docker has that first which does in both, for
-    /// routes as for names (libnetwork, `Endpoint.Less`).
-    pub fn ways_out(&self) -> usize {
-        if self.internal { 0 } else { usize::from(self.ipv4) + usize::from(self.ipv6) }
+    /// Its place among the networks that a container is on, before their names, for routes, ports and names alike. As in
+    /// Docker (libnetwork, `Endpoint.Less`): `gw_priority`, then what leads out, in both families rather than in one. In
+    /// which order they are joined (`priority`) has no part in it.
+    pub fn rank(&self, gw_priority: i64) -> impl Ord + Copy + use<> {
+        let families = usize::from(self.ipv4) + usize::from(self.ipv6);
+        (Reverse(gw_priority), self.internal, Reverse(if self.internal { 0 } else { families }))
     }
 
     /// Whether ports of the host lead to the containers on it: to internal ones nothing does, and on an interface of

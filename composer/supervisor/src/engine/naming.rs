@@ -1,6 +1,6 @@
 //! Names of containers: no two stacks of a host have the same one, as in Docker.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
 use std::path::PathBuf;
@@ -46,9 +46,8 @@ impl Engine {
 
     /// The same of any names.
     pub(super) fn claim(&self, made: &Names) -> Result<Claims, Failure> {
-        let mut names: BTreeSet<&String> = made.keys().collect();
-        let known: Vec<_> = names.iter().filter_map(|name| self.container(name)).collect();
-        if let Some(oneoff) = known.iter().find(|container| container.oneoff().is_some()) {
+        let mut known = made.keys().filter_map(|name| self.container(name));
+        if let Some(oneoff) = known.find(|container| container.oneoff().is_some()) {
             let (name, service) = (oneoff.name(), oneoff.record.borrow().service.name.clone());
             return Err(in_use(
                 made,
@@ -59,7 +58,8 @@ impl Engine {
                 ),
             ));
         }
-        names.retain(|name| self.container(name).is_none());
+        let mut names = made.clone();
+        names.retain(|name, _| self.container(name).is_none());
         if names.is_empty() {
             return Ok(Claims::default());
         }
@@ -69,7 +69,6 @@ impl Engine {
         let stacks = File::open(paths::stacks_folder()).map_err(failed)?;
         let _lock =
             Flock::lock(stacks, FlockArg::LockExclusive).map_err(|(_, errno)| failed(errno.into()))?;
-        let names: Names = names.into_iter().map(|name| (name.clone(), made[name].clone())).collect();
         self.not_taken(&names)?;
         let mut claims = Claims::default();
         for name in names.keys() {

@@ -1,12 +1,11 @@
 //! What the containers of a stack are called on its networks, and what each of them sees of that.
 
-use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 
 use composer_network::dns::{Entry, Forwarding, ResolvConf, View};
-use composer_stack::{Attachment, Network, Service};
+use composer_stack::{Attachment, Service};
 
 use super::super::Engine;
 use super::super::container::Container;
@@ -29,7 +28,8 @@ impl Engine {
         let on = record.service.network.attachments();
         let on = on.filter_map(|(key, at)| Some((at, networks.get(key)?, record.addresses.get(key)?)));
         let mut on: Vec<_> = on.collect();
-        on.sort_by_key(|(at, net, _)| answering(at.gw_priority, &net.made, &net.config.name));
+        // The first that has a name answers for it, in both families.
+        on.sort_by_key(|(at, net, _)| (net.made.rank(at.gw_priority), net.config.name.clone()));
         for (at, net, address) in on {
             let names = self.names(&record, at);
             net.zone.set(&record.name, Entry { names, ipv4: address.ipv4, ipv6: address.ipv6 });
@@ -98,13 +98,6 @@ impl Engine {
         let own = record.networks.values().filter(|network| !network.external);
         self.resolver.set_own(names, own.map(|network| network.name.clone()));
     }
-}
-
-/// The place of a network among those that a container is on: the first that has a name answers for it, in both families.
-/// As in Docker (libnetwork, `Endpoint.Less`): `gw_priority`, then what leads out, in both families rather than in one, then
-/// by name. In which order they are joined (`priority`) has no part in it.
-fn answering(gw_priority: i64, made: &Network, name: &str) -> impl Ord + use<> {
-    (Reverse(gw_priority), made.internal, Reverse(made.ways_out()), name.to_owned())
 }
 
 /// The names that a service gives to others for itself alone. Those without an alias are names of the network already.

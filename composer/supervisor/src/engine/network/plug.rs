@@ -1,6 +1,5 @@
 //! A container's links: made when it starts, brought back when somebody has taken one away.
 
-use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -315,8 +314,7 @@ fn way_out<'a>(joined: &[Joined<'a>], family: impl Fn(&IpAddr) -> bool) -> Optio
         .filter(|joined| !joined.net.made.internal)
         .filter_map(|joined| {
             let subnet = joined.net.bridge.subnets.iter().find(|subnet| family(&subnet.gateway))?;
-            let rank = (Reverse(joined.at.gw_priority), Reverse(joined.net.made.ways_out()));
-            Some((rank, joined.key, subnet.gateway))
+            Some((joined.net.made.rank(joined.at.gw_priority), joined.key, subnet.gateway))
         })
         .collect();
     ways.sort();

@@ -1,7 +1,6 @@
 //! Ports of containers that are known outside by their own addresses (`gateway_mode: routed`): open there, while none of
 //! the host's leads to them.
 
-use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -107,8 +106,7 @@ impl Engine {
         let ways = service.network.attachments().filter_map(|(key, at)| {
             let made = self.made_among(key, networks)?;
             let has = if v4 { made.ipv4 } else { made.ipv6 };
-            let rank = (Reverse(at.gw_priority), Reverse(made.ways_out()));
-            (has && made.leads_in()).then_some((rank, key, made))
+            (has && made.leads_in()).then_some((made.rank(at.gw_priority), key, made))
         });
         ways.min_by_key(|(rank, key, _)| (*rank, *key)).map(|(.., made)| made)
     }
