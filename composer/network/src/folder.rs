@@ -3,6 +3,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
+use std::iter;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -27,27 +28,45 @@ impl Folder {
         self.0.join(name).exists()
     }
 
+    /// Makes the folder and its parents where they are missing, also while others remove empty ones. That many cannot come
+    /// in between: then something else is in the way.
+    pub fn make(&self) -> io::Result<()> {
+        let make = || fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.0);
+        // The parent was removed in this moment; or what was there was gone when it was looked at.
+        let between = [io::ErrorKind::NotFound, io::ErrorKind::AlreadyExists];
+        let stays = |made: &io::Result<()>| {
+            made.as_ref().map_or_else(|error| !between.contains(&error.kind()), |()| true)
+        };
+        iter::repeat_with(make).take(100).find(stays).unwrap_or_else(make)
+    }
+
     /// Locks the folder for whoever changes what is in it, making it first where it is missing. Readers need no lock: files
     /// are replaced by rename, and they see the one or the other.
     pub fn lock(&self) -> Result<Flock<File>> {
         loop {
-            let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.0);
-            let folder = match made.and_then(|()| File::open(&self.0)) {
+            self.make().map_err(|error| self.error("make", error))?;
+            let folder = match File::open(&self.0) {
                 Ok(folder) => folder,
-                // Who held the lock before has removed the folder, or its empty parent, in this moment.
+                // Who held the lock before has removed the folder in this moment.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 Err(error) => return Err(self.error("make", error)),
             };
-            let opened = folder.metadata().map_err(|error| self.error("look at", error))?;
             let lock = Flock::lock(folder, FlockArg::LockExclusive)
                 .map_err(|(_, errno)| self.error("lock", errno.into()))?;
             // Who held the lock before may have removed the folder: then this lock guards nothing.
-            match fs::metadata(&self.0) {
-                Ok(now) if (now.dev(), now.ino()) == (opened.dev(), opened.ino()) => return Ok(lock),
-                Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => return Err(self.error("look at", error)),
+            if self.is_this(&lock).map_err(|error| self.error("look at", error))? {
+                return Ok(lock);
             }
+        }
+    }
+
+    /// Whether this is still the folder.
+    fn is_this(&self, opened: &File) -> io::Result<bool> {
+        let opened = opened.metadata()?;
+        match fs::metadata(&self.0) {
+            Ok(now) => Ok((now.dev(), now.ino()) == (opened.dev(), opened.ino())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
         }
     }
 
@@ -84,12 +103,25 @@ impl Folder {
         }
     }
 
-    /// Removes the folder, unless something else of the host's is in it.
+    /// Removes the folder, unless something else of the host's is in it. For those who have it locked.
     pub fn tidy(&self) -> Result<()> {
         let stays = [io::ErrorKind::DirectoryNotEmpty, io::ErrorKind::NotFound];
         match fs::remove_dir(&self.0) {
             Err(error) if !stays.contains(&error.kind()) => Err(self.error("remove", error)),
             Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
+    /// The same for those who have not: where somebody has it locked, nothing is done, as that one may be about to write
+    /// into an empty folder.
+    pub fn tidy_unlocked(&self) {
+        // Again where it has become empty meanwhile: who emptied it found it locked here.
+        while fs::read_dir(&self.0).is_ok_and(|mut entries| entries.next().is_none()) {
+            let lock = File::open(&self.0).map(|folder| Flock::lock(folder, FlockArg::LockExclusiveNonblock));
+            let Ok(Ok(lock)) = lock else { return };
+            if self.is_this(&lock).unwrap_or(false) && self.tidy().is_err() {
+                return;
+            }
         }
     }
 

@@ -3,10 +3,10 @@
 //! `/run/compose` holds what a reboot may take (sockets, FIFOs, the registry of subnets), `/var/lib/compose`
 //! what it may not (records, writable layers, logs, volumes). All of it is root's alone.
 
-use std::fs::DirBuilder;
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+
+use composer_network::Folder;
 
 const RUN: &str = "/run/compose";
 const STATE: &str = "/var/lib/compose";
@@ -282,7 +282,7 @@ pub fn registry() -> PathBuf {
 
 /// Makes a folder and its parents, for root alone.
 pub fn make(folder: &Path) -> io::Result<()> {
-    despite_tidying(|| DirBuilder::new().recursive(true).mode(0o700).create(folder))
+    Folder::new(folder).make()
 }
 
 /// Makes a folder whose folders have nothing to do with each other: ext4 then spreads them over the disk (`T` in
@@ -350,7 +350,7 @@ pub(crate) fn is_anonymous(name: &std::ffi::OsStr) -> bool {
 }
 
 /// Again where another stack's end took away an empty parent in the midst of it. That many ends at once cannot be.
-fn despite_tidying(make: impl Fn() -> io::Result<()>) -> io::Result<()> {
+pub(crate) fn despite_tidying(make: impl Fn() -> io::Result<()>) -> io::Result<()> {
     let is_gone =
         |made: &io::Result<()>| made.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
     std::iter::repeat_with(&make).take(100).find(|made| !is_gone(made)).unwrap_or_else(make)
@@ -358,12 +358,11 @@ fn despite_tidying(make: impl Fn() -> io::Result<()>) -> io::Result<()> {
 
 /// Takes away the folders above stacks, volumes and what stacks share where nothing is in them any more.
 pub fn tidy() {
-    let _ = std::fs::remove_dir(all_shared_names());
-    let _ = std::fs::remove_dir(registry());
-    for folder in ["stacks", ""] {
-        // Another stack's contents keep a folder: that is what rmdir is asked for.
-        let _ = std::fs::remove_dir(Path::new(RUN).join(folder));
-        let _ = std::fs::remove_dir(Path::new(STATE).join(folder));
+    let within =
+        ["stacks", ""].into_iter().flat_map(|folder| [RUN, STATE].map(|base| Path::new(base).join(folder)));
+    // Another stack's contents keep a folder: that is what rmdir is asked for.
+    for folder in [all_shared_names(), registry()].into_iter().chain(within) {
+        Folder::new(&folder).tidy_unlocked();
     }
 }
 

@@ -2,10 +2,10 @@
 //! folder, and takes the others' from theirs as soon as they are written (inotify(7)).
 
 use std::collections::BTreeMap;
-use std::fs::{self, Permissions};
+use std::fs;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd, RawFd};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -18,6 +18,7 @@ use tokio::task::{JoinHandle, spawn_local};
 
 use super::zone::{Entry, Zone};
 use crate::error::{Error, Result};
+use crate::folder::Folder;
 
 const SUFFIX: &str = ".json";
 
@@ -114,8 +115,7 @@ impl AsRawFd for Watch {
 }
 
 fn watch(folder: &Path) -> io::Result<AsyncFd<Watch>> {
-    fs::create_dir_all(folder)?;
-    fs::set_permissions(folder, Permissions::from_mode(0o700))?;
+    Folder::new(folder).make()?;
     let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)?;
     let changes = AddWatchFlags::IN_MOVED_TO | AddWatchFlags::IN_MOVED_FROM | AddWatchFlags::IN_DELETE;
     inotify.add_watch(folder, changes | AddWatchFlags::IN_ONLYDIR)?;

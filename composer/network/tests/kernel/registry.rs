@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use composer_network::subnets::Registry;
@@ -197,4 +198,28 @@ fn link_groups_differ_and_go_with_their_stacks() {
         registry.release_stack(stack).expect("released");
     }
     assert!(!folder.registry().exists());
+}
+
+#[test]
+fn who_tidies_up_does_not_take_the_folder_from_who_is_about_to_write() {
+    let folder = Folder::new("tidied");
+    let (dir, at_work) = (folder.registry(), AtomicUsize::new(4));
+    thread::scope(|scope| {
+        for n in 0..4 {
+            let (registry, at_work) = (Registry::open(&dir), &at_work);
+            scope.spawn(move || {
+                let stack = format!("stack-{n}");
+                let outcome = (0..500).try_for_each(|_| {
+                    registry.group(&stack)?;
+                    registry.release_stack(&stack)
+                });
+                at_work.fetch_sub(1, Ordering::Relaxed);
+                outcome.expect("done");
+            });
+        }
+        while at_work.load(Ordering::Relaxed) > 0 {
+            composer_network::Folder::new(&dir).tidy_unlocked();
+        }
+    });
+    assert!(!dir.exists());
 }

@@ -7,14 +7,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io;
 use std::net::IpAddr;
-use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use composer_network::addresses::Subnet;
 use composer_network::subnets::{self, Registry};
-use composer_network::{BridgeSpec, Host, IpNet};
+use composer_network::{BridgeSpec, Folder, Host, IpNet};
 use composer_stack::{Driver, Network, Pool};
-use nix::fcntl::{Flock, FlockArg};
+use nix::fcntl::Flock;
 use serde::{Deserialize, Serialize};
 
 pub use composer_network::firewall::addresses_of_host;
@@ -220,8 +219,10 @@ pub fn create(mut network: Network) -> Result<String, Error> {
 }
 
 fn write(record: &HostNetwork) -> io::Result<()> {
-    paths::make(&paths::networks())?;
-    records::write(&paths::network(&record.network.name), record)
+    paths::despite_tidying(|| {
+        paths::make(&paths::networks())?;
+        records::write(&paths::network(&record.network.name), record)
+    })
 }
 
 fn pool(network: &Network, subnet: &Subnet) -> Pool {
@@ -246,7 +247,6 @@ pub fn remove(name: &str) -> Result<(), Error> {
     let _lock = lock().map_err(|error| refused(error.to_string()))?;
     let all = list()?;
     let Some(found) = find(&all, name) else {
-        paths::tidy();
         return Err(refused(format!("network {name} not found")));
     };
     let name = found.network.name.as_str();
@@ -296,8 +296,6 @@ fn take_away(found: &Shown) -> Result<(), String> {
         }
     }
     let _ = fs::remove_dir(paths::networks());
-    let _ = fs::remove_dir(paths::all_shared_names());
-    paths::tidy();
     Ok(())
 }
 
@@ -451,24 +449,26 @@ fn addresses_of(name: &str) -> PathBuf {
 
 /// Held while an interface of the host's that several networks may be on is looked for, made, passed on or removed, and
 /// while that is recorded. It waits, which the supervisor does on a thread: others of its tasks may have it.
-pub(crate) fn lock_parents() -> io::Result<Flock<File>> {
-    paths::make(paths::run())?;
-    Flock::lock(File::open(paths::run())?, FlockArg::LockExclusive).map_err(|(_, errno)| errno.into())
+pub(crate) fn lock_parents() -> io::Result<Lock> {
+    Lock::of(paths::run())
 }
 
-fn lock() -> io::Result<Flock<File>> {
-    let path = paths::all_shared_names();
-    loop {
-        paths::make(&path)?;
-        let folder = match File::open(&path) {
-            // Whoever has removed the last network has removed it in this moment, here or while it was waited for.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            folder => folder?,
-        };
-        let locked = Flock::lock(folder, FlockArg::LockExclusive).map_err(|(_, errno)| errno)?;
-        let held = locked.metadata()?;
-        if fs::metadata(&path).is_ok_and(|now| (now.dev(), now.ino()) == (held.dev(), held.ino())) {
-            return Ok(locked);
-        }
+fn lock() -> io::Result<Lock> {
+    Lock::of(&paths::all_shared_names())
+}
+
+/// A lock on a folder, which is made for it where it is missing; if it has stayed empty it goes with the lock.
+pub(crate) struct Lock(Option<Flock<File>>);
+
+impl Lock {
+    fn of(folder: &Path) -> io::Result<Self> {
+        Folder::new(folder).lock().map(|lock| Self(Some(lock))).map_err(io::Error::other)
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        self.0 = None;
+        paths::tidy();
     }
 }

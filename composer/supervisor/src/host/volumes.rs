@@ -113,8 +113,10 @@ pub(crate) fn recorded(name: &str) -> io::Result<Option<HostVolume>> {
 }
 
 fn write(volume: &HostVolume) -> io::Result<()> {
-    paths::make(&paths::volume_records())?;
-    records::write(&paths::volume_record(&volume.name), volume)
+    paths::despite_tidying(|| {
+        paths::make(&paths::volume_records())?;
+        records::write(&paths::volume_record(&volume.name), volume)
+    })
 }
 
 /// What `driver_opts` mount in a volume's place; `None` where it is a folder.

@@ -1,14 +1,12 @@
 //! Networks whose containers have interfaces of their own on one of the host's: who is on one, and how such interfaces go.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
 use composer_network::subnets::HOST;
 use composer_network::{IpvlanFlag, IpvlanMode, MacvlanMode, Medium, names, remove_inside};
 use composer_stack::{Driver, MacvlanMode as Mode, Network, Service};
-use nix::fcntl::Flock;
 
 use super::super::Engine;
 use super::super::start::Result;
@@ -170,7 +168,7 @@ impl Engine {
 
     /// The lock of the host's interfaces that networks are on: from the moment in which this stack's record names one, others
     /// leave it, or give it to it.
-    pub(super) async fn lock_parents(&self) -> Result<Flock<File>> {
+    pub(super) async fn lock_parents(&self) -> Result<networks::Lock> {
         let locked = tokio::task::spawn_blocking(networks::lock_parents).await;
         let locked = locked.map_err(io::Error::other).and_then(|locked| locked);
         locked.map_err(|error| doing("lock the interfaces of the host that networks are on", &error))

@@ -2,16 +2,15 @@
 //! host's. Such a one goes with the last stack that is on it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 
 use composer_network::addresses::Subnet;
 use composer_network::subnets::Registry;
 use composer_stack::Network;
-use nix::fcntl::Flock;
 use serde::{Deserialize, Serialize};
 
-use super::{HostNetwork, all, known_to, lock, of_host, pool, read, take_away, write};
+use super::{HostNetwork, Lock, all, known_to, lock, of_host, pool, read, take_away, write};
 use crate::records::{self, Address, StackRecord};
 use crate::{clock, paths};
 
@@ -108,7 +107,7 @@ fn record(stack: &str) -> Option<StackRecord> {
 
 /// Has nobody else make networks of these names: to be held until the stack's record says that it does. Fails where another
 /// stack came first.
-pub(crate) fn claim(names: &[String], stack: &str) -> io::Result<Result<Option<Flock<File>>, Elsewhere>> {
+pub(crate) fn claim(names: &[String], stack: &str) -> io::Result<Result<Option<Lock>, Elsewhere>> {
     if names.is_empty() {
         return Ok(Ok(None));
     }
@@ -169,7 +168,7 @@ pub(crate) fn entrust(
 
 /// The network of this name for a stack that joins it, with what keeps it: to be held until the stack's record says that it
 /// is on it.
-pub(crate) fn join(name: &str) -> io::Result<Option<(HostNetwork, Flock<File>)>> {
+pub(crate) fn join(name: &str) -> io::Result<Option<(HostNetwork, Lock)>> {
     if read(name).is_none() {
         return Ok(None);
     }
