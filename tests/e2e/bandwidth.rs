@@ -34,6 +34,7 @@ services:
     x-rootfs: @busybox@
     command: ["sh", "-c", "mkdir /www; head -c 1000000 /dev/zero > /www/page; exec httpd -f -p 80 -h /www"]
     x-bandwidth: { egress: 8mbit }
+    x-probe: { tcp: 80 }
     stop_grace_period: 0s
   client: { x-rootfs: @busybox@, command: sleep 1000, stop_grace_period: 0s }
 "#;
@@ -50,7 +51,7 @@ fn slowly(project: &Project, millis: u64) {
 #[test]
 fn what_is_sent_and_received_takes_its_time() {
     let project = Project::new("bandwidth", PAGES);
-    project.ok(&["up", "-d"]);
+    project.ok(&["up", "-d", "--wait"]);
     assert_eq!(devices(&project), [false, true]);
     // A second at eight megabits, but for what an idle link may send at once and what is waiting in the end.
     slowly(&project, 800);

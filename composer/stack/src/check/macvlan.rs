@@ -143,30 +143,35 @@ fn leads_in(network: &Named<'_>) -> bool {
 /// Whether containers are reached at their own addresses, over all families that a network has.
 fn is_routed(network: &Named<'_>) -> bool {
     let options = network.get("driver_opts");
-    let is_on = |key: &str, default: bool| network.get(key).and_then(Node::bool_value).unwrap_or(default);
-    let families = [is_on("enable_ipv4", true), is_on("enable_ipv6", false)];
     let modes =
         GATEWAY_MODES.map(|key| options.and_then(|options| options.get(key)).and_then(values::scalar));
-    let mut on = families.into_iter().zip(modes).filter(|(is_on, _)| *is_on);
+    let mut on = families(network).into_iter().zip(modes).filter(|(is_on, _)| *is_on);
     on.all(|(_, mode)| mode.as_deref() == Some(ROUTED))
 }
 
 /// The network by which ports of the host are led to a service over IPv4, where the file says what it is.
 pub(super) fn way_in<'a>(project: Project<'a>, service: Named<'a>) -> Option<Named<'a>> {
     let leads = |network: &Option<Named<'_>>| {
-        let has_v4 = |network: &Named<'_>| {
-            network.get("enable_ipv4").and_then(Node::bool_value).unwrap_or(true) && leads_in(network)
-        };
+        let has_v4 = |network: &Named<'_>| families(network)[0] && leads_in(network);
         network.as_ref().is_none_or(|network| values::flag(network.get("external")) || has_v4(network))
     };
     let on = service.map("networks").map(|(key, entry)| (key, entry, project.find("networks", key)));
-    let way = on.filter(|(.., network)| leads(network)).min_by_key(|(key, entry, _)| order(key, entry));
+    let way = on.filter(|(.., network)| leads(network)).min_by_key(|(key, entry, network)| order(key, entry, network.as_ref()));
     way.and_then(|(.., network)| network).filter(|network| !values::flag(network.get("external")))
 }
 
-/// In which order a service's networks are its way out.
-fn order<'a>(key: &'a str, at: &Entry) -> (Reverse<i64>, &'a str) {
-    (Reverse(at.node.get("gw_priority").and_then(values::whole).unwrap_or_default()), key)
+/// Whether a network has IPv4, and IPv6.
+fn families(network: &Named<'_>) -> [bool; 2] {
+    let is_on = |key: &str, default: bool| network.get(key).and_then(Node::bool_value).unwrap_or(default);
+    [is_on("enable_ipv4", true), is_on("enable_ipv6", false)]
+}
+
+/// In which order a service's networks that lead out are its way there: as [`crate::Network::rank`]. Of one that others have
+/// made the file does not tell more than that it has a family.
+fn order<'a>(key: &'a str, at: &Entry, network: Option<&Named<'_>>) -> (Reverse<i64>, Reverse<usize>, &'a str) {
+    let gw_priority = at.node.get("gw_priority").and_then(values::whole).unwrap_or_default();
+    let families = network.map_or(1, |network| families(network).into_iter().filter(|is_on| *is_on).count());
+    (Reverse(gw_priority), Reverse(families), key)
 }
 
 /// A network by which a service is reached at its own addresses.
@@ -232,7 +237,7 @@ fn published(project: Project<'_>, service: Named<'_>, port: &Node, report: &mut
         !values::flag(network.get("internal")) && (!is_on_host(network) || has_parent())
     };
     let ways = on.iter().filter(|(.., network)| leads_out(network));
-    let way = ways.min_by_key(|(key, entry, _)| order(key, entry));
+    let way = ways.min_by_key(|(key, entry, network)| order(key, entry, network.as_ref()));
     if let Some((key, entry, network)) = way
         && on_macvlan(network)
     {
