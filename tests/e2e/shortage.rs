@@ -92,7 +92,7 @@ fn a_limit_of_its_own_is_told_from_the_stacks_that_was_reached_before() {
     let big = "  big: { x-rootfs: @busybox@, network_mode: none, command: [tail, -c, 300m, /dev/zero] }\n";
     let file = format!(
         "x-resources: {{ limits: {{ memory: 128M, swap: 0 }} }}\nservices:\n{big}{}",
-        waits("own", "", "true")
+        waits("own", "", "exec sleep 1000")
     );
     let project = project("short-whose", &file);
     project.ok(&["up", "-d"]);
