@@ -128,7 +128,7 @@ mod measured {
         format!(
             r#"
 services:
-  listen: {{ x-rootfs: host, command: "iperf3 -s", stop_grace_period: 0s{listening} }}
+  listen: {{ x-rootfs: host, command: "iperf3 -s --forceflush", x-probe: {{ log: listening }}, stop_grace_period: 0s{listening} }}
   client: {{ x-rootfs: host, command: "sleep 1000", stop_grace_period: 0s }}
 networks:
   default: {{ enable_ipv6: true }}
@@ -177,7 +177,7 @@ networks:
     fn a_service_has_its_rate_in_both_directions() {
         let limits = ", x-bandwidth: { ingress: 20mbit, egress: 10mbit }";
         let project = Project::new("bandwidth-rates", &file(limits));
-        project.ok(&["up", "-d"]);
+        project.ok(&["up", "-d", "--wait"]);
         let client = |arguments: &str| arrived(&project, "client", arguments);
         near(20.0 * MEGABIT, TCP, || client("-c listen -4 -t 5"));
         near(10.0 * MEGABIT, TCP, || client("-c listen -4 -t 5 -R"));
@@ -198,7 +198,7 @@ networks:
     #[test]
     fn low_and_high_rates_are_kept_and_change_under_a_running_program() {
         let project = Project::new("bandwidth-range", &file(", x-bandwidth: { ingress: 256kbit }"));
-        project.ok(&["up", "-d"]);
+        project.ok(&["up", "-d", "--wait"]);
         let pid = project.field("listen", "Pid");
         near(MEGABIT * 0.256, TCP, || arrived(&project, "client", "-c listen -4 -t 5"));
         project.write("compose.yaml", &file(", x-bandwidth: { ingress: 1mbit }"));

@@ -164,6 +164,10 @@ services:
     let first =
         project.containers().into_iter().find(|found| found["Name"].as_str().unwrap().ends_with("app-1"));
     let first = crate::stack::pidfd(i32::try_from(first.unwrap()["Pid"].as_i64().unwrap()).unwrap());
+    // It would not hear it before.
+    while project.ok(&["logs", "app"]).matches("up\n").count() < 2 {
+        std::thread::yield_now();
+    }
     project.ok(&["exec", "-T", "--index", "1", "app", "kill", "1"]);
     crate::stack::ended(&first);
     up_until(&project, "up\n", 3);

@@ -300,23 +300,23 @@ fn an_interface_that_is_down_and_a_subnet_of_two_are_told() {
 fn without_an_interface_of_the_host_services_reach_each_other() {
     let world = World::new(240);
     let file = format!(
-        "services:\n  web: {{ x-rootfs: @busybox@, command: {WEB}, networks: [inner] }}\n  \
+        "services:\n  web: {{ x-rootfs: @busybox@, command: {WEB}, x-probe: {{ tcp: 80 }}, networks: [inner] }}\n  \
          client: {{ x-rootfs: @busybox@, command: sleep 1000, networks: [inner] }}\nnetworks: {{ inner: {{ driver: macvlan }} }}\n"
     );
     let project = Project::new("macvlan-inner", &file);
     let run = |args: &[&str]| world.host.inside(|| project.ok(args));
-    run(&["up", "-d"]);
+    run(&["up", "-d", "--wait"]);
     assert_eq!(run(&["exec", "-T", "client", "wget", "-q", "-O", "-", "http://web/"]), "hello\n");
     let routes = run(&["exec", "-T", "client", "ip", "route"]);
     assert!(!routes.contains("default"), "{routes}");
     // It is made anew where it is gone.
     let inner = composer_network::names::inner(&project.name, "inner");
     world.host.inside(|| ip(&format!("link del {inner}")));
-    run(&["up", "-d"]);
+    run(&["up", "-d", "--wait"]);
     assert_eq!(run(&["exec", "-T", "client", "wget", "-q", "-O", "-", "http://web/"]), "hello\n");
     // Another configuration takes its place.
     project.write("compose.yaml", &file.replace("driver: macvlan", "driver: bridge"));
-    run(&["up", "-d"]);
+    run(&["up", "-d", "--wait"]);
     assert!(!world.interfaces().contains(&inner), "{}", world.interfaces());
     assert_eq!(run(&["exec", "-T", "client", "wget", "-q", "-O", "-", "http://web/"]), "hello\n");
     world.down(project);

@@ -66,6 +66,7 @@ fn a_network_whose_key_is_renamed_stays_and_nobody_on_it_is_cut_off() {
     stack.kill_processes("compose-keeper");
     stack.kill_processes("compose-supervisor");
     stack.ok(&["restart"]);
+    stack.ok(&["up", "-d", "--wait"]);
     assert_eq!(page(&stack, "web", "here"), "web\n");
     assert_eq!(page(&stack, "web", "there"), "web\n");
     stack.down();

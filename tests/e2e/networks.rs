@@ -25,6 +25,7 @@ services:
     x-rootfs: @busybox@
     command: ["sh", "-c", "mkdir /www; echo hello > /www/index.html; exec httpd -f -p 80 -h /www"]
     networks: { front: { aliases: [site] }, back: { priority: 5, interface_name: lan } }
+    x-probe: { tcp: 80 }
   client: { x-rootfs: @busybox@, command: sleep 1000, networks: [front] }
   store: { x-rootfs: @busybox@, command: sleep 1000, networks: [back] }
 networks:
@@ -35,7 +36,7 @@ networks:
 #[test]
 fn a_service_on_two_networks_is_known_on_each_by_its_names_there() {
     let project = Project::new("two-networks", TWO);
-    project.ok(&["up", "-d"]);
+    project.ok(&["up", "-d", "--wait"]);
     let addresses = project.ok(&["exec", "-T", "web", "ip", "addr"]);
     assert!(addresses.contains(" lan@") && addresses.contains(" eth0@"), "{addresses}");
     // Out of an internal network nothing leads.
@@ -234,13 +235,13 @@ networks:
 fn modes_without_a_network_of_ones_own() {
     let file = r#"
 services:
-  web: { x-rootfs: @busybox@, command: ["sh", "-c", "mkdir /www; echo hi > /www/index.html; exec httpd -f -p 80 -h /www"] }
+  web: { x-rootfs: @busybox@, command: ["sh", "-c", "mkdir /www; echo hi > /www/index.html; exec httpd -f -p 80 -h /www"], x-probe: { tcp: 80 } }
   side: { x-rootfs: @busybox@, command: sleep 1000, network_mode: "service:web" }
   host: { x-rootfs: @busybox@, command: sleep 1000, network_mode: host }
   none: { x-rootfs: @busybox@, command: sleep 1000, network_mode: none, dns: 192.0.2.53, dns_search: ., dns_opt: [use-vc] }
 "#;
     let project = Project::new("modes", file);
-    project.ok(&["up", "-d"]);
+    project.ok(&["up", "-d", "--wait"]);
     let asks = project.ok(&["exec", "-T", "none", "cat", "/etc/resolv.conf"]);
     assert_eq!(asks, "nameserver 192.0.2.53\noptions use-vc\n");
     let namespace = |service: &str| {
@@ -268,7 +269,7 @@ services:
     assert_ne!(namespace("side"), before);
     // Found again by another supervisor.
     project.kill_processes("compose-supervisor");
-    project.ok(&["ps"]);
+    project.ok(&["up", "-d", "--wait"]);
     assert_eq!(project.ok(&["exec", "-T", "side", "wget", "-q", "-O", "-", "http://web/"]), "hi\n");
     project.down();
 }
@@ -448,9 +449,10 @@ networks:
     let routes = project.ok(&["exec", "-T", "a", "ip", "route"]);
     assert!(routes.contains("default via 10.78.0.254"), "{routes}");
     // The host knows no way to what it publishes there, and says so.
-    let web = "a: { x-rootfs: @busybox@, command: httpd -f -p 80, ports: [\"127.0.0.1::80\"]";
+    let web =
+        "a: { x-rootfs: @busybox@, command: httpd -f -p 80, x-probe: { tcp: 80 }, ports: [\"127.0.0.1::80\"]";
     project.write("compose.yaml", &file.replace("a: { x-rootfs: @busybox@, command: sleep 1000", web));
-    let ran = project.run(&["up", "-d", "-t", "1"]);
+    let ran = project.run(&["up", "-d", "--wait", "-t", "1"]);
     let said = text(&ran.stderr);
     assert!(ran.status.success(), "{said}");
     assert!(
@@ -566,7 +568,7 @@ services:
 #[test]
 fn a_bridge_and_a_link_that_somebody_deleted_are_mended() {
     let project = Project::new("mended", TWO);
-    project.ok(&["up", "-d"]);
+    project.ok(&["up", "-d", "--wait"]);
     let (front, back) = (names::bridge(&project.name, "front"), names::bridge(&project.name, "back"));
     let pids = |project: &Project| project.ok(&["ps", "--format", "json"]).matches("\"Pid\"").count();
     let before = (project.field("web", "Pid"), pids(&project));
@@ -589,7 +591,7 @@ fn a_bridge_and_a_link_that_somebody_deleted_are_mended() {
 #[test]
 fn a_link_that_somebody_set_down_or_renamed_is_mended() {
     let project = Project::new("set-down", TWO);
-    project.ok(&["up", "-d"]);
+    project.ok(&["up", "-d", "--wait"]);
     let web = format!("{}-web-1", project.name);
     let (veth, other) = (names::veth(&project.name, &web, "front"), format!("ve{}", std::process::id()));
     for renames in [false, true] {
@@ -612,7 +614,7 @@ fn a_link_that_somebody_set_down_or_renamed_is_mended() {
 #[test]
 fn a_bridge_that_somebody_renamed_is_mended_and_goes() {
     let project = Project::new("renamed", TWO);
-    project.ok(&["up", "-d"]);
+    project.ok(&["up", "-d", "--wait"]);
     let front = names::bridge(&project.name, "front");
     let (other, stranger) = (format!("re{}", std::process::id()), format!("st{}", std::process::id()));
     let rename = || {
@@ -661,7 +663,7 @@ fn a_network_of_another_configuration_takes_its_containers_along() {
     project.write("compose.yaml", &TWO.replace("  front:\n", changed));
     let plan = project.ok(&["up", "-d", "--dry-run"]);
     assert!(plan.contains("set up network front: its configuration has changed"), "{plan}");
-    project.ok(&["up", "-d"]);
+    project.ok(&["up", "-d", "--wait"]);
     assert_ne!(pid("web"), before[0]);
     assert_ne!(pid("client"), before[1]);
     assert_eq!(pid("store"), before[2]);
@@ -673,7 +675,7 @@ fn a_network_of_another_configuration_takes_its_containers_along() {
 #[test]
 fn a_supervisor_that_was_killed_goes_on_with_all_networks() {
     let project = Project::new("networks-crash", TWO);
-    project.ok(&["up", "-d"]);
+    project.ok(&["up", "-d", "--wait"]);
     project.kill_processes("compose-supervisor");
     project.ok(&["ps"]);
     for client in ["client", "store"] {

@@ -39,7 +39,8 @@ services:
 #[test]
 fn a_bad_answer_is_told() {
     let file = r#"
-x-checked: &checked { interval: 100ms, retries: 2 }
+# So often that the program has begun to listen meanwhile.
+x-checked: &checked { interval: 100ms, retries: 20 }
 services:
   missing: { x-rootfs: @busybox@, command: httpd -f -p 8000, x-probe: { http: { port: 8000, path: /no } }, healthcheck: *checked }
   gibberish:
@@ -51,7 +52,7 @@ services:
     x-rootfs: @busybox@
     command: nc -ll -p 8000 -e sleep 1000
     x-probe: { http: { port: 8000 } }
-    healthcheck: { interval: 100ms, retries: 2, timeout: 100ms }
+    healthcheck: { interval: 100ms, retries: 20, timeout: 100ms }
   deaf: { x-rootfs: @busybox@, command: sleep 1000, x-probe: { tcp: 8000 }, healthcheck: *checked }
 "#;
     let project = Project::new("probes-bad", file);
@@ -81,7 +82,7 @@ services:
     x-rootfs: @busybox@
     command: ["sh", "-c", "trap 'echo ready now' USR1; trap exit TERM; echo begun; while true; do sleep 0.02; done"]
     x-probe: { log: ready now }
-    healthcheck: { interval: 100ms, retries: 2 }
+    healthcheck: { interval: 100ms, retries: 20 }
 "#;
     let project = Project::new("probes-log", file);
     project.ok(&["up", "-d", "--wait", "parts"]);

@@ -236,6 +236,8 @@ services:
 "#;
     let project = Project::new("once", file);
     let runs = |name: &str| {
+        // `--wait` takes what has stayed up for a moment for ready.
+        project.ends(name);
         let file = fs::read_to_string(project.folder.join("runs/file")).unwrap();
         file.lines().filter(|line| *line == name).count()
     };

@@ -268,7 +268,7 @@ const TOLD: &str = r#"
 services:
   one:
     x-rootfs: @busybox@
-    command: ["sh", "-c", "echo start; [ -e /once ] && exec sleep 1000; touch /once; read line < /shared/go; exit 3"]
+    command: ["sh", "-c", "[ -e /once ] && echo again && exec sleep 1000; echo start; touch /once; read line < /shared/go; exit 3"]
     volumes: ["./shared:/shared"]
     restart: on-failure
 "#;
@@ -292,7 +292,8 @@ fn an_end_while_both_are_gone_is_followed_by_a_start() {
     project.ok(&["up", "-d", "--wait"]);
     assert_eq!(project.field("one", "State"), "running");
     assert_ne!(pid_of(&project, "one"), pid);
-    assert_eq!(project.ok(&["logs", "--no-log-prefix", "one"]), "start\nstart\n");
+    project.follow_until("one", "again");
+    assert_eq!(project.ok(&["logs", "--no-log-prefix", "one"]), "start\nagain\n");
     project.down();
 }
 

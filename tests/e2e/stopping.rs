@@ -13,7 +13,7 @@ fn down_goes_against_the_dependencies() {
     let file = r#"
 x-node: &node
   x-rootfs: @busybox@
-  command: ["sh", "-c", "trap 'echo $$HOSTNAME >> /order/file; exit 0' TERM; while true; do sleep 0.02; done"]
+  command: ["sh", "-c", "trap 'echo $$HOSTNAME >> /order/file; exit 0' TERM; echo ready; while true; do sleep 0.02; done"]
   volumes: ["./order:/order"]
 services:
   base: { <<: *node, hostname: base }
@@ -22,6 +22,9 @@ services:
 "#;
     let project = Project::new("order", file);
     project.ok(&["up", "-d"]);
+    for service in ["base", "middle", "top"] {
+        project.follow_until(service, "ready");
+    }
     project.ok(&["down"]);
     let order = std::fs::read_to_string(project.folder.join("order/file")).unwrap();
     assert_eq!(order, "top\nmiddle\nbase\n");
