@@ -128,9 +128,8 @@ impl Engine {
     fn set_at_limit(&self, container: &Container) -> Option<u64> {
         let limit = container.limits().memory;
         container.memory.has_told_waiting.set(false);
-        let is_spent = container.memory.state.borrow().spent;
         let at = match at_limit(&container.record.borrow().service, limit) {
-            AtLimit::Tell { .. } if is_spent || container.memory.is_leaving.get() => AtLimit::KillAll,
+            AtLimit::Tell { .. } if is_beyond_help(container) => AtLimit::KillAll,
             at => at,
         };
         let group = self.container_group(&container.name());
@@ -235,6 +234,8 @@ impl Engine {
             return Next::Wait;
         }
         match (known.held, mark) {
+            // Let go since the mark was set, and not to be held at it again.
+            (None, Some(_)) if is_beyond_help(container) => Next::Rearm,
             (Some(held), _) => self.look_at_held(container, held, &now, soon),
             (None, Some(mark)) if now.waits || now.fixed >= mark => self.act(container, &now).await,
             (None, None) if known.spent && policy == OomPolicy::Pause => self.look_at_spent(container, &now),
@@ -351,6 +352,11 @@ impl Engine {
             }
         }
     }
+}
+
+/// Whether a container is killed at its limit, whatever its policy: the user has let it go there, or wants its end.
+fn is_beyond_help(container: &Container) -> bool {
+    container.memory.state.borrow().spent || container.memory.is_leaving.get()
 }
 
 /// Whether a container is so far from its mark that it does not come back to it at once.
