@@ -156,7 +156,9 @@ pub(super) fn way_in<'a>(project: Project<'a>, service: Named<'a>) -> Option<Nam
         network.as_ref().is_none_or(|network| values::flag(network.get("external")) || has_v4(network))
     };
     let on = service.map("networks").map(|(key, entry)| (key, entry, project.find("networks", key)));
-    let way = on.filter(|(.., network)| leads(network)).min_by_key(|(key, entry, network)| order(key, entry, network.as_ref()));
+    let way = on
+        .filter(|(.., network)| leads(network))
+        .min_by_key(|(key, entry, network)| order(key, entry, network.as_ref()));
     way.and_then(|(.., network)| network).filter(|network| !values::flag(network.get("external")))
 }
 
@@ -168,7 +170,11 @@ fn families(network: &Named<'_>) -> [bool; 2] {
 
 /// In which order a service's networks that lead out are its way there: as [`crate::Network::rank`]. Of one that others have
 /// made the file does not tell more than that it has a family.
-fn order<'a>(key: &'a str, at: &Entry, network: Option<&Named<'_>>) -> (Reverse<i64>, Reverse<usize>, &'a str) {
+fn order<'a>(
+    key: &'a str,
+    at: &Entry,
+    network: Option<&Named<'_>>,
+) -> (Reverse<i64>, Reverse<usize>, &'a str) {
     let gw_priority = at.node.get("gw_priority").and_then(values::whole).unwrap_or_default();
     let families = network.map_or(1, |network| families(network).into_iter().filter(|is_on| *is_on).count());
     (Reverse(gw_priority), Reverse(families), key)
