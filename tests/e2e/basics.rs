@@ -89,9 +89,11 @@ services:
 volumes: { data: {} }
 "#;
     let project = Project::new("volumes", file);
-    project.ok(&["up", "-d"]);
-    project.ok(&["down", "-t", "0"]);
-    project.ok(&["up", "-d"]);
+    for run in ["1", "2"] {
+        project.ok(&["down", "-t", "0"]);
+        project.ok(&["up", "-d"]);
+        project.follow_until("store", run);
+    }
     assert_eq!(project.ok(&["exec", "-T", "store", "wc", "-l", "/data/runs"]), "2 /data/runs\n");
     project.down();
 }

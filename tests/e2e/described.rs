@@ -12,10 +12,15 @@ struct Description(PathBuf);
 
 impl Description {
     fn new(name: &str, content: &str) -> Self {
-        fs::create_dir_all(FOLDER).unwrap();
         let path = PathBuf::from(FOLDER).join(format!("composer-e2e-{}-{name}", std::process::id()));
-        fs::write(&path, content).unwrap();
-        Self(path)
+        loop {
+            fs::create_dir_all(FOLDER).unwrap();
+            match fs::write(&path, content) {
+                // Another test's end has taken the empty folder away.
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                written => return written.map(|()| Self(path)).unwrap(),
+            }
+        }
     }
 }
 
@@ -46,7 +51,7 @@ containerEdits:
   mounts:
   - {{hostPath: {folder}/lib.so, containerPath: /usr/lib/lib.so, options: [ro, nosuid, nodev, rbind, rprivate]}}
   hooks:
-  - {{hookName: createContainer, path: {folder}/hook, args: [own-name, links], env: ['TO={folder}'], timeout: 5}}
+  - {{hookName: createContainer, path: {folder}/hook, args: [own-name, links], env: ['TO={folder}'], timeout: 60}}
 devices:
 - {{name: '0', containerEdits: {{deviceNodes: [{{path: /dev/gpu0, hostPath: /dev/zero}}]}}}}
 - name: '1'
@@ -149,7 +154,7 @@ fn a_hook_that_fails_or_hangs_is_named_and_nothing_stays() {
     let failed = project.run(&["up", "-d"]);
     let said = text(&failed.stderr);
     assert!(said.contains("/hook: exit status: 3: no driver is loaded"), "{said}");
-    let hanging = fs::read_to_string(&description.0).unwrap().replace("timeout: 5", "timeout: 1");
+    let hanging = fs::read_to_string(&description.0).unwrap().replace("timeout: 60", "timeout: 1");
     fs::write(&description.0, hanging).unwrap();
     project.write("hook", "#!/bin/sh\nexec sleep 1000\n");
     let failed = project.run(&["up", "-d"]);

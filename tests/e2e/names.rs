@@ -21,7 +21,7 @@ services:
     domainname: office.example
     dns: ["127.0.0.1"]
     dns_search: ["corp.example"]
-    dns_opt: ["timeout:1", "attempts:1"]
+    dns_opt: ["timeout:20", "attempts:2"]
     extra_hosts: ["up:host-gateway", "fixed=192.0.2.7", "six=2001:db8::7"]
     depends_on: { web: { condition: service_healthy } }
   other:
@@ -65,7 +65,7 @@ fn hosts_and_resolv_conf_say_what_the_file_says() {
     project.ok(&["up", "-d"]);
     let reads = |service: &str, file: &str| project.ok(&["exec", "-T", service, "cat", file]);
     let resolv = reads("ask", "/etc/resolv.conf");
-    assert_eq!(resolv, "nameserver 127.0.0.11\nsearch corp.example\noptions timeout:1 attempts:1 ndots:0\n");
+    assert_eq!(resolv, "nameserver 127.0.0.11\nsearch corp.example\noptions timeout:20 attempts:2 ndots:0\n");
     let own = project.field("ask", "Address").as_str().unwrap().to_owned();
     let hosts = reads("ask", "/etc/hosts");
     let lines: Vec<_> = hosts.lines().collect();
@@ -129,13 +129,13 @@ services:
     x-rootfs: @busybox@
     environment: { ROUND: "${ROUND:-first}" }
     command: ["sh", "-c", "mkdir /www; echo $$ROUND > /www/index.html; exec httpd -f -p 8080 -h /www"]
-    healthcheck: { test: ["CMD", "wget", "-q", "-O", "/dev/null", "http://127.0.0.1:8080/"], interval: 1s }
+    healthcheck: { test: ["CMD", "wget", "-q", "-O", "/dev/null", "http://127.0.0.1:8080/"], interval: 1s, retries: 60 }
   front:
     x-rootfs: host
     volumes: ["./nginx.conf:/nginx.conf:ro"]
     tmpfs: ["/var/log/nginx", "/var/lib/nginx", "/tmp"]
     command: ["nginx", "-c", "/nginx.conf"]
-    healthcheck: { test: ["CMD", "bash", "-c", "exec 3<>/dev/tcp/127.0.0.1/80"], interval: 1s }
+    healthcheck: { test: ["CMD", "bash", "-c", "exec 3<>/dev/tcp/127.0.0.1/80"], interval: 1s, retries: 60 }
   # Holds the address that the api had, so that its successor has another.
   ask:
     x-rootfs: @busybox@
@@ -212,7 +212,7 @@ networks:
 
 #[test]
 fn a_container_whose_name_is_longer_than_a_label_is_found_and_leads_back_to_its_service() {
-    let long = "n".repeat(68);
+    let long = format!("{:n>68}", std::process::id());
     let service = "s".repeat(60);
     let file = format!(
         "

@@ -458,11 +458,11 @@ networks:
         "{said}"
     );
     let at: SocketAddr = project.ok(&["port", "a", "80"]).trim().parse().unwrap();
-    let is_reached = || TcpStream::connect_timeout(&at, Duration::from_millis(500)).is_ok();
-    assert!(!is_reached());
+    let is_reached = |within| TcpStream::connect_timeout(&at, within).is_ok();
+    assert!(!is_reached(Duration::from_millis(500)));
     // Whoever is the gateway there may be this host after all.
     ip(&format!("addr add 10.78.0.254/24 dev {bridge}"));
-    assert!(is_reached());
+    assert!(is_reached(Duration::from_secs(20)));
     project.ok(&["exec", "-T", "a", "ping", "-c", "1", "10.78.0.254"]);
     project.ok(&["up", "-d", "--force-recreate", "-t", "1"]);
     assert!(shown("-4").contains("10.78.0.254/24"), "{}", shown("-4"));
@@ -553,7 +553,7 @@ services:
   a: { x-rootfs: @busybox@, command: sleep 1000, sysctls: { net.core.somaxconn: 77, net.ipv4.ip_forward: "1" } }
   b: { x-rootfs: @busybox@, command: sleep 1000, network_mode: none, sysctls: [net.core.somaxconn=78] }
 "#;
-    let project = Project::new("sysctls", file);
+    let project = Project::new("net-sysctls", file);
     let host = std::fs::read_to_string("/proc/sys/net/core/somaxconn").unwrap();
     project.ok(&["up", "-d"]);
     let read = |service: &str| project.ok(&["exec", "-T", service, "cat", "/proc/sys/net/core/somaxconn"]);

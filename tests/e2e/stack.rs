@@ -119,6 +119,21 @@ impl Project {
         }
     }
 
+    /// Kills both processes behind the stack, so that nobody of it is left: neither gets to start the other anew.
+    pub fn kill_both(&self) {
+        // Stopped, it does not see its keeper go; what it may have begun before shows at the next look.
+        while !self.processes("compose-keeper").is_empty() || !self.processes("compose-supervisor").is_empty()
+        {
+            for supervisor in
+                self.processes("compose-supervisor").into_iter().filter_map(|pid| try_pidfd(pid).ok())
+            {
+                let _ = rustix::process::pidfd_send_signal(&supervisor, rustix::process::Signal::STOP);
+            }
+            self.kill_processes("compose-keeper");
+            self.kill_processes("compose-supervisor");
+        }
+    }
+
     /// Returns when the only container of a service has ended.
     pub fn ends(&self, service: &str) {
         if let Some(pid) = self.field(service, "Pid").as_i64().filter(|pid| *pid > 0)
@@ -221,7 +236,7 @@ pub fn pidfd(pid: i32) -> OwnedFd {
 
 /// Returns when the process has ended.
 pub fn ended(pidfd: &OwnedFd) {
-    let ready = poll(&mut [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)], PollTimeout::from(30_000_u16));
+    let ready = poll(&mut [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)], PollTimeout::from(60_000_u16));
     assert_eq!(ready, Ok(1), "a process did not end in time");
 }
 

@@ -9,9 +9,10 @@ use crate::stack::{Project, text};
 const CHAIN: &str = r#"
 x-node: &node
   x-rootfs: @busybox@
-  command: ["sh", "-c", "echo up $$HOSTNAME >> /order/file; trap 'echo down $$HOSTNAME >> /order/file; exit 0' TERM; while true; do sleep 0.02; done"]
+  command: ["sh", "-c", "trap 'echo down $$HOSTNAME >> /order/file; exit 0' TERM; echo up $$HOSTNAME >> /order/file; touch /dev/shm/up; while true; do sleep 0.02; done"]
   volumes: ["./order:/order"]
-  healthcheck: { test: ["CMD", "grep", "-q", "TERM", "/proc/1/cmdline"], interval: 1h }
+  # Each start has a memory of its own.
+  healthcheck: { test: ["CMD", "test", "-e", "/dev/shm/up"], interval: 1h }
 services:
   base: { <<: *node, hostname: base }
   middle: { <<: *node, hostname: middle, depends_on: { base: { condition: service_healthy, restart: true } } }
