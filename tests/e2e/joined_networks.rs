@@ -102,7 +102,7 @@ fn the_stack_that_made_it_is_the_last_to_leave_and_takes_it_along() {
 #[test]
 fn two_stacks_that_give_a_network_one_name_share_it() {
     let name = format!("joint-{}", std::process::id());
-    let (shown, bridge) = (format!("joint: {{name: {name}}}"), "cmpjoint0");
+    let (shown, bridge) = (format!("joint: {{name: {name}}}"), format!("cmpj{}", std::process::id()));
     let chosen =
         format!("joint: {{name: {name}, driver_opts: {{com.docker.network.bridge.name: {bridge}}}}}");
     let one = Project::new("joint-one", &serving("one", "[joint]", &chosen));
@@ -141,9 +141,9 @@ fn two_stacks_that_give_a_network_one_name_share_it() {
     one.ok(&["up", "-d", "--wait"]);
     let shown: serde_json::Value = serde_json::from_str(&one.ok(&["network", "inspect", &name])).unwrap();
     assert_eq!((shown.as_array().unwrap().len(), &shown[0]["Internal"]), (1, &true.into()), "{shown}");
-    assert_eq!(shown[0]["Options"]["com.docker.network.bridge.name"], bridge, "{shown}");
+    assert_eq!(shown[0]["Options"]["com.docker.network.bridge.name"], bridge.as_str(), "{shown}");
     one.down();
-    is_gone(&witness, &name, bridge);
+    is_gone(&witness, &name, &bridge);
 }
 
 #[test]

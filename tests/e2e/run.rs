@@ -59,16 +59,17 @@ fn what_the_service_depends_on_is_there_and_stays() {
 #[test]
 fn an_up_leaves_it_alone_and_a_down_takes_it() {
     let project = Project::new("run-beside", FILE);
-    let id = project.ok(&["run", "-d", "--name", "worker-of-mine", "tool", "sleep", "1000"]);
+    let name = format!("worker-of-{}", std::process::id());
+    let id = project.ok(&["run", "-d", "--name", &name, "tool", "sleep", "1000"]);
     assert_eq!(id.trim().len(), 64);
     let pid = oneoffs(&project)[0]["Pid"].clone();
     assert_eq!(project.ok(&["ps", "-q"]).lines().count(), 1, "running one-offs are shown with -a only");
     project.ok(&["--profile", "tools", "up", "-d", "--wait", "store"]);
     project.ok(&["--profile", "tools", "up", "-d"]);
     let beside = oneoffs(&project);
-    assert_eq!((&beside[0]["Pid"], &beside[0]["Name"]), (&pid, &"worker-of-mine".into()));
+    assert_eq!((&beside[0]["Pid"], &beside[0]["Name"]), (&pid, &name.as_str().into()));
     assert_eq!(project.containers().len(), 3);
-    let (code, error) = project.fails(&["run", "--name", "worker-of-mine", "tool"]);
+    let (code, error) = project.fails(&["run", "--name", &name, "tool"]);
     assert!(code == 1 && error.contains("in use already") && error.contains("--name"), "{error}");
     project.down();
 }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
 
+use nix::fcntl::{Flock, FlockArg};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 /// A Compose project of one test.
@@ -258,12 +259,20 @@ pub fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
+/// Held by tests of what the host has once: one at a time, of all runs of the tests on it.
+pub fn alone(with: &str) -> Flock<fs::File> {
+    let path = std::env::temp_dir().join(format!("composer-e2e-{with}.lock"));
+    let file = fs::File::options().create(true).truncate(false).write(true).open(path).unwrap();
+    Flock::lock(file, FlockArg::LockExclusive).unwrap()
+}
+
 /// A root folder with busybox and links to its applets, made once a test run.
 pub fn busybox() -> &'static Path {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     FOLDER.get_or_init(|| {
         let folder = std::env::temp_dir().join("composer-e2e-busybox");
         let made = folder.join(".made");
+        let _alone = alone("busybox");
         if !made.exists() {
             for name in ["bin", "tmp", "etc"] {
                 fs::create_dir_all(folder.join(name)).unwrap();
