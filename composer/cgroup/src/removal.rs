@@ -167,8 +167,9 @@ fn give_back(root: &Root, path: &str, remove: impl FnOnce(&Path) -> Result<(), E
     if had_some {
         realtime::take_unused(&root.group(path))?;
     }
-    remove(&root.group(path))?;
-    if had_some { realtime::give_back(root, path) } else { Ok(()) }
+    let removed = remove(&root.group(path));
+    // Also where it could not be removed: it has none any more, so that the next try would give nothing back.
+    if had_some { removed.and(realtime::give_back(root, path)) } else { removed }
 }
 
 type OnBusy<'a> = &'a dyn Fn(&Path) -> io::Result<()>;
