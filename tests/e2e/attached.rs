@@ -51,7 +51,7 @@ services:
 
 #[test]
 fn once_is_graceful() {
-    let project = Project::new("once", &SLOW.replace("@answer@", "exit 0"));
+    let project = Project::new("interrupted", &SLOW.replace("@answer@", "exit 0"));
     let mut up = Attached::new(&project, &["up"]);
     up.until("one-1  | ready");
     up.interrupt();
@@ -81,7 +81,7 @@ fn it_ends_with_its_containers() {
 services:
   one: { x-rootfs: @busybox@, command: ["sh", "-c", "echo out; echo err >&2; exit 3"] }
 "#;
-    let project = Project::new("ends", file);
+    let project = Project::new("attached-ends", file);
     let up = Attached::new(&project, &["up"]);
     let (code, lines) = up.end();
     assert_eq!(code, Some(0));
@@ -91,18 +91,27 @@ services:
     project.down();
 }
 
+/// `first` ends once those hear a signal that `flag/go` names.
 const THREE: &str = r#"
+x-flag: &flag { x-rootfs: @busybox@, volumes: ["./flag:/flag"] }
 services:
-  first: { x-rootfs: @busybox@, command: ["sh", "-c", "echo first; while ! test -e /flag/go; do sleep 0.05; done; exit 3"], volumes: ["./flag:/flag"], depends_on: [dep] }
-  second: { x-rootfs: @busybox@, command: ["sh", "-c", "trap 'exit 5' TERM; echo second; while true; do sleep 0.05; done"] }
-  dep: { x-rootfs: @busybox@, command: ["sh", "-c", "trap 'exit 6' TERM; echo dep; while true; do sleep 0.05; done"] }
+  first: { <<: *flag, command: ["sh", "-c", "echo first; until test -e /flag/go && ls $$(cat /flag/go) > /dev/null 2>&1; do sleep 0.05; done; exit 3"], depends_on: [dep] }
+  second: { <<: *flag, command: ["sh", "-c", "trap 'exit 5' TERM; echo second; touch /flag/second; while true; do sleep 0.05; done"] }
+  dep: { <<: *flag, command: ["sh", "-c", "trap 'exit 6' TERM; echo dep; touch /flag/dep; while true; do sleep 0.05; done"] }
 "#;
+
+/// Lets `first` end by its next start on, once these are there that are started with it.
+fn ends_after(project: &Project, others: &[&str]) {
+    let flag = project.folder.join("flag");
+    let _ = fs::remove_dir_all(&flag);
+    fs::create_dir(&flag).unwrap();
+    let others: Vec<String> = others.iter().map(|name| format!("/flag/{name}")).collect();
+    fs::write(flag.join("go"), format!("/flag/go {}", others.join(" "))).unwrap();
+}
 
 #[test]
 fn the_status_is_that_of_docker_compose() {
     let project = Project::new("codes", THREE);
-    fs::create_dir(project.folder.join("flag")).unwrap();
-    fs::write(project.folder.join("flag/go"), "").unwrap();
     for (flags, code) in [
         (&["--abort-on-container-exit"][..], 3),
         (&["--abort-on-container-failure"], 3),
@@ -112,6 +121,8 @@ fn the_status_is_that_of_docker_compose() {
         (&["--exit-code-from", "second", "first"], 3),
         (&["--menu=false", "--abort-on-container-exit"], 3),
     ] {
+        // What is stopped before it has said what it does about that ends otherwise.
+        ends_after(&project, if flags.contains(&"first") { &["dep"] } else { &["dep", "second"] });
         let (status, lines) = Attached::new(&project, &[&["up"], flags].concat()).end();
         assert_eq!(status, Some(code), "{flags:?}: {lines:?}");
     }
@@ -133,9 +144,8 @@ fn the_status_is_that_of_docker_compose() {
 #[test]
 fn it_shows_what_it_is_told_to() {
     let project = Project::new("attached-to", THREE);
-    fs::create_dir(project.folder.join("flag")).unwrap();
-    fs::write(project.folder.join("flag/go"), "").unwrap();
     let shown = |flags: &[&str]| {
+        ends_after(&project, &["dep"]);
         let args = [&["up", "--no-log-prefix", "--abort-on-container-exit"], flags].concat();
         let (_, lines) = Attached::new(&project, &args).end();
         ["first", "second", "dep"].map(|name| lines.iter().any(|line| line == name))

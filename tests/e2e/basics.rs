@@ -90,11 +90,9 @@ volumes: { data: {} }
 "#;
     let project = Project::new("volumes", file);
     for run in ["1", "2"] {
+        project.ok(&["down", "-t", "0"]);
         project.ok(&["up", "-d"]);
         project.follow_until("store", run);
-        if run == "1" {
-            project.ok(&["down", "-t", "0"]);
-        }
     }
     assert_eq!(project.ok(&["exec", "-T", "store", "wc", "-l", "/data/runs"]), "2 /data/runs\n");
     project.down();

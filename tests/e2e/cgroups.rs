@@ -101,8 +101,9 @@ services:
 "#;
     let project = Project::new("pids", file);
     project.ok(&["up", "-d"]);
-    let output =
-        project.run(&["exec", "-T", "one", "sh", "-c", "for i in 1 2 3 4 5 6; do sleep 1 & done; wait"]);
+    // The first does not end before the last is made, however slow the machine is.
+    let script = "for i in 1 2 3 4 5 6; do sleep 60 > /dev/null 2>&1 & done; wait";
+    let output = project.run(&["exec", "-T", "one", "sh", "-c", script]);
     assert!(String::from_utf8_lossy(&output.stderr).contains("fork"), "{output:?}");
     project.down();
 }

@@ -196,7 +196,8 @@ fn a_supervisor_that_understands_nothing_is_named() {
     let project = Project::new("client-foreign", ONE);
     let (address, listener) = unconnected(&project);
     let folder = address.path().unwrap().parent().unwrap().to_owned();
-    fs::create_dir_all(&folder).unwrap();
+    // What is empty others take away.
+    composer_network::Folder::new(&folder).make().unwrap();
     bind(listener.as_raw_fd(), &address).unwrap();
     listen(&listener, Backlog::MAXCONN).unwrap();
     let foreign = std::thread::spawn(move || {

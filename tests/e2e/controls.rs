@@ -2,11 +2,10 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
 
 use crate::cgroups::{control, is_v2};
 use crate::disk::Disk;
-use crate::stack::Project;
+use crate::stack::{Project, alone};
 
 #[test]
 fn disks_pages_nodes_and_idle_time_are_in_force_and_change_in_place() {
@@ -124,13 +123,11 @@ fn cpus(project: &Project, service: &str) -> String {
     line.trim().to_owned()
 }
 
-/// There is one core to be given away, and each of these tests wants it.
-static CORE: Mutex<()> = Mutex::new(());
-
 /// On two CPUs, of which the stack has both and one can be given away.
 #[test]
 fn a_core_is_one_containers_alone_until_it_ends() {
-    let _core = CORE.lock().unwrap_or_else(PoisonError::into_inner);
+    // There is one core to be given away.
+    let _core = alone("core");
     let online = fs::read_to_string("/sys/devices/system/cpu/online").unwrap().trim().to_owned();
     assert_eq!(online, "0-1", "the machines of the project have two CPUs");
     let asks = "services:\n  alone: { x-rootfs: @busybox@, command: sleep 1000, x-cpus-exclusive: 1 }\n  other: { x-rootfs: @busybox@, command: sleep 1000 }\n";
@@ -228,6 +225,7 @@ fn real_time_is_given_back_as_it_was_given() {
         )
     };
     let with = ", cpu_rt_runtime: 1000";
+    let _alone = alone("realtime");
     let project = Project::new("realtime", &file(with));
     let said = crate::stack::text(&project.run(&["up", "-d"]).stderr);
     if !fs::exists("/sys/fs/cgroup/cpu/cpu.rt_runtime_us").unwrap() {
@@ -261,7 +259,8 @@ fn real_time_is_given_back_as_it_was_given() {
 
 #[test]
 fn who_has_a_core_alone_makes_way_for_who_has_it_by_name() {
-    let _core = CORE.lock().unwrap_or_else(PoisonError::into_inner);
+    // There is one core to be given away.
+    let _core = alone("core");
     let online = fs::read_to_string("/sys/devices/system/cpu/online").unwrap().trim().to_owned();
     assert_eq!(online, "0-1", "the machines of the project have two CPUs");
     let file = |x: &str, y: &str| {

@@ -215,9 +215,7 @@ services:
     nix::unistd::mkfifo(&go, nix::sys::stat::Mode::S_IRWXU).unwrap();
     project.ok(&["up", "-d"]);
     let service = pidfd(i32::try_from(project.field("one", "Pid").as_i64().unwrap()).unwrap());
-    for program in ["compose-keeper", "compose-supervisor"] {
-        project.kill_processes(program);
-    }
+    project.kill_both();
     std::fs::write(&go, "go\n").unwrap();
     ended(&service);
     // Whether its code is known is for whoever has reaped it to say; that it has ended is plain.

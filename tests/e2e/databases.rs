@@ -10,7 +10,7 @@ services:
     x-rootfs: host
     command: redis-server --dir /data --appendonly yes --bind 0.0.0.0 --protected-mode no
     volumes: ["data:/data"]
-    healthcheck: { test: ["CMD", "redis-cli", "ping"], interval: 1s }
+    healthcheck: { test: ["CMD", "redis-cli", "ping"], interval: 1s, retries: 60 }
   client:
     x-rootfs: host
     command: ["redis-cli", "-h", "redis", "incr", "visits"]

@@ -12,10 +12,15 @@ struct Description(PathBuf);
 
 impl Description {
     fn new(name: &str, content: &str) -> Self {
-        fs::create_dir_all(FOLDER).unwrap();
         let path = PathBuf::from(FOLDER).join(format!("composer-e2e-{}-{name}", std::process::id()));
-        fs::write(&path, content).unwrap();
-        Self(path)
+        loop {
+            fs::create_dir_all(FOLDER).unwrap();
+            match fs::write(&path, content) {
+                // Another test's end has taken the empty folder away.
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                written => return written.map(|()| Self(path)).unwrap(),
+            }
+        }
     }
 }
 
@@ -26,9 +31,18 @@ impl Drop for Description {
     }
 }
 
-fn project(name: &str, vendor: &str, file: &str, hook: &str) -> (Project, Description) {
+/// One that no other run of the tests has.
+fn vendor(which: &str) -> String {
+    format!("d-{which}-{:07}.test", std::process::id())
+}
+
+fn project(name: &str, which: &str, file: &str, hook: &str) -> (Project, Description) {
     let project = Project::new(name, "services: {}");
-    project.write("compose.yaml", &file.replace("@vendor@", vendor));
+    let vendor = vendor(which);
+    project.write(
+        "compose.yaml",
+        &file.replace("@vendor@", &vendor).replace("@short@", vendor.trim_end_matches(".test")),
+    );
     project.write("lib.so", "the library\n");
     project.write("hook", hook);
     let folder = project.folder.display();
@@ -46,7 +60,7 @@ containerEdits:
   mounts:
   - {{hostPath: {folder}/lib.so, containerPath: /usr/lib/lib.so, options: [ro, nosuid, nodev, rbind, rprivate]}}
   hooks:
-  - {{hookName: createContainer, path: {folder}/hook, args: [own-name, links], env: ['TO={folder}'], timeout: 5}}
+  - {{hookName: createContainer, path: {folder}/hook, args: [own-name, links], env: ['TO={folder}'], timeout: 60}}
 devices:
 - {{name: '0', containerEdits: {{deviceNodes: [{{path: /dev/gpu0, hostPath: /dev/zero}}]}}}}
 - name: '1'
@@ -72,15 +86,15 @@ test -e "$root/usr/lib/lib.so" && ln -s lib.so "$root/usr/lib/$1.so" && echo "$s
 fn a_container_gets_the_devices_with_all_that_their_vendor_says() {
     let file = "
 services:
-  counted: { x-rootfs: @busybox@, command: sleep 1000, gpus: [{count: 1, driver: described-one.test}], environment: {OWN: mine} }
+  counted: { x-rootfs: @busybox@, command: sleep 1000, gpus: [{count: 1, driver: @vendor@}], environment: {OWN: mine} }
   named:
     x-rootfs: @busybox@
     command: sleep 1000
-    deploy: {resources: {reservations: {devices: [{driver: described-one, device_ids: ['1'], capabilities: [gpu]}]}}}
+    deploy: {resources: {reservations: {devices: [{driver: @short@, device_ids: ['1'], capabilities: [gpu]}]}}}
   whole: { x-rootfs: @busybox@, command: sleep 1000, devices: ['@vendor@/gpu=all'] }
   none: { x-rootfs: @busybox@, command: sleep 1000 }
 ";
-    let (project, _description) = project("described", "described-one.test", file, HOOK);
+    let (project, _description) = project("described", "one", file, HOOK);
     project.ok(&["up", "-d"]);
     let sh = |service: &str, script: &str| project.ok(&["exec", "-T", service, "sh", "-c", script]);
     assert_eq!(sh("counted", "ls /dev | grep gpu; head -c 2 /dev/gpu0 | wc -c"), "gpu0\n2\n");
@@ -115,18 +129,23 @@ services:
     x-rootfs: @busybox@
     command: sleep 1000
     depends_on: [first]
-    gpus: [{driver: described-two.test, count: 3}, {driver: nobody}]
+    gpus: [{driver: @vendor@, count: 3}, {driver: nobody}]
     devices: [@vendor@/gpu=7, '@vendor@/gpu=0:/dev/x', /dev/nobody]
 ";
-    let (project, _description) = project("described-bad", "described-two.test", file, HOOK);
+    let (project, _description) = project("described-bad", "two", file, HOOK);
     let _unread = Description::new("broken.json", "{");
     let output = project.run(&["up", "-d"]);
     assert_eq!(output.status.code(), Some(1));
     let said = text(&output.stderr);
+    let vendor = vendor("two");
+    let [counted, numbered] = [
+        format!("3 devices of `{vendor}/gpu` are asked for, and there are 2"),
+        format!("describes {vendor}/gpu=7"),
+    ];
     for (what, place) in [
-        ("3 devices of `described-two.test/gpu` are asked for, and there are 2", "8:12"),
+        (counted.as_str(), "8:12"),
         ("describes a device of `nobody` that can do `gpu`", "8:52"),
-        ("describes described-two.test/gpu=7", "9:15"),
+        (numbered.as_str(), "9:15"),
         ("the device /dev/nobody: No such file", "9:76"),
         ("in the container is its vendor's to say", "9:41"),
         ("broken.json: EOF while parsing", "8:52"),
@@ -145,11 +164,11 @@ services:
 fn a_hook_that_fails_or_hangs_is_named_and_nothing_stays() {
     let file = "services: {one: {x-rootfs: @busybox@, command: sleep 1000, devices: ['@vendor@/gpu=0']}}";
     let hook = "#!/bin/sh\necho 'no driver is loaded' >&2\nexit 3\n";
-    let (project, description) = project("described-hook", "described-three.test", file, hook);
+    let (project, description) = project("described-hook", "three", file, hook);
     let failed = project.run(&["up", "-d"]);
     let said = text(&failed.stderr);
     assert!(said.contains("/hook: exit status: 3: no driver is loaded"), "{said}");
-    let hanging = fs::read_to_string(&description.0).unwrap().replace("timeout: 5", "timeout: 1");
+    let hanging = fs::read_to_string(&description.0).unwrap().replace("timeout: 60", "timeout: 1");
     fs::write(&description.0, hanging).unwrap();
     project.write("hook", "#!/bin/sh\nexec sleep 1000\n");
     let failed = project.run(&["up", "-d"]);

@@ -16,7 +16,7 @@ fn named_devices_are_there_with_what_may_be_done_with_them() {
 services:
   one:
     x-rootfs: @busybox@
-    command: [sh, -c, ': < /dev/mine && echo 1 > /tmp/own; sleep 1000']
+    command: [sh, -c, ': < /dev/mine && echo 1 > /tmp/own; echo tried; exec sleep 1000']
     # Without it, nobody may read what the kernel says.
     cap_add: [SYSLOG]
     devices: ['/dev/kmsg:/dev/mine:r', '/dev/full:/data/full', './devices:/dev/more']
@@ -33,6 +33,7 @@ services:
         mknod(&folder.join(name), SFlag::S_IFCHR, mode, makedev(1, minor)).unwrap();
     }
     project.ok(&["up", "-d"]);
+    project.follow_until("one", "tried");
     // Read it may, write it may not: neither the program itself nor one of exec.
     assert_eq!(sh(&project, "one", "cat /tmp/own; : < /dev/mine && echo 2"), "1\n2\n");
     let refused = project.run(&["exec", "-T", "one", "sh", "-c", ": > /dev/mine"]);

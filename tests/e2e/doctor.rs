@@ -6,7 +6,7 @@ use std::process::{Command, Output};
 
 use serde_json::Value;
 
-use crate::stack::{busybox, text};
+use crate::stack::{alone, busybox, text};
 
 const COMPOSE: &str = env!("CARGO_BIN_EXE_compose");
 
@@ -21,6 +21,7 @@ fn find<'a>(findings: &'a [Value], topic: &str, name: &str) -> &'a Value {
 
 #[test]
 fn a_host_on_which_stacks_run_is_found_to_be_one_and_nothing_is_left() {
+    let _alone = alone("doctor");
     let handed_down = || fs::read_to_string("/sys/fs/cgroup/cgroup.subtree_control").unwrap_or_default();
     let before = handed_down();
     let output = Command::new(COMPOSE).args(["doctor", "--format", "json"]).output().unwrap();
@@ -71,7 +72,8 @@ fn whoever_is_not_root_is_told_so() {
     let folder = std::env::temp_dir().join(format!("e2e-doctor-{}", std::process::id()));
     fs::create_dir(&folder).unwrap();
     let copy = folder.join("compose");
-    fs::copy(COMPOSE, &copy).unwrap();
+    // By another process: what this one has open for writing its children have too, until they exec, and nobody runs it.
+    assert!(Command::new("cp").arg(COMPOSE).arg(&copy).status().unwrap().success());
     let output =
         Command::new(&copy).args(["doctor", "--format", "json"]).uid(65534).gid(65534).output().unwrap();
     fs::remove_dir_all(&folder).unwrap();
@@ -85,6 +87,7 @@ fn whoever_is_not_root_is_told_so() {
 
 #[test]
 fn a_host_without_control_groups_or_a_place_for_an_overlay_is_told_what_to_do() {
+    let _alone = alone("doctor");
     // In a mount namespace of its own, on a root that is an overlay itself as in a container.
     let script = format!(
         "mount -t tmpfs none /var/lib && mkdir /var/lib/a /var/lib/b /var/lib/c /var/lib/compose && \

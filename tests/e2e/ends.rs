@@ -59,8 +59,8 @@ services:
 "#;
     let project = Project::new("ends-all", file);
     project.ok(&["up", "-d", "one", "two"]);
-    for (service, line) in [("one", "first"), ("two", "second")] {
-        project.follow_until(service, line);
+    for (service, said) in [("one", "first"), ("two", "second")] {
+        project.follow_until(service, said);
         while project.field(service, "Health") != "unhealthy" {
             std::thread::yield_now();
         }

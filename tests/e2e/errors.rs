@@ -43,7 +43,7 @@ fn a_cycle_is_shown_as_its_path() {
 
 #[test]
 fn a_missing_root_folder_is_named() {
-    let (_, message) = refused("rootless", "services:\n  api: {x-rootfs: /no/such/root, command: x}\n");
+    let (_, message) = refused("no-root-folder", "services:\n  api: {x-rootfs: /no/such/root, command: x}\n");
     assert!(message.contains("/no/such/root"), "{message}");
 }
 

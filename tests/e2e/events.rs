@@ -149,6 +149,8 @@ fn whoever_stops_reading_ends_it() {
     project.ok(&["up", "-d", "web"]);
     events.until("web", "start");
     drop(events.lines);
+    // It hears of it by its next line.
+    project.ok(&["kill", "-s", "CONT", "web"]);
     assert_eq!(events.child.wait().unwrap().code(), Some(141));
     project.down();
 }

@@ -102,7 +102,7 @@ fn the_stack_that_made_it_is_the_last_to_leave_and_takes_it_along() {
 #[test]
 fn two_stacks_that_give_a_network_one_name_share_it() {
     let name = format!("joint-{}", std::process::id());
-    let (shown, bridge) = (format!("joint: {{name: {name}}}"), "cmpjoint0");
+    let (shown, bridge) = (format!("joint: {{name: {name}}}"), format!("cmpj{}", std::process::id()));
     let chosen =
         format!("joint: {{name: {name}, driver_opts: {{com.docker.network.bridge.name: {bridge}}}}}");
     let one = Project::new("joint-one", &serving("one", "[joint]", &chosen));
@@ -141,9 +141,9 @@ fn two_stacks_that_give_a_network_one_name_share_it() {
     one.ok(&["up", "-d", "--wait"]);
     let shown: serde_json::Value = serde_json::from_str(&one.ok(&["network", "inspect", &name])).unwrap();
     assert_eq!((shown.as_array().unwrap().len(), &shown[0]["Internal"]), (1, &true.into()), "{shown}");
-    assert_eq!(shown[0]["Options"]["com.docker.network.bridge.name"], bridge, "{shown}");
+    assert_eq!(shown[0]["Options"]["com.docker.network.bridge.name"], bridge.as_str(), "{shown}");
     one.down();
-    is_gone(&witness, &name, bridge);
+    is_gone(&witness, &name, &bridge);
 }
 
 #[test]
@@ -314,8 +314,8 @@ fn a_stack_that_waits_for_another_shares_its_network_meanwhile() {
 #[test]
 fn a_stack_that_goes_while_another_joins_keeps_it_from_nothing() {
     let name = format!("going-{}", std::process::id());
-    let slow = "services:\n  one:\n    x-rootfs: @busybox@\n    command: [sh, -c, 'trap \"echo going\" TERM; echo here; while :; do sleep 1; \
-                done']\n    stop_grace_period: 2s\n    networks: [hub]\nnetworks:\n  hub: {name: NAME}\n";
+    let slow = "services:\n  one:\n    x-rootfs: @busybox@\n    command: [sh, -c, 'trap \"echo going\" TERM; echo here; while :; do sleep 0.05; \
+                done']\n    stop_grace_period: 4s\n    networks: [hub]\nnetworks:\n  hub: {name: NAME}\n";
     let one = Project::new("going-one", &slow.replace("NAME", &name));
     let two = Project::new("going-two", &serving("two", "[hub]", &format!("hub: {{name: {name}}}")));
     one.ok(&["up", "-d"]);
@@ -338,7 +338,7 @@ fn the_last_to_leave_may_be_killed_meanwhile() {
     let front = Project::new("left-by", &serving("front", "[default]", "default: {}"));
     let network = format!("{}_default", front.name);
     let joins = serving("back", "[front]", &format!("front: {{external: true, name: {network}}}"));
-    let back = Project::new("left-last", &joins);
+    let back = Project::new("left-by-last", &joins);
     let bridge = composer_network::names::bridge(&front.name, "default");
     let witness = Project::new("left-witness", "services: {}\n");
     for round in 0..rounds {
@@ -389,11 +389,12 @@ fn a_stack_comes_up_while_the_last_other_one_leaves_what_it_had_shared() {
 fn one_that_is_to_be_made_anew_stays_as_it_is_where_another_stack_joins_meanwhile() {
     let slow = |more: &str| {
         format!(
-            "services:\n  one:\n    x-rootfs: @busybox@\n    command: [sh, -c, 'trap \"echo going; sleep 2; exit\" TERM; echo here; \
-             while :; do sleep 0.1; done']\nnetworks:\n  default: {{{more}}}\n"
+            "services:\n  one:\n    x-rootfs: @busybox@\n    command: [sh, -c, 'trap \"echo going; until test -e /shared/go; do sleep 0.05; done; exit\" TERM; \
+             echo here; while :; do sleep 0.1; done']\n    stop_grace_period: 100s\n    volumes: ['./shared:/shared']\nnetworks:\n  default: {{{more}}}\n"
         )
     };
     let one = Project::new("remaking", &slow(""));
+    std::fs::create_dir(one.folder.join("shared")).unwrap();
     let network = format!("{}_default", one.name);
     let joins = serving("two", "[hub]", &format!("hub: {{external: true, name: {network}}}"));
     let two = Project::new("joining-then", &joins);
@@ -405,6 +406,7 @@ fn one_that_is_to_be_made_anew_stays_as_it_is_where_another_stack_joins_meanwhil
     let remaking = one.command(&["up", "-d"]).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     one.follow_until("one", "going");
     two.ok(&["up", "-d", "--wait"]);
+    one.write("shared/go", "");
     let output = remaking.wait_with_output().unwrap();
     let said = text(&output.stderr);
     assert!(output.status.success(), "{said}");

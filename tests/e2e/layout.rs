@@ -63,7 +63,7 @@ impl Layout {
             header.set_mode(0o777);
             header.set_uid(0);
             header.set_gid(0);
-            header.set_mtime(1);
+            header.set_mtime(of_this_run());
             header.set_size(0);
             tar.append_link(&mut header, path, to).unwrap();
         }
@@ -114,6 +114,12 @@ impl Layout {
     }
 }
 
+/// A time by which the layers of one run of the tests are no other's: the store is the host's, and what one removes another
+/// may still stand on.
+fn of_this_run() -> u64 {
+    std::process::id().into()
+}
+
 fn architecture() -> &'static str {
     match std::env::consts::ARCH {
         "x86_64" => "amd64",
@@ -142,7 +148,7 @@ fn entry(
     header.set_mode(mode);
     header.set_uid(user);
     header.set_gid(group);
-    header.set_mtime(1);
+    header.set_mtime(of_this_run());
     header.set_size(content.len() as u64);
     tar.append_data(&mut header, path, content.as_bytes()).unwrap();
 }

@@ -158,8 +158,7 @@ fn they_are_not_lost_with_the_record_of_their_container() {
     project.ok(&["up", "-d"]);
     write(&project, "kept");
     project.ok(&["stop", "-t", "0"]);
-    project.kill_processes("compose-keeper");
-    project.kill_processes("compose-supervisor");
+    project.kill_both();
     let record = Path::new("/var/lib/compose/stacks")
         .join(&project.name)
         .join(format!("containers/{}-one-1/record.json", project.name));

@@ -103,8 +103,8 @@ fn marks_stand_between_the_lines() {
 services:
   web:
     x-rootfs: @busybox@
-    command: ["sh", "-c", "echo first; until test -e /end; do sleep 0.05; done; echo last; exit 7"]
-    healthcheck: { test: ["CMD", "true"], interval: 60s }
+    command: ["sh", "-c", "echo first; touch /said; until test -e /end; do sleep 0.05; done; echo last; exit 7"]
+    healthcheck: { test: ["CMD", "test", "-e", "/said"], interval: 60s }
 "#;
     let project = Project::new("marks", file);
     project.ok(&["up", "-d", "--wait"]);

@@ -38,6 +38,7 @@ services:
     let project = Project::new("prefixes", file);
     project.ok(&["up", "-d"]);
     project.follow_until("a", "late");
+    project.follow_until("longer", "other");
     let logs = project.ok(&["logs"]);
     assert!(logs.contains("a-1       | early\n") && logs.contains("longer-1  | other\n"), "{logs}");
     let timed = project.ok(&["logs", "-t", "--no-log-prefix", "a"]);

@@ -52,9 +52,7 @@ fn stacks_are_listed_as_docker_compose_does() {
 fn the_truth_is_told_though_nobody_keeps_the_records() {
     let project = Project::new("ls-crash", FILE);
     project.ok(&["up", "-d", "web"]);
-    for program in ["compose-keeper", "compose-supervisor", "compose-keeper", "compose-supervisor"] {
-        project.kill_processes(program);
-    }
+    project.kill_both();
     let pid = project.processes("sleep").len();
     assert_eq!(pid, 0, "the name of a stack is not among a service's arguments");
     let status = |args: &[&str]| ls(&project, &[&["--format", "json"], args].concat()).1;

@@ -21,7 +21,7 @@ services:
     domainname: office.example
     dns: ["127.0.0.1"]
     dns_search: ["corp.example"]
-    dns_opt: ["timeout:1", "attempts:1"]
+    dns_opt: ["timeout:20", "attempts:2"]
     extra_hosts: ["up:host-gateway", "fixed=192.0.2.7", "six=2001:db8::7"]
     depends_on: { web: { condition: service_healthy } }
   other:
@@ -65,7 +65,7 @@ fn hosts_and_resolv_conf_say_what_the_file_says() {
     project.ok(&["up", "-d"]);
     let reads = |service: &str, file: &str| project.ok(&["exec", "-T", service, "cat", file]);
     let resolv = reads("ask", "/etc/resolv.conf");
-    assert_eq!(resolv, "nameserver 127.0.0.11\nsearch corp.example\noptions timeout:1 attempts:1 ndots:0\n");
+    assert_eq!(resolv, "nameserver 127.0.0.11\nsearch corp.example\noptions timeout:20 attempts:2 ndots:0\n");
     let own = project.field("ask", "Address").as_str().unwrap().to_owned();
     let hosts = reads("ask", "/etc/hosts");
     let lines: Vec<_> = hosts.lines().collect();
@@ -129,13 +129,13 @@ services:
     x-rootfs: @busybox@
     environment: { ROUND: "${ROUND:-first}" }
     command: ["sh", "-c", "mkdir /www; echo $$ROUND > /www/index.html; exec httpd -f -p 8080 -h /www"]
-    healthcheck: { test: ["CMD", "wget", "-q", "-O", "/dev/null", "http://127.0.0.1:8080/"], interval: 1s }
+    healthcheck: { test: ["CMD", "wget", "-q", "-O", "/dev/null", "http://127.0.0.1:8080/"], interval: 1s, retries: 60 }
   front:
     x-rootfs: host
     volumes: ["./nginx.conf:/nginx.conf:ro"]
     tmpfs: ["/var/log/nginx", "/var/lib/nginx", "/tmp"]
     command: ["nginx", "-c", "/nginx.conf"]
-    healthcheck: { test: ["CMD", "bash", "-c", "exec 3<>/dev/tcp/127.0.0.1/80"], interval: 1s }
+    healthcheck: { test: ["CMD", "bash", "-c", "exec 3<>/dev/tcp/127.0.0.1/80"], interval: 1s, retries: 60 }
   # Holds the address that the api had, so that its successor has another.
   ask:
     x-rootfs: @busybox@
@@ -192,27 +192,28 @@ services:
   ask: { x-rootfs: host, command: sleep 1000, networks: { a: { priority: 100 }, b: , c: } }
   pick: { x-rootfs: host, command: sleep 1000, networks: { a: { gw_priority: 1 }, b: , c: } }
 networks:
-  a: { internal: true, ipam: { config: [{ subnet: 10.91.1.0/24 }] } }
-  b: { ipam: { config: [{ subnet: 10.91.2.0/24 }] } }
-  c: { enable_ipv6: true, ipam: { config: [{ subnet: 10.91.3.0/24 }] } }
+  a: { internal: true, ipam: { config: [{ subnet: 10.91.@third@.0/24 }] } }
+  b: { ipam: { config: [{ subnet: 10.92.@third@.0/24 }] } }
+  c: { enable_ipv6: true, ipam: { config: [{ subnet: 10.93.@third@.0/24 }] } }
 "#;
-    let project = Project::new("names-order", file);
+    let third = std::process::id() % 250;
+    let project = Project::new("names-order", &file.replace("@third@", &third.to_string()));
     project.ok(&["up", "-d"]);
     let digs = |service: &str, kind: &str| project.ok(&["exec", "-T", service, "dig", "+short", "web", kind]);
-    assert!(digs("ask", "A").starts_with("10.91.3."), "{}", digs("ask", "A"));
+    assert!(digs("ask", "A").starts_with(&format!("10.93.{third}.")), "{}", digs("ask", "A"));
     assert!(digs("ask", "AAAA").starts_with("fd"), "{}", digs("ask", "AAAA"));
     // One network answers, also where it has the name in the other family alone.
-    assert!(digs("pick", "A").starts_with("10.91.1."), "{}", digs("pick", "A"));
+    assert!(digs("pick", "A").starts_with(&format!("10.91.{third}.")), "{}", digs("pick", "A"));
     assert_eq!(digs("pick", "AAAA"), "");
     // As do the ways out.
     let route = project.ok(&["exec", "-T", "web", "ip", "route", "show", "default"]);
-    assert!(route.starts_with("default via 10.91.3."), "{route}");
+    assert!(route.starts_with(&format!("default via 10.93.{third}.")), "{route}");
     project.down();
 }
 
 #[test]
 fn a_container_whose_name_is_longer_than_a_label_is_found_and_leads_back_to_its_service() {
-    let long = "n".repeat(68);
+    let long = format!("{:n>68}", std::process::id());
     let service = "s".repeat(60);
     let file = format!(
         "

@@ -19,7 +19,7 @@ fn two_keys_of_a_file_that_have_one_name_are_one_network() {
          -h /www']\n    networks: [a]\n    x-probe: {{tcp: 80}}\n  two: {{<<: *page, networks: [b]}}\n  both: {{<<: *page, networks: {{a: {{aliases: \
          [ay]}}, b: {{aliases: [bee]}}}}}}\nnetworks:\n  a: {{name: {name}}}\n  b: {{name: {name}}}\n"
     );
-    let stack = Project::new("once", &file);
+    let stack = Project::new("two-keys", &file);
     stack.ok(&["up", "-d", "--wait"]);
     assert_eq!(count(&stack, &name), 1);
     assert_eq!(page(&stack, "two", "one"), "one\n");
@@ -36,7 +36,8 @@ fn two_keys_of_a_file_that_have_one_name_are_one_network() {
 
 #[test]
 fn a_network_whose_key_is_renamed_stays_and_nobody_on_it_is_cut_off() {
-    let (name, other) = (format!("kept-{}", std::process::id()), format!("kept-too-{}", std::process::id()));
+    let (name, other) =
+        (format!("stays-{}", std::process::id()), format!("stays-too-{}", std::process::id()));
     let file = |one: &str, two: &str, more: &str| {
         let networks = format!("{one}: {{name: {name}{more}}}\n  {two}: {{name: {other}}}");
         serving("web", &format!("{{{one}: {{aliases: [here]}}, {two}: {{aliases: [there]}}}}"), &networks)

@@ -160,6 +160,7 @@ fn what_one_container_alone_can_have_keeps_a_service_from_being_scaled() {
 #[test]
 fn addresses_names_and_hardware_addresses_by_choice() {
     let subnet = format!("10.231.{}", std::process::id() % 250);
+    let six = format!("fd5a:{}", 1 + std::process::id() % 9999);
     let file = format!(
         r#"
 services:
@@ -169,7 +170,7 @@ services:
     networks:
       back:
         ipv4_address: {subnet}.77
-        ipv6_address: fd5a:77::5
+        ipv6_address: {six}::5
         mac_address: "02:11:22:33:44:55"
         link_local_ips: [169.254.7.7]
   given: {{ x-rootfs: @busybox@, command: sleep 1000, networks: [back], mac_address: "02:11:22:33:44:66" }}
@@ -183,7 +184,7 @@ networks:
           gateway: {subnet}.254
           ip_range: {subnet}.64/28
           aux_addresses: {{ router: {subnet}.64 }}
-        - subnet: fd5a:77::/64
+        - subnet: {six}::/64
 "#
     );
     let project = Project::new("chosen-addresses", &file);
@@ -192,7 +193,7 @@ networks:
     let fixed = show("fixed");
     for wanted in [
         format!("inet {subnet}.77/24"),
-        "inet6 fd5a:77::5/64".to_owned(),
+        format!("inet6 {six}::5/64"),
         "02:11:22:33:44:55".to_owned(),
         "169.254.7.7/16".to_owned(),
         "mtu 1400".to_owned(),
@@ -207,7 +208,10 @@ networks:
     let route = project.ok(&["exec", "-T", "given", "ip", "route"]);
     assert!(route.contains(&format!("default via {subnet}.254")), "{route}");
     let bridge = ip(&format!("addr show dev {}", names::bridge(&project.name, "back")));
-    assert!(bridge.contains(&format!("{subnet}.254/24")) && bridge.contains("fd5a:77::1/64"), "{bridge}");
+    assert!(
+        bridge.contains(&format!("{subnet}.254/24")) && bridge.contains(&format!("{six}::1/64")),
+        "{bridge}"
+    );
     // Made anew it has them again; nobody else's stack can have the subnet.
     project.ok(&["up", "-d", "--force-recreate"]);
     assert!(show("fixed").contains(&format!("{subnet}.77")));
@@ -429,6 +433,7 @@ networks:
 
 #[test]
 fn a_bridge_that_gets_no_address_keeps_the_one_that_somebody_gives_it() {
+    let net = format!("10.78.{}", std::process::id() % 250);
     let file = r#"
 services:
   a: { x-rootfs: @busybox@, command: sleep 1000, networks: [lan] }
@@ -437,9 +442,10 @@ networks:
   lan:
     enable_ipv6: true
     driver_opts: { com.docker.network.bridge.inhibit_ipv4: "true" }
-    ipam: { config: [{ subnet: 10.78.0.0/24, gateway: 10.78.0.254 }] }
-"#;
-    let project = Project::new("inhibited", file);
+    ipam: { config: [{ subnet: @net@.0/24, gateway: @net@.254 }] }
+"#
+    .replace("@net@", &net);
+    let project = Project::new("inhibited", &file);
     project.ok(&["up", "-d"]);
     let bridge = names::bridge(&project.name, "lan");
     let shown = |family: &str| ip(&format!("{family} -br addr show dev {bridge} scope global"));
@@ -447,7 +453,7 @@ networks:
     assert!(shown("-6").contains('/'), "{}", shown("-6"));
     project.ok(&["exec", "-T", "a", "ping", "-c", "1", "b"]);
     let routes = project.ok(&["exec", "-T", "a", "ip", "route"]);
-    assert!(routes.contains("default via 10.78.0.254"), "{routes}");
+    assert!(routes.contains(&format!("default via {net}.254")), "{routes}");
     // The host knows no way to what it publishes there, and says so.
     let web =
         "a: { x-rootfs: @busybox@, command: httpd -f -p 80, x-probe: { tcp: 80 }, ports: [\"127.0.0.1::80\"]";
@@ -460,14 +466,14 @@ networks:
         "{said}"
     );
     let at: SocketAddr = project.ok(&["port", "a", "80"]).trim().parse().unwrap();
-    let is_reached = || TcpStream::connect_timeout(&at, Duration::from_millis(500)).is_ok();
-    assert!(!is_reached());
+    let is_reached = |within| TcpStream::connect_timeout(&at, within).is_ok();
+    assert!(!is_reached(Duration::from_millis(500)));
     // Whoever is the gateway there may be this host after all.
-    ip(&format!("addr add 10.78.0.254/24 dev {bridge}"));
-    assert!(is_reached());
-    project.ok(&["exec", "-T", "a", "ping", "-c", "1", "10.78.0.254"]);
+    ip(&format!("addr add {net}.254/24 dev {bridge}"));
+    assert!(is_reached(Duration::from_secs(20)));
+    project.ok(&["exec", "-T", "a", "ping", "-c", "1", &format!("{net}.254")]);
     project.ok(&["up", "-d", "--force-recreate", "-t", "1"]);
-    assert!(shown("-4").contains("10.78.0.254/24"), "{}", shown("-4"));
+    assert!(shown("-4").contains(&format!("{net}.254/24")), "{}", shown("-4"));
     project.down();
 }
 
@@ -555,7 +561,7 @@ services:
   a: { x-rootfs: @busybox@, command: sleep 1000, sysctls: { net.core.somaxconn: 77, net.ipv4.ip_forward: "1" } }
   b: { x-rootfs: @busybox@, command: sleep 1000, network_mode: none, sysctls: [net.core.somaxconn=78] }
 "#;
-    let project = Project::new("sysctls", file);
+    let project = Project::new("net-sysctls", file);
     let host = std::fs::read_to_string("/proc/sys/net/core/somaxconn").unwrap();
     project.ok(&["up", "-d"]);
     let read = |service: &str| project.ok(&["exec", "-T", service, "cat", "/proc/sys/net/core/somaxconn"]);

@@ -16,6 +16,11 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const HOST: &str = "198.51.100.1";
 const OUTSIDE: &str = "198.51.100.2";
 
+/// For the third number of the addresses of networks: their registry is the machine's.
+fn third() -> u32 {
+    std::process::id() % 250
+}
+
 /// A host and somebody outside of it.
 struct World {
     host: Namespace,
@@ -693,7 +698,8 @@ fn every_up_tells_what_keeps_the_host_from_its_ports() {
 #[test]
 fn rules_of_a_network_change_under_containers_that_run_on() {
     let world = World::new();
-    world.outside.inside(|| ip(&format!("route add 10.76.0.0/24 via {HOST}")));
+    let third = third();
+    world.outside.inside(|| ip(&format!("route add 10.76.{third}.0/24 via {HOST}")));
     world.host.inside(|| ip("address add 198.51.100.9/24 dev up0"));
     let file = |options: &str| {
         format!(
@@ -703,7 +709,7 @@ services:{WEB}    ports: ["8080:80"]
 networks:
   own:
     driver_opts: {{ {options} }}
-    ipam: {{ config: [{{ subnet: 10.76.0.0/24 }}] }}
+    ipam: {{ config: [{{ subnet: 10.76.{third}.0/24 }}] }}
 "#
         )
     };
@@ -758,9 +764,10 @@ fn addresses(project: &Project) -> [IpAddr; 2] {
 #[test]
 fn routed_services_are_reached_at_their_own_addresses_and_take_no_port_of_the_host() {
     let world = World::new();
+    let third = third();
     world.outside.inside(|| {
-        ip(&format!("route add 10.79.0.0/24 via {HOST}"));
-        ip("route add fd79::/64 via 2001:db8::1");
+        ip(&format!("route add 10.79.{third}.0/24 via {HOST}"));
+        ip(&format!("route add fd79:{third}::/64 via 2001:db8::1"));
     });
     let file = format!(
         r#"
@@ -775,7 +782,7 @@ networks:
     driver_opts:
       com.docker.network.bridge.gateway_mode_ipv4: routed
       com.docker.network.bridge.gateway_mode_ipv6: routed
-    ipam: {{ config: [{{ subnet: 10.79.0.0/24 }}, {{ subnet: "fd79::/64" }}] }}
+    ipam: {{ config: [{{ subnet: 10.79.{third}.0/24 }}, {{ subnet: "fd79:{third}::/64" }}] }}
 "#
     );
     let project = Project::new("routed", &file);
@@ -833,7 +840,8 @@ networks:
 #[test]
 fn networks_that_stacks_share_say_where_ports_are_published() {
     let world = World::new();
-    world.outside.inside(|| ip(&format!("route add 10.77.0.0/24 via {HOST}")));
+    let third = third();
+    world.outside.inside(|| ip(&format!("route add 10.77.{third}.0/24 via {HOST}")));
     let creator = Project::new("of-ways", "services: {}\n");
     let [bound, way] = ["bound", "way"].map(|name| format!("{name}-{}", std::process::id()));
     let option = |option: &str| format!("com.docker.network.bridge.{option}");
@@ -841,7 +849,7 @@ fn networks_that_stacks_share_say_where_ports_are_published() {
         let binding = option("host_binding_ipv4=127.0.0.1");
         creator.ok(&["network", "create", "-o", &binding, &bound]);
         let routed = option("gateway_mode_ipv4=routed");
-        creator.ok(&["network", "create", "-o", &routed, "--subnet", "10.77.0.0/24", &way]);
+        creator.ok(&["network", "create", "-o", &routed, "--subnet", &format!("10.77.{third}.0/24"), &way]);
     });
     let file = format!(
         r#"

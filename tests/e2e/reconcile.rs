@@ -57,7 +57,7 @@ services:
     for number in 5..50 {
         writeln!(file, "  s{number}: {{ <<: *node }}").unwrap();
     }
-    let project = Project::new("fifty", &file);
+    let project = Project::new("among-fifty", &file);
     project.ok(&["up", "-d", "--wait"]);
     let before = pids(&project);
     assert_eq!(before.len(), 50);
@@ -234,7 +234,7 @@ services:
       again: { condition: service_completed_successfully }
       once: { condition: service_completed_successfully }
 "#;
-    let project = Project::new("once", file);
+    let project = Project::new("run-once", file);
     let runs = |name: &str| {
         // `--wait` takes what has stayed up for a moment for ready.
         project.ends(name);

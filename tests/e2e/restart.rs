@@ -228,9 +228,7 @@ fn a_restart_of_another_boot_is_not_made_up_for() {
     assert!(lines.any(|line| line.ends_with("(restarting)")));
     up.kill().unwrap();
     up.wait().unwrap();
-    for program in ["compose-keeper", "compose-supervisor"] {
-        project.kill_processes(program);
-    }
+    project.kill_both();
     let folder = Path::new("/var/lib/compose/stacks").join(&project.name).join("containers");
     let record = folder.join(format!("{}-one-1/record.json", project.name));
     let text = fs::read_to_string(&record).unwrap();
@@ -283,9 +281,7 @@ fn an_end_while_both_are_gone_is_followed_by_a_start() {
     project.follow_until("one", "start");
     let pid = pid_of(&project, "one");
     let service = pidfd(pid);
-    for program in ["compose-keeper", "compose-supervisor"] {
-        project.kill_processes(program);
-    }
+    project.kill_both();
     fs::write(&go, "go\n").unwrap();
     ended(&service);
     // The next command takes up what it finds, and the policy goes on.
@@ -591,6 +587,8 @@ services:
     project.ok(&["exec", "-T", "store", "touch", "/ok"]);
     assert!(up.wait().unwrap().success());
     assert_eq!(project.field("web", "State"), "running");
+    // Else a probe could still see it before the next program has removed it.
+    project.ok(&["exec", "-T", "store", "rm", "/ok"]);
     // What a `restart` has stopped is started though another command goes before it.
     let mut restart =
         project.command(&["restart", "-t", "0", "store", "web"]).stderr(Stdio::null()).spawn().unwrap();

@@ -59,16 +59,17 @@ fn what_the_service_depends_on_is_there_and_stays() {
 #[test]
 fn an_up_leaves_it_alone_and_a_down_takes_it() {
     let project = Project::new("run-beside", FILE);
-    let id = project.ok(&["run", "-d", "--name", "worker-of-mine", "tool", "sleep", "1000"]);
+    let name = format!("worker-of-{}", std::process::id());
+    let id = project.ok(&["run", "-d", "--name", &name, "tool", "sleep", "1000"]);
     assert_eq!(id.trim().len(), 64);
     let pid = oneoffs(&project)[0]["Pid"].clone();
     assert_eq!(project.ok(&["ps", "-q"]).lines().count(), 1, "running one-offs are shown with -a only");
     project.ok(&["--profile", "tools", "up", "-d", "--wait", "store"]);
     project.ok(&["--profile", "tools", "up", "-d"]);
     let beside = oneoffs(&project);
-    assert_eq!((&beside[0]["Pid"], &beside[0]["Name"]), (&pid, &"worker-of-mine".into()));
+    assert_eq!((&beside[0]["Pid"], &beside[0]["Name"]), (&pid, &name.as_str().into()));
     assert_eq!(project.containers().len(), 3);
-    let (code, error) = project.fails(&["run", "--name", "worker-of-mine", "tool"]);
+    let (code, error) = project.fails(&["run", "--name", &name, "tool"]);
     assert!(code == 1 && error.contains("in use already") && error.contains("--name"), "{error}");
     project.down();
 }
@@ -383,7 +384,9 @@ services:
     waiting.kill().unwrap();
     waiting.wait().unwrap();
     // `up` has the turn and waits; the end of the first is told nevertheless.
-    let mut up = project.command(&["up", "-d", "after"]).stderr(Stdio::null()).spawn().unwrap();
+    let up = project.command(&["up", "-d", "after"]).stderr(Stdio::piped()).spawn().unwrap();
+    // Not one that comes after the `down` below.
+    let (mut up, _) = crate::turns::first_line(up);
     child.stdin.take().unwrap().write_all(b"words\n").unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(5));
     assert_eq!(oneoffs(&project), [] as [serde_json::Value; 0]);

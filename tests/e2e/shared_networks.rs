@@ -143,10 +143,12 @@ fn a_bridge_of_the_host_cannot_be_a_networks() {
     let project = Project::new("host-bridge", "services: {}\n");
     let option = "com.docker.network.bridge.name=lo";
     project.fails(&["network", "create", "-o", option, "on-lo"]);
-    let shared = Shared::new("named", &["-o", "com.docker.network.bridge.name=cmptest0"]);
-    let again = ["network", "create", "-o", "com.docker.network.bridge.name=cmptest0", "named-too"];
+    let bridge = format!("cmpt{}", std::process::id());
+    let option = format!("com.docker.network.bridge.name={bridge}");
+    let shared = Shared::new("named", &["-o", &option]);
+    let again = ["network", "create", "-o", &option, "named-too"];
     let (_, message) = project.fails(&again);
-    assert!(message.contains("has the bridge cmptest0"), "{message}");
+    assert!(message.contains(&format!("has the bridge {bridge}")), "{message}");
     shared.remove();
     for (option, wrong) in [
         ("host_binding_ipv4=localhost", "`localhost` is not an address"),

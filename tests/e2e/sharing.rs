@@ -52,7 +52,8 @@ fn all_processes_of_a_container_end_with_its_program() {
     let project = Project::new("share-end", file);
     project.ok(&["up", "-d"]);
     let children = |pid: &str| fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
-    let child = children(&pid(&project, "one"));
+    let one = pid(&project, "one");
+    let child = std::iter::repeat_with(|| children(&one)).find(|child| !child.is_empty()).unwrap();
     let child = crate::stack::pidfd(child.trim().parse().unwrap());
     project.ok(&["kill", "one"]);
     crate::stack::ended(&child);

@@ -43,7 +43,8 @@ fn what_is_told_to_end_is_not_held_any_more() {
     let rest = "    x-oom: pause\n    stop_grace_period: 3s\n";
     let project = project("short-stop", &format!("services:\n{}", waits("one", rest, "exec sleep 1000")));
     project.ok(&["up", "-d"]);
-    let mut events = project.command(&["events"]);
+    // From the beginning: it may come to look after the signal has been sent.
+    let mut events = project.command(&["events", "--since", "1000s"]);
     let mut events = events.stdout(Stdio::piped()).spawn().unwrap();
     let lines = std::io::BufReader::new(events.stdout.take().unwrap());
     let mut stop = project.command(&["stop"]).stderr(Stdio::null()).spawn().unwrap();

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
 
+use nix::fcntl::{Flock, FlockArg};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 /// A Compose project of one test.
@@ -119,6 +120,21 @@ impl Project {
         }
     }
 
+    /// Kills both processes behind the stack, so that nobody of it is left: neither gets to start the other anew.
+    pub fn kill_both(&self) {
+        // Stopped, it does not see its keeper go; what it may have begun before shows at the next look.
+        while !self.processes("compose-keeper").is_empty() || !self.processes("compose-supervisor").is_empty()
+        {
+            for supervisor in
+                self.processes("compose-supervisor").into_iter().filter_map(|pid| try_pidfd(pid).ok())
+            {
+                let _ = rustix::process::pidfd_send_signal(&supervisor, rustix::process::Signal::STOP);
+            }
+            self.kill_processes("compose-keeper");
+            self.kill_processes("compose-supervisor");
+        }
+    }
+
     /// Returns when the only container of a service has ended.
     pub fn ends(&self, service: &str) {
         if let Some(pid) = self.field(service, "Pid").as_i64().filter(|pid| *pid > 0)
@@ -221,7 +237,7 @@ pub fn pidfd(pid: i32) -> OwnedFd {
 
 /// Returns when the process has ended.
 pub fn ended(pidfd: &OwnedFd) {
-    let ready = poll(&mut [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)], PollTimeout::from(30_000_u16));
+    let ready = poll(&mut [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)], PollTimeout::from(60_000_u16));
     assert_eq!(ready, Ok(1), "a process did not end in time");
 }
 
@@ -243,12 +259,20 @@ pub fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
+/// Held by tests of what the host has once: one at a time, of all runs of the tests on it.
+pub fn alone(with: &str) -> Flock<fs::File> {
+    let path = std::env::temp_dir().join(format!("composer-e2e-{with}.lock"));
+    let file = fs::File::options().create(true).truncate(false).write(true).open(path).unwrap();
+    Flock::lock(file, FlockArg::LockExclusive).unwrap()
+}
+
 /// A root folder with busybox and links to its applets, made once a test run.
 pub fn busybox() -> &'static Path {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     FOLDER.get_or_init(|| {
         let folder = std::env::temp_dir().join("composer-e2e-busybox");
         let made = folder.join(".made");
+        let _alone = alone("busybox");
         if !made.exists() {
             for name in ["bin", "tmp", "etc"] {
                 fs::create_dir_all(folder.join(name)).unwrap();

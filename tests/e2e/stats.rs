@@ -53,7 +53,12 @@ fn figures_have_dockers_keys_and_are_the_kernels() {
     let sum = cpu["user_usec"].as_u64().unwrap() + cpu["system_usec"].as_u64().unwrap();
     assert!(sum > 0, "{cpu}");
     assert_eq!(busy[0]["PIDs"], "1");
-    let web = figures(&project, &["web"]);
+    // Each has started its second process by now, or will in a moment.
+    let looks = std::iter::repeat_with(|| figures(&project, &["web"])).take(60);
+    let web = looks
+        .into_iter()
+        .find(|web| web.iter().all(|line| line["PIDs"] == "2"))
+        .expect("two processes in each");
     assert_eq!(web.len(), 2);
     assert!(web[0]["MemUsage"].as_str().unwrap().ends_with(" / 64MiB"), "{}", web[0]);
     assert_eq!((&web[0]["PIDs"], &web[0]["Figures"]["pids"]["limit"]), (&"2".into(), &9.into()));
@@ -201,7 +206,8 @@ services:
     command: ["sh", "-c", "x=0123456789abcdef; while true; do x=$$x$$x; done"]
 "#;
     let project = Project::new("pressure", file);
-    let mut events = project.command(&["events", "--json"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut events =
+        project.command(&["events", "--since", "1000s", "--json"]).stdout(Stdio::piped()).spawn().unwrap();
     let lines = BufReader::new(events.stdout.take().unwrap()).lines();
     project.ok(&["up", "-d"]);
     let told = lines.map(|line| serde_json::from_str::<Value>(&line.unwrap()).unwrap());

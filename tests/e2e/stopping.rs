@@ -22,9 +22,7 @@ services:
 "#;
     let project = Project::new("order", file);
     project.ok(&["up", "-d"]);
-    for service in ["base", "middle", "top"] {
-        project.follow_until(service, "ready");
-    }
+    ["base", "middle", "top"].iter().for_each(|service| project.follow_until(service, "ready"));
     project.ok(&["down"]);
     let order = std::fs::read_to_string(project.folder.join("order/file")).unwrap();
     assert_eq!(order, "top\nmiddle\nbase\n");
@@ -67,6 +65,6 @@ fn a_program_that_cannot_hear_is_not_waited_for() {
     let began = Instant::now();
     project.ok(&["down"]);
     // Docker waits 10 s. This is a bound on what must not happen, not a measurement.
-    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(9), "{:?}", began.elapsed());
     project.assert_nothing_left();
 }

@@ -15,6 +15,8 @@ fn processes_are_shown_in_dockers_columns() {
     let project = Project::new("top", FILE);
     project.ok(&["up", "-d"]);
     project.ends("job");
+    // Each of the two has started its second process by now, or will in a moment.
+    while project.ok(&["top", "web"]).lines().count() < 5 {}
     let all = project.ok(&["top"]);
     let rows: Vec<Vec<&str>> = all.lines().map(|line| line.split_whitespace().collect()).collect();
     assert_eq!(

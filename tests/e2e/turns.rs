@@ -123,7 +123,7 @@ fn a_pause_is_not_repeated_over_an_unpause() {
 }
 
 /// The first line of what it says on standard error.
-fn first_line(mut child: Child) -> (Child, String) {
+pub fn first_line(mut child: Child) -> (Child, String) {
     // Byte by byte: what follows is for others.
     let mut stderr = BufReader::with_capacity(1, child.stderr.take().unwrap());
     let mut line = String::new();

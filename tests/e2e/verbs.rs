@@ -9,7 +9,7 @@ use crate::stack::{Project, text};
 const CHAIN: &str = r#"
 x-node: &node
   x-rootfs: @busybox@
-  command: ["sh", "-c", "echo up $$HOSTNAME >> /order/file; trap 'echo down $$HOSTNAME >> /order/file; exit 0' TERM; touch /dev/shm/up; while true; do sleep 0.02; done"]
+  command: ["sh", "-c", "trap 'echo down $$HOSTNAME >> /order/file; exit 0' TERM; echo up $$HOSTNAME >> /order/file; touch /dev/shm/up; while true; do sleep 0.02; done"]
   volumes: ["./order:/order"]
   # Made anew for each start.
   healthcheck: { test: ["CMD", "test", "-e", "/dev/shm/up"], interval: 100ms, retries: 100 }

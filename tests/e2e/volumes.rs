@@ -202,8 +202,7 @@ volumes:
     for service in ["one", "two"] {
         let pid = i32::try_from(project.field(service, "Pid").as_i64().unwrap()).unwrap();
         let pidfd = crate::stack::pidfd(pid);
-        project.kill_processes("compose-keeper");
-        project.kill_processes("compose-supervisor");
+        project.kill_both();
         nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL).unwrap();
         crate::stack::ended(&pidfd);
     }
@@ -458,7 +457,8 @@ fn a_copy_is_killed_in_its_middle() {
     let root = root("killed");
     // Long enough to be met in its middle.
     fs::File::create(root.join("data/deep/large")).unwrap().set_len(256 << 20).unwrap();
-    let project = Project::new("killed", &file(&root, "    volumes: ['data:/data']\nvolumes: {data: }\n"));
+    let project =
+        Project::new("copy-killed", &file(&root, "    volumes: ['data:/data']\nvolumes: {data: }\n"));
     let name = format!("{}_data", project.name);
     project.ok(&["volume", "create", &name]);
     let data = volume(&project, "data");

@@ -16,8 +16,11 @@ use crate::{Error, control, v1};
 
 const RUNTIME: &str = "cpu.rt_runtime_us";
 const PERIOD: &str = "cpu.rt_period_us";
-/// How long a group that is gone may count for its parents: it ends with the kernel's readers, of which it tells nobody.
-const PATIENCE: Duration = Duration::from_millis(250);
+/// How long a group that is gone may count for its parents: it ends with the kernel's readers, of which it tells nobody, and
+/// for which a busy machine takes its time.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// The longest pause between looks.
+const LONGEST_PAUSE: Duration = Duration::from_millis(20);
 /// The kernel's period, in microseconds.
 const SECOND: u64 = 1_000_000;
 
@@ -87,7 +90,7 @@ pub(crate) fn give_back(root: &Root, path: &str) -> Result<(), Error> {
                 if source.raw_os_error() == Some(Errno::EINVAL as i32) && Instant::now() < deadline =>
             {
                 std::thread::sleep(pause);
-                pause *= 2;
+                pause = (pause * 2).min(LONGEST_PAUSE);
             }
             lowered => return lowered,
         }

@@ -16,10 +16,10 @@ use crate::hierarchy::{Layout, Other, Root};
 use crate::{Controller, Error, control, realtime, v2};
 
 /// How long the kernel may take to let go of processes that have been killed. An exit with gigabytes of memory
-/// to give back, or in the middle of a disk write, takes its time.
-const V2_PATIENCE: Duration = Duration::from_secs(5);
-/// The same on v1, where the caller has seen all processes end and only the kernel's bookkeeping is left.
-const V1_PATIENCE: Duration = Duration::from_millis(250);
+/// to give back, in the middle of a disk write, on processors that are busy or with a quota that is used up, takes its time.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// The longest pause between tries on v1.
+const V1_PAUSE: Duration = Duration::from_millis(20);
 
 /// Process ids of the group and of all groups inside it, in any hierarchy, sorted.
 pub(crate) fn processes(layout: &Layout, path: &str) -> Result<BTreeSet<i32>, Error> {
@@ -167,8 +167,9 @@ fn give_back(root: &Root, path: &str, remove: impl FnOnce(&Path) -> Result<(), E
     if had_some {
         realtime::take_unused(&root.group(path))?;
     }
-    remove(&root.group(path))?;
-    if had_some { realtime::give_back(root, path) } else { Ok(()) }
+    let removed = remove(&root.group(path));
+    // Also where it could not be removed: it has none any more, so that the next try would give nothing back.
+    if had_some { removed.and(realtime::give_back(root, path)) } else { removed }
 }
 
 type OnBusy<'a> = &'a dyn Fn(&Path) -> io::Result<()>;
@@ -207,9 +208,9 @@ fn is_refusal(error: &io::Error) -> bool {
     error.raw_os_error().is_some_and(|errno| refusals.contains(&Errno::from_raw(errno)))
 }
 
-/// Waits until `cgroup.events` says that no process is left, then removes. Gives up after [`V2_PATIENCE`].
+/// Waits until `cgroup.events` says that no process is left, then removes. Gives up after [`PATIENCE`].
 fn wait_v2(directory: &Path) -> io::Result<()> {
-    let deadline = Instant::now() + V2_PATIENCE;
+    let deadline = Instant::now() + PATIENCE;
     let mut events = match File::open(directory.join("cgroup.events")) {
         Ok(file) => file,
         Err(error) if control::is_absent(&error) => return Ok(()),
@@ -239,15 +240,15 @@ fn wait_v2(directory: &Path) -> io::Result<()> {
 
 /// v1 tells nobody when a group empties: `notify_on_release` starts a program of the host's choice, and a
 /// pidfd becomes readable before the kernel has unlinked the process from its groups. So a few tries, the
-/// pauses doubling from half a millisecond.
+/// pauses doubling from half a millisecond to [`V1_PAUSE`]. Gives up after [`PATIENCE`], as on v2.
 fn retry_v1(directory: &Path) -> io::Result<()> {
-    let deadline = Instant::now() + V1_PATIENCE;
+    let deadline = Instant::now() + PATIENCE;
     let mut pause = Duration::from_micros(500);
     loop {
         match remove_directory(directory) {
             Err(error) if is_busy(&error) && Instant::now() < deadline => {
                 std::thread::sleep(pause);
-                pause *= 2;
+                pause = (pause * 2).min(V1_PAUSE);
             }
             outcome => return outcome,
         }

@@ -183,7 +183,8 @@ pub fn ask_tcp(to: impl Into<SocketAddr>) -> Option<IpAddr> {
 
 /// Who a service says we are over UDP, and its own address.
 pub fn ask_udp(socket: &UdpSocket, to: impl Into<SocketAddr>) -> Option<(IpAddr, IpAddr)> {
-    socket.set_read_timeout(Some(SHORT)).expect("a time-out");
+    // Who answers is a thread of ours, which a busy machine lets run later.
+    socket.set_read_timeout(Some(4 * SHORT)).expect("a time-out");
     socket.send_to(b"who", to.into()).ok()?;
     let mut buffer = [0; 64];
     let length = socket.recv(&mut buffer).ok()?;

@@ -29,6 +29,6 @@ fn fifty_are_attached_at_once_and_removed_in_one_go() {
         host.remove_group(bridge.group, &[]).await.expect("removed");
         let removing = started.elapsed();
         eprintln!("50 attached in {attaching:?}, removed in {removing:?}");
-        assert!(attaching < Duration::from_secs(2) && removing < Duration::from_secs(2));
+        assert!(attaching < Duration::from_secs(8) && removing < Duration::from_secs(8));
     });
 }

@@ -6,6 +6,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
+use rustix::io::Errno;
 
 use super::seen::Seen;
 
@@ -171,12 +172,26 @@ fn whiteout(folder: &Path, below: &Path, layer: &Path) -> io::Result<()> {
         if made.is_dir() {
             continue;
         }
-        let like = fs::metadata(folder.join(parent))?;
+        let like = match fs::metadata(folder.join(parent)) {
+            // It has gone since it was looked at, with what was to be hidden: nor is anything seen that comes in its place.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && !parent.as_os_str().is_empty() => {
+                return whiteout_at(&layer.join(parent));
+            }
+            other => other?,
+        };
         fs::create_dir_all(&made)?;
         chown(&made, Some(like.uid()), Some(like.gid()))?;
         fs::set_permissions(&made, fs::Permissions::from_mode(like.mode() & 0o7777))?;
     }
-    Ok(mknodat(CWD, layer.join(below), FileType::CharacterDevice, Mode::empty(), makedev(0, 0))?)
+    whiteout_at(&layer.join(below))
+}
+
+/// Where there is one already, that hides as much.
+fn whiteout_at(place: &Path) -> io::Result<()> {
+    match mknodat(CWD, place, FileType::CharacterDevice, Mode::empty(), makedev(0, 0)) {
+        Ok(()) | Err(Errno::EXIST) => Ok(()),
+        Err(errno) => Err(errno.into()),
+    }
 }
 
 #[cfg(test)]
@@ -227,6 +242,23 @@ mod tests {
         }
         assert!(hidden("plain/web-key.pem") && hidden("plain/server.pem") && hidden("plain/.env"));
         assert!(!hidden("plain/open") && !hidden("plain/ca.pem") && !hidden("plain/link.pem"));
+        fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn a_folder_that_goes_before_its_secrets_are_hidden_is_hidden_whole() {
+        let folder = host(
+            "gone",
+            &[("stays/closed", 0o600, ""), ("gone/a.key", 0o644, ""), ("gone/b.key", 0o644, "")],
+        );
+        let (host, layer) = (folder.join("host"), folder.join("layer"));
+        let mut seen = Seen::new();
+        let mut look = Look::new(&host, &mut seen);
+        look.at(Path::new(""), 2).unwrap();
+        fs::remove_dir_all(host.join("gone")).unwrap();
+        look.blot_out(&layer).unwrap();
+        let hidden = |file: &str| !fs::symlink_metadata(layer.join(file)).unwrap().is_dir();
+        assert!(hidden("gone") && hidden("stays/closed"));
         fs::remove_dir_all(folder).unwrap();
     }
 

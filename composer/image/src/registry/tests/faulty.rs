@@ -250,7 +250,7 @@ fn stopped_in_the_middle() {
 
 /// Short, so that the test is; whoever is slow is asked as often.
 fn impatient() -> Registries {
-    Registries { silence: Some(std::time::Duration::from_millis(300)), ..Registries::default() }
+    Registries { silence: Some(std::time::Duration::from_millis(1500)), ..Registries::default() }
 }
 
 #[test]
