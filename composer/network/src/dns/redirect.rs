@@ -6,8 +6,8 @@
 //!
 //! ```text
 //! oif != lo accept
-//! ip daddr 127.0.0.11 udp dport 53 udp dport set PORT
-//! ip saddr 127.0.0.11 udp sport PORT udp sport set 53
+//! ip daddr 127.0.0.11 udp dport 53 udp dport set PORT accept
+//! ip saddr 127.0.0.11 udp sport PORT udp sport set 53 accept
 //! ```
 
 use std::ffi::CStr;
@@ -105,7 +105,7 @@ fn rewrite(batch: &mut Chained<'static>, protocol: Protocol, address: u32, at: u
     let expressions = load_meta(expressions, MetaKeys::L4Proto);
     let expressions = compare(expressions, CmpOps::Eq, &[protocol.number]);
     let expressions = load(expressions, PayloadBase::TransportHeader, at, 2);
-    compare(expressions, CmpOps::Eq, &from.to_be_bytes())
+    let expressions = compare(expressions, CmpOps::Eq, &from.to_be_bytes())
         .nested_elem()
         .nested_data_immediate()
         .push_dreg(Registers::Reg1 as u32)
@@ -123,8 +123,8 @@ fn rewrite(batch: &mut Chained<'static>, protocol: Protocol, address: u32, at: u
         .push_csum_type(CHECKSUM_INET)
         .push_csum_offset(protocol.checksum)
         .end_nested()
-        .end_nested()
         .end_nested();
+    accept(expressions).end_nested();
 }
 
 fn rule<'a>(batch: &'a mut Chained<'static>) -> Expressions<'a> {

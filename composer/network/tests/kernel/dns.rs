@@ -10,8 +10,9 @@ use composer_network::{Attached, Bridge, Host, reattach_dns};
 use simple_dns::rdata::OPT;
 use simple_dns::{Packet, PacketFlag, RCODE, TYPE};
 
+use crate::robust::RESOLVER;
 use crate::world::{
-    Container, Over, addresses, bridge, on_a_host, query, read_framed, run, subnet, write_framed,
+    Container, Over, PATIENCE, addresses, bridge, on_a_host, query, read_framed, run, subnet, write_framed,
 };
 
 const BOTH: [Over; 2] = [Over::Udp, Over::Tcp];
@@ -108,6 +109,54 @@ fn several_addresses_take_turns() {
         assert_eq!(first, [one.address, two.address, one.address, two.address]);
         zone.remove("api-1");
         assert_eq!(addresses(9, &two.asks(Over::Udp, query(9, "api", TYPE::A)).await), [two.address]);
+    });
+}
+
+/// What was sent before it is served is read at once, and answers of one length to one client leave as one.
+#[test]
+fn who_asks_many_questions_at_once_gets_an_answer_of_its_own_to_each() {
+    const NAMES: [&str; 3] = ["api", "shop-api-1", "api.shop_default"];
+    on_a_host(|| async {
+        let host = Host::open().expect("a connection");
+        let bridge = bridge(&host).await;
+        let (server, zone) = server();
+        let (one, attached) = Container::attached("api-1", 2, &host, &bridge).await;
+        zone.set("api-1", entry(&["shop-api-1", "api"], one.address));
+        let asked = one.inside(|| {
+            let clients = [(); 2].map(|()| UdpSocket::bind("127.0.0.1:0").expect("a socket"));
+            for id in 0..90_u16 {
+                let name = NAMES[usize::from(id) % NAMES.len()];
+                let client = &clients[usize::from(id) % 2];
+                client.send_to(&query(id, name, TYPE::A), RESOLVER).expect("sent");
+            }
+            clients
+        });
+        let clients = asked.await;
+        let _served = serve(&server, &zone, attached);
+        let answered = one.inside(move || {
+            clients.map(|client| {
+                client.set_read_timeout(Some(PATIENCE)).expect("a time-out");
+                let mut buffer = [0; 512];
+                let mut answers: Vec<(u16, Vec<u8>)> = (0..45)
+                    .map(|_| {
+                        let (length, from) = client.recv_from(&mut buffer).expect("an answer to each");
+                        assert_eq!(from.to_string(), RESOLVER);
+                        (u16::from_be_bytes([buffer[0], buffer[1]]), buffer[..length].to_vec())
+                    })
+                    .collect();
+                answers.sort_unstable();
+                answers
+            })
+        });
+        for (client, answers) in answered.await.into_iter().enumerate() {
+            let ids: Vec<usize> = answers.iter().map(|(id, _)| usize::from(*id)).collect();
+            assert_eq!(ids, (client..90).step_by(2).collect::<Vec<_>>());
+            for (id, answer) in &answers {
+                assert_eq!(addresses(*id, answer), [one.address]);
+                let packet = Packet::parse(answer).expect("a whole answer and nothing more");
+                assert_eq!(packet.questions[0].qname.to_string(), NAMES[usize::from(*id) % NAMES.len()]);
+            }
+        }
     });
 }
 
@@ -254,10 +303,10 @@ fn no_connection_is_tracked_and_other_traffic_is_let_go_at_once() {
         let wanted = format!(
             "table ip compose_dns {{\n\tchain output {{\n\t\ttype filter hook output priority raw; policy accept;\n\
              \t\toif != \"lo\" accept\n\
-             \t\tip daddr 127.0.0.11 udp dport 53 udp dport set {port}\n\
-             \t\tip saddr 127.0.0.11 udp sport {port} udp sport set 53\n\
-             \t\tip daddr 127.0.0.11 tcp dport 53 tcp dport set {port}\n\
-             \t\tip saddr 127.0.0.11 tcp sport {port} tcp sport set 53\n\t}}\n}}\n"
+             \t\tip daddr 127.0.0.11 udp dport 53 udp dport set {port} accept\n\
+             \t\tip saddr 127.0.0.11 udp sport {port} udp sport set 53 accept\n\
+             \t\tip daddr 127.0.0.11 tcp dport 53 tcp dport set {port} accept\n\
+             \t\tip saddr 127.0.0.11 tcp sport {port} tcp sport set 53 accept\n\t}}\n}}\n"
         );
         assert_eq!(rules, wanted);
     });

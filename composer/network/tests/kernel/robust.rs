@@ -13,7 +13,7 @@ use simple_dns::{Packet, TYPE};
 use crate::dns::{entry, serve, served, server, zone};
 use crate::world::{Container, Over, PATIENCE, addresses, ask, bridge, on_a_host, query};
 
-const RESOLVER: &str = "127.0.0.11:53";
+pub const RESOLVER: &str = "127.0.0.11:53";
 /// Below what the socket's buffer holds: none of these is lost to a full one.
 const AT_ONCE: usize = 50;
 
