@@ -16,6 +16,8 @@ const COLUMNS: [&str; 8] = ["NAME", "IMAGE", "COMMAND", "SERVICE", "CREATED", "S
 /// Docker shortens commands to this many characters, and ids to the next.
 const COMMAND: usize = 20;
 const ID: usize = 12;
+/// The same of what is mounted.
+const MOUNT: usize = 15;
 
 /// Lists containers.
 pub fn run(context: &mut Context, verb: &Ps) -> Result {
@@ -86,6 +88,11 @@ fn command(container: &ContainerStatus, full: bool) -> String {
     // One line, whatever a script in it contains.
     let words: String = words.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     format!("\"{words}\"")
+}
+
+fn mounts(container: &ContainerStatus, full: bool) -> String {
+    let shown = |mount: &String| if full { mount.clone() } else { table::shorten(mount, MOUNT) };
+    container.mounts.iter().map(shown).collect::<Vec<_>>().join(",")
 }
 
 fn ago(from: u64, now: u64) -> String {
@@ -224,6 +231,8 @@ impl Publisher {
 
 impl<'a> Line<'a> {
     fn new(stack: &'a str, container: &'a ContainerStatus, now: u64, full: bool) -> Self {
+        let mut publishers: Vec<Publisher> = container.publishers.iter().flat_map(Publisher::of).collect();
+        publishers.sort_by_key(|publisher| publisher.target_port);
         let labels: Vec<String> =
             container.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
         Self {
@@ -240,13 +249,13 @@ impl<'a> Line<'a> {
             image: &container.rootfs,
             labels: labels.join(","),
             local_volumes: container.local_volumes.to_string(),
-            mounts: container.mounts.join(","),
+            mounts: mounts(container, full),
             name: &container.name,
             names: &container.name,
             networks: container.networks.join(","),
             ports: ports::line(&container.publishers),
             project: stack,
-            publishers: container.publishers.iter().flat_map(Publisher::of).collect(),
+            publishers,
             running_for: ago(container.created, now),
             service: &container.service,
             size: "0B",
