@@ -109,6 +109,33 @@ fn networks_and_volumes_are_told_by_templates_of_dockers_fields() {
 }
 
 #[test]
+fn whatever_json_has_a_column_has() {
+    let image = Layout::busybox("format-columns").config(json!({"Cmd": ["sleep", "1000"]}));
+    let file = "services: {a: {image: 'oci:./image', volumes: ['data:/data'], x-bandwidth: {egress: 8mbit}, x-cpus-exclusive: 1}}
+volumes: {data: {}}
+";
+    let project = Project::new("format-columns", file);
+    image.write(&project.folder.join("image"));
+    project.ok(&["up", "-d"]);
+    for verb in ["ps", "stats --no-stream", "volumes", "volume ls", "network ls", "image ls"] {
+        let listed =
+            |format: &str| project.ok(&verb.split(' ').chain(["--format", format]).collect::<Vec<_>>());
+        let mut objects = listed("json")
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect::<Vec<serde_json::Value>>();
+        let keys: Vec<String> = objects.pop().unwrap().as_object().unwrap().keys().cloned().collect();
+        let template: Vec<String> = keys.iter().map(|key| format!("{{{{.{key}}}}}")).collect();
+        let shown = listed(&format!("table {}", template.join("\\t")));
+        let header = shown.lines().next().unwrap();
+        assert!(!header.contains("<no value>") && keys.len() > 8, "{verb}: {header}");
+    }
+    project.ok(&["down", "-v", "-t", "0"]);
+    project.ok(&["image", "rm", "oci:./image"]);
+    project.down();
+}
+
+#[test]
 fn a_wrong_template_is_told_with_its_place_and_what_there_is() {
     let project = Project::new("format-wrong", FILE);
     project.ok(&["up", "-d"]);

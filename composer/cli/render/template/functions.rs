@@ -22,8 +22,13 @@ pub const CALL: &str = "\0call";
 /// `PRINT VALUE`: the text of what is not text.
 pub const PRINT: &str = "\0print";
 
+/// `KEEP VALUE`: what is used again, as it is.
+pub const KEEP: &str = "\0keep";
+
 /// The one method there is.
 const LABEL: &str = "Label";
+/// As many bytes of a string that is used again as no listing needs.
+const KEPT: usize = 1 << 20;
 /// As many blanks as a `pad` may ask for.
 const BLANKS: i64 = 65_535;
 
@@ -42,10 +47,11 @@ type Function = fn(&Subject, &[Value]) -> Result<Value>;
 
 /// Those of rows.
 pub fn rows(state: &State) -> FuncMap {
-    let all: [(&str, Function); 12] = [
+    let all: [(&str, Function); 13] = [
         (GET, get),
         (CALL, call),
         (PRINT, print),
+        (KEEP, keep),
         ("index", index),
         ("join", join),
         ("json", json),
@@ -66,7 +72,14 @@ pub fn headers(state: &State) -> FuncMap {
     let mut all = functions(state, same);
     all.extend(functions(
         state,
-        [(GET, get as Function), (CALL, header_of_call), (PRINT, print), ("index", index), ("pad", pad)],
+        [
+            (GET, get as Function),
+            (CALL, header_of_call),
+            (PRINT, print),
+            (KEEP, keep),
+            ("index", index),
+            ("pad", pad),
+        ],
     ));
     all
 }
@@ -137,6 +150,17 @@ fn print(subject: &Subject, args: &[Value]) -> Result<Value> {
         [other] => other.clone(),
         _ => Value::Nil,
     })
+}
+
+/// As `$x = print $x $x` in a `range` would soon have all memory.
+fn keep(_: &Subject, args: &[Value]) -> Result<Value> {
+    match args {
+        [Value::String(text)] if text.len() > KEPT => {
+            Err(wrong(format!("a string has more than {KEPT} bytes")))
+        }
+        [value] => Ok(value.clone()),
+        _ => Ok(Value::Nil),
+    }
 }
 
 /// A field with arguments, as `.Label` has one.

@@ -5,7 +5,7 @@ use gotmpl::parse::{
     ActionNode, BranchNode, CommandNode, Expr, ListNode, Node, Number, PipeNode, Pos, SmolStr,
 };
 
-use super::functions::{AT, CALL, GET, PRINT};
+use super::functions::{AT, CALL, GET, KEEP, PRINT};
 
 /// Where a function is that there is none of, and its name.
 type Unknown = (usize, String);
@@ -27,7 +27,8 @@ impl<F: Fn(&str) -> bool> Places<'_, F> {
                 Node::Action(action) => Some(action.pos),
                 Node::If(branch) | Node::Range(branch) | Node::With(branch) => Some(branch.pos),
                 Node::Template(template) => Some(template.pos),
-                Node::List(_) | Node::Text(_) | Node::Define(_) | Node::Break(_) | Node::Continue(_) => None,
+                Node::Break(pos) | Node::Continue(pos) => Some(*pos),
+                Node::List(_) | Node::Text(_) | Node::Define(_) => None,
             };
             nodes.extend(at.map(mark));
             nodes.push(self.node(node)?);
@@ -39,17 +40,15 @@ impl<F: Fn(&str) -> bool> Places<'_, F> {
         Ok(match node {
             Node::List(list) => Node::List(self.list(list)?),
             Node::Action(action) => {
-                let (pos, mut pipe) = (action.pos, self.pipe(action.pipe)?);
-                if pipe.decl.is_empty() {
-                    pipe.commands.push(CommandNode { pos, args: vec![Expr::Identifier(pos, PRINT.into())] });
-                }
-                Node::Action(ActionNode { pos, pipe })
+                let is_printed = action.pipe.decl.is_empty();
+                let pipe = self.pipe(action.pipe, if is_printed { PRINT } else { KEEP })?;
+                Node::Action(ActionNode { pos: action.pos, pipe })
             }
             Node::If(branch) => Node::If(self.branch(branch)?),
             Node::Range(branch) => Node::Range(self.branch(branch)?),
             Node::With(branch) => Node::With(self.branch(branch)?),
             Node::Template(mut template) => {
-                template.pipe = template.pipe.map(|pipe| self.pipe(pipe)).transpose()?;
+                template.pipe = template.pipe.map(|pipe| self.pipe(pipe, KEEP)).transpose()?;
                 Node::Template(template)
             }
             node @ (Node::Text(_) | Node::Define(_) | Node::Break(_) | Node::Continue(_)) => node,
@@ -59,16 +58,19 @@ impl<F: Fn(&str) -> bool> Places<'_, F> {
     fn branch(&self, branch: BranchNode) -> Result<BranchNode, Unknown> {
         Ok(BranchNode {
             pos: branch.pos,
-            pipe: self.pipe(branch.pipe)?,
+            pipe: self.pipe(branch.pipe, KEEP)?,
             body: self.list(branch.body)?,
             else_body: branch.else_body.map(|body| self.list(body)).transpose()?,
         })
     }
 
-    fn pipe(&self, mut pipe: PipeNode) -> Result<PipeNode, Unknown> {
+    /// One more function takes what comes of it.
+    fn pipe(&self, mut pipe: PipeNode, last: &str) -> Result<PipeNode, Unknown> {
         let commands = std::mem::take(&mut pipe.commands).into_iter().enumerate();
         pipe.commands =
             commands.map(|(index, command)| self.command(command, index > 0)).collect::<Result<_, _>>()?;
+        let last = vec![Expr::Identifier(pipe.pos, last.into())];
+        pipe.commands.push(CommandNode { pos: pipe.pos, args: last });
         Ok(pipe)
     }
 
@@ -108,7 +110,7 @@ impl<F: Fn(&str) -> bool> Places<'_, F> {
                 let is_function = matches!(inner, Expr::Identifier(..));
                 Ok((pos, if is_function { command(pos, vec![inner]) } else { inner }, path))
             }
-            Expr::Pipe(pos, pipe) => Err(Expr::Pipe(pos, self.pipe(pipe)?)),
+            Expr::Pipe(pos, pipe) => Err(Expr::Pipe(pos, self.pipe(pipe, KEEP)?)),
             Expr::Identifier(pos, name) if !(self.known)(&name) => {
                 return Err((pos.offset, name.to_string()));
             }

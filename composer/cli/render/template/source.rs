@@ -2,7 +2,11 @@
 
 use gotmpl::TemplateError;
 
+use super::super::table::shorten;
 use super::{Error, reason};
+
+/// As many letters of a template are repeated where it is wrong.
+const SHOWN: usize = 200;
 
 /// A template's text.
 pub struct Source {
@@ -69,7 +73,7 @@ impl Source {
             let given = self.before + offset + self.pairs.iter().filter(|pair| **pair < offset).count();
             self.text.get(..given).unwrap_or(&self.text).chars().count() + 1
         });
-        Error { text: self.text.clone(), at, reason: reason.into() }
+        Error { text: shorten(&self.text, SHOWN), at, reason: reason.into() }
     }
 
     /// What gotmpl says; `offset` is where it was, for an error that does not know.
