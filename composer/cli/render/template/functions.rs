@@ -143,10 +143,10 @@ fn get(subject: &Subject, args: &[Value]) -> Result<Value> {
     })
 }
 
-/// Lists and maps are printed with structs as Go prints these; gotmpl prints all else.
+/// Lists, maps and fractions are printed as Go prints them; gotmpl prints all else.
 fn print(subject: &Subject, args: &[Value]) -> Result<Value> {
     Ok(match args {
-        [value @ (Value::List(_) | Value::Map(_))] => text(subject.print(value)),
+        [value @ (Value::List(_) | Value::Map(_) | Value::Float(_))] => text(subject.print(value)),
         [other] => other.clone(),
         _ => Value::Nil,
     })

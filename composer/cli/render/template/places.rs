@@ -48,7 +48,15 @@ impl<F: Fn(&str) -> bool> Places<'_, F> {
             Node::Range(branch) => Node::Range(self.branch(branch)?),
             Node::With(branch) => Node::With(self.branch(branch)?),
             Node::Template(mut template) => {
-                template.pipe = template.pipe.map(|pipe| self.pipe(pipe, KEEP)).transpose()?;
+                // Without a value it has none; gotmpl would give it what is at hand.
+                let none = || PipeNode {
+                    pos: template.pos,
+                    decl: Vec::new(),
+                    commands: vec![call(template.pos, KEEP, vec![Expr::Nil(template.pos)])],
+                    is_assign: false,
+                };
+                let pipe = template.pipe.take().map(|pipe| self.pipe(pipe, KEEP)).transpose()?;
+                template.pipe = Some(pipe.unwrap_or_else(none));
                 Node::Template(template)
             }
             node @ (Node::Text(_) | Node::Define(_) | Node::Break(_) | Node::Continue(_)) => node,
@@ -69,8 +77,7 @@ impl<F: Fn(&str) -> bool> Places<'_, F> {
         let commands = std::mem::take(&mut pipe.commands).into_iter().enumerate();
         pipe.commands =
             commands.map(|(index, command)| self.command(command, index > 0)).collect::<Result<_, _>>()?;
-        let last = vec![Expr::Identifier(pipe.pos, last.into())];
-        pipe.commands.push(CommandNode { pos: pipe.pos, args: last });
+        pipe.commands.push(call(pipe.pos, last, Vec::new()));
         Ok(pipe)
     }
 
@@ -121,12 +128,15 @@ impl<F: Fn(&str) -> bool> Places<'_, F> {
 
 /// `{{$at = at OFFSET}}`, which prints nothing.
 fn mark(pos: Pos) -> Node {
-    let args = vec![Expr::Identifier(pos, AT.into()), offset(pos)];
-    let commands = vec![CommandNode { pos, args }];
+    let commands = vec![call(pos, AT, vec![offset(pos)])];
     Node::Action(ActionNode {
         pos,
         pipe: PipeNode { pos, decl: vec![AT.into()], commands, is_assign: false },
     })
+}
+
+fn call(pos: Pos, function: &str, args: Vec<Expr>) -> CommandNode {
+    CommandNode { pos, args: std::iter::once(Expr::Identifier(pos, function.into())).chain(args).collect() }
 }
 
 fn field(function: &str, pos: Pos, base: Expr, path: &[SmolStr]) -> Vec<Expr> {

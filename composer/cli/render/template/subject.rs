@@ -203,8 +203,26 @@ impl Subject {
                     format!("map[{}]", entries.join(" "))
                 }
             },
-            other => other.to_string(),
+            Value::Float(value) => fraction(*value),
+            Value::Nil
+            | Value::Bool(_)
+            | Value::Int(_)
+            | Value::Uint(_)
+            | Value::String(_)
+            | Value::Function(_) => value.to_string(),
         }
+    }
+}
+
+/// As `%v` of Go's fmt has it: with an exponent where that is below -4 or above 5.
+fn fraction(value: f64) -> String {
+    let text = format!("{value:e}");
+    match text.split_once('e').map(|(digits, exponent)| (digits, exponent.parse::<i32>())) {
+        Some((digits, Ok(exponent))) if !(-4..6).contains(&exponent) => {
+            let sign = if exponent < 0 { '-' } else { '+' };
+            format!("{digits}e{sign}{:02}", exponent.abs())
+        }
+        _ => value.to_string(),
     }
 }
 

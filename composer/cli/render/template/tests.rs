@@ -102,7 +102,14 @@ fn functions_are_dockers() {
         ("{{$all := .Ports}}{{$first := index $all 0}}{{$first.Target}}", "80"),
         ("{{if and (eq .ExitCode 3) (not .Address)}}yes{{else if .Name}}other{{else}}no{{end}}", "yes"),
         ("{{range $i, $port := .Ports}}{{if $i}},{{end}}{{$port.Target}}{{end}}", "80,443"),
-        ("{{define \"x\"}}<{{.}}>{{end}}{{template \"x\" .Name}}{{/* none */}}", "<web>"),
+        (
+            "{{define \"x\"}}<{{.}}>{{end}}{{template \"x\" .Name}}{{template \"x\"}}{{/* none */}}",
+            "<web><<no value>>",
+        ),
+        (
+            "{{1.50}} {{100000.5}} {{1000000.0}} {{1234567.25}} {{1e21}} {{0.0001}} {{3.0e-5}}",
+            "1.5 100000.5 1e+06 1.23456725e+06 1e+21 0.0001 3e-05",
+        ),
         ("{{printf \"%-5s|%5.1f|%03d\" .Name 2.55 .ExitCode}}{{println}}", "web  |  2.5|003\n"),
         (
             "[{{.Address}}] {{or .Address .Name}} {{html .Labels}} {{slice .Name 1}}",
