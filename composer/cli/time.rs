@@ -107,6 +107,11 @@ pub fn created_at(time: u64) -> String {
     timestamp(time).to_zoned(TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S %z %Z").to_string()
 }
 
+/// The same with as many digits as it takes, as Docker has it of networks.
+pub fn created_exactly_at(time: u64) -> String {
+    timestamp(time).to_zoned(TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S%.f %z %Z").to_string()
+}
+
 /// How long ago, in Docker's words (go-units' `HumanDuration`).
 pub fn human(duration: Duration) -> String {
     let seconds = duration.as_secs();

@@ -30,6 +30,7 @@ mod events;
 mod excess;
 mod export;
 mod first_starts;
+mod format;
 mod graph;
 mod guest_book;
 mod hooks;

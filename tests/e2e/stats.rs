@@ -132,6 +132,15 @@ fn a_terminal_has_a_table_with_bars_that_follows_its_size() {
     // The cursor comes back.
     typist.until("\x1b[?25h");
     assert_eq!(typist.end(), Some(130));
+    // So does a table of a template's.
+    let mut typist =
+        Typist::new(&project, &["stats", "busy", "--format", r"table {{.Service}}\t{{.PIDs}}"], (30, 16));
+    typist.until("\x1b[2J\x1b[HSERVICE   PIDS\x1b[K");
+    typist.until("busy      1");
+    typist.until("\x1b[HSERVICE");
+    kill(Pid::from_raw(typist.child.id().cast_signed()), Signal::SIGINT).unwrap();
+    typist.until("\x1b[?25h");
+    assert_eq!(typist.end(), Some(130));
     project.down();
 }
 

@@ -285,6 +285,7 @@ impl Context {
             | Error::Host(_)
             | Error::Output(_)
             | Error::Io(..)
+            | Error::Format(_)
             | Error::Usage(_) => 1,
         };
         let placed = match error {

@@ -21,6 +21,7 @@ mod follow;
 mod graph;
 mod image;
 mod images;
+mod inspecting;
 mod journal;
 mod keys;
 mod kill;
@@ -65,6 +66,7 @@ use composer_stack::LoadError;
 use composer_supervisor::{client, host, protocol};
 
 use crate::options::{Options, Verb};
+use crate::render::format;
 use context::Context;
 
 /// What the shell shows for a program that SIGPIPE has ended: 128 + 13.
@@ -96,6 +98,9 @@ pub enum Error {
     /// Somebody wants it no more.
     #[error("stopped: nothing half-made is left")]
     Interrupted,
+    /// What `--format` says cannot be done.
+    #[error(transparent)]
+    Format(#[from] format::Failure),
     /// What was asked makes no sense.
     #[error("{0}")]
     Usage(String),

@@ -1,13 +1,14 @@
 //! `compose ps`: a stack's containers, in Docker Compose's columns and keys, with the pid and the address beside.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use composer_supervisor::protocol::{ContainerStatus, Health, State};
 use serde::Serialize;
 
 use super::context::{self, Context};
 use super::{Error, Result};
-use crate::options::{Ps, StateName, TableFormat};
+use crate::options::{Ps, StateName};
+use crate::render::format::{Format, Listed};
 use crate::render::{ports, table};
 use crate::time;
 
@@ -15,9 +16,12 @@ const COLUMNS: [&str; 8] = ["NAME", "IMAGE", "COMMAND", "SERVICE", "CREATED", "S
 /// Docker shortens commands to this many characters, and ids to the next.
 const COMMAND: usize = 20;
 const ID: usize = 12;
+/// The same of what is mounted.
+const MOUNT: usize = 15;
 
 /// Lists containers.
 pub fn run(context: &mut Context, verb: &Ps) -> Result {
+    let format = Format::parse(&verb.format.text)?;
     let stack = context.project()?;
     let mut containers = context::containers(&stack)?;
     context.check_services(&verb.services, &containers)?;
@@ -36,28 +40,19 @@ pub fn run(context: &mut Context, verb: &Ps) -> Result {
         wanted && shown
     });
     let now = time::now();
-    let is_table = !verb.quiet && !verb.names && verb.format == TableFormat::Table;
+    let is_table = !verb.quiet && !verb.names && matches!(format, Format::Table);
     let text = if verb.quiet {
         containers.iter().map(|container| container.id.clone() + "\n").collect()
     } else if verb.names {
         let names: BTreeSet<&str> = containers.iter().map(|container| container.service.as_str()).collect();
         names.into_iter().map(|name| format!("{name}\n")).collect()
     } else {
-        match verb.format {
-            TableFormat::Table => {
-                let rows: Vec<_> =
-                    containers.iter().map(|container| row(container, now, verb.no_trunc)).collect();
-                table::render(&COLUMNS, &rows)
-            }
-            TableFormat::Json => {
-                let lines: std::result::Result<Vec<String>, _> = containers
-                    .iter()
-                    .map(|container| serde_json::to_string(&Line::new(&stack, container, now, verb.no_trunc)))
-                    .collect();
-                let lines = lines.map_err(super::doing("write JSON"))?;
-                lines.into_iter().map(|line| line + "\n").collect()
-            }
-        }
+        let line = |container| Line::new(&stack, container, now, verb.no_trunc);
+        let lines: Vec<Line<'_>> = containers.iter().map(line).collect();
+        format.render(&lines, |lines| {
+            let rows: Vec<_> = lines.iter().map(row).collect();
+            table::render(&COLUMNS, &rows)
+        })?
     };
     context.out.data(text.as_bytes()).and_then(|()| context.out.flush()).map_err(Error::Output)?;
     // The table has no room for what lets them go on.
@@ -80,17 +75,9 @@ fn state(name: StateName) -> State {
     }
 }
 
-fn row(container: &ContainerStatus, now: u64, full: bool) -> Vec<String> {
-    vec![
-        container.name.clone(),
-        container.rootfs.clone(),
-        command(container, full),
-        container.service.clone(),
-        ago(container.created, now),
-        status(container, now),
-        ports::line(&container.publishers),
-        container.address.map(|address| address.to_string()).unwrap_or_default(),
-    ]
+fn row(line: &Line<'_>) -> Vec<String> {
+    let Line { name, image, command, service, running_for, status, ports, address, .. } = line;
+    [*name, *image, command, service, running_for, status, ports, address].map(str::to_owned).into()
 }
 
 fn command(container: &ContainerStatus, full: bool) -> String {
@@ -101,6 +88,11 @@ fn command(container: &ContainerStatus, full: bool) -> String {
     // One line, whatever a script in it contains.
     let words: String = words.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     format!("\"{words}\"")
+}
+
+fn mounts(container: &ContainerStatus, full: bool) -> String {
+    let shown = |mount: &String| if full { mount.clone() } else { table::shorten(mount, MOUNT) };
+    container.mounts.iter().map(shown).collect::<Vec<_>>().join(",")
 }
 
 fn ago(from: u64, now: u64) -> String {
@@ -177,6 +169,41 @@ struct Line<'a> {
     address: String,
     /// Why it ended or did not start, where that is not its own doing.
     reason: &'a str,
+    #[serde(skip)]
+    labelled: &'a BTreeMap<String, String>,
+}
+
+impl Listed for Line<'_> {
+    const FIELDS: &'static [(&'static str, &'static str)] = &[
+        ("Command", "COMMAND"),
+        ("CreatedAt", "CREATED AT"),
+        ("ExitCode", "EXIT CODE"),
+        ("Health", "HEALTH"),
+        ("ID", "CONTAINER ID"),
+        ("Image", "IMAGE"),
+        ("Labels", "LABELS"),
+        ("LocalVolumes", "LOCAL VOLUMES"),
+        ("Mounts", "MOUNTS"),
+        ("Name", "NAME"),
+        ("Names", "NAMES"),
+        ("Networks", "NETWORKS"),
+        ("Ports", "PORTS"),
+        ("Project", "PROJECT"),
+        ("Publishers", "PUBLISHERS"),
+        ("RunningFor", "CREATED"),
+        ("Service", "SERVICE"),
+        ("Size", "SIZE"),
+        ("State", "STATE"),
+        ("Status", "STATUS"),
+        ("Pid", "PID"),
+        ("ExclusiveCPUs", "EXCLUSIVE CPUS"),
+        ("Address", "ADDRESS"),
+        ("Reason", "REASON"),
+    ];
+
+    fn labels(&self) -> Option<&BTreeMap<String, String>> {
+        Some(self.labelled)
+    }
 }
 
 /// One of `Publishers`, with Docker Compose's keys.
@@ -204,6 +231,8 @@ impl Publisher {
 
 impl<'a> Line<'a> {
     fn new(stack: &'a str, container: &'a ContainerStatus, now: u64, full: bool) -> Self {
+        let mut publishers: Vec<Publisher> = container.publishers.iter().flat_map(Publisher::of).collect();
+        publishers.sort_by_key(|publisher| publisher.target_port);
         let labels: Vec<String> =
             container.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
         Self {
@@ -220,13 +249,13 @@ impl<'a> Line<'a> {
             image: &container.rootfs,
             labels: labels.join(","),
             local_volumes: container.local_volumes.to_string(),
-            mounts: container.mounts.join(","),
+            mounts: mounts(container, full),
             name: &container.name,
             names: &container.name,
             networks: container.networks.join(","),
             ports: ports::line(&container.publishers),
             project: stack,
-            publishers: container.publishers.iter().flat_map(Publisher::of).collect(),
+            publishers,
             running_for: ago(container.created, now),
             service: &container.service,
             size: "0B",
@@ -236,14 +265,13 @@ impl<'a> Line<'a> {
             exclusive_cpus: container.cores.as_deref(),
             address: container.address.map(|address| address.to_string()).unwrap_or_default(),
             reason: container.reason.as_deref().unwrap_or_default(),
+            labelled: &container.labels,
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
 
     const SECOND: u64 = 1_000_000_000;

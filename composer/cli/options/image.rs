@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use super::{ListFormat, TableFormat};
+use super::{InspectionFormat, ListFormat, ListingFormat};
 
 /// `compose pull`.
 #[derive(Debug, Args)]
@@ -50,7 +50,7 @@ pub struct Images {
     #[arg(value_name = "SERVICE")]
     pub services: Vec<String>,
     /// How to print
-    #[arg(long, value_name = "FORMAT", default_value = "table")]
+    #[arg(long, value_name = "FORMAT", default_value = "table", ignore_case = true)]
     pub format: ListFormat,
     /// Print ids only
     #[arg(short, long)]
@@ -99,9 +99,8 @@ pub struct ImageLs {
     /// Filter by a property: `reference=PATTERN`, `label=KEY[=VALUE]`, `until=TIME`, `dangling=BOOL`
     #[arg(short, long, value_name = "FILTER")]
     pub filter: Vec<String>,
-    /// How to print
-    #[arg(long, value_name = "FORMAT", default_value = "table")]
-    pub format: TableFormat,
+    #[command(flatten)]
+    pub format: ListingFormat,
     /// Print ids in full
     #[arg(long)]
     pub no_trunc: bool,
@@ -203,7 +202,6 @@ pub struct ImageInspect {
     /// Names or ids
     #[arg(value_name = "IMAGE", required = true)]
     pub images: Vec<String>,
-    /// How to print: JSON is all there is
-    #[arg(short, long, value_name = "FORMAT", value_parser = ["json"], hide = true)]
-    pub format: Option<String>,
+    #[command(flatten)]
+    pub format: InspectionFormat,
 }

@@ -31,16 +31,17 @@ pub struct Ls {
     #[arg(short, long)]
     pub quiet: bool,
     /// How to print
-    #[arg(long, value_name = "FORMAT", default_value = "table")]
+    #[arg(long, value_name = "FORMAT", default_value = "table", ignore_case = true)]
     pub format: ListFormat,
     /// Filter by a property: `name=PART`; `^` and `$` stand for the beginning and the end of the name
     #[arg(long, value_name = "FILTER", value_parser = name_filter)]
     pub filter: Vec<String>,
 }
 
-/// `ls --format`.
+/// `--format` of `ls` and `images`, which take no template, nor do Docker Compose's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum ListFormat {
+    #[value(alias = "pretty")]
     Table,
     /// One array
     Json,
@@ -108,9 +109,8 @@ pub struct Stats {
     /// Show containers that do not run, too
     #[arg(short, long)]
     pub all: bool,
-    /// How to print
-    #[arg(long, value_name = "FORMAT", default_value = "table")]
-    pub format: super::TableFormat,
+    #[command(flatten)]
+    pub format: super::ListingFormat,
     /// Show the first figures and end
     #[arg(long)]
     pub no_stream: bool,

@@ -8,6 +8,7 @@ mod creation;
 mod doctor;
 mod export;
 pub mod filter;
+mod format;
 mod global;
 mod graph;
 mod hold;
@@ -32,6 +33,7 @@ pub use creation::{Create, Creation, Pull, Renewal, Scale};
 pub use doctor::Doctor;
 pub use export::Export;
 pub use filter::Filter;
+pub use format::{InspectionFormat, ListingFormat};
 pub use global::{Ansi, Global, ProgressStyle};
 pub use graph::{Graph, GraphFormat};
 pub use hold::{Kill, Pause};
@@ -253,9 +255,8 @@ pub struct Ps {
     /// Print the names of services
     #[arg(id = "names", long = "services")]
     pub names: bool,
-    /// How to print
-    #[arg(long, value_name = "FORMAT", default_value = "table")]
-    pub format: TableFormat,
+    #[command(flatten)]
+    pub format: ListingFormat,
     /// List containers in this state only; may be given several times
     #[arg(long, value_name = "STATE")]
     pub status: Vec<StateName>,
@@ -267,7 +268,7 @@ pub struct Ps {
     pub no_trunc: bool,
 }
 
-/// `ps --format`.
+/// `--format` of `set` and `doctor`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum TableFormat {
     Table,

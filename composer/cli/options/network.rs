@@ -3,8 +3,8 @@
 use clap::{Args, Subcommand};
 use composer_stack::IpNet;
 
-use super::ListFormat;
 use super::filter::{self, Filter};
+use super::{InspectionFormat, ListingFormat};
 
 /// `compose network`.
 #[derive(Debug, Args)]
@@ -79,9 +79,8 @@ pub struct NetworkLs {
     /// Print ids in full
     #[arg(long)]
     pub no_trunc: bool,
-    /// How to print
-    #[arg(long, value_name = "FORMAT", default_value = "table")]
-    pub format: ListFormat,
+    #[command(flatten)]
+    pub format: ListingFormat,
     /// Filter by a property: `name=PART`, `id=PART`, `label=KEY` or `label=KEY=VALUE`, `driver=NAME`, `type=custom`
     /// (none is `builtin`), `scope=local`, `dangling=true` for those that no container is on
     #[arg(short, long, value_name = "FILTER", value_parser = filter::network)]
@@ -105,9 +104,8 @@ pub struct NetworkInspect {
     /// Names or ids
     #[arg(value_name = "NETWORK", required = true)]
     pub names: Vec<String>,
-    /// How to print: `json` is all on one line
-    #[arg(short, long, value_name = "FORMAT", value_parser = ["json"])]
-    pub format: Option<String>,
+    #[command(flatten)]
+    pub format: InspectionFormat,
     /// Tell more of networks that span a cluster: there are none
     #[arg(short, long, hide = true)]
     pub verbose: bool,

@@ -2,9 +2,9 @@
 
 use clap::{Args, Subcommand};
 
-use super::ListFormat;
 use super::filter::{self, Filter};
 use super::network::pair;
+use super::{InspectionFormat, ListingFormat};
 
 /// `compose volume`.
 #[derive(Debug, Args)]
@@ -52,6 +52,8 @@ pub struct VolumeInspect {
     /// Their names
     #[arg(value_name = "VOLUME", required = true)]
     pub names: Vec<String>,
+    #[command(flatten)]
+    pub format: InspectionFormat,
 }
 
 /// `compose volume ls`.
@@ -60,9 +62,8 @@ pub struct VolumeLs {
     /// Print names only
     #[arg(short, long)]
     pub quiet: bool,
-    /// How to print
-    #[arg(long, value_name = "FORMAT", default_value = "table")]
-    pub format: ListFormat,
+    #[command(flatten)]
+    pub format: ListingFormat,
     /// Filter by a property: `name=PART`, `label=KEY` or `label=KEY=VALUE`, `driver=NAME`, `dangling=true` for those that no
     /// container has
     #[arg(short, long, value_name = "FILTER", value_parser = filter::volume)]
@@ -103,7 +104,6 @@ pub struct Volumes {
     /// Print names only
     #[arg(short, long)]
     pub quiet: bool,
-    /// How to print
-    #[arg(long, value_name = "FORMAT", default_value = "table")]
-    pub format: ListFormat,
+    #[command(flatten)]
+    pub format: ListingFormat,
 }

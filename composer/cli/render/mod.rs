@@ -3,6 +3,7 @@
 pub mod amount;
 pub mod bars;
 pub mod chart;
+pub mod format;
 pub mod graph;
 pub mod lines;
 mod plain;
@@ -11,6 +12,7 @@ mod prefix;
 mod progress;
 mod pulls;
 pub mod table;
+pub mod template;
 
 use std::collections::BTreeMap;
 use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write};

@@ -27,18 +27,32 @@ fn columns(header: &[&str], rows: &[Vec<String>], least: usize) -> String {
     spaced(header, rows, least, GAP)
 }
 
+/// Lines of cells with tabs between them, in columns: Docker's tables of templates.
+pub fn tabbed(text: &str) -> String {
+    let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split('\t').collect()).collect();
+    aligned(&lines, LEAST, GAP)
+}
+
 fn spaced(header: &[&str], rows: &[Vec<String>], least: usize, gap: usize) -> String {
-    let mut widths: Vec<usize> = header.iter().map(|cell| cell.width()).collect();
-    for row in rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
+    let rows = rows.iter().map(|row| row.iter().map(String::as_str).collect());
+    let lines: Vec<Vec<&str>> = std::iter::once(header.to_vec()).chain(rows).collect();
+    aligned(&lines, least, gap)
+}
+
+fn aligned(lines: &[Vec<&str>], least: usize, gap: usize) -> String {
+    let mut widths: Vec<usize> = Vec::new();
+    for cells in lines {
+        widths.resize(widths.len().max(cells.len()), 0);
+        // A line's last cell needs no room: nothing is after it.
+        let last = cells.len().saturating_sub(1);
+        for (width, cell) in widths.iter_mut().zip(&cells[..last]) {
             *width = (*width).max(cell.width());
         }
     }
     let mut text = String::new();
-    let header = header.iter().map(|cell| (*cell).to_owned()).collect();
-    for row in std::iter::once(&header).chain(rows) {
+    for cells in lines {
         let mut line = String::new();
-        for (width, cell) in widths.iter().zip(row) {
+        for (width, cell) in widths.iter().zip(cells) {
             line.push_str(cell);
             let room = (width + gap).max(least);
             line.push_str(&" ".repeat(room.saturating_sub(cell.width())));
@@ -77,6 +91,13 @@ mod tests {
         let rows = vec![vec!["shop-api-1".to_owned(), "host".to_owned(), String::new()]];
         assert_eq!(render(&["NAME", "IMAGE", "X"], &rows), "NAME         IMAGE     X\nshop-api-1   host\n");
         assert_eq!(render(&["NAME", "IMAGE"], &[]), "NAME      IMAGE\n");
+    }
+
+    #[test]
+    fn lines_of_a_template_are_columns_as_far_as_they_have_tabs() {
+        let text = "NAME\tPORTS\tX\nweb-of-long-name\t\ty\na line without\n\nb\t80\n";
+        let shown = "NAME               PORTS     X\nweb-of-long-name             y\na line without\n\nb                  80\n";
+        assert_eq!(tabbed(text), shown);
     }
 
     #[test]

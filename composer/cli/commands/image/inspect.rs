@@ -6,26 +6,32 @@ use composer_supervisor::host::images::{self, Name, Stored};
 use serde_json::{Map, Value, json};
 
 use super::super::context::Context;
-use super::super::{Error, Result, doing};
+use super::super::{Error, Result, doing, inspecting};
 use crate::options::ImageInspect;
 use crate::time;
+
+/// What all of Docker's fields are like, in their order.
+const EXAMPLE: &str = r#"{
+    "Id": "", "RepoTags": [], "RepoDigests": [], "Parent": "", "Comment": "", "Created": "", "DockerVersion": "",
+    "Author": "",
+    "Config": {
+        "User": "", "ExposedPorts": {}, "Env": [], "Entrypoint": [], "Cmd": [], "Volumes": {}, "WorkingDir": "",
+        "Labels": {}, "StopSignal": "", "ArgsEscaped": false, "Healthcheck": null, "OnBuild": [], "Shell": []
+    },
+    "Architecture": "", "Variant": "", "Os": "", "OsVersion": "", "Size": 0, "GraphDriver": null,
+    "RootFS": { "Type": "", "Layers": [] }, "Metadata": { "LastTagTime": "" }, "Descriptor": null, "Manifests": []
+}"#;
 
 /// Prints an array of all that are there; the others are named afterwards.
 pub fn run(context: &mut Context, verb: &ImageInspect) -> Result {
     let all = images::list()?;
-    let (mut documents, mut missing) = (Vec::new(), Vec::new());
     let folder = std::env::current_dir().map_err(doing("find the current folder"))?;
-    for name in &verb.images {
+    let found = verb.images.iter().map(|name| {
         let found = images::find(&all, name, &folder);
-        match found.first() {
-            Some(image) => documents.push(document(image, &all)?),
-            None => missing.push(name),
-        }
-    }
-    let text = serde_json::to_string_pretty(&documents).map_err(doing("write JSON"))? + "\n";
-    context.out.data(text.as_bytes()).map_err(Error::Output)?;
-    let told = missing.into_iter().map(|name| context.tell(&Error::Usage(format!("no such image: {name}"))));
-    Ok(told.last().unwrap_or(0))
+        let image = found.first().ok_or_else(|| Error::Usage(format!("no such image: {name}")))?;
+        document(image, &all)
+    });
+    inspecting::print(context, &verb.format, EXAMPLE, found)
 }
 
 /// With Docker's keys.

@@ -1,13 +1,16 @@
 //! `compose image ls`.
 
+use std::borrow::Cow;
+
 use composer_supervisor::host::images::{self, Name, Stored};
 use serde::Serialize;
 
 use super::super::context::Context;
-use super::super::{Error, Result, doing};
+use super::super::{Error, Result};
 use super::filter::Filters;
 use super::{SHORT, created, since};
-use crate::options::{ImageLs, TableFormat};
+use crate::options::ImageLs;
+use crate::render::format::{Format, Listed};
 use crate::render::{amount, table};
 use crate::time;
 
@@ -25,12 +28,31 @@ struct Line {
     id: String,
     platform: String,
     repository: String,
+    shared_size: &'static str,
     size: String,
     tag: String,
+    unique_size: &'static str,
+}
+
+impl Listed for Line {
+    const FIELDS: &'static [(&'static str, &'static str)] = &[
+        ("Containers", "CONTAINERS"),
+        ("CreatedAt", "CREATED AT"),
+        ("CreatedSince", "CREATED"),
+        ("Digest", "DIGEST"),
+        ("ID", "IMAGE ID"),
+        ("Platform", "PLATFORM"),
+        ("Repository", "REPOSITORY"),
+        ("SharedSize", "SHARED SIZE"),
+        ("Size", "SIZE"),
+        ("Tag", "TAG"),
+        ("UniqueSize", "UNIQUE SIZE"),
+    ];
 }
 
 /// Lists images, those last made first.
 pub fn run(context: &mut Context, verb: &ImageLs) -> Result {
+    let format = Format::parse(&with_digests(verb))?;
     let filters = Filters::parse(&verb.filter, &["reference", "label", "label!", "until", "dangling"])?;
     let mut all = images::list()?;
     let wanted = verb.name.as_deref();
@@ -42,37 +64,40 @@ pub fn run(context: &mut Context, verb: &ImageLs) -> Result {
         line(image, containers, verb.no_trunc)
     };
     let lines: Vec<Line> = all.iter().map(line).collect();
-    let text = if verb.quiet {
-        let mut ids: Vec<&str> = lines.iter().map(|line| line.id.as_str()).collect();
-        ids.dedup();
-        ids.into_iter().map(|id| format!("{id}\n")).collect()
-    } else {
-        match verb.format {
-            TableFormat::Json => {
-                let texts: serde_json::Result<Vec<String>> =
-                    lines.iter().map(serde_json::to_string).collect();
-                texts.map_err(doing("write JSON"))?.into_iter().map(|text| text + "\n").collect()
-            }
-            TableFormat::Table => rows(lines, verb.digests),
+    let text = format.render(&lines, |lines| {
+        if verb.quiet {
+            let mut ids: Vec<&str> = lines.iter().map(|line| line.id.as_str()).collect();
+            ids.dedup();
+            return ids.into_iter().map(|id| format!("{id}\n")).collect();
         }
-    };
+        rows(lines, verb.digests)
+    })?;
     context.out.data(text.as_bytes()).map_err(Error::Output)?;
     Ok(0)
 }
 
-fn rows(lines: Vec<Line>, digests: bool) -> String {
+/// Docker adds the column to a table that has not got it.
+fn with_digests(verb: &ImageLs) -> Cow<'_, str> {
+    let format = &verb.format.text;
+    if verb.digests && format.starts_with("table ") && !format.contains(".Digest") {
+        return Cow::Owned(format!("{format}\\t{{{{.Digest}}}}"));
+    }
+    Cow::Borrowed(format)
+}
+
+fn rows(lines: &[Line], digests: bool) -> String {
     let mut header = vec!["REPOSITORY", "TAG", "IMAGE ID", "CREATED", "SIZE"];
     if digests {
         header.insert(2, "DIGEST");
     }
-    let row = |line: Line| {
-        let mut row = vec![line.repository, line.tag, line.id, line.created_since, line.size];
+    let row = |line: &Line| {
+        let mut row = vec![&line.repository, &line.tag, &line.id, &line.created_since, &line.size];
         if digests {
-            row.insert(2, line.digest);
+            row.insert(2, &line.digest);
         }
-        row
+        row.into_iter().cloned().collect()
     };
-    let rows: Vec<_> = lines.into_iter().map(row).collect();
+    let rows: Vec<_> = lines.iter().map(row).collect();
     table::render(&header, &rows)
 }
 
@@ -88,8 +113,11 @@ fn line(image: &Stored, containers: usize, full: bool) -> Line {
         id,
         platform: image.platform.to_string(),
         repository: name.repository,
+        // Layers are shared; nobody counts for whom.
+        shared_size: "N/A",
         size: amount::decimal(image.size),
         tag: name.tag.unwrap_or_else(|| NONE.to_owned()),
+        unique_size: "N/A",
     }
 }
 

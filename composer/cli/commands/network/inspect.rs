@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::super::context::Context;
 use super::super::filtered::SCOPE;
-use super::super::{Error, Result, doing};
+use super::super::{Error, Result, inspecting};
 use super::driver;
 use crate::options::NetworkInspect;
 use crate::time;
@@ -38,25 +38,26 @@ struct Document {
     labels: BTreeMap<String, String>,
 }
 
+/// What all of Docker's fields are like, in their order.
+const EXAMPLE: &str = r#"{
+    "Name": "", "Id": "", "Created": "", "Scope": "", "Driver": "", "EnableIPv4": false, "EnableIPv6": false,
+    "IPAM": {
+        "Driver": "", "Options": {},
+        "Config": [{ "Subnet": "", "IPRange": "", "Gateway": "", "AuxiliaryAddresses": {} }]
+    },
+    "Internal": false, "Attachable": false, "Ingress": false, "ConfigFrom": { "Network": "" }, "ConfigOnly": false,
+    "Containers": { "*": { "Name": "", "EndpointID": "", "MacAddress": "", "IPv4Address": "", "IPv6Address": "" } },
+    "Options": {}, "Labels": {}, "Peers": [], "Services": {}
+}"#;
+
 /// Prints an array of all that are there; the others are named afterwards.
 pub fn run(context: &mut Context, verb: &NetworkInspect) -> Result {
     let all = networks::list()?;
-    let (mut documents, mut missing) = (Vec::new(), Vec::new());
-    for name in &verb.names {
-        match networks::find(&all, name) {
-            Some(shown) => documents.push(document(shown)),
-            None => missing.push(name),
-        }
-    }
-    let written = match verb.format {
-        Some(_) => serde_json::to_string(&documents),
-        None => serde_json::to_string_pretty(&documents),
-    };
-    let text = written.map_err(doing("write JSON"))? + "\n";
-    context.out.data(text.as_bytes()).map_err(Error::Output)?;
-    let told =
-        missing.into_iter().map(|name| context.tell(&Error::Usage(format!("network {name} not found"))));
-    Ok(told.last().unwrap_or(0))
+    let found = verb.names.iter().map(|name| {
+        let shown = networks::find(&all, name);
+        shown.map(document).ok_or_else(|| Error::Usage(format!("network {name} not found")))
+    });
+    inspecting::print(context, &verb.format, EXAMPLE, found)
 }
 
 fn document(shown: &Shown) -> Document {

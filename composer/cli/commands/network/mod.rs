@@ -4,13 +4,16 @@ mod create;
 mod inspect;
 mod prune;
 
+use std::collections::BTreeMap;
+
 use composer_supervisor::host::networks::{self, Shown};
 use serde::Serialize;
 
 use super::context::Context;
 use super::filtered::{Filtered, SCOPE};
-use super::{Error, Result, doing};
-use crate::options::{Filter, ListFormat, Network, NetworkLs, NetworkRm, NetworkVerb};
+use super::{Error, Result};
+use crate::options::{Filter, Network, NetworkLs, NetworkRm, NetworkVerb};
+use crate::render::format::{Format, Listed};
 use crate::render::table;
 use crate::time;
 
@@ -33,6 +36,26 @@ struct Line {
     labels: String,
     name: String,
     scope: &'static str,
+    #[serde(skip)]
+    labelled: BTreeMap<String, String>,
+}
+
+impl Listed for Line {
+    const FIELDS: &'static [(&'static str, &'static str)] = &[
+        ("CreatedAt", "CREATED AT"),
+        ("Driver", "DRIVER"),
+        ("ID", "NETWORK ID"),
+        ("IPv4", "IPV4"),
+        ("IPv6", "IPV6"),
+        ("Internal", "INTERNAL"),
+        ("Labels", "LABELS"),
+        ("Name", "NAME"),
+        ("Scope", "SCOPE"),
+    ];
+
+    fn labels(&self) -> Option<&BTreeMap<String, String>> {
+        Some(&self.labelled)
+    }
 }
 
 /// What is done with networks.
@@ -47,30 +70,21 @@ pub fn run(context: &mut Context, verb: Network) -> Result {
 }
 
 fn list(context: &mut Context, verb: &NetworkLs) -> Result {
+    let format = Format::parse(&verb.format.text)?;
     let mut shown = networks::list()?;
     shown.retain(|shown| is_wanted(shown, &verb.filter));
     let id = |shown: &Shown| if verb.no_trunc { shown.id.clone() } else { shown.id[..SHORT].to_owned() };
-    let text = if verb.quiet {
-        shown.iter().map(|shown| format!("{}\n", id(shown))).collect()
-    } else {
-        match verb.format {
-            ListFormat::Json => {
-                let mut text = String::new();
-                for shown in &shown {
-                    text += &(serde_json::to_string(&line(shown, id(shown))).map_err(doing("write JSON"))?
-                        + "\n");
-                }
-                text
-            }
-            ListFormat::Table => {
-                let row = |shown: &Shown| {
-                    vec![id(shown), shown.network.name.clone(), driver(shown).to_owned(), SCOPE.to_owned()]
-                };
-                let rows: Vec<_> = shown.iter().map(row).collect();
-                table::render(&["NETWORK ID", "NAME", "DRIVER", "SCOPE"], &rows)
-            }
+    let lines: Vec<Line> = shown.iter().map(|shown| line(shown, id(shown))).collect();
+    let text = format.render(&lines, |lines| {
+        if verb.quiet {
+            return lines.iter().map(|line| format!("{}\n", line.id)).collect();
         }
-    };
+        let cells = |line: &Line| {
+            vec![line.id.clone(), line.name.clone(), line.driver.to_owned(), line.scope.to_owned()]
+        };
+        let rows: Vec<_> = lines.iter().map(cells).collect();
+        table::render(&["NETWORK ID", "NAME", "DRIVER", "SCOPE"], &rows)
+    })?;
     context.out.data(text.as_bytes()).map_err(Error::Output)?;
     Ok(0)
 }
@@ -93,10 +107,10 @@ fn driver(shown: &Shown) -> &'static str {
 
 fn line(shown: &Shown, id: String) -> Line {
     let network = &shown.network;
-    let labels: Vec<String> =
-        inspect::labels(shown).into_iter().map(|(key, value)| format!("{key}={value}")).collect();
+    let labelled = inspect::labels(shown);
+    let labels: Vec<String> = labelled.iter().map(|(key, value)| format!("{key}={value}")).collect();
     Line {
-        created_at: shown.created.map(time::created_at).unwrap_or_default(),
+        created_at: shown.created.map(time::created_exactly_at).unwrap_or_default(),
         driver: driver(shown),
         id,
         ipv4: network.ipv4.to_string(),
@@ -105,6 +119,7 @@ fn line(shown: &Shown, id: String) -> Line {
         labels: labels.join(","),
         name: network.name.clone(),
         scope: SCOPE,
+        labelled,
     }
 }
 

@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use super::row::Row;
 use crate::render::amount::{binary, decimal, scaled};
+use crate::render::format::Listed;
 
 pub const COLUMNS: [&str; 10] = [
     "CONTAINER ID",
@@ -61,6 +62,27 @@ pub struct Line<'a> {
     figures: &'a Figures,
 }
 
+impl Listed for Line<'_> {
+    const FIELDS: &'static [(&'static str, &'static str)] = &[
+        ("BlockIO", "BLOCK I/O"),
+        ("CPUPerc", "CPU %"),
+        ("Container", "CONTAINER"),
+        ("ID", "CONTAINER ID"),
+        ("MemPerc", "MEM %"),
+        ("MemUsage", "MEM USAGE / LIMIT"),
+        ("Name", "NAME"),
+        ("NetIO", "NET I/O"),
+        ("PIDs", "PIDS"),
+        ("NetLimit", "NET LIMIT"),
+        ("NetDrops", "NET DROPS"),
+        ("Kind", "KIND"),
+        ("Service", "SERVICE"),
+        ("Throttled", "THROTTLED"),
+        ("Pressure", "PRESSURE"),
+        ("Figures", "FIGURES"),
+    ];
+}
+
 impl<'a> Line<'a> {
     /// `full` leaves the id as it is.
     pub fn new(row: &'a Row, full: bool) -> Self {
@@ -87,27 +109,25 @@ impl<'a> Line<'a> {
     }
 
     /// A row of the table; `limits` where bandwidth is shown.
-    pub fn cells(self, limits: bool) -> Vec<String> {
-        let none = || "--".to_owned();
+    pub fn cells(&self, limits: bool) -> Vec<String> {
         // The stack has no id.
-        let id = if self.id.is_empty() { self.kind.to_owned() } else { self.id };
-        let (name, throttled, pressure) = (self.name.to_owned(), self.throttled, self.pressure);
+        let id = if self.id.is_empty() { self.kind } else { &self.id };
         let mut row = vec![
             id,
-            name,
-            self.cpu,
-            self.memory,
-            self.memory_percent,
-            self.net_io,
-            self.block_io,
-            self.pids,
-            throttled,
-            pressure,
+            self.name,
+            &self.cpu,
+            &self.memory,
+            &self.memory_percent,
+            &self.net_io,
+            &self.block_io,
+            &self.pids,
+            &self.throttled,
+            &self.pressure,
         ];
         if limits {
-            row.extend([self.net_limit.unwrap_or_else(none), self.net_drops.unwrap_or_else(none)]);
+            row.extend([&self.net_limit, &self.net_drops].map(|cell| cell.as_deref().unwrap_or("--")));
         }
-        row
+        row.into_iter().map(str::to_owned).collect()
     }
 }
 

@@ -19,11 +19,12 @@ use rustix::event::PollFlags;
 use super::context::Context;
 use super::exec::terminal;
 use super::signals::Signals;
-use super::{Error, INTERRUPTED, Result, doing, wait};
+use super::{Error, INTERRUPTED, Result, wait};
 use crate::host;
-use crate::options::{Stats, TableFormat};
+use crate::options::Stats;
 use crate::render::amount::{binary, decimal};
 use crate::render::bars::{self, Cell, Column};
+use crate::render::format::Format;
 use crate::render::table;
 use line::{COLUMNS, Line, OF_BANDWIDTH};
 use listing::Listing;
@@ -64,12 +65,13 @@ pub fn run(context: &mut Context, verb: &Stats) -> Result {
         }
         _ => {}
     }
+    let format = Format::parse(&verb.format.text)?;
     let stack = context.project()?;
-    let mut stats = Watched::open(&stack, verb)?;
+    let mut stats = Watched::open(&stack, verb, !matches!(format, Format::Table))?;
     let named: Vec<String> = verb.service.iter().cloned().collect();
     context.check_services(&named, &stats.listing.containers)?;
     let signals = Signals::take(&[Signal::SIGINT, Signal::SIGTERM, Signal::SIGWINCH])?;
-    let mut show = Show::new(verb, context)?;
+    let mut show = Show::new(verb, format, context)?;
     let outcome = watch(&mut stats, &signals, &mut show, context);
     show.end(context)?;
     if let (Some(picture), Some(recording), Ok(_)) = (&verb.plot, &verb.record, &outcome) {
@@ -120,7 +122,7 @@ struct Watched<'a> {
 }
 
 impl<'a> Watched<'a> {
-    fn open(stack: &str, verb: &'a Stats) -> Result<Self> {
+    fn open(stack: &str, verb: &'a Stats, details: bool) -> Result<Self> {
         let listing = Listing::open(stack)?;
         let meters = Meters::open(stack)?;
         let cpus = host::facts().map_or(1, |facts| facts.cpus_online.len());
@@ -134,7 +136,7 @@ impl<'a> Watched<'a> {
             shaping: Shaping::read(stack)?,
             bounds,
             before: BTreeMap::new(),
-            details: verb.format == TableFormat::Json || verb.record.is_some(),
+            details: details || verb.record.is_some(),
         })
     }
 
@@ -230,6 +232,7 @@ fn subject(container: &ContainerStatus) -> Subject {
 /// How figures are shown.
 struct Show<'a> {
     verb: &'a Stats,
+    format: Format,
     /// A table that is drawn anew in the same place.
     is_live: bool,
     recorder: Option<Recorder>,
@@ -238,11 +241,12 @@ struct Show<'a> {
 }
 
 impl<'a> Show<'a> {
-    fn new(verb: &'a Stats, context: &Context) -> Result<Self> {
+    fn new(verb: &'a Stats, format: Format, context: &Context) -> Result<Self> {
         let can_draw = std::io::stdout().is_terminal() && context.draws();
-        let is_live = verb.format == TableFormat::Table && !verb.no_stream && can_draw;
+        let is_table = matches!(format, Format::Table | Format::Columns(_));
+        let is_live = is_table && !verb.no_stream && can_draw;
         let recorder = verb.record.as_deref().map(Recorder::open).transpose()?;
-        Ok(Self { verb, is_live, recorder, begun: false })
+        Ok(Self { verb, format, is_live, recorder, begun: false })
     }
 
     fn rows(&mut self, rows: &[Row], context: &mut Context) -> Result<()> {
@@ -252,33 +256,34 @@ impl<'a> Show<'a> {
         if self.recorder.is_some() {
             return Ok(());
         }
-        let text = match self.verb.format {
-            TableFormat::Json => {
-                let lines = rows.iter().map(|row| serde_json::to_string(&Line::new(row, self.verb.no_trunc)));
-                let lines: std::result::Result<Vec<String>, _> = lines.collect();
-                lines.map_err(doing("write JSON"))?.into_iter().map(|line| line + "\n").collect()
-            }
-            TableFormat::Table => {
-                let limits = rows.iter().any(|row| row.limited.is_some());
-                let more = OF_BANDWIDTH.into_iter().filter(|_| limits);
-                let columns: Vec<&str> = COLUMNS.into_iter().chain(more).collect();
-                let cells = rows.iter().map(|row| Line::new(row, self.verb.no_trunc).cells(limits));
-                let gap = if self.begun { "\n" } else { "" };
-                format!("{gap}{}", table::render(&columns, &cells.collect::<Vec<_>>()))
-            }
-        };
+        let text = self.text(rows)?;
+        let has_headers = matches!(self.format, Format::Table | Format::Columns(_));
+        let text = if self.begun && has_headers { format!("\n{text}") } else { text };
         self.begun = true;
         context.out.data(text.as_bytes()).and_then(|()| context.out.flush()).map_err(Error::Output)
+    }
+
+    fn text(&self, rows: &[Row]) -> Result<String> {
+        let lines: Vec<Line<'_>> = rows.iter().map(|row| Line::new(row, self.verb.no_trunc)).collect();
+        let text = self.format.render(&lines, |lines| {
+            let limits = rows.iter().any(|row| row.limited.is_some());
+            let more = OF_BANDWIDTH.into_iter().filter(|_| limits);
+            let columns: Vec<&str> = COLUMNS.into_iter().chain(more).collect();
+            let cells: Vec<_> = lines.iter().map(|line| line.cells(limits)).collect();
+            table::render(&columns, &cells)
+        })?;
+        Ok(text)
     }
 
     /// Draws over what was drawn last.
     fn frame(&mut self, rows: &[Row], context: &mut Context) -> Result<()> {
         let (height, width) = terminal::size();
-        // Where the kernel does not tell of pressure, its place is others'.
-        let tells_pressure = rows.iter().any(|row| row.pressure.is_some());
-        let columns = if tells_pressure { &LIVE[..] } else { &LIVE[..LIVE.len() - 1] };
-        let cells: Vec<Vec<Cell>> = rows.iter().map(live).collect();
-        let lines = bars::frame(columns, &cells, (width.into(), height.into()), context.out.color);
+        let lines = if matches!(self.format, Format::Table) {
+            live_lines(rows, (width.into(), height.into()), context.out.color)
+        } else {
+            let text = self.text(rows)?;
+            text.lines().take(height.into()).map(|line| table::shorten(line, width.into())).collect()
+        };
         // To the corner, the cursor hidden, each line's rest away, and everything below (ECMA-48).
         let begin = if self.begun { "\x1b[H" } else { "\x1b[?25l\x1b[2J\x1b[H" };
         let text = format!("{begin}{}\x1b[K\x1b[J", lines.join("\x1b[K\r\n"));
@@ -293,6 +298,15 @@ impl<'a> Show<'a> {
         }
         context.out.data(b"\r\n\x1b[?25h").and_then(|()| context.out.flush()).map_err(Error::Output)
     }
+}
+
+/// The live table with bars.
+fn live_lines(rows: &[Row], size: (usize, usize), color: bool) -> Vec<String> {
+    // Where the kernel does not tell of pressure, its place is others'.
+    let tells_pressure = rows.iter().any(|row| row.pressure.is_some());
+    let columns = if tells_pressure { &LIVE[..] } else { &LIVE[..LIVE.len() - 1] };
+    let cells: Vec<Vec<Cell>> = rows.iter().map(live).collect();
+    bars::frame(columns, &cells, size, color)
 }
 
 /// A row of the live table.

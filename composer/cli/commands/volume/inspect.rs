@@ -5,26 +5,25 @@ use serde_json::{Value, json};
 
 use super::super::context::Context;
 use super::super::filtered::SCOPE;
-use super::super::{Error, Result, doing};
+use super::super::{Error, Result, inspecting};
 use super::DRIVER;
 use crate::options::VolumeInspect;
 use crate::time;
 
+/// What all of Docker's fields are like, in their order.
+const EXAMPLE: &str = r#"{
+    "CreatedAt": "", "Driver": "", "Labels": {}, "Mountpoint": "", "Name": "", "Options": {}, "Scope": "", "Status": {},
+    "UsageData": null, "ClusterVolume": null
+}"#;
+
 /// Prints an array of all that are there; the others are named afterwards.
 pub fn run(context: &mut Context, verb: &VolumeInspect) -> Result {
     let all = volumes::list()?;
-    let (mut documents, mut missing) = (Vec::new(), Vec::new());
-    for name in &verb.names {
-        match all.iter().find(|shown| shown.volume.name == *name) {
-            Some(shown) => documents.push(document(shown)),
-            None => missing.push(name),
-        }
-    }
-    let text = serde_json::to_string_pretty(&documents).map_err(doing("write JSON"))? + "\n";
-    context.out.data(text.as_bytes()).map_err(Error::Output)?;
-    let told =
-        missing.into_iter().map(|name| context.tell(&Error::Usage(format!("volume {name} not found"))));
-    Ok(told.last().unwrap_or(0))
+    let found = verb.names.iter().map(|name| {
+        let shown = all.iter().find(|shown| shown.volume.name == *name);
+        shown.map(document).ok_or_else(|| Error::Usage(format!("volume {name} not found")))
+    });
+    inspecting::print(context, &verb.format, EXAMPLE, found)
 }
 
 /// With Docker's keys, where nothing is `null` as there.

@@ -4,13 +4,16 @@ mod create;
 mod inspect;
 mod prune;
 
+use std::collections::BTreeMap;
+
 use composer_supervisor::host::volumes::{self, Shown};
 use serde::Serialize;
 
 use super::context::Context;
 use super::filtered::{Filtered, SCOPE};
-use super::{Error, Result, doing};
-use crate::options::{Filter, ListFormat, Volume, VolumeLs, VolumeRm, VolumeVerb, Volumes};
+use super::{Error, Result};
+use crate::options::{Filter, Volume, VolumeLs, VolumeRm, VolumeVerb, Volumes};
+use crate::render::format::{Format, Listed};
 use crate::render::table;
 
 /// The one driver there is.
@@ -30,6 +33,27 @@ struct Line<'a> {
     scope: &'a str,
     size: &'a str,
     status: &'a str,
+    #[serde(skip)]
+    labelled: BTreeMap<String, String>,
+}
+
+impl Listed for Line<'_> {
+    const FIELDS: &'static [(&'static str, &'static str)] = &[
+        ("Availability", "AVAILABILITY"),
+        ("Driver", "DRIVER"),
+        ("Group", "GROUP"),
+        ("Labels", "LABELS"),
+        ("Links", "LINKS"),
+        ("Mountpoint", "MOUNTPOINT"),
+        ("Name", "VOLUME NAME"),
+        ("Scope", "SCOPE"),
+        ("Size", "SIZE"),
+        ("Status", "STATUS"),
+    ];
+
+    fn labels(&self) -> Option<&BTreeMap<String, String>> {
+        Some(&self.labelled)
+    }
 }
 
 /// What is done with volumes.
@@ -45,6 +69,7 @@ pub fn run(context: &mut Context, verb: Volume) -> Result {
 
 /// `compose volumes`: those that were made for the stack; with services, those that their containers have.
 pub fn of_stack(context: &mut Context, verb: &Volumes) -> Result {
+    let format = Format::parse(&verb.format.text)?;
     let stack = context.project()?;
     let mut shown = volumes::list()?;
     if !verb.services.is_empty() {
@@ -59,13 +84,16 @@ pub fn of_stack(context: &mut Context, verb: &Volumes) -> Result {
             users.any(|user| verb.services.contains(&user.service))
         }
     });
-    show(context, &shown, verb.quiet, verb.format)
+    // Docker Compose's `-q` stands over any format, Docker's over the table alone.
+    let format = if verb.quiet { Format::Table } else { format };
+    show(context, &shown, verb.quiet, &format)
 }
 
 fn list(context: &mut Context, verb: &VolumeLs) -> Result {
+    let format = Format::parse(&verb.format.text)?;
     let mut shown = volumes::list()?;
     shown.retain(|shown| is_wanted(shown, &verb.filter));
-    show(context, &shown, verb.quiet, verb.format)
+    show(context, &shown, verb.quiet, &format)
 }
 
 fn is_wanted(shown: &Shown, filters: &[Filter]) -> bool {
@@ -80,32 +108,23 @@ fn is_wanted(shown: &Shown, filters: &[Filter]) -> bool {
     filtered.agrees(filters)
 }
 
-fn show(context: &mut Context, shown: &[Shown], quiet: bool, format: ListFormat) -> Result {
-    let text = if quiet {
-        shown.iter().map(|shown| format!("{}\n", shown.volume.name)).collect()
-    } else {
-        match format {
-            ListFormat::Json => {
-                let mut text = String::new();
-                for shown in shown {
-                    text += &(serde_json::to_string(&line(shown)).map_err(doing("write JSON"))? + "\n");
-                }
-                text
-            }
-            ListFormat::Table => {
-                let row = |shown: &Shown| vec![DRIVER.to_owned(), shown.volume.name.clone()];
-                let rows: Vec<_> = shown.iter().map(row).collect();
-                table::render(&["DRIVER", "VOLUME NAME"], &rows)
-            }
+fn show(context: &mut Context, shown: &[Shown], quiet: bool, format: &Format) -> Result {
+    let lines: Vec<Line<'_>> = shown.iter().map(line).collect();
+    let text = format.render(&lines, |lines| {
+        if quiet {
+            return lines.iter().map(|line| format!("{}\n", line.name)).collect();
         }
-    };
+        let rows: Vec<_> =
+            lines.iter().map(|line| vec![line.driver.to_owned(), line.name.to_owned()]).collect();
+        table::render(&["DRIVER", "VOLUME NAME"], &rows)
+    })?;
     context.out.data(text.as_bytes()).map_err(Error::Output)?;
     Ok(0)
 }
 
 fn line(shown: &Shown) -> Line<'_> {
-    let labels: Vec<String> =
-        shown.labels().into_iter().map(|(key, value)| format!("{key}={value}")).collect();
+    let labelled = shown.labels();
+    let labels: Vec<String> = labelled.iter().map(|(key, value)| format!("{key}={value}")).collect();
     Line {
         availability: "N/A",
         driver: DRIVER,
@@ -117,6 +136,7 @@ fn line(shown: &Shown) -> Line<'_> {
         scope: SCOPE,
         size: "N/A",
         status: "N/A",
+        labelled,
     }
 }
 

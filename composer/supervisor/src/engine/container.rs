@@ -1,6 +1,7 @@
 //! One container, as the supervisor has it in memory.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
@@ -8,12 +9,13 @@ use std::time::{Duration, Instant};
 
 use composer_network::firewall::Direct;
 use composer_sandbox::ProcessSpec;
-use composer_stack::{Condition, ImageUse};
+use composer_stack::{Condition, ImageUse, Volume};
 use tokio::sync::{Mutex, MutexGuard, mpsc, oneshot, watch};
 
 use super::oom::{Held, Memory};
 use super::publishers;
 use crate::channel;
+use crate::host::volumes::left;
 use crate::logs::Writer;
 use crate::paths::ContainerPaths;
 use crate::protocol::{self, ContainerStatus, Health};
@@ -213,8 +215,8 @@ impl Container {
         record.write(&self.paths)
     }
 
-    /// What `ps` shows.
-    pub fn describe(&self) -> ContainerStatus {
+    /// What `ps` shows. The volumes are those of its stack, by key.
+    pub fn describe(&self, volumes: &BTreeMap<String, Volume>) -> ContainerStatus {
         let record = self.record.borrow();
         let service = &record.service;
         let status = *self.status.borrow();
@@ -232,7 +234,7 @@ impl Container {
                 finished = Some(*to);
             }
         }
-        let volumes = service.mounts.iter().filter(|mount| {
+        let local = service.mounts.iter().filter(|mount| {
             matches!(
                 mount.kind,
                 composer_stack::MountKind::Volume { .. } | composer_stack::MountKind::Anonymous
@@ -246,8 +248,8 @@ impl Container {
             rootfs: image(service),
             argv: service.argv(),
             labels: service.labels.clone(),
-            local_volumes: u32::try_from(volumes.count()).unwrap_or(u32::MAX),
-            mounts: service.mounts.iter().map(source).collect(),
+            local_volumes: u32::try_from(local.count()).unwrap_or(u32::MAX),
+            mounts: service.mounts.iter().map(|mount| source(mount, &record, volumes)).collect(),
             state: match status {
                 Status::Created | Status::Starting => protocol::State::Created,
                 Status::Running(_) if self.memory.held() == Some(Held::Pausing) => protocol::State::Pausing,
@@ -297,14 +299,21 @@ pub fn image(service: &composer_stack::Service) -> String {
     }
 }
 
-fn source(mount: &composer_stack::Mount) -> String {
+fn source(
+    mount: &composer_stack::Mount,
+    record: &ContainerRecord,
+    volumes: &BTreeMap<String, Volume>,
+) -> String {
     match &mount.kind {
         composer_stack::MountKind::Bind { source, .. } => source.display().to_string(),
-        composer_stack::MountKind::Volume { source } => source.clone(),
+        composer_stack::MountKind::Volume { source } => {
+            volumes.get(source).map_or_else(|| source.clone(), |volume| volume.name.clone())
+        }
+        composer_stack::MountKind::Anonymous => left::name(record, &mount.target),
         composer_stack::MountKind::Image(ImageUse::Source(image)) => image.reference.clone(),
         composer_stack::MountKind::Image(ImageUse::Found(image)) => image.reference.clone(),
-        composer_stack::MountKind::Anonymous
-        | composer_stack::MountKind::Borrowed { .. }
-        | composer_stack::MountKind::Tmpfs { .. } => mount.target.clone(),
+        composer_stack::MountKind::Borrowed { .. } | composer_stack::MountKind::Tmpfs { .. } => {
+            mount.target.clone()
+        }
     }
 }

@@ -235,8 +235,9 @@ impl Engine {
     /// Which containers there are.
     fn list(&self) -> Reply {
         let containers = self.containers.borrow();
+        let volumes = self.record.borrow().as_ref().map(|record| record.volumes.clone()).unwrap_or_default();
         let described = containers.values().map(|container| {
-            let mut status = container.describe();
+            let mut status = container.describe(&volumes);
             status.networks = self.network_names(&status.networks);
             status
         });

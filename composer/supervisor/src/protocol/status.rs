@@ -78,7 +78,7 @@ pub struct ContainerStatus {
     pub argv: Vec<String>,
     /// Labels of the service.
     pub labels: BTreeMap<String, String>,
-    /// Targets and sources of its mounts.
+    /// What is mounted: names of volumes, paths of the host; the target of what has no name.
     pub mounts: Vec<String>,
     /// The volumes among them.
     pub local_volumes: u32,

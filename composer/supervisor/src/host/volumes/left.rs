@@ -50,7 +50,7 @@ impl Left {
 }
 
 /// The name of the volume at a container's path: as long as Docker's, and the same for as long as the container is there.
-pub(super) fn name(container: &ContainerRecord, target: &str) -> String {
+pub(crate) fn name(container: &ContainerRecord, target: &str) -> String {
     composer_stack::sha256(&format!("{}\n{target}", container.id))
 }
 
