@@ -43,7 +43,15 @@ fn word(service: Named<'_>, key: &str, words: &[&'static str], report: &mut Repo
     let other = matches!(kind, "service" | "container") && !name.is_empty() && is_shared;
     if !other && !words.contains(&text) {
         let list: Vec<String> = words.iter().map(|word| format!("`{word}`")).collect();
-        let more = if is_shared { ", `service:NAME` or `container:NAME`" } else { "" };
+        let more = match key {
+            // Docker Engine takes the name of a network of its own here.
+            "network_mode" => {
+                ", `service:NAME` or `container:NAME`; a network is joined by its name under `networks`, and has \
+                 `external: true` where the file does not make it"
+            }
+            _ if is_shared => ", `service:NAME` or `container:NAME`",
+            _ => "",
+        };
         report.error(node.span, format!("`{text}` is not a value of `{key}`")).meant(
             text,
             words.iter().copied(),
