@@ -239,8 +239,15 @@ networks:
 fn modes_without_a_network_of_ones_own() {
     let file = r#"
 services:
-  web: { x-rootfs: @busybox@, command: ["sh", "-c", "mkdir /www; echo hi > /www/index.html; exec httpd -f -p 80 -h /www"], x-probe: { tcp: 80 } }
+  web:
+    x-rootfs: @busybox@
+    command: ["sh", "-c", "mkdir /www; echo hi > /www/index.html; exec httpd -f -p 80 -h /www"]
+    x-probe: { tcp: 80 }
+    extra_hosts: ["fixed=192.0.2.7", "up:host-gateway"]
+    dns_search: example.test
+    dns_opt: [use-vc]
   side: { x-rootfs: @busybox@, command: sleep 1000, network_mode: "service:web" }
+  behind: { x-rootfs: @busybox@, command: sleep 1000, network_mode: "service:side" }
   host: { x-rootfs: @busybox@, command: sleep 1000, network_mode: host }
   none: { x-rootfs: @busybox@, command: sleep 1000, network_mode: none, dns: 192.0.2.53, dns_search: ., dns_opt: [use-vc] }
 "#;
@@ -265,7 +272,16 @@ services:
         project.ok(&["exec", "-T", "side", "hostname"]),
         project.ok(&["exec", "-T", "web", "hostname"])
     );
-    project.ok(&["exec", "-T", "side", "nslookup", "web"]);
+    for (file, what) in
+        [("hosts", "192.0.2.7\tfixed"), ("hosts", "\tup\n"), ("resolv.conf", "search example.test")]
+    {
+        let shown = |service: &str| project.ok(&["exec", "-T", service, "cat", &format!("/etc/{file}")]);
+        assert_eq!([shown("side"), shown("behind")], [shown("web"), shown("web")]);
+        assert!(shown("side").contains(what), "{}", shown("side"));
+    }
+    for service in ["side", "behind"] {
+        project.ok(&["exec", "-T", service, "nslookup", "web."]);
+    }
     // Restarted, it takes those along that share its namespace.
     let before = namespace("side");
     project.ok(&["restart", "web"]);
@@ -275,6 +291,75 @@ services:
     project.kill_processes("compose-supervisor");
     project.ok(&["up", "-d", "--wait"]);
     assert_eq!(project.ok(&["exec", "-T", "side", "wget", "-q", "-O", "-", "http://web/"]), "hi\n");
+    project.down();
+}
+
+/// A hardware address that is copied from another Docker is often that of an address which somebody gets here.
+#[test]
+fn nobody_gets_the_hardware_address_that_another_chooses() {
+    let file = r#"
+services:
+  web: { x-rootfs: @busybox@, command: httpd -f -p 80 -h /etc, networks: { lan: { ipv4_address: 10.213.77.2 } }, x-probe: { tcp: 80 } }
+  asks: { x-rootfs: @busybox@, command: sleep 1000, networks: [lan] }
+LICENSED
+networks: { lan: { ipam: { config: [{ subnet: 10.213.77.0/24 }] } } }
+"#;
+    let licensed = "  licensed: { x-rootfs: @busybox@, command: sleep 1000, networks: [lan], mac_address: '02:42:0a:d5:4d:02' }";
+    let project = Project::new("licensed", &file.replace("LICENSED", ""));
+    let mac = |service: &str| project.ok(&["exec", "-T", service, "cat", "/sys/class/net/eth0/address"]);
+    project.ok(&["up", "-d", "--wait"]);
+    assert_eq!(mac("web"), "02:42:0a:d5:4d:02\n");
+    // Who runs is told of, and has another once it is made anew.
+    project.write("compose.yaml", &file.replace("LICENSED", licensed));
+    let told = text(&project.run(&["up", "-d", "--wait"]).stderr);
+    assert!(told.contains("its `mac_address` 02:42:0a:d5:4d:02 is that of"), "{told}");
+    let told = text(&project.run(&["up", "-d", "--wait", "--force-recreate", "web"]).stderr);
+    assert!(!told.contains("mac_address"), "{told}");
+    assert_eq!([mac("licensed"), mac("web")], ["02:42:0a:d5:4d:02\n", "06:42:0a:d5:4d:02\n"]);
+    for _ in 0..3 {
+        project.ok(&["exec", "-T", "licensed", "wget", "-q", "-O", "/dev/null", "http://web/passwd"]);
+        project.ok(&["exec", "-T", "asks", "ping", "-c", "1", "licensed"]);
+        project.ok(&["exec", "-T", "asks", "wget", "-q", "-O", "/dev/null", "http://web/passwd"]);
+    }
+    project.down();
+}
+
+/// As Docker Engine has it: `network_mode` takes the name of a network of the host, and two external names are its own.
+#[test]
+fn networks_of_the_host_by_the_names_that_docker_engine_takes() {
+    let project = Project::new("by-mode", "services: {}\n");
+    let network = format!("{}-shared", project.name);
+    project.ok(&["network", "create", &network]);
+    let file = format!(
+        "services:\n  web: {{ x-rootfs: @busybox@, command: httpd -f -p 80 -h /etc, networks: [shared], x-probe: {{ tcp: 80 }} }}\n  \
+         asks: {{ x-rootfs: @busybox@, command: sleep 1000, network_mode: {network} }}\n  \
+         host: {{ x-rootfs: @busybox@, command: sleep 1000, networks: [outside] }}\n  \
+         none: {{ x-rootfs: @busybox@, command: sleep 1000, networks: [nothing] }}\nnetworks:\n  \
+         shared: {{ external: true, name: {network} }}\n  outside: {{ external: true, name: host }}\n  \
+         nothing: {{ external: true, name: none }}\n"
+    );
+    project.write("compose.yaml", &file);
+    project.ok(&["up", "-d", "--wait"]);
+    project.ok(&["exec", "-T", "asks", "wget", "-q", "-O", "/dev/null", "http://web/passwd"]);
+    let namespace = |service: &str| {
+        let pid = project.field(service, "Pid").as_i64().unwrap();
+        std::fs::read_link(format!("/proc/{pid}/ns/net")).unwrap()
+    };
+    assert_eq!(namespace("host"), std::fs::read_link("/proc/self/ns/net").unwrap());
+    let links = project.ok(&["exec", "-T", "none", "ip", "addr"]);
+    assert!(links.contains("127.0.0.1/8") && !links.contains("eth0"), "{links}");
+    assert!(project.ok(&["up", "--dry-run"]).contains("nothing to do"));
+    project.write("compose.yaml", &file.replace(&format!("network_mode: {network}"), "network_mode: nobody"));
+    let refused = project.run(&["up", "-d"]);
+    let why = text(&refused.stderr);
+    assert!(!refused.status.success() && why.contains("`nobody` is not a value of `network_mode`"), "{why}");
+    for predefined in ["host", "bridge", "none", "default"] {
+        let refused = project.run(&["network", "create", predefined]);
+        let why = text(&refused.stderr);
+        assert!(!refused.status.success() && why.contains("choose another name"), "{why}");
+    }
+    project.ok(&["down"]);
+    project.ok(&["network", "rm", &network]);
     project.down();
 }
 
@@ -523,9 +608,15 @@ fn another_stacks_container_lends_its_network() {
     let lender = Project::new("lender", "services: { a: { x-rootfs: @busybox@, command: sleep 1000 } }\n");
     lender.ok(&["up", "-d"]);
     let file = format!(
-        "services: {{ b: {{ x-rootfs: @busybox@, command: sleep 1000, network_mode: 'container:{}-a-1' }} }}\n",
+        "services:\n  b: {{ x-rootfs: @busybox@, command: sleep 1000, network_mode: 'container:{}-a-1' }}\n",
         lender.name
     );
+    // By its id as well, as a script has it.
+    let id = lender.ok(&["ps", "-q", "a"]);
+    let by_id = Project::new("by-id", &file.replace(&format!("{}-a-1", lender.name), id.trim()));
+    by_id.ok(&["up", "-d"]);
+    assert_eq!(by_id.ok(&["exec", "-T", "b", "hostname"]), lender.ok(&["exec", "-T", "a", "hostname"]));
+    by_id.down();
     let borrower = Project::new("borrower", &file);
     borrower.ok(&["up", "-d"]);
     let address = lender.field("a", "Address");

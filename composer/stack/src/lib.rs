@@ -77,6 +77,7 @@ pub use keys::NetworkKeys;
 pub use limits::{MOST_PIDS, MOST_REPLICAS};
 pub use load::{load, project_name_only};
 pub use loaded::{Loaded, Variable};
+pub use lower::PREDEFINED_NETWORKS;
 pub use model::{
     AfterSync, Attachment, Bandwidth, BlockIo, CheckTimes, Condition, Content, Dependency, Device, DeviceIo,
     DeviceRequest, Driver, ExternalLink, ExtraHost, FileMount, GatewayMode, Healthcheck, Hook, HostAddress,

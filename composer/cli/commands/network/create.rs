@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use composer_stack::{Driver, IpNet, Network, Pool, hidden_by, unusable_subnet};
+use composer_stack::{Driver, IpNet, Network, PREDEFINED_NETWORKS, Pool, hidden_by, unusable_subnet};
 use composer_supervisor::host::networks;
 
 use super::super::context::Context;
@@ -31,6 +31,12 @@ fn network(verb: NetworkCreate) -> std::result::Result<Network, String> {
         let (name, what) =
             (&verb.name, "letters, digits, `_`, `.` and `-`, beginning with a letter or digit");
         return Err(format!("`{name}` is not a name of a network: {what}"));
+    }
+    if PREDEFINED_NETWORKS.contains(&verb.name.as_str()) {
+        return Err(format!(
+            "`{}` is what Docker calls a network of every host: choose another name",
+            verb.name
+        ));
     }
     if !verb.ipv4 && !verb.ipv6 {
         return Err("a network needs IPv4 or IPv6: give it `--ipv6`, or leave `--ipv4=false` out".to_owned());

@@ -4,6 +4,7 @@ use super::options;
 use super::project::{Named, Project};
 use crate::diagnostic::Report;
 use crate::driver_options::{BRIDGE, IFNAME, wrong_interface};
+use crate::lower::{PREDEFINED_NETWORKS, predefined};
 use crate::source::Span;
 use crate::values;
 use crate::yaml::Node;
@@ -15,9 +16,12 @@ pub(super) fn check(project: Project<'_>, report: &mut Report) {
         return;
     }
     for network in project.section("networks") {
-        if values::flag(network.get("external")) {
+        if predefined(network.name, &network.entry.node).is_some() {
+            alone(project, network, report);
+        } else if values::flag(network.get("external")) {
             exists(project, network, report);
         } else {
+            named(network, report);
             driver(network, report);
             families(project, network, report);
         }
@@ -40,6 +44,39 @@ fn all_options(project: Project<'_>, report: &mut Report) {
             } else if key == BRIDGE {
                 bridges.extend(entry.node.text_value().map(|name| (name, entry.node.span)));
             }
+        }
+    }
+}
+
+/// A name goes to terminals and into files, and those of Docker Engine's own networks mean these.
+fn named(network: Named<'_>, report: &mut Report) {
+    let Some(node) = network.get("name") else { return };
+    let name = node.text_value().unwrap_or_default();
+    if name.chars().any(char::is_control) {
+        report
+            .error(node.span, "a network's name has no control characters")
+            .help("letters, digits, `_`, `.` and `-` are for certain everywhere");
+    } else if PREDEFINED_NETWORKS.contains(&name) {
+        report.error(node.span, format!("`{name}` is what Docker calls a network of every host")).help(
+            match name {
+                "host" | "none" => format!("choose another name, or give services `network_mode: {name}`"),
+                _ => "choose another name".to_owned(),
+            },
+        );
+    }
+}
+
+/// Who is on the host's own network, or on none, is on no other.
+fn alone(project: Project<'_>, network: Named<'_>, report: &mut Report) {
+    for service in project.services() {
+        let mut others = service.map("networks").filter(|(name, _)| *name != network.name);
+        if service.at(&["networks", network.name]).is_some()
+            && let Some((name, other)) = others.next()
+        {
+            report
+                .error(other.key, format!("who is on network `{}` is on no other", network.name))
+                .help(format!("remove `{name}`, or `{}`", network.name))
+                .also(network.entry.key, "what Docker Engine calls so is no network that stacks make");
         }
     }
 }

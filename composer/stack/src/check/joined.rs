@@ -27,6 +27,19 @@ pub(super) fn check(project: Project<'_>, report: &mut Report) {
         for key in OWNERS {
             owned(service, key, other, mode, report);
         }
+        for key in ["dns_search", "dns_opt"] {
+            if let Some(entry) = service.entry(key).filter(|entry| !entry.node.items().is_empty()) {
+                report
+                    .warning(
+                        entry.key,
+                        format!(
+                            "`{key}` has no effect: the network, and its resolver, are those of `{other}`"
+                        ),
+                    )
+                    .help(format!("move `{key}` to `{other}`"))
+                    .also(mode.span, "the other's network");
+            }
+        }
     }
 }
 

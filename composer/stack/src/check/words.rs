@@ -18,6 +18,7 @@ pub(super) fn check(project: Project<'_>, report: &mut Report) {
             for (key, words) in WORDS {
                 word(service, key, words, report);
             }
+            network_mode(project, service, report);
             volumes_from(service, report);
             host_name(service, report);
             environment(service, report);
@@ -26,14 +27,39 @@ pub(super) fn check(project: Project<'_>, report: &mut Report) {
 }
 
 /// What namespaces may be; `service:NAME` and `container:NAME` besides.
-const WORDS: [(&str, &[&str]); 6] = [
-    ("network_mode", &["none", "host", "bridge", "default"]),
+const WORDS: [(&str, &[&str]); 5] = [
     ("ipc", &["none", "private", "shareable", "host"]),
     ("pid", &["host"]),
     ("uts", &["host"]),
     ("cgroup", &["host", "private"]),
     ("userns_mode", &["host"]),
 ];
+
+/// The words that are no names of networks.
+const MODES: [&str; 4] = ["none", "host", "bridge", "default"];
+
+/// Docker Engine takes the name of any network of the host as well.
+fn network_mode(project: Project<'_>, service: Named<'_>, report: &mut Report) {
+    let Some(node) = service.get("network_mode") else { return };
+    let Some(text) = node.text_value().filter(|text| !text.is_empty()) else { return };
+    let is_other = text
+        .split_once(':')
+        .is_some_and(|(kind, name)| matches!(kind, "service" | "container") && !name.is_empty());
+    let known = project.options.host.as_ref().and_then(|host| host.networks?()).unwrap_or_default();
+    if is_other || MODES.contains(&text) || (known.contains(text) && project.find("networks", text).is_none())
+    {
+        return;
+    }
+    let list = MODES.map(|word| format!("`{word}`")).join(", ");
+    report.error(node.span, format!("`{text}` is not a value of `network_mode`")).meant(
+        text,
+        MODES.into_iter().chain(known.iter().map(String::as_str)),
+        format!(
+            "it may be {list}, `service:NAME`, `container:NAME` or the name of a network that the host has; one of this \
+             file is joined under `networks`"
+        ),
+    );
+}
 
 fn word(service: Named<'_>, key: &str, words: &[&'static str], report: &mut Report) {
     let Some(node) = service.get(key) else { return };
@@ -43,15 +69,7 @@ fn word(service: Named<'_>, key: &str, words: &[&'static str], report: &mut Repo
     let other = matches!(kind, "service" | "container") && !name.is_empty() && is_shared;
     if !other && !words.contains(&text) {
         let list: Vec<String> = words.iter().map(|word| format!("`{word}`")).collect();
-        let more = match key {
-            // Docker Engine takes the name of a network of its own here.
-            "network_mode" => {
-                ", `service:NAME` or `container:NAME`; a network is joined by its name under `networks`, and has \
-                 `external: true` where the file does not make it"
-            }
-            _ if is_shared => ", `service:NAME` or `container:NAME`",
-            _ => "",
-        };
+        let more = if is_shared { ", `service:NAME` or `container:NAME`" } else { "" };
         report.error(node.span, format!("`{text}` is not a value of `{key}`")).meant(
             text,
             words.iter().copied(),

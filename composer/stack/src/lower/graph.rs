@@ -1,9 +1,9 @@
 //! Canonical tree to [`Graph`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use super::network::DEFAULT;
+use super::network::{DEFAULT, predefined};
 use crate::graph::{
     Content, FileMount, Graph, Mount, Need, Network, Port, Root, Service, Source, Use, Volume,
 };
@@ -16,15 +16,20 @@ use crate::{limits, model};
 /// All services of the tree and what they have.
 pub(crate) fn graph(root: &Node, project: &str, directory: &Path) -> Graph {
     let mut networks = section(root, "networks", |key, node| network(&name(project, key, node), node));
-    if on_default(root) {
+    networks.retain(|key, _| {
+        let node = root.get("networks").and_then(|section| section.get(key));
+        node.is_none_or(|node| predefined(key, node).is_none())
+    });
+    for key in by_mode(root) {
         let nothing = Node::null(root.span);
-        let default = || network(&name(project, DEFAULT, &nothing), &nothing);
-        networks.entry(DEFAULT.to_owned()).or_insert_with(default);
+        let external = key != DEFAULT;
+        let name = if external { key.clone() } else { name(project, DEFAULT, &nothing) };
+        networks.entry(key).or_insert_with(|| Network { external, ..network(&name, &nothing) });
     }
     Graph {
         name: project.to_owned(),
         directory: directory.display().to_string(),
-        services: section(root, "services", |_, node| service(node)),
+        services: section(root, "services", |_, node| service(node, root)),
         networks,
         volumes: section(root, "volumes", |key, node| volume(&name(project, key, node), node)),
         configs: section(root, "configs", content),
@@ -32,11 +37,12 @@ pub(crate) fn graph(root: &Node, project: &str, directory: &Path) -> Graph {
     }
 }
 
-/// Whether a service is on the stack's own network by its `network_mode`, which the tree does not say otherwise.
-fn on_default(root: &Node) -> bool {
+/// The networks that services are on by their `network_mode`, which the tree does not say otherwise.
+fn by_mode(root: &Node) -> BTreeSet<String> {
     let services = root.get("services").into_iter().flat_map(Node::entries);
-    let mut modes = services.filter(|(_, entry)| text(&entry.node, "network_mode").is_some());
-    modes.any(|(_, entry)| super::network::mode(&entry.node).attachments().any(|(key, _)| key == DEFAULT))
+    let modes = services.filter(|(_, entry)| text(&entry.node, "network_mode").is_some());
+    let modes = modes.map(|(_, entry)| super::network::mode(&entry.node, root));
+    modes.flat_map(|mode| mode.attachments().map(|(key, _)| key.to_owned()).collect::<Vec<_>>()).collect()
 }
 
 fn section<T>(root: &Node, key: &str, make: impl Fn(&str, &Node) -> T) -> BTreeMap<String, T> {
@@ -62,7 +68,7 @@ fn name(project: &str, key: &str, node: &Node) -> String {
     text(node, "name").unwrap_or_else(derived)
 }
 
-fn service(node: &Node) -> Service {
+fn service(node: &Node, root: &Node) -> Service {
     let replicas = limits::replicas(node).map_or(1, |at| at.value);
     let taken = list(node, "volumes_from").iter().filter_map(Node::text_value);
     let others = list(node, "volumes").iter().filter_map(other_mount);
@@ -71,7 +77,7 @@ fn service(node: &Node) -> Service {
         replicas: u32::try_from(replicas.clamp(0, limits::MOST_REPLICAS)).unwrap_or_default(),
         profiles: node.get("profiles").and_then(values::texts).unwrap_or_default(),
         needs: needs(node),
-        network: super::network::mode(node),
+        network: super::network::mode(node, root),
         ports: list(node, "ports").iter().filter_map(port).collect(),
         mounts: super::mounts::own(node).into_iter().map(mount).chain(others).collect(),
         volumes_from: taken.filter_map(|from| from.strip_prefix("container:")).map(first).collect(),

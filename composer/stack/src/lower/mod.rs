@@ -22,7 +22,8 @@ use crate::yaml::Node;
 use crate::{cpuset, logging, restart, signal, values};
 
 pub(crate) use graph::graph;
-pub(crate) use network::network;
+pub use network::PREDEFINED_NETWORKS;
+pub(crate) use network::{network, predefined};
 pub(crate) use ports::published;
 
 /// The stack of what can be run: services with a root filesystem.
@@ -94,7 +95,7 @@ fn service(
         replicas: u32::try_from(replicas.clamp(0, limits::MOST_REPLICAS)).unwrap_or_default(),
         stop_signal: stop_signal.and_then(|text| signal::parse(&text)).unwrap_or(signal::TERM),
         stop_grace_period: node.get("stop_grace_period").and_then(values::time),
-        network: network::mode(node),
+        network: network::mode(node, root),
         ports: ports::of_service(node),
         expose: words("expose").unwrap_or_default(),
         links: network::links(node),

@@ -27,8 +27,13 @@ pub(super) fn used(
     let section = root.get("networks");
     let nobody = Node::null(root.span);
     keys.map(|key| {
-        let node = section.and_then(|section| section.get(key)).unwrap_or(&nobody);
-        (key.to_owned(), network(project, key, node))
+        let node = section.and_then(|section| section.get(key));
+        let network = match node {
+            // Of `network_mode`: somebody else's.
+            None if key != DEFAULT => Network { external: true, ..bare(key, BTreeMap::new()) },
+            _ => network(project, key, node.unwrap_or(&nobody)),
+        };
+        (key.to_owned(), network)
     })
     .collect()
 }
@@ -183,8 +188,9 @@ fn address<T: std::str::FromStr>(node: &Node) -> Option<T> {
 }
 
 /// A service without `network_mode` is on `networks`, of which normalizing has made sure that there is one. Docker's
-/// own bridge, which `bridge` and `default` are, is the stack's here.
-pub(super) fn mode(service: &Node) -> NetworkMode {
+/// own bridge, which `bridge` and `default` are, is the stack's here; another word is the name of a network of the host,
+/// whoever has made it. An external network that is called `host` or `none` is what Docker Engine calls so.
+pub(super) fn mode(service: &Node, root: &Node) -> NetworkMode {
     let text = service.get("network_mode").and_then(Node::text_value).unwrap_or_default();
     match text.split_once(':') {
         Some(("service", name)) => return NetworkMode::Service(name.to_owned()),
@@ -194,14 +200,31 @@ pub(super) fn mode(service: &Node) -> NetworkMode {
     match text {
         "host" => return NetworkMode::Host,
         "none" => return NetworkMode::None,
-        _ => {}
+        "" | "bridge" | "default" => {}
+        name => return NetworkMode::Networks(BTreeMap::from([(name.to_owned(), Attachment::default())])),
     }
     let named = service.get("networks").into_iter().flat_map(Node::entries);
     let networks: BTreeMap<_, _> = named.map(|(key, entry)| (key.clone(), attachment(&entry.node))).collect();
-    if networks.is_empty() {
-        return NetworkMode::Networks(BTreeMap::from([(DEFAULT.to_owned(), Attachment::default())]));
+    let section = root.get("networks");
+    let called = |key: &String| section.and_then(|section| predefined(key, section.get(key)?));
+    match networks.keys().find_map(called) {
+        Some("host") => NetworkMode::Host,
+        Some(_) => NetworkMode::None,
+        None if networks.is_empty() => {
+            NetworkMode::Networks(BTreeMap::from([(DEFAULT.to_owned(), Attachment::default())]))
+        }
+        None => NetworkMode::Networks(networks),
     }
-    NetworkMode::Networks(networks)
+}
+
+/// What Docker Engine calls networks of every host: nobody makes one of such a name.
+pub const PREDEFINED_NETWORKS: [&str; 4] = ["bridge", "default", "host", "none"];
+
+/// Which of Docker Engine's own networks an external one is.
+pub(crate) fn predefined(key: &str, network: &Node) -> Option<&'static str> {
+    let name = network.get("name").and_then(Node::text_value).filter(|name| !name.is_empty()).unwrap_or(key);
+    let known = ["host", "none"].into_iter().find(|known| *known == name);
+    known.filter(|_| values::flag(network.get("external")))
 }
 
 fn attachment(node: &Node) -> Attachment {

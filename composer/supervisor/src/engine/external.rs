@@ -76,7 +76,7 @@ impl Engine {
 }
 
 /// A container of another stack, and which that is.
-fn elsewhere(own: &str, name: &str) -> Option<(String, ContainerRecord)> {
+pub(super) fn elsewhere(own: &str, name: &str) -> Option<(String, ContainerRecord)> {
     let others = paths::stacks().into_iter().filter(|stack| stack != own);
     let mut found = others.filter_map(|stack| {
         ContainerRecord::read(&StackPaths::new(&stack).container(name)).map(|record| (stack, record))

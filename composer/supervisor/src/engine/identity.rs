@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr};
+use std::rc::Rc;
 
 use composer_stack::{HostAddress, NetworkMode};
 
@@ -25,7 +26,7 @@ impl Engine {
     /// In a namespace that is another's it is the same as there.
     pub(super) fn identity(&self, container: &Container) -> Result<Identity> {
         let record = container.record.borrow().clone();
-        let other = self.host_of(&record.service.network)?;
+        let other = self.root_of(&record.service.network)?;
         let whose = other.as_ref().unwrap_or(&record);
         let hostname = match &whose.service.network {
             _ if record.service.isolation.uts => host_name()?,
@@ -40,9 +41,9 @@ impl Engine {
         let known = if is_hosts { text("/etc/hosts")? } else { LOCAL.to_owned() };
         // What is chosen comes first, as in Docker: who looks a name up takes the first line that has it.
         let own = if is_hosts { String::new() } else { own_lines(whose, &hostname) };
-        let hosts = known + &self.extra_lines(&record, whose) + &own;
+        let hosts = known + &self.extra_lines(whose) + &own;
         let resolv_conf = match &whose.service.network {
-            NetworkMode::Networks(_) => resolver(&record.service).to_string(),
+            NetworkMode::Networks(_) => resolver(&whose.service).to_string(),
             NetworkMode::Host | NetworkMode::None | NetworkMode::Service(_) | NetworkMode::Container(_) => {
                 own_resolver(&whose.service)
                     .map_or_else(|| text("/etc/resolv.conf").unwrap_or_default(), |conf| conf.to_string())
@@ -52,22 +53,24 @@ impl Engine {
     }
 
     /// The lines of `extra_hosts`.
-    fn extra_lines(&self, record: &ContainerRecord, whose: &ContainerRecord) -> String {
+    fn extra_lines(&self, record: &ContainerRecord) -> String {
         let mut lines = String::new();
         for host in &record.service.extra_hosts {
             let addresses = match host.address {
                 HostAddress::Ip(address) => vec![address],
-                HostAddress::HostGateway => self.host_gateways(whose),
+                HostAddress::HostGateway => self.host_gateways(record),
             };
             lines.extend(addresses.into_iter().map(|address| format!("{address}\t{}\n", host.name)));
         }
         lines
     }
 
-    /// The host as a container sees it.
+    /// The host as a container sees it; that of another stack is not known here.
     fn host_gateways(&self, record: &ContainerRecord) -> Vec<IpAddr> {
+        let is_it = |own: Rc<Container>| own.record.borrow().id == record.id;
         match record.service.network {
             NetworkMode::Host => vec![Ipv4Addr::LOCALHOST.into()],
+            _ if !self.container(&record.name).is_some_and(is_it) => Vec::new(),
             _ => self.gateways_of(record),
         }
     }

@@ -11,6 +11,7 @@ use super::super::Engine;
 use super::super::container::Container;
 use super::super::start::{Result, StartError};
 use super::Net;
+use crate::protocol::{Action, Subject};
 use crate::records::{Address, Addresses};
 
 impl Engine {
@@ -21,19 +22,22 @@ impl Engine {
             (record.name.clone(), record.service.clone())
         };
         let mut addresses = Addresses::new();
-        for (place, (key, at)) in service.network.in_order().into_iter().enumerate() {
+        for (key, at) in service.network.in_order() {
             let networks = self.networks.borrow();
             let missing = || StartError::new(format!("network {key} is not set up"));
             let net = networks.get(key).ok_or_else(missing)?;
             let refused = |refused: Refused| refused.told(&name, &service.name, (key, &net.config.name));
             let address = self.address(container, key, net, at).map_err(refused)?;
-            // The service's own is that of its first network.
-            let mac = at.mac_address.or(service.mac_address.filter(|_| place == 0));
+            let chosen = chosen(&service, key);
             // One on the host's interface may have that of this.
             let has_own = !matches!(net.bridge.medium, Medium::Ipvlan(..));
-            let mac = mac.filter(|_| has_own);
-            let derived = address.all().next().filter(|_| has_own).map(|address| Mac(mac_of(address)));
-            addresses.insert(key.to_owned(), Address { mac: mac.or(derived), ..address });
+            let chosen = chosen.filter(|_| has_own);
+            if let Some(mac) = chosen {
+                self.tell_if_taken(&name, (key, &net.config.name), mac);
+            }
+            let derived =
+                address.all().next().filter(|_| has_own).map(|address| self.derived(&name, key, address));
+            addresses.insert(key.to_owned(), Address { mac: chosen.or(derived), ..address });
         }
         container.record.borrow_mut().addresses.clone_from(&addresses);
         Ok(addresses)
@@ -53,6 +57,41 @@ impl Engine {
             return self.shared_address(&name, net, at, had, &mut used);
         }
         choose(&net.bridge.subnets, at, had, &used, |_| None)
+    }
+
+    /// The hardware address that follows from an address, or the same of another prefix where a service has chosen that.
+    fn derived(&self, name: &str, key: &str, address: IpAddr) -> Mac {
+        let Mac([first, rest @ ..]) = Mac(mac_of(address));
+        let own = self.container(name).map(|container| container.record.borrow().service.name.clone());
+        let record = self.record.borrow();
+        let mut others = record.iter().flat_map(|record| record.services.values());
+        let is_chosen = others.any(|service| {
+            Some(&service.name) != own.as_ref()
+                && chosen(service, key).is_some_and(|Mac(mac)| mac[1..] == rest)
+        });
+        // One more bit of those that are anybody's to choose (IEEE 802, "locally administered").
+        let [a, b, c, d, e] = rest;
+        Mac([if is_chosen { first | 0x04 } else { first }, a, b, c, d, e])
+    }
+
+    /// Of who runs already by the hardware address that the file chooses for another.
+    fn tell_if_taken(&self, name: &str, (key, network): (&str, &str), mac: Mac) {
+        let containers = self.containers.borrow();
+        let has_it = |container: &Container| {
+            let has =
+                container.record.borrow().addresses.get(key).is_some_and(|address| address.mac == Some(mac));
+            has && container.live.borrow().is_some()
+        };
+        if let Some((other, container)) =
+            containers.iter().find(|(other, container)| *other != name && has_it(container))
+        {
+            let service = &container.record.borrow().service.name;
+            let text = format!(
+                "{name}: its `mac_address` {mac} is that of {other} on network {network}, and what is sent to one reaches the \
+                 other: `compose up -d --force-recreate {service}` gives that one another"
+            );
+            self.announce(Subject::Group, Action::Warning(text));
+        }
     }
 
     /// What others of the stack have on a network, and what services are to have there.
@@ -84,6 +123,12 @@ pub(super) fn fixed(service: &Service, key: &str) -> Vec<IpAddr> {
         at.ipv4_address.map(IpAddr::V4).into_iter().chain(at.ipv6_address.map(IpAddr::V6)).collect()
     });
     on.unwrap_or_default()
+}
+
+/// The hardware address that a service chooses on a network: its own is that of the first one.
+fn chosen(service: &Service, key: &str) -> Option<Mac> {
+    let on = service.network.in_order().into_iter().enumerate().find(|(_, (other, _))| *other == key);
+    on.and_then(|(place, (_, at))| at.mac_address.or(service.mac_address.filter(|_| place == 0)))
 }
 
 /// Why there is no address.

@@ -4,15 +4,22 @@ use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
+use std::rc::Rc;
 
 use composer_sandbox::NamespaceSpec;
 use composer_stack::NetworkMode;
 
 use super::super::container::Container;
+use super::super::external::elsewhere;
 use super::super::start::{Result, StartError};
 use super::super::{Engine, program};
 use crate::paths::{self, StackPaths};
 use crate::records::{ContainerRecord, Phase, Process};
+
+/// Digits of an id that is shown short.
+const SHORT_ID: usize = 12;
+/// As many as nobody joins one behind the other.
+const STEPS: usize = 32;
 
 impl Engine {
     /// How the sandbox makes the namespace of a mode.
@@ -27,6 +34,25 @@ impl Engine {
     /// The record of the container whose namespace is joined by this mode.
     pub(in super::super) fn host_of(&self, mode: &NetworkMode) -> Result<Option<ContainerRecord>> {
         self.owner_of("network", mode)
+    }
+
+    /// The record of the container whose network is joined in the end, where the one that is joined has joined another's.
+    pub(in super::super) fn root_of(&self, mode: &NetworkMode) -> Result<Option<ContainerRecord>> {
+        let Some(mut found) = self.host_of(mode)? else { return Ok(None) };
+        // Records of other stacks may be of different times, and lead round.
+        for _ in 0..STEPS {
+            let is_it = |own: Rc<Container>| own.record.borrow().id == found.id;
+            let next = if self.container(&found.name).is_some_and(is_it) {
+                self.host_of(&found.service.network)?
+            } else {
+                next_elsewhere(&found)
+            };
+            match next {
+                Some(next) => found = next,
+                None => break,
+            }
+        }
+        Ok(Some(found))
     }
 
     /// The same of any namespace, by what messages call it.
@@ -50,7 +76,9 @@ impl Engine {
             }
             NetworkMode::Container(name) => {
                 let own = self.container(name).map(|container| container.record.borrow().clone());
-                let found = own.or_else(|| elsewhere(&self.stack, name));
+                let found = own
+                    .or_else(|| elsewhere(&self.stack, name).map(|(_, record)| record))
+                    .or_else(|| with_id(name));
                 let none = || {
                     StartError::new(format!(
                         "its {what} is that of container {name}, which there is none of on this host"
@@ -160,11 +188,29 @@ fn has_own(mode: &NetworkMode) -> bool {
     matches!(mode, NetworkMode::Networks(_) | NetworkMode::None)
 }
 
-fn elsewhere(own: &str, name: &str) -> Option<ContainerRecord> {
-    let others = paths::stacks().into_iter().filter(|stack| stack != own);
-    let mut found =
-        others.filter_map(|stack| ContainerRecord::read(&StackPaths::new(&stack).container(name)));
-    found.find(|record| record.name == name)
+/// The container of any stack that has this id, which may be as short as it is shown.
+fn with_id(id: &str) -> Option<ContainerRecord> {
+    if id.len() < SHORT_ID {
+        return None;
+    }
+    let of = |stack: &String| {
+        ContainerRecord::all(&StackPaths::new(stack)).find(|record| record.id.starts_with(id))
+    };
+    paths::stacks().iter().find_map(of)
+}
+
+/// Whose network a container of another stack has joined.
+fn next_elsewhere(record: &ContainerRecord) -> Option<ContainerRecord> {
+    match &record.service.network {
+        NetworkMode::Container(name) => elsewhere("", name).map(|(_, record)| record),
+        NetworkMode::Service(service) => {
+            let (stack, _) = elsewhere("", &record.name)?;
+            let running = ContainerRecord::running(&StackPaths::new(&stack));
+            let of_service = running.into_iter().filter(|other| other.service.name == *service);
+            of_service.min_by_key(|other| other.index)
+        }
+        NetworkMode::Networks(_) | NetworkMode::Host | NetworkMode::None => None,
+    }
 }
 
 /// The namespace of a process. Its number may be another's by now: looked at again once the file is open.
