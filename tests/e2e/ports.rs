@@ -489,7 +489,7 @@ fn an_up_that_fails_for_a_taken_port_leaves_what_runs_reachable() {
         let _taken = TcpListener::bind("0.0.0.0:8080").unwrap();
         let _others = [8081, 8082].map(|port| TcpListener::bind(("0.0.0.0", port)).unwrap());
         let (_, error) = project.fails(&["start"]);
-        assert!(error.contains("of the host are all taken, the first by: process"), "{error}");
+        assert!(error.contains("of the host are all taken, 8080 of them: process"), "{error}");
         assert!(project.containers().iter().all(|one| one["State"] != "running"), "before anything starts");
     });
     world.down(project);
@@ -605,6 +605,26 @@ fn tells_who_asks() {
             let _ = write!(stream, "HTTP/1.0 200 OK\r\n\r\n{}\n", from.ip());
         }
     });
+}
+
+#[test]
+fn a_port_that_another_has_taken_while_nobody_held_it_is_told_of_and_taken_again() {
+    let world = World::new();
+    let project = Project::new("lost-port", &format!("services:{WEB}    ports: [\"8080:80\"]\n"));
+    let asks = || world.outside.inside(|| who("198.51.100.1:8080"));
+    world.host.inside(|| {
+        project.ok(&["up", "-d", "--wait"]);
+        project.kill_both();
+        let taken = TcpListener::bind("0.0.0.0:8080").unwrap();
+        let (_, error) = project.fails(&["up", "-d"]);
+        assert!(error.contains("service web: port 8080/tcp of the host is taken: process"), "{error}");
+        assert!(error.contains("compose.yaml:"), "{error}");
+        drop(taken);
+        project.ok(&["up", "-d"]);
+        assert!(TcpListener::bind("0.0.0.0:8080").is_err(), "it is held again");
+    });
+    assert_eq!(asks(), Some(OUTSIDE.parse().unwrap()));
+    world.down(project);
 }
 
 #[test]

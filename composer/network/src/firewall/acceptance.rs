@@ -89,14 +89,18 @@ pub(crate) fn within(bridge: &str) -> io::Result<()> {
     }
     // What cannot be done is told with the rules for what is forwarded.
     let _ = legacy_rules::within(bridge, calls);
-    change(&mut NetlinkSocket::new(), |chains| missing(chains, &wanted))
+    insert(&mut NetlinkSocket::new(), &wanted).map(drop)
 }
 
 /// Lets pass what the networks' containers say to each other, where that passes the firewall, and what those of networks
 /// that are not internal ask for outside and are let in to. Returned are the chains that take no rule of ours, and why.
 pub(super) fn pass(socket: &mut NetlinkSocket, rules: &Rules) -> io::Result<Vec<(String, io::Error)>> {
-    let wanted = wanted(rules);
-    if wanted.is_empty() || change(socket, |chains| missing(chains, &wanted)).is_ok() {
+    insert(socket, &wanted(rules))
+}
+
+/// Inserts those that are not there yet, wherever that can be done.
+fn insert(socket: &mut NetlinkSocket, wanted: &[Wanted]) -> io::Result<Vec<(String, io::Error)>> {
+    if wanted.is_empty() || change(socket, |chains| missing(chains, wanted)).is_ok() {
         return Ok(Vec::new());
     }
     // One that belongs to somebody (of firewalld, for one) does not keep ours out of the others.
@@ -111,7 +115,7 @@ pub(super) fn pass(socket: &mut NetlinkSocket, rules: &Rules) -> io::Result<Vec<
     let mut refusals = Vec::new();
     for home in homes {
         let only_there = |chains: &mut Chains<'_>| {
-            let mut changes = missing(chains, &wanted)?;
+            let mut changes = missing(chains, wanted)?;
             changes.retain(|change| matches!(change, Change::Insert { at, .. } if at.is(&home)));
             Ok(changes)
         };

@@ -10,8 +10,8 @@ use composer_network::{Bridge, Host, Ipv4Net, names};
 
 use crate::world::{Container, PATIENCE, bridge, bring, link_group, on_a_host, run};
 
-const CALLS_IPTABLES: &str = "/proc/sys/net/bridge/bridge-nf-call-iptables";
-const CALLS_IP6TABLES: &str = "/proc/sys/net/bridge/bridge-nf-call-ip6tables";
+pub const CALLS_IPTABLES: &str = "/proc/sys/net/bridge/bridge-nf-call-iptables";
+pub const CALLS_IP6TABLES: &str = "/proc/sys/net/bridge/bridge-nf-call-ip6tables";
 /// As Docker leaves it, with a rule of the user's.
 const DOCKER: &str = "table ip filter {
     chain DOCKER-USER {

@@ -152,6 +152,39 @@ impl Engine {
         failures.next().map_or(Ok(()), |first| Err(Failure { more: failures.collect(), ..first }))
     }
 
+    /// Takes again what containers that run on publish and nobody holds: while both processes behind the stack were dead
+    /// somebody else may have taken it.
+    pub(super) fn retake_ports(&self, stack: &Stack) -> Result<(), Failure> {
+        let mut named = self.named_ports(Some(stack));
+        let mut errors = Vec::new();
+        let running = self.of_services(&[]).into_iter().filter(|container| container.live.borrow().is_some());
+        for container in running {
+            let name = container.name();
+            if self.ports.awaited.borrow().contains_key(&name) {
+                continue;
+            }
+            let mut service = container.record.borrow().service.clone();
+            self.leave_leading_ports(&mut service, Some(stack));
+            let lacks = {
+                let held = self.ports.held.borrow();
+                let held = held.get(&name).map_or(&[][..], Vec::as_slice);
+                // One that is on its way out is another's already.
+                !matched(held, ports_of(&service)).1.is_empty()
+                    && held.iter().all(|held| held.tenure == Tenure::Lasting)
+            };
+            if !lacks {
+                continue;
+            }
+            match self.reserve(&name, &service, &mut named) {
+                Ok(_) => errors.extend(self.lead_ports(&container, &service).err()),
+                Err(more) => errors.extend(more),
+            }
+            self.refresh_firewall(false);
+        }
+        let mut failures = errors.iter().map(|error| Failure { code: 1, ..Failure::from(error) });
+        failures.next().map_or(Ok(()), |first| Err(Failure { more: failures.collect(), ..first }))
+    }
+
     /// The ports of the host that the file names, whoever has them; without a file, those of the containers that there are.
     fn named_ports(&self, stack: Option<&Stack>) -> Named {
         let of = |service: &Service| -> Named {
@@ -284,7 +317,7 @@ impl Engine {
         if is_going && !stalled && self.ports.awaited.borrow().contains_key(name) {
             return Ok(None);
         }
-        Err((error.with_holder(), is_going && stalled))
+        Err((error.with_holder(&self.stack), is_going && stalled))
     }
 
     /// The port that a container had before, else the first that is free among those asked for.

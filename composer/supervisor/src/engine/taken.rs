@@ -12,6 +12,8 @@ use super::held::place;
 use crate::paths::StackPaths;
 use crate::records::ContainerRecord;
 
+/// How many ports of a range are looked at for who has them.
+const LOOKED_AT: usize = 16;
 /// How many arguments of a program are told.
 const WORDS: usize = 6;
 /// How many characters of them.
@@ -27,8 +29,8 @@ pub struct Error {
     /// The container's.
     target: u16,
     reason: io::Error,
-    /// Whoever has the first.
-    holder: Option<String>,
+    /// Who has one, and which.
+    holder: Option<(u16, String)>,
 }
 
 impl Error {
@@ -43,13 +45,17 @@ impl Error {
         self.reason.kind() == io::ErrorKind::AddrInUse
     }
 
-    /// Looks for whoever has it, among all processes.
-    pub fn with_holder(mut self) -> Self {
-        let port = self.wanted.map(|(first, _)| first).filter(|_| self.is_taken());
-        self.holder = port.and_then(|port| {
-            let found = holders(self.place, port).into_iter().next()?;
-            Some(describe(&found, self.place.protocol, port))
-        });
+    /// Looks for whoever has it, among all processes; of a range, rather for others than the stack itself, whose replicas
+    /// may have the rest.
+    pub fn with_holder(mut self, stack: &str) -> Self {
+        let ports = self.wanted.filter(|_| self.is_taken()).map(|(first, last)| first..=last);
+        let found = ports.into_iter().flatten().take(LOOKED_AT);
+        let found = found.filter_map(|port| Some((port, holders(self.place, port).into_iter().next()?)));
+        let found: Vec<(u16, Holder)> = found.collect();
+        let other = found.iter().find(|(_, holder)| of_stack(holder) != Some(stack));
+        self.holder = other
+            .or_else(|| found.first())
+            .map(|(port, holder)| (*port, describe(holder, self.place.protocol, *port)));
         self
     }
 
@@ -110,11 +116,11 @@ impl fmt::Display for Error {
             write!(f, " at {address}")?;
         }
         match (self.reason.kind(), &self.holder, self.wanted) {
-            (io::ErrorKind::AddrInUse, Some(holder), Some((first, last))) if first == last => {
+            (io::ErrorKind::AddrInUse, Some((_, holder)), Some((first, last))) if first == last => {
                 write!(f, " is taken: {holder}")
             }
-            (io::ErrorKind::AddrInUse, Some(holder), _) => {
-                write!(f, " are all taken, the first by: {holder}")
+            (io::ErrorKind::AddrInUse, Some((port, holder)), _) => {
+                write!(f, " are all taken, {port} of them: {holder}")
             }
             (io::ErrorKind::AddrInUse, None, _) => {
                 write!(f, ": taken, by a process that cannot be seen from here")
@@ -122,16 +128,30 @@ impl fmt::Display for Error {
             (io::ErrorKind::AddrNotAvailable, ..) => {
                 write!(f, ": the host has no such address; `ip address` lists those it has")
             }
+            // Of IPv6 addresses bind(2) refuses so what is one of each link, and sockets of IPv6 alone what is of IPv4.
+            (io::ErrorKind::InvalidInput, ..) => write!(
+                f,
+                ": no port is published at such an address: one of a link alone (fe80::) is each interface's, and one of \
+                 IPv4 is written as that"
+            ),
             _ => write!(f, ": {}", self.reason),
         }
     }
 }
 
+/// The stack that a process is behind.
+fn of_stack(holder: &Holder) -> Option<&str> {
+    match holder.argv.as_slice() {
+        [program, stack, ..] if ["compose-keeper", "compose-supervisor"].contains(&program.as_str()) => {
+            Some(stack)
+        }
+        _ => None,
+    }
+}
+
 /// `process 4711 (python3 -m http.server) has 0.0.0.0:8080`, or `service db of stack shop publishes it`.
 fn describe(holder: &Holder, protocol: Protocol, port: u16) -> String {
-    if let [program, stack, ..] = holder.argv.as_slice()
-        && ["compose-keeper", "compose-supervisor"].contains(&program.as_str())
-    {
+    if let Some(stack) = of_stack(holder) {
         return match publisher(stack, protocol, port) {
             Some(publisher) => format!("{publisher} of stack {stack} publishes it"),
             None => format!("stack {stack} publishes it"),
