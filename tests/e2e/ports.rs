@@ -619,7 +619,11 @@ fn a_port_that_another_has_taken_while_nobody_held_it_is_told_of_and_taken_again
         let (_, error) = project.fails(&["up", "-d"]);
         assert!(error.contains("service web: port 8080/tcp of the host is taken: process"), "{error}");
         assert!(error.contains("compose.yaml:"), "{error}");
+        // Whoever goes needs none.
+        project.ok(&["up", "-d", "--scale", "web=0", "-t", "0"]);
         drop(taken);
+        project.ok(&["up", "-d", "--wait"]);
+        project.kill_both();
         project.ok(&["up", "-d"]);
         assert!(TcpListener::bind("0.0.0.0:8080").is_err(), "it is held again");
     });

@@ -116,7 +116,7 @@ impl Engine {
         self.check_memory_hooks(&request.stack)?;
         let _names = self.claim_names(&plan)?;
         self.take_ports(&plan, Some(&request.stack))?;
-        self.retake_ports(&request.stack)?;
+        self.retake_ports(&plan, &request.stack)?;
         self.make_way(&claims).map_err(|error| Failure::from(&error))?;
         let before = self.limits_of_stack();
         // What has been shared meanwhile is so.

@@ -152,15 +152,25 @@ impl Engine {
         failures.next().map_or(Ok(()), |first| Err(Failure { more: failures.collect(), ..first }))
     }
 
-    /// Takes again what containers that run on publish and nobody holds: while both processes behind the stack were dead
-    /// somebody else may have taken it.
-    pub(super) fn retake_ports(&self, stack: &Stack) -> Result<(), Failure> {
+    /// Takes again what containers that a plan lets run on publish and nobody holds: while both processes behind the stack
+    /// were dead somebody else may have taken it.
+    pub(super) fn retake_ports(&self, plan: &Plan, stack: &Stack) -> Result<(), Failure> {
+        let steps = plan.steps().into_iter().map(|id| &plan.get(id).step);
+        let changed: BTreeSet<&String> = steps
+            .filter_map(|step| match step {
+                Step::Recreate { old: changed, .. }
+                | Step::Remove { container: changed, .. }
+                | Step::Stop { container: changed }
+                | Step::Start { container: changed } => Some(changed),
+                _ => None,
+            })
+            .collect();
         let mut named = self.named_ports(Some(stack));
         let mut errors = Vec::new();
         let running = self.of_services(&[]).into_iter().filter(|container| container.live.borrow().is_some());
         for container in running {
             let name = container.name();
-            if self.ports.awaited.borrow().contains_key(&name) {
+            if changed.contains(&name) {
                 continue;
             }
             let mut service = container.record.borrow().service.clone();
