@@ -4,7 +4,7 @@ use super::options;
 use super::project::{Named, Project};
 use crate::diagnostic::Report;
 use crate::driver_options::{BRIDGE, IFNAME, wrong_interface};
-use crate::lower::{PREDEFINED_NETWORKS, predefined};
+use crate::lower::{PREDEFINED_NETWORKS, external_name, predefined};
 use crate::source::Span;
 use crate::values;
 use crate::yaml::Node;
@@ -86,8 +86,7 @@ fn exists(project: Project<'_>, network: Named<'_>, report: &mut Report) {
     let is_used = project.services().any(|service| service.at(&["networks", network.name]).is_some());
     let host = project.options.host.as_ref().filter(|_| is_used);
     let Some(known) = host.and_then(|host| host.networks?()) else { return };
-    let name = network.get("name").and_then(Node::text_value).filter(|name| !name.is_empty());
-    let name = name.unwrap_or(network.name);
+    let name = external_name(network.name, &network.entry.node);
     if !known.contains(name) {
         let node = network.get("name").or_else(|| network.get("external"));
         let span = node.map_or(network.entry.key, |node| node.span);

@@ -35,6 +35,12 @@ const WORDS: [(&str, &[&str]); 5] = [
     ("userns_mode", &["host"]),
 ];
 
+/// Whether it is another's namespace: `service:NAME` or `container:NAME`.
+fn joins(text: &str) -> bool {
+    text.split_once(':')
+        .is_some_and(|(kind, name)| matches!(kind, "service" | "container") && !name.is_empty())
+}
+
 /// The words that are no names of networks.
 const MODES: [&str; 4] = ["none", "host", "bridge", "default"];
 
@@ -42,12 +48,11 @@ const MODES: [&str; 4] = ["none", "host", "bridge", "default"];
 fn network_mode(project: Project<'_>, service: Named<'_>, report: &mut Report) {
     let Some(node) = service.get("network_mode") else { return };
     let Some(text) = node.text_value().filter(|text| !text.is_empty()) else { return };
-    let is_other = text
-        .split_once(':')
-        .is_some_and(|(kind, name)| matches!(kind, "service" | "container") && !name.is_empty());
+    if joins(text) || MODES.contains(&text) {
+        return;
+    }
     let known = project.options.host.as_ref().and_then(|host| host.networks?()).unwrap_or_default();
-    if is_other || MODES.contains(&text) || (known.contains(text) && project.find("networks", text).is_none())
-    {
+    if known.contains(text) && project.find("networks", text).is_none() {
         return;
     }
     let list = MODES.map(|word| format!("`{word}`")).join(", ");
@@ -64,10 +69,9 @@ fn network_mode(project: Project<'_>, service: Named<'_>, report: &mut Report) {
 fn word(service: Named<'_>, key: &str, words: &[&'static str], report: &mut Report) {
     let Some(node) = service.get(key) else { return };
     let Some(text) = node.text_value().filter(|text| !text.is_empty()) else { return };
-    let (kind, name) = text.split_once(':').unwrap_or((text, ""));
     let is_shared = !matches!(key, "userns_mode" | "uts" | "cgroup");
-    let other = matches!(kind, "service" | "container") && !name.is_empty() && is_shared;
-    if !other && !words.contains(&text) {
+    let is_known = words.contains(&text) || is_shared && joins(text);
+    if !is_known {
         let list: Vec<String> = words.iter().map(|word| format!("`{word}`")).collect();
         let more = if is_shared { ", `service:NAME` or `container:NAME`" } else { "" };
         report.error(node.span, format!("`{text}` is not a value of `{key}`")).meant(

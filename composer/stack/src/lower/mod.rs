@@ -23,7 +23,7 @@ use crate::{cpuset, logging, restart, signal, values};
 
 pub(crate) use graph::graph;
 pub use network::PREDEFINED_NETWORKS;
-pub(crate) use network::{network, predefined};
+pub(crate) use network::{external_name, network, predefined};
 pub(crate) use ports::published;
 
 /// The stack of what can be run: services with a root filesystem.

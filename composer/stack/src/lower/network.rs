@@ -220,9 +220,14 @@ pub(super) fn mode(service: &Node, root: &Node) -> NetworkMode {
 /// What Docker Engine calls networks of every host: nobody makes one of such a name.
 pub const PREDEFINED_NETWORKS: [&str; 4] = ["bridge", "default", "host", "none"];
 
+/// What an external network is called on the host.
+pub(crate) fn external_name<'n>(key: &'n str, network: &'n Node) -> &'n str {
+    network.get("name").and_then(Node::text_value).filter(|name| !name.is_empty()).unwrap_or(key)
+}
+
 /// Which of Docker Engine's own networks an external one is.
 pub(crate) fn predefined(key: &str, network: &Node) -> Option<&'static str> {
-    let name = network.get("name").and_then(Node::text_value).filter(|name| !name.is_empty()).unwrap_or(key);
+    let name = external_name(key, network);
     let known = ["host", "none"].into_iter().find(|known| *known == name);
     known.filter(|_| values::flag(network.get("external")))
 }

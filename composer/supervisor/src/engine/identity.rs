@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr};
-use std::rc::Rc;
 
 use composer_stack::{HostAddress, NetworkMode};
 
@@ -67,10 +66,9 @@ impl Engine {
 
     /// The host as a container sees it; that of another stack is not known here.
     fn host_gateways(&self, record: &ContainerRecord) -> Vec<IpAddr> {
-        let is_it = |own: Rc<Container>| own.record.borrow().id == record.id;
         match record.service.network {
             NetworkMode::Host => vec![Ipv4Addr::LOCALHOST.into()],
-            _ if !self.container(&record.name).is_some_and(is_it) => Vec::new(),
+            _ if !self.is_own(record) => Vec::new(),
             _ => self.gateways_of(record),
         }
     }

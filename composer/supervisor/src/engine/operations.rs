@@ -444,7 +444,7 @@ impl Engine {
 }
 
 /// The containers that a plan ends.
-fn ends_of(plan: &Plan) -> Vec<&String> {
+pub(super) fn ends_of(plan: &Plan) -> Vec<&String> {
     let ended = plan.steps().into_iter().filter_map(|id| match &plan.get(id).step {
         Step::Stop { container } | Step::Remove { container, .. } => Some(container),
         Step::Recreate { old, .. } => Some(old),

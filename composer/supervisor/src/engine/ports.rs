@@ -17,6 +17,7 @@ use composer_stack::{Driver, GatewayMode, Port, Service, Stack};
 use super::container::Container;
 use super::held::{Held, Tenure, matched, place, ports_of};
 use super::network::interface;
+use super::operations::ends_of;
 use super::start::StartError;
 use super::{Engine, taken};
 use crate::diagnose;
@@ -114,13 +115,6 @@ impl Engine {
     /// done. The end of the operation gives back those of containers that have not come to be started, and leaves what
     /// runs on with what it had.
     pub(super) fn take_ports(&self, plan: &Plan, stack: Option<&Stack>) -> Result<(), Failure> {
-        let steps = || plan.steps().into_iter().map(|id| &plan.get(id).step);
-        let ending = steps().filter_map(|step| match step {
-            Step::Recreate { old: ending, .. }
-            | Step::Remove { container: ending, .. }
-            | Step::Stop { container: ending } => Some(ending),
-            _ => None,
-        });
         let mut started = self.to_start(plan, stack);
         for (_, service) in &mut started {
             self.leave_leading_ports(service, stack);
@@ -128,7 +122,7 @@ impl Engine {
         let ports = |(name, service): &(String, Service)| (name.clone(), ports_of(service).to_vec());
         *self.ports.awaited.borrow_mut() = started.iter().map(ports).collect();
         self.ports.stalled.set(false);
-        for name in ending {
+        for name in ends_of(plan) {
             if let Some(held) = self.ports.held.borrow_mut().get_mut(name) {
                 let awaited = self.ports.awaited.borrow();
                 let (kept, _) = matched(held, awaited.get(name).map_or(&[], Vec::as_slice));
@@ -140,37 +134,26 @@ impl Engine {
         let mut failures: Vec<Failure> = Vec::new();
         for (name, service) in started {
             let Err(errors) = self.reserve(&name, &service, &mut named) else { continue };
-            let errors = errors.iter().map(|error| Failure { code: 1, ..Failure::from(error) });
-            for failure in errors {
+            for failure in errors.iter().map(of_ports) {
                 // Of several replicas it is the same.
                 if failures.iter().all(|other| other.message != failure.message) {
                     failures.push(failure);
                 }
             }
         }
-        let mut failures = failures.into_iter();
-        failures.next().map_or(Ok(()), |first| Err(Failure { more: failures.collect(), ..first }))
+        all_of(failures)
     }
 
     /// Takes again what containers that a plan lets run on publish and nobody holds: while both processes behind the stack
     /// were dead somebody else may have taken it.
     pub(super) fn retake_ports(&self, plan: &Plan, stack: &Stack) -> Result<(), Failure> {
-        let steps = plan.steps().into_iter().map(|id| &plan.get(id).step);
-        let changed: BTreeSet<&String> = steps
-            .filter_map(|step| match step {
-                Step::Recreate { old: changed, .. }
-                | Step::Remove { container: changed, .. }
-                | Step::Stop { container: changed }
-                | Step::Start { container: changed } => Some(changed),
-                _ => None,
-            })
-            .collect();
+        let ends = ends_of(plan);
         let mut named = self.named_ports(Some(stack));
         let mut errors = Vec::new();
         let running = self.of_services(&[]).into_iter().filter(|container| container.live.borrow().is_some());
         for container in running {
             let name = container.name();
-            if changed.contains(&name) {
+            if ends.contains(&&name) || self.ports.awaited.borrow().contains_key(&name) {
                 continue;
             }
             let mut service = container.record.borrow().service.clone();
@@ -191,8 +174,7 @@ impl Engine {
             }
             self.refresh_firewall(false);
         }
-        let mut failures = errors.iter().map(|error| Failure { code: 1, ..Failure::from(error) });
-        failures.next().map_or(Ok(()), |first| Err(Failure { more: failures.collect(), ..first }))
+        all_of(errors.iter().map(of_ports))
     }
 
     /// The ports of the host that the file names, whoever has them; without a file, those of the containers that there are.
@@ -628,6 +610,16 @@ fn is_at_loopback(port: &Port) -> bool {
 }
 
 /// Where a service publishes a port.
+fn of_ports(error: &StartError) -> Failure {
+    Failure { code: 1, ..Failure::from(error) }
+}
+
+/// Fails by the first, with which all others are told.
+fn all_of(failures: impl IntoIterator<Item = Failure>) -> Result<(), Failure> {
+    let mut failures = failures.into_iter();
+    failures.next().map_or(Ok(()), |first| Err(Failure { more: failures.collect(), ..first }))
+}
+
 fn path(service: &Service, port: &Port) -> Vec<String> {
     let place = service.ports.iter().position(|other| std::ptr::eq(other, port)).unwrap_or_default();
     let mut path: Vec<String> =

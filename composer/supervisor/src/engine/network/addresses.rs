@@ -62,13 +62,8 @@ impl Engine {
     /// The hardware address that follows from an address, or the same of another prefix where a service has chosen that.
     fn derived(&self, name: &str, key: &str, address: IpAddr) -> Mac {
         let Mac([first, rest @ ..]) = Mac(mac_of(address));
-        let own = self.container(name).map(|container| container.record.borrow().service.name.clone());
-        let record = self.record.borrow();
-        let mut others = record.iter().flat_map(|record| record.services.values());
-        let is_chosen = others.any(|service| {
-            Some(&service.name) != own.as_ref()
-                && chosen(service, key).is_some_and(|Mac(mac)| mac[1..] == rest)
-        });
+        let chosen = self.of_other_services(name, |service| chosen(service, key));
+        let is_chosen = chosen.iter().any(|Mac(mac)| mac[1..] == rest);
         // One more bit of those that are anybody's to choose (IEEE 802, "locally administered").
         let [a, b, c, d, e] = rest;
         Mac([if is_chosen { first | 0x04 } else { first }, a, b, c, d, e])
@@ -104,15 +99,16 @@ impl Engine {
                 );
             }
         }
+        used.extend(self.of_other_services(name, |service| fixed(service, key)));
+        used
+    }
+
+    /// What the services choose that a container is none of.
+    fn of_other_services<I: IntoIterator>(&self, name: &str, choose: impl Fn(&Service) -> I) -> Vec<I::Item> {
         let own = self.container(name).map(|container| container.record.borrow().service.name.clone());
         let record = self.record.borrow();
-        let others = record.iter().flat_map(|record| record.services.values());
-        used.extend(
-            others
-                .filter(|service| Some(&service.name) != own.as_ref())
-                .flat_map(|service| fixed(service, key)),
-        );
-        used
+        let services = record.iter().flat_map(|record| record.services.values());
+        services.filter(|service| Some(&service.name) != own.as_ref()).flat_map(choose).collect()
     }
 }
 

@@ -4,7 +4,6 @@ use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
-use std::rc::Rc;
 
 use composer_sandbox::NamespaceSpec;
 use composer_stack::NetworkMode;
@@ -41,8 +40,7 @@ impl Engine {
         let Some(mut found) = self.host_of(mode)? else { return Ok(None) };
         // Records of other stacks may be of different times, and lead round.
         for _ in 0..STEPS {
-            let is_it = |own: Rc<Container>| own.record.borrow().id == found.id;
-            let next = if self.container(&found.name).is_some_and(is_it) {
+            let next = if self.is_own(&found) {
                 self.host_of(&found.service.network)?
             } else {
                 next_elsewhere(&found)
@@ -55,7 +53,12 @@ impl Engine {
         Ok(Some(found))
     }
 
-    /// The same of any namespace, by what messages call it.
+    /// Whether a record is one of the stack's own containers.
+    pub(in super::super) fn is_own(&self, record: &ContainerRecord) -> bool {
+        self.container(&record.name).is_some_and(|own| own.record.borrow().id == record.id)
+    }
+
+    /// The record of the container whose namespace of any kind is joined, by what messages call it.
     pub(in super::super) fn owner_of(
         &self,
         what: &str,
